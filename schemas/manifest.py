@@ -1,0 +1,84 @@
+"""What a dataset version says of itself: `manifest.json`, written last."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA_VERSION = 1
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Shard(_Model):
+    path: str
+    """Relative to the version."""
+    split: str
+    samples: int
+    bytes: int
+    sha256: str
+
+
+class File(_Model):
+    path: str
+    bytes: int
+    sha256: str
+
+
+class ModelUsed(_Model):
+    reference: str
+    bytes: int
+    sha256: str
+    licence: str
+
+
+class RecordingCounts(_Model):
+    """in = kept + set_aside; a recording is kept when at least one of its turns is."""
+
+    in_: int
+    kept: int
+    set_aside: int
+
+
+class TurnCounts(_Model):
+    """diarized = used + eligible + set_aside."""
+
+    diarized: int
+    used: int
+    eligible: int
+    set_aside: int
+
+
+class Manifest(_Model):
+    schema_version: int = SCHEMA_VERSION
+    dataset: str
+    version: str
+    """Hash of the outputs."""
+    plan: str
+    """Hash of all that decides the outputs: inputs, recipe, stage versions, models."""
+    code_version: str
+    recipe: dict[str, Any]
+    inputs: list[dict[str, Any]]
+    """The input roots with number and bytes of their recordings."""
+    models: list[ModelUsed]
+    stages: dict[str, str]
+    """Stage name -> fingerprint."""
+    ledgers: list[str]
+    """Annotation files that the version was packed from, relative to the dataset."""
+    recordings: RecordingCounts
+    turns: TurnCounts
+    set_aside: dict[str, int]
+    """`stage/code` -> number of recordings and turns."""
+    samples: dict[str, int]
+    """Family -> number."""
+    splits: dict[str, int]
+    tokens: dict[str, int]
+    """Tokens in all shards: text, linguistic, semantic."""
+    audio_seconds: float
+    """Decoded audio of all recordings."""
+    kept_seconds: float
+    """Audio of the turns used or eligible."""
+    vocabulary: dict[str, Any]
+    shards: list[Shard]
+    files: list[File]

@@ -1,0 +1,89 @@
+"""A turn with everything that annotate measured of it: what pack chooses from."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from schemas.recording import Assessment, Codes, Decoded, Problem, Recording, Transcript, Turn
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class AnnotatedTurn:
+    """One turn, its recording's circumstances, and why annotate set it aside, if it did."""
+
+    recording: str
+    index: int
+    """Position among the recording's turns, in order of start."""
+    sidecar: str
+    """JSON text of the recording's sidecar."""
+    decoded: Decoded
+    turn: Turn
+    transcript: Transcript | None
+    assessment: Assessment | None
+    codes: Codes | None
+    stage: str | None = None
+    """The stage that set the turn aside; None where it is still in."""
+    problem: Problem | None = None
+
+    @property
+    def key(self) -> str:
+        """Unique in the dataset, [a-z0-9-], the same in every build."""
+        return f"{recording_key(self.recording)}-{self.index:05d}"
+
+
+def recording_key(recording: str) -> str:
+    """16 hexadecimal digits that stand for a recording id in keys."""
+    return hashlib.sha256(recording.encode()).hexdigest()[:16]
+
+
+def turns_of(recording: Recording) -> Iterator[AnnotatedTurn]:
+    """Every diarized turn of a recording, in order; nothing for one that has none."""
+    if recording.decode is None or recording.decode.result is None:
+        return
+    whole = next(((stage, problem) for stage, problem in recording.problems if problem.turn is None), None)
+    by_turn = {problem.turn: (stage, problem) for stage, problem in reversed(recording.problems)}
+    for index, turn in enumerate(recording.turns):
+        stage, problem = whole or by_turn.get(index) or (None, None)
+        yield AnnotatedTurn(
+            recording=recording.id,
+            index=index,
+            sidecar=recording.sidecar,
+            decoded=recording.decode.result,
+            turn=turn,
+            transcript=recording.transcribe.turns[index] if _has(recording.transcribe, index) else None,
+            assessment=recording.assess.turns[index] if _has(recording.assess, index) else None,
+            codes=recording.tokenize.turns[index] if _has(recording.tokenize, index) else None,
+            stage=stage,
+            problem=problem,
+        )
+
+
+def _has(column: object, index: int) -> bool:
+    return index < len(getattr(column, "turns", ()))
+
+
+@dataclass(frozen=True)
+class TurnRow:
+    """A row of a version's `turns.parquet`: every diarized turn, with its fate and its measures."""
+
+    key: str
+    recording: str
+    index: int
+    start: float
+    end: float
+    speaker: str
+    track: int
+    status: str
+    """`used` in a sample, `eligible` (chosen, but no family took it), or `set_aside`."""
+    stage: str | None
+    """Where a turn was set aside."""
+    code: str | None
+    message: str | None
+    text: str | None
+    language: str | None
+    transcript: Transcript | None
+    assessment: Assessment | None
+    linguistic_codes: int
+    semantic_codes: int
