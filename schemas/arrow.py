@@ -53,7 +53,7 @@ def to_row(value: Any) -> Any:
 
 def from_row(record: type[Record], row: dict[str, Any]) -> Record:
     """The inverse of `to_row` for a record class."""
-    return _value(record, row)
+    return typing.cast(Record, _value(record, row))
 
 
 def table_of(record: type, values: typing.Iterable[Any]) -> pa.Table:
@@ -90,12 +90,12 @@ def _value(hint: Any, value: Any) -> Any:
         item = typing.get_args(hint)[0]
         return tuple(value) if item in _SCALARS else tuple(_value(item, v) for v in value)
     if dataclasses.is_dataclass(hint):
-        hints = _hints(hint)
+        hints = _hints(typing.cast(type, hint))
         return hint(**{name: _value(hints[name], value.get(name)) for name in hints})  # type: ignore[operator]
     return value
 
 
 @cache
-def _hints(record: Any) -> dict[str, Any]:
+def _hints(record: type) -> dict[str, Any]:
     hints = typing.get_type_hints(record)
     return {f.name: hints[f.name] for f in dataclasses.fields(record)}

@@ -87,3 +87,34 @@ class TurnRow:
     assessment: Assessment | None
     linguistic_codes: int
     semantic_codes: int
+
+
+@dataclass(frozen=True)
+class SetAsideRow:
+    """A row of a version's `set_aside.parquet`: a recording, or one turn of it, that was not used."""
+
+    recording: str
+    turn: int | None
+    """Index of the turn; None where the whole recording is out."""
+    start: float | None
+    end: float | None
+    stage: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """A row of a version's `index.parquet`: where each sample lies."""
+
+    key: str
+    shard: str
+    split: str
+    family: str
+    recording: str
+    language: str
+    seconds: float
+    """Audio that the sample holds as tokens."""
+    text_tokens: int
+    linguistic_tokens: int
+    semantic_tokens: int

@@ -1,9 +1,10 @@
 """What a stage of annotate is, and what it is handed."""
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -111,12 +112,4 @@ _SETUP_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE}
 
 
 def _with(recording: Recording, column: str, value: Any) -> Recording:
-    from dataclasses import replace
-
     return replace(recording, **{column: value})
-
-
-def blocks(samples: Samples, size: int) -> Iterator[Samples]:
-    """Consecutive pieces of at most `size` samples."""
-    for start in range(0, len(samples), size):
-        yield samples[start : start + size]
