@@ -4,9 +4,13 @@
 `HF_TOKEN`), `file:/PATH` from disk. Stages only ever see the local path.
 """
 
+import contextlib
+import difflib
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -73,3 +77,134 @@ class Model:
     bytes: int
     sha256: str
     licence: str
+
+    @property
+    def size(self) -> str:
+        return f"{self.bytes / 1e6:.0f} MB"
+
+
+def resolve(reference: str, pull: bool = False) -> Model:
+    """The local files of a model. A hub model that isn't in the cache is fetched only with `pull`.
+
+    Raises SetupError: unknown name, package not installed, not in the cache, no such file.
+    """
+    kind, _, name = reference.partition(":")
+    match kind:
+        case "package":
+            return _packaged(reference, name)
+        case "hub":
+            return _hub(reference, name, pull)
+        case "file":
+            path = Path(name)
+            if not path.exists():
+                raise SetupError(f"model {reference}: there is no {path}")
+            return Model(reference, path, _bytes(path), _sha256(path), "see its source")
+    raise SetupError(
+        f"model {reference!r} is no reference: write package:NAME, hub:ORG/NAME or file:/PATH "
+        f"(package names: {', '.join(sorted(PACKAGED))})"
+    )
+
+
+def _packaged(reference: str, name: str) -> Model:
+    if name not in PACKAGED:
+        near = difflib.get_close_matches(name, PACKAGED, 1)
+        hint = f"did you mean package:{near[0]}?" if near else f"there are {', '.join(sorted(PACKAGED))}"
+        raise SetupError(f"no packaged model is called {name!r}: {hint}")
+    entry = PACKAGED[name]
+    path = _package_folder(entry.package, reference) / entry.path
+    if entry.parts:
+        path = _joined(reference, name, entry, path)
+    if not path.exists():
+        raise SetupError(f"model {reference}: package {entry.package} lacks {entry.path}; install it again")
+    return Model(reference, path, _bytes(path), _sha256(path), entry.licence)
+
+
+def _package_folder(package: str, reference: str) -> Path:
+    try:
+        spec = find_spec(package)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise SetupError(f"model {reference} comes in the package {package}, which is not installed")
+    return Path(spec.submodule_search_locations[0])
+
+
+def _joined(reference: str, name: str, entry: Packaged, folder: Path) -> Path:
+    """A directory in the cache with `model.bin` joined from its parts beside links to the other files."""
+    parts = [_package_folder(package, reference) / path for package, path in entry.parts]
+    stamp = hashlib.sha256(json.dumps([_stamp(part) for part in parts]).encode()).hexdigest()[:12]
+    target = CACHE / "joined" / f"{name}-{stamp}"
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        made = Path(scratch) / "made"
+        made.mkdir()
+        with (made / "model.bin").open("wb") as out:
+            for part in parts:
+                with part.open("rb") as source:
+                    shutil.copyfileobj(source, out)
+        for file in sorted(folder.glob("*.json")):
+            shutil.copy(file, made / file.name)
+        # Another process may have been first: then its copy serves.
+        with contextlib.suppress(OSError):
+            made.rename(target)
+    return target
+
+
+def _hub(reference: str, name: str, pull: bool) -> Model:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    repository, _, revision = name.partition("@")
+    try:
+        path = Path(
+            snapshot_download(
+                repository,
+                revision=revision or None,
+                cache_dir=CACHE / "hub",
+                local_files_only=not pull,
+                token=os.environ.get("HF_TOKEN"),
+            )
+        )
+    except LocalEntryNotFoundError as error:
+        raise SetupError(
+            f"model {reference} is not on this machine; fetch it with: aqaa-data models pull {reference}"
+        ) from error
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise SetupError(f"model {reference} could not be fetched from the hub: {reason}") from error
+    return Model(reference, path, _bytes(path), _sha256(path), "see its model card")
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return sorted(p for p in path.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc", ".md"))
+
+
+def _bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in _files(path))
+
+
+def _stamp(file: Path) -> list[str | int]:
+    status = file.stat()
+    return [str(file), status.st_size, status.st_mtime_ns]
+
+
+def _sha256(path: Path) -> str:
+    """Hash of a model's files by relative name and content, remembered while size and time stay."""
+    files = _files(path)
+    stamp = hashlib.sha256(json.dumps([_stamp(file) for file in files]).encode()).hexdigest()
+    memo = CACHE / "hashes" / stamp
+    if memo.exists():
+        return memo.read_text()
+    digest = hashlib.sha256()
+    for file in files:
+        name = file.name if path.is_file() else str(file.relative_to(path))
+        with file.open("rb") as source:
+            digest.update(f"{name}:{hashlib.file_digest(source, 'sha256').hexdigest()}\n".encode())
+    with contextlib.suppress(OSError):  # a read-only cache costs time, nothing else
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        memo.write_text(digest.hexdigest())
+    return digest.hexdigest()
