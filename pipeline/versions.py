@@ -1,0 +1,152 @@
+"""Published versions: how a reference finds one, what it holds, and whether it is whole.
+
+    version = open_version(Reference.parse("out/demo@latest"))
+    with version.table("turns") as turns:
+        print(version.manifest.dataset, turns.count_rows())
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow.dataset as ds
+
+from pipeline.storage import Store
+from schemas.errors import SetupError
+from schemas.manifest import Manifest
+
+Table = Literal["turns", "set_aside", "index"]
+LATEST = "latest"
+DATASETS = "./datasets"
+"""Where a bare name is looked up."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """`[URI/]NAME[@VERSION|@TAG]`: a version of a dataset, as every reading command takes it."""
+
+    root: str
+    """URI or path of the folder that holds the dataset."""
+    name: str
+    wanted: str = LATEST
+    """A tag, or a version id, or the beginning of one."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Reference":
+        """Raises SetupError for text that can't be a reference."""
+        root, slash, last = text.rstrip("/").rpartition("/")
+        name, at, wanted = last.partition("@")
+        if root.endswith(":/") or not _NAME.fullmatch(name) or (at and not _NAME.fullmatch(wanted)):
+            raise SetupError(
+                f"{text!r} is no dataset reference: it is [URI/]NAME[@VERSION|@TAG], such as out/demo@latest"
+            )
+        return cls((root or "/") if slash else DATASETS, name, wanted or LATEST)
+
+    def __str__(self) -> str:
+        return f"{self.root.rstrip('/')}/{self.name}@{self.wanted}"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One published version: its manifest, and its files wherever they lie."""
+
+    store: Store
+    """Rooted at the dataset."""
+    manifest: Manifest
+
+    @property
+    def id(self) -> str:
+        return self.manifest.version
+
+    @property
+    def uri(self) -> str:
+        return self.store.join(self.path())
+
+    def path(self, file: str = "") -> str:
+        """Where a file of the version lies in the store."""
+        return f"versions/{self.id}/{file}".rstrip("/")
+
+    @contextmanager
+    def local(self, file: str) -> Iterator[Path]:
+        """A file of the version on this machine's disk, while the context is open."""
+        try:
+            with self.store.local(self.path(file)) as path:
+                if not path.exists():
+                    raise FileNotFoundError
+                yield path
+        except FileNotFoundError:
+            raise SetupError(f"{self.uri} has no {file}: try `aqaa-data versions verify`") from None
+
+    @contextmanager
+    def table(self, name: Table) -> Iterator[ds.Dataset]:
+        """One of the version's tables, to be read batch by batch."""
+        with self.local(f"{name}.parquet") as path:
+            yield ds.dataset(path, format="parquet")
+
+
+def open_version(reference: Reference) -> Version:
+    """The version a reference means. Raises SetupError that lists what there is instead."""
+    store = Store(f"{reference.root.rstrip('/')}/{reference.name}")
+    ids = version_ids(store)
+    if not ids:
+        raise SetupError(_no_dataset(reference))
+    tags = tags_of(store)
+    wanted = tags.get(reference.wanted, reference.wanted)
+    found = [wanted] if wanted in ids else [id for id in ids if id.startswith(wanted)]
+    if len(found) == 1:
+        return Version(store, Manifest.model_validate_json(store.get(f"versions/{found[0]}/manifest.json")))
+    if found:
+        raise SetupError(f"{reference.wanted!r} fits {len(found)} versions: {', '.join(found[:10])}")
+    raise SetupError(
+        f"{reference.root}/{reference.name} has no version {reference.wanted!r}"
+        f"{_nearest(reference.wanted, [*tags, *ids])}; there is {_some([*sorted(tags), *ids])}"
+    )
+
+
+def version_ids(dataset: Store) -> list[str]:
+    """Ids of the whole versions of a dataset; one without a manifest doesn't exist yet."""
+    if dataset.is_local and not dataset.directory.is_dir():
+        return []
+    return [id for id in dataset.folders("versions") if dataset.exists(f"versions/{id}/manifest.json")]
+
+
+def tags_of(dataset: Store) -> dict[str, str]:
+    """Tag -> version id. The file with the highest number under `refs/<tag>` counts."""
+    newest: dict[str, int] = {}
+    for item in dataset.list("refs"):
+        _, tag, number = item.path.split("/")
+        newest[tag] = max(newest.get(tag, 0), int(number))
+    return {tag: dataset.get(f"refs/{tag}/{number}").decode().strip() for tag, number in sorted(newest.items())}
+
+
+def datasets_in(root: str) -> list[str]:
+    """Names of the datasets in a folder or bucket."""
+    store = Store(root)
+    if store.is_local and not store.directory.is_dir():
+        return []
+    return [name for name in store.folders() if version_ids(Store(f"{root.rstrip('/')}/{name}"))]
+
+
+def _no_dataset(reference: Reference) -> str:
+    there = datasets_in(reference.root)
+    if not there:
+        return f"there is no dataset {reference.name!r} in {reference.root}, nor any other"
+    return (
+        f"there is no dataset {reference.name!r} in {reference.root}{_nearest(reference.name, there)}; "
+        f"there is {_some(there)}"
+    )
+
+
+def _nearest(wrong: str, right: Iterable[str]) -> str:
+    near = difflib.get_close_matches(wrong, list(right), 1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
