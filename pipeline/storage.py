@@ -119,6 +119,14 @@ class Store:
                 for meta in page:
                     yield Object(meta["path"], meta["size"], self._etag(meta))
 
+    def folders(self, prefix: str = "") -> list[str]:
+        """Names of the folders directly under a prefix, without a walk through what they hold."""
+        if self.is_local and not (self.directory / prefix).is_dir():
+            return []
+        with _explained(self.join(prefix)):
+            found = obstore.list_with_delimiter(self._obstore, prefix or None)["common_prefixes"]
+            return sorted(path.rstrip("/").rpartition("/")[2] for path in found)
+
     def _etag(self, meta: Any) -> str:
         if self.is_local:  # an inode number would change with every copy of the same file
             return f"{int(meta['last_modified'].timestamp() * 1e6):x}-{meta['size']:x}"
