@@ -251,8 +251,16 @@ class Recording:
         return [index for index in range(len(self.turns)) if index not in out]
 
 
-STAGES = ("decode", "diarize", "transcribe", "assess", "tokenize")
-"""Annotate's stages in order; each one's column in `Recording` has its name."""
+COLUMNS: dict[str, type] = {
+    "decode": Decode,
+    "diarize": Diarize,
+    "transcribe": Transcribe,
+    "assess": Assess,
+    "tokenize": Tokenize,
+}
+"""Annotate's stages in order, with the type of each one's column in `Recording`."""
+
+STAGES = tuple(COLUMNS)
 
 
 @dataclass(frozen=True)

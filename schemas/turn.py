@@ -3,10 +3,13 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from schemas.recording import Assessment, Codes, Decoded, Problem, Recording, Transcript, Turn
 
 SCHEMA_VERSION = 1
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -52,16 +55,17 @@ def turns_of(recording: Recording) -> Iterator[AnnotatedTurn]:
             sidecar=recording.sidecar,
             decoded=recording.decode.result,
             turn=turn,
-            transcript=recording.transcribe.turns[index] if _has(recording.transcribe, index) else None,
-            assessment=recording.assess.turns[index] if _has(recording.assess, index) else None,
-            codes=recording.tokenize.turns[index] if _has(recording.tokenize, index) else None,
+            transcript=_at(recording.transcribe.turns if recording.transcribe else (), index),
+            assessment=_at(recording.assess.turns if recording.assess else (), index),
+            codes=_at(recording.tokenize.turns if recording.tokenize else (), index),
             stage=stage,
             problem=problem,
         )
 
 
-def _has(column: object, index: int) -> bool:
-    return index < len(getattr(column, "turns", ()))
+def _at(turns: tuple[Answer | None, ...], index: int) -> Answer | None:
+    """A stage's answer for a turn; None where the stage never saw the recording."""
+    return turns[index] if index < len(turns) else None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,129 @@
+"""The plan of a build: what goes in, what is to be run, and what is committed already.
+
+Everything here is known before any audio is read; `Plan.id` hashes all of it that decides the outputs.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from stages.assess import AssessStage
+from stages.decode import DecodeStage
+from stages.diarize import DiarizeStage
+from stages.tokenize import TokenizeStage
+from stages.transcribe import TranscribeStage
+
+from pipeline.estimate import Estimate, take_hours
+from pipeline.inputs import Listing, list_inputs
+from pipeline.ledger import Ledger
+from pipeline.models import Model, resolve
+from pipeline.recipe import Recipe, digest
+from pipeline.storage import Store
+from pipeline.units import PlannedUnit, cut
+from schemas.recording import SCHEMA_VERSION
+from stages import compose, converse, interleave, select, shard
+from stages.stage import Config, Resources
+
+ANNOTATE = (DecodeStage, DiarizeStage, TranscribeStage, AssessStage, TokenizeStage)
+"""The stages of annotate, in order. A new one goes in here, and its column into `schemas.recording`."""
+
+PACK = (select, converse, compose, interleave, shard)
+"""What pack runs; their versions belong to the plan."""
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage of annotate with all that its actors need to start anywhere in a cluster."""
+
+    name: str
+    type: type
+    config: Config
+    models: tuple[Model, ...]
+    resources: Resources
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    recipe: Recipe
+    listing: Listing
+    units: tuple[PlannedUnit, ...]
+    stages: tuple[PlannedStage, ...]
+    vocabulary: Model
+    estimate: Estimate
+
+    @cached_property
+    def dataset(self) -> Store:
+        return Store(f"{self.recipe.output}/{self.recipe.name}")
+
+    @cached_property
+    def pack(self) -> dict[str, Any]:
+        """What decides pack's part of the outputs."""
+        recipe = self.recipe.content()
+        sections = ("vocabulary", "select", "converse", "compose", "shard")
+        return {
+            "recipe": {name: recipe[name] for name in sections},
+            "versions": {stage.__name__.rpartition(".")[2]: stage.VERSION for stage in PACK},
+            "tokenizer": self.vocabulary.sha256,
+            "schema": SCHEMA_VERSION,
+        }
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of inputs, recipe, stage versions and models: all that decides the outputs."""
+        return digest(
+            {
+                "units": [unit.name for unit in self.units],
+                "stages": [stage.fingerprint for stage in self.stages],
+                "pack": self.pack,
+            }
+        )
+
+    def committed(self) -> dict[str, dict[str, list[str]]]:
+        """Stage -> unit -> ledger files, of this plan's units."""
+        ledger = Ledger(self.dataset)
+        wanted = {unit.name for unit in self.units}
+        return {
+            stage.name: {
+                unit: files for unit, files in ledger.committed(stage.fingerprint).items() if unit in wanted
+            }
+            for stage in self.stages
+        }
+
+
+def make_plan(recipe: Recipe) -> Plan:
+    """List the inputs, cut units, resolve models. Raises SetupError; starts and writes nothing."""
+    listing = list_inputs(recipe.inputs)
+    estimate = Estimate.of(listing.recordings)
+    units = tuple(cut(listing.recordings, recipe.units))
+    if recipe.limit_hours is not None:
+        units = take_hours(units, estimate, recipe.limit_hours)
+    return Plan(
+        recipe=recipe,
+        listing=listing,
+        units=units,
+        stages=plan_stages(recipe),
+        vocabulary=resolve(recipe.vocabulary.tokenizer),
+        estimate=estimate,
+    )
+
+
+def plan_stages(recipe: Recipe) -> tuple[PlannedStage, ...]:
+    """The stages with their models, each fingerprint covering all stages before it."""
+    planned: list[PlannedStage] = []
+    for stage in ANNOTATE:
+        config = getattr(recipe, stage.name)
+        models = tuple(resolve(reference) for reference in config.models)
+        fingerprint = digest(
+            {
+                "name": stage.name,
+                "version": stage.version,
+                "schema": SCHEMA_VERSION,
+                "config": config.model_dump(mode="json"),
+                "models": {model.reference: model.sha256 for model in models},
+                "upstream": planned[-1].fingerprint if planned else None,
+            }
+        )
+        resources = getattr(recipe.resources, stage.name)
+        planned.append(PlannedStage(stage.name, stage, config, models, resources, fingerprint))
+    return tuple(planned)

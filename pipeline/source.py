@@ -1,0 +1,81 @@
+"""Where stages get their audio: recordings from storage, decoded once into a 16 kHz spool on local disk."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from stages.decode import decode_file
+from stages.decode.config import DecodeConfig
+
+from pipeline.storage import split
+from schemas.errors import DataError
+from schemas.recording import Recording
+from stages.stage import SAMPLE_RATE, Samples
+
+
+class SpooledAudio:
+    """An `AudioSource` over any storage. The spool is a cache: what is lost is decoded again."""
+
+    def __init__(self, scratch: Path, config: DecodeConfig, fingerprint: str) -> None:
+        self._folder = scratch / "spool" / fingerprint
+        self._config = config
+
+    @contextmanager
+    def fetch(self, recording: Recording) -> Iterator[Path]:
+        """The recording's own file, on local disk while the context is open."""
+        store, name = split(recording.uri)
+        try:
+            with store.local(name) as path:
+                with path.open("rb"):
+                    pass
+                yield path
+        except FileNotFoundError as error:
+            raise DataError("vanished", "the file is no longer there") from error
+        except PermissionError as error:
+            raise DataError("unreadable", "there is no permission to read the file") from error
+
+    def spool(self, recording: Recording) -> Path:
+        """Where the decoded FLAC of a recording lies, or is to be written."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = hashlib.sha256(f"{recording.uri}\n{recording.etag}".encode()).hexdigest()[:32]
+        return self._folder / f"{name}.flac"
+
+    def read(
+        self, recording: Recording, track: int = 0, start: float = 0.0, end: float | None = None
+    ) -> Samples:
+        """Samples [n] of one track between two times in seconds, float32 at 16 kHz."""
+        import soundfile
+
+        path = self.spool(recording)
+        if not path.exists():
+            with self.fetch(recording) as raw:
+                decode_file(raw, path, self._config)
+        with soundfile.SoundFile(path) as sound:
+            first = min(max(0, round(start * SAMPLE_RATE)), sound.frames)
+            last = sound.frames if end is None else min(round(end * SAMPLE_RATE), sound.frames)
+            sound.seek(first)
+            samples = sound.read(max(0, last - first), dtype="float32", always_2d=True)
+        return np.ascontiguousarray(samples[:, track])
+
+    def text(self, uri: str) -> str:
+        """A small text file. Raises DataError where it can't be read or is no text."""
+        store, name = split(uri)
+        try:
+            return store.get(name).decode("utf-8-sig")
+        except FileNotFoundError as error:
+            raise DataError("vanished", f"{name} is no longer there") from error
+        except UnicodeDecodeError as error:
+            raise DataError("not_text", f"{name} is no UTF-8 text") from error
+
+    def drop(self, recording: Recording) -> None:
+        """Free the spool of a recording."""
+        self.spool(recording).unlink(missing_ok=True)
+
+
+def scratch_folder(configured: str | None) -> Path:
+    """The local directory for what is only needed while a build runs."""
+    return Path(configured) if configured else Path(tempfile.gettempdir()) / f"aqaa-data-{os.getuid()}"
