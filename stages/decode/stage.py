@@ -1,0 +1,150 @@
+"""Recordings into 16 kHz audio: two passes over each file, one to judge it, one to write the spool."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from schemas.errors import DataError
+from schemas.recording import Decode, Decoded, Recording, Unit
+from stages.decode.channels import Tracks, choose
+from stages.decode.config import DecodeConfig
+from stages.decode.loudness import Loudness
+from stages.decode.reading import Source
+from stages.decode.spool import Resampler, write_spool
+from stages.decode.survey import Survey
+from stages.stage import SAMPLE_RATE, AudioSource, Samples, each_recording
+
+
+class DecodeStage:
+    """Fills `Recording.decode`, and writes the spool that the later stages read."""
+
+    name = "decode"
+    version = 1
+
+    def __init__(
+        self, config: DecodeConfig, audio: AudioSource, models: Mapping[str, Path], threads: int = 1
+    ) -> None:
+        self.config = config
+        self.audio = audio
+        self.threads = threads
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, unit: Unit) -> Unit:
+        return each_recording(
+            unit, self._decode, lambda problems: Decode(None, problems), "decode", self.threads
+        )
+
+    def _decode(self, recording: Recording) -> Decode:
+        with self.audio.fetch(recording) as path:
+            return Decode(decode_file(path, self.audio.spool(recording), self.config))
+
+
+def decode_file(path: Path, spool: Path, config: DecodeConfig) -> Decoded:
+    """Decode a file of any format to the spool, 16 kHz and 16 bit, in bounded memory.
+
+    Raises DataError where the file holds no usable audio, SetupError where the spool can't be written.
+    """
+    with Source(path) as source:
+        survey = _survey(source)
+        repairs = _checked(source, survey, config)
+        tracks = choose(survey, source.names, config.channels)
+    peak = float(survey.peak[tracks.used].max())
+    gain = np.float32(min(1.0, 1 / peak))
+    loudness = Loudness(SAMPLE_RATE, len(tracks.weights))
+    with Source(path) as again:
+        written = write_spool(_resampled(again, tracks, gain, loudness), spool, len(tracks.weights))
+    return Decoded(
+        seconds=written / SAMPLE_RATE,
+        declared_seconds=source.declared,
+        container=source.container,
+        codec=source.codec,
+        sample_rate=source.rate,
+        channels=survey.channels,
+        tracks=len(tracks.weights),
+        channel_mode=tracks.mode,
+        loudness_lufs=loudness.integrated,
+        peak_dbfs=_db(peak),
+        dc_offset=float(survey.mean[tracks.used].mean()),
+        clipped_share=float(survey.clipped_share[tracks.used].mean()),
+        gain_db=_db(float(gain)),
+        repairs=repairs,
+        sha256=_sha256(path),
+    )
+
+
+def _survey(source: Source) -> Survey:
+    survey = None
+    for block in source.blocks():
+        survey = survey or Survey(source.rate, block.shape[1])
+        survey.add(block)
+    if survey is None:
+        broken = (
+            "none of the audio decodes: the file is damaged"
+            if source.skipped
+            else "the file holds no samples"
+        )
+        raise DataError("no_samples", broken)
+    return survey
+
+
+def _checked(source: Source, survey: Survey, config: DecodeConfig) -> tuple[str, ...]:
+    """What was mended, in words. Raises DataError where too little is left."""
+    repairs = []
+    decoded, whole = source.decoded / source.rate, max(source.declared or 0, source.seconds)
+    lost = f"the header promises {whole:.1f} s, the file holds {decoded:.1f} s"
+    broken = whole - decoded > max(0.06, 0.02 * whole)
+    if broken and decoded < max(0.5, config.min_decoded_share * whole):
+        raise DataError("truncated", lost)
+    if broken and not source.filled:
+        repairs.append(lost)
+    if source.filled:
+        repairs.append(
+            f"{source.filled / source.rate:.1f} s of the {whole:.1f} s are missing inside, silence stands for them"
+        )
+    if source.skipped:
+        repairs.append(f"{source.skipped} damaged packets were skipped")
+    if source.damaged:
+        share = source.damaged / (survey.samples * survey.channels)
+        wrong = f"{share:.2%} of the samples are no numbers or far beyond full scale"
+        if share > config.max_damaged_share:
+            raise DataError("damaged_samples", wrong)
+        repairs.append(wrong + " and were silenced")
+    if source.seconds < config.min_seconds:
+        raise DataError(
+            "too_short",
+            f"{source.seconds:.3f} s of audio are fewer than the {config.min_seconds:g} s asked for",
+        )
+    if survey.loudest_dbfs < config.min_level_dbfs:
+        offset = float(np.abs(survey.mean).max())
+        if offset > 0.01:
+            raise DataError(
+                "dc_only", f"nothing but a constant offset of {offset:.2f}: no microphone was connected"
+            )
+        raise DataError("silent", f"nothing in it is louder than {config.min_level_dbfs:g} dBFS")
+    return tuple(repairs)
+
+
+def _resampled(source: Source, tracks: Tracks, gain: np.float32, loudness: Loudness) -> Iterator[Samples]:
+    resampler = None
+    for block in source.blocks():
+        resampler = resampler or Resampler(source.rate, len(tracks.weights))
+        samples = resampler.add(tracks.of(block) * gain)
+        loudness.add(samples)
+        yield samples
+    if resampler:
+        samples = resampler.end()
+        loudness.add(samples)
+        yield samples
+
+
+def _db(amplitude: float) -> float:
+    return float(20 * np.log10(max(amplitude, 1e-6)))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,93 @@
+"""First pass over a recording: what its channels carry, in memory that does not grow with its length."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.stage import Samples
+
+FRAME_SECONDS = 0.03
+LEAD_DB = 15.0
+"""A channel leads a frame when it is this much louder than every other: more than leakage or stereo make."""
+
+ACTIVE_DB = 30.0
+"""A frame is active when it is at most this far below the loud ones (99th percentile)."""
+
+_FLOOR, _BINS = -120, 200
+_FULL_SCALE = 0.98
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Who is heard in the active frames of a recording."""
+
+    leads: NDArray[np.float64]
+    """Share of active frames that each channel leads, [channels]."""
+    loudest: NDArray[np.float64]
+    """Share of active frames in which each channel is the loudest, [channels]."""
+
+
+class Survey:
+    """Running sums over blocks of [n, channels] samples."""
+
+    def __init__(self, rate: int, channels: int) -> None:
+        self.channels = channels
+        self.samples = 0
+        self.peak = np.zeros(channels)
+        self.loudest_dbfs = -np.inf
+        """Level (standard deviation) of the loudest frame of any channel."""
+        self._size = max(1, round(FRAME_SECONDS * rate))
+        self._sum = np.zeros(channels)
+        self._products = np.zeros((channels, channels))
+        self._clipped = np.zeros(channels)
+        self._frames = np.zeros((_BINS, channels, 2), np.int64)
+        """Frames by level of the loudest channel (dB), that channel, and whether it leads."""
+        self._rest = np.zeros((0, channels), np.float32)
+
+    def add(self, block: Samples) -> None:
+        self.samples += len(block)
+        size = np.abs(block)
+        self.peak = np.maximum(self.peak, size.max(axis=0, initial=0))
+        self._clipped += (size >= _FULL_SCALE).sum(axis=0)
+        exact = block.astype(np.float64)
+        self._sum += exact.sum(axis=0)
+        self._products += exact.T @ exact
+        block = np.concatenate([self._rest, block])
+        whole = len(block) // self._size * self._size
+        self._rest = block[whole:]
+        if whole:
+            self._count(block[:whole].reshape(-1, self._size, self.channels))
+
+    def _count(self, frames: Samples) -> None:
+        level = 20 * np.log10(frames.std(axis=1, dtype=np.float64) + 1e-9)
+        ordered = np.sort(level, axis=1)
+        top = ordered[:, -1]
+        second = ordered[:, -2] if self.channels > 1 else np.full(len(top), -np.inf)
+        leads = (top - second >= LEAD_DB).astype(int)
+        bins = np.clip(np.floor(top - _FLOOR), 0, _BINS - 1).astype(int)
+        np.add.at(self._frames, (bins, level.argmax(axis=1), leads), 1)
+        self.loudest_dbfs = max(self.loudest_dbfs, float(top.max()))
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """DC offset, [channels]."""
+        return self._sum / max(1, self.samples)
+
+    @property
+    def clipped_share(self) -> NDArray[np.float64]:
+        """Share of samples at full scale, [channels]."""
+        return self._clipped / max(1, self.samples)
+
+    @property
+    def covariance(self) -> NDArray[np.float64]:
+        """[channels, channels], offset apart; the diagonal is the power."""
+        return self._products / max(1, self.samples) - np.outer(self.mean, self.mean)
+
+    def activity(self) -> Activity:
+        by_level = self._frames.sum(axis=(1, 2))
+        upto = np.cumsum(by_level)
+        loud = int(np.searchsorted(upto, 0.99 * upto[-1]))
+        active = self._frames[max(0, loud - int(ACTIVE_DB)) :]
+        number = max(1, active.sum())
+        return Activity(leads=active[:, :, 1].sum(axis=0) / number, loudest=active.sum(axis=(0, 2)) / number)
