@@ -1,9 +1,10 @@
 """A turn with everything that annotate measured of it: what pack chooses from."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from schemas.recording import Assessment, Codes, Decoded, Problem, Recording, Transcript, Turn
 
@@ -34,6 +35,11 @@ class AnnotatedTurn:
     def key(self) -> str:
         """Unique in the dataset, [a-z0-9-], the same in every build."""
         return f"{recording_key(self.recording)}-{self.index:05d}"
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The sidecar, parsed."""
+        return dict(json.loads(self.sidecar))
 
 
 def recording_key(recording: str) -> str:
