@@ -1,0 +1,109 @@
+"""What a sequence of ids looks like: code groups, audio spans, the chat template, and how to read them back.
+
+chat       BOT role\\n content EOT  BOT role\\n content EOT ..
+document   BOS content EOS
+content    text ids and audio spans in any order, also cut into each other
+span       <audio_start> g g g .. <audio_end>      g = 2 linguistic + 3 semantic codes
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from schemas.arrow import Code
+from schemas.recording import Codes
+from schemas.vocabulary import Ids, Modality, Vocabulary
+
+ROLES = ("system", "human", "assistant")
+GROUP = (2, 3)
+"""Linguistic and semantic codes of a group: 120 ms."""
+
+_PATTERN = np.array([Modality.LINGUISTIC] * GROUP[0] + [Modality.SEMANTIC] * GROUP[1], np.uint8)
+
+
+@dataclass(frozen=True)
+class ReadMessage:
+    """A message as its ids say it."""
+
+    role: str | None
+    """None in a document."""
+    text: str
+    codes: tuple[Codes, ...]
+    """Of each audio span."""
+
+
+def whole_groups(codes: Codes) -> Codes:
+    """The codes without those beyond the last whole group."""
+    groups = min(len(codes.linguistic) // GROUP[0], len(codes.semantic) // GROUP[1])
+    return Codes(codes.linguistic[: groups * GROUP[0]], codes.semantic[: groups * GROUP[1]])
+
+
+def code_ids(codes: Codes, vocabulary: Vocabulary) -> Ids:
+    """Ids [5 g] of the g whole groups of some codes, L L S S S each."""
+    whole = whole_groups(codes)
+    linguistic = np.array(whole.linguistic, np.int32).reshape(-1, GROUP[0]) + vocabulary.linguistic
+    semantic = np.array(whole.semantic, np.int32).reshape(-1, GROUP[1]) + vocabulary.semantic
+    return np.concatenate([linguistic, semantic], axis=1).ravel()
+
+
+def codes_of(ids: ArrayLike, vocabulary: Vocabulary) -> Codes:
+    """The inverse of `code_ids`. Raises ValueError where the ids are not whole groups."""
+    ids = np.asarray(ids, np.int32)
+    if len(ids) % len(_PATTERN) or (vocabulary.modality(ids).reshape(-1, len(_PATTERN)) != _PATTERN).any():
+        raise ValueError("an audio span is no sequence of whole code groups")
+    groups = ids.reshape(-1, len(_PATTERN))
+    linguistic = groups[:, : GROUP[0]].ravel() - vocabulary.linguistic
+    semantic = groups[:, GROUP[0] :].ravel() - vocabulary.semantic
+    return Codes(tuple(map(Code, linguistic.tolist())), tuple(map(Code, semantic.tolist())))
+
+
+def span(codes: Codes, vocabulary: Vocabulary) -> Ids:
+    """One voice: `<audio_start> g g g .. <audio_end>`."""
+    return np.concatenate(
+        [[vocabulary.audio_start], code_ids(codes, vocabulary), [vocabulary.audio_end]], dtype=np.int32
+    )
+
+
+def header(role: str, vocabulary: Vocabulary) -> Ids:
+    """`BOT role\\n`: what stands before a message's content; a prompt for an answer ends with it."""
+    return np.concatenate([[vocabulary.bot], vocabulary.encode(f"{role}\n")], dtype=np.int32)
+
+
+def read(tokens: ArrayLike, vocabulary: Vocabulary) -> tuple[ReadMessage, ...]:
+    """Roles, texts and codes of a sequence. Raises ValueError where it is no chat and no document."""
+    ids = np.asarray(tokens, np.int32)
+    if len(ids) > 1 and ids[0] == vocabulary.bos:
+        if ids[-1] != vocabulary.eos:
+            raise ValueError("a document that doesn't end")
+        return (_message(None, ids[1:-1], vocabulary),)
+    starts = np.flatnonzero(ids == vocabulary.bot)
+    ends = np.flatnonzero(ids == vocabulary.eot)
+    if len(starts) != len(ends) or not np.array_equal(starts, np.concatenate([[0], ends + 1])[: len(starts)]):
+        raise ValueError("messages that don't begin with BOT, end with EOT and follow each other")
+    if len(ids) != (ends[-1] + 1 if len(ends) else 0):
+        raise ValueError("ids behind the last message")
+    return tuple(_chat(ids[a:b], vocabulary) for a, b in zip(starts, ends, strict=True))
+
+
+def _chat(ids: Ids, vocabulary: Vocabulary) -> ReadMessage:
+    for role in ROLES:
+        head = header(role, vocabulary)
+        if np.array_equal(ids[: len(head)], head):
+            return _message(role, ids[len(head) :], vocabulary)
+    raise ValueError("a message of an unknown role")
+
+
+def _message(role: str | None, ids: Ids, vocabulary: Vocabulary) -> ReadMessage:
+    starts = np.flatnonzero(ids == vocabulary.audio_start)
+    ends = np.flatnonzero(ids == vocabulary.audio_end)
+    if len(starts) != len(ends) or (starts > ends).any() or (starts[1:] < ends[:-1]).any():
+        raise ValueError("audio markers that don't pair up")
+    modality = vocabulary.modality(ids)
+    is_code = modality != Modality.TEXT
+    spans = [ids[a:b][is_code[a:b]] for a, b in zip(starts, ends, strict=True)]
+    if sum(map(len, spans)) != is_code.sum():
+        raise ValueError("codes outside of audio markers")
+    marker = (ids == vocabulary.audio_start) | (ids == vocabulary.audio_end)
+    text = vocabulary.decode(ids[~is_code & ~marker])
+    return ReadMessage(role, text, tuple(codes_of(codes, vocabulary) for codes in spans))
