@@ -1,0 +1,113 @@
+"""Codebooks on disk and in use: `codebooks.npz` holds a projection and centroids for each of the two."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import SetupError
+from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES
+
+FILE = "codebooks.npz"
+
+States = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """Centroids in the space of the states' first principal components."""
+
+    mean: NDArray[np.float16]
+    """[width]"""
+    components: NDArray[np.float16]
+    """[width, dimensions], orthonormal columns."""
+    centroids: NDArray[np.float16]
+    """[size, dimensions]"""
+
+    @property
+    def size(self) -> int:
+        return len(self.centroids)
+
+    def nearest(self, states: States) -> NDArray[np.intp]:
+        """Index of the centroid at the smallest Euclidean distance from each state, [n, width] -> [n].
+
+        Computed in double precision: rounding that depends on the number of rows or threads then stays
+        far below the distance between any two centroids.
+        """
+        projected = (states - self.mean.astype(np.float64)) @ self.components.astype(np.float64)
+        centroids = self.centroids.astype(np.float64)
+        # |x - c|^2 without |x|^2, which is the same for every centroid.
+        distances = (centroids**2).sum(axis=1) - 2 * projected @ centroids.T
+        codes: NDArray[np.intp] = distances.argmin(axis=1)
+        return codes
+
+
+@dataclass(frozen=True)
+class Codebooks:
+    """Both codebooks, and the model whose states they were fitted to."""
+
+    linguistic: Codebook
+    semantic: Codebook
+    model_sha256: str
+    """Of the model's weights."""
+
+    @property
+    def width(self) -> int:
+        return len(self.linguistic.mean)
+
+    def save(self, directory: Path) -> Path:
+        """Write `codebooks.npz` into a directory."""
+        arrays: dict[str, Any] = {"model_sha256": np.array(self.model_sha256)}
+        for name in ("linguistic", "semantic"):
+            codebook = getattr(self, name)
+            arrays |= {f"{name}_{part}": getattr(codebook, part) for part in _PARTS}
+        path = directory / FILE
+        np.savez(path, **arrays)
+        return path
+
+    @classmethod
+    def load(cls, directory: Path) -> "Codebooks":
+        """Read `codebooks.npz` from a directory.
+
+        Raises SetupError for a missing, truncated or ill-shaped file, with what was expected and found.
+        """
+        path = directory / FILE
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except FileNotFoundError as error:
+            raise SetupError(f"there is no {path}: fit codebooks with: aqaa-data codebooks fit") from error
+        except (zipfile.BadZipFile, ValueError, EOFError, OSError, TypeError, AttributeError) as error:
+            raise SetupError(f"{path} is damaged or no codebook file: {error}") from error
+        expected = {"model_sha256", *(f"{n}_{p}" for n in ("linguistic", "semantic") for p in _PARTS)}
+        if set(arrays) != expected:
+            raise SetupError(
+                f"{path} should hold {', '.join(sorted(expected))}; it holds {', '.join(arrays)}"
+            )
+        width = arrays["linguistic_mean"].size
+        linguistic = _checked(path, "linguistic", arrays, width, LINGUISTIC_CODES)
+        semantic = _checked(path, "semantic", arrays, width, SEMANTIC_CODES)
+        return cls(linguistic, semantic, str(arrays["model_sha256"]))
+
+
+_PARTS = ("mean", "components", "centroids")
+
+
+def _checked(path: Path, name: str, arrays: dict[str, NDArray[Any]], width: int, most: int) -> Codebook:
+    mean, components, centroids = (arrays[f"{name}_{part}"] for part in _PARTS)
+    dimensions = components.shape[-1] if components.ndim else 0
+    wanted = {"mean": (width,), "components": (width, dimensions), "centroids": (len(centroids), dimensions)}
+    for part, array in zip(_PARTS, (mean, components, centroids), strict=True):
+        if array.dtype != np.float16 or array.shape != wanted[part]:
+            raise SetupError(
+                f"{path}: {name}_{part} should be float16 {list(wanted[part])}, "
+                f"it is {array.dtype} {list(array.shape)}"
+            )
+        if not np.isfinite(array).all():
+            raise SetupError(f"{path}: {name}_{part} holds numbers that are not finite")
+    if not 1 <= len(centroids) <= most:
+        raise SetupError(f"{path}: {name}_centroids should be 1 to {most} rows, it has {len(centroids)}")
+    return Codebook(mean, components, centroids)

@@ -1,0 +1,52 @@
+"""Lays out the recordings that the shipped codebooks are fitted to, and those held out.
+
+    python tests/benchmarks/codebook_data.py RECORDINGS SPOKEN --out DATA
+    aqaa-data codebooks fit --input DATA/fit --held DATA/held --out DATA/codebooks --json
+
+RECORDINGS is a directory with a MANIFEST.jsonl (path, licence), SPOKEN what speak_text.py wrote. DATA gets
+links to the recordings, with sidecars that name their licences. Held out are one reader, two conversations,
+a speech, a Chinese sentence, and every twentieth spoken line in all its styles.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+FOLDERS = ("utterances", "conversations", "composed", "multilingual", "longform", "hard")
+HELD = (
+    "utterances/2414-",
+    "conversations/ami_trn09",
+    "conversations/az_",
+    "utterances/jfk",
+    "multilingual/BAC009S0764W0122",
+)
+DERIVED_FROM_HELD = ("hard/musicbed_2414",)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Lay out recordings for codebooks fit.")
+    parser.add_argument("recordings", type=Path)
+    parser.add_argument("spoken", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    for line in (arguments.recordings / "MANIFEST.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        path = entry["path"]
+        if path.split("/")[0] in FOLDERS and not path.startswith(DERIVED_FROM_HELD):
+            part = "held" if path.startswith(HELD) else "fit"
+            about = {"licence": entry["licence"], "source": entry["source"]}
+            lay(arguments.recordings / path, arguments.out / part / path, about)
+    for wav in sorted(arguments.spoken.glob("*.wav")):
+        part = "held" if int(wav.stem[-4:]) % 20 == 0 else "fit"
+        about = json.loads(wav.with_suffix(".json").read_text())
+        lay(wav, arguments.out / part / "spoken" / wav.name, about)
+
+
+def lay(source: Path, target: Path, about: dict[str, str]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.symlink_to(source.resolve())
+    target.with_name(f"{target.name}.json").write_text(json.dumps(about, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()
