@@ -1,0 +1,45 @@
+"""`aqaa-data codebooks`"""
+
+from pathlib import Path
+
+import click
+
+from pipeline.commands.arguments import json_option, print_json
+
+
+@click.group()
+def codebooks() -> None:
+    """Codebooks of the whisper tokenizer."""
+
+
+@codebooks.command(epilog="Example: aqaa-data codebooks fit --input recordings --out codebooks/calls")
+@click.option("--input", "inputs", multiple=True, required=True, help="File, directory or glob; repeatable.")
+@click.option("--held", multiple=True, help="Recordings only to measure use on; repeatable.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Directory to write."
+)
+@click.option("--model", default="package:whisper-base", show_default=True, help="Whisper model reference.")
+@click.option("--seed", default=0, show_default=True, help="Of the clustering.")
+@json_option
+def fit(
+    inputs: tuple[str, ...], held: tuple[str, ...], out: Path, model: str, seed: int, as_json: bool
+) -> None:
+    """Fit codebooks to the speech of recordings, and write them with a card.
+
+    Use them in a recipe with `tokenize: {codebooks: file:/path/of/out}` and the same model. A recording that
+    can't be used is named and left out.
+    """
+    from pipeline.codebooks import fit as fit_codebooks
+
+    report = fit_codebooks(inputs, out, model, seed, held, lambda text: click.echo(text, err=True))
+    for name, why in report.fitted.data.refused.items():
+        click.echo(f"{name}: {why}", err=True)
+    if as_json:
+        print_json(report.as_json())
+        return
+    data, linguistic, semantic = report.fitted.data, report.fitted.linguistic, report.fitted.semantic
+    click.echo(
+        f"{out}: codebooks from {data.speech_seconds / 60:.1f} minutes of speech in {data.recordings} "
+        f"recordings, which use {linguistic.share:.1%} of the linguistic and {semantic.share:.1%} of the "
+        "semantic entries"
+    )
