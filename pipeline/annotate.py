@@ -67,17 +67,16 @@ class UnitDone:
 
     unit: str
     audio_seconds: float
-    set_aside: int
     times: tuple[StageTime, ...]
 
 
-def annotate(plan: Plan, capacity: Capacity, retry: bool = False) -> Iterator[UnitDone]:
-    """Run what is not committed yet; yields each unit as its last stage commits. Ray must be running."""
+def annotate(plan: Plan, rows: list[UnitRow], capacity: Capacity, board: Any) -> Iterator[UnitDone]:
+    """Run the `pending` rows; yields each unit as its last stage commits. Ray must be running.
+
+    The stages report to `board`, a `progress.Board` actor, as they go.
+    """
     import ray
 
-    rows = pending(plan, retry)
-    if not rows:
-        return
     check_resources(plan.stages, capacity)
     share = cpu_share(plan.stages, capacity)
     context = ray.data.DataContext.get_current()
@@ -86,11 +85,11 @@ def annotate(plan: Plan, capacity: Capacity, retry: bool = False) -> Iterator[Un
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     table = pa.Table.from_pylist([to_row(row) for row in rows], schema=schema_of(UnitRow))
     blocks = [table.slice(index, 1) for index in range(len(rows))]
-    units = ray.data.from_arrow(blocks)
+    units: Any = ray.data.from_arrow(blocks)
     for stage in plan.stages:
         units = units.map_batches(
             StageActor,
-            fn_constructor_args=(stage, plan.stages[0], plan.dataset.uri, plan.recipe.scratch),
+            fn_constructor_args=(stage, plan.stages[0], plan.dataset.uri, plan.recipe.scratch, board),
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=stage.resources.cpus * share,
@@ -142,8 +141,11 @@ def failed(recording: Recording) -> bool:
 class StageActor:
     """One stage at work: reads what is committed, runs what is not, commits it."""
 
-    def __init__(self, stage: PlannedStage, decode: PlannedStage, dataset: str, scratch: str | None) -> None:
+    def __init__(
+        self, stage: PlannedStage, decode: PlannedStage, dataset: str, scratch: str | None, board: Any
+    ) -> None:
         self.planned = stage
+        self.board = board
         self.ledger = Ledger(Store(dataset))
         self.audio = SpooledAudio(scratch_folder(scratch), decode.config, decode.fingerprint)  # type: ignore[arg-type]
         self.stage: Any = None
@@ -153,7 +155,7 @@ class StageActor:
         done: list[Any] = [self._unit(row) for row in rows]
         last = self.planned.name == STAGES[-1]
         if last:
-            done = [_summary(row) for row in done]
+            done = [UnitDone(row.unit, _seconds(row.recordings), row.times) for row in done]
         schema = schema_of(UnitDone if last else UnitRow)
         return pa.Table.from_pylist([to_row(row) for row in done], schema=schema)
 
@@ -164,11 +166,9 @@ class StageActor:
         before = [self._listed(item, known) for item in row.inputs] if name == STAGES[0] else row.recordings
         found = {r.id: _with_column(r, name, known[r.id]) for r in before if r.id in known}
         todo = tuple(r for r in before if r.id not in found or r.id in row.again)
-        times = row.times
+        wall, cpu = time.monotonic(), time.process_time()
         if todo:
-            started, cpu = time.monotonic(), time.process_time()
             made = self._run(Unit(row.unit, todo)).recordings
-            times = (*times, StageTime(name, time.monotonic() - started, time.process_time() - cpu))
             changed = [r for r in made if found.get(r.id) != r]
             if changed:
                 self.ledger.write(name, self.planned.fingerprint, row.unit, changed, row.retry)
@@ -176,7 +176,11 @@ class StageActor:
         if name == STAGES[-1]:
             for recording in todo:
                 self.audio.drop(recording)
-        return replace(row, recordings=tuple(found[r.id] for r in before), times=times)
+        spent = StageTime(name, time.monotonic() - wall, time.process_time() - cpu)
+        recordings = tuple(found[r.id] for r in before)
+        set_aside = sum(1 for r in recordings for stage, p in r.problems if stage == name and p.turn is None)
+        self.board.add.remote(name, _seconds(recordings), spent.wall, set_aside)
+        return replace(row, recordings=recordings, times=(*row.times, spent))
 
     def _run(self, unit: Unit) -> Unit:
         if self.stage is None:
@@ -217,9 +221,8 @@ def _check_sidecar(recording: Recording) -> Recording:
     return recording
 
 
-def _summary(row: UnitRow) -> UnitDone:
-    seconds = sum(r.decode.result.seconds for r in row.recordings if r.decode and r.decode.result)
-    return UnitDone(row.unit, seconds, sum(r.set_aside for r in row.recordings), row.times)
+def _seconds(recordings: tuple[Recording, ...]) -> float:
+    return sum(r.decode.result.seconds for r in recordings if r.decode and r.decode.result)
 
 
 def cause_of(error: BaseException) -> BaseException:

@@ -4,6 +4,7 @@ Ray Data waits for ever, silently, when its actors can't all be placed; so the s
 and checked before anything starts.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -59,12 +60,16 @@ def running() -> Iterator[Capacity]:
     """A Ray that runs while the context is open: the cluster of RAY_ADDRESS, else one on this machine."""
     import ray
 
-    quiet = {"logging_level": "ERROR", "log_to_driver": False, "include_dashboard": False}
     address = os.environ.get("RAY_ADDRESS")
     if address:
-        ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     else:
-        ray.init(num_cpus=max(2, len(os.sched_getaffinity(0))), **quiet)  # type: ignore[arg-type]
+        ray.init(
+            num_cpus=max(2, len(os.sched_getaffinity(0))),
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
     try:
         total = ray.cluster_resources()
         yield Capacity(total.get("CPU", 0), total.get("GPU", 0), total.get("memory", 0) / 1e9)

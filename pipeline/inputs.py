@@ -14,50 +14,9 @@ from schemas.recording import Companion, Recording
 COMPANIONS = ("rttm", "stm", "ctm", "jsonl")
 """Files beside a recording that may hold its diarization or transcript."""
 
-NOT_AUDIO = frozenset(
-    [
-        "json",
-        "rttm",
-        "stm",
-        "ctm",
-        "jsonl",
-        "txt",
-        "md",
-        "csv",
-        "tsv",
-        "lab",
-        "textgrid",
-        "srt",
-        "vtt",
-        "xml",
-        "html",
-        "htm",
-        "pdf",
-        "png",
-        "jpg",
-        "jpeg",
-        "gif",
-        "svg",
-        "yaml",
-        "yml",
-        "toml",
-        "py",
-        "sh",
-        "ipynb",
-        "parquet",
-        "tar",
-        "zip",
-        "gz",
-        "xz",
-        "log",
-        "npy",
-        "npz",
-        "pt",
-        "sha256",
-        "md5",
-        "ds_store",
-    ]
-)
+_BESIDE = "json rttm stm ctm jsonl txt md csv tsv lab textgrid srt vtt xml html htm yaml yml toml log"
+_ELSE = "py sh ipynb pdf png jpg jpeg gif svg parquet tar zip gz xz npy npz pt sha256 md5 ds_store"
+NOT_AUDIO = frozenset(f"{_BESIDE} {_ELSE}".split())
 """Extensions that no recording has; everything else is tried, because names lie."""
 
 
@@ -141,7 +100,8 @@ def _objects(uri: str) -> tuple[Store, list[Object]]:
 
 
 def _glob(uri: str) -> tuple[Store, list[Object]]:
-    fixed, pattern = [], []
+    fixed: list[str] = []
+    pattern: list[str] = []
     for part in uri.split("/"):
         (pattern if pattern or glob.has_magic(part) else fixed).append(part)
     store = Store("/".join(fixed) or ("/" if uri.startswith("/") else "."))
@@ -176,7 +136,7 @@ def _recordings(store: Store, objects: list[Object]) -> tuple[list[Input], int]:
     """Recordings with the files beside them, and the number of files passed over."""
     by_path = {o.path: o for o in objects}
     recordings = []
-    taken = set()
+    taken: set[str] = set()
     for found in objects:
         if _beside(found.path) or any(part.startswith(".") for part in PurePosixPath(found.path).parts):
             continue

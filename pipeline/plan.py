@@ -8,9 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from stages.assess import AssessStage
-from stages.decode import DecodeStage
 from stages.diarize import DiarizeStage
-from stages.tokenize import TokenizeStage
 from stages.transcribe import TranscribeStage
 
 from pipeline.estimate import Estimate, take_hours
@@ -22,7 +20,9 @@ from pipeline.storage import Store
 from pipeline.units import PlannedUnit, cut
 from schemas.recording import SCHEMA_VERSION
 from stages import compose, converse, interleave, select, shard
+from stages.decode import DecodeStage
 from stages.stage import Config, Resources
+from stages.tokenize import TokenizeStage
 
 ANNOTATE = (DecodeStage, DiarizeStage, TranscribeStage, AssessStage, TokenizeStage)
 """The stages of annotate, in order. A new one goes in here, and its column into `schemas.recording`."""
@@ -60,7 +60,7 @@ class Plan:
     def pack(self) -> dict[str, Any]:
         """What decides pack's part of the outputs."""
         recipe = self.recipe.content()
-        sections = ("vocabulary", "select", "converse", "compose", "shard")
+        sections = ("vocabulary", "select", "converse", "compose", "interleave", "shard")
         return {
             "recipe": {name: recipe[name] for name in sections},
             "versions": {stage.__name__.rpartition(".")[2]: stage.VERSION for stage in PACK},

@@ -16,19 +16,20 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 from stages.assess.config import AssessConfig
-from stages.compose.config import ComposeConfig
-from stages.converse import ConverseConfig
-from stages.decode.config import DecodeConfig
 from stages.diarize.config import DiarizeConfig
-from stages.shard import ShardConfig
-from stages.tokenize.config import TokenizeConfig
 from stages.transcribe.config import TranscribeConfig
 
 from pipeline.storage import normal
 from pipeline.units import UnitsConfig
 from schemas.errors import SetupError
+from stages.compose.config import ComposeConfig
+from stages.converse import ConverseConfig
+from stages.decode.config import DecodeConfig
+from stages.interleave import InterleaveConfig
 from stages.select import SelectConfig
+from stages.shard import ShardConfig
 from stages.stage import Config, Resources
+from stages.tokenize.config import TokenizeConfig
 
 Path_ = tuple[str | int, ...]
 
@@ -68,6 +69,7 @@ class Recipe(Config):
     select: SelectConfig = SelectConfig()
     converse: ConverseConfig = ConverseConfig()
     compose: ComposeConfig = ComposeConfig()
+    interleave: InterleaveConfig = InterleaveConfig()
     shard: ShardConfig = ShardConfig()
     resources: ResourcesConfig = ResourcesConfig()
 

@@ -7,7 +7,7 @@ wins, and the others are told. obstore does the work; on S3 boto3's credential c
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +59,8 @@ class Store:
 
     def _open(self) -> Any:
         if self.is_local:
-            with _explained(self.uri):
-                self.directory.mkdir(parents=True, exist_ok=True)
+            if not self.directory.is_dir():
+                raise FileNotFoundError(self.uri)
             return LocalStore(self.directory)
         if self.uri.startswith("s3://"):
             from boto3 import Session
@@ -95,6 +95,8 @@ class Store:
     def put_new(self, path: str, data: bytes | Path) -> bool:
         """Write an object that must not exist yet; False when somebody else was first."""
         with _explained(self.join(path)):
+            if self.is_local:
+                self.directory.mkdir(parents=True, exist_ok=True)
             try:
                 obstore.put(self._obstore, path, data, mode="create")
             except AlreadyExistsError:
@@ -110,6 +112,14 @@ class Store:
                 return False
             return True
 
+    def folders(self, prefix: str = "") -> Sequence[str]:
+        """Names of the folders directly under a prefix, without a walk through what they hold."""
+        if self.is_local and not (self.directory / prefix).is_dir():
+            return []
+        with _explained(self.join(prefix)):
+            found = obstore.list_with_delimiter(self._obstore, prefix or None)["common_prefixes"]
+            return sorted(path.rstrip("/").rpartition("/")[2] for path in found)
+
     def list(self, prefix: str = "") -> Iterator[Object]:
         """Objects under a prefix, in the store's order, page by page."""
         if self.is_local and not (self.directory / prefix).is_dir():
@@ -118,14 +128,6 @@ class Store:
             for page in obstore.list(self._obstore, prefix or None, chunk_size=1000):
                 for meta in page:
                     yield Object(meta["path"], meta["size"], self._etag(meta))
-
-    def folders(self, prefix: str = "") -> list[str]:
-        """Names of the folders directly under a prefix, without a walk through what they hold."""
-        if self.is_local and not (self.directory / prefix).is_dir():
-            return []
-        with _explained(self.join(prefix)):
-            found = obstore.list_with_delimiter(self._obstore, prefix or None)["common_prefixes"]
-            return sorted(path.rstrip("/").rpartition("/")[2] for path in found)
 
     def _etag(self, meta: Any) -> str:
         if self.is_local:  # an inode number would change with every copy of the same file

@@ -44,7 +44,9 @@ def faults(version: Version, reading: Callable[[str], None] = lambda path: None)
             with local.open("rb") as opened:
                 digest = hashlib.file_digest(opened, "sha256").hexdigest()
             if digest != file.sha256:
-                yield Fault(path, f"has changed: sha256 {digest[:16]}.., the manifest says {file.sha256[:16]}..")
+                yield Fault(
+                    path, f"has changed: sha256 {digest[:16]}.., the manifest says {file.sha256[:16]}.."
+                )
                 continue
             sound.add(path)
             if isinstance(file, Shard):
@@ -87,7 +89,9 @@ def _set_aside(manifest: Manifest, table: ds.Dataset) -> Iterator[str]:
 def _index(manifest: Manifest, table: ds.Dataset) -> Iterator[str]:
     yield from _differences("samples of", _count(table, "family"), manifest.samples)
     yield from _differences("samples in", _count(table, "split"), manifest.splits)
-    yield from _differences("samples in", _count(table, "shard"), {s.path: s.samples for s in manifest.shards})
+    yield from _differences(
+        "samples in", _count(table, "shard"), {s.path: s.samples for s in manifest.shards}
+    )
 
 
 _TABLES = {"turns": _turns, "set_aside": _set_aside, "index": _index}

@@ -1,8 +1,8 @@
 """Published versions: how a reference finds one, what it holds, and whether it is whole.
 
-    version = open_version(Reference.parse("out/demo@latest"))
-    with version.table("turns") as turns:
-        print(version.manifest.dataset, turns.count_rows())
+version = open_version(Reference.parse("out/demo@latest"))
+with version.table("turns") as turns:
+    print(version.manifest.dataset, turns.count_rows())
 """
 
 import difflib
@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
+from pydantic import ValidationError
 
 from pipeline.storage import Store
 from schemas.errors import SetupError
@@ -100,13 +103,23 @@ def open_version(reference: Reference) -> Version:
     wanted = tags.get(reference.wanted, reference.wanted)
     found = [wanted] if wanted in ids else [id for id in ids if id.startswith(wanted)]
     if len(found) == 1:
-        return Version(store, Manifest.model_validate_json(store.get(f"versions/{found[0]}/manifest.json")))
+        return _version(store, found[0])
     if found:
         raise SetupError(f"{reference.wanted!r} fits {len(found)} versions: {', '.join(found[:10])}")
     raise SetupError(
         f"{reference.root}/{reference.name} has no version {reference.wanted!r}"
         f"{_nearest(reference.wanted, [*tags, *ids])}; there is {_some([*sorted(tags), *ids])}"
     )
+
+
+def _version(store: Store, id: str) -> Version:
+    path = f"versions/{id}/manifest.json"
+    try:
+        return Version(store, Manifest.model_validate_json(store.get(path)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise SetupError(f"{store.join(path)} is damaged or of another release: {where} {first['msg']}") from error
 
 
 def version_ids(dataset: Store) -> list[str]:
@@ -116,13 +129,30 @@ def version_ids(dataset: Store) -> list[str]:
     return [id for id in dataset.folders("versions") if dataset.exists(f"versions/{id}/manifest.json")]
 
 
+def published(reference: Reference) -> list[tuple[Version, list[str]]]:
+    """Every version of a dataset with its tags, the last published first. Raises SetupError without any."""
+    store = Store(f"{reference.root.rstrip('/')}/{reference.name}")
+    ids = version_ids(store)
+    if not ids:
+        raise SetupError(_no_dataset(reference))
+    tags = tags_of(store)
+    history = sorted(int(item.path.rpartition("/")[2]) for item in store.list(f"refs/{LATEST}"))
+    order = {_tagged(store, LATEST, number): number for number in history}
+    ids.sort(key=lambda id: order.get(id, -1), reverse=True)
+    return [(_version(store, id), [tag for tag in tags if tags[tag] == id]) for id in ids]
+
+
 def tags_of(dataset: Store) -> dict[str, str]:
     """Tag -> version id. The file with the highest number under `refs/<tag>` counts."""
     newest: dict[str, int] = {}
     for item in dataset.list("refs"):
         _, tag, number = item.path.split("/")
         newest[tag] = max(newest.get(tag, 0), int(number))
-    return {tag: dataset.get(f"refs/{tag}/{number}").decode().strip() for tag, number in sorted(newest.items())}
+    return {tag: _tagged(dataset, tag, number) for tag, number in sorted(newest.items())}
+
+
+def _tagged(dataset: Store, tag: str, number: int) -> str:
+    return dataset.get(f"refs/{tag}/{number}").decode().strip()
 
 
 def datasets_in(root: str) -> list[str]:
@@ -150,3 +180,22 @@ def _nearest(wrong: str, right: Iterable[str]) -> str:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
+def each_recording(
+    table: ds.Dataset, columns: list[str] | None = None, where: pc.Expression | None = None
+) -> Iterator[tuple[str, pa.Table]]:
+    """(recording, its rows), one recording in memory at a time: a table keeps a recording's rows together."""
+    current, pieces = None, []
+    for batch in table.to_batches(columns=columns, filter=where):
+        runs = pc.run_end_encode(batch["recording"])
+        start = 0
+        for recording, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+            if recording != current and pieces:
+                yield current, pa.Table.from_batches(pieces)
+                pieces = []
+            current = recording
+            pieces.append(batch.slice(start, end - start))
+            start = end
+    if pieces:
+        yield current, pa.Table.from_batches(pieces)

@@ -11,19 +11,16 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Shard(_Model):
-    path: str
-    """Relative to the version."""
-    split: str
-    samples: int
-    bytes: int
-    sha256: str
-
-
 class File(_Model):
     path: str
+    """Relative to the version."""
     bytes: int
     sha256: str
+
+
+class Shard(File):
+    split: str
+    samples: int
 
 
 class ModelUsed(_Model):
@@ -72,6 +69,10 @@ class Manifest(_Model):
     """`stage/code` -> number of recordings and turns."""
     samples: dict[str, int]
     """Family -> number."""
+    not_composed: dict[str, int] = {}
+    """`family/reason` -> kept turns that the family could not use."""
+    licences: dict[str, int] = {}
+    """`licence` of the sidecar -> number of kept recordings."""
     splits: dict[str, int]
     tokens: dict[str, int]
     """Tokens in all shards: text, linguistic, semantic."""

@@ -1,0 +1,129 @@
+"""A build from end to end: plan, annotate, pack, publish."""
+
+import json
+import os
+import platform
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.annotate import UnitRow, annotate, cause_of, pending
+from pipeline.cluster import running
+from pipeline.pack import Group, Packed, groups_of, pack_group
+from pipeline.plan import Plan
+from pipeline.progress import Board, Display
+from pipeline.publish import publish, published_as
+from pipeline.report import pages
+from schemas.errors import SetupError
+from schemas.manifest import Manifest
+
+Clock = defaultdict[str, float]
+"""Seconds by stage and phase."""
+
+
+@dataclass(frozen=True)
+class Built:
+    manifest: Manifest
+    status: str
+    """`published`, `unchanged` (the same outputs were there) or `nothing new` (the plan was known)."""
+    seconds: dict[str, float]
+    """Wall seconds of each stage's actors and of each phase; empty where nothing ran."""
+
+
+def build(plan: Plan, retry: bool = False) -> Built:
+    """Run a plan. Raises SetupError; what was committed before that is kept and not run again."""
+    known = published_as(plan)
+    if known and not retry:
+        found = plan.dataset.get(f"versions/{known}/manifest.json")
+        return Built(Manifest.model_validate_json(found), "nothing new", {})
+    plan.dataset.check_writable()
+    started = datetime.now(UTC)
+    clock: Clock = defaultdict(float)
+    with _timed(clock, "total"):
+        rows = pending(plan, retry)
+        if rows:
+            _annotate(plan, rows, clock)
+        with _timed(clock, "pack"):
+            packed = _pack(plan, groups_of(plan))
+        with _timed(clock, "publish"):
+            manifest, new = publish(plan, packed, pages(plan))
+    seconds = {name: round(value, 3) for name, value in clock.items()}
+    _record(plan, manifest.version, started, seconds)
+    return Built(manifest, "published" if new else "unchanged", seconds)
+
+
+def _annotate(plan: Plan, rows: list[UnitRow], clock: Clock) -> None:
+    import ray
+
+    names = [stage.name for stage in plan.stages]
+    wanted = {item.id: item for row in rows for item in row.inputs}
+    display = Display(sum(plan.estimate.seconds_of(item) for item in wanted.values()), names)
+    display.say(
+        f"annotating {len(wanted)} recordings in {len(rows)} units, {len(plan.units) - len(rows)} done before"
+    )
+    done = 0
+    with _timed(clock, "start"):
+        context = running()
+        capacity = context.__enter__()
+    try:
+        board = ray.remote(Board).options(num_cpus=0).remote()
+        with _timed(clock, "annotate"), display.watching(board):
+            for unit in annotate(plan, rows, capacity, board):
+                done += 1
+                for spent in unit.times:
+                    clock[spent.stage] += spent.wall
+    except KeyboardInterrupt:
+        raise SetupError(
+            f"stopped: {done} of {len(rows)} units are committed whole; the same command goes on from there"
+        ) from None
+    except ray.exceptions.RayError as error:
+        raise explained(cause_of(error)) from error
+    finally:
+        context.__exit__(None, None, None)
+
+
+def explained(error: BaseException) -> SetupError:
+    """What stopped the cluster, in one message."""
+    if isinstance(error, SetupError):
+        return error
+    return SetupError(f"annotate stopped: {type(error).__name__}: {str(error).strip()[:1000]}")
+
+
+def _pack(plan: Plan, groups: list[Group]) -> list[Packed]:
+    """Pack the groups: the only one here, several as tasks beside each other."""
+    arguments = (plan.recipe, plan.dataset, plan.stages[0].fingerprint)
+    if len(groups) == 1:
+        return [pack_group(groups[0], *arguments)]
+    import ray
+
+    with nullcontext() if ray.is_initialized() else running():
+        items = ray.data.from_items([{"index": index} for index in range(len(groups))])
+        rows = items.map(
+            lambda row: row | {"packed": pack_group(groups[row["index"]], *arguments)}
+        ).take_all()
+    return [row["packed"] for row in sorted(rows, key=lambda row: row["index"])]
+
+
+def _record(plan: Plan, version: str, started: datetime, seconds: dict[str, float]) -> None:
+    """A file of this run beside the versions: times belong to runs, versions have none."""
+    run = {
+        "plan": plan.id,
+        "version": version,
+        "started": started.isoformat(timespec="seconds"),
+        "host": {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()},
+        "seconds": seconds,
+    }
+    name = f"runs/{started:%Y%m%dT%H%M%S}-{plan.id}.json"
+    plan.dataset.put_new(name, (json.dumps(run, indent=1) + "\n").encode())
+
+
+@contextmanager
+def _timed(clock: Clock, name: str) -> Iterator[None]:
+    begun = time.monotonic()
+    try:
+        yield
+    finally:
+        clock[name] += time.monotonic() - begun

@@ -1,0 +1,138 @@
+"""`aqaa-data versions`"""
+
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+from rich.table import Table
+
+from pipeline.commands.arguments import ReferenceType, dataset_argument, json_option, print_json, table_of, wide_console
+from pipeline.versions import DATASETS, Reference, Version, datasets_in, open_version, published
+
+
+@click.group()
+def versions() -> None:
+    """Published versions of datasets."""
+
+
+@versions.command("list", epilog="Example: aqaa-data versions list out/demo")
+@click.argument("reference", metavar="[DATASET]", type=ReferenceType(), required=False)
+@json_option
+def list_(reference: Reference | None, as_json: bool) -> None:
+    """List the versions of a dataset, newest first; of all under ./datasets without one."""
+    references = [reference] if reference else [Reference(DATASETS, name) for name in datasets_in(DATASETS)]
+    rows = [_row(version, tags) for each in references for version, tags in published(each)]
+    if as_json:
+        print_json({"versions": rows})
+        return
+    if not rows:
+        click.echo(f"No dataset lies in {DATASETS}. Name another: aqaa-data versions list out/demo", err=True)
+        return
+    table = table_of("dataset", "version", "tags", "kept", "recordings", "turns", "samples", "shards", "size", left=3)
+    for row in rows:
+        table.add_row(
+            row["dataset"],
+            row["version"],
+            ", ".join(row["tags"]),
+            _hours(row["kept_seconds"]),
+            f"{row['recordings']:,}",
+            f"{row['turns']:,}",
+            f"{row['samples']:,}",
+            f"{row['shards']:,}",
+            f"{row['bytes'] / 1e6:,.1f} MB",
+        )
+    wide_console().print(table)
+
+
+@versions.command(epilog="Example: aqaa-data versions show out/demo@latest")
+@dataset_argument
+@json_option
+def show(reference: Reference, as_json: bool) -> None:
+    """Show what a version holds; its whole manifest with --json."""
+    version = open_version(reference)
+    manifest = version.manifest
+    if as_json:
+        print_json({"uri": version.uri, **manifest.model_dump(mode="json")})
+        return
+    recordings, turns = manifest.recordings, manifest.turns
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("dataset", f"[bold]{manifest.dataset}[/] version {manifest.version}")
+    facts.add_row("place", version.uri)
+    facts.add_row("plan", f"{manifest.plan}, made by {manifest.code_version}")
+    facts.add_row("audio", f"{_hours(manifest.audio_seconds)} in, {_hours(manifest.kept_seconds)} kept")
+    facts.add_row(
+        "recordings", f"{recordings.in_:,} = {recordings.kept:,} kept + {recordings.set_aside:,} set aside"
+    )
+    facts.add_row(
+        "turns",
+        f"{turns.diarized:,} = {turns.used:,} used + {turns.eligible:,} eligible + {turns.set_aside:,} set aside",
+    )
+    facts.add_row("samples", _counts(manifest.samples))
+    facts.add_row("splits", _counts(manifest.splits))
+    facts.add_row("tokens", _counts(manifest.tokens))
+    facts.add_row("set aside", _counts(manifest.set_aside))
+    facts.add_row("inputs", "\n".join(str(root.get("uri", root)) for root in manifest.inputs))
+    facts.add_row("models", "\n".join(f"{m.reference} ({m.licence}, {m.sha256[:12]})" for m in manifest.models))
+    facts.add_row("shards", f"{len(manifest.shards):,}, {sum(s.bytes for s in manifest.shards) / 1e6:,.1f} MB")
+    wide_console().print(facts)
+
+
+@versions.command(epilog="Example: aqaa-data versions verify out/demo@latest")
+@dataset_argument
+@json_option
+def verify(reference: Reference, as_json: bool) -> None:
+    """Read every byte of a version again and compare it with the manifest; exit 1 if anything differs."""
+    from pipeline.verify import faults
+
+    version = open_version(reference)
+    with Progress(
+        TextColumn("{task.description}"), transient=True, console=Console(stderr=True), disable=None
+    ) as progress:
+        shown = progress.add_task("")
+        found = list(faults(version, lambda path: progress.update(shown, description=f"reading {path}")))
+    files = len(version.manifest.shards) + len(version.manifest.files)
+    if as_json:
+        print_json(
+            {
+                "dataset": version.manifest.dataset,
+                "version": version.id,
+                "files": files,
+                "faults": [asdict(fault) for fault in found],
+            }
+        )
+    elif not found:
+        click.echo(f"{version.uri} is whole: {files:,} files, {_samples(version):,} samples")
+    for fault in found:
+        click.echo(f"{version.path(fault.path)} {fault.what}", err=True)
+    if found:
+        sys.exit(1)
+
+
+def _row(version: Version, tags: list[str]) -> dict[str, Any]:
+    manifest = version.manifest
+    return {
+        "dataset": manifest.dataset,
+        "version": manifest.version,
+        "tags": tags,
+        "kept_seconds": manifest.kept_seconds,
+        "recordings": manifest.recordings.in_,
+        "turns": manifest.turns.diarized,
+        "samples": _samples(version),
+        "shards": len(manifest.shards),
+        "bytes": sum(file.bytes for file in (*manifest.shards, *manifest.files)),
+    }
+
+
+def _samples(version: Version) -> int:
+    return sum(shard.samples for shard in version.manifest.shards)
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:,.2f} h"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return "  ".join(f"{name} {count:,}" for name, count in sorted(counts.items())) or "none"

@@ -1,0 +1,98 @@
+"""What a build would do, without starting anything."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.annotate import pending
+from pipeline.cluster import check_resources, cpu_share, this_machine
+from pipeline.plan import Plan
+from pipeline.publish import published_as
+from schemas.errors import SetupError
+
+BYTES_A_SECOND = 600
+"""Of shards, for a second of speech in all families without audio; measured on the demo."""
+
+FLAC_BYTES_A_SECOND = 17_000
+"""Of 16 kHz speech; a turn's audio lies in a shard about three times, once a family."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    text: str
+    facts: dict[str, Any]
+
+
+def preview(plan: Plan) -> Preview:
+    """Inputs, hours, units, models, resources and expected shards of a plan."""
+    known = published_as(plan)
+    todo = {row.unit for row in pending(plan, retry=False)}
+    hours = plan.estimate.seconds / 3600
+    config = plan.recipe.shard
+    rate = BYTES_A_SECOND + (3 * FLAC_BYTES_A_SECOND if config.keep_audio else 0)
+    expected = plan.estimate.seconds * rate
+    machine = this_machine()
+    try:
+        check_resources(plan.stages, machine)
+        trouble = None
+    except SetupError as error:
+        trouble = str(error)
+    facts: dict[str, Any] = {
+        "dataset": plan.recipe.name,
+        "output": plan.dataset.uri,
+        "plan": plan.id,
+        "known_version": known,
+        "inputs": [root.__dict__ for root in plan.listing.roots],
+        "recordings": sum(len(unit.recordings) for unit in plan.units),
+        "hours": round(hours, 4),
+        "units": {"all": len(plan.units), "to_run": len(todo)},
+        "stages": [
+            {
+                "name": stage.name,
+                "fingerprint": stage.fingerprint,
+                "models": [
+                    {"reference": m.reference, "bytes": m.bytes, "present": True} for m in stage.models
+                ],
+                "cpus": stage.resources.cpus,
+                "gpus": stage.resources.gpus,
+                "memory_gb": stage.resources.memory_gb,
+                "actors": list(stage.resources.actors),
+            }
+            for stage in plan.stages
+        ],
+        "machine": machine.__dict__ | {"cpu_share": round(cpu_share(plan.stages, machine), 3)},
+        "trouble": trouble,
+        "expected": {"shards": max(1, round(expected / 1e6 / config.megabytes)), "bytes": round(expected)},
+    }
+    return Preview(_told(facts), facts)
+
+
+def _told(facts: dict[str, Any]) -> str:
+    lines = [f"{facts['dataset']} -> {facts['output'].removeprefix('file://')}, plan {facts['plan']}"]
+    for root in facts["inputs"]:
+        place = root["uri"].removeprefix("file://")
+        ignored = f", {root['ignored']} other files" if root["ignored"] else ""
+        lines.append(
+            f"  input     {place}: {root['recordings']} recordings, {root['bytes'] / 1e6:.1f} MB{ignored}"
+        )
+    units = facts["units"]
+    lines.append(f"  audio     about {facts['hours']:.2f} hours in {facts['recordings']} recordings")
+    lines.append(f"  units     {units['all']}, {units['to_run']} of them to be annotated")
+    for stage in facts["stages"]:
+        models = ", ".join(f"{m['reference']} ({m['bytes'] / 1e6:.0f} MB, present)" for m in stage["models"])
+        gpus = f", {stage['gpus']:g} GPU" if stage["gpus"] else ""
+        least, most = stage["actors"]
+        actors = f"{least} actor{'s' * (least > 1)}" if least == most else f"{least} to {most} actors"
+        needs = f"{actors} of {stage['cpus']:g} CPU{gpus}, {stage['memory_gb']:g} GB"
+        lines.append(f"  {stage['name']:<10}{needs}{'; ' + models if models else ''}")
+    machine = facts["machine"]
+    share = (
+        "" if machine["cpu_share"] == 1 else f", so every stage gets {machine['cpu_share']:.0%} of its CPUs"
+    )
+    lines.append(f"  machine   {machine['cpus']:g} CPU, {machine['memory_gb']:.0f} GB{share}")
+    expected = facts["expected"]
+    lines.append(f"  shards    about {expected['shards']}, {expected['bytes'] / 1e6:.1f} MB")
+    if facts["trouble"]:
+        lines.append(f"  trouble   {facts['trouble']}")
+    if facts["known_version"]:
+        lines.append(f"  nothing new: this plan is version {facts['known_version']}")
+    return "\n".join(lines)

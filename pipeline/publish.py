@@ -1,0 +1,176 @@
+"""Publish: what the groups packed becomes one version, whole or not at all.
+
+All writes are create-only and the manifest comes last. The version's id hashes the outputs, so equal
+outputs are the same version, whoever made them and however often.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from importlib.metadata import version as installed
+from io import BytesIO
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.pack import SPLITS, Packed, vocabulary_of
+from pipeline.plan import Plan
+from pipeline.storage import Store
+from schemas.arrow import schema_of
+from schemas.errors import SetupError
+from schemas.manifest import File, Manifest, ModelUsed, RecordingCounts, Shard, TurnCounts
+from schemas.turn import IndexRow, SetAsideRow, TurnRow
+
+TABLES: dict[str, type] = {"turns": TurnRow, "set_aside": SetAsideRow, "index": IndexRow}
+
+Pages = Callable[[Manifest, dict[str, pa.Table]], dict[str, bytes]]
+"""Makes `README.md` and `report.html` of a manifest and the tables."""
+
+
+def published_as(plan: Plan) -> str | None:
+    """The version that this very plan came to before, if it did."""
+    try:
+        version = str(json.loads(plan.dataset.get(f"plans/{plan.id}.json"))["version"])
+    except FileNotFoundError:
+        return None
+    return version if plan.dataset.exists(f"versions/{version}/manifest.json") else None
+
+
+def publish(plan: Plan, packed: list[Packed], pages: Pages) -> tuple[Manifest, bool]:
+    """Write the version of these groups; the manifest, and whether the version is new."""
+    dataset = plan.dataset
+    names = shard_names(packed)
+    tables = {name: _joined(dataset, packed, name, names) for name in TABLES}
+    data = {name: _parquet(table) for name, table in tables.items()}
+    shards = [
+        Shard(
+            path=names[group.folder, s["name"]], **{k: s[k] for k in ("split", "samples", "bytes", "sha256")}
+        )
+        for split in SPLITS
+        for group in packed
+        for s in group.shards
+        if s["split"] == split
+    ]
+    files = [_file(f"{name}.parquet", data[name]) for name in sorted(data)]
+    outputs = [(f.path, f.sha256) for f in shards] + [(f.path, f.sha256) for f in files]
+    version = hashlib.sha256(json.dumps(outputs).encode()).hexdigest()[:16]
+    manifest = _manifest(plan, packed, version, shards, files)
+    folder = f"versions/{version}"
+    new = not dataset.exists(f"{folder}/manifest.json")
+    if new:
+        for (group, name), target in names.items():
+            dataset.copy_new(f"{group}/{name}", f"{folder}/{target}")
+        written = {f"{name}.parquet": content for name, content in data.items()} | pages(manifest, tables)
+        for path, content in written.items():
+            dataset.put_new(f"{folder}/{path}", content)
+        # What lies there counts: another build of the same version may have been first.
+        files = [_file(path, dataset.get(f"{folder}/{path}")) for path in sorted(written)]
+        manifest = manifest.model_copy(update={"files": files})
+        new = dataset.put_new(f"{folder}/manifest.json", _json(manifest.model_dump(mode="json")))
+    if not new:
+        manifest = Manifest.model_validate_json(dataset.get(f"{folder}/manifest.json"))
+    dataset.put_new(f"plans/{plan.id}.json", _json({"version": version}))
+    tag(dataset, "latest", version)
+    return manifest, new
+
+
+def tag(dataset: Store, name: str, version: str) -> None:
+    """Let a tag mean a version from now on: the next number under `refs/<name>`."""
+    for _ in range(100):
+        numbers = [int(PurePosixPath(o.path).name) for o in dataset.list(f"refs/{name}")]
+        last = max(numbers, default=0)
+        if last and dataset.get(f"refs/{name}/{last}").decode().strip() == version:
+            return
+        if dataset.put_new(f"refs/{name}/{last + 1}", f"{version}\n".encode()):
+            return
+    raise SetupError(f"the tag {name} of {dataset.uri} is being moved by others all the time: try again")
+
+
+def shard_names(packed: list[Packed]) -> dict[tuple[str, str], str]:
+    """(group folder, shard in it) -> path in the version, numbered through each split."""
+    names: dict[tuple[str, str], str] = {}
+    for split in SPLITS:
+        mine = [(group.folder, s["name"]) for group in packed for s in group.shards if s["split"] == split]
+        names |= {shard: f"shards/{split}-{index:06d}.tar" for index, shard in enumerate(mine)}
+    return names
+
+
+def _joined(dataset: Store, packed: list[Packed], table: str, names: dict[tuple[str, str], str]) -> pa.Table:
+    """The groups' pieces of a table, one behind another."""
+    pieces = []
+    for group in packed:
+        piece = pq.read_table(BytesIO(dataset.get(f"{group.folder}/{table}.parquet")))
+        if table == "index":
+            paths = [names[group.folder, shard] for shard in piece["shard"].to_pylist()]
+            at = piece.schema.get_field_index("shard")
+            piece = piece.set_column(at, "shard", pa.array(paths, pa.string()))
+        pieces.append(piece)
+    return pa.concat_tables(pieces) if pieces else schema_of(TABLES[table]).empty_table()
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _file(path: str, content: bytes) -> File:
+    return File(path=path, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
+    return dict(sorted(total.items()))
+
+
+def _manifest(
+    plan: Plan, packed: list[Packed], version: str, shards: list[Shard], files: list[File]
+) -> Manifest:
+    recordings, turns = _sum(g.recordings for g in packed), _sum(g.turns for g in packed)
+    models = {m.reference: m for stage in plan.stages for m in stage.models}
+    models[plan.vocabulary.reference] = plan.vocabulary
+    committed = plan.committed()
+    return Manifest(
+        dataset=plan.recipe.name,
+        version=version,
+        plan=plan.id,
+        code_version=installed("aqaa-data"),
+        recipe=plan.recipe.content(),
+        inputs=[root.__dict__ for root in plan.listing.roots],
+        models=[
+            ModelUsed(reference=m.reference, bytes=m.bytes, sha256=m.sha256, licence=m.licence)
+            for _, m in sorted(models.items())
+        ],
+        stages={stage.name: stage.fingerprint for stage in plan.stages},
+        ledgers=sorted(file for found in committed.values() for files in found.values() for file in files),
+        recordings=RecordingCounts(
+            in_=sum(recordings.values()),
+            kept=recordings.get("kept", 0),
+            set_aside=recordings.get("set_aside", 0),
+        ),
+        turns=TurnCounts(
+            diarized=sum(turns.values()),
+            used=turns.get("used", 0),
+            eligible=turns.get("eligible", 0),
+            set_aside=turns.get("set_aside", 0),
+        ),
+        set_aside=_sum(g.set_aside for g in packed),
+        samples=_sum(g.samples for g in packed),
+        not_composed=_sum(g.not_composed for g in packed),
+        splits=_sum({s.split: s.samples} for s in shards),
+        tokens=_sum(g.tokens for g in packed),
+        audio_seconds=round(sum(g.audio_seconds for g in packed), 3),
+        kept_seconds=round(sum(g.kept_seconds for g in packed), 3),
+        vocabulary=vocabulary_of(plan.recipe).describe(),
+        shards=shards,
+        files=files,
+    )
