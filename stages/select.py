@@ -39,7 +39,7 @@ class SelectConfig(Config):
         -1.0, description="least mean log probability of the transcript's tokens"
     )
     no_speech_probability_max: float | None = Field(
-        0.9, description="highest probability, by the recogniser, that nobody speaks"
+        0.8, description="highest probability, by the recogniser, that nobody speaks"
     )
     compression_ratio_max: float | None = Field(
         2.4, description="highest text length over zlib length: text that repeats itself"
@@ -77,7 +77,7 @@ def admit(sidecar: str, config: SelectConfig) -> Problem | None:
         value = _at(json.loads(sidecar), field)
         if value is None:
             return Problem("sidecar_lacks_field", f"the sidecar has no field {field}")
-        if not any(type(value) is type(one) and value == one for one in allowed):
+        if not any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in allowed):
             only = " or ".join(map(repr, allowed))
             return Problem("sidecar_differs", f"the sidecar's {field} is {value!r}, not {only}")
     return None
@@ -96,10 +96,13 @@ def would_keep(
     turns: Iterable[AnnotatedTurn], config: SelectConfig, field: str, values: Sequence[Any]
 ) -> list[Kept]:
     """What other values of one threshold would keep, all other thresholds as they are."""
+    off = config.model_copy(update={field: False if field == "phantom" else None})
     others = [config.model_copy(update={field: value}) for value in values]
-    counts = [0] * len(others)
-    seconds = [0.0] * len(others)
+    counts = [0] * len(values)
+    seconds = [0.0] * len(values)
     for turn in turns:
+        if select(turn, off) is not None:
+            continue
         for n, other in enumerate(others):
             if select(turn, other) is None:
                 counts[n] += 1

@@ -1,0 +1,85 @@
+"""Annotated turns for the tests of pack, as annotate would have written them."""
+
+import json
+
+from schemas.recording import Assessment, Codes, Decoded, Transcript, Turn
+from schemas.turn import AnnotatedTurn
+
+DECODED = Decoded(
+    seconds=600.0,
+    declared_seconds=600.0,
+    container="wav",
+    codec="pcm_s16le",
+    sample_rate=8000,
+    channels=2,
+    tracks=2,
+    channel_mode="split",
+    loudness_lufs=-27.0,
+    peak_dbfs=-3.0,
+    dc_offset=0.0,
+    clipped_share=0.0,
+    gain_db=0.0,
+    repairs=(),
+    sha256="0" * 64,
+)
+
+
+def a_turn(
+    start=0.0,
+    end=4.0,
+    speaker="A",
+    text="I have lived here all my life",
+    index=0,
+    track=0,
+    overlapped=False,
+    language="en",
+    groups=33,
+    recording="calls/one.wav",
+    sidecar=None,
+    problem=None,
+    transcript=True,
+    **measures,
+):
+    """A good turn, but for what the caller says of it; measures by the name of their field."""
+
+    def measured(**defaults):
+        return {name: measures.pop(name, value) for name, value in defaults.items()}
+
+    heard = measured(
+        language_probability=0.98,
+        average_log_probability=-0.2,
+        no_speech_probability=0.02,
+        compression_ratio=1.1,
+        repeated_share=0.0,
+        characters_per_second=14.0,
+        longest_word=7,
+        phantom=False,
+    )
+    sound = measured(
+        dnsmos_overall=2.9,
+        dnsmos_signal=3.2,
+        dnsmos_background=3.5,
+        clipped_share=0.0,
+        speech_share=0.9,
+        words_per_second=2.5,
+        pitch_median_hz=180.0,
+        pitch_range_semitones=6.0,
+        loudness_lufs=-27.0,
+    )
+    assert not measures, f"no such measure: {measures}"
+    said = Transcript(text=text, language=language, words=(), source="model", **heard) if transcript else None
+    return AnnotatedTurn(
+        recording=recording,
+        index=index,
+        sidecar=json.dumps(sidecar or {}),
+        decoded=DECODED,
+        turn=Turn(start, end, speaker, track, overlapped),
+        transcript=said,
+        assessment=Assessment(**sound),
+        codes=Codes(
+            tuple((7 * n + index) % 1024 for n in range(2 * groups + 1)),
+            tuple((11 * n + index) % 4096 for n in range(3 * groups + 2)),
+        ),
+        stage="transcribe" if problem else None,
+        problem=problem,
+    )

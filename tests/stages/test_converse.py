@@ -1,0 +1,175 @@
+"""Who answers whom, and why the others don't."""
+
+import pytest
+from annotated import a_turn
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.recording import Problem
+from stages.converse import Conversation, ConverseConfig, converse
+
+DEFAULT = ConverseConfig()
+
+
+def talk(*turns):
+    """Turns (speaker, start, end, text, ..) of one recording, indexed by start."""
+    made = []
+    for index, (speaker, start, end, *rest) in enumerate(turns):
+        text = rest[0] if rest else "I have lived here all my life"
+        made.append(a_turn(start, end, speaker, text, index, **(rest[1] if len(rest) > 1 else {})))
+    return made
+
+
+def pairs(turns, kept=None, config=DEFAULT):
+    found = converse(turns, {turn.index for turn in turns} if kept is None else kept, config)
+    assert len(found.pairs) + sum(found.reasons.values()) == len(turns)
+    return [(pair.question.index, pair.answer.index) for pair in found.pairs], found.reasons
+
+
+def test_a_question_and_its_answer():
+    turns = talk(("A", 0, 3, "Where did you grow up?"), ("B", 3.5, 8, "In a small town by the sea"))
+    found = converse(turns, {0, 1}, DEFAULT)
+    (pair,) = found.pairs
+    assert (pair.question, pair.answer, pair.gap) == (turns[0], turns[1], 0.5)
+    assert found.reasons == {"nothing_before": 1}
+
+
+def test_an_answer_can_be_the_next_question():
+    turns = talk(("A", 0, 3), ("B", 3.2, 6), ("A", 6.1, 9))
+    assert pairs(turns) == ([(0, 1), (1, 2)], {"nothing_before": 1})
+
+
+def test_turns_of_one_speaker_are_no_pair():
+    assert pairs(talk(("A", 0, 3), ("A", 3.5, 6))) == ([], {"nothing_before": 1, "same_speaker": 1})
+
+
+def test_a_long_silence_ends_the_exchange():
+    assert pairs(talk(("A", 0, 3), ("B", 6.5, 9))) == ([], {"nothing_before": 1, "long_gap": 1})
+    assert pairs(talk(("A", 0, 3), ("B", 6, 9)))[0] == [(0, 1)]
+
+
+class TestBackchannels:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "Yeah.",
+            "Mm-hmm.",
+            "Right, right.",
+            "Okay",
+            "Uh-huh, yeah.",
+            "I see.",
+            "嗯。",
+            "对对对",
+            "嗯，好的。",
+            "はい。",
+            "ага",
+            "D'accord.",
+        ],
+    )
+    def test_they_are_no_answers_and_no_questions(self, text):
+        turns = talk(("A", 0, 3), ("B", 3.2, 4.4, text), ("A", 4.6, 8))
+        assert pairs(turns) == ([], {"nothing_before": 1, "backchannel": 1, "same_speaker": 1})
+
+    @pytest.mark.parametrize(
+        "text", ["Yeah, in London.", "No.", "Right here on the left", "对，我在北京", "Seven"]
+    )
+    def test_short_answers_are_none(self, text):
+        assert pairs(talk(("A", 0, 3), ("B", 3.2, 4.4, text)))[0] == [(0, 1)]
+
+    def test_they_stand_between_nobody(self):
+        turns = talk(("A", 0, 3), ("C", 3.1, 3.8, "Hm."), ("B", 4, 8))
+        assert pairs(turns) == ([(0, 2)], {"nothing_before": 1, "backchannel": 1})
+
+    def test_even_where_selection_set_them_aside_or_they_fall_into_a_turn_on_another_track(self):
+        turns = talk(
+            ("A", 0, 3), ("B", 1, 1.5, "Mhm", {"track": 1}), ("B", 3.4, 8, "So we left", {"track": 1})
+        )
+        assert pairs(turns, kept={0, 2}) == ([(0, 2)], {"nothing_before": 1, "backchannel": 1})
+
+    def test_a_long_or_wordy_one_is_a_turn(self):
+        assert pairs(talk(("A", 0, 3), ("B", 3.2, 5.6, "Yeah.")))[0] == [(0, 1)]
+        wordy = talk(("A", 0, 3), ("B", 3.2, 5.1, "Yeah, okay, right, sure, exactly, true."))
+        assert pairs(wordy)[0] == [(0, 1)]
+
+    def test_the_lists_are_the_users(self):
+        turns = talk(("A", 0, 3), ("B", 3.2, 4.6, "Yeah."))
+        assert pairs(turns, config=ConverseConfig(backchannels={}))[0] == [(0, 1)]
+        assert pairs(turns, config=ConverseConfig(backchannels={"en": ("yes",)}))[0] == [(0, 1)]
+
+    def test_a_long_row_of_sounds_takes_no_time_to_judge(self):
+        assert pairs(talk(("A", 0, 3), ("B", 3.2, 5.0, "m" * 400 + "?!x")))[0] == [(0, 1)]
+
+
+class TestOverlap:
+    def test_a_barge_in_is_no_answer(self):
+        assert pairs(talk(("A", 0, 3), ("B", 2.5, 6))) == ([], {"nothing_before": 1, "barge_in": 1})
+
+    def test_nor_is_one_on_another_track(self):
+        turns = talk(("A", 0, 3), ("B", 2.5, 6, "I know that", {"track": 1}))
+        assert pairs(turns) == ([], {"nothing_before": 1, "barge_in": 1})
+
+    def test_boundaries_may_touch_within_the_tolerance(self):
+        (pair,) = converse(talk(("A", 0, 3), ("B", 2.85, 6)), {0, 1}, DEFAULT).pairs
+        assert pair.gap == pytest.approx(-0.15)
+
+    def test_words_inside_another_turn_are_no_answer(self):
+        assert pairs(talk(("A", 0, 9), ("B", 4, 6))) == ([], {"nothing_before": 1, "overlap": 1})
+
+    def test_a_third_voice_in_question_or_answer_spoils_the_pair(self):
+        turns = talk(("A", 0, 3), ("B", 3.2, 9), ("C", 5, 7))
+        assert pairs(turns) == ([], {"nothing_before": 1, "overlap": 2})
+
+    def test_even_one_that_was_set_aside(self):
+        turns = talk(("C", 0, 2.9), ("A", 1, 4), ("B", 4.2, 9))
+        assert pairs(turns, kept={1, 2}) == ([], {"set_aside": 1, "after_set_aside": 1, "overlap": 1})
+
+
+def test_a_turn_that_was_set_aside_between_the_two_breaks_the_pair():
+    turns = talk(("A", 0, 3), ("C", 3.1, 3.9, "(unclear)"), ("B", 4, 8))
+    assert pairs(turns, kept={0, 2}) == ([], {"nothing_before": 1, "set_aside": 1, "after_set_aside": 1})
+
+
+def test_a_turn_without_words_is_no_backchannel():
+    problem = Problem("no_words", "nothing was recognised", 1)
+    silent = {"transcript": False, "problem": problem}
+    turns = talk(("A", 0, 3), ("C", 3.1, 3.9, "", silent), ("B", 4, 8))
+    assert pairs(turns, kept={0, 2})[0] == []
+
+
+def test_question_and_answer_have_their_lengths():
+    assert pairs(talk(("A", 0, 0.5), ("B", 1, 4)))[1]["question_length"] == 1
+    assert pairs(talk(("A", 0, 40), ("B", 41, 44)))[1]["question_length"] == 1
+    assert pairs(talk(("A", 0, 3), ("B", 4, 4.5)))[1]["answer_length"] == 1
+    assert pairs(talk(("A", 0, 3), ("B", 4, 70)))[1]["answer_length"] == 1
+
+
+def test_nothing_makes_no_pairs():
+    assert converse([], set(), DEFAULT) == Conversation((), {})
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("ABC"),
+            st.floats(0, 30),
+            st.floats(0.1, 12),
+            st.sampled_from(["Mm-hmm.", "It was late", "嗯"]),
+            st.booleans(),
+        ),
+        max_size=12,
+    )
+)
+def test_every_pair_is_two_kept_speakers_who_let_each_other_finish_and_all_turns_add_up(spoken):
+    spoken.sort(key=lambda turn: turn[1])
+    turns = talk(*((speaker, start, start + length, text) for speaker, start, length, text, _ in spoken))
+    kept = {turn.index for turn, (*_, keep) in zip(turns, spoken, strict=True) if keep}
+    pairs(turns, kept)
+    for pair in converse(turns, kept, DEFAULT).pairs:
+        question, answer = pair.question.turn, pair.answer.turn
+        assert {pair.question.index, pair.answer.index} <= kept
+        assert question.speaker != answer.speaker
+        assert -DEFAULT.overlap_seconds_max - 1e-9 <= pair.gap <= DEFAULT.gap_seconds_max
+        for turn in (pair.question, pair.answer):
+            assert (
+                turn.transcript.text == "It was late" or turn.turn.seconds > DEFAULT.backchannel_seconds_max
+            )

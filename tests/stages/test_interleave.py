@@ -1,0 +1,238 @@
+"""Text and codes in turns, loss masks, spans, and back: the examples of the token layout, then any input."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import DataError
+from schemas.layout import ReadMessage, header, read, span, whole_groups
+from schemas.recording import Codes
+from schemas.sample import Clip, Draft, Message, Speech, Text
+from schemas.vocabulary import Modality
+from stages.interleave import InterleaveConfig, interleave, lay_out
+
+LITERALS = ["<|EOT|>", "<|BOT|>assistant\n", "<audio_5>", "<audio_start>", "</s>", "<|0.00|>", "\x00"]
+texts = st.lists(st.sampled_from(LITERALS) | st.text(), max_size=8).map("".join)
+ratios = st.tuples(st.integers(1, 30), st.integers(1, 60))
+
+
+@st.composite
+def codes(draw, most=40):
+    groups = draw(st.integers(1, most))
+    linguistic = draw(st.lists(st.integers(0, 1023), min_size=2 * groups, max_size=2 * groups))
+    semantic = draw(st.lists(st.integers(0, 4095), min_size=3 * groups, max_size=3 * groups))
+    return Codes(tuple(linguistic), tuple(semantic))
+
+
+def groups(count):
+    return Codes(tuple(range(2 * count)), tuple(range(3 * count)))
+
+
+def speech(codes):
+    return Speech(codes, Clip("calls/one.wav", 0, 1.0, 2.0), turn=0, speaker="A", text=None)
+
+
+def draft(*messages, family="aqtaa"):
+    return Draft("0123456789abcdef-00000-" + family, family, messages, {"language": "en"})
+
+
+def joined(*parts):
+    return np.concatenate(parts).tolist()
+
+
+def text_ids(count):
+    return np.arange(100, 100 + count, dtype=np.int32)
+
+
+class TestRatio:
+    """t*10 <as> g g g t*10 g g g t*4 g g g g <ae>"""
+
+    def test_ten_text_ids_then_three_groups_and_codes_go_on_where_text_ends_first(self, vocabulary):
+        text, audio = text_ids(24), span(groups(10), vocabulary)
+        start, end, g = audio[:1], audio[-1:], np.split(audio[1:-1], 10)
+        runs = [run for _, run in interleave(text, audio, (10, 15), vocabulary)]
+        assert joined(*runs) == joined(
+            *(text[:10], start, g[0], g[1], g[2]),
+            *(text[10:20], g[3], g[4], g[5]),
+            *(text[20:], g[6], g[7], g[8], g[9], end),
+        )
+
+    def test_where_audio_ends_first_its_end_marker_rides_with_it_and_the_text_goes_on(self, vocabulary):
+        text, audio = text_ids(35), span(groups(4), vocabulary)
+        runs = [run for _, run in interleave(text, audio, (10, 15), vocabulary)]
+        assert joined(*runs) == joined(text[:10], audio[:16], text[10:20], audio[16:], text[20:])
+        assert audio[16:].tolist()[-1] == vocabulary.audio_end
+
+    def test_both_may_end_together(self, vocabulary):
+        text, audio = text_ids(20), span(groups(6), vocabulary)
+        runs = interleave(text, audio, (10, 15), vocabulary)
+        assert [(side, len(run)) for side, run in runs] == [(0, 10), (1, 16), (0, 10), (1, 16)]
+
+    def test_a_ratio_that_is_no_multiple_of_five_cuts_inside_groups(self, vocabulary):
+        text, audio = text_ids(6), span(groups(2), vocabulary)
+        runs = [run for _, run in interleave(text, audio, (2, 3), vocabulary)]
+        assert joined(*runs) == joined(
+            *(text[:2], audio[:4], text[2:4], audio[4:7], text[4:], audio[7:10], audio[10:])
+        )
+
+    def test_every_voice_keeps_its_own_markers(self, vocabulary):
+        text = text_ids(30)
+        audio = np.concatenate([span(groups(3), vocabulary), span(groups(4), vocabulary)])
+        runs = [run for _, run in interleave(text, audio, (10, 15), vocabulary)]
+        assert [len(run) for run in runs] == [10, 17, 10, 16, 10, 6]
+        assert runs[1][-1] == vocabulary.audio_end
+        assert runs[3][0] == vocabulary.audio_start
+
+    def test_without_text_it_is_audio_and_without_audio_it_is_text(self, vocabulary):
+        audio, none = span(groups(5), vocabulary), text_ids(0)
+        assert joined(*(run for _, run in interleave(none, audio, (10, 15), vocabulary))) == audio.tolist()
+        assert interleave(text_ids(3), none, (10, 15), vocabulary)[0][1].tolist() == [100, 101, 102]
+
+    @given(length=st.integers(0, 200), codes=codes(), ratio=ratios)
+    def test_the_pattern_holds_until_one_side_ends(self, vocabulary, length, codes, ratio):
+        text, audio = text_ids(length), span(codes, vocabulary)
+        runs = interleave(text, audio, ratio, vocabulary)
+        assert joined(*(run for side, run in runs if side == 0), []) == text.tolist()
+        assert joined(*(run for side, run in runs if side == 1)) == audio.tolist()
+        counted = [
+            (side, int((vocabulary.modality(run) != Modality.TEXT).sum()) if side else len(run))
+            for side, run in runs
+        ]
+        n, m = ratio
+        full = min(length // n, 5 * len(codes.linguistic) // 2 // m)
+        assert counted[: 2 * full] == [(0, n), (1, m)] * full
+
+
+ASK, SAY = groups(4), groups(10)
+
+
+class TestLayout:
+    def test_aqtaa_answers_in_text_and_audio_and_learns_the_answer_alone(self, vocabulary):
+        answer = "one two three four five six seven eight nine ten eleven"
+        said = vocabulary.encode(answer)
+        assert len(said) == 11
+        sample = lay_out(
+            draft(
+                Message("system", (Text("Be brief."),)),
+                Message("human", (speech(ASK),)),
+                Message("assistant", (Text(answer), speech(SAY)), interleaved=True),
+            ),
+            vocabulary,
+            InterleaveConfig(),
+        )
+        audio = span(SAY, vocabulary)
+        prompt = joined(
+            *(header("system", vocabulary), vocabulary.encode("Be brief."), [vocabulary.eot]),
+            *(header("human", vocabulary), span(ASK, vocabulary), [vocabulary.eot]),
+            header("assistant", vocabulary),
+        )
+        target = joined(said[:10], audio[:16], said[10:], audio[16:], [vocabulary.eot])
+        assert sample.tokens.tolist() == prompt + target
+        assert sample.loss.tolist() == [0] * len(prompt) + [1] * len(target)
+        assert (sample.tokens.dtype, sample.loss.dtype) == (np.int32, np.uint8)
+
+    def test_asr_hears_and_writes(self, vocabulary):
+        sample = lay_out(
+            draft(
+                Message("human", (Text("Write this down.\n"), speech(ASK))),
+                Message("assistant", (Text("hello"),)),
+            ),
+            vocabulary,
+            InterleaveConfig(),
+        )
+        target = joined(vocabulary.encode("hello"), [vocabulary.eot])
+        assert sample.tokens.tolist() == joined(
+            *(header("human", vocabulary), vocabulary.encode("Write this down.\n"), span(ASK, vocabulary)),
+            *([vocabulary.eot], header("assistant", vocabulary), target),
+        )
+        assert sample.loss.sum() == len(target)
+
+    def test_tts_reads_and_speaks(self, vocabulary):
+        sample = lay_out(
+            draft(Message("human", (Text("Say:\n"), Text("hello"))), Message("assistant", (speech(SAY),))),
+            vocabulary,
+            InterleaveConfig(),
+        )
+        target = joined(span(SAY, vocabulary), [vocabulary.eot])
+        assert sample.tokens.tolist() == joined(
+            *(header("human", vocabulary), vocabulary.encode("Say:\n"), vocabulary.encode("hello")),
+            *([vocabulary.eot], header("assistant", vocabulary), target),
+        )
+        assert sample.loss.sum() == len(target)
+
+    def test_continuation_learns_everything_behind_bos(self, vocabulary):
+        sample = lay_out(draft(Message(None, (speech(SAY),))), vocabulary, InterleaveConfig())
+        assert sample.tokens.tolist() == joined([vocabulary.bos], span(SAY, vocabulary), [vocabulary.eos])
+        assert sample.loss.tolist() == [0] + [1] * (len(sample.tokens) - 1)
+
+    def test_a_sample_over_the_limit_is_set_aside(self, vocabulary):
+        document = draft(Message(None, (speech(SAY),)))
+        lay_out(document, vocabulary, InterleaveConfig(max_tokens=54))
+        with pytest.raises(DataError, match="54 tokens, over the limit of 53") as caught:
+            lay_out(document, vocabulary, InterleaveConfig(max_tokens=53))
+        assert caught.value.code == "too_long"
+
+    def test_the_audio_is_named_in_the_order_of_the_parts(self, vocabulary):
+        ask, say = Clip("c.wav", 0, 0.0, 1.0), Clip("c.wav", 1, 1.5, 3.0)
+        sample = lay_out(
+            draft(
+                Message("human", (Speech(ASK, ask, 0, "A", "why"),)),
+                Message("assistant", (Speech(SAY, say, 1, "B", "so"),)),
+            ),
+            vocabulary,
+            InterleaveConfig(),
+        )
+        assert sample.audio == (ask, say)
+
+
+@given(
+    system=st.none() | texts,
+    answer=texts,
+    instruction=texts,
+    ask=codes(),
+    say=codes(),
+    ratio=ratios,
+    interleaved=st.booleans(),
+)
+def test_any_sample_reads_back_to_its_roles_texts_and_codes(
+    vocabulary, system, answer, instruction, ask, say, ratio, interleaved
+):
+    messages = [Message("human", (Text(instruction), speech(ask)))]
+    messages += [Message("assistant", (Text(answer), speech(say)), interleaved=interleaved)]
+    expected = [ReadMessage("human", instruction, (ask,)), ReadMessage("assistant", answer, (say,))]
+    if system is not None:
+        messages.insert(0, Message("system", (Text(system),)))
+        expected.insert(0, ReadMessage("system", system, ()))
+    sample = lay_out(draft(*messages), vocabulary, InterleaveConfig(ratio=ratio, max_tokens=None))
+
+    assert read(sample.tokens, vocabulary) == tuple(expected)
+    assert ((sample.tokens >= 0) & (sample.tokens < vocabulary.size)).all()
+
+    bots = np.flatnonzero(sample.tokens == vocabulary.bot)
+    target = len(vocabulary.encode(answer)) + 5 * len(say.linguistic) // 2 + len(("<as>", "<ae>", "EOT"))
+    assert sample.loss.sum() == target
+    assert sample.loss[-target:].all()
+    assert bots[-1] + len(header("assistant", vocabulary)) == len(sample.tokens) - target
+
+
+@given(answer=texts, say=codes(), ratio=ratios)
+def test_the_spans_of_a_part_hold_exactly_its_ids(vocabulary, answer, say, ratio):
+    message = Message("assistant", (Text(answer), speech(say)), interleaved=True)
+    sample = lay_out(draft(message), vocabulary, InterleaveConfig(ratio=ratio, max_tokens=None))
+    text, audio = sample.record["messages"][0]["content"]
+
+    def ids(part):
+        return joined(*(sample.tokens[first:end] for first, end in part["spans"]), [])
+
+    assert text["text"] == answer
+    assert ids(text) == vocabulary.encode(answer).tolist()
+    assert ids(audio) == span(say, vocabulary).tolist()
+
+
+@given(codes=codes(), linguistic=st.integers(0, 1), semantic=st.integers(0, 2))
+def test_codes_beyond_the_last_whole_group_are_dropped(vocabulary, codes, linguistic, semantic):
+    more = Codes(codes.linguistic + (5,) * linguistic, codes.semantic + (5,) * semantic)
+    sample = lay_out(draft(Message(None, (speech(more),))), vocabulary, InterleaveConfig())
+    assert whole_groups(more) == codes
+    assert read(sample.tokens, vocabulary)[0].codes == (codes,)
