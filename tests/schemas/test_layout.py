@@ -9,7 +9,7 @@ from schemas.recording import Codes
 
 @pytest.fixture(scope="module")
 def ids(vocabulary):
-    """Ids as the layout page writes them: `L3` a linguistic, `S3` a semantic code, markers by name, else text."""
+    """Ids as the layout page writes them: `L3` and `S3` are codes 3, markers go by name, the rest is text."""
 
     def of(*words):
         found = []
