@@ -1,0 +1,341 @@
+"""The numbers behind the report, from scans of the version's tables that hold one batch at a time."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from numpy.typing import NDArray
+
+from schemas.recording import Assessment, Transcript, Turn
+from schemas.turn import AnnotatedTurn
+from stages.select import LIMITS, SelectConfig
+
+Floats = NDArray[np.float64]
+
+LOOKED_AT = 100_000
+"""Rows that are looked at one by one, evenly spaced: of more, thresholds and samples come from every n-th."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of turns that is worth a histogram."""
+
+    column: str
+    title: str
+    unit: str
+    low: float
+    high: float
+    bins: int = 40
+
+
+MEASURES = (
+    Measure("seconds", "Length of turns", "s", 0, 30, 60),
+    Measure("assessment.dnsmos_overall", "DNSMOS overall", "1 to 5", 1, 4.5),
+    Measure("assessment.dnsmos_signal", "DNSMOS signal", "1 to 5", 1, 4.5),
+    Measure("assessment.dnsmos_background", "DNSMOS background", "1 to 5", 1, 4.5),
+    Measure("assessment.loudness_lufs", "Loudness", "LUFS", -60, 0),
+    Measure("assessment.pitch_median_hz", "Median pitch", "Hz", 60, 400),
+    Measure("assessment.pitch_range_semitones", "Pitch range", "semitones", 0, 24),
+    Measure("assessment.words_per_second", "Speaking rate", "words a second", 0, 8),
+    Measure("assessment.speech_share", "Share of speech", "0 to 1", 0, 1),
+    Measure("transcript.average_log_probability", "Mean log probability of the text", "", -2, 0),
+    Measure("transcript.language_probability", "Certainty of the language", "0 to 1", 0, 1),
+    Measure("transcript.compression_ratio", "Compression ratio of the text", "", 0, 3),
+)
+
+
+@dataclass
+class Histogram:
+    """Seconds of audio by value; what lies outside counts in the first or last bin."""
+
+    measure: Measure
+    kept: Floats
+    aside: Floats
+
+    @classmethod
+    def empty(cls, measure: Measure) -> "Histogram":
+        return cls(measure, np.zeros(measure.bins), np.zeros(measure.bins))
+
+    def add(self, values: Floats, seconds: Floats, kept: NDArray[np.bool_]) -> None:
+        measure = self.measure
+        place = (values - measure.low) / (measure.high - measure.low) * measure.bins
+        there = np.isfinite(place)
+        for bins, chosen in ((self.kept, there & kept), (self.aside, there & ~kept)):
+            index = np.clip(place[chosen].astype(int), 0, measure.bins - 1)
+            bins += np.bincount(index, weights=seconds[chosen], minlength=measure.bins)
+
+    @property
+    def filled(self) -> bool:
+        return bool(self.kept.any() or self.aside.any())
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a threshold of `select` would keep at any value, all others as they are."""
+
+    field: str
+    description: str
+    limit: float | None
+    values: Floats
+    hours: Floats
+    """Kept with the limit at `values`, scaled to the whole version where rows were sampled."""
+
+    @property
+    def flat(self) -> bool:
+        """The limit makes no difference anywhere near."""
+        return bool(np.ptp(self.hours) == 0)
+
+
+@dataclass
+class Language:
+    turns: int = 0
+    kept: float = 0.0
+    aside: float = 0.0
+    """Seconds."""
+
+    @property
+    def both(self) -> float:
+        return self.kept + self.aside
+
+
+@dataclass
+class Reason:
+    """Why recordings and turns were set aside: one code of one stage."""
+
+    stage: str
+    code: str
+    recordings: int = 0
+    turns: int = 0
+    seconds: float = 0.0
+    """Of turns; what a whole recording holds is not known where it couldn't be decoded."""
+    example: str = ""
+    where: str = ""
+
+
+@dataclass
+class Family:
+    name: str
+    samples: Counter[str] = field(default_factory=Counter)
+    """By split."""
+    seconds: float = 0.0
+    text: int = 0
+    linguistic: int = 0
+    semantic: int = 0
+
+
+@dataclass
+class TurnFacts:
+    histograms: list[Histogram]
+    languages: dict[str, Language]
+    speakers: Counter[int]
+    """Recordings by their number of speakers."""
+    seconds: Counter[str]
+    """By status of the turn."""
+    curves: list[Curve]
+    every: int
+    """Thresholds come from every so many-th turn."""
+
+
+def every_nth(table: ds.Dataset) -> int:
+    """Every so many-th row is looked at one by one."""
+    return max(1, -(-int(table.count_rows()) // LOOKED_AT))
+
+
+def turn_facts(turns: ds.Dataset, select: SelectConfig) -> TurnFacts:
+    """Everything the report says of turns, in one scan."""
+    every = every_nth(turns)
+    histograms = [Histogram.empty(measure) for measure in MEASURES]
+    languages: dict[str, Language] = defaultdict(Language)
+    seconds_of: Counter[str] = Counter()
+    speakers = _Speakers()
+    thresholds = _Thresholds(select)
+    seen = 0
+    for batch in turns.to_batches(columns=_PROJECTION):
+        seconds = _floats(batch["end"]) - _floats(batch["start"])
+        status = batch["status"].to_numpy(zero_copy_only=False)
+        kept = status != "set_aside"
+        for histogram in histograms:
+            column = histogram.measure.column
+            histogram.add(seconds if column == "seconds" else _floats(batch[column]), seconds, kept)
+        for name in np.unique(status):
+            seconds_of[str(name)] += float(seconds[status == name].sum())
+        spoken = batch["language"].fill_null("no text").to_numpy(zero_copy_only=False)
+        for name in np.unique(spoken):
+            language, here = languages[str(name)], spoken == name
+            language.turns += int(here.sum())
+            language.kept += float(seconds[here & kept].sum())
+            language.aside += float(seconds[here & ~kept].sum())
+        speakers.add(batch)
+        looked_at = np.arange(-seen % every, batch.num_rows, every)
+        for start in range(0, len(looked_at), 1000):
+            thresholds.add(batch.take(pa.array(looked_at[start : start + 1000])).to_pylist())
+        seen += batch.num_rows
+    by_hours = sorted(languages.items(), key=lambda item: (-item[1].kept - item[1].aside, item[0]))
+    filled = [histogram for histogram in histograms if histogram.filled]
+    return TurnFacts(
+        filled, dict(by_hours), speakers.counts(), seconds_of, thresholds.curves(every), every
+    )
+
+
+def reasons(set_aside: ds.Dataset) -> list[Reason]:
+    """Why recordings and turns were set aside, the most hours and numbers first."""
+    found: dict[tuple[str, str], Reason] = {}
+    for batch in set_aside.to_batches():
+        table = pa.table(
+            {
+                "stage": batch["stage"],
+                "code": batch["code"],
+                "turn": batch["turn"],
+                "seconds": pc.fill_null(pc.subtract(batch["end"], batch["start"]), 0.0),
+                "message": batch["message"],
+                "recording": batch["recording"],
+            }
+        )
+        grouped = table.group_by(["stage", "code"], use_threads=False).aggregate(
+            [
+                ("turn", "count", pc.CountOptions("only_valid")),
+                ("turn", "count", pc.CountOptions("only_null")),
+                ("seconds", "sum"),
+                ("message", "first"),
+                ("recording", "first"),
+            ]
+        )
+        for stage, code, turns, recordings, seconds, message, where in zip(
+            *(column.to_pylist() for column in grouped.columns), strict=True
+        ):
+            reason = found.setdefault((stage, code), Reason(stage, code, example=message, where=where))
+            reason.turns += turns
+            reason.recordings += recordings
+            reason.seconds += seconds
+    return sorted(
+        found.values(), key=lambda r: (-r.recordings, -r.seconds, -r.turns, r.stage, r.code)
+    )
+
+
+def families(index: ds.Dataset) -> list[Family]:
+    """What each family holds."""
+    found: dict[str, Family] = {}
+    sums = [(name, "sum") for name in ("seconds", "text_tokens", "linguistic_tokens", "semantic_tokens")]
+    columns = ["family", "split", *(name for name, _ in sums)]
+    for batch in index.to_batches(columns=columns):
+        grouped = pa.table(batch).group_by(["family", "split"], use_threads=False)
+        for row in grouped.aggregate([([], "count_all"), *sums]).to_pylist():
+            family = found.setdefault(row["family"], Family(row["family"]))
+            family.samples[row["split"]] += row["count_all"]
+            family.seconds += row["seconds_sum"]
+            family.text += row["text_tokens_sum"]
+            family.linguistic += row["linguistic_tokens_sum"]
+            family.semantic += row["semantic_tokens_sum"]
+    return [found[name] for name in sorted(found)]
+
+
+_TRANSCRIPT = [f.name for f in fields(Transcript) if f.name != "words"]
+_ASSESSMENT = [f.name for f in fields(Assessment)]
+_PROJECTION = {
+    **{name: ds.field(name) for name in ("recording", "start", "end", "speaker", "status", "stage", "code", "language")},
+    **{f"transcript.{name}": ds.field("transcript", name) for name in _TRANSCRIPT},
+    **{f"assessment.{name}": ds.field("assessment", name) for name in _ASSESSMENT},
+}
+"""All of a turn that the report counts: everything but words and codes."""
+
+
+def _floats(column: pa.Array) -> Floats:
+    return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+
+
+class _Speakers:
+    """Speakers of each recording; a recording's rows stand together but may cross batches."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+        self._recording: str | None = None
+        self._names: set[str] = set()
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        pairs = pa.table([batch["recording"], batch["speaker"]], ["recording", "speaker"])
+        grouped = pairs.group_by("recording", use_threads=False).aggregate([("speaker", "distinct")])
+        for recording, names in zip(*(column.to_pylist() for column in grouped.columns), strict=True):
+            if recording != self._recording:
+                self._close()
+                self._recording, self._names = recording, set()
+            self._names.update(names)
+
+    def _close(self) -> None:
+        if self._recording is not None:
+            self._counts[len(self._names)] += 1
+
+    def counts(self) -> Counter[int]:
+        self._close()
+        return Counter(dict(sorted(self._counts.items())))
+
+
+class _Thresholds:
+    """Seconds by value of each limited measure, of the turns that every other limit lets through."""
+
+    def __init__(self, select: SelectConfig) -> None:
+        self._select = select
+        self._points: dict[str, list[tuple[float, float]]] = {name: [] for name in LIMITS}
+        self._unmeasured = dict.fromkeys(LIMITS, 0.0)
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            if row["status"] == "set_aside" and (row["stage"] != "select" or row["code"] not in _LIMIT_CODES):
+                continue
+            turn = _turn(row)
+            values = {name: measure(turn) for name, (_, _, measure) in LIMITS.items()}
+            failed = [name for name, value in values.items() if self._fails(name, value)]
+            for name in failed if len(failed) == 1 else LIMITS if not failed else ():
+                if (value := values[name]) is None:
+                    self._unmeasured[name] += turn.turn.seconds
+                else:
+                    self._points[name].append((float(value), turn.turn.seconds))
+
+    def _fails(self, name: str, value: float | None) -> bool:
+        limit = getattr(self._select, name)
+        if limit is None or value is None:
+            return False
+        return bool(value < limit if name.endswith("_min") else value > limit)
+
+    def curves(self, every: int) -> list[Curve]:
+        return [self._curve(name, every) for name in LIMITS if self._points[name]]
+
+    def _curve(self, name: str, every: int) -> Curve:
+        values, seconds = np.array(sorted(self._points[name])).T
+        limit = getattr(self._select, name)
+        low, high = np.quantile(values, [0.005, 0.995])
+        ends = [end for end in (low, high, limit) if end is not None]
+        at = np.linspace(min(ends), max(ends), 81)
+        total = np.concatenate([[0.0], np.cumsum(seconds)])
+        if name.endswith("_min"):
+            kept = total[-1] - total[np.searchsorted(values, at, side="left")]
+        else:
+            kept = total[np.searchsorted(values, at, side="right")]
+        hours = (kept + self._unmeasured[name]) * every / 3600
+        description = SelectConfig.model_fields[name].description or name
+        return Curve(name, description, None if limit is None else float(limit), at, hours)
+
+
+_LIMIT_CODES = {code for code, _, _ in LIMITS.values()}
+"""Reasons that another threshold would take back; the others stand whatever the limits are."""
+
+
+def _turn(row: dict[str, Any]) -> AnnotatedTurn:
+    """As much of an annotated turn as limits are measured on."""
+
+    def column(name: str, fields: list[str]) -> dict[str, Any]:
+        return {field: row[f"{name}.{field}"] for field in fields}
+
+    return AnnotatedTurn(
+        recording=row["recording"],
+        index=0,
+        sidecar="{}",
+        decoded=None,
+        turn=Turn(row["start"], row["end"], row["speaker"], 0, False),
+        transcript=None if row["transcript.text"] is None else Transcript(**column("transcript", _TRANSCRIPT), words=()),
+        assessment=Assessment(**column("assessment", _ASSESSMENT)),
+        codes=None,
+    )

@@ -1,0 +1,80 @@
+"""The page `report.html`: one file, no script or font or picture from anywhere else, the same bytes every time."""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pyarrow.dataset as ds
+import yaml
+
+from pipeline.report import charts
+from pipeline.report.facts import Histogram, TurnFacts, every_nth, families, reasons
+from pipeline.report.listen import Clip, listen, pick
+from schemas.manifest import Manifest
+from stages.select import SelectConfig
+
+
+def render(
+    manifest: Manifest,
+    facts: TurnFacts,
+    turns: ds.Dataset,
+    set_aside: ds.Dataset,
+    index: ds.Dataset,
+    clip: Clip,
+) -> str:
+    """The report of a version as HTML, from its manifest and its tables, read a batch at a time."""
+    select = select_of(manifest)
+    picked = pick(index, every_nth(index))
+    lengths, *sound = facts.histograms or [None]
+    return template("report.html").render(
+        manifest=manifest,
+        facts=facts,
+        reasons=reasons(set_aside),
+        families=families(index),
+        lengths=lengths and charts.histogram(lengths, limits_of(lengths, select)),
+        speakers=charts.columns(
+            [(str(number), count) for number, count in facts.speakers.items()], "recordings by number of speakers"
+        ),
+        sound=[(drawn, charts.histogram(drawn, limits_of(drawn, select))) for drawn in sound],
+        curves=[(drawn, charts.curve(drawn)) for drawn in facts.curves if not drawn.flat],
+        flat=[drawn.field for drawn in facts.curves if drawn.flat],
+        heard=listen(picked, turns, clip),
+        recipe=yaml.safe_dump(manifest.recipe, sort_keys=False, allow_unicode=True),
+    )
+
+
+def select_of(manifest: Manifest) -> SelectConfig:
+    """The thresholds that a version was made with."""
+    return SelectConfig.model_validate(manifest.recipe["select"])
+
+
+def limits_of(drawn: Histogram, select: SelectConfig) -> list[float]:
+    """The thresholds of `select` on a measure."""
+    name = drawn.measure.column.rpartition(".")[2].removesuffix("_lufs")
+    limits = (getattr(select, f"{name}_{side}", None) for side in ("min", "max"))
+    return [float(limit) for limit in limits if limit is not None]
+
+
+def template(name: str) -> jinja2.Template:
+    """A template of this folder."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=jinja2.select_autoescape(["html"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"number": number, "duration": charts.duration, "share": share, "megabytes": megabytes}
+    return environment.get_template(name)
+
+
+def number(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def share(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.0f} %" if whole else "none"
+
+
+def megabytes(value: int) -> str:
+    return f"{value / 1e6:,.1f} MB"
