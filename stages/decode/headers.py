@@ -32,20 +32,22 @@ def declared_seconds(path: Path, container: Any, stream: Any) -> float | None:
 
 
 def _wav_seconds(file: BinaryIO) -> float | None:
-    """From the sizes in a RIFF header, even where the file ends before them."""
-    if file.read(4) != b"RIFF":
+    """From the sizes in a RIFF or RF64 header, even where the file ends before them."""
+    if file.read(4) not in (b"RIFF", b"RF64"):
         return None
     file.seek(12)
-    bytes_per_second = 0
+    bytes_per_second = long_size = 0
     while len(head := file.read(8)) == 8:
         chunk, size = struct.unpack("<4sI", head)
         if chunk == b"data":
-            known = bytes_per_second and 0 < size < PLACEHOLDER
-            return size / bytes_per_second if known else None
-        if chunk == b"fmt " and len(content := file.read(12)) == 12:
-            bytes_per_second = struct.unpack("<I", content[8:])[0]
-            file.seek(-12, 1)
-        file.seek(size + size % 2, 1)
+            size = long_size or (size if size < PLACEHOLDER else 0)
+            return size / bytes_per_second if size and bytes_per_second else None
+        content = file.read(min(size, 16))
+        if chunk == b"fmt " and len(content) == 16:
+            bytes_per_second = struct.unpack_from("<I", content, 8)[0]
+        if chunk == b"ds64" and len(content) == 16:
+            long_size = struct.unpack_from("<Q", content, 8)[0]
+        file.seek(size + size % 2 - len(content), 1)
     return None
 
 
@@ -69,6 +71,15 @@ def _clock_seconds(tag: str) -> float | None:
         return None
 
 
+def lacks_end_mark(path: Path) -> bool:
+    """Whether an Ogg file stops without the page that ends its stream; it makes no claim of a duration."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 2**17))
+        tail = file.read()
+    last = tail.rfind(b"OggS")
+    return last < 0 or not tail[last + 5 : last + 6] or not tail[last + 5] & 4
+
+
 def what_else(path: Path) -> str:
     """What a file that no decoder takes looks like, in words."""
     with path.open("rb") as file:
@@ -87,7 +98,7 @@ def what_else(path: Path) -> str:
     if _is_text(head):
         return "it is a text file, not audio"
     if head[4:8] == b"ftyp":
-        return "an MP4 file without its index (moov): the recording was cut off or never finished"
+        return "an MP4 file whose index (moov) is missing or damaged: it was cut off or never finished"
     return "no audio format is recognised in it: the file is damaged or not audio"
 
 

@@ -181,7 +181,7 @@ def as_float(frame: av.AudioFrame) -> Samples:
     samples: NDArray[Any] = frame.to_ndarray()
     samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
     if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - 128) / 128
+        return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
     if samples.dtype.kind == "i":
         return samples.astype(np.float32) * np.float32(2.0 ** (1 - 8 * samples.itemsize))
     return samples.astype(np.float32)

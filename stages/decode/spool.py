@@ -48,7 +48,7 @@ def write_spool(blocks: Iterable[Samples], spool: Path, tracks: int) -> int:
         passing.replace(spool)
     except (OSError, sf.LibsndfileError) as error:
         raise SetupError(
-            f"Can't write decoded audio to {spool.parent}: {error}. Free space there or make it writable."
+            f"Can't write decoded audio to {spool.parent} ({error}): is the disk full?"
         ) from error
     finally:
         passing.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from schemas.errors import DataError
 from schemas.recording import Decode, Decoded, Recording, Unit
 from stages.decode.channels import Tracks, choose
 from stages.decode.config import DecodeConfig
+from stages.decode.headers import lacks_end_mark
 from stages.decode.loudness import Loudness
 from stages.decode.reading import Source
 from stages.decode.spool import Resampler, write_spool
@@ -52,11 +53,12 @@ def decode_file(path: Path, spool: Path, config: DecodeConfig) -> Decoded:
         survey = _survey(source)
         repairs = _checked(source, survey, config)
         tracks = choose(survey, source.names, config.channels)
-    peak = float(survey.peak[tracks.used].max())
+    kept = list(tracks.channels)
+    peak = float(survey.peak[kept].max())
     gain = np.float32(min(1.0, 1 / peak))
-    loudness = Loudness(SAMPLE_RATE, len(tracks.weights))
+    loudness = Loudness(SAMPLE_RATE, len(tracks))
     with Source(path) as again:
-        written = write_spool(_resampled(again, tracks, gain, loudness), spool, len(tracks.weights))
+        written = write_spool(_resampled(again, tracks, gain, loudness), spool, len(tracks))
     return Decoded(
         seconds=written / SAMPLE_RATE,
         declared_seconds=source.declared,
@@ -64,12 +66,12 @@ def decode_file(path: Path, spool: Path, config: DecodeConfig) -> Decoded:
         codec=source.codec,
         sample_rate=source.rate,
         channels=survey.channels,
-        tracks=len(tracks.weights),
+        tracks=len(tracks),
         channel_mode=tracks.mode,
         loudness_lufs=loudness.integrated,
         peak_dbfs=_db(peak),
-        dc_offset=float(survey.mean[tracks.used].mean()),
-        clipped_share=float(survey.clipped_share[tracks.used].mean()),
+        dc_offset=float(survey.mean[kept].mean()),
+        clipped_share=float(survey.clipped_share[kept].mean()),
         gain_db=_db(float(gain)),
         repairs=repairs,
         sha256=_sha256(path),
@@ -101,9 +103,11 @@ def _checked(source: Source, survey: Survey, config: DecodeConfig) -> tuple[str,
         raise DataError("truncated", lost)
     if broken and not source.filled:
         repairs.append(lost)
+    if source.container == "ogg" and lacks_end_mark(source.path):
+        repairs.append("the Ogg stream has no end mark, it may have been cut off")
     if source.filled:
         repairs.append(
-            f"{source.filled / source.rate:.1f} s of the {whole:.1f} s are missing inside, silence stands for them"
+            f"{source.filled / source.rate:.1f} of {whole:.1f} s are missing inside, silence stands for them"
         )
     if source.skipped:
         repairs.append(f"{source.skipped} damaged packets were skipped")
@@ -131,7 +135,7 @@ def _checked(source: Source, survey: Survey, config: DecodeConfig) -> tuple[str,
 def _resampled(source: Source, tracks: Tracks, gain: np.float32, loudness: Loudness) -> Iterator[Samples]:
     resampler = None
     for block in source.blocks():
-        resampler = resampler or Resampler(source.rate, len(tracks.weights))
+        resampler = resampler or Resampler(source.rate, len(tracks))
         samples = resampler.add(tracks.of(block) * gain)
         loudness.add(samples)
         yield samples

@@ -52,7 +52,7 @@ class Survey:
         self._clipped += (size >= _FULL_SCALE).sum(axis=0)
         exact = block.astype(np.float64)
         self._sum += exact.sum(axis=0)
-        self._products += exact.T @ exact
+        self._products += np.einsum("nc,nd->cd", exact, exact)
         block = np.concatenate([self._rest, block])
         whole = len(block) // self._size * self._size
         self._rest = block[whole:]

@@ -217,7 +217,7 @@ class TestSamples:
 
     def test_a_very_quiet_voice_is_kept(self, decode, tmp_path):
         sf.write(tmp_path / "a.flac", voice("1998-15444-0004.flac", 8) / 300, 16_000)
-        assert decode(tmp_path / "a.flac")[0].loudness_lufs < -70
+        assert -72 < decode(tmp_path / "a.flac")[0].loudness_lufs < -68
 
     def test_float_samples_over_full_scale_are_turned_down_and_keep_their_shape(self, decode, tmp_path):
         speech = voice("1998-15444-0004.flac", 8)
@@ -226,17 +226,23 @@ class TestSamples:
         assert result.gain_db == pytest.approx(-result.peak_dbfs)
         assert np.allclose(samples[:, 0], speech / np.abs(speech).max(), atol=1e-4)
 
-    def test_a_few_impossible_samples_are_silenced_and_many_are_too_much(self, decode, tmp_path):
+    def test_a_few_impossible_samples_are_silenced(self, decode, tmp_path):
         speech = voice("1998-15444-0004.flac", 8)
         speech[1000:1010] = [np.nan, np.inf, -np.inf, 1e30, -1e9] * 2
         sf.write(tmp_path / "a.wav", speech, 16_000, subtype="FLOAT")
         result, samples = decode(tmp_path / "a.wav")
         assert not samples[1000:1010].any()
         assert result.gain_db == 0
+        assert result.repairs == (
+            "0.01% of the samples are no numbers or far beyond full scale and were silenced",
+        )
+
+    def test_many_impossible_samples_are_too_much(self, tmp_path):
+        speech = voice("1998-15444-0004.flac", 8)
         speech[::20] = np.nan
-        sf.write(tmp_path / "b.wav", speech, 16_000, subtype="FLOAT")
-        error = refused(tmp_path / "b.wav", tmp_path)
-        assert (error.code, error.message[:5]) == ("damaged_samples", "5.01%")
+        sf.write(tmp_path / "a.wav", speech, 16_000, subtype="FLOAT")
+        error = refused(tmp_path / "a.wav", tmp_path)
+        assert (error.code, error.message[:5]) == ("damaged_samples", "5.00%")
 
     def test_loudness_agrees_with_ffmpeg(self, decode, tmp_path):
         for path in (DEMO / "conversations/ami_trn05.flac", CALL, DEMO / "monologues/sonnet001_en.mp3"):
@@ -249,7 +255,7 @@ class TestSamples:
         sf.write(tmp_path / "a.wav", speech, 16_000)
         result, _ = decode(tmp_path / "a.wav")
         assert result.dc_offset == pytest.approx(speech.mean(), abs=1e-3)
-        assert result.clipped_share == pytest.approx((speech > 0.99).mean(), abs=1e-3)
+        assert result.clipped_share == pytest.approx((speech >= 0.98).mean(), abs=1e-4)
 
 
 def ebur128(path: Path) -> float:
@@ -298,7 +304,7 @@ class TestChannels:
 
     @pytest.mark.parametrize(
         "path",
-        [DEMO / "monologues/sonnet001_en.mp3", DEMO / "monologues/librivox_ss_0870.mp3"],
+        [DEMO / "monologues/sonnet001_en.mp3", FORMATS / "2414-128291-0005_44k1_stereo.mp3"],
         ids=lambda path: path.name,
     )
     def test_stereo_that_is_really_mono_is_one_channel(self, path, decode):
