@@ -8,7 +8,7 @@ import json
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -207,13 +207,14 @@ class _Packing:
         with tempfile.TemporaryDirectory(prefix="aqaa-data-pack-") as scratch:
             for split, samples in self.samples.items():
                 samples.sort(key=lambda sample: mixed(sample.key))
+                by_key = {sample.key: sample for sample in samples}
                 for shard in write_shards(samples, Path(scratch), split, 0, self.recipe.shard, flac):
                     name = shard.path.name
                     dataset.put_new(f"{folder}/{name}", shard.path)
                     shard.path.unlink()
                     fields = {"name": name, "split": split, "samples": shard.samples}
                     shards.append(fields | {"bytes": shard.bytes, "sha256": shard.sha256})
-                    index += self._index(samples, {entry.key for entry in shard.entries}, name, split)
+                    index += [self._index(by_key[entry.key], name, split) for entry in shard.entries]
         tables: list[tuple[str, type, Sequence[Any]]] = [
             ("turns", TurnRow, self.turns),
             ("set_aside", SetAsideRow, self.set_aside),
@@ -239,23 +240,20 @@ class _Packing:
             kept_seconds=self.kept_seconds,
         )
 
-    def _index(self, samples: list[Sample], keys: set[str], shard: str, split: str) -> Iterator[IndexRow]:
-        for sample in samples:
-            if sample.key not in keys:
-                continue
-            kinds = np.bincount(self.vocabulary.modality(sample.tokens), minlength=len(Modality))
-            yield IndexRow(
-                key=sample.key,
-                shard=shard,
-                split=split,
-                family=sample.family,
-                recording=sample.record["source"]["recording"],
-                language=sample.record["language"] or "",
-                seconds=sum(clip.end - clip.start for clip in sample.audio),
-                text_tokens=int(kinds[Modality.TEXT]),
-                linguistic_tokens=int(kinds[Modality.LINGUISTIC]),
-                semantic_tokens=int(kinds[Modality.SEMANTIC]),
-            )
+    def _index(self, sample: Sample, shard: str, split: str) -> IndexRow:
+        kinds = np.bincount(self.vocabulary.modality(sample.tokens), minlength=len(Modality))
+        return IndexRow(
+            key=sample.key,
+            shard=shard,
+            split=split,
+            family=sample.family,
+            recording=sample.record["source"]["recording"],
+            language=sample.record["language"] or "",
+            seconds=sum(clip.end - clip.start for clip in sample.audio),
+            text_tokens=int(kinds[Modality.TEXT]),
+            linguistic_tokens=int(kinds[Modality.LINGUISTIC]),
+            semantic_tokens=int(kinds[Modality.SEMANTIC]),
+        )
 
 
 def _row(turn: AnnotatedTurn, status: str, stage: str | None, problem: Any) -> TurnRow:

@@ -1,0 +1,73 @@
+"""Wall time of a build against a plain loop over the same models and turns, in one run.
+
+    python tests/benchmarks/build_time.py recipe.yaml DATA --set name=timed
+
+The loop is one process that takes unit after unit through the same stages, two recordings at a time,
+without Ray, ledger or shards: the compute that no pipeline gets around. Start-up (imports, models) is
+kept out of both: the loop's is timed apart, and the build's is taken from what it says of itself.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from resources import PeakMemory
+
+from pipeline.build import build
+from pipeline.models import resolve
+from pipeline.plan import Plan, make_plan
+from pipeline.recipe import load
+from pipeline.source import SpooledAudio
+from schemas.recording import Unit
+
+THREADS = 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("data", nargs="+")
+    parser.add_argument("--set", dest="settings", action="append", default=[])
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = [*arguments.settings, f"scratch={folder}/scratch"]
+        plan = make_plan(load(arguments.recipe, settings, arguments.data, f"{folder}/out"))
+        loop = plain_loop(plan, Path(folder) / "loop")
+        with PeakMemory() as memory:
+            built = build(plan)
+    seconds = built.seconds
+    busy = seconds["total"] - seconds["start"]
+    print(json.dumps({"loop": loop, "build": seconds, "peak_memory_gb": memory.total / 1e9}))
+    minutes = built.manifest.audio_seconds / 60
+    print(f"{minutes:.1f} minutes of audio in {len(plan.units)} units")
+    print(f"plain loop: {loop['work']:.0f} s of work, {loop['setup']:.0f} s of set-up")
+    print(
+        f"build:      {busy:.0f} s from the first unit to the published version, {seconds['start']:.0f} s start"
+    )
+    print(f"ratio:      {busy / loop['work']:.2f} (with the loop's set-up {busy / sum(loop.values()):.2f})")
+    print(f"memory:     {memory.total / 1e9:.2f} GB at most, {memory.largest / 1e9:.2f} GB in one process")
+
+
+def plain_loop(plan: Plan, scratch: Path) -> dict[str, float]:
+    """Seconds of set-up and of work."""
+    decode = plan.stages[0]
+    audio = SpooledAudio(scratch, plan.recipe.decode, decode.fingerprint)
+    began = time.monotonic()
+    stages = []
+    for planned in plan.stages:
+        models = {m.reference: resolve(m.reference).path for m in planned.models}
+        stage = planned.type(planned.config, audio, models, THREADS)
+        stage.setup()
+        stages.append(stage)
+    ready = time.monotonic()
+    for planned in plan.units:
+        unit = Unit(planned.name, tuple(r.recording("{}") for r in planned.recordings))
+        for stage in stages:
+            unit = stage(unit)
+    return {"setup": ready - began, "work": time.monotonic() - ready}
+
+
+if __name__ == "__main__":
+    main()
