@@ -119,9 +119,8 @@ def formats(manifest: list[dict[str, Any]], turns: dict[str, Any], aside: dict[s
         rate = error_rate(item["language"] or "en", [(against, text)])[1] if text and against else None
         outcome[item["path"]] = {"kept": bool(text), "rate_against_source": rate}
         told = "kept" if text else f"set aside: {aside.get(item['path'], {}).get('message')}"
-        print(
-            f"format {item['path']:<58} {told}{'' if rate is None else f', {100 * rate:.0f} % off its source'}"
-        )
+        off = "" if rate is None else f", {100 * rate:.0f} % off its source"
+        print(f"format {item['path']:<58} {told}{off}")
     return outcome
 
 
