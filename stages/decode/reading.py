@@ -26,7 +26,7 @@ TIMED = ("flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2")
 BYTES_PER_SECOND = 10
 """No codec for speech goes below this, so what decodes to more never was a recording."""
 
-CODED_PEAK, FLOAT_PEAK = 8.0, 1000.0
+CODED_PEAK, FLOAT_PEAK = 4.0, 100.0
 """Times full scale that no healthy decoder and no float file of an honest recorder exceeds."""
 
 
@@ -51,13 +51,12 @@ class Source:
         """Packets that did not decode."""
 
     def __enter__(self) -> Self:
-        self._file = os.fdopen(os.open(self.path, os.O_RDONLY), "rb")  # a file with no name to guess by
+        self._file = os.open(self.path, os.O_RDONLY)  # handed over without its name, which may lie
+        options = {"fd": str(self._file), "format_whitelist": CONTAINERS}
         try:
-            self._container: Any = av.open(
-                self._file, metadata_errors="replace", options={"format_whitelist": CONTAINERS}
-            )
+            self._container: Any = av.open("fd:", metadata_errors="replace", options=options)
         except av.error.FFmpegError as error:
-            self._file.close()
+            os.close(self._file)
             raise DataError("unreadable", what_else(self.path)) from error
         try:
             self._open_stream()
@@ -88,7 +87,7 @@ class Source:
 
     def close(self) -> None:
         self._container.close()
-        self._file.close()
+        os.close(self._file)
 
     @property
     def seconds(self) -> float:

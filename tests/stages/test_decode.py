@@ -86,7 +86,7 @@ class TestFormats:
     @settings(max_examples=25, deadline=None)
     @given(
         rate=st.sampled_from([4000, 8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000, 192000]),
-        milliseconds=st.integers(100, 3000),
+        milliseconds=st.integers(110, 3000),
         channels=st.integers(1, 4),
     )
     def test_duration_in_is_duration_out(self, tmp_path_factory, rate, milliseconds, channels):
@@ -205,7 +205,7 @@ class TestBrokenFiles:
             assert not (folder / "out.flac").exists()
         else:
             assert sf.info(folder / "out.flac").frames == round(result.seconds * 16_000)
-            assert result.peak_dbfs <= 20 * np.log10(8)
+            assert result.peak_dbfs <= 20 * np.log10(4)
 
 
 class TestSamples:
