@@ -6,7 +6,6 @@ import json
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -65,11 +64,11 @@ def look_up(version: Version, key: str) -> StoredSample | StoredTurn | StoredRec
         if found := _rows(turns, ds.field("key") == key, 1):
             row = found[0]
             samples = _rows(index, ds.field("recording") == row["recording"])
-            return StoredTurn(row, [sample for sample in samples if row["index"] in turns_in(sample["key"])])
+            used_in = [sample for sample in samples if row["index"] in turns_in(sample["key"])]
+            return StoredTurn(row, sorted(used_in, key=lambda sample: sample["key"]))
         of_recording = ds.field("recording") == key
-        recording = StoredRecording(
-            key, _rows(turns, of_recording), _rows(index, of_recording), _rows(out, of_recording)
-        )
+        samples = sorted(_rows(index, of_recording), key=lambda row: row["key"])
+        recording = StoredRecording(key, _rows(turns, of_recording), samples, _rows(out, of_recording))
         if recording.turns or recording.set_aside:
             return recording
         near = _near(key, (index, "key"), (turns, "key"), (turns, "recording"), (out, "recording"))
@@ -102,12 +101,16 @@ def _rows(table: ds.Dataset, where: pc.Expression, most: int | None = None) -> l
 def _near(key: str, *columns: tuple[ds.Dataset, str]) -> list[str]:
     """Names that hold the key, else those spelled like it, among the first of each column."""
     holds: dict[str, None] = {}
-    first: dict[str, None] = {}
+    first: dict[str, str] = {}
     for table, column in columns:
         where = pc.match_substring(ds.field(column), key)
-        holds |= dict.fromkeys(row[column] for row in table.head(_FEW, columns=[column], filter=where).to_pylist())
-        first |= dict.fromkeys(table.head(_MANY, columns=[column])[column].to_pylist())
-    return list(holds)[:_FEW] or difflib.get_close_matches(key, first, _FEW)
+        holds |= dict.fromkeys(
+            row[column] for row in table.head(_FEW, columns=[column], filter=where).to_pylist()
+        )
+        names = table.head(_MANY, columns=[column])[column].to_pylist()
+        first |= {name.rpartition("/")[2]: name for name in names} | {name: name for name in names}
+    close = difflib.get_close_matches(key, first, _FEW)
+    return list(holds)[:_FEW] or list(dict.fromkeys(first[name] for name in close))
 
 
 _FEW = 5
@@ -117,15 +120,18 @@ _MANY = 10_000
 
 def token_strip(tokens: Iterable[int], vocabulary: dict[str, Any]) -> list[tuple[str, str]]:
     """(kind, glyph) of every token: `t` text, `L` and `S` codes, markers by name."""
-    names = {id: name for name, id in vocabulary["specials"].items()}
+    markers = {id: _MARKERS.get(name, name.upper()) for name, id in vocabulary["specials"].items()}
     linguistic, semantic = vocabulary["linguistic"]["first"], vocabulary["semantic"]["first"]
-    glyphs = {"audio_start": "⟨", "audio_end": "⟩"}
-    strip = []
-    for token in tokens:
-        if token in names:
-            strip.append(("marker", glyphs.get(names[token], f" {names[token].upper()} ")))
-        elif token < linguistic:
-            strip.append(("text", "t"))
-        else:
-            strip.append(("linguistic", "L") if token < semantic else ("semantic", "S"))
-    return strip
+
+    def kind(token: int) -> tuple[str, str]:
+        if token in markers:
+            return "marker", markers[token]
+        if token < linguistic:
+            return "text", "t"
+        return ("linguistic", "L") if token < semantic else ("semantic", "S")
+
+    return [kind(token) for token in tokens]
+
+
+_MARKERS = {"audio_start": "⟨", "audio_end": "⟩"}
+"""Of names too long for a strip."""

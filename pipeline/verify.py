@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from pipeline.versions import Version
+from pipeline.versions import Table, Version
 from schemas.manifest import Manifest, Shard
 
 
@@ -94,7 +94,11 @@ def _index(manifest: Manifest, table: ds.Dataset) -> Iterator[str]:
     )
 
 
-_TABLES = {"turns": _turns, "set_aside": _set_aside, "index": _index}
+_TABLES: dict[Table, Callable[[Manifest, ds.Dataset], Iterator[str]]] = {
+    "turns": _turns,
+    "set_aside": _set_aside,
+    "index": _index,
+}
 
 
 def _sums(manifest: Manifest) -> Iterator[str]:
@@ -102,7 +106,8 @@ def _sums(manifest: Manifest) -> Iterator[str]:
     if recordings.in_ != recordings.kept + recordings.set_aside:
         yield f"{recordings.in_} recordings are not {recordings.kept} kept + {recordings.set_aside} set aside"
     if turns.diarized != turns.used + turns.eligible + turns.set_aside:
-        yield f"{turns.diarized} turns are not {turns.used} used + {turns.eligible} eligible + {turns.set_aside} set aside"
+        parts = f"{turns.used} used + {turns.eligible} eligible + {turns.set_aside} set aside"
+        yield f"{turns.diarized} turns are not {parts}"
 
 
 def _count(table: ds.Dataset, *columns: str) -> Counter[str]:

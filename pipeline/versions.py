@@ -119,7 +119,9 @@ def _version(store: Store, id: str) -> Version:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise SetupError(f"{store.join(path)} is damaged or of another release: {where} {first['msg']}") from error
+        raise SetupError(
+            f"{store.join(path)} is damaged or of another release: {where} {first['msg']}"
+        ) from error
 
 
 def version_ids(dataset: Store) -> list[str]:
@@ -186,7 +188,8 @@ def each_recording(
     table: ds.Dataset, columns: list[str] | None = None, where: pc.Expression | None = None
 ) -> Iterator[tuple[str, pa.Table]]:
     """(recording, its rows), one recording in memory at a time: a table keeps a recording's rows together."""
-    current, pieces = None, []
+    current = ""
+    pieces: list[pa.RecordBatch] = []
     for batch in table.to_batches(columns=columns, filter=where):
         runs = pc.run_end_encode(batch["recording"])
         start = 0

@@ -42,4 +42,4 @@ def table_of(*columns: str, left: int) -> Table:
 
 
 def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    click.echo(json.dumps(value, ensure_ascii=False))

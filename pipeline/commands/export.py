@@ -6,12 +6,14 @@ from pathlib import Path
 import click
 
 from pipeline.commands.arguments import dataset_argument, json_option, print_json
+from pipeline.export import FORMATS
+from pipeline.export import export as write
 from pipeline.versions import Reference, open_version
 
 
 @click.command(epilog="Example: aqaa-data export out/demo@latest --format rttm --to scored/rttm")
 @dataset_argument
-@click.option("--format", type=click.Choice(["rttm", "stm", "jsonl"]), required=True, help="What to write.")
+@click.option("--format", type=click.Choice(list(FORMATS)), required=True, help="What to write.")
 @click.option("--to", type=click.Path(file_okay=False, path_type=Path), required=True, help="Directory.")
 @click.option("--kept", is_flag=True, help="Only the turns that were kept.")
 @json_option
@@ -21,8 +23,6 @@ def export(reference: Reference, format: str, to: Path, kept: bool, as_json: boo
     A recording's file has its path with / as __. STM says in its label, JSON lines in `status` and `code`,
     whether a turn was kept or why not.
     """
-    from pipeline.export import export as write
-
     done = write(open_version(reference), format, to, kept)
     if as_json:
         print_json({"to": str(to), **asdict(done)})

@@ -9,6 +9,7 @@ from rich.columns import Columns
 from rich.markup import escape
 from rich.text import Text
 
+from pipeline.browse import StoredRecording, StoredSample, StoredTurn, first_samples, look_up, token_strip
 from pipeline.commands.arguments import dataset_argument, json_option, print_json, table_of, wide_console
 from pipeline.versions import Reference, Version, open_version
 
@@ -23,24 +24,23 @@ _MOST_TOKENS = 4000
 def inspect(reference: Reference, key: str | None, as_json: bool) -> None:
     """Look at a version's samples.
 
-    KEY is the key of a sample or a turn, or the path of a recording; without one the first samples of each family are listed.
+    KEY is the key of a sample or a turn, or the path of a recording; without one the first samples of each
+    family are listed.
     """
-    from pipeline import browse
-
     version = open_version(reference)
     if key is None:
-        rows = browse.first_samples(version, 24)
+        rows = first_samples(version, 24)
         if as_json:
             print_json({"samples": version.manifest.samples, "first": rows})
         else:
             _overview(version, rows)
         return
-    found = browse.look_up(version, key)
+    found = look_up(version, key)
     if as_json:
         print_json(asdict(found))
-    elif isinstance(found, browse.StoredSample):
+    elif isinstance(found, StoredSample):
         _sample(version, found)
-    elif isinstance(found, browse.StoredTurn):
+    elif isinstance(found, StoredTurn):
         _turn(found)
     else:
         _recording(found)
@@ -69,21 +69,22 @@ def _samples(rows: list[dict[str, Any]]) -> Any:
     return table
 
 
-def _sample(version: Version, found: Any) -> None:
-    from pipeline.browse import token_strip
-
+def _sample(version: Version, found: StoredSample) -> None:
     console = wide_console()
     row, record = found.row, found.record
     console.print(f"[bold]{row['key']}[/]  {row['family']}, {row['split']}, in {row['shard']}")
     source = record.get("source") or {}
     if source:
-        console.print(f"[dim]from[/] {escape(source['recording'])} {source['start']:.2f} to {source['end']:.2f} s")
+        console.print(
+            f"[dim]from[/] {escape(source['recording'])} {source['start']:.2f} to {source['end']:.2f} s"
+        )
     for message in record["messages"]:
         for part in message["content"]:
             console.print(Text.assemble((f"{message['role'] or 'document':>10} ", "bold"), _part(part)))
     console.print()
     strip = token_strip(found.tokens, version.manifest.vocabulary)
-    console.print(_strip(strip[:_MOST_TOKENS], found.loss))
+    for line in _strip(strip[:_MOST_TOKENS], found.loss).split("\n"):
+        console.print(line, soft_wrap=True)
     left = len(strip) - _MOST_TOKENS
     console.print(
         f"[dim]{len(strip):,} tokens{f', {left:,} more than shown' if left > 0 else ''}: t text, [/]"
@@ -91,7 +92,9 @@ def _sample(version: Version, found: Any) -> None:
         f"underlined: the {sum(found.loss):,} that are learnt[/]"
     )
     for turn in record.get("turns") or ():
-        console.print(f"\n[bold]turn {turn['index']}[/], {turn['speaker']}, {turn['start']:.2f} to {turn['end']:.2f} s")
+        console.print(
+            f"\n[bold]turn {turn['index']}[/], {turn['speaker']}, {turn['start']:.2f} to {turn['end']:.2f} s"
+        )
         console.print(_measures(turn))
     if record.get("sidecar"):
         console.print("\n[bold]sidecar[/]")
@@ -108,14 +111,19 @@ def _part(part: dict[str, Any]) -> Text:
 
 
 def _strip(strip: list[tuple[str, str]], loss: list[int]) -> Text:
+    """The tokens as coloured glyphs, a line a message."""
     shown = Text()
     for (kind, learnt), run in groupby(zip(strip, loss, strict=False), lambda item: (item[0][0], item[1])):
         style = f"{_COLOURS[kind]} underline" if learnt else _COLOURS[kind]
-        shown.append("".join(glyph for (_, glyph), _ in run), style)
+        for (_, glyph), _ in run:
+            wide = len(glyph) > 1
+            if glyph == "BOT" and shown:
+                shown.append("\n")
+            shown.append(f" {glyph} " if wide else glyph, style)
     return shown
 
 
-def _turn(found: Any) -> None:
+def _turn(found: StoredTurn) -> None:
     console = wide_console()
     row = found.row
     console.print(f"[bold]{row['key']}[/]  turn {row['index']} of {escape(row['recording'])}")
@@ -127,7 +135,7 @@ def _turn(found: Any) -> None:
         console.print(_samples(found.samples))
 
 
-def _recording(found: Any) -> None:
+def _recording(found: StoredRecording) -> None:
     console = wide_console()
     console.print(
         f"[bold]{escape(found.recording)}[/]: {len(found.turns):,} turns, {len(found.samples):,} samples"
@@ -161,7 +169,9 @@ def _fate(row: dict[str, Any]) -> str:
 
 
 def _measures(turn: dict[str, Any]) -> Any:
-    transcript = {name: value for name, value in (turn["transcript"] or {}).items() if name not in ("text", "words")}
+    transcript = {
+        name: value for name, value in (turn["transcript"] or {}).items() if name not in ("text", "words")
+    }
     return _facts(transcript | (turn["assessment"] or {}))
 
 

@@ -9,7 +9,15 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
-from pipeline.commands.arguments import ReferenceType, dataset_argument, json_option, print_json, table_of, wide_console
+from pipeline.commands.arguments import (
+    ReferenceType,
+    dataset_argument,
+    json_option,
+    print_json,
+    table_of,
+    wide_console,
+)
+from pipeline.verify import faults
 from pipeline.versions import DATASETS, Reference, Version, datasets_in, open_version, published
 
 
@@ -31,7 +39,9 @@ def list_(reference: Reference | None, as_json: bool) -> None:
     if not rows:
         click.echo(f"No dataset lies in {DATASETS}. Name another: aqaa-data versions list out/demo", err=True)
         return
-    table = table_of("dataset", "version", "tags", "kept", "recordings", "turns", "samples", "shards", "size", left=3)
+    table = table_of(
+        "dataset", "version", "tags", "kept", "recordings", "turns", "samples", "shards", "size", left=3
+    )
     for row in rows:
         table.add_row(
             row["dataset"],
@@ -66,17 +76,19 @@ def show(reference: Reference, as_json: bool) -> None:
     facts.add_row(
         "recordings", f"{recordings.in_:,} = {recordings.kept:,} kept + {recordings.set_aside:,} set aside"
     )
-    facts.add_row(
-        "turns",
-        f"{turns.diarized:,} = {turns.used:,} used + {turns.eligible:,} eligible + {turns.set_aside:,} set aside",
-    )
+    kept = f"{turns.used:,} used + {turns.eligible:,} eligible"
+    facts.add_row("turns", f"{turns.diarized:,} = {kept} + {turns.set_aside:,} set aside")
     facts.add_row("samples", _counts(manifest.samples))
     facts.add_row("splits", _counts(manifest.splits))
     facts.add_row("tokens", _counts(manifest.tokens))
     facts.add_row("set aside", _counts(manifest.set_aside))
     facts.add_row("inputs", "\n".join(str(root.get("uri", root)) for root in manifest.inputs))
-    facts.add_row("models", "\n".join(f"{m.reference} ({m.licence}, {m.sha256[:12]})" for m in manifest.models))
-    facts.add_row("shards", f"{len(manifest.shards):,}, {sum(s.bytes for s in manifest.shards) / 1e6:,.1f} MB")
+    facts.add_row(
+        "models", "\n".join(f"{m.reference} ({m.licence}, {m.sha256[:12]})" for m in manifest.models)
+    )
+    facts.add_row(
+        "shards", f"{len(manifest.shards):,}, {sum(s.bytes for s in manifest.shards) / 1e6:,.1f} MB"
+    )
     wide_console().print(facts)
 
 
@@ -85,12 +97,8 @@ def show(reference: Reference, as_json: bool) -> None:
 @json_option
 def verify(reference: Reference, as_json: bool) -> None:
     """Read every byte of a version again and compare it with the manifest; exit 1 if anything differs."""
-    from pipeline.verify import faults
-
     version = open_version(reference)
-    with Progress(
-        TextColumn("{task.description}"), transient=True, console=Console(stderr=True), disable=None
-    ) as progress:
+    with Progress(TextColumn("{task.description}"), transient=True, console=Console(stderr=True)) as progress:
         shown = progress.add_task("")
         found = list(faults(version, lambda path: progress.update(shown, description=f"reading {path}")))
     files = len(version.manifest.shards) + len(version.manifest.files)

@@ -1,4 +1,4 @@
-"""The data card `README.md` of a version: what it is, how to read it, whose it is, what it is not good for."""
+"""The data card `README.md` of a version: what it is, how to read it, whose it is, what it is not."""
 
 from pipeline.report.facts import TurnFacts
 from pipeline.report.page import template

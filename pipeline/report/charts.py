@@ -1,4 +1,4 @@
-"""Small drawings as inline SVG; colours are classes, which the page's style sheet fills for light and dark."""
+"""Small drawings as inline SVG; colours are classes, the page's style sheet fills them."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup, escape
 
-from pipeline.report.facts import Curve, Histogram, Measure
+from pipeline.report.facts import Histogram
+from pipeline.report.thresholds import Curve
 
 WIDTH, HEIGHT = 320, 110
 
@@ -28,11 +29,11 @@ def histogram(drawn: Histogram, limits: Sequence[float] = ()) -> Markup:
     bars = []
     for n in range(measure.bins):
         low, high = kept[n] / top * HEIGHT, both[n] / top * HEIGHT
-        at = f'x="{n * step + 0.5:.2f}" width="{step - 1:.2f}"'
+        x = n * step + 0.5
         if low:
-            bars.append(f'<rect class="kept" {at} y="{HEIGHT - low:.2f}" height="{low:.2f}"/>')
+            bars.append(_rect("kept", x, HEIGHT - low, step - 1, low))
         if high > low:
-            bars.append(f'<rect class="aside" {at} y="{HEIGHT - high:.2f}" height="{high - low:.2f}"/>')
+            bars.append(_rect("aside", x, HEIGHT - high, step - 1, high - low))
     lines = [_line(_across(limit, measure.low, measure.high)) for limit in limits]
     return _chart(f"{measure.title}: hours by value", [*bars, *lines, *_axis(measure.low, measure.high)])
 
@@ -69,11 +70,11 @@ def columns(counts: Sequence[tuple[str, float]], label: str) -> Markup:
     parts = []
     for n, (name, value) in enumerate(counts):
         x, high = (n + 0.5) * step, value / top * (HEIGHT - 16)
-        parts.append(
-            f'<rect class="kept" x="{x - wide / 2:.2f}" width="{wide:.2f}" y="{HEIGHT - high:.2f}" height="{high:.2f}"/>'
-            f'<text class="value" x="{x:.2f}" y="{HEIGHT - high - 4:.2f}">{value:,.0f}</text>'
-            f'<text x="{x:.2f}" y="{HEIGHT + 14}">{escape(name)}</text>'
-        )
+        parts += [
+            _rect("kept", x - wide / 2, HEIGHT - high, wide, high),
+            f'<text class="value" x="{x:.2f}" y="{HEIGHT - high - 4:.2f}">{value:,.0f}</text>',
+            f'<text x="{x:.2f}" y="{HEIGHT + 14}">{escape(name)}</text>',
+        ]
     return _chart(label, parts)
 
 
@@ -97,16 +98,21 @@ def strip(stretches: Iterable[Stretch], lanes: int, start: float, end: float) ->
     def x(time: float) -> float:
         return (min(max(time, start), end) - start) / (end - start) * wide
 
-    parts = [f'<rect class="lane" x="0" width="{wide}" y="{n * lane + 2}" height="{lane - 4}" rx="3"/>' for n in range(lanes)]
-    parts += [
-        f'<rect class="speaker{s.lane % 6} {s.kind}" x="{x(s.start):.2f}" width="{max(x(s.end) - x(s.start), 2):.2f}" '
-        f'y="{s.lane * lane + 2}" height="{lane - 4}" rx="3"><title>{escape(s.title)}</title></rect>'
-        for s in stretches
-    ]
+    parts = [_rect("lane", 0, n * lane + 2, wide, lane - 4) for n in range(lanes)]
+    for s in stretches:
+        width = max(x(s.end) - x(s.start), 2)
+        kind = f"speaker{s.lane % 6} {s.kind}"
+        parts.append(_rect(kind, x(s.start), s.lane * lane + 2, width, lane - 4, s.title))
     return Markup(
         f'<svg class="strip" viewBox="0 0 {wide} {lanes * lane}" preserveAspectRatio="none" role="img" '
         f'aria-label="who speaks when" style="height:{lanes * lane}px">{"".join(parts)}</svg>'
     )
+
+
+def _rect(kind: str, x: float, y: float, width: float, height: float, title: str = "") -> str:
+    told = f"<title>{escape(title)}</title>" if title else ""
+    size = f'width="{width:.2f}" height="{height:.2f}"'
+    return f'<rect class="{kind}" x="{x:.2f}" y="{y:.2f}" {size}>{told}</rect>'
 
 
 def _across(value: float, low: float, high: float) -> float:
@@ -117,7 +123,7 @@ def _line(x: float) -> str:
     return f'<line class="limit" x1="{x:.2f}" x2="{x:.2f}" y1="0" y2="{HEIGHT}"/>' if 0 <= x <= WIDTH else ""
 
 
-def ticks(low: float, high: float, most: int = 6) -> list[float]:
+def ticks(low: float, high: float, most: int) -> list[float]:
     """Round numbers between two ends."""
     for exponent in range(-6, 9):
         for step in (1, 2, 2.5, 5):
@@ -131,7 +137,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 def _axis(low: float, high: float, below: Callable[[float], str] | None = None) -> list[str]:
     """The axis with its numbers, and under each what `below` says of it."""
     marks = [f'<line class="axis" x1="0" x2="{WIDTH}" y1="{HEIGHT}" y2="{HEIGHT}"/>']
-    for value in ticks(low, high):
+    for value in ticks(low, high, 4 if below else 6):
         x = _across(value, low, high)
         anchor = "start" if x < 12 else "end" if x > WIDTH - 12 else "middle"
         at = f'style="text-anchor:{anchor}" x="{x:.2f}"'
@@ -142,7 +148,6 @@ def _axis(low: float, high: float, below: Callable[[float], str] | None = None) 
 
 
 def _chart(label: str, parts: Iterable[str], foot: int = 18) -> Markup:
-    return Markup(
-        f'<svg class="chart" viewBox="0 -4 {WIDTH} {HEIGHT + foot + 4}" role="img" aria-label="{escape(label)}">'
-        f"{''.join(parts)}</svg>"
-    )
+    box = f"0 -4 {WIDTH} {HEIGHT + foot + 4}"
+    drawn = "".join(parts)
+    return Markup(f'<svg class="chart" viewBox="{box}" role="img" aria-label="{escape(label)}">{drawn}</svg>')

@@ -1,8 +1,8 @@
 """The numbers behind the report, from scans of the version's tables that hold one batch at a time."""
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -10,14 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
-from schemas.recording import Assessment, Transcript, Turn
-from schemas.turn import AnnotatedTurn
-from stages.select import LIMITS, SelectConfig
+from pipeline.report.thresholds import MEASURED, Curve, Thresholds
+from stages.select import SelectConfig
 
 Floats = NDArray[np.float64]
-
-LOOKED_AT = 100_000
-"""Rows that are looked at one by one, evenly spaced: of more, thresholds and samples come from every n-th."""
 
 
 @dataclass(frozen=True)
@@ -73,23 +69,6 @@ class Histogram:
         return bool(self.kept.any() or self.aside.any())
 
 
-@dataclass(frozen=True)
-class Curve:
-    """What a threshold of `select` would keep at any value, all others as they are."""
-
-    field: str
-    description: str
-    limit: float | None
-    values: Floats
-    hours: Floats
-    """Kept with the limit at `values`, scaled to the whole version where rows were sampled."""
-
-    @property
-    def flat(self) -> bool:
-        """The limit makes no difference anywhere near."""
-        return bool(np.ptp(self.hours) == 0)
-
-
 @dataclass
 class Language:
     turns: int = 0
@@ -133,11 +112,15 @@ class TurnFacts:
     languages: dict[str, Language]
     speakers: Counter[int]
     """Recordings by their number of speakers."""
-    seconds: Counter[str]
+    seconds: dict[str, float]
     """By status of the turn."""
     curves: list[Curve]
     every: int
     """Thresholds come from every so many-th turn."""
+
+
+LOOKED_AT = 100_000
+"""Rows that are looked at one by one, evenly spaced: of more, thresholds and samples come from every n-th."""
 
 
 def every_nth(table: ds.Dataset) -> int:
@@ -150,11 +133,11 @@ def turn_facts(turns: ds.Dataset, select: SelectConfig) -> TurnFacts:
     every = every_nth(turns)
     histograms = [Histogram.empty(measure) for measure in MEASURES]
     languages: dict[str, Language] = defaultdict(Language)
-    seconds_of: Counter[str] = Counter()
+    seconds_of: dict[str, float] = dict.fromkeys(("used", "eligible", "set_aside"), 0.0)
     speakers = _Speakers()
-    thresholds = _Thresholds(select)
+    thresholds = Thresholds(select)
     seen = 0
-    for batch in turns.to_batches(columns=_PROJECTION):
+    for batch in turns.to_batches(columns=MEASURED):
         seconds = _floats(batch["end"]) - _floats(batch["start"])
         status = batch["status"].to_numpy(zero_copy_only=False)
         kept = status != "set_aside"
@@ -175,9 +158,8 @@ def turn_facts(turns: ds.Dataset, select: SelectConfig) -> TurnFacts:
             thresholds.add(batch.take(pa.array(looked_at[start : start + 1000])).to_pylist())
         seen += batch.num_rows
     by_hours = sorted(languages.items(), key=lambda item: (-item[1].kept - item[1].aside, item[0]))
-    filled = [histogram for histogram in histograms if histogram.filled]
     return TurnFacts(
-        filled, dict(by_hours), speakers.counts(), seconds_of, thresholds.curves(every), every
+        histograms, dict(by_hours), speakers.counts(), seconds_of, thresholds.curves(every), every
     )
 
 
@@ -211,9 +193,7 @@ def reasons(set_aside: ds.Dataset) -> list[Reason]:
             reason.turns += turns
             reason.recordings += recordings
             reason.seconds += seconds
-    return sorted(
-        found.values(), key=lambda r: (-r.recordings, -r.seconds, -r.turns, r.stage, r.code)
-    )
+    return sorted(found.values(), key=lambda r: (-r.recordings, -r.seconds, -r.turns, r.stage, r.code))
 
 
 def families(index: ds.Dataset) -> list[Family]:
@@ -233,18 +213,8 @@ def families(index: ds.Dataset) -> list[Family]:
     return [found[name] for name in sorted(found)]
 
 
-_TRANSCRIPT = [f.name for f in fields(Transcript) if f.name != "words"]
-_ASSESSMENT = [f.name for f in fields(Assessment)]
-_PROJECTION = {
-    **{name: ds.field(name) for name in ("recording", "start", "end", "speaker", "status", "stage", "code", "language")},
-    **{f"transcript.{name}": ds.field("transcript", name) for name in _TRANSCRIPT},
-    **{f"assessment.{name}": ds.field("assessment", name) for name in _ASSESSMENT},
-}
-"""All of a turn that the report counts: everything but words and codes."""
-
-
 def _floats(column: pa.Array) -> Floats:
-    return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return cast(Floats, column.cast(pa.float64()).to_numpy(zero_copy_only=False))
 
 
 class _Speakers:
@@ -271,71 +241,3 @@ class _Speakers:
     def counts(self) -> Counter[int]:
         self._close()
         return Counter(dict(sorted(self._counts.items())))
-
-
-class _Thresholds:
-    """Seconds by value of each limited measure, of the turns that every other limit lets through."""
-
-    def __init__(self, select: SelectConfig) -> None:
-        self._select = select
-        self._points: dict[str, list[tuple[float, float]]] = {name: [] for name in LIMITS}
-        self._unmeasured = dict.fromkeys(LIMITS, 0.0)
-
-    def add(self, rows: list[dict[str, Any]]) -> None:
-        for row in rows:
-            if row["status"] == "set_aside" and (row["stage"] != "select" or row["code"] not in _LIMIT_CODES):
-                continue
-            turn = _turn(row)
-            values = {name: measure(turn) for name, (_, _, measure) in LIMITS.items()}
-            failed = [name for name, value in values.items() if self._fails(name, value)]
-            for name in failed if len(failed) == 1 else LIMITS if not failed else ():
-                if (value := values[name]) is None:
-                    self._unmeasured[name] += turn.turn.seconds
-                else:
-                    self._points[name].append((float(value), turn.turn.seconds))
-
-    def _fails(self, name: str, value: float | None) -> bool:
-        limit = getattr(self._select, name)
-        if limit is None or value is None:
-            return False
-        return bool(value < limit if name.endswith("_min") else value > limit)
-
-    def curves(self, every: int) -> list[Curve]:
-        return [self._curve(name, every) for name in LIMITS if self._points[name]]
-
-    def _curve(self, name: str, every: int) -> Curve:
-        values, seconds = np.array(sorted(self._points[name])).T
-        limit = getattr(self._select, name)
-        low, high = np.quantile(values, [0.005, 0.995])
-        ends = [end for end in (low, high, limit) if end is not None]
-        at = np.linspace(min(ends), max(ends), 81)
-        total = np.concatenate([[0.0], np.cumsum(seconds)])
-        if name.endswith("_min"):
-            kept = total[-1] - total[np.searchsorted(values, at, side="left")]
-        else:
-            kept = total[np.searchsorted(values, at, side="right")]
-        hours = (kept + self._unmeasured[name]) * every / 3600
-        description = SelectConfig.model_fields[name].description or name
-        return Curve(name, description, None if limit is None else float(limit), at, hours)
-
-
-_LIMIT_CODES = {code for code, _, _ in LIMITS.values()}
-"""Reasons that another threshold would take back; the others stand whatever the limits are."""
-
-
-def _turn(row: dict[str, Any]) -> AnnotatedTurn:
-    """As much of an annotated turn as limits are measured on."""
-
-    def column(name: str, fields: list[str]) -> dict[str, Any]:
-        return {field: row[f"{name}.{field}"] for field in fields}
-
-    return AnnotatedTurn(
-        recording=row["recording"],
-        index=0,
-        sidecar="{}",
-        decoded=None,
-        turn=Turn(row["start"], row["end"], row["speaker"], 0, False),
-        transcript=None if row["transcript.text"] is None else Transcript(**column("transcript", _TRANSCRIPT), words=()),
-        assessment=Assessment(**column("assessment", _ASSESSMENT)),
-        codes=None,
-    )

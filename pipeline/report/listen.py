@@ -76,7 +76,19 @@ def listen(rows: list[Row], turns: ds.Dataset, clip: Clip) -> list[Heard]:
     return [_heard(row, of_recording[row["recording"]], clip) for row in rows]
 
 
-_COLUMNS = ["recording", "index", "start", "end", "speaker", "track", "status", "stage", "code", "message", "text"]
+_COLUMNS = [
+    "recording",
+    "index",
+    "start",
+    "end",
+    "speaker",
+    "track",
+    "status",
+    "stage",
+    "code",
+    "message",
+    "text",
+]
 
 
 def _heard(row: Row, around: list[Row], clip: Clip) -> Heard:

@@ -1,4 +1,4 @@
-"""The page `report.html`: one file, no script or font or picture from anywhere else, the same bytes every time."""
+"""The page `report.html`: one file, nothing from anywhere else, the same bytes every time."""
 
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,18 @@ def render(
     """The report of a version as HTML, from its manifest and its tables, read a batch at a time."""
     select = select_of(manifest)
     picked = pick(index, every_nth(index))
-    lengths, *sound = facts.histograms or [None]
+    lengths, *sound = facts.histograms
     return template("report.html").render(
         manifest=manifest,
         facts=facts,
         reasons=reasons(set_aside),
         families=families(index),
-        lengths=lengths and charts.histogram(lengths, limits_of(lengths, select)),
+        lengths=charts.histogram(lengths, limits_of(lengths, select)),
         speakers=charts.columns(
-            [(str(number), count) for number, count in facts.speakers.items()], "recordings by number of speakers"
+            [(str(number), count) for number, count in facts.speakers.items()],
+            "recordings by number of speakers",
         ),
-        sound=[(drawn, charts.histogram(drawn, limits_of(drawn, select))) for drawn in sound],
+        sound=[(drawn, charts.histogram(drawn, limits_of(drawn, select))) for drawn in sound if drawn.filled],
         curves=[(drawn, charts.curve(drawn)) for drawn in facts.curves if not drawn.flat],
         flat=[drawn.field for drawn in facts.curves if drawn.flat],
         heard=listen(picked, turns, clip),
@@ -64,7 +65,12 @@ def template(name: str) -> jinja2.Template:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"number": number, "duration": charts.duration, "share": share, "megabytes": megabytes}
+    environment.filters |= {
+        "number": number,
+        "duration": charts.duration,
+        "share": share,
+        "megabytes": megabytes,
+    }
     return environment.get_template(name)
 
 

@@ -1,0 +1,112 @@
+"""What other thresholds of `select` would keep."""
+
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+import numpy as np
+import pyarrow.dataset as ds
+from numpy.typing import NDArray
+
+from schemas.recording import Assessment, Decoded, Transcript, Turn
+from schemas.turn import AnnotatedTurn
+from stages.select import LIMITS, SelectConfig
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a threshold of `select` would keep at any value, all others as they are."""
+
+    field: str
+    description: str
+    limit: float | None
+    values: NDArray[np.float64]
+    hours: NDArray[np.float64]
+    """Kept with the limit at `values`, scaled to the whole version where rows were sampled."""
+
+    @property
+    def flat(self) -> bool:
+        """The limit makes no difference anywhere near."""
+        return bool(np.ptp(self.hours) == 0)
+
+
+class Thresholds:
+    """Seconds by value of each limited measure, of the turns that every other limit lets through."""
+
+    def __init__(self, select: SelectConfig) -> None:
+        self._select = select
+        self._points: dict[str, list[tuple[float, float]]] = {name: [] for name in LIMITS}
+        self._unmeasured = dict.fromkeys(LIMITS, 0.0)
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            if row["status"] == "set_aside" and (row["stage"] != "select" or row["code"] not in _LIMIT_CODES):
+                continue
+            turn = _turn(row)
+            values = {name: measure(turn) for name, (_, _, measure) in LIMITS.items()}
+            failed = [name for name, value in values.items() if self._fails(name, value)]
+            for name in failed if len(failed) == 1 else LIMITS if not failed else ():
+                if (value := values[name]) is None:
+                    self._unmeasured[name] += turn.turn.seconds
+                else:
+                    self._points[name].append((float(value), turn.turn.seconds))
+
+    def _fails(self, name: str, value: float | None) -> bool:
+        limit = getattr(self._select, name)
+        if limit is None or value is None:
+            return False
+        return bool(value < limit if name.endswith("_min") else value > limit)
+
+    def curves(self, every: int) -> list[Curve]:
+        return [self._curve(name, every) for name in LIMITS if self._points[name]]
+
+    def _curve(self, name: str, every: int) -> Curve:
+        values, seconds = np.array(sorted(self._points[name])).T
+        limit = getattr(self._select, name)
+        low, high = np.quantile(values, [0.005, 0.995])
+        ends = [end for end in (low, high, limit) if end is not None]
+        at = np.linspace(min(ends), max(ends), 81)
+        total = np.concatenate([[0.0], np.cumsum(seconds)])
+        if name.endswith("_min"):
+            kept = total[-1] - total[np.searchsorted(values, at, side="left")]
+        else:
+            kept = total[np.searchsorted(values, at, side="right")]
+        hours = (kept + self._unmeasured[name]) * every / 3600
+        description = SelectConfig.model_fields[name].description or name
+        return Curve(name, description, None if limit is None else float(limit), at, hours)
+
+
+_LIMIT_CODES = {code for code, _, _ in LIMITS.values()}
+"""Reasons that another threshold would take back; the others stand whatever the limits are."""
+
+
+def _turn(row: dict[str, Any]) -> AnnotatedTurn:
+    """As much of an annotated turn as limits are measured on."""
+
+    def column(name: str, fields: list[str]) -> dict[str, Any]:
+        return {field: row[f"{name}.{field}"] for field in fields}
+
+    return AnnotatedTurn(
+        recording=row["recording"],
+        index=0,
+        sidecar="{}",
+        decoded=cast(Decoded, None),  # no limit is on it
+        turn=Turn(row["start"], row["end"], row["speaker"], 0, False),
+        transcript=None
+        if row["transcript.text"] is None
+        else Transcript(**column("transcript", _TRANSCRIPT), words=()),
+        assessment=Assessment(**column("assessment", _ASSESSMENT)),
+        codes=None,
+    )
+
+
+_TRANSCRIPT = [f.name for f in fields(Transcript) if f.name != "words"]
+_ASSESSMENT = [f.name for f in fields(Assessment)]
+MEASURED = {
+    **{
+        name: ds.field(name)
+        for name in ("recording", "start", "end", "speaker", "status", "stage", "code", "language")
+    },
+    **{f"transcript.{name}": ds.field("transcript", name) for name in _TRANSCRIPT},
+    **{f"assessment.{name}": ds.field("assessment", name) for name in _ASSESSMENT},
+}
+"""All of a turn that the report counts: everything but words and codes."""
