@@ -179,7 +179,7 @@ def k_means(
     progress: Progress = lambda _: None,
 ) -> States:
     """Centroids [size, dimensions] of points [n, dimensions], which `batches()` yields anew each epoch."""
-    centroids = _spread_start(_sample(batches(), 8 * size), size, generator)
+    centroids = _spread_start(_sample(batches(), max(BATCH, 8 * size)), size, generator)
     taken = np.zeros(size)
     for epoch in range(epochs):
         used = np.zeros(size)
