@@ -69,6 +69,8 @@ class Packed:
     tokens: dict[str, int]
     not_composed: dict[str, int]
     """`family/reason` -> kept turns that this family could not use."""
+    licences: dict[str, int]
+    """What the sidecars of kept recordings name as their licence."""
     audio_seconds: float
     kept_seconds: float
 
@@ -132,6 +134,7 @@ class _Packing:
         self.set_aside: list[SetAsideRow] = []
         self.recordings: Counter[str] = Counter()
         self.not_composed: Counter[str] = Counter()
+        self.licences: Counter[str] = Counter()
         self.audio_seconds = 0.0
         self.kept_seconds = 0.0
 
@@ -145,6 +148,7 @@ class _Packing:
         used: set[int] = set()
         if kept:
             used = self._compose(turns, kept)
+            self.licences[_licence(kept[0].metadata)] += 1
         self.recordings["kept" if kept else "set_aside"] += 1
         if not kept:
             self._recording_aside(recording, Counter(p.code for p in refused.values()))
@@ -236,6 +240,7 @@ class _Packing:
                 for name in ("text", "linguistic", "semantic")
             },
             not_composed=dict(self.not_composed),
+            licences=dict(self.licences),
             audio_seconds=self.audio_seconds,
             kept_seconds=self.kept_seconds,
         )
@@ -277,6 +282,11 @@ def _row(turn: AnnotatedTurn, status: str, stage: str | None, problem: Any) -> T
         linguistic_codes=len(turn.codes.linguistic) if turn.codes else 0,
         semantic_codes=len(turn.codes.semantic) if turn.codes else 0,
     )
+
+
+def _licence(sidecar: dict[str, Any]) -> str:
+    named = sidecar.get("licence") or sidecar.get("license")
+    return str(named) if named else "not stated"
 
 
 def _clip(audio: SpooledAudio, recordings: dict[str, Recording], clip: Clip) -> Samples:

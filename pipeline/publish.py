@@ -166,6 +166,7 @@ def _manifest(
         set_aside=_sum(g.set_aside for g in packed),
         samples=_sum(g.samples for g in packed),
         not_composed=_sum(g.not_composed for g in packed),
+        licences=_sum(g.licences for g in packed),
         splits=_sum({s.split: s.samples} for s in shards),
         tokens=_sum(g.tokens for g in packed),
         audio_seconds=round(sum(g.audio_seconds for g in packed), 3),

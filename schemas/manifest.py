@@ -72,7 +72,7 @@ class Manifest(_Model):
     not_composed: dict[str, int] = {}
     """`family/reason` -> kept turns that the family could not use."""
     licences: dict[str, int] = {}
-    """`licence` of the sidecar -> number of kept recordings."""
+    """What sidecars name as licence, or `not stated` -> number of kept recordings."""
     splits: dict[str, int]
     tokens: dict[str, int]
     """Tokens in all shards: text, linguistic, semantic."""
