@@ -2,6 +2,7 @@
 
 import zipfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,18 @@ class Codebook:
         Computed in double precision: rounding that depends on the number of rows or threads then stays
         far below the distance between any two centroids.
         """
-        projected = (states - self.mean.astype(np.float64)) @ self.components.astype(np.float64)
-        centroids = self.centroids.astype(np.float64)
+        mean, components, centroids, norms = self._exact
         # |x - c|^2 without |x|^2, which is the same for every centroid.
-        distances = (centroids**2).sum(axis=1) - 2 * projected @ centroids.T
+        distances = norms - 2 * ((states - mean) @ components) @ centroids.T
         codes: NDArray[np.intp] = distances.argmin(axis=1)
         return codes
+
+    @cached_property
+    def _exact(self) -> tuple[NDArray[np.float64], ...]:
+        mean, components, centroids = (
+            array.astype(np.float64) for array in (self.mean, self.components, self.centroids)
+        )
+        return mean, components, centroids, (centroids**2).sum(axis=1)
 
 
 @dataclass(frozen=True)

@@ -34,12 +34,18 @@ def main() -> None:
         path = entry["path"]
         if path.split("/")[0] in FOLDERS and not path.startswith(DERIVED_FROM_HELD):
             part = "held" if path.startswith(HELD) else "fit"
-            about = {"licence": entry["licence"], "source": entry["source"]}
+            about = {"licence": licence(entry), "source": entry["source"]}
             lay(arguments.recordings / path, arguments.out / part / path, about)
     for wav in sorted(arguments.spoken.glob("*.wav")):
         part = "held" if int(wav.stem[-4:]) % 20 == 0 else "fit"
         about = json.loads(wav.with_suffix(".json").read_text())
         lay(wav, arguments.out / part / "spoken" / wav.name, about)
+
+
+def licence(entry: dict[str, str]) -> str:
+    """The recording's own licence; where it has only its repository's, with the repository's name."""
+    own = entry["licence"].removeprefix("data: ").partition("; repo")[0]
+    return own.replace("(repo)", f"({entry['source'].split()[0]})")
 
 
 def lay(source: Path, target: Path, about: dict[str, str]) -> None:
