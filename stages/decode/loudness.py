@@ -4,7 +4,6 @@ from math import pi, tan
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import sosfilt
 
 from stages.stage import Samples
 
@@ -49,6 +48,8 @@ class Loudness:
         self._energy = np.zeros_like(self._counts, dtype=np.float64)
 
     def add(self, block: Samples) -> None:
+        from scipy.signal import sosfilt  # seconds to import, and the command line imports every stage
+
         if not len(block):
             return
         weighted, self._state = sosfilt(self._sections, block.astype(np.float64), axis=0, zi=self._state)

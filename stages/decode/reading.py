@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import av
 import numpy as np
@@ -30,15 +30,49 @@ CODED_PEAK, FLOAT_PEAK = 4.0, 100.0
 """Times full scale that no healthy decoder and no float file of an honest recorder exceeds."""
 
 
+@contextmanager
+def opened(path: Path) -> Iterator["Source"]:
+    """A recording, open while the context is. Raises DataError where there is no audio in it."""
+    handle = os.open(path, os.O_RDONLY)  # handed over without its name, which may lie
+    try:
+        with _container(path, handle) as container:
+            yield Source(path, container)
+    finally:
+        os.close(handle)
+
+
+def _container(path: Path, handle: int) -> Any:
+    options = {"fd": str(handle), "format_whitelist": CONTAINERS}
+    try:
+        return av.open("fd:", metadata_errors="replace", options=options)
+    except av.error.FFmpegError as error:
+        raise DataError("unreadable", what_else(path)) from error
+
+
 class Source:
-    """An open recording: its header at once, its samples once through, then what was wrong with them.
+    """An open recording: its header at once, its samples once through, then what was wrong with them."""
 
-    Used as a context manager. Raises DataError where there is no audio in the file.
-    """
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, container: Any) -> None:
+        if not container.streams.audio:
+            others = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing at all"
+            raise DataError("no_audio", f"the file has no audio stream, only {others}")
+        self._container = container
+        self._stream = container.streams.best("audio") or container.streams.audio[0]
+        codec = self._stream.codec_context
+        if codec is None:
+            raise DataError("unreadable", "the audio is in a codec that can't be decoded")
+        codec.thread_count = 1
+        if codec.name == "flac":  # or damaged frames come out as noise
+            codec.options = {"err_detect": "crccheck+explode"}
         self.path = path
-        self.size = path.stat().st_size
+        self.bytes = path.stat().st_size
+        self.container: str = container.format.name
+        self.codec: str = codec.name
+        self.names: tuple[str, ...] = tuple(channel.name for channel in codec.layout.channels)
+        """Of the channels: `FL`, `FC`, .., or `NONE`."""
+        declared = declared_seconds(path, container, self._stream)
+        self.declared = declared if declared and declared <= self._most_seconds else None
+        """Seconds that the header claims."""
         self.rate = 0
         """Hz, known with the first block."""
         self.decoded = 0
@@ -50,45 +84,6 @@ class Source:
         self.skipped = 0
         """Packets that did not decode."""
 
-    def __enter__(self) -> Self:
-        self._file = os.open(self.path, os.O_RDONLY)  # handed over without its name, which may lie
-        options = {"fd": str(self._file), "format_whitelist": CONTAINERS}
-        try:
-            self._container: Any = av.open("fd:", metadata_errors="replace", options=options)
-        except av.error.FFmpegError as error:
-            os.close(self._file)
-            raise DataError("unreadable", what_else(self.path)) from error
-        try:
-            self._open_stream()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def _open_stream(self) -> None:
-        if not self._container.streams.audio:
-            raise DataError("no_audio", "the file has no audio stream, only " + self._other_streams())
-        self._stream = self._container.streams.best("audio") or self._container.streams.audio[0]
-        if self._stream.codec_context is None:
-            raise DataError("unreadable", "the audio is in a codec that can't be decoded")
-        self._stream.codec_context.thread_count = 1
-        if self._stream.codec_context.name == "flac":  # or damaged frames come out as noise
-            self._stream.codec_context.options = {"err_detect": "crccheck+explode"}
-        self.container: str = self._container.format.name
-        self.codec: str = self._stream.codec_context.name
-        self.names: tuple[str, ...] = tuple(c.name for c in self._stream.codec_context.layout.channels)
-        declared = declared_seconds(self.path, self._container, self._stream)
-        self.declared = declared if declared and declared <= self._most_seconds else None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._container.close()
-        os.close(self._file)
-
     @property
     def seconds(self) -> float:
         """Length of the blocks so far."""
@@ -96,10 +91,7 @@ class Source:
 
     @property
     def _most_seconds(self) -> float:
-        return 60 + self.size / BYTES_PER_SECOND
-
-    def _other_streams(self) -> str:
-        return ", ".join(sorted({stream.type for stream in self._container.streams})) or "nothing at all"
+        return 60 + self.bytes / BYTES_PER_SECOND
 
     def blocks(self) -> Iterator[Samples]:
         """Samples [n, channels], float32 with full scale at 1.0, about a second at a time."""
@@ -114,7 +106,7 @@ class Source:
                 if self.seconds > self._most_seconds:
                     raise DataError(
                         "implausible",
-                        f"{self.size:,} bytes decode to more than {self.seconds:,.0f} s, "
+                        f"{self.bytes:,} bytes decode to more than {self.seconds:,.0f} s, "
                         "which no audio codec does: the file is damaged or made to fill a disk",
                     )
         if waiting:

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from schemas.errors import DataError
 from schemas.recording import Decode, Decoded, Recording, Unit
 from stages.decode.channels import Tracks, choose
+from stages.decode.checks import checked
 from stages.decode.config import DecodeConfig
-from stages.decode.headers import lacks_end_mark
 from stages.decode.loudness import Loudness
-from stages.decode.reading import Source
+from stages.decode.reading import Source, opened
 from stages.decode.spool import Resampler, write_spool
-from stages.decode.survey import Survey
+from stages.decode.survey import survey_of
 from stages.stage import SAMPLE_RATE, AudioSource, Samples, each_recording
 
 
@@ -49,15 +48,15 @@ def decode_file(path: Path, spool: Path, config: DecodeConfig) -> Decoded:
 
     Raises DataError where the file holds no usable audio, SetupError where the spool can't be written.
     """
-    with Source(path) as source:
-        survey = _survey(source)
-        repairs = _checked(source, survey, config)
+    with opened(path) as source:
+        survey = survey_of(source)
+        repairs = checked(source, survey, config)
         tracks = choose(survey, source.names, config.channels)
     kept = list(tracks.channels)
     peak = float(survey.peak[kept].max())
     gain = np.float32(min(1.0, 1 / peak))
     loudness = Loudness(SAMPLE_RATE, len(tracks))
-    with Source(path) as again:
+    with opened(path) as again:
         written = write_spool(_resampled(again, tracks, gain, loudness), spool, len(tracks))
     return Decoded(
         seconds=written / SAMPLE_RATE,
@@ -76,60 +75,6 @@ def decode_file(path: Path, spool: Path, config: DecodeConfig) -> Decoded:
         repairs=repairs,
         sha256=_sha256(path),
     )
-
-
-def _survey(source: Source) -> Survey:
-    survey = None
-    for block in source.blocks():
-        survey = survey or Survey(source.rate, block.shape[1])
-        survey.add(block)
-    if survey is None:
-        broken = (
-            "none of the audio decodes: the file is damaged"
-            if source.skipped
-            else "the file holds no samples"
-        )
-        raise DataError("no_samples", broken)
-    return survey
-
-
-def _checked(source: Source, survey: Survey, config: DecodeConfig) -> tuple[str, ...]:
-    """What was mended, in words. Raises DataError where too little is left."""
-    repairs = []
-    decoded, whole = source.decoded / source.rate, max(source.declared or 0, source.seconds)
-    lost = f"the header promises {whole:.1f} s, the file holds {decoded:.1f} s"
-    broken = whole - decoded > max(0.06, 0.02 * whole)
-    if broken and decoded < max(0.5, config.min_decoded_share * whole):
-        raise DataError("truncated", lost)
-    if broken and not source.filled:
-        repairs.append(lost)
-    if source.container == "ogg" and lacks_end_mark(source.path):
-        repairs.append("the Ogg stream has no end mark, it may have been cut off")
-    if source.filled:
-        repairs.append(
-            f"{source.filled / source.rate:.1f} of {whole:.1f} s are missing inside, silence stands for them"
-        )
-    if source.skipped:
-        repairs.append(f"{source.skipped} damaged packets were skipped")
-    if source.damaged:
-        share = source.damaged / (survey.samples * survey.channels)
-        wrong = f"{share:.2%} of the samples are no numbers or far beyond full scale"
-        if share > config.max_damaged_share:
-            raise DataError("damaged_samples", wrong)
-        repairs.append(wrong + " and were silenced")
-    if source.seconds < config.min_seconds:
-        raise DataError(
-            "too_short",
-            f"{source.seconds:.3f} s of audio are fewer than the {config.min_seconds:g} s asked for",
-        )
-    if survey.loudest_dbfs < config.min_level_dbfs:
-        offset = float(np.abs(survey.mean).max())
-        if offset > 0.01:
-            raise DataError(
-                "dc_only", f"nothing but a constant offset of {offset:.2f}: no microphone was connected"
-            )
-        raise DataError("silent", f"nothing in it is louder than {config.min_level_dbfs:g} dBFS")
-    return tuple(repairs)
 
 
 def _resampled(source: Source, tracks: Tracks, gain: np.float32, loudness: Loudness) -> Iterator[Samples]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.errors import DataError
+from stages.decode.reading import Source
 from stages.stage import Samples
 
 FRAME_SECONDS = 0.03
@@ -91,3 +93,19 @@ class Survey:
         active = self._frames[max(0, loud - int(ACTIVE_DB)) :]
         number = max(1, active.sum())
         return Activity(leads=active[:, :, 1].sum(axis=0) / number, loudest=active.sum(axis=(0, 2)) / number)
+
+
+def survey_of(source: Source) -> Survey:
+    """The survey of a whole recording. Raises DataError where nothing of it decodes."""
+    survey = None
+    for block in source.blocks():
+        survey = survey or Survey(source.rate, block.shape[1])
+        survey.add(block)
+    if survey is None:
+        broken = (
+            "none of the audio decodes: the file is damaged"
+            if source.skipped
+            else "the file holds no samples"
+        )
+        raise DataError("no_samples", broken)
+    return survey
