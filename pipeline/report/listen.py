@@ -10,6 +10,7 @@ from itertools import zip_longest
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.dataset as ds
 from markupsafe import Markup
 
@@ -70,7 +71,9 @@ def listen(rows: list[Row], turns: ds.Dataset, clip: Clip) -> list[Heard]:
     """Samples with the turns around them and their audio, as far as `clip` has it."""
     names = sorted({row["recording"] for row in rows})
     of_recording: dict[str, list[Row]] = defaultdict(list)
-    for batch in turns.to_batches(columns=_COLUMNS, filter=ds.field("recording").isin(names)):
+    for batch in turns.to_batches(
+        columns=_COLUMNS, filter=ds.field("recording").isin(pa.array(names, pa.string()))
+    ):
         for turn in batch.to_pylist():
             of_recording[turn["recording"]].append(turn)
     return [_heard(row, of_recording[row["recording"]], clip) for row in rows]

@@ -1,0 +1,274 @@
+import base64
+import io
+import re
+from collections import Counter
+from html.parser import HTMLParser
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+import soundfile
+
+from pipeline.report import card, render
+from pipeline.report.charts import ticks
+from pipeline.report.facts import families, reasons, turn_facts
+from pipeline.report.listen import PICKED, listen, mp3, pick
+from pipeline.report.page import select_of
+from schemas.arrow import from_row
+from schemas.recording import Assessment, Problem, Transcript, Turn
+from schemas.turn import AnnotatedTurn
+from stages.select import LIMITS, would_keep
+from stages.stage import SAMPLE_RATE
+
+
+@pytest.fixture(scope="module")
+def tables(version):
+    found = {}
+    for name in ("turns", "set_aside", "index"):
+        with version.table(name) as table:
+            found[name] = ds.dataset(table.to_table())
+    return found
+
+
+@pytest.fixture(scope="module")
+def facts(version, tables):
+    return turn_facts(tables["turns"], select_of(version.manifest))
+
+
+@pytest.fixture(scope="module")
+def html(version):
+    with version.local("report.html") as path:
+        return path.read_text(encoding="utf-8")
+
+
+def in_pieces(table, size):
+    whole = table.to_table()
+    return ds.dataset(pa.Table.from_batches(whole.to_batches(max_chunksize=size), whole.schema))
+
+
+def rows_of(table):
+    return table.to_table().to_pylist()
+
+
+def seconds(rows):
+    return sum(row["end"] - row["start"] for row in rows)
+
+
+def test_the_facts_add_up_to_the_turns(facts, tables, version):
+    rows = rows_of(tables["turns"])
+    for status in ("used", "eligible", "set_aside"):
+        assert facts.seconds[status] == pytest.approx(seconds(r for r in rows if r["status"] == status))
+    assert facts.seconds["used"] + facts.seconds["eligible"] == pytest.approx(
+        version.manifest.kept_seconds, abs=0.01
+    )
+    assert sum(language.turns for language in facts.languages.values()) == len(rows)
+    lengths = facts.histograms[0]
+    assert lengths.kept.sum() + lengths.aside.sum() == pytest.approx(seconds(rows))
+    speakers = {(row["recording"], row["speaker"]) for row in rows}
+    assert facts.speakers == Counter(Counter(recording for recording, _ in speakers).values())
+
+
+def test_a_histogram_holds_what_was_measured(facts, tables):
+    rows = [
+        row for row in rows_of(tables["turns"]) if (row["assessment"] or {}).get("dnsmos_overall") is not None
+    ]
+    [drawn] = [h for h in facts.histograms if h.measure.column == "assessment.dnsmos_overall"]
+    assert drawn.kept.sum() == pytest.approx(seconds(row for row in rows if row["status"] != "set_aside"))
+    assert drawn.aside.sum() == pytest.approx(seconds(row for row in rows if row["status"] == "set_aside"))
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_batches_make_no_difference(facts, tables, version, size):
+    pieces = turn_facts(in_pieces(tables["turns"], size), select_of(version.manifest))
+    assert pieces.speakers == facts.speakers
+    assert pieces.languages.keys() == facts.languages.keys()
+    assert [curve.hours.sum() for curve in pieces.curves] == pytest.approx(
+        [c.hours.sum() for c in facts.curves]
+    )
+    for name in ("set_aside", "index"):
+        count = {"set_aside": reasons, "index": families}[name]
+        assert [repr(item)[:20] for item in count(in_pieces(tables[name], size))] == [
+            repr(item)[:20] for item in count(tables[name])
+        ]
+
+
+def test_a_curve_passes_through_what_is_kept_now(facts, version):
+    assert facts.curves
+    for curve in facts.curves:
+        assert curve.limit is not None
+        now = np.interp(curve.limit, curve.values, curve.hours) * 3600
+        assert now == pytest.approx(version.manifest.kept_seconds, rel=0.05)
+
+
+def annotated(row):
+    """The turn as select saw it."""
+    measured = {
+        name: from_row(record, row[name]) if row[name] else None
+        for name, record in {"transcript": Transcript, "assessment": Assessment}.items()
+    }
+    before = row["stage"] not in (None, "select")
+    return AnnotatedTurn(
+        recording=row["recording"],
+        index=row["index"],
+        sidecar="{}",
+        decoded=None,
+        turn=Turn(row["start"], row["end"], row["speaker"], row["track"], row["code"] == "overlapped"),
+        codes=None,
+        stage=row["stage"] if before else None,
+        problem=Problem(row["code"], row["message"], row["index"]) if before else None,
+        **measured,
+    )
+
+
+def test_a_curve_says_what_select_would_keep(facts, tables, version):
+    turns = [annotated(row) for row in rows_of(tables["turns"])]
+    select = select_of(version.manifest)
+    for curve in facts.curves:
+        values = [float(value) for value in curve.values[::8]]
+        kept = [kept.seconds for kept in would_keep(turns, select, curve.field, values)]
+        assert [hours * 3600 for hours in curve.hours[::8]] == pytest.approx(kept), curve.field
+
+
+def test_a_stricter_limit_never_keeps_more(facts):
+    for curve in facts.curves:
+        falls = np.diff(curve.hours) * (-1 if curve.field.endswith("_min") else 1)
+        assert (falls >= -1e-12).all()
+        assert curve.field in LIMITS
+
+
+def test_reasons_and_families_count_as_the_manifest(tables, version):
+    counted = {f"{r.stage}/{r.code}": r.recordings + r.turns for r in reasons(tables["set_aside"])}
+    assert counted == version.manifest.set_aside
+    assert all(reason.example and reason.where for reason in reasons(tables["set_aside"]))
+    assert {f.name: f.samples.total() for f in families(tables["index"])} == version.manifest.samples
+    tokens = version.manifest.tokens
+    assert sum(f.text for f in families(tables["index"])) == tokens["text"]
+    assert sum(f.semantic for f in families(tables["index"])) == tokens["semantic"]
+
+
+def test_samples_to_hear_are_spread_over_families_and_languages(tables):
+    index = rows_of(tables["index"])
+    picked = pick(tables["index"], 1)
+    assert len({row["key"] for row in picked}) == min(PICKED, len(index))
+    groups = {(row["family"], row["language"]) for row in index}
+    assert len({(row["family"], row["language"]) for row in picked}) == min(PICKED, len(groups))
+    assert picked == pick(in_pieces(tables["index"], 5), 1)
+
+
+def test_a_sample_is_heard_with_its_surroundings(tables):
+    picked = pick(tables["index"], 1)
+    asked = []
+
+    def clip(recording, track, start, end):
+        asked.append((recording, track, start, end))
+        return np.sin(np.arange(round((end - start) * SAMPLE_RATE), dtype=np.float32) / 20) / 10
+
+    for heard in listen(picked, tables["turns"], clip):
+        assert heard.turns
+        assert heard.start <= heard.turns[0]["start"]
+        sound, rate = soundfile.read(io.BytesIO(base64.b64decode(heard.audio)))
+        assert rate == SAMPLE_RATE
+        assert len(sound) / rate == pytest.approx(heard.end - heard.start, abs=0.2)
+        assert {turn["speaker"] for turn in heard.turns} <= set(heard.lanes)
+    assert {recording for recording, *_ in asked} == {row["recording"] for row in picked}
+    assert all(one.audio is None for one in listen(picked, tables["turns"], lambda *_: None))
+
+
+def test_mp3_is_small_and_always_the_same():
+    noise = np.random.default_rng(0).normal(0, 0.02, 20 * SAMPLE_RATE).astype(np.float32)
+    assert mp3(noise) == mp3(noise)
+    assert len(mp3(noise)) < 90_000
+
+
+class Page(HTMLParser):
+    """Everything that a page would fetch, and whether what was opened is closed."""
+
+    VOID = frozenset(("meta", "link", "img", "br", "hr", "input"))
+
+    def __init__(self):
+        super().__init__()
+        self.addresses = []
+        self.open = []
+
+    def handle_starttag(self, tag, attrs):
+        self.addresses += [
+            value for name, value in attrs if name in ("src", "href", "srcset", "data", "action")
+        ]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_stands_alone(html):
+    page = Page()
+    page.feed(html)
+    assert page.open == []
+    assert page.addresses
+    assert all(address.startswith(("#", "data:")) for address in page.addresses)
+    assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest", html)
+    assert len(html) < 3_000_000
+
+
+def test_the_page_tells_what_the_version_holds(html, version, tables):
+    manifest = version.manifest
+    for said in (
+        manifest.dataset,
+        manifest.version,
+        *manifest.samples,
+        *(m.reference for m in manifest.models),
+    ):
+        assert said in html
+    for reason in reasons(tables["set_aside"]):
+        assert reason.code in html
+    assert html.count("<audio") == html.count('class="heard"') > 0
+
+
+def test_the_page_is_the_same_every_time(version, tables, facts):
+    def silent(recording, track, start, end):
+        return np.zeros(SAMPLE_RATE, np.float32)
+
+    arguments = (version.manifest, facts, tables["turns"], tables["set_aside"], tables["index"], silent)
+    assert render(*arguments) == render(*arguments)
+
+
+def test_words_of_recordings_are_text_and_never_markup(version, tables, facts):
+    turns = tables["turns"].to_table()
+    at = turns.schema.get_field_index("text")
+    nasty = pa.array(["</p><script>alert(1)</script>"] * turns.num_rows)
+    spoilt = ds.dataset(turns.set_column(at, "text", nasty))
+    page = render(version.manifest, facts, spoilt, tables["set_aside"], tables["index"], lambda *_: None)
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+
+
+def test_a_version_of_nothing_has_a_page_too(version, tables):
+    none = {name: ds.dataset(table.to_table().slice(0, 0)) for name, table in tables.items()}
+    empty = turn_facts(none["turns"], select_of(version.manifest))
+    page = render(version.manifest, empty, none["turns"], none["set_aside"], none["index"], lambda *_: None)
+    assert "Nothing: every recording and every turn was kept." in page
+    assert card(version.manifest, empty)
+
+
+def test_the_card_reads_the_version_as_it_says(version, monkeypatch):
+    text = (version.store.directory / version.path("README.md")).read_text()
+    assert version.id in text
+    for model in version.manifest.models:
+        assert model.licence in text
+    for licence in version.manifest.licences:
+        assert licence in text
+    [snippet] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(version.store.directory / version.path())
+    seen = {}
+    exec(snippet + "    seen[record['family']] = seen.get(record['family'], 0) + 1\n", {"seen": seen})
+    assert sum(seen.values()) == version.manifest.splits["train"]
+
+
+@pytest.mark.parametrize(("low", "high"), [(1, 4.5), (-60, 0), (0, 0.01), (60, 400), (0.0003, 0.9), (5, 5)])
+def test_axes_have_a_few_round_numbers(low, high):
+    marks = ticks(low, high, 6)
+    assert 1 <= len(marks) <= 6
+    assert all(low - 1e-9 <= mark <= high + 1e-9 for mark in marks)
+    assert all(len(f"{mark:.6g}") <= 6 for mark in marks)
