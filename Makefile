@@ -1,5 +1,6 @@
 # make demo: a dataset version from the recordings in tests/recordings. make test: the tests.
 # Both make the pinned environment in .venv first; nothing outside Python's package registry is needed.
+# Byte code is compiled once, because every worker of a build imports the same packages again.
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -15,7 +16,7 @@ venv: .venv/made
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed; name it with: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet uv==0.13.9
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 demo: venv

@@ -16,7 +16,6 @@ from pipeline.pack import Group, Packed, groups_of, pack_group
 from pipeline.plan import Plan
 from pipeline.progress import Board, Display
 from pipeline.publish import publish, published_as
-from pipeline.report import pages
 from schemas.errors import SetupError
 from schemas.manifest import Manifest
 
@@ -39,6 +38,9 @@ def build(plan: Plan, retry: bool = False) -> Built:
     if known and not retry:
         found = plan.dataset.get(f"versions/{known}/manifest.json")
         return Built(Manifest.model_validate_json(found), "nothing new", {})
+    # Behind the answer that nothing is new, which must come at once: this import takes seconds.
+    from pipeline.report import pages
+
     plan.dataset.check_writable()
     started = datetime.now(UTC)
     clock: Clock = defaultdict(float)

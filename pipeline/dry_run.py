@@ -72,27 +72,27 @@ def _told(facts: dict[str, Any]) -> str:
         place = root["uri"].removeprefix("file://")
         ignored = f", {root['ignored']} other files" if root["ignored"] else ""
         lines.append(
-            f"  input     {place}: {root['recordings']} recordings, {root['bytes'] / 1e6:.1f} MB{ignored}"
+            f"  input       {place}: {root['recordings']} recordings, {root['bytes'] / 1e6:.1f} MB{ignored}"
         )
     units = facts["units"]
-    lines.append(f"  audio     about {facts['hours']:.2f} hours in {facts['recordings']} recordings")
-    lines.append(f"  units     {units['all']}, {units['to_run']} of them to be annotated")
+    lines.append(f"  audio       about {facts['hours']:.2f} hours in {facts['recordings']} recordings")
+    lines.append(f"  units       {units['all']}, {units['to_run']} of them to be annotated")
     for stage in facts["stages"]:
         models = ", ".join(f"{m['reference']} ({m['bytes'] / 1e6:.0f} MB, present)" for m in stage["models"])
         gpus = f", {stage['gpus']:g} GPU" if stage["gpus"] else ""
         least, most = stage["actors"]
         actors = f"{least} actor{'s' * (least > 1)}" if least == most else f"{least} to {most} actors"
         needs = f"{actors} of {stage['cpus']:g} CPU{gpus}, {stage['memory_gb']:g} GB"
-        lines.append(f"  {stage['name']:<10}{needs}{'; ' + models if models else ''}")
+        lines.append(f"  {stage['name']:<11} {needs}{'; ' + models if models else ''}")
     machine = facts["machine"]
     share = (
         "" if machine["cpu_share"] == 1 else f", so every stage gets {machine['cpu_share']:.0%} of its CPUs"
     )
-    lines.append(f"  machine   {machine['cpus']:g} CPU, {machine['memory_gb']:.0f} GB{share}")
+    lines.append(f"  machine     {machine['cpus']:g} CPU, {machine['memory_gb']:.0f} GB{share}")
     expected = facts["expected"]
-    lines.append(f"  shards    about {expected['shards']}, {expected['bytes'] / 1e6:.1f} MB")
+    lines.append(f"  shards      about {expected['shards']}, {expected['bytes'] / 1e6:.1f} MB")
     if facts["trouble"]:
-        lines.append(f"  trouble   {facts['trouble']}")
+        lines.append(f"  trouble     {facts['trouble']}")
     if facts["known_version"]:
         lines.append(f"  nothing new: this plan is version {facts['known_version']}")
     return "\n".join(lines)

@@ -184,7 +184,7 @@ def _explained(uri: str) -> Iterator[None]:
 def normal(uri: str) -> str:
     """A URI with a scheme, without a trailing slash; a plain path becomes an absolute `file://` URI."""
     if "://" not in uri:
-        uri = Path(uri).expanduser().absolute().as_uri()
+        uri = Path(uri).expanduser().resolve().as_uri()
     parts = urlsplit(uri)
     if parts.scheme not in ("file", "s3", "gs"):
         raise SetupError(f"can't read {uri}: storage is a path, file://, s3:// or gs://")
