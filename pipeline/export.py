@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from pipeline.versions import Version, each_recording
+from pipeline.versions import Version, batches, each_recording
 from schemas.errors import SetupError
 from schemas.turn import recording_key
 
@@ -68,8 +68,8 @@ def _ambiguous(table: ds.Dataset) -> set[str]:
     """Recordings that would share a file name with another: `a__b.wav` beside `a/b.wav`."""
 
     def recordings(where: pc.Expression) -> set[str]:
-        batches = table.to_batches(columns=["recording"], filter=where)
-        return {recording for batch in batches for recording in pc.unique(batch["recording"]).to_pylist()}
+        found = batches(table, ["recording"], where)
+        return {recording for batch in found for recording in pc.unique(batch["recording"]).to_pylist()}
 
     id = ds.field("recording")
     names = {file_name(recording) for recording in recordings(pc.match_substring(id, "__"))}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from pipeline.versions import Table, Version
+from pipeline.versions import Table, Version, batches
 from schemas.manifest import Manifest, Shard
 
 
@@ -113,7 +113,7 @@ def _sums(manifest: Manifest) -> Iterator[str]:
 def _count(table: ds.Dataset, *columns: str) -> Counter[str]:
     """Rows by the values of columns, joined by a slash."""
     counts: Counter[str] = Counter()
-    for batch in table.to_batches(columns=list(columns)):
+    for batch in batches(table, list(columns)):
         values = pc.binary_join_element_wise(*(batch[column] for column in columns), "/")
         for entry in pc.value_counts(values).to_pylist():
             counts[entry["values"]] += entry["counts"]

@@ -8,10 +8,10 @@ with version.table("turns") as turns:
 import difflib
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -78,13 +78,14 @@ class Version:
     @contextmanager
     def local(self, file: str) -> Iterator[Path]:
         """A file of the version on this machine's disk, while the context is open."""
-        try:
-            with self.store.local(self.path(file)) as path:
+        with ExitStack() as stack:
+            try:
+                path = stack.enter_context(self.store.local(self.path(file)))
                 if not path.exists():
-                    raise FileNotFoundError
-                yield path
-        except FileNotFoundError:
-            raise SetupError(f"{self.uri} has no {file}: try `aqaa-data versions verify`") from None
+                    raise FileNotFoundError(path)
+            except FileNotFoundError as error:
+                raise SetupError(f"{self.uri} has no {file}: try `aqaa-data versions verify`") from error
+            yield path
 
     @contextmanager
     def table(self, name: Table) -> Iterator[ds.Dataset]:
@@ -184,13 +185,27 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
+def batches(
+    table: ds.Dataset,
+    columns: list[str] | dict[str, pc.Expression] | None = None,
+    where: pc.Expression | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """A table's rows in order, a few thousand at a time: what was read ahead is little, too."""
+    return cast(
+        Iterator[pa.RecordBatch],
+        table.to_batches(
+            columns=columns, filter=where, batch_size=8192, batch_readahead=2, fragment_readahead=1
+        ),
+    )
+
+
 def each_recording(
     table: ds.Dataset, columns: list[str] | None = None, where: pc.Expression | None = None
 ) -> Iterator[tuple[str, pa.Table]]:
     """(recording, its rows), one recording in memory at a time: a table keeps a recording's rows together."""
     current = ""
     pieces: list[pa.RecordBatch] = []
-    for batch in table.to_batches(columns=columns, filter=where):
+    for batch in batches(table, columns, where):
         runs = pc.run_end_encode(batch["recording"])
         start = 0
         for recording, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):

@@ -11,6 +11,7 @@ import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from pipeline.report.thresholds import MEASURED, Curve, Thresholds
+from pipeline.versions import batches
 from stages.select import SelectConfig
 
 Floats = NDArray[np.float64]
@@ -137,7 +138,7 @@ def turn_facts(turns: ds.Dataset, select: SelectConfig) -> TurnFacts:
     speakers = _Speakers()
     thresholds = Thresholds(select)
     seen = 0
-    for batch in turns.to_batches(columns=MEASURED):
+    for batch in batches(turns, MEASURED):
         seconds = _floats(batch["end"]) - _floats(batch["start"])
         status = batch["status"].to_numpy(zero_copy_only=False)
         kept = status != "set_aside"
@@ -166,7 +167,7 @@ def turn_facts(turns: ds.Dataset, select: SelectConfig) -> TurnFacts:
 def reasons(set_aside: ds.Dataset) -> list[Reason]:
     """Why recordings and turns were set aside, the most hours and numbers first."""
     found: dict[tuple[str, str], Reason] = {}
-    for batch in set_aside.to_batches():
+    for batch in batches(set_aside):
         table = pa.table(
             {
                 "stage": batch["stage"],
@@ -201,7 +202,7 @@ def families(index: ds.Dataset) -> list[Family]:
     found: dict[str, Family] = {}
     sums = [(name, "sum") for name in ("seconds", "text_tokens", "linguistic_tokens", "semantic_tokens")]
     columns = ["family", "split", *(name for name, _ in sums)]
-    for batch in index.to_batches(columns=columns):
+    for batch in batches(index, columns):
         grouped = pa.table(batch).group_by(["family", "split"], use_threads=False)
         for row in grouped.aggregate([([], "count_all"), *sums]).to_pylist():
             family = found.setdefault(row["family"], Family(row["family"]))

@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 from markupsafe import Markup
 
 from pipeline.report.charts import Stretch, strip
+from pipeline.versions import batches
 from schemas.sample import turns_in
 from stages.stage import SAMPLE_RATE, Samples
 
@@ -51,7 +52,7 @@ def pick(index: ds.Dataset, every: int) -> list[Row]:
     """Samples spread over languages and families, of every so many-th; drawn by hash, so always the same."""
     groups: dict[tuple[str, str], list[tuple[str, Row]]] = defaultdict(list)
     seen = 0
-    for batch in index.to_batches():
+    for batch in batches(index):
         for row in batch.take(np.arange(-seen % every, batch.num_rows, every)).to_pylist():
             group = groups[row["family"], row["language"] or ""]
             group.append((hashlib.sha256(row["key"].encode()).hexdigest(), row))
@@ -71,9 +72,8 @@ def listen(rows: list[Row], turns: ds.Dataset, clip: Clip) -> list[Heard]:
     """Samples with the turns around them and their audio, as far as `clip` has it."""
     names = sorted({row["recording"] for row in rows})
     of_recording: dict[str, list[Row]] = defaultdict(list)
-    for batch in turns.to_batches(
-        columns=_COLUMNS, filter=ds.field("recording").isin(pa.array(names, pa.string()))
-    ):
+    of_these = ds.field("recording").isin(pa.array(names, pa.string()))
+    for batch in batches(turns, _COLUMNS, of_these):
         for turn in batch.to_pylist():
             of_recording[turn["recording"]].append(turn)
     return [_heard(row, of_recording[row["recording"]], clip) for row in rows]

@@ -1,5 +1,6 @@
 """What other thresholds of `select` would keep."""
 
+from array import array
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
@@ -34,7 +35,8 @@ class Thresholds:
 
     def __init__(self, select: SelectConfig) -> None:
         self._select = select
-        self._points: dict[str, list[tuple[float, float]]] = {name: [] for name in LIMITS}
+        self._points = {name: array("d") for name in LIMITS}
+        """Value, seconds, value, seconds, .."""
         self._unmeasured = dict.fromkeys(LIMITS, 0.0)
 
     def add(self, rows: list[dict[str, Any]]) -> None:
@@ -48,7 +50,7 @@ class Thresholds:
                 if (value := values[name]) is None:
                     self._unmeasured[name] += turn.turn.seconds
                 else:
-                    self._points[name].append((float(value), turn.turn.seconds))
+                    self._points[name].extend((value, turn.turn.seconds))
 
     def _fails(self, name: str, value: float | None) -> bool:
         limit = getattr(self._select, name)
@@ -60,7 +62,8 @@ class Thresholds:
         return [self._curve(name, every) for name in LIMITS if self._points[name]]
 
     def _curve(self, name: str, every: int) -> Curve:
-        values, seconds = np.array(sorted(self._points[name])).T
+        points = np.array(self._points[name]).reshape(-1, 2)
+        values, seconds = points[np.argsort(points[:, 0], kind="stable")].T
         limit = getattr(self._select, name)
         low, high = np.quantile(values, [0.005, 0.995])
         ends = [end for end in (low, high, limit) if end is not None]
