@@ -21,7 +21,7 @@ from pipeline.plan import Plan
 from pipeline.storage import Store
 from schemas.arrow import schema_of
 from schemas.errors import SetupError
-from schemas.manifest import File, Manifest, ModelUsed, RecordingCounts, Shard, TurnCounts
+from schemas.manifest import File, Manifest, ModelUsed, RecordingCounts, Shard, TurnCounts, version_id
 from schemas.turn import IndexRow, SetAsideRow, TurnRow
 
 TABLES: dict[str, type] = {"turns": TurnRow, "set_aside": SetAsideRow, "index": IndexRow}
@@ -55,8 +55,7 @@ def publish(plan: Plan, packed: list[Packed], pages: Pages) -> tuple[Manifest, b
         if s["split"] == split
     ]
     files = [_file(f"{name}.parquet", data[name]) for name in sorted(data)]
-    outputs = [(f.path, f.sha256) for f in shards] + [(f.path, f.sha256) for f in files]
-    version = hashlib.sha256(json.dumps(outputs).encode()).hexdigest()[:16]
+    version = version_id(shards, files)
     manifest = _manifest(plan, packed, version, shards, files)
     folder = f"versions/{version}"
     new = not dataset.exists(f"{folder}/manifest.json")

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from pipeline.versions import Table, Version, batches
-from schemas.manifest import Manifest, Shard
+from schemas.manifest import Manifest, Shard, version_id
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,8 @@ def _sums(manifest: Manifest) -> Iterator[str]:
     if turns.diarized != turns.used + turns.eligible + turns.set_aside:
         parts = f"{turns.used} used + {turns.eligible} eligible + {turns.set_aside} set aside"
         yield f"{turns.diarized} turns are not {parts}"
+    if version_id(manifest.shards, manifest.files) != manifest.version:
+        yield "names other outputs than those that gave the version its id"
 
 
 def _count(table: ds.Dataset, *columns: str) -> Counter[str]:

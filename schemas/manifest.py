@@ -1,5 +1,8 @@
 """What a dataset version says of itself: `manifest.json`, written last."""
 
+import hashlib
+import json
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -21,6 +24,13 @@ class File(_Model):
 class Shard(File):
     split: str
     samples: int
+
+
+def version_id(shards: Iterable[Shard], files: Iterable[File]) -> str:
+    """The id that outputs give a version: its shards, then its tables; pages about them don't count."""
+    tables = sorted((f.path, f.sha256) for f in files if f.path.endswith(".parquet"))
+    outputs = [(s.path, s.sha256) for s in shards] + tables
+    return hashlib.sha256(json.dumps(outputs).encode()).hexdigest()[:16]
 
 
 class ModelUsed(_Model):

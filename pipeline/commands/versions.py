@@ -98,7 +98,10 @@ def show(reference: Reference, as_json: bool) -> None:
 def verify(reference: Reference, as_json: bool) -> None:
     """Read every byte of a version again and compare it with the manifest; exit 1 if anything differs."""
     version = open_version(reference)
-    with Progress(TextColumn("{task.description}"), transient=True, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"), transient=True, console=console, disable=not console.is_terminal
+    ) as progress:
         shown = progress.add_task("")
         found = list(faults(version, lambda path: progress.update(shown, description=f"reading {path}")))
     files = len(version.manifest.shards) + len(version.manifest.files)
