@@ -8,7 +8,6 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.versions import Reference
 from schemas.errors import SetupError
 
 
@@ -17,7 +16,9 @@ class ReferenceType(click.ParamType):
 
     name = "[URI/]NAME[@VERSION|@TAG]"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Reference:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from pipeline.versions import Reference  # not for commands that read no version
+
         try:
             return Reference.parse(value)
         except SetupError as error:

@@ -92,9 +92,7 @@ def _sample(version: Version, found: StoredSample) -> None:
         f"underlined: the {sum(found.loss):,} that are learnt[/]"
     )
     for turn in record.get("turns") or ():
-        console.print(
-            f"\n[bold]turn {turn['index']}[/], {turn['speaker']}, {turn['start']:.2f} to {turn['end']:.2f} s"
-        )
+        console.print(f"\n[bold]turn {turn['index']}[/], {_place(turn)}")
         console.print(_measures(turn))
     if record.get("sidecar"):
         console.print("\n[bold]sidecar[/]")
@@ -116,10 +114,9 @@ def _strip(strip: list[tuple[str, str]], loss: list[int]) -> Text:
     for (kind, learnt), run in groupby(zip(strip, loss, strict=False), lambda item: (item[0][0], item[1])):
         style = f"{_COLOURS[kind]} underline" if learnt else _COLOURS[kind]
         for (_, glyph), _ in run:
-            wide = len(glyph) > 1
             if glyph == "BOT" and shown:
                 shown.append("\n")
-            shown.append(f" {glyph} " if wide else glyph, style)
+            shown.append(f" {glyph} " if len(glyph) > 1 else glyph, style)
     return shown
 
 
@@ -127,7 +124,7 @@ def _turn(found: StoredTurn) -> None:
     console = wide_console()
     row = found.row
     console.print(f"[bold]{row['key']}[/]  turn {row['index']} of {escape(row['recording'])}")
-    console.print(f"{row['speaker']}, {row['start']:.2f} to {row['end']:.2f} s: {_fate(row)}")
+    console.print(f"{_place(row)}: {escape(_fate(row))}")
     console.print(Text(row["text"] or "", "italic"))
     console.print(_measures(row))
     if found.samples:
@@ -160,6 +157,10 @@ def _recording(found: StoredRecording) -> None:
     if found.samples:
         console.print("\n[bold]samples[/]")
         console.print(_samples(found.samples))
+
+
+def _place(turn: dict[str, Any]) -> str:
+    return f"{escape(turn['speaker'])}, {turn['start']:.2f} to {turn['end']:.2f} s"
 
 
 def _fate(row: dict[str, Any]) -> str:

@@ -25,8 +25,8 @@ Clip = Callable[[str, int, float, float], Samples | None]
 PICKED = 10
 LONGEST = 20.0
 """Seconds of audio shown of each sample."""
-LEAST_AROUND = 2.0
-"""Seconds shown on either side of a sample shorter than that."""
+AROUND = (2.0, 5.0)
+"""Least and most seconds shown on either side of a sample."""
 
 Row = dict[str, Any]
 
@@ -79,27 +79,15 @@ def listen(rows: list[Row], turns: ds.Dataset, clip: Clip) -> list[Heard]:
     return [_heard(row, of_recording[row["recording"]], clip) for row in rows]
 
 
-_COLUMNS = [
-    "recording",
-    "index",
-    "start",
-    "end",
-    "speaker",
-    "track",
-    "status",
-    "stage",
-    "code",
-    "message",
-    "text",
-]
+_COLUMNS = ["recording", "index", "start", "end", "speaker", "track", "status", "message", "text"]
 
 
 def _heard(row: Row, around: list[Row], clip: Clip) -> Heard:
     own = [turn for turn in around if turn["index"] in turns_in(row["key"])]
     first, last = min(turn["start"] for turn in own), max(turn["end"] for turn in own)
-    beside = max((LONGEST - (last - first)) / 2, LEAST_AROUND)
-    start = max(0.0, first - min(beside, 5.0))
-    end = min(last + min(beside, 5.0), start + LONGEST)
+    beside = float(np.clip((LONGEST - (last - first)) / 2, *AROUND))
+    start = max(0.0, first - beside)
+    end = min(last + beside, start + LONGEST)
     tracks = sorted({turn["track"] for turn in around})
     pieces = [piece for track in tracks if (piece := clip(row["recording"], track, start, end)) is not None]
     audio = None

@@ -32,10 +32,7 @@ def render(
         reasons=reasons(set_aside),
         families=families(index),
         lengths=charts.histogram(lengths, limits_of(lengths, select)),
-        speakers=charts.columns(
-            [(str(number), count) for number, count in facts.speakers.items()],
-            "recordings by number of speakers",
-        ),
+        speakers=charts.columns(speakers(facts), "recordings by number of speakers"),
         sound=[(drawn, charts.histogram(drawn, limits_of(drawn, select))) for drawn in sound if drawn.filled],
         curves=[(drawn, charts.curve(drawn)) for drawn in facts.curves if not drawn.flat],
         flat=[drawn.field for drawn in facts.curves if drawn.flat],
@@ -47,6 +44,13 @@ def render(
 def select_of(manifest: Manifest) -> SelectConfig:
     """The thresholds that a version was made with."""
     return SelectConfig.model_validate(manifest.recipe["select"])
+
+
+def speakers(facts: TurnFacts) -> list[tuple[str, float]]:
+    """Recordings by their number of speakers, the rare crowds together."""
+    few = [(str(number), float(count)) for number, count in facts.speakers.items() if number < 8]
+    crowds = sum(count for number, count in facts.speakers.items() if number >= 8)
+    return [*few, ("8 or more", float(crowds))] if crowds else few
 
 
 def limits_of(drawn: Histogram, select: SelectConfig) -> list[float]:
