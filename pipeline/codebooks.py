@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from stages.decode import decode_file
 from stages.decode.config import DecodeConfig
 from stages.stage import SAMPLE_RATE, Samples
 from stages.tokenize.codebooks import FILE, Codebooks
-from stages.tokenize.fit import FitConfig, Use, use_of
+from stages.tokenize.fit import FitConfig, Progress, Use, use_of
 from stages.tokenize.fit import fit as fit_codebooks
 from stages.tokenize.whisper import WhisperEncoder, WhisperTokenizer
 
@@ -67,11 +67,10 @@ class Report:
 def fit(
     inputs: Sequence[str],
     out: Path,
-    model: str = "package:whisper-base",
-    seed: int = 0,
+    model: str,
+    config: FitConfig,
     held: Sequence[str] = (),
-    progress: Callable[[str], None] = lambda _: None,
-    config: FitConfig | None = None,
+    progress: Progress = lambda _: None,
 ) -> Report:
     """Fit codebooks to the speech of recordings and write them with a card to a new directory.
 
@@ -91,7 +90,7 @@ def fit(
     with tempfile.TemporaryDirectory(dir=out, prefix=".fit-") as scratch:
         audio = SpooledAudio(Path(scratch), DecodeConfig(), "fit")
         speech = _Speech(recordings, audio)
-        made = fit_codebooks(speech, encoder, config or FitConfig(seed=seed), Path(scratch), progress)
+        made = fit_codebooks(speech, encoder, config, Path(scratch), progress)
         made.codebooks.save(out)
         held_speech = _Speech(held_out, audio)
         held_use = _use(held_speech, WhisperTokenizer(encoder, Codebooks.load(out))) if held else None
@@ -99,7 +98,7 @@ def fit(
         out,
         model,
         used.sha256,
-        seed,
+        config.seed,
         Measured(speech.data(), made.linguistic, made.semantic),
         Measured(held_speech.data(), *held_use) if held_use else None,
     )

@@ -30,8 +30,11 @@ def fit(
     can't be used is named and left out.
     """
     from pipeline.codebooks import fit as fit_codebooks
+    from stages.tokenize.fit import FitConfig
 
-    report = fit_codebooks(inputs, out, model, seed, held, lambda text: click.echo(text, err=True))
+    report = fit_codebooks(
+        inputs, out, model, FitConfig(seed=seed), held, lambda text: click.echo(text, err=True)
+    )
     for name, why in report.fitted.data.refused.items():
         click.echo(f"{name}: {why}", err=True)
     if as_json:

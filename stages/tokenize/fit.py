@@ -111,7 +111,6 @@ class _PooledStates:
         self.width = width
         self._sum = np.zeros(width)
         self._products = np.zeros((width, width))
-        self._file = path.open("wb")
         self.count = 0
 
     def add(self, states: States) -> None:
@@ -119,7 +118,8 @@ class _PooledStates:
         exact = states.astype(np.float64)
         self._sum += exact.sum(axis=0)
         self._products += exact.T @ exact
-        self._file.write(states.astype(np.float16).tobytes())
+        with self._path.open("ab") as file:
+            file.write(states.astype(np.float16).tobytes())
         self.count += len(states)
 
     def principal_components(self, dimensions: int) -> tuple[States, States, float]:
@@ -135,7 +135,6 @@ class _PooledStates:
 
     def batches(self, generator: np.random.Generator) -> Iterator[States]:
         """All states in mini-batches, shuffled by blocks of neighbours."""
-        self._file.flush()
         states = np.memmap(self._path, np.float16, "r", shape=(self.count, self.width))
         starts = generator.permutation(np.arange(0, self.count, BLOCK))
         for first in range(0, len(starts), BATCH // BLOCK):
@@ -184,7 +183,7 @@ def k_means(
     for epoch in range(epochs):
         used = np.zeros(size)
         error = points = 0.0
-        far: list[States] = []
+        far = centroids[:0]
         for batch in batches():
             codes, distances = _assigned(batch, centroids)
             counts = np.bincount(codes, minlength=size)
@@ -198,11 +197,12 @@ def k_means(
             centroids[hit] += (rate * (means - centroids[hit])).astype(np.float32)
             error += float(distances.sum())
             points += len(batch)
-            far.append(batch[_drawn(distances, size // 8 + 1, generator)])
+            drawn = batch[_drawn(distances, size // 8 + 1, generator)]
+            far = np.concatenate([far, drawn])[-4 * size :]
         dead = np.flatnonzero(used < points / size / 20)
         progress(f"epoch {epoch + 1} of {epochs}: mean squared distance {error / points:.3f}")
         if epoch < epochs - 2 and len(dead):
-            centroids[dead] = generator.choice(np.concatenate(far), len(dead))
+            centroids[dead] = generator.choice(far, len(dead))
             taken[dead] = 0
     return centroids
 

@@ -22,7 +22,7 @@ SMALL = FitConfig(linguistic_size=64, semantic_size=256, dimensions=32, epochs=3
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     out = tmp_path_factory.mktemp("fitted") / "codebooks"
-    return fit(INPUTS, out, "package:whisper-tiny-en", held=HELD, config=SMALL)
+    return fit(INPUTS, out, "package:whisper-tiny-en", SMALL, held=HELD)
 
 
 def test_codebooks_fit_the_model_they_were_made_for(report: Report):
@@ -58,12 +58,12 @@ def test_only_the_codebooks_and_the_card_are_written(report: Report):
 
 def test_codebooks_are_never_written_over(report: Report):
     with pytest.raises(SetupError, match="holds codebooks already"):
-        fit(INPUTS, report.out, "package:whisper-tiny-en", config=SMALL)
+        fit(INPUTS, report.out, "package:whisper-tiny-en", SMALL)
 
 
 def test_a_recording_is_either_fitted_to_or_held_out(tmp_path: Path):
     with pytest.raises(SetupError, match="held out and among the inputs"):
-        fit(HELD, tmp_path / "out", "package:whisper-tiny-en", held=HELD)
+        fit(HELD, tmp_path / "out", "package:whisper-tiny-en", SMALL, held=HELD)
 
 
 def test_the_command_refuses_too_little_speech(tmp_path: Path):
