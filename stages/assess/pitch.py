@@ -1,0 +1,51 @@
+"""Pitch level and range by FCPE (torchfcpe), on the model that comes with it."""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stages.stage import SAMPLE_RATE, Samples
+
+LEAST_VOICED = 10
+"""Frames of 10 ms; fewer say nothing about a voice."""
+
+
+@dataclass(frozen=True)
+class Pitch:
+    median_hz: float
+    range_semitones: float
+    """From the 10th to the 90th percentile of the voiced frames."""
+
+
+class PitchTracker:
+    """FCPE with an instance for each thread, because its mel front end keeps state."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+
+    def track(self, samples: Samples) -> Pitch | None:
+        """Pitch of samples [n] at 16 kHz; None where hardly anything is voiced."""
+        import torch
+
+        wave = torch.from_numpy(samples)[None, :, None]
+        hz = self._model().infer(wave, SAMPLE_RATE, decoder_mode="local_argmax", threshold=0.006)
+        return pitch_of(hz[0, :, 0].numpy())
+
+    def _model(self):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        if not hasattr(self._local, "model"):
+            from torchfcpe import spawn_infer_model_from_pt
+
+            self._local.model = spawn_infer_model_from_pt(str(self._path), "cpu", bundled_model=True)
+        return self._local.model
+
+
+def pitch_of(hz: Samples) -> Pitch | None:
+    """Level and range of F0 values [frames] in Hz, 0 where unvoiced."""
+    voiced = hz[hz > 0].astype(np.float64)
+    if len(voiced) < LEAST_VOICED:
+        return None
+    low, median, high = np.percentile(voiced, [10, 50, 90])
+    return Pitch(float(median), float(12 * np.log2(high / low)))
