@@ -16,10 +16,10 @@ Vectors = NDArray[np.float64]
 
 CLUSTERS_AT_FIRST = 16
 REFINEMENTS = 3
-PRIOR_PIECES = 1.0
-"""The recording's own mean agreement weighs in each voice's like this many pairs of pieces."""
-SMALL_SAMPLE = 0.3
-"""A voice of n pieces has to differ by this over n more: few pieces differ by chance."""
+PRIOR_PAIRS = 3.0
+"""In each voice's agreement that of the whole recording weighs like this many pairs of pieces."""
+BY_CHANCE = 0.25
+"""Voices of n pieces are one at this over n less alikeness: few pieces differ by chance."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,13 @@ class Voices:
         return Voices(one @ self.sums, one @ self.weights, one @ self.squares)
 
     def alikeness(self) -> Vectors:
-        """c / sqrt(w1 w2) of every two voices [k, k], plus what small ones may differ by chance."""
+        """c / sqrt(w1 w2) of every two voices, about 1 for two of one speaker, [k, k]."""
         pairs = self.weights**2 - self.squares
         agreeing = (self.sums**2).sum(axis=1) - self.squares
         usual = agreeing.sum() / pairs.sum() if pairs.sum() > 0 else 1.0
-        within = (agreeing + PRIOR_PIECES * usual) / (pairs + PRIOR_PIECES)
-        within = np.maximum(within, 1e-3)
+        within = (agreeing + PRIOR_PAIRS * usual) / (pairs + PRIOR_PAIRS)
         across = (self.sums @ self.sums.T) / np.outer(self.weights, self.weights)
-        fewer = np.minimum.outer(self.weights, self.weights)
-        return np.asarray(across / np.sqrt(np.outer(within, within)) + SMALL_SAMPLE / fewer)
+        return np.asarray(across / np.sqrt(np.maximum(np.outer(within, within), 1e-6)))
 
 
 def stack(voices: list[Voices]) -> Voices:
@@ -134,9 +132,12 @@ def _to_join(voices: Voices, same: float, fewest: int, most: int | None) -> tupl
         return None
     alike = voices.alikeness()
     np.fill_diagonal(alike, -np.inf)
-    first, second = divmod(int(alike.argmax()), len(voices))
-    too_many = most is not None and len(voices) > most
-    return (first, second) if too_many or alike[first, second] > same else None
+    chance = BY_CHANCE / np.minimum.outer(voices.weights, voices.weights)
+    allowed = np.where(alike + chance > same, alike, -np.inf)
+    if most is not None and len(voices) > most:
+        allowed = alike
+    pair = divmod(int(allowed.argmax()), len(voices))
+    return pair if np.isfinite(allowed[pair]) else None
 
 
 def _joining(voices: int, pair: tuple[int, int]) -> NDArray[np.int64]:
