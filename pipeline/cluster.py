@@ -6,6 +6,7 @@ and checked before anything starts.
 
 import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,14 +65,30 @@ def running() -> Iterator[Capacity]:
     if address:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     else:
-        ray.init(
-            num_cpus=max(2, len(os.sched_getaffinity(0))),
-            include_dashboard=False,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-        )
+        with _quiet():
+            ray.init(
+                num_cpus=max(2, len(os.sched_getaffinity(0))),
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
     try:
         total = ray.cluster_resources()
         yield Capacity(total.get("CPU", 0), total.get("GPU", 0), total.get("memory", 0) / 1e9)
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what Ray's own processes say at their start, such as their log level, from the user."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

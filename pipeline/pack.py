@@ -25,7 +25,7 @@ from pipeline.source import SpooledAudio, scratch_folder
 from pipeline.storage import Store
 from schemas.arrow import table_of
 from schemas.errors import DataError
-from schemas.recording import Recording
+from schemas.recording import Problem, Recording
 from schemas.sample import Clip, Sample
 from schemas.turn import AnnotatedTurn, IndexRow, SetAsideRow, TurnRow, turns_of
 from schemas.vocabulary import Modality, Vocabulary
@@ -167,18 +167,17 @@ class _Packing:
 
     def _recording_aside(self, recording: Recording, reasons: Counter[str]) -> None:
         """A row for a recording of which nothing is kept: its own problem, else what befell its turns."""
-        for stage, problem in recording.problems:
-            if problem.turn is None:
-                row = SetAsideRow(recording.id, None, None, None, stage, problem.code, problem.message)
-                self.set_aside.append(row)
-                return
-        refused = admit(recording.sidecar, self.recipe.select)
-        if refused is not None:
-            code, message = refused.code, refused.message
-        else:
-            told = ", ".join(f"{count} {code}" for code, count in reasons.most_common())
-            code, message = "no_turn_kept", f"none of its turns was kept: {told}"
-        self.set_aside.append(SetAsideRow(recording.id, None, None, None, "select", code, message))
+        told = next(((stage, p) for stage, p in recording.problems if p.turn is None), None)
+        if told is None and (refused := admit(recording.sidecar, self.recipe.select)):
+            told = ("select", refused)
+        if told is None:
+            each = ", ".join(f"{count} {code}" for code, count in reasons.most_common())
+            told = ("select", Problem("no_turn_kept", f"none of its turns was kept: {each or 'it has none'}"))
+        decoded = recording.decode.result if recording.decode else None
+        start, end = (0.0, decoded.seconds) if decoded else (None, None)
+        stage, problem = told
+        row = SetAsideRow(recording.id, None, start, end, stage, problem.code, problem.message)
+        self.set_aside.append(row)
 
     def _compose(self, turns: list[AnnotatedTurn], kept: list[AnnotatedTurn]) -> set[int]:
         """Add the samples of a recording's kept turns; the indices of those that some sample uses."""

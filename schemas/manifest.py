@@ -5,13 +5,13 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True)
 
 
 class File(_Model):
@@ -43,7 +43,7 @@ class ModelUsed(_Model):
 class RecordingCounts(_Model):
     """in = kept + set_aside; a recording is kept when at least one of its turns is."""
 
-    in_: int
+    in_: int = Field(alias="in")
     kept: int
     set_aside: int
 

@@ -10,7 +10,9 @@ from schemas.errors import SetupError
 
 
 @click.command(epilog="Example: aqaa-data init my-data && aqaa-data build my-data/recipe.yaml")
-@click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=Path(), metavar="[DIR]")
+@click.argument(
+    "directory", type=click.Path(file_okay=False, path_type=Path), default=Path(), metavar="[DIR]"
+)
 def init(directory: Path) -> None:
     """Write a commented recipe.yaml, with two short recordings to try it on."""
     recipe = directory / "recipe.yaml"

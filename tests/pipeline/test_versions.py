@@ -173,7 +173,7 @@ def respell(dataset, change):
         ("set_aside.parquet", lambda m: m["set_aside"].update({"select/invented": 1})),
         ("index.parquet", lambda m: m["samples"].update(asr=m["samples"]["asr"] + 1)),
         ("manifest.json", lambda m: m["shards"][0].update(sha256="0" * 64)),
-        ("manifest.json", lambda m: m["recordings"].update(in_=m["recordings"]["in_"] + 1)),
+        ("manifest.json", lambda m: m["recordings"].update({"in": m["recordings"]["in"] + 1})),
         ("shards/train-000000.tar", lambda m: m["shards"][0].update(samples=m["shards"][0]["samples"] + 1)),
     ],
 )
