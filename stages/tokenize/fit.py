@@ -166,7 +166,8 @@ def _codebook(name: str, pooled: _PooledStates, size: int, config: FitConfig, pr
 def _use(codebook: Codebook, pooled: _PooledStates, config: FitConfig) -> Use:
     counts = np.zeros(codebook.size, np.int64)
     for states in pooled.batches(np.random.default_rng(config.seed)):
-        counts += np.bincount(codebook.nearest(states), minlength=codebook.size)
+        for rows in np.array_split(states, 8):
+            counts += np.bincount(codebook.nearest(rows), minlength=codebook.size)
     return use_of(counts)
 
 

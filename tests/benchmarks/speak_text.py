@@ -35,7 +35,6 @@ STYLES = (
     Style("lively-small", 1.25, 0.9, 1.1, size=0.84),
     Style("fast-smaller", 1.1, 0.5, 0.6, size=0.74),
     Style("drawling", 1.3, 0.667, 0.9, size=1.07),
-    Style("brisk-small", 1.05, 0.9, 1.2, size=0.9),
 )
 
 
