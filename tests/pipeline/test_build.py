@@ -36,6 +36,12 @@ def rebuild(small_build, output, *settings):
     return json.loads(done.stdout)
 
 
+@pytest.fixture()
+def output(small_build, tmp_path):
+    """A copy of the small build's output, to build into."""
+    return shutil.copytree(small_build.output, tmp_path / "copied")
+
+
 def test_the_object_on_stdout_says_what_came_out(small_build):
     said = small_build.said
     assert said["status"] == "published"
@@ -105,22 +111,22 @@ def test_every_sample_reads_back_as_the_text_and_codes_it_came_from(small_build,
     assert count == sum(small_build.said["samples"].values())
 
 
-def test_a_second_run_with_nothing_new_says_so_and_runs_nothing(small_build):
-    again = rebuild(small_build, small_build.output)
+def test_a_second_run_with_nothing_new_says_so_and_runs_nothing(small_build, output):
+    again = rebuild(small_build, output)
     assert again["status"] == "nothing new"
     assert again["version"] == small_build.said["version"]
     assert again["seconds"] == {}
 
 
-def test_another_threshold_is_packed_without_a_model(small_build):
-    looser = rebuild(small_build, small_build.output, "select.seconds_min=0.5")
+def test_another_threshold_is_packed_without_a_model(small_build, output):
+    looser = rebuild(small_build, output, "select.seconds_min=0.5")
     assert looser["status"] == "published"
     assert looser["version"] != small_build.said["version"]
     assert set(looser["seconds"]) == {"pack", "publish", "total"}
 
 
-def test_trying_again_what_stays_broken_changes_nothing(small_build):
-    done = run("build", small_build.recipe, "--output", small_build.output, "--retry", "--json")
+def test_trying_again_what_stays_broken_changes_nothing(small_build, output):
+    done = run("build", small_build.recipe, "--output", output, "--retry", "--json")
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["status"] == "unchanged"
