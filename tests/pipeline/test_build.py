@@ -36,7 +36,7 @@ def rebuild(small_build, output, *settings):
     return json.loads(done.stdout)
 
 
-@pytest.fixture()
+@pytest.fixture
 def output(small_build, tmp_path):
     """A copy of the small build's output, to build into."""
     return shutil.copytree(small_build.output, tmp_path / "copied")
