@@ -18,7 +18,7 @@ CLUSTERS_AT_FIRST = 16
 REFINEMENTS = 3
 PRIOR_PAIRS = 3.0
 """In each voice's agreement that of the whole recording weighs like this many pairs of pieces."""
-BY_CHANCE = 0.25
+BY_CHANCE = 0.4
 """Voices of n pieces are one at this over n less alikeness: few pieces differ by chance."""
 
 

@@ -22,7 +22,7 @@ class DiarizeConfig(Config):
         None, description="any pyannote pipeline (`hub:org/name`, `file:/dir`) in place of the two models"
     )
     same_speaker: float = Field(
-        0.88,
+        0.91,
         gt=0,
         description="how alike two voices must be to be one speaker: 1 is as alike as pieces of one voice "
         "are among each other; higher finds more speakers",

@@ -10,8 +10,11 @@ from schemas.errors import SetupError
 from stages.diarize.clustering import Vectors, Voices, unit
 from stages.stage import SAMPLE_RATE, Samples
 
-SHORTEST = 0.225
-"""Seconds of speech under which an embedding says nothing: 20 feature frames."""
+SHORTEST = 0.3
+"""Seconds of speech under which an embedding says nothing."""
+GRID = 1_600
+"""Samples: pieces are trimmed to multiples of this, so that many have one length and share a batch
+(and the kernels that are kept for each length stay few)."""
 PIECE = 1.5
 """Seconds: long enough for a voice to be known, short enough to be of one speaker."""
 VOICE_PIECES = 20
@@ -46,6 +49,7 @@ class SpeakerEmbedding:
         from torchaudio.compliance import kaldi
 
         found = np.full((len(pieces), self.dimension), np.nan)
+        pieces = [_trimmed(piece) for piece in pieces]
         long_enough = [i for i, piece in enumerate(pieces) if len(piece) >= SHORTEST * SAMPLE_RATE]
         with torch.inference_mode():
             for batch in _equal_lengths(pieces, long_enough):
@@ -57,6 +61,11 @@ class SpeakerEmbedding:
                     features.append(bands - bands.mean(dim=0, keepdim=True))
                 found[batch] = unit(self._model(torch.stack(features)).double().numpy())
         return found
+
+
+def _trimmed(piece: Samples) -> Samples:
+    rest = len(piece) % GRID
+    return piece[rest // 2 : len(piece) - (rest - rest // 2)]
 
 
 def _equal_lengths(pieces: list[Samples], chosen: list[int]) -> list[list[int]]:
