@@ -98,11 +98,17 @@ def annotate(plan: Plan, rows: list[UnitRow], capacity: Capacity, board: Any) ->
                 min_size=stage.resources.actors[0], max_size=stage.resources.actors[1]
             ),
             runtime_env={"env_vars": WORKER_ENVIRONMENT},
+            # A worker that dies is started again and its unit tried again; without bounds, for ever.
+            max_restarts=WORKER_DEATHS,
+            max_task_retries=WORKER_DEATHS,
         )
     for batch in units.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0):
         for row in batch.to_pylist():
             yield from_row(UnitDone, row)
 
+
+WORKER_DEATHS = 3
+"""How often an actor may die, and a unit lose its actor, before the build stops."""
 
 WORKER_ENVIRONMENT = {
     # One thread an operation: recordings run beside each other instead, and results stay the same.
@@ -134,8 +140,12 @@ def pending(plan: Plan, retry: bool) -> list[UnitRow]:
 
 
 def failed(recording: Recording) -> bool:
-    """Whether trying again could help: the recording is out, or a model stage lost one of its turns."""
-    return recording.set_aside or any(stage in STAGES[2:] for stage, _ in recording.problems)
+    """Whether trying again could help: the recording is out, or a model stage lost one of its turns.
+
+    One without a problem and without turns is left from a second try that was stopped between two stages.
+    """
+    lost = any(stage in STAGES[2:] for stage, _ in recording.problems)
+    return recording.set_aside or lost or not recording.turns
 
 
 class StageActor:

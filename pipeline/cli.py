@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -50,6 +51,8 @@ def main(arguments: list[str] | None = None) -> None:
     # Ray's own processes speak of actors and object stores; what the user must know, this command says.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # A node that is taken away is told by SIGTERM: end as by Ctrl-C, the next run goes on.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _refuse_shadows()
         root.main(args=arguments, prog_name="aqaa-data", standalone_mode=False)
