@@ -31,7 +31,9 @@ class SelectConfig(Config):
         1, description="fewest words; two characters make one in languages written without spaces"
     )
     languages: tuple[str, ...] | None = Field(None, description="ISO 639-1 codes to keep, such as [en, zh]")
-    language_probability_min: float | None = Field(0.4, description="least certainty of the language, 0..1")
+    language_probability_min: float | None = Field(
+        0.3, description="least certainty of the language, 0..1; short turns seldom reach much more"
+    )
     phantom: bool = Field(
         True, description="set aside text that recognisers are known to make up on silence or music"
     )

@@ -20,10 +20,14 @@ def words_of(text: str, language: str) -> list[str]:
     return pattern.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
+LOOP = 3
+"""People say a thing twice ("thou also, thou also"); a recogniser that loops does so until it is stopped."""
+
+
 def repeated_share(words: Sequence[str], n: int) -> float:
-    """Share of words that stand in an n-gram which comes more than once."""
+    """Share of words that stand in an n-gram which comes `LOOP` times or more."""
     grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-    often = {gram for gram, count in Counter(grams).items() if count > 1}
+    often = {gram for gram, count in Counter(grams).items() if count >= LOOP}
     inside = {i + k for i, gram in enumerate(grams) if gram in often for k in range(n)}
     return len(inside) / len(words) if words else 0.0
 

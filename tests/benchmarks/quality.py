@@ -40,7 +40,8 @@ def main() -> None:
     manifest = [json.loads(line) for line in (arguments.data / "MANIFEST.jsonl").open(encoding="utf-8")]
     version = open_version(Reference.parse(arguments.dataset))
     with version.table("turns") as table:
-        rows = table.to_table(columns=["recording", "status", "text", "start", "end", "code"]).to_pylist()
+        columns = ["recording", "status", "text", "start", "end", "transcript"]
+        rows = table.to_table(columns=columns).to_pylist()
     turns: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         turns[row["recording"]].append(row)
@@ -115,7 +116,7 @@ def formats(manifest: list[dict[str, Any]], turns: dict[str, Any], aside: dict[s
             continue
         text = _text(turns.get(item["path"], []))
         source = item.get("same_as")
-        against = _text(turns.get(source, [])) if source else ""
+        against = _words_until(turns.get(source, []), item["duration_s"]) if source else ""
         rate = error_rate(item["language"] or "en", [(against, text)])[1] if text and against else None
         outcome[item["path"]] = {"kept": bool(text), "rate_against_source": rate}
         told = "kept" if text else f"set aside: {aside.get(item['path'], {}).get('message')}"
@@ -143,6 +144,16 @@ def bad(manifest: list[dict[str, Any]], turns: dict[str, Any], aside: dict[str, 
 def _text(turns: list[dict[str, Any]]) -> str:
     kept = [t for t in sorted(turns, key=lambda t: t["start"]) if t["status"] != "set_aside"]
     return " ".join(t["text"].strip() for t in kept if t["text"])
+
+
+def _words_until(turns: list[dict[str, Any]], end: float) -> str:
+    """The words that begin before `end` seconds: some containers hold the first part of their source."""
+    return "".join(
+        word["text"]
+        for turn in turns
+        for word in (turn["transcript"] or {}).get("words", [])
+        if word["start"] < end
+    )
 
 
 def _seconds(turns: list[dict[str, Any]]) -> float:
