@@ -42,8 +42,8 @@ class DiarizeConfig(Config):
     def _bounds(self) -> Self:
         if self.min_speakers and self.max_speakers and self.min_speakers > self.max_speakers:
             raise ValueError(f"min_speakers {self.min_speakers} is over max_speakers {self.max_speakers}")
-        if self.min_turn >= self.max_turn:
-            raise ValueError(f"min_turn {self.min_turn} is not under max_turn {self.max_turn}")
+        if self.min_turn > self.max_turn / 2:
+            raise ValueError(f"min_turn {self.min_turn} is over half of max_turn {self.max_turn}")
         return self
 
     @property

@@ -25,9 +25,9 @@ from stages.diarize.embedding import SpeakerEmbedding, voice_of
 from stages.diarize.existing import PREFERENCE, Stated, parse
 from stages.diarize.external import PipelineDiarizer
 from stages.diarize.segmentation import Segmentation
-from stages.diarize.turns import turns_of, with_problems
+from stages.diarize.turns import Quietest, overlaps, turns_of, with_problems
 from stages.diarize.vad import Stretch, VoiceActivity, without_crosstalk
-from stages.diarize.window import WindowDiarizer
+from stages.diarize.window import SOMEBODY, WindowDiarizer
 from stages.stage import SAMPLE_RATE, AudioSource, Samples, each_recording
 
 LEAST_SPEECH = 0.2
@@ -97,17 +97,19 @@ class DiarizeStage:
             if speech and (heard := self._diarizer(samples, fewest if whole else 1, most)):
                 windows.append((start, heard))
         if not windows:
-            raise DataError("no_speech", "nobody speaks in this recording")
+            raise DataError("no_single_speaker", "nowhere in this recording does one person speak alone")
         voices = stack([heard.voices for _, heard in windows])
         speaker = speakers_of(voices, config.same_speaker, fewest, most)
         found, offset = [], 0
         for start, heard in windows:
-            found += [(start + a, start + b, int(speaker[offset + who])) for a, b, who in heard.segments]
+            for a, b, voice in heard.segments:
+                who = SOMEBODY if voice == SOMEBODY else int(speaker[offset + voice])
+                found.append((round(start + a, 3), round(start + b, 3), who))
             offset += len(heard.voices)
         found.sort()
-        order = list(dict.fromkeys(who for _, _, who in found))
-        names = {who: f"SPEAKER_{index:02d}" for index, who in enumerate(order)}
-        segments = tuple(Segment(round(a, 3), round(b, 3), names[who], 0) for a, b, who in found)
+        order = [who for who in dict.fromkeys(who for _, _, who in found) if who != SOMEBODY]
+        names = {who: f"SPEAKER_{index:02d}" for index, who in enumerate(order)} | {SOMEBODY: "somebody"}
+        segments = tuple(Segment(a, b, names[who], 0) for a, b, who in found)
         centroids = voices.merged(speaker).centroids
         own = {names[who]: centroids[who] for who in order}
         turns, problems = turns_of(segments, config, self._quietest(recording))
@@ -154,7 +156,7 @@ class DiarizeStage:
             raise DataError("no_speech", "nobody speaks on any channel of this recording")
         ordered = tuple(sorted(segments, key=lambda s: (s.start, s.track)))
         turns, problems = turns_of(ordered, self._config, self._quietest(recording))
-        voices = self._voices(recording, ordered)
+        voices = self._voices(recording, turns)
         return Diarize(Diarized("model", ordered, _speakers(ordered, voices), turns), problems)
 
     # Files beside the recording
@@ -182,35 +184,36 @@ class DiarizeStage:
         segments = tuple(_segment(s, decoded) for s in inside)
         if any(s.text for s in inside):
             spans = [
-                Turn(own.start, own.end, own.speaker, own.track, _overlapped(own, segments), s.text)
-                for own, s in zip(segments, inside, strict=True)
+                Turn(own.start, own.end, own.speaker, own.track, overlapped, s.text)
+                for own, overlapped, s in zip(segments, overlaps(segments, TOUCHING), inside, strict=True)
             ]
             turns, problems = with_problems(spans, config)
         else:
             turns, problems = turns_of(segments, config, self._quietest(recording))
-        voices = self._voices(recording, segments)
+        voices = self._voices(recording, turns)
         return Diarize(Diarized(companion.kind, segments, _speakers(segments, voices), turns), problems)
 
     # Both
 
-    def _voices(self, recording: Recording, segments: tuple[Segment, ...]) -> dict[str, Any]:
-        """The voice of each named speaker."""
+    def _voices(self, recording: Recording, turns: tuple[Turn, ...]) -> dict[str, Any]:
+        """The voice of each named speaker, where one speaks alone at all."""
         voices = {}
-        for name in {segment.speaker for segment in segments}:
-            own = [segment for segment in segments if segment.speaker == name]
-            alone = [s for s in own if not _overlapped(s, segments)] or own
+        for name in {turn.speaker for turn in turns}:
+            alone = [turn for turn in turns if turn.speaker == name and not turn.overlapped]
+            if not alone:
+                continue
             track = alone[0].track
             voice = voice_of(
                 self._embedding,
-                [(s.start, s.end) for s in alone if s.track == track],
+                [(turn.start, turn.end) for turn in alone if turn.track == track],
                 partial(self._audio.read, recording, track),
             )
             if voice is not None:
                 voices[name] = voice.centroids[0]
         return voices
 
-    def _quietest(self, recording: Recording) -> Any:
-        """(track, start, end) -> the middle of the quietest 0.3 s between two times: between words."""
+    def _quietest(self, recording: Recording) -> Quietest:
+        """Finds the middle of the quietest 0.3 s between two times: a moment between words."""
 
         def quietest(track: int, start: float, end: float) -> float:
             samples = self._audio.read(recording, track, start, end)
@@ -238,15 +241,6 @@ def _pause(speech: list[Stretch], limit: float) -> float:
 def _segment(stated: Stated, decoded: Decoded) -> Segment:
     track = min(stated.channel, decoded.tracks) - 1
     return Segment(round(stated.start, 3), round(min(stated.end, decoded.seconds), 3), stated.speaker, track)
-
-
-def _overlapped(own: Segment, segments: tuple[Segment, ...]) -> bool:
-    return any(
-        other.track == own.track
-        and other.speaker != own.speaker
-        and min(own.end, other.end) - max(own.start, other.start) > TOUCHING
-        for other in segments
-    )
 
 
 def _speakers(segments: tuple[Segment, ...], voices: Mapping[str, Any]) -> tuple[Speaker, ...]:

@@ -35,6 +35,22 @@ def with_problems(turns: list[Turn], config: DiarizeConfig) -> tuple[tuple[Turn,
     return ordered, tuple(problems)
 
 
+def overlaps(segments: tuple[Segment, ...], slack: float) -> list[bool]:
+    """For each segment whether another speaker's on its track has more than `slack` seconds in common."""
+    found = [False] * len(segments)
+    going: list[int] = []
+    for index in sorted(range(len(segments)), key=lambda i: segments[i].start):
+        own = segments[index]
+        going = [i for i in going if segments[i].end > own.start]
+        for i in going:
+            other = segments[i]
+            common = min(own.end, other.end) - own.start
+            if other.track == own.track and other.speaker != own.speaker and common > slack:
+                found[i] = found[index] = True
+        going.append(index)
+    return found
+
+
 def _of_track(segments: list[Segment], config: DiarizeConfig, quietest: Quietest) -> Iterator[Turn]:
     parts = _parts(segments)
     last: dict[str, Turn] = {}
@@ -42,14 +58,13 @@ def _of_track(segments: list[Segment], config: DiarizeConfig, quietest: Quietest
         for speaker in speakers:
             turn = Turn(start, end, speaker, segments[0].track, overlapped=len(speakers) > 1)
             before = last.get(speaker)
-            # Whoever else spoke since is in `last` with a later end.
-            since = max((other.end for name, other in last.items() if name != speaker), default=0.0)
+            # Whoever else spoke since then is in `last` with a later end.
+            heard = max((other.end for name, other in last.items() if name != speaker), default=0.0)
             if (
                 before is not None
                 and before.overlapped == turn.overlapped
-                and start - before.end <= config.merge_pause
-                and (turn.overlapped or since <= before.end)
-                and (not turn.overlapped or start == before.end)
+                and start - before.end <= (0 if turn.overlapped else config.merge_pause)
+                and (turn.overlapped or heard <= before.end)
             ):
                 turn = Turn(before.start, end, speaker, turn.track, turn.overlapped)
             elif before is not None:

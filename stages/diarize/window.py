@@ -1,7 +1,7 @@
 """One window of one track: from samples to segments of speakers that are known inside the window."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,12 @@ from stages.diarize.embedding import PIECE, SpeakerEmbedding
 from stages.diarize.segmentation import Activity, Segmentation
 from stages.stage import SAMPLE_RATE, Samples
 
+SOMEBODY = -1
+"""Who speaks in an overlap but nowhere alone, so that no voice is known."""
 TELLING = 0.5
 """Seconds from which a piece has a say in what a voice is."""
+NEARBY = 60
+"""Frames, about a second."""
 CONTEXT_SHARE = 0.2
 """Share of a chunk that a local speaker talks alone for its context to count, as in pyannote."""
 
@@ -22,7 +26,7 @@ class Heard:
     """Segments of the speakers of a window, and the voice of each."""
 
     segments: list[tuple[float, float, int]]
-    """Start and end in seconds from the start of the window, and the index of the speaker."""
+    """Start and end in seconds from the start of the window, and the index of the voice or `SOMEBODY`."""
     voices: Voices
 
 
@@ -37,6 +41,8 @@ class WindowDiarizer:
     def __call__(self, samples: Samples, fewest: int, most: int | None) -> Heard | None:
         """What is heard in samples [n] at 16 kHz; None where nobody speaks."""
         activity = self._segmentation(samples)
+        if most is not None:
+            activity = replace(activity, count=np.minimum(activity.count, most))
         pieces = _pieces(activity)
         times = activity.seconds(pieces)
         cut = [samples[round(a * SAMPLE_RATE) : round(b * SAMPLE_RATE)] for a, b in times]
@@ -117,8 +123,8 @@ def _labels(
 def _active(
     activity: Activity, pieces: NDArray[np.int64], label: NDArray[np.int64], speakers: int
 ) -> NDArray[np.bool_]:
-    """Who is active in every frame, [frames, speakers]."""
-    active = np.zeros((len(activity.count), speakers), dtype=bool)
+    """Who is active in every frame, [frames, speakers + 1], the last one `SOMEBODY`."""
+    active = np.zeros((len(activity.count), speakers + 1), dtype=bool)
     for (start, end), speaker in zip(pieces, label, strict=True):
         active[start:end, speaker] = True
     alone = active.copy()
@@ -133,7 +139,7 @@ def _active(
 
 
 def _overlapping(activity: Activity, alone: NDArray[np.bool_], chunk: int, start: int, end: int) -> list[int]:
-    """The speakers of an overlap: its local speakers are those who they are when they speak alone."""
+    """The two speakers of an overlap: local speakers are who they are when they speak alone."""
     first = int(activity.first[chunk])
     local = activity.local[chunk][: len(alone) - first]
     solo = local & (local.sum(axis=1, keepdims=True) == 1)
@@ -146,8 +152,10 @@ def _overlapping(activity: Activity, alone: NDArray[np.bool_], chunk: int, start
         if here[k] and vote.any():
             chosen.append(int(vote.argmax()))
     if not chosen:
-        nearby = alone[max(0, start - 60) : end + 60].sum(axis=0)
+        nearby = alone[max(0, start - NEARBY) : end + NEARBY].sum(axis=0)
         chosen.append(int(nearby.argmax()))
+    if len(chosen) < 2:
+        chosen.append(SOMEBODY)
     return chosen
 
 
@@ -156,7 +164,7 @@ def _segments(
 ) -> list[tuple[float, float, int]]:
     """Stretches of activity in order of start."""
     found = []
-    for speaker in range(active.shape[1]):
+    for speaker in [*range(active.shape[1] - 1), SOMEBODY]:
         edge = np.diff(np.r_[0, active[:, speaker].astype(np.int8), 0])
         for start, end in zip(np.flatnonzero(edge == 1), np.flatnonzero(edge == -1), strict=True):
             found.append(

@@ -1,0 +1,67 @@
+"""Segments become turns: no turn of one speaker holds what another says."""
+
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.recording import Segment
+from stages.diarize.config import DiarizeConfig
+from stages.diarize.turns import overlaps, turns_of
+
+
+def turns(*segments, **config):
+    found, problems = turns_of(tuple(Segment(*s, 0) for s in segments), DiarizeConfig(**config), half)
+    return [(t.start, t.end, t.speaker, t.overlapped) for t in found], problems
+
+
+def half(track: int, start: float, end: float) -> float:
+    return (start + end) / 2
+
+
+def test_one_speaker_s_pauses_stay_inside_the_turn():
+    assert turns((0, 1, "A"), (1.4, 2, "A"), (2.6, 4, "A"))[0] == [(0, 2, "A", False), (2.6, 4, "A", False)]
+
+
+def test_nothing_merges_over_somebody_else():
+    found, _ = turns((0, 1, "A"), (1, 1.3, "B"), (1.3, 2, "A"), min_turn=0)
+    assert found == [(0, 1, "A", False), (1, 1.3, "B", False), (1.3, 2, "A", False)]
+
+
+def test_an_overlap_is_a_turn_of_each_with_a_problem():
+    found, problems = turns((0, 3, "A"), (2, 5, "B"))
+    assert found == [(0, 2, "A", False), (2, 3, "A", True), (2, 3, "B", True), (3, 5, "B", False)]
+    assert [(problem.turn, problem.code) for problem in problems] == [(1, "overlap"), (2, "overlap")]
+
+
+def test_another_track_is_no_overlap():
+    segments = (Segment(0, 3, "channel_1", 0), Segment(1, 2, "channel_2", 1))
+    found, problems = turns_of(segments, DiarizeConfig(), half)
+    assert [turn.seconds for turn in found] == [3, 1]
+    assert not problems
+
+
+def test_a_little_touching_is_forgiven_in_known_turns():
+    segments = tuple(Segment(*s, 0) for s in [(0, 1.05, "A"), (1, 2, "B"), (1.5, 3, "C")])
+    assert overlaps(segments, 0.1) == [False, True, True]
+
+
+times = st.tuples(st.integers(0, 600), st.integers(1, 400), st.sampled_from("ABC"))
+
+
+@given(st.lists(times, min_size=1, max_size=12), st.sampled_from([0.0, 0.5, 2.0]))
+def test_all_speech_is_in_turns_and_no_turn_is_too_long(spans, pause):
+    segments = tuple(Segment(s / 10, (s + d) / 10, who, 0) for s, d, who in spans)
+    found, problems = turns_of(segments, DiarizeConfig(merge_pause=pause, max_turn=5), half)
+    for segment in segments:
+        inside = [t for t in found if t.speaker == segment.speaker]
+        covered = sum(max(0, min(t.end, segment.end) - max(t.start, segment.start)) for t in inside)
+        assert covered == pytest.approx(segment.end - segment.start)
+    for a, b in combinations(found, 2):
+        if not (a.overlapped and b.overlapped):
+            assert a.end <= b.start or b.end <= a.start
+    assert all(0 < turn.seconds <= 5 + 1e-9 for turn in found)
+    assert {p.turn for p in problems if p.code == "overlap"} == {
+        index for index, turn in enumerate(found) if turn.overlapped
+    }
