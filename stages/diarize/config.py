@@ -11,7 +11,7 @@ class DiarizeConfig(Config):
     """Which models listen, how speakers are told apart, and how turns are cut."""
 
     existing: Literal["use", "ignore"] = Field(
-        "use", description="use: take the RTTM, STM, CTM or JSONL beside a recording; ignore: always listen"
+        "ignore", description="use: take the RTTM, STM, CTM or JSONL beside a recording instead of listening"
     )
     segmentation: str = Field(
         "package:pyannote-segmentation-3.0", description="pyannote segmentation model (powerset)"

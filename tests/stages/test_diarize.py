@@ -191,8 +191,8 @@ def test_a_file_beside_the_recording_is_taken_instead(audio_source, decoded, tmp
     rttm = Companion("rttm", str(REFERENCE / "ami_trn06.rttm"), "1")
     (recording,) = decoded(path).recordings
     unit = Unit("unit", (replace(recording, companions=(rttm,)),))
-    (used,) = stage_of(audio_source)(unit).recordings
-    (ignored,) = stage_of(audio_source, existing="ignore")(unit).recordings
+    (used,) = stage_of(audio_source, existing="use")(unit).recordings
+    (ignored,) = stage_of(audio_source)(unit).recordings
     assert used.diarize.result.source == "rttm"
     assert ignored.diarize.result.source == "model"
     assert {speaker.name for speaker in used.diarize.result.speakers} == {"FEE083", "FEE085", "MEO082"}
@@ -205,7 +205,9 @@ def test_known_text_stays_with_its_turn(audio_source, decoded, tmp_path):
     stm.write_text("talk 1 Katie 0.5 1.5 Good morning, Steve.\ntalk 1 Steve 1.9 3.1 <o,f0> Good morning.\n")
     (recording,) = decoded(TALKS / "az_katiesteve.flac").recordings
     companions = (Companion("stm", str(stm), "1"),)
-    (done,) = stage_of(audio_source)(Unit("u", (replace(recording, companions=companions),))).recordings
+    (done,) = stage_of(audio_source, existing="use")(
+        Unit("u", (replace(recording, companions=companions),))
+    ).recordings
     assert [(turn.speaker, turn.text) for turn in done.diarize.result.turns] == [
         ("Katie", "Good morning, Steve."),
         ("Steve", "Good morning."),
@@ -217,7 +219,9 @@ def test_a_file_about_another_recording_is_refused(audio_source, decoded, tmp_pa
     rttm.write_text("SPEAKER wrong 1 500 3 <NA> <NA> A <NA> <NA>\n")
     (recording,) = decoded(TALKS / "ami_trn05.flac").recordings
     companions = (Companion("rttm", str(rttm), "1"),)
-    (done,) = stage_of(audio_source)(Unit("u", (replace(recording, companions=companions),))).recordings
+    (done,) = stage_of(audio_source, existing="use")(
+        Unit("u", (replace(recording, companions=companions),))
+    ).recordings
     (problem,) = done.diarize.problems
     assert problem.code == "bad_companion"
     assert problem.message == "wrong.rttm speaks of 500 s, but the recording ends at 30.0 s"
