@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -83,6 +84,8 @@ def annotate(plan: Plan, rows: list[UnitRow], capacity: Capacity, board: Any) ->
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # Ray is pinned below the release that renames these arguments.
+    warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
     table = pa.Table.from_pylist([to_row(row) for row in rows], schema=schema_of(UnitRow))
     blocks = [table.slice(index, 1) for index in range(len(rows))]
     units: Any = ray.data.from_arrow(blocks)
