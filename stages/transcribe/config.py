@@ -20,8 +20,8 @@ class TranscribeConfig(Config):
         "simplified", description="characters that Chinese text is written in"
     )
     existing: Literal["use", "ignore"] = Field(
-        "use",
-        description="text known from a file beside the recording (STM, CTM, JSONL) replaces the model's",
+        "ignore",
+        description="use: text of a file beside the recording (STM, CTM, JSONL) replaces the model's",
     )
 
     @property

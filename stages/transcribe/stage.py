@@ -7,14 +7,14 @@ from pathlib import Path
 
 from schemas.errors import SetupError
 from schemas.recording import Problem, Recording, Transcribe, Transcript, Turn, Unit, Word
-from stages.stage import AudioSource, Samples, each_recording
+from stages.stage import SAMPLE_RATE, AudioSource, Samples, each_recording
 from stages.transcribe import measures
 from stages.transcribe.config import TranscribeConfig
 from stages.transcribe.existing import read_ctm, words_within
 from stages.transcribe.languages import WITHOUT_SPACES, languages
 from stages.transcribe.recogniser import Heard, Recogniser
 from stages.transcribe.text import clean, script_converter
-from stages.transcribe.windows import Piece, join, owner, pack, pieces
+from stages.transcribe.windows import Piece, join, owner, pack, pieces, spans
 
 LISTEN = 30.0
 """Seconds of listening for the language in a recording at least: the fewer its turns, the longer at each."""
@@ -126,8 +126,7 @@ class TranscribeStage:
             own = [piece for piece in every if spoken[piece.turn][0] == language]
             windows = pack(own)
             heard |= self._windows(recording, windows, language)
-            shared = [piece for window in windows if len(window) > 1 for piece in window]
-            again = [[piece] for piece in shared if _failed(heard[piece.turn], piece, language)]
+            again = [[piece] for window in windows for piece in _doubtful(window, heard, language)]
             heard |= self._windows(recording, again, language)
             loops = [[piece] for piece in own if measures.compression_ratio(heard[piece.turn].text) > LOOP]
             heard |= self._windows(recording, loops, language, repeats=False)
@@ -139,10 +138,11 @@ class TranscribeStage:
         heard: dict[int, Heard] = {}
         for first in range(0, len(windows), self._config.batch):
             batch = windows[first : first + self._config.batch]
-            sounds = [join([self._read(recording, piece) for piece in window]) for window in batch]
-            answers = self._recogniser.hear([sound for sound, _ in sounds], language, repeats)
-            for window, (_, starts), answer in zip(batch, sounds, answers, strict=True):
-                heard |= _shared_out(window, starts, answer)
+            sounds = [[self._read(recording, piece) for piece in window] for window in batch]
+            answers = self._recogniser.hear([join(parts) for parts in sounds], language, repeats)
+            for window, parts, answer in zip(batch, sounds, answers, strict=True):
+                places = spans([len(part) / SAMPLE_RATE for part in parts])
+                heard |= _shared_out(window, places, answer)
         return heard
 
     def _read(self, recording: Recording, piece: Piece) -> Samples:
@@ -178,8 +178,20 @@ class TranscribeStage:
         )
 
 
+def _doubtful(window: Sequence[Piece], heard: Mapping[int, Heard], language: str) -> list[Piece]:
+    """The turns that a shared window did not serve, and those before them, whose last words they may have."""
+    if len(window) == 1:
+        return []
+    failed = [_failed(heard[piece.turn], piece, language) for piece in window]
+    return [
+        piece
+        for piece, own, following in zip(window, failed, [*failed[1:], False], strict=True)
+        if own or following
+    ]
+
+
 def _failed(heard: Heard, piece: Piece, language: str) -> bool:
-    """A turn that a shared window did not serve: skipped, cut short, given a neighbour's words, or babble."""
+    """Skipped, cut short, given a neighbour's words, or babble."""
     rate = measures.letters(heard.text) / piece.seconds
     slow, fast = (1.5, 12) if language in WITHOUT_SPACES else (5, 25)
     return (
@@ -189,12 +201,14 @@ def _failed(heard: Heard, piece: Piece, language: str) -> bool:
     )
 
 
-def _shared_out(window: Sequence[Piece], starts: Sequence[float], answer: Heard) -> dict[int, Heard]:
+def _shared_out(
+    window: Sequence[Piece], places: Sequence[tuple[float, float]], answer: Heard
+) -> dict[int, Heard]:
     """A window's words among its pieces, with their times in the recording."""
     words: list[list[Word]] = [[] for _ in window]
     for word in answer.words:
-        k = owner((word.start + word.end) / 2, starts)
-        offset = window[k].start - starts[k]
+        k = owner(word.start, word.end, places)
+        offset = window[k].start - places[k][0]
         words[k].append(replace(word, start=word.start + offset, end=word.end + offset))
     return {
         piece.turn: replace(answer, words=tuple(own), average_log_probability=_mean_log(own, answer))

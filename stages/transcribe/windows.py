@@ -1,6 +1,5 @@
 """Windows: several turns of one recording share the half minute that the recogniser hears at once."""
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -72,17 +71,25 @@ def length(window: Sequence[Piece]) -> float:
     return sum(piece.seconds + PAUSE for piece in window) - PAUSE
 
 
-def join(sounds: Sequence[Samples]) -> tuple[Samples, list[float]]:
-    """The samples of a window from those of its pieces, and the second of it at which each begins."""
+def spans(seconds: Sequence[float]) -> list[tuple[float, float]]:
+    """(start, end) in the window of each of its pieces, in seconds."""
+    starts = [sum(seconds[:k]) + k * PAUSE for k in range(len(seconds))]
+    return [(start, start + length) for start, length in zip(starts, seconds, strict=True)]
+
+
+def join(sounds: Sequence[Samples]) -> Samples:
+    """The samples of a window from those of its pieces."""
     silence = np.zeros(round(PAUSE * SAMPLE_RATE), np.float32)
-    parts, starts, at = [], [], 0
-    for sound in sounds:
-        starts.append(at / SAMPLE_RATE)
-        parts += [sound, silence]
-        at += len(sound) + len(silence)
-    return np.concatenate(parts[:-1]), starts
+    return np.concatenate([part for sound in sounds for part in (sound, silence)][:-1])
 
 
-def owner(time: float, starts: Sequence[float]) -> int:
-    """Which piece a moment of a window belongs to; a pause is halved between its neighbours."""
-    return bisect_right(starts, time + PAUSE / 2, lo=1) - 1
+def owner(start: float, end: float, spans: Sequence[tuple[float, float]]) -> int:
+    """The piece that a word belongs to: where most of it lies, or the nearest for one in a pause.
+
+    Pauses do not count, because the recogniser stretches words into them.
+    """
+
+    def share(k: int) -> float:
+        return min(end, spans[k][1]) - max(start, spans[k][0])
+
+    return max(range(len(spans)), key=share)

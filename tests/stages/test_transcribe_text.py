@@ -1,0 +1,215 @@
+"""What transcribe does without a model: windows, languages by turn, measures of text, known text."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import DataError
+from schemas.recording import Turn, Word
+from stages.transcribe.existing import read_ctm, words_within
+from stages.transcribe.languages import languages
+from stages.transcribe.measures import (
+    compression_ratio,
+    is_phantom,
+    letters,
+    repeated_share,
+    words_of,
+)
+from stages.transcribe.text import clean, script_converter
+from stages.transcribe.windows import LIMIT, MARGIN, PAUSE, length, owner, pack, pieces, spans
+
+# --- windows
+
+
+@st.composite
+def turns(draw):
+    """Turns of up to 29 s on two tracks in order of start, some overlapping."""
+    found, at = [], 0.0
+    for _ in range(draw(st.integers(0, 40))):
+        at += draw(st.floats(0, 5))
+        seconds = draw(st.floats(0.2, 29))
+        found.append(Turn(at, at + seconds, "a", draw(st.integers(0, 1)), False))
+        at += draw(st.floats(0, 1)) * seconds
+    return found
+
+
+@given(turns(), st.data())
+def test_every_live_turn_stands_in_one_window_of_its_track_in_order_within_the_limit(turns, data):
+    live = sorted(data.draw(st.sets(st.sampled_from(range(len(turns)))))) if turns else []
+    windows = pack(pieces(turns, live))
+    assert sorted(piece.turn for window in windows for piece in window) == live
+    for window in windows:
+        assert [piece.turn for piece in window] == sorted(piece.turn for piece in window)
+        assert len({piece.track for piece in window}) == 1
+        assert length(window) <= LIMIT
+
+
+@given(turns())
+def test_a_piece_holds_its_turn_and_of_the_pause_around_it_at_most_half(turns):
+    for piece in pieces(turns, range(len(turns))):
+        turn = turns[piece.turn]
+        assert max(0.0, turn.start - MARGIN) <= piece.start <= turn.start
+        assert turn.end <= piece.end <= turn.end + MARGIN
+        for other in turns:
+            if other.track == turn.track and other.start >= turn.end:
+                assert piece.end <= turn.end + (other.start - turn.end) / 2 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "piece"),
+    [
+        (0.1, 0.4, 0),
+        (1.8, 2.6, 0),  # stretched into the pause
+        (2.1, 2.3, 0),  # in the pause, nearer the first
+        (2.2, 2.4, 1),
+        (2.1, 2.9, 1),
+        (1.9, 2.9, 1),
+        (9.0, 9.2, 1),
+    ],
+)
+def test_a_word_belongs_to_the_piece_in_which_most_of_it_lies(start, end, piece):
+    places = spans([2.0, 4.0])
+    assert places == [(0.0, 2.0), (2.0 + PAUSE, 6.0 + PAUSE)]
+    assert owner(start, end, places) == piece
+
+
+def test_short_turns_share_a_window():
+    talk = [Turn(10.0 * i, 10.0 * i + 4, "a", 0, False) for i in range(12)]
+    assert [len(window) for window in pack(pieces(talk, range(12)))] == [6, 6]
+
+
+# --- languages
+
+
+def test_a_doubtful_turn_takes_the_language_of_the_talk_and_a_clear_one_keeps_its_own():
+    english, hm, chinese = {"en": 0.97, "zh": 0.03}, {"en": 0.3, "zh": 0.7}, {"en": 0.001, "zh": 0.999}
+    found = languages([english] * 10 + [hm, chinese], [4.0] * 10 + [0.5, 5.0])
+    assert [language for language, _ in found] == ["en"] * 11 + ["zh"]
+    assert all(0.5 < probability <= 1 for _, probability in found)
+
+
+def test_both_halves_of_a_bilingual_talk_keep_their_language():
+    english, chinese = {"en": 0.8, "zh": 0.2}, {"en": 0.2, "zh": 0.8}
+    assert [name for name, _ in languages([english, chinese] * 5, [3.0] * 10)] == ["en", "zh"] * 5
+
+
+def test_the_order_of_turns_changes_no_language():
+    heard = [{"en": 0.5, "de": 0.5}, {"en": 0.4, "de": 0.6}, {"en": 0.9, "de": 0.1}]
+    there, back = languages(heard, [1.0, 2.0, 3.0]), languages(heard[::-1], [3.0, 2.0, 1.0])
+    assert dict(enumerate(back[::-1])) == dict(enumerate(there))
+
+
+# --- measures
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "words"),
+    [
+        ("Don't, well-known: 3 cats!", "en", ["don't", "well-known", "3", "cats"]),
+        ("我用 iPhone，真的。", "zh", ["我", "用", "iphone", "真", "的"]),
+        ("Straße und Öl", "de", ["strasse", "und", "öl"]),
+        ("...", "en", []),
+    ],
+)
+def test_words_are_counted_as_the_language_writes_them(text, language, words):
+    assert words_of(text, language) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("", 0.0),
+        ("I think so", 0.0),
+        ("no no no", 0.0),
+        ("thou also thou also", 0.0),
+        ("and then we went and then we came", 0.0),
+        ("thank you thank you thank you thank you", 1.0),
+        ("so the thing is the thing is the thing is over", 9 / 11),
+    ],
+)
+def test_repeated_share_counts_words_in_loops(text, share):
+    assert repeated_share(text.split(), 3) == pytest.approx(share)
+
+
+def test_a_loop_compresses_and_speech_does_not():
+    assert compression_ratio("I was there. " * 20) > 2.4
+    assert compression_ratio("He asked himself, something warm and living must be near.") < 1.3
+    assert letters(" a b\tc ") == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Thanks for watching!",
+        "Thanks for watching! Thanks for watching!",
+        "Please subscribe. See you in the next video.",
+        "And so on. Subtitles by the Amara.org community",
+        "字幕由 Amara.org 社群提供",
+        "请不吝点赞 订阅 转发 打赏支持明镜与点点栏目",
+        "Untertitel der Amara.org-Community",
+        "Sous-titres réalisés para la communauté d'Amara.org",
+        "Продолжение следует...",
+        "ご視聴ありがとうございました",
+    ],
+)
+def test_phantoms_are_known_in_several_languages(text):
+    assert is_phantom(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "...",
+        "Thank you.",
+        "Bye.",
+        "He said thanks for watching the kids.",
+        "谢谢你来看我",
+        "Продолжение истории",
+    ],
+)
+def test_what_people_say_is_no_phantom(text):
+    assert not is_phantom(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("a\u00a0\tb\nc  d", "a b c d"),
+        ("cafe\u0301", "café"),
+        ("he\x00llo\ufeff", "he llo "),
+        ("一\u3000二", "一 二"),
+    ],
+)
+def test_text_is_composed_and_spaced_once(text, cleaned):
+    assert clean(text) == cleaned
+
+
+def test_chinese_script_is_a_choice():
+    assert script_converter("simplified")("頭髮發現") == "头发发现"
+    assert script_converter("traditional")("头发发现") == "頭髮發現"
+    assert script_converter("keep")("頭发") == "頭发"
+
+
+# --- known text
+
+CTM = """;; comment
+call 2 1.0 0.5 there 0.9
+call 1 0.2 0.3 Hello
+call A 0.6 0.3 you
+"""
+
+
+def test_ctm_words_go_to_the_turn_and_track_in_which_they_lie():
+    words = read_ctm(CTM, tracks=2)
+    assert words_within(words, Turn(0.0, 1.0, "a", 0, False)) == (
+        Word(0.2, 0.5, "Hello", 1.0),
+        Word(0.6, pytest.approx(0.9), " you", 1.0),
+    )
+    assert [word.text for word in words_within(words, Turn(0.0, 2.0, "b", 1, False))] == ["there"]
+    assert len(words_within(read_ctm(CTM, tracks=1), Turn(0.0, 2.0, "a", 0, False))) == 3
+
+
+def test_a_line_that_is_no_ctm_is_named():
+    with pytest.raises(DataError, match="line 2"):
+        read_ctm("call 1 0.2 0.3 Hello\nnot a ctm", tracks=1)
