@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from stages.assess import AssessStage
-from stages.diarize import DiarizeStage
-from stages.transcribe import TranscribeStage
-
 from pipeline.estimate import Estimate, take_hours
 from pipeline.inputs import Listing, list_inputs
 from pipeline.ledger import Ledger
@@ -20,9 +16,12 @@ from pipeline.storage import Store
 from pipeline.units import PlannedUnit, cut
 from schemas.recording import SCHEMA_VERSION
 from stages import compose, converse, interleave, select, shard
+from stages.assess import AssessStage
 from stages.decode import DecodeStage
+from stages.diarize import DiarizeStage
 from stages.stage import Config, Resources
 from stages.tokenize import TokenizeStage
+from stages.transcribe import TranscribeStage
 
 ANNOTATE = (DecodeStage, DiarizeStage, TranscribeStage, AssessStage, TokenizeStage)
 """The stages of annotate, in order. A new one goes in here, and its column into `schemas.recording`."""

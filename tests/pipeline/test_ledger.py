@@ -24,7 +24,7 @@ DONE = Recording(
 )
 
 
-@pytest.fixture()
+@pytest.fixture
 def ledger(tmp_path):
     return Ledger(Store(str(tmp_path)))
 
