@@ -179,15 +179,12 @@ class TranscribeStage:
 
 
 def _doubtful(window: Sequence[Piece], heard: Mapping[int, Heard], language: str) -> list[Piece]:
-    """The turns that a shared window did not serve, and those before them, whose last words they may have."""
+    """The turns that a shared window did not serve, and those before one that took their words."""
     if len(window) == 1:
         return []
     failed = [_failed(heard[piece.turn], piece, language) for piece in window]
-    return [
-        piece
-        for piece, own, following in zip(window, failed, [*failed[1:], False], strict=True)
-        if own or following
-    ]
+    robbed = [wrong and heard[piece.turn].words for wrong, piece in zip(failed, window, strict=True)]
+    return [window[k] for k in range(len(window)) if failed[k] or any(robbed[k + 1 : k + 2])]
 
 
 def _failed(heard: Heard, piece: Piece, language: str) -> bool:
