@@ -1,0 +1,49 @@
+"""Peak memory of a build over ten minutes of audio and over two hours, as one recording and as many.
+
+    python tests/benchmarks/memory.py recipe.yaml RECORDING.flac --minutes 10 120
+
+RECORDING is repeated until it is that long (and written as FLAC), once as a single recording and once as
+recordings of five minutes.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from resources import PeakMemory
+
+from pipeline.build import build
+from pipeline.plan import make_plan
+from pipeline.recipe import load
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("recording", type=Path)
+    parser.add_argument("--minutes", type=float, nargs="+", default=[10, 120])
+    parser.add_argument("--set", dest="settings", action="append", default=[])
+    arguments = parser.parse_args()
+    samples, rate = soundfile.read(arguments.recording, dtype="float32")
+    for minutes in arguments.minutes:
+        for each in (minutes, 5.0):
+            with tempfile.TemporaryDirectory() as folder:
+                long = np.resize(samples, round(each * 60 * rate))
+                (Path(folder) / "in").mkdir()
+                for number in range(round(minutes / each)):
+                    soundfile.write(Path(folder) / "in" / f"{number:03d}.flac", long, rate)
+                settings = [*arguments.settings, f"scratch={folder}/scratch"]
+                plan = make_plan(load(arguments.recipe, settings, [f"{folder}/in"], f"{folder}/out"))
+                with PeakMemory() as memory:
+                    built = build(plan)
+            print(
+                f"{minutes:g} minutes as {round(minutes / each)} recordings: {memory.total / 1e9:.2f} GB in all, "
+                f"{memory.largest / 1e9:.2f} GB in one process, {built.seconds['total']:.0f} s",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
