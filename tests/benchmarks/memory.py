@@ -39,8 +39,8 @@ def main() -> None:
                 with PeakMemory() as memory:
                     built = build(plan)
             print(
-                f"{minutes:g} minutes as {round(minutes / each)} recordings: {memory.total / 1e9:.2f} GB in all, "
-                f"{memory.largest / 1e9:.2f} GB in one process, {built.seconds['total']:.0f} s",
+                f"{minutes:g} minutes as {round(minutes / each)} recordings: {memory.total / 1e9:.2f} GB "
+                f"in all, {memory.largest / 1e9:.2f} GB in one process, {built.seconds['total']:.0f} s",
                 flush=True,
             )
 
