@@ -83,7 +83,7 @@ def annotate(plan: Plan, rows: list[UnitRow], capacity: Capacity, board: Any) ->
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     # Ray is pinned below the release that renames these arguments.
     warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
     table = pa.Table.from_pylist([to_row(row) for row in rows], schema=schema_of(UnitRow))
@@ -164,8 +164,15 @@ class StageActor:
         self.stage: Any = None
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        import ray
+
         rows = [from_row(UnitRow, row) for row in batch.to_pylist()]
-        done: list[Any] = [self._unit(row) for row in rows]
+        try:
+            done: list[Any] = [self._unit(row) for row in rows]
+        except SetupError as error:
+            # Told apart, because the way of an exception through the cluster loses its type.
+            ray.get(self.board.stop.remote(f"{self.planned.name}: {error}"))
+            raise
         last = self.planned.name == STAGES[-1]
         if last:
             done = [UnitDone(row.unit, _seconds(row.recordings), row.times) for row in done]
@@ -236,15 +243,3 @@ def _check_sidecar(recording: Recording) -> Recording:
 
 def _seconds(recordings: tuple[Recording, ...]) -> float:
     return sum(r.decode.result.seconds for r in recordings if r.decode and r.decode.result)
-
-
-def cause_of(error: BaseException) -> BaseException:
-    """The set-up error inside what Ray wraps around it, or the innermost error."""
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        if isinstance(current, SetupError):
-            return SetupError(str(getattr(current, "cause", current)))
-        seen.add(id(current))
-        error, current = current, getattr(current, "cause", None) or current.__cause__
-    return error

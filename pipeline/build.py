@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from pipeline.annotate import UnitRow, annotate, cause_of, pending
+from pipeline.annotate import UnitRow, annotate, pending
 from pipeline.cluster import running
 from pipeline.pack import Group, Packed, groups_of, pack_group
 from pipeline.plan import Plan
@@ -71,7 +72,7 @@ def _annotate(plan: Plan, rows: list[UnitRow], clock: Clock) -> None:
         context = running()
         capacity = context.__enter__()
     try:
-        board = ray.remote(Board).options(num_cpus=0).remote()
+        board: Any = ray.remote(Board).options(num_cpus=0).remote()
         with _timed(clock, "annotate"), display.watching(board):
             for unit in annotate(plan, rows, capacity, board):
                 done += 1
@@ -82,16 +83,10 @@ def _annotate(plan: Plan, rows: list[UnitRow], clock: Clock) -> None:
             f"stopped: {done} of {len(rows)} units are committed whole; the same command goes on from there"
         ) from None
     except ray.exceptions.RayError as error:
-        raise explained(cause_of(error)) from error
+        trouble = ray.get(board.stopped.remote())
+        raise SetupError(trouble or f"annotate stopped: {str(error).strip()[-1000:]}") from error
     finally:
         context.__exit__(None, None, None)
-
-
-def explained(error: BaseException) -> SetupError:
-    """What stopped the cluster, in one message."""
-    if isinstance(error, SetupError):
-        return error
-    return SetupError(f"annotate stopped: {type(error).__name__}: {str(error).strip()[:1000]}")
 
 
 def _pack(plan: Plan, groups: list[Group]) -> list[Packed]:

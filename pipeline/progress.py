@@ -29,6 +29,8 @@ class Board:
     """A small Ray actor that the stages report to; it holds nothing that the build depends on."""
 
     stages: dict[str, Tally] = field(default_factory=dict)
+    trouble: str | None = None
+    """What is wrong with the set-up, where a stage could not go on."""
 
     def add(self, stage: str, audio_seconds: float, busy_seconds: float, set_aside: int) -> None:
         tally = self.stages.setdefault(stage, Tally())
@@ -38,6 +40,12 @@ class Board:
 
     def read(self) -> dict[str, Tally]:
         return self.stages
+
+    def stop(self, trouble: str) -> None:
+        self.trouble = self.trouble or trouble
+
+    def stopped(self) -> str | None:
+        return self.trouble
 
 
 class Display:
