@@ -18,7 +18,7 @@ from stages.transcribe.windows import Piece, join, owner, pack, pieces, spans
 
 LISTEN = 30.0
 """Seconds of listening for the language in a recording at least: the fewer its turns, the longer at each."""
-LOOP = 2.4
+LOOP_RATIO = 2.4
 """Compression ratio from which text counts as a loop (Whisper, Radford et al. 2022, section 4.5)."""
 UNSURE = -1.0
 """Average log probability below which text counts as failed (the same)."""
@@ -128,7 +128,9 @@ class TranscribeStage:
             heard |= self._windows(recording, windows, language)
             again = [[piece] for window in windows for piece in _doubtful(window, heard, language)]
             heard |= self._windows(recording, again, language)
-            loops = [[piece] for piece in own if measures.compression_ratio(heard[piece.turn].text) > LOOP]
+            loops = [
+                [piece] for piece in own if measures.compression_ratio(heard[piece.turn].text) > LOOP_RATIO
+            ]
             heard |= self._windows(recording, loops, language, repeats=False)
         return heard
 
@@ -194,7 +196,7 @@ def _failed(heard: Heard, piece: Piece, language: str) -> bool:
     return (
         not slow <= rate <= fast
         or heard.average_log_probability < UNSURE
-        or measures.compression_ratio(heard.text) > LOOP
+        or measures.compression_ratio(heard.text) > LOOP_RATIO
     )
 
 

@@ -88,7 +88,9 @@ def transcription(manifest: list[dict[str, Any]], turns: dict[str, Any]) -> dict
     gold = [
         item
         for item in manifest
-        if item["transcript_kind"] == "gold" and item["kind"] == "utterance" and item["path"] in turns
+        if item["transcript_kind"].startswith("gold")
+        and item["kind"] == "utterance"
+        and item["path"] in turns
     ]
     rates = {}
     for language in sorted({item["language"] for item in gold}):
