@@ -15,21 +15,21 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
-from stages.assess.config import AssessConfig
-from stages.diarize.config import DiarizeConfig
-from stages.transcribe.config import TranscribeConfig
 
 from pipeline.storage import normal
 from pipeline.units import UnitsConfig
 from schemas.errors import SetupError
+from stages.assess.config import AssessConfig
 from stages.compose.config import ComposeConfig
 from stages.converse import ConverseConfig
 from stages.decode.config import DecodeConfig
+from stages.diarize.config import DiarizeConfig
 from stages.interleave import InterleaveConfig
 from stages.select import SelectConfig
 from stages.shard import ShardConfig
 from stages.stage import Config, Resources
 from stages.tokenize.config import TokenizeConfig
+from stages.transcribe.config import TranscribeConfig
 
 Path_ = tuple[str | int, ...]
 

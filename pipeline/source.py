@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from stages.decode import decode_file
-from stages.decode.config import DecodeConfig
 
 from pipeline.storage import split
 from schemas.errors import DataError
 from schemas.recording import Recording
+from stages.decode import decode_file
+from stages.decode.config import DecodeConfig
 from stages.stage import SAMPLE_RATE, Samples
 
 
