@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-import schemas
 from schemas.errors import SetupError
 
 COMMANDS = {
@@ -72,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _refuse_shadows() -> None:
     """Workers import from the working directory first: another `stages/` there would stand in for ours."""
-    home = Path(schemas.__file__).resolve().parent.parent
+    home = Path(__file__).resolve().parent.parent
     here = Path.cwd()
     for name in ("schemas", "stages", "pipeline"):
         if here != home and (here / name).is_dir() and any((here / name).glob("*.py")):

@@ -25,7 +25,7 @@ def of_family(index, family):
 
 def test_the_first_samples_show_every_family(version, index):
     rows = first_samples(version, 12)
-    assert len(rows) == 12
+    assert len(version.manifest.samples) <= len(rows) <= 12
     assert {row["family"] for row in rows} == set(version.manifest.samples)
     assert all(row in index for row in rows)
 
