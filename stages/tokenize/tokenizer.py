@@ -23,6 +23,22 @@ class Tokenizer(Protocol):
     def counts(self, samples: int) -> tuple[int, int]:
         """How many linguistic and semantic codes an utterance of so many samples gets."""
 
+    def stream(self, gain: float) -> "Stream":
+        """An utterance that comes piece by piece, each sample multiplied by `gain`.
+
+        `encode` scales by the whole utterance's peak, which a stream can't know.
+        """
+
+
+class Stream(Protocol):
+    """Codes as they become known; all of them together are those of the whole utterance so scaled."""
+
+    def feed(self, samples: Samples) -> Codes:
+        """The codes that so many more samples (float32 [n] at 16 kHz, any n) make final."""
+
+    def finish(self) -> Codes:
+        """The codes of what is left. Nothing can be fed afterwards."""
+
 
 def peak_normalised(samples: Samples) -> Samples:
     """An utterance at nearly full scale, or raised by 40 dB where its peak is lower still.
