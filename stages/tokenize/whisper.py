@@ -6,7 +6,7 @@ two linguistic and three semantic codes stands for 1,920 samples (120 ms).
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +60,7 @@ class WhisperEncoder:
         """The states of an utterance [n], window by window: float32 [n // 320, width]."""
         import ctranslate2
 
-        for start in range(0, len(samples) - STATE + 1, WINDOW):
-            window = samples[start : start + WINDOW]
+        for window in windows(samples):
             mel = self._mel(window, padding=min(SILENCE, WINDOW - len(window)))
             features = ctranslate2.StorageView.from_array(np.ascontiguousarray(mel[None], dtype=np.float32))
             yield np.array(self._model.encode(features, to_cpu=True), dtype=np.float32)[
@@ -99,13 +98,60 @@ class WhisperTokenizer:
         """How many linguistic and semantic codes an utterance of so many samples gets."""
         return samples // (STATE * LINGUISTIC_STATES), samples // (STATE * SEMANTIC_STATES)
 
+    def stream(self, gain: float) -> "WhisperStream":
+        """An utterance that comes piece by piece, each sample multiplied by `gain`."""
+        return WhisperStream(self, gain)
+
     def _codes(self, samples: Samples) -> Codes:
-        linguistic: list[Code] = []
-        semantic: list[Code] = []
-        for states in self._encoder.states(peak_normalised(samples)):
-            linguistic += _nearest(self._codebooks.linguistic, states, LINGUISTIC_STATES)
-            semantic += _nearest(self._codebooks.semantic, states, SEMANTIC_STATES)
-        return Codes(tuple(linguistic), tuple(semantic))
+        return joined(self.window_codes(window) for window in windows(peak_normalised(samples)))
+
+    def window_codes(self, window: Samples) -> Codes:
+        """Codes of at most 30 s as they are, without any change of level."""
+        [states] = self._encoder.states(window)
+        return Codes(
+            _nearest(self._codebooks.linguistic, states, LINGUISTIC_STATES),
+            _nearest(self._codebooks.semantic, states, SEMANTIC_STATES),
+        )
+
+
+class WhisperStream:
+    """`Stream` of a `WhisperTokenizer`: codes come with each 30 s and at the end, since the encoder sees all
+    of a window at once."""
+
+    def __init__(self, tokenizer: WhisperTokenizer, gain: float) -> None:
+        self._tokenizer = tokenizer
+        self._gain = np.float32(gain)
+        self._waiting: Samples = np.zeros(0, np.float32)
+
+    def feed(self, samples: Samples) -> Codes:
+        """The codes of every window that is full now."""
+        self._waiting = np.concatenate([self._waiting, samples * self._gain])
+        full = len(self._waiting) // WINDOW * WINDOW
+        codes = self._coded(self._waiting[:full])
+        self._waiting = self._waiting[full:]
+        return codes
+
+    def finish(self) -> Codes:
+        """The codes of what is left."""
+        return self._coded(self._waiting)
+
+    def _coded(self, samples: Samples) -> Codes:
+        return joined(self._tokenizer.window_codes(window) for window in windows(samples))
+
+
+def windows(samples: Samples) -> Iterator[Samples]:
+    """An utterance cut every 30 s; a rest too short for a single state is dropped."""
+    for start in range(0, len(samples) - STATE + 1, WINDOW):
+        yield samples[start : start + WINDOW]
+
+
+def joined(parts: Iterable[Codes]) -> Codes:
+    """Codes one behind another."""
+    parts = list(parts)
+    return Codes(
+        tuple(code for part in parts for code in part.linguistic),
+        tuple(code for part in parts for code in part.semantic),
+    )
 
 
 def averaged(states: States, size: int) -> States:
@@ -115,9 +161,9 @@ def averaged(states: States, size: int) -> States:
     return means
 
 
-def _nearest(codebook: Codebook, states: States, size: int) -> list[Code]:
+def _nearest(codebook: Codebook, states: States, size: int) -> tuple[Code, ...]:
     codes: NDArray[np.intp] = codebook.nearest(averaged(states, size))
-    return [Code(int(code)) for code in codes]
+    return tuple(Code(int(code)) for code in codes)
 
 
 def _sha256(file: Path) -> str:

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from pipeline.models import resolve
 from pipeline.source import SpooledAudio
 from schemas.errors import SetupError
-from schemas.recording import Decode, Diarize, Diarized, Problem, Recording, Turn, Unit
+from schemas.recording import Codes, Decode, Diarize, Diarized, Problem, Recording, Turn, Unit
 from stages.stage import Samples
 from stages.tokenize import TokenizeConfig, TokenizeStage
 from stages.tokenize.codebooks import FILE, Codebook, Codebooks
-from stages.tokenize.whisper import WhisperEncoder, WhisperTokenizer, averaged
+from stages.tokenize.tokenizer import peak_normalised
+from stages.tokenize.whisper import WhisperEncoder, WhisperTokenizer, averaged, joined
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 WINDOW = 480_000
@@ -117,6 +118,33 @@ def test_a_code_is_the_nearest_centroid(codebooks: Codebooks):
     projected = (states - book.mean) @ book.components.astype(np.float64)
     distances = np.linalg.norm(projected[:, None] - centroids[None], axis=-1)
     assert np.array_equal(book.nearest(states), distances.argmin(axis=1))
+
+
+# --- an utterance that comes piece by piece
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.integers(0, WINDOW + 60_000), max_size=6), st.floats(0.1, 4))
+def test_codes_of_an_utterance_cut_anywhere_are_those_of_the_whole(
+    tokenizer: WhisperTokenizer, cuts: list[int], gain: float
+):
+    samples = np.tile(speech(), 8)[: WINDOW + 60_000]
+    whole = tokenizer.encode([samples])
+    assert streamed(tokenizer, peak_normalised(samples), cuts, 1.0) == whole
+    assert streamed(tokenizer, samples, cuts, gain) == streamed(tokenizer, samples, [], gain)
+
+
+def test_codes_come_with_each_30_seconds_and_at_the_end(tokenizer: WhisperTokenizer):
+    stream = tokenizer.stream(1.0)
+    fed = [stream.feed(noise(200_000)) for _ in range(3)]
+    assert [len(codes.semantic) for codes in fed] == [0, 0, 750]
+    assert len(stream.finish().semantic) == 120_000 // 640
+
+
+def streamed(tokenizer: WhisperTokenizer, samples: Samples, cuts: list[int], gain: float) -> list[Codes]:
+    stream = tokenizer.stream(gain)
+    pieces = np.split(samples, sorted(cuts))
+    return [joined([*(stream.feed(piece) for piece in pieces), stream.finish()])]
 
 
 # --- the stage
