@@ -216,18 +216,163 @@ def test_any_sample_reads_back_to_its_roles_texts_and_codes(
     assert bots[-1] + len(header("assistant", vocabulary)) == len(sample.tokens) - target
 
 
-@given(answer=texts, say=codes(), ratio=ratios)
-def test_the_spans_of_a_part_hold_exactly_its_ids(vocabulary, answer, say, ratio):
-    message = Message("assistant", (Text(answer), speech(say)), interleaved=True)
-    sample = lay_out(draft(message), vocabulary, InterleaveConfig(ratio=ratio, max_tokens=None))
-    text, audio = sample.record["messages"][0]["content"]
+MODES = ["interleaved", "text_first", "audio_only", "text_only"]
+CONCATENATIONS = ["marker_preserving", "marker_removal", "pre_interleaved"]
+configs = st.builds(
+    InterleaveConfig,
+    mode=st.sampled_from(MODES),
+    ratio=ratios,
+    concatenation=st.sampled_from(CONCATENATIONS),
+    max_tokens=st.none(),
+)
 
-    def ids(part):
-        return joined(*(sample.tokens[first:end] for first, end in part["spans"]), [])
 
-    assert text["text"] == answer
-    assert ids(text) == vocabulary.encode(answer).tolist()
-    assert ids(audio) == span(say, vocabulary).tolist()
+@given(spans=st.lists(st.tuples(texts, codes(12)), min_size=1, max_size=4), config=configs)
+def test_an_answer_of_any_spans_reads_back_in_every_mode_and_concatenation(vocabulary, spans, config):
+    content = [part for text, say in spans for part in (Text(text), speech(say))]
+    ask = Message("human", (speech(ASK),))
+    sample = lay_out(draft(ask, Message("assistant", tuple(content), interleaved=True)), vocabulary, config)
+    _, answer = read(sample.tokens, vocabulary)
+
+    texts = [text for text, _ in spans] if config.mode != "audio_only" else []
+    voices = [say for _, say in spans] if config.mode != "text_only" else []
+    assert answer.text == "".join(texts)
+    if config.concatenation == "marker_removal" and voices:
+        linguistic = sum((voice.linguistic for voice in voices), ())
+        voices = [Codes(linguistic, sum((voice.semantic for voice in voices), ()))]
+    assert answer.codes == tuple(voices)
+    assert ((sample.tokens >= 0) & (sample.tokens < vocabulary.size)).all()
+
+    target = int(sample.loss.sum())
+    prompt = joined(
+        *(header("human", vocabulary), span(ASK, vocabulary), [vocabulary.eot]),
+        header("assistant", vocabulary),
+    )
+    assert sample.tokens[:-target].tolist() == prompt
+    assert sample.loss.tolist() == [0] * len(prompt) + [1] * target
+    assert len(sample.audio) == 1 + (len(spans) if config.mode != "text_only" else 0)
+
+
+@given(spans=st.lists(st.tuples(texts, codes(12)), min_size=1, max_size=4), config=configs)
+def test_the_spans_of_every_part_hold_exactly_its_ids(vocabulary, spans, config):
+    content = [part for text, say in spans for part in (Text(text), speech(say))]
+    message = Message("assistant", tuple(content), interleaved=True)
+    sample = lay_out(draft(message), vocabulary, config)
+    parts = sample.record["messages"][0]["content"]
+    said = [part for part in content if isinstance(part, Text) or config.mode != "text_only"]
+    said = [part for part in said if isinstance(part, Speech) or config.mode != "audio_only"]
+    markers = [vocabulary.audio_start, vocabulary.audio_end]
+
+    covered = 0
+    for part, described in zip(said, parts, strict=True):
+        ids = [id for first, end in described["spans"] for id in sample.tokens[first:end].tolist()]
+        covered += len(ids)
+        if isinstance(part, Text):
+            assert described["text"] == part.text
+            assert ids == vocabulary.encode(part.text).tolist()
+        elif config.concatenation == "marker_removal":
+            assert [id for id in ids if id not in markers] == span(part.codes, vocabulary)[1:-1].tolist()
+        else:
+            assert ids == span(part.codes, vocabulary).tolist()
+    assert covered == len(sample.tokens) - len(header("assistant", vocabulary)) - len(["EOT"])
+
+
+class TestModes:
+    """Eleven text ids and ten groups of codes."""
+
+    SAID = "one two three four five six seven eight nine ten eleven"
+
+    @pytest.mark.parametrize(
+        ("mode", "parts"),
+        [
+            ("text_first", ("text", "audio")),
+            ("audio_only", ("audio",)),
+            ("text_only", ("text",)),
+        ],
+    )
+    def test_one_side_after_the_other_or_one_alone(self, vocabulary, mode, parts):
+        answer = Message("assistant", (Text(self.SAID), speech(SAY)), interleaved=True)
+        sample = lay_out(draft(answer), vocabulary, InterleaveConfig(mode=mode))
+        ids = {"text": vocabulary.encode(self.SAID), "audio": span(SAY, vocabulary)}
+        head = header("assistant", vocabulary)
+        assert sample.tokens.tolist() == joined(head, *(ids[part] for part in parts), [vocabulary.eot])
+        assert [part["type"] for part in sample.record["messages"][0]["content"]] == list(parts)
+
+    def test_a_mode_is_for_answers_in_text_and_speech_alone(self, vocabulary):
+        asr = draft(Message("human", (Text("Write:\n"), speech(ASK))), Message("assistant", (Text("hello"),)))
+        whole = lay_out(asr, vocabulary, InterleaveConfig()).tokens.tolist()
+        for mode in MODES:
+            assert lay_out(asr, vocabulary, InterleaveConfig(mode=mode)).tokens.tolist() == whole
+
+
+class TestConcatenation:
+    """Two voices: four text ids and three groups, then thirteen text ids and four groups."""
+
+    FIRST, SECOND = "so it goes on", " one two three four five six seven eight nine ten eleven twelve now"
+    A, B = groups(3), groups(4)
+
+    def laid_out(self, vocabulary, concatenation):
+        content = (Text(self.FIRST), speech(self.A), Text(self.SECOND), speech(self.B))
+        answer = draft(Message("assistant", content, interleaved=True), family="controlled")
+        sample = lay_out(answer, vocabulary, InterleaveConfig(concatenation=concatenation))
+        return sample.tokens[len(header("assistant", vocabulary)) : -1].tolist()
+
+    @pytest.fixture
+    def ids(self, vocabulary):
+        first, second = vocabulary.encode(self.FIRST), vocabulary.encode(self.SECOND)
+        assert (len(first), len(second)) == (4, 13)
+        return first, second, span(self.A, vocabulary), span(self.B, vocabulary)
+
+    def test_marker_preserving_keeps_every_voice_between_its_own_markers(self, vocabulary, ids):
+        first, second, a, b = ids
+        assert self.laid_out(vocabulary, "marker_preserving") == joined(
+            first, second[:6], a, second[6:], b[:16], b[16:]
+        )
+
+    def test_marker_removal_has_one_pair_of_markers_around_all(self, vocabulary, ids):
+        first, second, a, b = ids
+        assert self.laid_out(vocabulary, "marker_removal") == joined(
+            first, second[:6], a[:-1], second[6:], b[1:]
+        )
+
+    def test_pre_interleaved_joins_answers_that_are_interleaved_already(self, vocabulary, ids):
+        first, second, a, b = ids
+        assert self.laid_out(vocabulary, "pre_interleaved") == joined(
+            first, a, second[:10], b[:16], second[10:], b[16:]
+        )
+
+
+class TestHistory:
+    """Earlier turns are text without loss; what goes over the limit goes first."""
+
+    TURNS = (
+        Message("system", (Text("Be brief."),)),
+        Message("human", (Text("How old is it?"),)),
+        Message("assistant", (Text("Ten years."),)),
+        Message("human", (Text("And its brother?"),)),
+        Message("assistant", (Text("Twelve."),)),
+        Message("human", (speech(ASK),)),
+        Message("assistant", (Text("Both are well."), speech(SAY)), interleaved=True),
+    )
+
+    def roles(self, vocabulary, limit):
+        sample = lay_out(draft(*self.TURNS), vocabulary, InterleaveConfig(history_tokens_max=limit))
+        messages = read(sample.tokens, vocabulary)
+        assert [message["role"] for message in sample.record["messages"]] == [m.role for m in messages]
+        last = sample.tokens[len(sample.tokens) - int(sample.loss.sum()) :]
+        assert last[0] == vocabulary.encode("Both are well.")[0]
+        return [message.role[0] for message in messages]
+
+    def test_only_the_last_answer_is_learnt_and_the_oldest_turns_go_first(self, vocabulary):
+        tokens = [
+            len(header(m.role, vocabulary)) + len(vocabulary.encode(m.content[0].text)) + len(["EOT"])
+            for m in self.TURNS[1:5]
+        ]
+        assert self.roles(vocabulary, sum(tokens)) == list("shahaha")
+        assert self.roles(vocabulary, sum(tokens) - 1) == list("shaha")
+        assert self.roles(vocabulary, sum(tokens[2:])) == list("shaha")
+        assert self.roles(vocabulary, sum(tokens[2:]) - 1) == list("sha")
+        assert self.roles(vocabulary, 0) == list("sha")
 
 
 @given(codes=codes(), linguistic=st.integers(0, 1), semantic=st.integers(0, 2))
