@@ -1,0 +1,110 @@
+"""Answers from a language model, in words that are good to say: colloquial and short."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import Field
+
+from schemas.chat import Chat, ChatMessage
+from schemas.errors import DataError
+from stages.synthesize.cost import Cost
+from stages.synthesize.endpoint import Endpoint, EndpointConfig
+
+NAMES = {"human": "user"}
+"""Our role names -> the API's, where they differ."""
+
+MESSAGE_TOKENS = 16
+"""No chat template adds more to a message."""
+
+_ALOUD = (
+    "Your words are read out by a voice, so write numbers, units and symbols as words, and use no lists, "
+    "headings, markup, links, code or emoji."
+)
+
+ANSWER = (
+    "You are speaking with somebody aloud. Answer the way people talk: in the language of the question, one "
+    f"to four plain sentences, warm and to the point. {_ALOUD}"
+)
+
+REWRITE = (
+    "The user sends you a written answer. Say the same in spoken language: colloquial, short, one to four "
+    f"plain sentences, in the same language and with nothing added. {_ALOUD} Reply with the rewritten answer "
+    "alone."
+)
+
+
+class AnswersConfig(EndpointConfig):
+    rewrite: bool = Field(
+        True, description="answers that are there already are rewritten as one would say them"
+    )
+    answer_prompt: str = Field(ANSWER, description="system prompt for questions without an answer")
+    rewrite_prompt: str = Field(REWRITE, description="system prompt for answers that are to be rewritten")
+    temperature: float = Field(0.7, ge=0, le=2)
+    max_tokens: int = Field(400, ge=1, description="longest answer in tokens")
+
+
+def with_answer(chat: Chat, config: AnswersConfig, endpoint: Endpoint) -> Chat:
+    """The conversation with an answer to its last question, or with its last answer as one would say it.
+
+    Raises DataError as `complete` does.
+    """
+    *before, last = chat.messages
+    if last.role == "human":
+        systems = [message.text for message in before if message.role == "system"]
+        prompt = ChatMessage("system", "\n\n".join([*systems, config.answer_prompt]))
+        told = [prompt, *(message for message in chat.messages if message.role != "system")]
+        answer = complete(told, config, endpoint, config.temperature, config.max_tokens)
+        return replace(chat, messages=(*chat.messages, ChatMessage("assistant", answer)))
+    if not config.rewrite:
+        return chat
+    told = [ChatMessage("system", config.rewrite_prompt), ChatMessage("human", last.text)]
+    answer = complete(told, config, endpoint, config.temperature, config.max_tokens)
+    return replace(chat, messages=(*before, ChatMessage("assistant", answer)))
+
+
+def complete(
+    messages: Sequence[ChatMessage],
+    config: EndpointConfig,
+    endpoint: Endpoint,
+    temperature: float,
+    max_tokens: int,
+) -> str:
+    """What the model says next. Raises DataError `cut_short`, and what `Endpoint.post` raises."""
+    text = [{"role": NAMES.get(message.role, message.role), "content": message.text} for message in messages]
+    body = {"model": config.model, "messages": text, "temperature": temperature, "max_tokens": max_tokens}
+    most = Cost(
+        requests=1,
+        # No token is shorter than a byte.
+        tokens=max_tokens + sum(len(message.text.encode()) + MESSAGE_TOKENS for message in messages),
+        characters=sum(len(message.text) for message in messages),
+    )
+
+    def read(reply: bytes) -> tuple[tuple[str, str | None], Cost | None]:
+        answer, finish, tokens = _completion(reply)
+        return (answer, finish), Cost(1, tokens, most.characters) if tokens is not None else None
+
+    answer, finish = endpoint.post("/chat/completions", body, most, read)
+    if finish == "length":
+        raise DataError("cut_short", f"the answer has over {max_tokens} tokens and was cut off")
+    return answer
+
+
+def _completion(reply: bytes) -> tuple[str, str | None, int | None]:
+    """Text, reason to stop, tokens. Raises ValueError for what is no chat completion."""
+    try:
+        document: Any = json.loads(reply)
+    except ValueError:
+        raise ValueError("no JSON") from None
+    try:
+        choice = document["choices"][0]
+        answer = choice["message"]["content"]
+    except (KeyError, IndexError, TypeError):
+        raise ValueError("no chat completion") from None
+    if not isinstance(answer, str) or not answer.strip():
+        raise ValueError("an empty answer")
+    usage = document.get("usage")
+    tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
+    finish = choice.get("finish_reason")
+    return answer.strip(), str(finish) if finish else None, tokens if isinstance(tokens, int) else None

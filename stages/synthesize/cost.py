@@ -1,0 +1,105 @@
+"""What requests cost, the budget that they must stay in, and the replies that need not be paid twice."""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+from pydantic import Field
+
+from schemas.errors import DataError
+from stages.stage import Config
+
+
+@dataclass(frozen=True)
+class Cost:
+    requests: int = 0
+    tokens: int = 0
+    """Of prompts and answers."""
+    characters: int = 0
+    """Sent."""
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return Cost(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
+
+
+class Budget(Config):
+    """What a dataset may ask of one server, replies that are kept included; null: no limit."""
+
+    requests: int | None = Field(None, ge=0, description="requests, tries included")
+    tokens: int | None = Field(None, ge=0, description="tokens of prompts and answers")
+    characters: int | None = Field(None, ge=0, description="characters sent")
+
+
+class Purse:
+    """Spends a budget. What a request may cost at most is set apart before it is sent."""
+
+    def __init__(self, budget: Budget, spent: Cost) -> None:
+        self._budget = budget
+        self._lock = threading.Lock()
+        self._apart = Cost()
+        self.spent = spent
+
+    @contextmanager
+    def spending(self, most: Cost) -> Iterator["Bill"]:
+        """Raises DataError `budget` where the most that it may cost is more than what is left."""
+        bill = Bill(most)
+        with self._lock:
+            after = self.spent + self._apart + most
+            for name, limit in self._budget:
+                if limit is not None and getattr(after, name) > limit:
+                    raise DataError(
+                        "budget", f"the budget of {limit:,} {name} does not allow another request"
+                    )
+            self._apart += most
+        try:
+            yield bill
+        finally:
+            with self._lock:
+                self._apart -= most
+                self.spent += bill.cost
+
+
+@dataclass
+class Bill:
+    cost: Cost
+    """The most that it may cost, until it is known better."""
+
+
+class Kept(Protocol):
+    """Where replies are kept: objects that are written once."""
+
+    def get(self, path: str) -> bytes: ...
+    def put_new(self, path: str, data: bytes) -> bool: ...
+    def list(self, prefix: str = "") -> Iterator[Any]: ...
+
+
+_NAME = re.compile(r"([0-9a-f]{64})-(\d+)-(\d+)-(\d+)$")
+
+
+class Replies:
+    """Replies by the hash of what was asked; their names say what they cost, so one listing tells both."""
+
+    def __init__(self, store: Kept, folder: str) -> None:
+        self._store = store
+        self._folder = folder
+        self._names: dict[str, str] = {}
+        self.spent = Cost()
+        for found in store.list(folder):
+            if match := _NAME.search(found.path):
+                self._names.setdefault(match[1], found.path)
+                self.spent += Cost(*map(int, match.groups()[1:]))
+
+    def get(self, asked: str) -> bytes | None:
+        name = self._names.get(asked)
+        return None if name is None else self._store.get(name)
+
+    def put(self, asked: str, reply: bytes, cost: Cost) -> None:
+        name = f"{self._folder}/{asked}-{cost.requests}-{cost.tokens}-{cost.characters}"
+        self._store.put_new(name, reply)
+        self._names[asked] = name

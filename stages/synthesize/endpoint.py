@@ -1,0 +1,241 @@
+"""An OpenAI-compatible server: asked at a pace, again where it fails, never beyond the budget, never twice.
+
+The API key comes from the environment and goes into the request's header, nowhere else.
+"""
+
+import hashlib
+import json
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from schemas.errors import DataError, SetupError
+from stages.stage import Config
+from stages.synthesize.cost import Budget, Cost, Purse, Replies
+
+Reply = TypeVar("Reply")
+
+LARGEST_REPLY = 64 * 1024 * 1024
+"""Bytes; ten minutes of speech are 30 MB."""
+LONGEST_WAIT = 300.0
+"""Seconds that a server may ask us to wait before the next try."""
+GIVEN_UP = 5
+"""After so many questions in a row without an answer each further one is tried once only."""
+
+
+class EndpointConfig(Config):
+    url: str = Field(description="base of an OpenAI-compatible API, such as http://localhost:8000/v1")
+    model: str = Field(description="the model's name on that server")
+    key_variable: str = Field(
+        "OPENAI_API_KEY", description="environment variable with the API key; where it is unset, none is sent"
+    )
+    timeout: float = Field(120, gt=0, description="seconds that an answer may take")
+    retries: int = Field(5, ge=0, description="tries after the first, for timeouts, resets, 429 and 5xx")
+    backoff: float = Field(1, ge=0, description="seconds before the second try; doubles with each")
+    requests_per_minute: float | None = Field(None, gt=0, description="pace (null: as fast as answers come)")
+    parallel: int = Field(4, ge=1, description="requests at a time")
+    budget: Budget = Budget()
+
+    def asked(self) -> dict[str, Any]:
+        """The settings that decide what is answered."""
+        operational = set(EndpointConfig.model_fields) - {"url", "model"}
+        return self.model_dump(mode="json", exclude=operational)
+
+
+class _TryError(Exception):
+    """A try that may be repeated."""
+
+    def __init__(self, code: str, message: str, billed: bool, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.billed = billed
+        """The server may have done the work all the same."""
+        self.wait = wait
+
+
+class Endpoint:
+    """For any number of threads. `replies` are of this server alone."""
+
+    def __init__(self, config: EndpointConfig, replies: Replies) -> None:
+        parts = urlsplit(config.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise SetupError(
+                "the url of a server is http(s)://host[:port]/path, with no user, password or query in it; "
+                f"its key belongs into ${config.key_variable}"
+            )
+        import httpx2
+
+        self._config = config
+        self._url = config.url.rstrip("/")
+        self._key = os.environ.get(config.key_variable, "")
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        self._client = httpx2.Client(headers=headers, timeout=config.timeout)
+        self._replies = replies
+        self._purse = Purse(config.budget, replies.spent)
+        self._pace = _Pace(60 / config.requests_per_minute if config.requests_per_minute else 0.0)
+        self._unanswered = 0
+
+    @property
+    def spent(self) -> Cost:
+        return self._purse.spent
+
+    def close(self) -> None:
+        self._client.close()
+
+    def post(
+        self,
+        path: str,
+        body: dict[str, Any],
+        most: Cost,
+        read: Callable[[bytes], tuple[Reply, Cost | None]],
+    ) -> Reply:
+        """What `read` makes of the reply to a body, asked for once in the life of the cache.
+
+        `most` bounds the cost of a try; `read` returns the cost with the reply where it says so, and raises
+        ValueError for a reply that is none. Raises DataError (`timeout`, `unreachable`, `rate_limited`,
+        `server_error`, `bad_reply`, `refused`, `budget`), SetupError where the key or the address is wrong.
+        """
+        content = json.dumps(body, sort_keys=True, ensure_ascii=False).encode()
+        asked = hashlib.sha256(f"{self._url}{path}\n".encode() + content).hexdigest()
+        known = self._replies.get(asked)
+        if known is not None:
+            return read(known)[0]
+        tries = 1 if self._unanswered >= GIVEN_UP else 1 + self._config.retries
+        total = Cost()
+        for number in range(tries):
+            with self._purse.spending(most) as bill:
+                self._pace.wait()
+                try:
+                    reply = self._send(path, content)
+                    answer, cost = _understood(reply, read)
+                    bill.cost = cost or most
+                except _TryError as failed:
+                    bill.cost = most if failed.billed else Cost(requests=1)
+                    failure = failed
+                except BaseException:
+                    bill.cost = Cost(requests=1)
+                    raise
+                else:
+                    self._unanswered = 0
+                    self._replies.put(asked, reply, total + bill.cost)
+                    return answer
+            total += bill.cost
+            if failure.wait is not None:
+                self._pace.hold(min(failure.wait, LONGEST_WAIT))
+            elif number + 1 < tries:
+                time.sleep(min(60.0, self._config.backoff * 2**number) * random.uniform(0.5, 1.0))
+        self._unanswered += 1
+        raise DataError(
+            failure.code, f"{self._place(path)} {failure} ({tries} {'try' if tries == 1 else 'tries'})"
+        )
+
+    def _send(self, path: str, content: bytes) -> bytes:
+        """The body of a 200. Raises `_TryError` where another try may help."""
+        import httpx2
+
+        seconds = self._config.timeout
+        deadline = time.monotonic() + seconds
+        headers = {"Content-Type": "application/json"}
+        try:
+            with self._client.stream("POST", self._url + path, content=content, headers=headers) as response:
+                received = b""
+                for chunk in response.iter_bytes():
+                    received += chunk
+                    if len(received) > LARGEST_REPLY:
+                        raise DataError("bad_reply", f"{self._place(path)} sent over {LARGEST_REPLY:,} bytes")
+                    if time.monotonic() > deadline:  # the client's own limit is for each chunk
+                        raise _TryError("timeout", f"took over {seconds:g} s", billed=True)
+        except httpx2.ConnectError:
+            raise _TryError("unreachable", "is not to be reached", billed=False) from None
+        except httpx2.TimeoutException:
+            raise _TryError("timeout", f"took over {seconds:g} s", billed=True) from None
+        except (httpx2.TransportError, httpx2.DecodingError):
+            raise _TryError("unreachable", "broke the connection off", billed=True) from None
+        if response.status_code == 200:
+            return received
+        raise self._refusal(path, response.status_code, response.headers.get("retry-after"), received)
+
+    def _refusal(self, path: str, status: int, retry_after: str | None, body: bytes) -> Exception:
+        if status == 429:
+            return _TryError("rate_limited", "says 429, too many requests", False, _seconds(retry_after))
+        if status in (408, 409, 425) or status >= 500:
+            return _TryError("server_error", f"answers {status}", False, _seconds(retry_after))
+        place, variable = self._place(path), self._config.key_variable
+        if status in (401, 403):
+            what = f"refuses the key in ${variable}" if self._key else f"wants a key: set ${variable}"
+            return SetupError(f"{place} {what} (status {status})")
+        said = _message(body)
+        if self._key:
+            said = said.replace(self._key, "***")
+        if status in (404, 405) or 300 <= status < 400:
+            return SetupError(
+                f"{place} answers {status}: there is no such service or model "
+                f"({self._config.model}); is the url its base, as in http://host:8000/v1? {said}".rstrip()
+            )
+        return DataError("refused", f"{place} answers {status}: {said}")
+
+    def _place(self, path: str) -> str:
+        parts = urlsplit(self._url + path)
+        return f"{parts.netloc}{parts.path}"
+
+
+class _Pace:
+    """Lets one thread after another through, some seconds apart."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        with self._lock:
+            at = max(time.monotonic(), self._next)
+            self._next = at + self._seconds
+        time.sleep(max(0.0, at - time.monotonic()))
+
+    def hold(self, seconds: float) -> None:
+        """Nobody passes for so long."""
+        with self._lock:
+            self._next = max(self._next, time.monotonic() + seconds)
+
+
+def _understood(
+    reply: bytes, read: Callable[[bytes], tuple[Reply, Cost | None]]
+) -> tuple[Reply, Cost | None]:
+    try:
+        return read(reply)
+    except ValueError as error:
+        raise _TryError("bad_reply", f"sent no usable reply: {error}", billed=True) from None
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Seconds of a Retry-After header, which is a number or a date."""
+    if not retry_after:
+        return None
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        at = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, (at.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+
+
+def _message(body: bytes) -> str:
+    """What a server says of an error, in short."""
+    try:
+        error = json.loads(body)["error"]
+        said = error["message"] if isinstance(error, dict) else error
+    except (ValueError, KeyError, TypeError):
+        said = body.decode("utf-8", "replace")
+    return " ".join(str(said).split())[:200]
