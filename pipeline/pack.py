@@ -29,8 +29,8 @@ from schemas.recording import Problem, Recording
 from schemas.sample import Clip, Sample
 from schemas.turn import AnnotatedTurn, IndexRow, SetAsideRow, TurnRow, turns_of
 from schemas.vocabulary import Modality, Vocabulary
-from stages.compose import compose
-from stages.converse import converse
+from stages.compose import FAMILIES, Kind, Source, compose, label, of_turns, passages
+from stages.converse import Conversation, converse
 from stages.interleave import lay_out
 from stages.select import admit, select
 from stages.shard import group_of, mixed, split_of, write_shards
@@ -181,27 +181,43 @@ class _Packing:
 
     def _compose(self, turns: list[AnnotatedTurn], kept: list[AnnotatedTurn]) -> set[int]:
         """Add the samples of a recording's kept turns; the indices of those that some sample uses."""
-        config = self.recipe.compose
         talk = converse(turns, {turn.index for turn in kept}, self.recipe.converse)
-        self.not_composed.update({f"aqtaa/{code}": count for code, count in talk.reasons.items()})
         group = group_of(kept[0].recording, kept[0].metadata, self.recipe.shard.split_by)
         split = split_of(group, self.recipe.shard.validation_share, self.recipe.shard.split_seed)
+        sources = self._sources(turns, kept, talk)
         used: set[int] = set()
-        for family in config.families:
-            sources: Sequence[tuple[AnnotatedTurn, ...]] = (
-                [(pair.question, pair.answer) for pair in talk.pairs]
-                if family == "aqtaa"
-                else [(turn,) for turn in kept]
-            )
-            for source in sources:
+        for family in self.recipe.compose.families:
+            kind, _ = FAMILIES[family]
+            if kind == "exchange":
+                self.not_composed.update({f"{family}/{code}": n for code, n in talk.reasons.items()})
+            for source in sources[kind]:
                 try:
-                    draft = compose(family, source, config)
+                    draft = compose(family, source, self.recipe.compose)
                     self.samples[split].append(lay_out(draft, self.vocabulary, self.recipe.interleave))
                 except DataError as error:  # another family may use it
                     self.not_composed[f"{family}/{error.code}"] += 1
                     continue
-                used.update(turn.index for turn in source)
+                used.update(source.turns)
         return used
+
+    def _sources(
+        self, turns: list[AnnotatedTurn], kept: list[AnnotatedTurn], talk: Conversation
+    ) -> dict[Kind, list[Source]]:
+        """What samples of a recording can be made of."""
+        config = self.recipe.compose
+        labels = label(turns, config.labels)
+        asked = {pair.answer.index: pair for pair in talk.pairs}
+        halves = []
+        for first, second in passages(turns, {turn.index for turn in kept}, config):
+            pair = asked.get(first.index)
+            question, history = (pair.question, pair.history) if pair else (None, ())
+            halves.append(of_turns([first, second], question, history, labels))
+        return {
+            "turn": [of_turns([turn], labels=labels) for turn in kept],
+            "exchange": [of_turns([p.answer], p.question, p.history, labels) for p in talk.pairs],
+            "passage": halves,
+            "document": [],
+        }
 
     def write(self, dataset: Store, folder: str, flac: Callable[[Sample], bytes]) -> Packed:
         """Write shards and tables of the group into the store."""

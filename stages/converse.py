@@ -1,16 +1,17 @@
 """Who answers whom: consecutive turns of different speakers become question and answer."""
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import Field
 
 from schemas.turn import AnnotatedTurn
 from stages.stage import Config
 
-VERSION = 1
+VERSION = 2
 
 BACKCHANNELS: dict[str, tuple[str, ...]] = {
     "en": (
@@ -100,6 +101,12 @@ class ConverseConfig(Config):
     question_seconds_max: float = Field(30.0, gt=0, description="longest question")
     answer_seconds_min: float = Field(1.0, ge=0, description="shortest answer")
     answer_seconds_max: float = Field(60.0, gt=0, description="longest answer")
+    history_turns_max: int = Field(
+        4,
+        ge=0,
+        description="most earlier turns of the two before a question; how many of those that there are is "
+        "drawn for each pair, so that all numbers come up",
+    )
     backchannels: dict[str, tuple[str, ...]] = Field(
         BACKCHANNELS,
         description="words by language that say no more than `I am listening`; all lists count for every "
@@ -115,6 +122,8 @@ class Pair:
 
     question: AnnotatedTurn
     answer: AnnotatedTurn
+    history: tuple[AnnotatedTurn, ...] = ()
+    """What the two said to each other before, in order, from a turn of the asker to one of the answerer."""
 
     @property
     def gap(self) -> float:
@@ -153,7 +162,8 @@ def converse(turns: Sequence[AnnotatedTurn], kept: Collection[int], config: Conv
         elif reason := _no_pair(Pair(question, answer), at_once, config):
             reasons[reason] += 1
         else:
-            pairs.append(Pair(question, answer))
+            pair = Pair(question, answer)
+            pairs.append(replace(pair, history=_history(speech[: position - 1], pair, kept, at_once, config)))
     return Conversation(tuple(pairs), dict(reasons))
 
 
@@ -172,6 +182,33 @@ def _no_pair(pair: Pair, at_once: Mapping[int, Collection[int]], config: Convers
     if not config.answer_seconds_min <= answer.seconds <= config.answer_seconds_max:
         return "answer_length"
     return None
+
+
+def _history(
+    before: Sequence[AnnotatedTurn],
+    pair: Pair,
+    kept: Collection[int],
+    at_once: Mapping[int, Collection[int]],
+    config: ConverseConfig,
+) -> tuple[AnnotatedTurn, ...]:
+    """The unbroken talk of the two up to the question, cut to a drawn number of turns."""
+    asker, answerer = pair.question.turn.speaker, pair.answer.turn.speaker
+    found: list[AnnotatedTurn] = []
+    following = pair.question
+    for turn in reversed(before):
+        unbroken = following.turn.start - turn.turn.end <= config.gap_seconds_max
+        fit = turn.index in kept and turn.transcript is not None and not at_once[turn.index]
+        of_the_two = turn.turn.speaker in (asker, answerer)
+        if not (unbroken and fit and of_the_two) or len(found) == config.history_turns_max:
+            break
+        found.insert(0, turn)
+        following = turn
+    # Of a question that the asker begins in an earlier turn, that turn is no history.
+    if not found or found[-1].turn.speaker == asker:
+        return ()
+    starts = [n for n, turn in enumerate(found) if turn.turn.speaker == asker] + [len(found)]
+    draw = int.from_bytes(hashlib.sha256(f"history:{pair.answer.key}".encode()).digest()[:8])
+    return tuple(found[starts[draw % len(starts)] :])
 
 
 def _at_once(turns: Sequence[AnnotatedTurn], tolerance: float) -> Mapping[int, Collection[int]]:

@@ -1,6 +1,21 @@
-"""Training samples from turns: one family after another."""
+"""Training samples from turns and texts: one family after another."""
 
-from stages.compose.config import ComposeConfig
-from stages.compose.families import FAMILIES, VERSION, compose
+from stages.compose.config import ComposeConfig, Family
+from stages.compose.controlled import passages
+from stages.compose.families import FAMILIES, VERSION, Kind, compose
+from stages.compose.labels import label
+from stages.compose.source import Said, Source, of_turns
 
-__all__ = ["FAMILIES", "VERSION", "ComposeConfig", "compose"]
+__all__ = [
+    "FAMILIES",
+    "VERSION",
+    "ComposeConfig",
+    "Family",
+    "Kind",
+    "Said",
+    "Source",
+    "compose",
+    "label",
+    "of_turns",
+    "passages",
+]

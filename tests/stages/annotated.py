@@ -38,6 +38,7 @@ def a_turn(
     sidecar=None,
     problem=None,
     transcript=True,
+    words=(),
     **measures,
 ):
     """A good turn, but for what the caller says of it; measures by the name of their field."""
@@ -67,7 +68,11 @@ def a_turn(
         loudness_lufs=-27.0,
     )
     assert not measures, f"no such measure: {measures}"
-    said = Transcript(text=text, language=language, words=(), source="model", **heard) if transcript else None
+    said = (
+        Transcript(text=text, language=language, words=tuple(words), source="model", **heard)
+        if transcript
+        else None
+    )
     return AnnotatedTurn(
         recording=recording,
         index=index,

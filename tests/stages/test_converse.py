@@ -1,5 +1,7 @@
 """Who answers whom, and why the others don't."""
 
+from dataclasses import replace
+
 import pytest
 from annotated import a_turn
 from hypothesis import given
@@ -173,3 +175,54 @@ def test_every_pair_is_two_kept_speakers_who_let_each_other_finish_and_all_turns
             assert (
                 turn.transcript.text == "It was late" or turn.turn.seconds > DEFAULT.backchannel_seconds_max
             )
+
+
+class TestHistory:
+    TALK = (
+        *(("A", 0, 2), ("B", 2.2, 5), ("A", 5.2, 8), ("B", 8.2, 9, "Mm-hmm."), ("B", 9.2, 12)),
+        *(("A", 12.2, 15), ("B", 15.2, 18)),
+    )
+
+    def histories(self, turns, kept=None, **config):
+        kept = {turn.index for turn in turns} if kept is None else kept
+        found = converse(turns, kept, ConverseConfig(**config))
+        return {(p.question.index, p.answer.index): [turn.index for turn in p.history] for p in found.pairs}
+
+    def all_histories(self, *talked, kept=None, **config):
+        """Every history of each pair, over many recordings: how long it is, is drawn by the turn's key."""
+        found = {}
+        for n in range(60):
+            turns = [replace(turn, recording=f"{n}.wav") for turn in talk(*talked)]
+            for pair, history in self.histories(turns, kept, **config).items():
+                found.setdefault(pair, set()).add(tuple(history))
+        return found
+
+    def test_it_goes_back_to_a_turn_of_the_asker_and_leaves_out_backchannels(self):
+        found = self.all_histories(*self.TALK)
+        assert found[0, 1] == {()}
+        assert found[1, 2] == {()}
+        assert found[2, 4] == {(), (0, 1)}
+        assert found[5, 6] == {(), (2, 4), (0, 1, 2, 4)}
+
+    def test_it_is_drawn_the_same_every_time(self):
+        turns = talk(*self.TALK)
+        assert self.histories(turns) == self.histories(turns)
+
+    def test_the_recipe_bounds_its_turns(self):
+        assert self.all_histories(*self.TALK, history_turns_max=2)[5, 6] == {(), (2, 4)}
+        assert self.all_histories(*self.TALK, history_turns_max=0)[5, 6] == {()}
+
+    def test_a_turn_that_was_set_aside_or_a_third_speaker_ends_it(self):
+        assert self.all_histories(*self.TALK, kept={0, 2, 3, 4, 5, 6})[5, 6] == {(), (2, 4)}
+        third = [("C", *rest) if n == 1 else (who, *rest) for n, (who, *rest) in enumerate(self.TALK)]
+        assert self.all_histories(*third)[5, 6] == {(), (2, 4)}
+
+    def test_a_long_silence_ends_it(self):
+        apart = [
+            (who, start + 10 * (start > 5), end + 10 * (start > 5), *t) for who, start, end, *t in self.TALK
+        ]
+        assert self.all_histories(*apart)[5, 6] == {(), (2, 4)}
+
+    def test_a_question_that_began_before_has_none(self):
+        talked = [("A", 0, 2), ("B", 2.2, 5), ("A", 5.2, 8), ("A", 9, 12), ("B", 12.2, 15)]
+        assert self.all_histories(*talked)[3, 4] == {()}

@@ -14,7 +14,7 @@ from annotated import a_turn
 
 from schemas.layout import ReadMessage, read, whole_groups
 from schemas.sample import Sample
-from stages.compose import ComposeConfig, compose
+from stages.compose import ComposeConfig, compose, of_turns
 from stages.interleave import InterleaveConfig, lay_out
 from stages.shard import ShardConfig, group_of, mixed, split_of, write_shards
 
@@ -47,7 +47,11 @@ def turns():
 @pytest.fixture(scope="module")
 def samples(turns, vocabulary):
     drafts = [
-        compose(family, turns[n : n + 2] if family == "aqtaa" else [turns[n]], ComposeConfig())
+        compose(
+            family,
+            of_turns([turns[n + 1]], turns[n]) if family == "aqtaa" else of_turns([turns[n]]),
+            ComposeConfig(),
+        )
         for family in ("continuation", "asr", "tts", "aqtaa")
         for n in range(len(turns) - 1)
     ]

@@ -1,0 +1,60 @@
+"""Families of a question and its answer, with what was said before as text.
+
+tqta    text question -> text answer
+aqta    spoken question -> text answer
+taqta   spoken question -> the question's text, then the text answer
+aqtaa   spoken question -> text and speech of the answer, interleaved
+"""
+
+from schemas.sample import Message, Speech, Text
+from stages.compose.config import ComposeConfig
+from stages.compose.source import Said, Source
+
+Messages = tuple[Message, ...]
+Part = Text | Speech
+
+
+def tqta(key: str, source: Source, config: ComposeConfig) -> Messages:
+    question, answer = _exchange(source)
+    return chat(key, source, config, (question.text,), (answer.text,))
+
+
+def aqta(key: str, source: Source, config: ComposeConfig) -> Messages:
+    question, answer = _exchange(source)
+    return chat(key, source, config, (question.speech,), (answer.text,))
+
+
+def taqta(key: str, source: Source, config: ComposeConfig) -> Messages:
+    question, answer = _exchange(source)
+    heard = Text(f"{question.text.text}\n")
+    return chat(key, source, config, (question.speech,), (heard, answer.text))
+
+
+def aqtaa(key: str, source: Source, config: ComposeConfig) -> Messages:
+    question, answer = _exchange(source)
+    return chat(key, source, config, (question.speech,), (answer.text, answer.speech), interleaved=True)
+
+
+def _exchange(source: Source) -> tuple[Said, Said]:
+    (answer,) = source.answer
+    if source.question is None:
+        raise ValueError(f"{source.key} has no question")
+    return source.question, answer
+
+
+def chat(
+    key: str,
+    source: Source,
+    config: ComposeConfig,
+    question: tuple[Part, ...],
+    answer: tuple[Part, ...],
+    interleaved: bool = False,
+) -> Messages:
+    """A conversation: the system's prompt if there is one, what was said before, question and answer."""
+    system = source.system or source.drawn(config.system_prompts, key)
+    return (
+        *([Message("system", (Text(system),))] if system else []),
+        *source.history,
+        Message("human", question),
+        Message("assistant", answer, interleaved),
+    )
