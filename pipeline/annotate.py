@@ -10,6 +10,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,13 +87,21 @@ def annotate(plan: Plan, rows: list[UnitRow], capacity: Capacity, board: Any) ->
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     # Ray is pinned below the release that renames these arguments.
     warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
+    warm = {stage.name for stage in plan.stages if any(_to_run(row, stage.name) for row in rows)}
     table = pa.Table.from_pylist([to_row(row) for row in rows], schema=schema_of(UnitRow))
     blocks = [table.slice(index, 1) for index in range(len(rows))]
     units: Any = ray.data.from_arrow(blocks)
     for stage in plan.stages:
         units = units.map_batches(
             StageActor,
-            fn_constructor_args=(stage, plan.stages[0], plan.dataset.uri, plan.recipe.scratch, board),
+            fn_constructor_args=(
+                stage,
+                plan.stages[0],
+                plan.dataset.uri,
+                plan.recipe.scratch,
+                board,
+                stage.name in warm,
+            ),
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=stage.resources.cpus * share,
@@ -108,6 +117,10 @@ def annotate(plan: Plan, rows: list[UnitRow], capacity: Capacity, board: Any) ->
     for batch in units.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0):
         for row in batch.to_pylist():
             yield from_row(UnitDone, row)
+
+
+def _to_run(row: UnitRow, stage: str) -> bool:
+    return bool(row.again) or all(committed.stage != stage for committed in row.committed)
 
 
 WORKER_DEATHS = 3
@@ -155,24 +168,28 @@ class StageActor:
     """One stage at work: reads what is committed, runs what is not, commits it."""
 
     def __init__(
-        self, stage: PlannedStage, decode: PlannedStage, dataset: str, scratch: str | None, board: Any
+        self,
+        stage: PlannedStage,
+        decode: PlannedStage,
+        dataset: str,
+        scratch: str | None,
+        board: Any,
+        warm: bool,
     ) -> None:
+        """`warm` loads the stage's models at once, beside those of the other stages, not with its first unit."""
         self.planned = stage
         self.board = board
         self.ledger = Ledger(Store(dataset))
         self.audio = SpooledAudio(scratch_folder(scratch), decode.config, decode.fingerprint)  # type: ignore[arg-type]
         self.stage: Any = None
+        if warm:
+            with self._telling():
+                self._load()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        import ray
-
         rows = [from_row(UnitRow, row) for row in batch.to_pylist()]
-        try:
+        with self._telling():
             done: list[Any] = [self._unit(row) for row in rows]
-        except SetupError as error:
-            # Told apart, because the way of an exception through the cluster loses its type.
-            ray.get(self.board.stop.remote(f"{self.planned.name}: {error}"))
-            raise
         last = self.planned.name == STAGES[-1]
         if last:
             done = [UnitDone(row.unit, _seconds(row.recordings), row.times) for row in done]
@@ -202,12 +219,28 @@ class StageActor:
         self.board.add.remote(name, _seconds(recordings), spent.wall, set_aside)
         return replace(row, recordings=recordings, times=(*row.times, spent))
 
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tell the board what is wrong with the set-up: an exception's way through the cluster loses its type."""
+        import ray
+
+        try:
+            yield
+        except SetupError as error:
+            ray.get(self.board.stop.remote(f"{self.planned.name}: {error}"))
+            raise
+
+    def _load(self) -> None:
+        models = {model.reference: resolve(model.reference).path for model in self.planned.models}
+        threads = max(1, min(int(self.planned.resources.cpus), len(os.sched_getaffinity(0))))
+        stage = self.planned.type(self.planned.config, self.audio, models, threads)
+        stage.setup()
+        self.stage = stage
+        self.board.ready.remote(self.planned.name)
+
     def _run(self, unit: Unit) -> Unit:
         if self.stage is None:
-            models = {model.reference: resolve(model.reference).path for model in self.planned.models}
-            threads = max(1, min(int(self.planned.resources.cpus), len(os.sched_getaffinity(0))))
-            self.stage = self.planned.type(self.planned.config, self.audio, models, threads)
-            self.stage.setup()
+            self._load()
         unit = self.stage(unit)
         return Unit(unit.id, tuple(_check_sidecar(r) for r in unit.recordings))
 

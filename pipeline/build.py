@@ -73,11 +73,14 @@ def _annotate(plan: Plan, rows: list[UnitRow], clock: Clock) -> None:
         capacity = context.__enter__()
     try:
         board: Any = ray.remote(Board).options(num_cpus=0).remote()
+        began = time.time()
         with _timed(clock, "annotate"), display.watching(board):
             for unit in annotate(plan, rows, capacity, board):
                 done += 1
                 for spent in unit.times:
                     clock[spent.stage] += spent.wall
+        # Of `annotate`: until the workers of every stage that ran had their models.
+        clock["load"] = max(ray.get(board.ready_at.remote()).values(), default=began) - began
     except KeyboardInterrupt:
         raise SetupError(
             f"stopped: {done} of {len(rows)} units are committed whole; the same command goes on from there"

@@ -31,12 +31,20 @@ class Board:
     stages: dict[str, Tally] = field(default_factory=dict)
     trouble: str | None = None
     """What is wrong with the set-up, where a stage could not go on."""
+    loaded: dict[str, float] = field(default_factory=dict)
+    """When the first worker of a stage had loaded its models, seconds since the epoch."""
 
     def add(self, stage: str, audio_seconds: float, busy_seconds: float, set_aside: int) -> None:
         tally = self.stages.setdefault(stage, Tally())
         tally.audio_seconds += audio_seconds
         tally.busy_seconds += busy_seconds
         tally.set_aside += set_aside
+
+    def ready(self, stage: str) -> None:
+        self.loaded.setdefault(stage, time.time())
+
+    def ready_at(self) -> dict[str, float]:
+        return self.loaded
 
     def read(self) -> dict[str, Tally]:
         return self.stages
