@@ -176,7 +176,7 @@ class StageActor:
         board: Any,
         warm: bool,
     ) -> None:
-        """`warm` loads the stage's models at once, beside those of the other stages, not with its first unit."""
+        """`warm` loads the models at once, while other stages load theirs, not with the first unit."""
         self.planned = stage
         self.board = board
         self.ledger = Ledger(Store(dataset))
@@ -221,7 +221,7 @@ class StageActor:
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
-        """Tell the board what is wrong with the set-up: an exception's way through the cluster loses its type."""
+        """Tell the board what is wrong with the set-up: on its way through Ray an exception loses its type."""
         import ray
 
         try:
