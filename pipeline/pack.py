@@ -168,7 +168,7 @@ class _Packing:
     def _recording_aside(self, recording: Recording, reasons: Counter[str]) -> None:
         """A row for a recording of which nothing is kept: its own problem, else what befell its turns."""
         told = next(((stage, p) for stage, p in recording.problems if p.turn is None), None)
-        if told is None and (refused := admit(recording.sidecar, self.recipe.select)):
+        if told is None and (refused := admit(recording.id, recording.sidecar, self.recipe.select)):
             told = ("select", refused)
         if told is None:
             each = ", ".join(f"{count} {code}" for code, count in reasons.most_common())

@@ -2,10 +2,25 @@
 
 import pytest
 from annotated import a_turn
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.recording import Problem
-from stages.select import LIMITS, Kept, SelectConfig, admit, select, would_keep
+from schemas.recording import Problem, Word
+from stages.select import (
+    LIMITS,
+    EvaluationPrompts,
+    Kept,
+    SelectConfig,
+    admit,
+    duplicates,
+    personal,
+    recording_item,
+    select,
+    text_item,
+    would_keep,
+)
+from stages.select.duplicates import signature
 
 DEFAULT = SelectConfig()
 
@@ -119,14 +134,16 @@ class TestSidecar:
         assert select(a_turn(sidecar={"consent": True, "licence": {"name": "CC0-1.0"}}), self.CONFIG) is None
 
     def test_a_recording_that_lacks_a_field_is_set_aside(self):
-        assert admit("{}", self.CONFIG) == Problem("sidecar_lacks_field", "the sidecar has no field consent")
-        problem = admit('{"consent": true, "licence": "CC0-1.0"}', self.CONFIG)
+        assert admit("a.wav", "{}", self.CONFIG) == Problem(
+            "sidecar_lacks_field", "the sidecar has no field consent"
+        )
+        problem = admit("a.wav", '{"consent": true, "licence": "CC0-1.0"}', self.CONFIG)
         assert problem.message == "the sidecar has no field licence.name"
         assert select(a_turn(index=3), self.CONFIG).turn == 3
 
     @pytest.mark.parametrize("consent", ["false", "1", '"true"', '["true"]'])
     def test_another_value_is_another_value(self, consent):
-        problem = admit(f'{{"consent": {consent}, "licence": {{"name": "CC0-1.0"}}}}', self.CONFIG)
+        problem = admit("a.wav", f'{{"consent": {consent}, "licence": {{"name": "CC0-1.0"}}}}', self.CONFIG)
         assert problem.code == "sidecar_differs"
         assert "consent is" in problem.message
         assert "not True" in problem.message
@@ -171,3 +188,145 @@ def test_meetings_and_calls_are_kept_by_default(measured):
 def test_a_word_made_up_on_noise_is_set_aside_by_default():
     you = {"end": 1.1, "text": "you.", "average_log_probability": -1.83, "no_speech_probability": 0.69}
     assert select(a_turn(**you), DEFAULT).code == "text_unsure"
+
+
+class TestLists:
+    TURN = a_turn(index=3, recording="calls/one.wav")
+    NAMES = ("calls/one.wav", TURN.key[:16], TURN.key)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_recordings_and_turns_are_denied_by_path_or_key(self, name):
+        assert select(self.TURN, SelectConfig(deny=(name,))).code == "denied"
+        assert select(a_turn(recording="calls/two.wav"), SelectConfig(deny=(name,))) is None
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_an_allow_list_keeps_what_it_names_alone(self, name):
+        assert select(self.TURN, SelectConfig(allow=(name,))) is None
+        assert select(a_turn(recording="calls/two.wav"), SelectConfig(allow=(name,))).code == "not_allowed"
+
+    def test_a_denied_recording_is_told_as_a_whole(self):
+        assert admit("calls/one.wav", "{}", SelectConfig(deny=("calls/one.wav",))).code == "denied"
+        assert admit("calls/one.wav", "{}", SelectConfig(deny=(self.TURN.key,))) is None
+
+
+@pytest.mark.parametrize(
+    ("consent", "kept"),
+    [
+        *((said, True) for said in (True, "yes", " Given ", "granted", "true")),
+        *((said, False) for said in (False, "no", "pending", 1, None, {})),
+    ],
+)
+def test_where_consent_is_required_the_sidecar_must_say_so(consent, kept):
+    config = SelectConfig(consent="required")
+    turn = a_turn(sidecar={"consent": consent})
+    assert (select(turn, config) is None) == kept
+    assert select(a_turn(), config).code == "no_consent"
+    assert select(a_turn(), SelectConfig()) is None
+
+
+class TestPersonalData:
+    @pytest.mark.parametrize(
+        ("text", "kind"),
+        [
+            ("Write to anna.b@example.co.uk, please.", "an e-mail address"),
+            ("The card is 4111 1111 1111 1111.", "a card number"),
+            ("5500-0000-0000-0004", "a card number"),
+            ("Call me on +49 30 901820 tonight.", "a phone number"),
+            ("It's (555) 123-4567.", "a phone number"),
+            ("Call 555-1234 now", "a phone number"),
+            ("我的电话是１３８ ００１３ ８０００", "a phone number"),
+        ],
+    )
+    def test_is_found(self, text, kind):
+        assert personal(text) == kind
+        assert select(a_turn(text=text), SelectConfig(pii=True)).message == f"the text holds {kind}"
+        assert select(a_turn(text=text), SelectConfig()) is None
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("In 1984 and 2001.", "It costs 1,250,000 euros.", "On 2024-01-15 at 10:30"),
+            *("Flight 4711, gate 12", "pi is 3.14159265358", "They won 3-2", "me at home"),
+        ],
+    )
+    def test_numbers_of_other_kinds_are_none(self, text):
+        assert personal(text) is None
+
+
+class TestEvaluationPrompts:
+    PROMPTS = EvaluationPrompts(
+        ["Tell me, in one sentence, why the sky is blue at noon!", "Sing a song", "唱一首关于大海的歌曲吧"], 8
+    )
+
+    @pytest.mark.parametrize(
+        "text",
+        ["So: tell me in one sentence WHY the sky was grey", "Sing a song.", "请你唱一首关于大海的歌曲吧"],
+    )
+    def test_words_in_a_row_are_shared_whatever_their_case_and_punctuation(self, text):
+        problem = self.PROMPTS.shared(text, 7)
+        assert (problem.code, problem.turn) == ("evaluation_prompt", 7)
+
+    @pytest.mark.parametrize("text", ["please sing a song for me", "the sky is blue", "", "大海"])
+    def test_fewer_are_not_and_a_short_prompt_must_be_the_whole_text(self, text):
+        assert self.PROMPTS.shared(text) is None
+
+
+class TestDuplicates:
+    SENTENCE = "the train to the city leaves at nine from the second platform behind the old station today"
+
+    def found(self, texts, **options):
+        items = [text_item(name, text, 8) for name, text in texts.items()]
+        return duplicates([item for item in items if item], **{"similarity": 0.8} | options)
+
+    def test_texts_that_differ_in_a_word_of_many_are_alike_and_others_are_not(self):
+        long = " ".join(f"w{n}" for n in range(100))
+        texts = {
+            "a": long,
+            "b": long.replace("w50", "other"),
+            "c": " ".join(f"v{n}" for n in range(100)),
+            "d": self.SENTENCE,
+            "e": self.SENTENCE.upper() + "!",
+            "f": "yes I do",
+            "g": "yes I do",
+        }
+        found = self.found(texts)
+        assert len(found) == 2
+        assert {*found.items()} <= {("a", "b"), ("b", "a"), ("d", "e"), ("e", "d")}
+
+    def test_equal_texts_survive_by_name_and_others_by_their_hash_in_any_order(self):
+        texts = {f"n{n}": self.SENTENCE for n in range(9)}
+        assert self.found(texts) == {f"n{n}": "n0" for n in range(1, 9)}
+        assert self.found(dict(reversed(texts.items()))) == self.found(texts)
+
+    @given(st.permutations(range(12)))
+    def test_the_order_makes_no_difference(self, order):
+        long = [f"w{n}" for n in range(60)]
+        texts = {f"n{n}": " ".join(long[n:] + [f"x{n // 4}"] * n) for n in range(12)}
+        shuffled = {f"n{n}": texts[f"n{n}"] for n in order}
+        assert self.found(shuffled, similarity=0.7) == self.found(texts, similarity=0.7)
+
+    def test_similarity_is_estimated_within_a_tenth(self):
+        def triples(start):
+            return {f"{n}" for n in range(start, start + 400)}
+
+        for start in (0, 40, 100, 200, 300):
+            true = len(triples(0) & triples(start)) / len(triples(0) | triples(start))
+            told = (signature(triples(0)) == signature(triples(start))).mean()
+            assert told == pytest.approx(true, abs=0.1)
+
+    def test_a_recording_in_another_format_has_its_words_at_the_same_times(self):
+        def words(shift, step=0.4):
+            said = [
+                Word(n * step + shift, n * step + shift + 0.3, f" w{n % 17}x{n % 13}", 0.9)
+                for n in range(300)
+            ]
+            return [a_turn(words=said)]
+
+        items = [
+            recording_item("original", "1" * 64, words(0.0), 8),
+            recording_item("mp3", "2" * 64, words(0.02), 8),
+            recording_item("faster", "0" * 64, words(0.0, 0.3), 8),
+            recording_item("copy", "1" * 64, [], 8),
+            recording_item("silent", "3" * 64, [], 8),
+        ]
+        assert duplicates(items, 0.8) == {"mp3": "copy", "original": "copy"}

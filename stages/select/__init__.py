@@ -1,0 +1,24 @@
+"""Which turns and texts are kept, and why the others are not."""
+
+from stages.select.checks import VERSION, Kept, admit, select, would_keep
+from stages.select.config import SelectConfig
+from stages.select.duplicates import Item, duplicates, recording_item, text_item
+from stages.select.evaluation import EvaluationPrompts
+from stages.select.limits import LIMITS
+from stages.select.personal import personal
+
+__all__ = [
+    "LIMITS",
+    "VERSION",
+    "EvaluationPrompts",
+    "Item",
+    "Kept",
+    "SelectConfig",
+    "admit",
+    "duplicates",
+    "personal",
+    "recording_item",
+    "select",
+    "text_item",
+    "would_keep",
+]

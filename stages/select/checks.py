@@ -1,0 +1,120 @@
+"""Which turns are good enough: a row of checks, each of which has a reason to set a turn aside or none.
+
+A measure that was not taken (no DNSMOS of half a second, no probabilities of a given transcript) is
+no reason. Every limit of None is off.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.recording import Problem
+from schemas.turn import AnnotatedTurn, recording_key
+from stages.select.config import SelectConfig
+from stages.select.limits import LIMITS
+from stages.select.personal import personal
+
+VERSION = 2
+
+
+def select(turn: AnnotatedTurn, config: SelectConfig) -> Problem | None:
+    """Why a turn is set aside, by the first check that finds something; None where it is kept."""
+    return next(_problems(turn, config), None)
+
+
+def admit(recording: str, sidecar: str, config: SelectConfig) -> Problem | None:
+    """Why a whole recording is set aside, for its name or for what its sidecar says or doesn't say."""
+    if config.denied & {recording, recording_key(recording)}:
+        return Problem("denied", "the recipe's deny list names the recording")
+    if config.consent == "required" and not _consents(json.loads(sidecar).get("consent")):
+        return Problem("no_consent", "the sidecar doesn't say that the speakers consent")
+    for field, wanted in config.sidecar.items():
+        allowed = wanted if isinstance(wanted, tuple) else (wanted,)
+        value = _at(json.loads(sidecar), field)
+        if value is None:
+            return Problem("sidecar_lacks_field", f"the sidecar has no field {field}")
+        if not any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in allowed):
+            only = " or ".join(map(repr, allowed))
+            return Problem("sidecar_differs", f"the sidecar's {field} is {value!r}, not {only}")
+    return None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a threshold would keep of some turns."""
+
+    value: Any
+    turns: int
+    seconds: float
+
+
+def would_keep(
+    turns: Iterable[AnnotatedTurn], config: SelectConfig, field: str, values: Sequence[Any]
+) -> list[Kept]:
+    """What other values of one threshold would keep, all other thresholds as they are."""
+    off = config.model_copy(update={field: False if field == "phantom" else None})
+    others = [config.model_copy(update={field: value}) for value in values]
+    counts = [0] * len(values)
+    seconds = [0.0] * len(values)
+    for turn in turns:
+        if select(turn, off) is not None:
+            continue
+        for n, other in enumerate(others):
+            if select(turn, other) is None:
+                counts[n] += 1
+                seconds[n] += turn.turn.seconds
+    return [Kept(*kept) for kept in zip(values, counts, seconds, strict=True)]
+
+
+def _problems(turn: AnnotatedTurn, config: SelectConfig) -> Iterator[Problem]:
+    """Everything that speaks against a turn, the plainest reason first."""
+
+    def problem(code: str, message: str) -> Problem:
+        return Problem(code, message, turn.index)
+
+    if turn.problem is not None:
+        yield turn.problem
+        return
+    refused = admit(turn.recording, turn.sidecar, config)
+    if refused is not None:
+        yield problem(refused.code, refused.message)
+    if turn.key in config.denied:
+        yield problem("denied", "the recipe's deny list names the turn")
+    if config.allowed is not None and not config.allowed & {
+        *(turn.recording, recording_key(turn.recording), turn.key)
+    }:
+        yield problem("not_allowed", "the recipe's allow list names neither the turn nor its recording")
+    if turn.turn.overlapped:
+        yield problem("overlapped", "somebody else speaks at the same time")
+    if turn.transcript is None or not turn.transcript.text.strip():
+        yield problem("no_text", "no words were recognised")
+    elif config.phantom and turn.transcript.phantom:
+        phrase = turn.transcript.text.strip()
+        yield problem("phantom", f"recognisers make up {phrase!r} where nobody speaks")
+    elif config.languages is not None and turn.transcript.language not in config.languages:
+        wanted = ", ".join(config.languages)
+        yield problem("other_language", f"the language is {turn.transcript.language}, not one of {wanted}")
+    elif config.pii and (kind := personal(turn.transcript.text)):
+        yield problem("personal_data", f"the text holds {kind}")
+    for field, (code, what, measure) in LIMITS.items():
+        limit = getattr(config, field)
+        value = measure(turn) if limit is not None else None
+        if value is None:
+            continue
+        if field.endswith("_min") and value < limit:
+            yield problem(code, f"{what} is {value:.4g}, under the limit of {limit:g}")
+        if field.endswith("_max") and value > limit:
+            yield problem(code, f"{what} is {value:.4g}, over the limit of {limit:g}")
+
+
+def _at(document: Any, path: str) -> Any:
+    for name in path.split("."):
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
+
+
+def _consents(value: Any) -> bool:
+    return value is True or (
+        isinstance(value, str) and value.strip().casefold() in ("true", "yes", "given", "granted")
+    )
