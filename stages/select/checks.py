@@ -115,6 +115,4 @@ def _at(document: Any, path: str) -> Any:
 
 
 def _consents(value: Any) -> bool:
-    return value is True or (
-        isinstance(value, str) and value.strip().casefold() in ("true", "yes", "given", "granted")
-    )
+    return value is True or (isinstance(value, str) and value.strip().casefold() in ("true", "yes", "given"))

@@ -56,7 +56,7 @@ class SelectConfig(Config):
     )
     consent: Literal["required"] | None = Field(
         None,
-        description="`required` keeps only recordings whose sidecar has `consent` true, yes, given or granted",
+        description="`required` keeps only recordings whose sidecar's `consent` is true, yes or given",
     )
     allow: tuple[str, ...] | None = Field(
         None,
