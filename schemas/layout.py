@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from schemas.arrow import Code
 from schemas.recording import Codes
-from schemas.vocabulary import Ids, Modality, Vocabulary
+from schemas.vocabulary import LINGUISTIC_CODES, Ids, Modality, Vocabulary
 
 ROLES = ("system", "human", "assistant")
 GROUP = (2, 3)
@@ -39,12 +39,17 @@ def whole_groups(codes: Codes) -> Codes:
     return Codes(codes.linguistic[: groups * GROUP[0]], codes.semantic[: groups * GROUP[1]])
 
 
-def code_ids(codes: Codes, vocabulary: Vocabulary) -> Ids:
-    """Ids [5 g] of the g whole groups of some codes, L L S S S each."""
+def merged(codes: Codes) -> Ids:
+    """Numbers N of `<audio_N>`, [5 g], of the g whole groups of some codes, L L S S S each."""
     whole = whole_groups(codes)
-    linguistic = np.array(whole.linguistic, np.int32).reshape(-1, GROUP[0]) + vocabulary.linguistic
-    semantic = np.array(whole.semantic, np.int32).reshape(-1, GROUP[1]) + vocabulary.semantic
+    linguistic = np.array(whole.linguistic, np.int32).reshape(-1, GROUP[0])
+    semantic = np.array(whole.semantic, np.int32).reshape(-1, GROUP[1]) + LINGUISTIC_CODES
     return np.concatenate([linguistic, semantic], axis=1).ravel()
+
+
+def code_ids(codes: Codes, vocabulary: Vocabulary) -> Ids:
+    """Ids [5 g] of the g whole groups of some codes."""
+    return merged(codes) + np.int32(vocabulary.linguistic)
 
 
 def codes_of(ids: ArrayLike, vocabulary: Vocabulary) -> Codes:

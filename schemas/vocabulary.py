@@ -20,6 +20,8 @@ from schemas.errors import DataError, SetupError
 
 LINGUISTIC_CODES = 1024
 SEMANTIC_CODES = 4096
+STEP1_AUDIO = 65536
+"""Id of `<audio_0>` in the public checkpoint's tokenizer."""
 
 Ids = NDArray[np.int32]
 
@@ -94,9 +96,9 @@ class Vocabulary:
                     "Take the tokenizer of the public checkpoint, or the embedded vocabulary."
                 )
             ids[special] = entries[SPECIALS[special]]
-        if entries.get("<audio_0>", 65536) != 65536:
-            raise SetupError(f"{path}: not Step-1's tokenizer: its <audio_0> is not 65536.")
-        return cls._checked("step1", document, sha256, path, ids, linguistic=65536, size=74752)
+        if entries.get("<audio_0>", STEP1_AUDIO) != STEP1_AUDIO:
+            raise SetupError(f"{path}: not Step-1's tokenizer: its <audio_0> is not {STEP1_AUDIO}.")
+        return cls._checked("step1", document, sha256, path, ids, linguistic=STEP1_AUDIO, size=74752)
 
     @classmethod
     def _appended(

@@ -32,7 +32,7 @@ class TranscribeStage:
     """
 
     name = "transcribe"
-    version = 1
+    version = 2
 
     def __init__(
         self, config: TranscribeConfig, audio: AudioSource, models: Mapping[str, Path], threads: int = 1

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from schemas.errors import SetupError
 
 _CONTROL = re.compile(r"[^\S ]|[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028\u2029\u2060\ufeff\ufffd]")
-_TO = {"simplified": "t2s", "traditional": "s2t"}
+# Recognisers mix Taiwanese forms in (著 for 着), which t2s leaves as they are.
+_TO = {"simplified": "tw2s", "traditional": "s2t"}
 
 
 def clean(text: str) -> str:

@@ -25,5 +25,5 @@ def error_rate(language: str, pairs: Sequence[tuple[str, str]]) -> tuple[str, fl
 def _characters(texts: Sequence[str]) -> list[str]:
     import opencc
 
-    simplify = opencc.OpenCC("t2s").convert
+    simplify = opencc.OpenCC("tw2s").convert
     return [simplify(text).replace(" ", "") for text in texts]
