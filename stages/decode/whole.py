@@ -1,0 +1,28 @@
+"""A short recording whole, in one channel at its own sample rate: what a tokenizer alone wants of a file."""
+
+from pathlib import Path
+
+import numpy as np
+
+from schemas.errors import DataError
+from stages.decode.channels import choose
+from stages.decode.checks import checked
+from stages.decode.config import DecodeConfig
+from stages.decode.reading import opened
+from stages.decode.survey import survey_of
+from stages.stage import Samples
+
+MOST_SECONDS = 3600
+"""Longer ones are the build's work, which reads them piece by piece."""
+
+
+def read_whole(path: Path, config: DecodeConfig) -> tuple[Samples, int]:
+    """Samples [n] and their rate in Hz. Raises DataError as decode does, and `too_long` over an hour."""
+    with opened(path) as source:
+        survey = survey_of(source)
+        checked(source, survey, config)
+        if source.seconds > MOST_SECONDS:
+            raise DataError("too_long", f"{source.seconds:.0f} s are more than the {MOST_SECONDS} read whole")
+        tracks = choose(survey, source.names, "mix")
+    with opened(path) as again:
+        return np.concatenate([tracks.of(block)[:, 0] for block in again.blocks()]), source.rate
