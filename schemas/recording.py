@@ -3,6 +3,7 @@
 All times are seconds from the start of the recording.
 """
 
+import json
 from dataclasses import dataclass
 
 from schemas.arrow import Code
@@ -61,6 +62,10 @@ class Decoded:
     """What was mended or is doubtful, in words (`truncated: 3.1 of 6.2 s`, ..)."""
     sha256: str
     """Of the file's bytes."""
+
+
+UNKNOWN_SPEAKER = "somebody"
+"""Who is heard only while others speak too: a segment's speaker, never one that counts."""
 
 
 @dataclass(frozen=True)
@@ -238,6 +243,11 @@ class Recording:
     def set_aside(self) -> bool:
         """The whole recording is out."""
         return any(problem.turn is None for _, problem in self.problems)
+
+    @property
+    def synthesized(self) -> bool:
+        """Its speech was made here of text: turns and words are known from the file beside it."""
+        return "synthesis" in json.loads(self.sidecar)
 
     @property
     def turns(self) -> tuple[Turn, ...]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.report.thresholds import MEASURED, Curve, Thresholds
 from pipeline.versions import batches
+from schemas.recording import UNKNOWN_SPEAKER
 from stages.select import SelectConfig
 
 Floats = NDArray[np.float64]
@@ -233,7 +234,7 @@ class _Speakers:
             if recording != self._recording:
                 self._close()
                 self._recording, self._names = recording, set()
-            self._names.update(names)
+            self._names.update(name for name in names if name != UNKNOWN_SPEAKER)
 
     def _close(self) -> None:
         if self._recording is not None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from schemas.errors import DataError
 from schemas.recording import (
+    UNKNOWN_SPEAKER,
     Companion,
     Decoded,
     Diarize,
@@ -108,7 +109,7 @@ class DiarizeStage:
             offset += len(heard.voices)
         found.sort()
         order = [who for who in dict.fromkeys(who for _, _, who in found) if who != SOMEBODY]
-        names = {who: f"SPEAKER_{index:02d}" for index, who in enumerate(order)} | {SOMEBODY: "somebody"}
+        names = {who: f"SPEAKER_{index:02d}" for index, who in enumerate(order)} | {SOMEBODY: UNKNOWN_SPEAKER}
         segments = tuple(Segment(a, b, names[who], 0) for a, b, who in found)
         centroids = voices.merged(speaker).centroids
         own = {names[who]: centroids[who] for who in order}
@@ -162,7 +163,7 @@ class DiarizeStage:
     # Files beside the recording
 
     def _companion(self, recording: Recording) -> Companion | None:
-        if self._config.existing == "ignore":
+        if self._config.existing == "ignore" and not recording.synthesized:
             return None
         known = {companion.kind: companion for companion in reversed(recording.companions)}
         return next((known[kind] for kind in PREFERENCE if kind in known), None)
