@@ -15,6 +15,7 @@ COMMANDS = {
     "build": "pipeline.commands.build",
     "inspect": "pipeline.commands.inspect",
     "export": "pipeline.commands.export",
+    "tokenize": "pipeline.commands.tokenize",
     "versions": "pipeline.commands.versions",
     "models": "pipeline.commands.models",
     "codebooks": "pipeline.commands.codebooks",

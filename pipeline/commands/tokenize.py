@@ -1,0 +1,50 @@
+"""`aqaa-data tokenize`"""
+
+import sys
+
+import click
+
+from pipeline.commands.arguments import print_json
+
+
+@click.command(epilog="Example: aqaa-data tokenize --json question.wav answers/*.mp3")
+@click.argument("files", metavar="FILE..", nargs=-1, required=True)
+@click.option(
+    "--tokenizer",
+    default="whisper",
+    show_default=True,
+    metavar="REF",
+    help="`whisper`, `step-audio`, or the reference of a Step-Audio checkpoint or of codebooks.",
+)
+@click.option("--text", is_flag=True, help="Codes in the written form `<audio_0><audio_1024>..` too.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object for each file on stdout.")
+def tokenize(files: tuple[str, ...], tokenizer: str, text: bool, as_json: bool) -> None:
+    """Codes of audio files of any format, each taken as one utterance.
+
+    A JSON line holds `file, seconds, linguistic, semantic, ids`: the codes of both codebooks, and the ids of
+    the whole 2:3 groups in the layout of the public Step-1 vocabulary. Without --json a line for people, or
+    with --text the written form alone. A file that can't be read gives a line with its `error`; the exit
+    code is then 1.
+    """
+    from pipeline.tokenizing import Refused, tokenize_files
+
+    failed = 0
+    for result in tokenize_files(files, tokenizer):
+        if isinstance(result, Refused):
+            failed += 1
+            if as_json:
+                print_json(result.as_json())
+            else:
+                click.echo(f"{result.file}: {result.error}", err=True)
+        elif as_json:
+            print_json(result.as_json(text))
+        elif text:
+            click.echo(result.text)
+        else:
+            click.echo(
+                f"{result.file}: {result.seconds:.2f} s, {len(result.codes.linguistic)} linguistic and "
+                f"{len(result.codes.semantic)} semantic codes, {len(result.ids) // 5} groups"
+            )
+    if failed:
+        click.echo(f"{failed} of {len(files)} files could not be tokenized", err=True)
+        sys.exit(1)

@@ -1,0 +1,89 @@
+"""Files into codes, without a build: what `aqaa-data tokenize` does."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.models import resolve
+from schemas.errors import DataError
+from schemas.layout import merged
+from schemas.recording import Codes
+from schemas.vocabulary import STEP1_AUDIO
+from stages.decode import DecodeConfig
+from stages.decode.whole import read_whole
+from stages.stage import SAMPLE_RATE, problem_of
+from stages.tokenize import TokenizeConfig, load_tokenizer
+from stages.tokenize.codebooks import FILE as CODEBOOKS
+from stages.tokenize.resample import to_16k
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """The codes of a file."""
+
+    file: str
+    seconds: float
+    codes: Codes
+    ids: tuple[int, ...]
+    """Of the whole groups, in the layout of the public Step-1 vocabulary."""
+
+    @property
+    def text(self) -> str:
+        return "".join(f"<audio_{number - STEP1_AUDIO}>" for number in self.ids)
+
+    def as_json(self, text: bool) -> dict[str, Any]:
+        return {
+            "file": self.file,
+            "seconds": self.seconds,
+            "linguistic": self.codes.linguistic,
+            "semantic": self.codes.semantic,
+            "ids": self.ids,
+        } | ({"text": self.text} if text else {})
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A file without codes, and why."""
+
+    file: str
+    code: str
+    error: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {"file": self.file, "code": self.code, "error": self.error}
+
+
+def config_of(reference: str) -> TokenizeConfig:
+    """Settings from `whisper`, `step-audio`, or a reference to a checkpoint or to codebooks.
+
+    Raises SetupError where the reference leads nowhere.
+    """
+    if reference in ("whisper", "step-audio"):
+        return TokenizeConfig(tokenizer=reference)
+    if (resolve(reference).path / CODEBOOKS).exists():
+        return TokenizeConfig(tokenizer="whisper", codebooks=reference)
+    return TokenizeConfig(tokenizer="step-audio", checkpoint=reference)
+
+
+def tokenize_files(files: Iterable[str], reference: str) -> Iterator[Tokenized | Refused]:
+    """Each file's codes, in order. Raises SetupError where the tokenizer can't be loaded."""
+    config = config_of(reference)
+    tokenizer = load_tokenizer(config, {name: resolve(name).path for name in config.models})
+    for file in files:
+        try:
+            samples, rate = read_whole(Path(file), DecodeConfig())
+            samples = to_16k(samples, rate)
+            [codes] = tokenizer.encode([samples])
+        except FileNotFoundError:
+            yield Refused(file, "missing", "there is no such file")
+        except IsADirectoryError:
+            yield Refused(file, "directory", "this is a directory: name the files in it")
+        except PermissionError:
+            yield Refused(file, "unreadable", "there is no permission to read the file")
+        except (DataError, OSError) as error:
+            problem = problem_of(error)
+            yield Refused(file, problem.code, problem.message)
+        else:
+            ids = tuple((merged(codes) + STEP1_AUDIO).tolist())
+            yield Tokenized(file, len(samples) / SAMPLE_RATE, codes, ids)
