@@ -28,6 +28,7 @@ from stages.interleave import InterleaveConfig
 from stages.select import SelectConfig
 from stages.shard import ShardConfig
 from stages.stage import Config, Resources
+from stages.synthesize.config import SynthesizeConfig
 from stages.tokenize.config import TokenizeConfig
 from stages.transcribe.config import TranscribeConfig
 
@@ -65,6 +66,7 @@ class Recipe(Config):
     transcribe: TranscribeConfig = TranscribeConfig()
     assess: AssessConfig = AssessConfig()
     tokenize: TokenizeConfig = TokenizeConfig()
+    synthesize: SynthesizeConfig = SynthesizeConfig()
     vocabulary: VocabularyConfig = VocabularyConfig()
     select: SelectConfig = SelectConfig()
     converse: ConverseConfig = ConverseConfig()
@@ -111,8 +113,10 @@ def load(
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         raise SetupError("\n".join(_explain(file, lines, e) for e in error.errors())) from error
+    conversations = tuple(_beside(file, uri) for uri in recipe.synthesize.conversations)
     return recipe.model_copy(
         update={
+            "synthesize": recipe.synthesize.model_copy(update={"conversations": conversations}),
             "inputs": tuple(inputs) or tuple(_beside(file, uri) for uri in recipe.inputs),
             "output": normal(output or _beside(file, recipe.output)),
             "limit_hours": limit_hours or recipe.limit_hours,

@@ -100,7 +100,7 @@ class TranscribeStage:
         self, recording: Recording, live: Sequence[int]
     ) -> dict[int, tuple[str, tuple[Word, ...], str]]:
         """(text, words, source) of the turns whose text lies beside the recording."""
-        if self._config.existing == "ignore":
+        if self._config.existing == "ignore" or recording.synthesized:  # which is to be checked by listening
             return {}
         turns = recording.turns
         source = recording.diarize.result.source if recording.diarize and recording.diarize.result else ""

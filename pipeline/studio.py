@@ -1,0 +1,226 @@
+"""A studio: conversations in, recordings with sidecar and turns out."""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.recipe import digest
+from pipeline.storage import Store
+from schemas.chat import Chat
+from schemas.errors import DataError, SetupError
+from stages.stage import SAMPLE_RATE, Samples
+from stages.synthesize.answers import with_answer
+from stages.synthesize.config import SynthesizeConfig
+from stages.synthesize.cost import Replies
+from stages.synthesize.endpoint import Endpoint, EndpointConfig
+from stages.synthesize.speech import Backend, Piper, Server, Utterance, speakable
+
+MARGIN = 0.2
+"""Seconds of silence around all that is said."""
+SHORTEST_KNOWN = 1.5
+"""Seconds under which a voice can't be known by its embedding."""
+LIFTED = ("licence", "license", "language", "consent")
+"""What a row says of itself in the words of a sidecar."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A message that is spoken."""
+
+    message: int
+    role: str
+    text: str
+    voice: str
+
+
+Refused = list[tuple[Chat, DataError]]
+
+
+class Studio:
+    """Everything that it takes to record conversations, for any number of threads."""
+
+    def __init__(
+        self, config: SynthesizeConfig, dataset: Store, folder: str, voices: dict[str, Path], embedding: Path
+    ) -> None:
+        self._config = config
+        self._dataset = dataset
+        self._folder = folder
+        self._open = ExitStack()
+        self._backend: Backend
+        if config.speech.server:
+            self._backend = Server(config.speech, self._endpoint(config.speech.server, "speech"))
+        else:
+            self._backend = Piper(voices, config.speech.speed)
+        self._answers = self._endpoint(config.answers, "answers") if config.answers else None
+        self._voices = _References(self._backend, config, embedding)
+
+    def close(self) -> None:
+        self._open.close()
+
+    def _endpoint(self, settings: EndpointConfig, what: str) -> Endpoint:
+        replies = Replies(self._dataset, f"synthesis/replies/{what}-{digest(settings.url)}")
+        return self._open.enter_context(closing(Endpoint(settings, replies)))
+
+    def record(self, chats: Sequence[Chat]) -> Refused:
+        """Make the recordings of some conversations; those of which there is none, and why."""
+        refused: Refused = []
+        scripts: list[tuple[Chat, Chat, list[Part]]] = []
+        for chat in chats:
+            try:
+                whole = self._answered(chat)
+                scripts.append((chat, whole, self._script(chat.key, whole)))
+            except DataError as error:
+                refused.append((chat, error))
+        spoken = self._speak({part for *_, script in scripts for part in script})
+        for chat, whole, script in scripts:
+            try:
+                self._write(chat, whole, [(part, _or_raise(spoken[part])) for part in script])
+            except DataError as error:
+                refused.append((chat, error))
+        return refused
+
+    def _answered(self, chat: Chat) -> Chat:
+        if self._config.answers is None or self._answers is None:
+            return chat
+        return with_answer(chat, self._config.answers, self._answers)
+
+    def _script(self, key: str, chat: Chat) -> list[Part]:
+        """The last question and, where there is one, its answer, as far as they are to be spoken."""
+        voices = {
+            "human": self._config.speech.human_voices,
+            "assistant": self._config.speech.assistant_voices,
+        }
+        last = len(chat.messages) - (2 if chat.messages[-1].role == "assistant" else 1)
+        script = []
+        for index, message in list(enumerate(chat.messages))[last:]:
+            if message.role in self._config.speak:
+                text = speakable(message.text)
+                if len(text) > self._config.characters_max:
+                    limit = f"over the limit of {self._config.characters_max:,}"
+                    raise DataError("too_long", f"message {index + 1} has {len(text):,} characters, {limit}")
+                voice = _drawn(voices[message.role], f"{key} {message.role}")
+                script.append(Part(index, message.role, text, voice))
+        if not script:
+            raise DataError("nothing_to_speak", "nothing of it is to be spoken")
+        return script
+
+    def _speak(self, parts: Iterable[Part]) -> dict[Part, Utterance | DataError]:
+        """Everything that one voice says in one go."""
+        spoken: dict[Part, Utterance | DataError] = {}
+        ordered = sorted(parts, key=lambda part: (part.voice, part.text, part.message))
+        for voice in dict.fromkeys(part.voice for part in ordered):
+            own = [part for part in ordered if part.voice == voice]
+            spoken |= zip(own, self._backend.speak([part.text for part in own], voice), strict=True)
+        return spoken
+
+    def _write(self, chat: Chat, whole: Chat, said: Sequence[tuple[Part, Utterance]]) -> None:
+        """The recording, behind the files that belong to it: where it lies, it is complete."""
+        samples, rate, times = joined([utterance for _, utterance in said], self._config.pause)
+        spoken = [
+            {
+                "message": part.message,
+                "role": part.role,
+                "voice": part.voice,
+                "likeness": self._voices.likeness(utterance, part.voice),
+            }
+            for part, utterance in said
+        ]
+        server, answers = self._config.speech.server, self._config.answers
+        sidecar: dict[str, Any] = {name: chat.fields[name] for name in LIFTED if name in chat.fields}
+        sidecar |= {
+            "synthetic": True,
+            "messages": [{"role": message.role, "content": message.text} for message in whole.messages],
+            "synthesis": {
+                "row": chat.row,
+                "spoken": spoken,
+                "speech": server.model if server else "piper",
+                "answers": answers.model if answers else None,
+            },
+        }
+        turns = [
+            {"start": start, "end": end, "speaker": part.role, "text": part.text}
+            for (part, _), (start, end) in zip(said, times, strict=True)
+        ]
+        name = f"{self._folder}/{chat.key}.flac"
+        self._dataset.put_new(f"{name}.json", _json(sidecar))
+        self._dataset.put_new(f"{name}.jsonl", b"\n".join(map(_json, turns)) + b"\n")
+        self._dataset.put_new(name, _flac(samples, rate))
+
+
+class _References:
+    """Knows voices by a sentence that each of them speaks."""
+
+    def __init__(self, backend: Backend, config: SynthesizeConfig, embedding: Path) -> None:
+        import torch
+
+        from stages.diarize.embedding import SpeakerEmbedding
+
+        torch.set_num_threads(1)
+        self._embedding = SpeakerEmbedding(embedding)
+        self._known: dict[str, Any] = {}
+        for voice in {*config.speech.human_voices, *config.speech.assistant_voices}:
+            (reference,) = backend.speak([speakable(config.reference)], voice)
+            if isinstance(reference, DataError):
+                raise SetupError(f"the voice {voice} does not speak: {reference}")
+            self._known[voice] = self._embedded(reference)
+
+    def likeness(self, utterance: Utterance, voice: str) -> float | None:
+        """Cosine between an utterance and the voice's reference; None where it is too short to tell."""
+        if len(utterance.samples) < SHORTEST_KNOWN * utterance.rate:
+            return None
+        return round(float(self._embedded(utterance) @ self._known[voice]), 3)
+
+    def _embedded(self, utterance: Utterance) -> Any:
+        return self._embedding([_at_rate(utterance, SAMPLE_RATE)])[0]
+
+
+def joined(utterances: Sequence[Utterance], pause: float) -> tuple[Samples, int, list[tuple[float, float]]]:
+    """Utterances one after another: samples [n], their rate in Hz, and start and end of each in seconds."""
+    rate = max(utterance.rate for utterance in utterances)
+    pieces = [np.zeros(round(MARGIN * rate), np.float32)]
+    times: list[tuple[float, float]] = []
+    for utterance in utterances:
+        if times:
+            pieces.append(np.zeros(round(pause * rate), np.float32))
+        start = sum(map(len, pieces)) / rate
+        pieces.append(_at_rate(utterance, rate))
+        times.append((round(start, 3), round(sum(map(len, pieces)) / rate, 3)))
+    pieces.append(np.zeros(round(MARGIN * rate), np.float32))
+    return np.concatenate(pieces), rate, times
+
+
+def _at_rate(utterance: Utterance, rate: int) -> Samples:
+    import soxr
+
+    if utterance.rate == rate:
+        return utterance.samples
+    return np.asarray(soxr.resample(utterance.samples, utterance.rate, rate), np.float32)
+
+
+def _flac(samples: Samples, rate: int) -> bytes:
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(samples, -1, 1), rate, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def _drawn(voices: Sequence[str], key: str) -> str:
+    return voices[int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) % len(voices)]
+
+
+def _or_raise(spoken: Utterance | DataError) -> Utterance:
+    if isinstance(spoken, DataError):
+        raise spoken
+    return spoken
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True).encode()

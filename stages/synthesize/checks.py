@@ -1,0 +1,95 @@
+"""Is a synthesised turn what was to be said: by its words as heard, its length, and its voice."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
+from difflib import SequenceMatcher
+
+from pydantic import Field
+
+from schemas.recording import Problem
+from schemas.turn import AnnotatedTurn
+from stages.stage import Config
+
+VERSION = 1
+
+
+class CheckConfig(Config):
+    error_rate_max: float | None = Field(
+        0.25,
+        description="words heard otherwise than written, of those written; characters where no spaces are",
+    )
+    letters_per_second_min: float | None = Field(5, description="slowest; a Chinese character counts as 3")
+    letters_per_second_max: float | None = Field(30, description="fastest")
+    likeness_min: float | None = Field(
+        0.6,
+        description="cosine between the voices of the turn and of the reference sentence; one voice has over "
+        "0.75 in CAM++, two have under 0.45",
+    )
+
+
+def check(turn: AnnotatedTurn, config: CheckConfig) -> Problem | None:
+    """Why a synthesised turn is no good; None where it is, or was not synthesised."""
+    synthesis = turn.metadata.get("synthesis")
+    written = turn.turn.text
+    if not isinstance(synthesis, dict) or written is None or turn.transcript is None:
+        return None
+
+    def problem(code: str, message: str) -> Problem:
+        return Problem(code, message, turn.index)
+
+    rate = error_rate(written, turn.transcript.text)
+    if config.error_rate_max is not None and rate > config.error_rate_max:
+        heard = turn.transcript.text[:200]
+        return problem("misspoken", f"{rate:.0%} of its words are heard otherwise than written: {heard}")
+    speed = letters(written) / turn.turn.seconds
+    if config.letters_per_second_max is not None and speed > config.letters_per_second_max:
+        return problem("too_short", f"{speed:.0f} letters a second: some of it is not spoken")
+    if config.letters_per_second_min is not None and speed < config.letters_per_second_min:
+        return problem("too_long", f"{speed:.1f} letters a second: there is more in it than the text")
+    spoken = synthesis.get("spoken") or []
+    likeness = spoken[turn.index].get("likeness") if turn.index < len(spoken) else None
+    if config.likeness_min is not None and likeness is not None and likeness < config.likeness_min:
+        return problem("other_voice", f"a likeness of {likeness:.2f} to the voice that it is said to be")
+    return None
+
+
+def as_written(turn: AnnotatedTurn) -> AnnotatedTurn:
+    """A synthesised turn with the text that was given to the voice, in place of what was heard of it."""
+    if "synthesis" not in turn.metadata or turn.turn.text is None or turn.transcript is None:
+        return turn
+    return replace(turn, transcript=replace(turn.transcript, text=turn.turn.text, source="synthesis"))
+
+
+def error_rate(written: str, heard: str) -> float:
+    """Words that differ, of those written. Numbers may be written as digits or in words: where one side has
+    digits, the other side's words at that place don't count as wrong."""
+    a, b = _words(written), _words(heard)
+    wrong = 0
+    for kind, a0, a1, b0, b1 in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+        if kind == "replace" and _digits(a[a0:a1]) != _digits(b[b0:b1]):
+            continue
+        if kind != "equal":
+            wrong += max(a1 - a0, b1 - b0)
+    return wrong / max(1, len(a))
+
+
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+"""Letters of Thai, Lao, Burmese, Khmer, Japanese and Chinese, which put no spaces between words."""
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+(?:['’][^\W_{_UNSPACED}]+)*")
+
+
+def _words(text: str) -> list[str]:
+    """Words in small letters, and single characters of languages without spaces."""
+    plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+    return _WORD.findall(re.sub(r"(?<=\d)[.,:](?=\d)", "", plain))
+
+
+def _digits(words: Sequence[str]) -> bool:
+    return any(character.isdigit() for word in words for character in word)
+
+
+def letters(text: str) -> int:
+    """Letters and digits; a character that stands for a syllable counts as 3."""
+    return sum(3 if re.match(f"[{_UNSPACED}]", c) else 1 for c in text if c.isalnum())

@@ -1,0 +1,88 @@
+"""A real HTTP server on this machine that answers as a list says."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    drip: float = 0.0
+    """Seconds between the bytes of the body."""
+    reset: bool = False
+    """Half of the body, then the connection is gone."""
+
+
+@dataclass
+class Served:
+    url: str
+    seen: list[dict[str, Any]]
+    """What was asked: path, headers, body, the time."""
+
+    @property
+    def bodies(self) -> list[Any]:
+        return [one["body"] for one in self.seen]
+
+
+def completion(text: str, tokens: int | None = 10, finish: str = "stop") -> Answer:
+    """A chat completion."""
+    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": finish}
+    usage = {} if tokens is None else {"usage": {"total_tokens": tokens}}
+    return Answer(body=json.dumps({"choices": [choice], **usage}).encode())
+
+
+@contextmanager
+def serving(answers: list[Answer] | Callable[[dict[str, Any]], Answer]) -> Iterator[Served]:
+    """A server that gives these answers in order, the last again and again, or what a function says."""
+    seen: list[dict[str, Any]] = []
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            raw = self.rfile.read(int(self.headers["Content-Length"]))
+            asked = {"path": self.path, "headers": dict(self.headers), "body": json.loads(raw)}
+            with lock:
+                seen.append(asked | {"at": time.monotonic()})
+                number = len(seen) - 1
+            answer = answers(asked) if callable(answers) else answers[min(number, len(answers) - 1)]
+            time.sleep(answer.delay)
+            try:
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(answer.body)))
+                self.end_headers()
+                if answer.reset:
+                    self.wfile.write(answer.body[: len(answer.body) // 2])
+                    self.close_connection = True
+                elif answer.drip:
+                    for byte in answer.body:
+                        self.wfile.write(bytes([byte]))
+                        time.sleep(answer.drip)
+                else:
+                    self.wfile.write(answer.body)
+            except OSError:  # the client has gone
+                self.close_connection = True
+
+        def log_message(self, *_args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield Served(f"http://127.0.0.1:{server.server_port}/v1", seen)
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,168 @@
+"""Speech from piper and from servers, and the checks of what they speak."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from annotated import a_turn
+from served import Answer, serving
+
+from pipeline.models import resolve
+from pipeline.storage import Store
+from schemas.errors import DataError, SetupError
+from stages.synthesize.checks import CheckConfig, as_written, check, error_rate
+from stages.synthesize.cost import Budget, Replies
+from stages.synthesize.endpoint import Endpoint, EndpointConfig
+from stages.synthesize.speech import Piper, Server, SpeechConfig, read_audio, speakable
+
+JOE = "package:piper-joe"
+WAV = Path(__file__).parents[1] / "recordings" / "demo" / "monologues" / "LJ002-0020.wav"
+
+
+@pytest.fixture(scope="module")
+def piper():
+    return Piper({JOE: resolve(JOE).path})
+
+
+def test_piper_speaks_a_text_always_the_same_whatever_stands_beside_it(piper):
+    alone = piper.speak(["Good morning to you."], JOE)[0]
+    second = piper.speak(["How are you?", "Good morning to you."], JOE)[1]
+    assert alone.rate == 22_050
+    assert 0.8 < len(alone.samples) / alone.rate < 2.5
+    assert np.abs(alone.samples).max() > 0.1
+    assert np.array_equal(alone.samples, second.samples)
+
+
+def test_a_line_that_piper_can_not_say_costs_only_itself(piper):
+    first, second, third = piper.speak(["Good morning.", "...", "Good night."], JOE)
+    assert isinstance(second, DataError)
+    assert second.code == "not_spoken"
+    assert len(first.samples) > 5000
+    assert len(third.samples) > 5000
+
+
+def test_speed_makes_it_shorter(piper):
+    fast = Piper({JOE: resolve(JOE).path}, speed=2.0)
+    text = ["We are going to the market on Saturday."]
+    assert len(fast.speak(text, JOE)[0].samples) < 0.7 * len(piper.speak(text, JOE)[0].samples)
+
+
+def test_without_piper_or_a_voice_of_it_one_is_told_what_to_do(monkeypatch, tmp_path):
+    with pytest.raises(SetupError, match=r"does not hold, one \.onnx"):
+        Piper({"file:/x": tmp_path})
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    (tmp_path / "broken.onnx.json").write_text("{}")
+    with pytest.raises(SetupError, match="can't speak with the voice x"):
+        Piper({"x": tmp_path}).speak(["Hello."], "x")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SetupError, match="pip install piper-tts"):
+        Piper({})
+
+
+def test_only_words_are_spoken():
+    assert speakable(" One\ntwo\t three. ") == "One two three."
+    with pytest.raises(DataError, match="nothing to say"):
+        speakable("?! 🙂")
+
+
+def server_of(url, folder, **settings):
+    config = SpeechConfig(server=EndpointConfig(url=url, model="tts", backoff=0.01, retries=1, **settings))
+    return Server(config, Endpoint(config.server, Replies(Store(str(folder)), "replies")))
+
+
+def test_a_server_speaks_each_text_once(tmp_path):
+    with serving([Answer(body=WAV.read_bytes())]) as server:
+        first = server_of(server.url, tmp_path).speak(["Hello.", "Hello."], "alloy")
+        again = server_of(server.url, tmp_path).speak(["Hello."], "alloy")
+    assert server.seen[0]["path"] == "/v1/audio/speech"
+    assert server.bodies == [{"model": "tts", "input": "Hello.", "voice": "alloy", "response_format": "wav"}]
+    expected = read_audio(WAV.read_bytes())
+    for utterance in (*first, *again):
+        assert utterance.rate == expected.rate
+        assert np.array_equal(utterance.samples, expected.samples)
+
+
+def test_a_reply_that_is_no_audio_sets_its_text_aside_alone(tmp_path):
+    def answer(asked):
+        return Answer(body=b'{"oops": 1}' if asked["body"]["input"] == "Bad." else WAV.read_bytes())
+
+    with serving(answer) as server:
+        good, bad = server_of(server.url, tmp_path).speak(["Good.", "Bad."], "alloy")
+    assert len(good.samples) > 10_000
+    assert isinstance(bad, DataError)
+    assert bad.code == "bad_reply"
+    assert len(server.seen) == 3
+
+
+def test_a_budget_of_characters_is_not_exceeded(tmp_path):
+    with serving([Answer(body=WAV.read_bytes())]) as server:
+        speech = server_of(server.url, tmp_path, budget=Budget(characters=12))
+        said = speech.speak(["Hello.", "World!", "No."], "alloy")
+    assert [getattr(one, "code", "spoken") for one in said] == ["spoken", "spoken", "budget"]
+    assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "heard", "rate"),
+    [
+        ("Good morning, everyone!", "good morning everyone", 0),
+        ("It's twenty past six.", "It’s 20 past 6.", 0),
+        ("We need 1,400 of them.", "We need fourteen hundred of them", 0),
+        ("Leave the umbrella here.", "Leave the red umbrella here.", 1 / 4),
+        ("Leave the umbrella here.", "Leave a hat here.", 2 / 4),
+        ("Leave the umbrella here.", "", 1),
+        ("今天天气很好。", "今天天氣很好", 1 / 6),
+        ("Hello.", "Hello. Thank you for watching this video.", 6),
+    ],
+)
+def test_the_error_rate_is_of_words_whatever_their_spelling(written, heard, rate):
+    assert error_rate(written, heard) == pytest.approx(rate)
+
+
+def spoken(written, heard=None, seconds=2.0, likeness=0.9):
+    from dataclasses import replace
+
+    sidecar = {"synthetic": True, "synthesis": {"spoken": [{"likeness": likeness}]}}
+    turn = a_turn(end=seconds, text=heard or written, sidecar=sidecar)
+    return replace(turn, turn=replace(turn.turn, text=written))
+
+
+LINE = "I have lived here all my life"
+
+
+@pytest.mark.parametrize(
+    ("turn", "code"),
+    [
+        (spoken(LINE), None),
+        (spoken(LINE, "I have left the deer all my wife"), "misspoken"),
+        (spoken(LINE, seconds=0.5), "too_short"),
+        (spoken(LINE, seconds=10.0), "too_long"),
+        (spoken(LINE, likeness=0.3), "other_voice"),
+        (spoken(LINE, likeness=None), None),
+        (a_turn(end=60.0), None),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_what_is_not_as_it_was_to_be_is_set_aside_with_a_reason(turn, code):
+    problem = check(turn, CheckConfig())
+    assert (problem.code if problem else None) == code
+
+
+def test_thresholds_can_be_turned_off():
+    bad = spoken(LINE, "Something else entirely here", seconds=20.0, likeness=0.0)
+    off = CheckConfig(
+        error_rate_max=None, letters_per_second_min=None, letters_per_second_max=None, likeness_min=None
+    )
+    assert check(bad, CheckConfig()) is not None
+    assert check(bad, off) is None
+
+
+def test_a_synthesised_turn_is_learnt_as_written_and_others_as_heard():
+    turn = as_written(spoken("It costs twenty euros.", "It costs €20."))
+    assert (turn.transcript.text, turn.transcript.source) == ("It costs twenty euros.", "synthesis")
+    real = a_turn(text="It costs €20.")
+    assert as_written(real) == real
+    assert json.loads(turn.sidecar)["synthetic"] is True
