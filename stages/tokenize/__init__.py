@@ -1,6 +1,6 @@
 """Every turn's speech as codes of two codebooks (Step-Audio-AQAA, section 2.1: dual-codebook tokenizer)."""
 
 from stages.tokenize.config import TokenizeConfig
-from stages.tokenize.stage import TokenizeStage
+from stages.tokenize.stage import TokenizeStage, load_tokenizer
 
-__all__ = ["TokenizeConfig", "TokenizeStage"]
+__all__ = ["TokenizeConfig", "TokenizeStage", "load_tokenizer"]

@@ -16,7 +16,7 @@ from stages.tokenize.step_audio.checkpoint import Checkpoint
 from stages.tokenize.step_audio.codebook import Nearest
 from stages.tokenize.step_audio.counts import LEAST_PIECE, PIECE, linguistic_count, semantic_count
 from stages.tokenize.step_audio.device import halving, sent
-from stages.tokenize.step_audio.features import HOP, FilterBank, LogMel, framed, stacked
+from stages.tokenize.step_audio.features import FBANK_BINS, HOP, FilterBank, LogMel, framed, stacked
 from stages.tokenize.step_audio.linguistic import NEW, OLD, positioned, windows_of
 
 CHUNKS = {"cpu": 128, "cuda": 2048}
@@ -81,7 +81,9 @@ class LinguisticBranch(nn.Module):
         return frames + self._dither * sent(drawn, frames.device)
 
     def features(self, frames: Tensor) -> Tensor:
-        """[g, 400] -> [g, 80]"""
+        """[g, 400] -> [g, 80]; g may be 0."""
+        if not len(frames):
+            return frames.new_zeros(0, FBANK_BINS)
         return torch.cat([self.bank(part) for part in frames.split(FRAMES)])
 
     def rows(self, features: Tensor, first: int, count: int) -> Tensor:

@@ -10,7 +10,7 @@ from stages.stage import Samples
 from stages.tokenize.step_audio.branches import LinguisticBranch, SemanticBranch, led
 from stages.tokenize.step_audio.counts import CHUNK, PIECE, linguistic_count
 from stages.tokenize.step_audio.device import sent
-from stages.tokenize.step_audio.features import HOP
+from stages.tokenize.step_audio.features import FBANK_BINS, HOP
 from stages.tokenize.step_audio.linguistic import NEW, OLD, windows_of
 
 
@@ -48,7 +48,7 @@ class _LinguisticStream:
         self._branch = branch
         self._chunk = 0
         self._samples = branch.shift.new_zeros(0)
-        self._features = branch.shift.new_zeros(0, branch.bank.filters.shape[1])
+        self._features = branch.shift.new_zeros(0, FBANK_BINS)
         self._old = branch.shift.new_zeros(OLD, len(branch.shift))
         self._past = branch.encoder.beginning()
         self._noise = branch.noise()
