@@ -1,7 +1,8 @@
 """Model references, resolved to local files with their hash.
 
 `package:NAME` comes inside an installed package, `hub:ORG/NAME` from the Hugging Face hub (token from
-`HF_TOKEN`), `file:/PATH` from disk. Stages only ever see the local path.
+`HF_TOKEN`), `file:/PATH` from disk; models of the hub that the stages know have a short name. Stages only
+ever see the local path.
 """
 
 import contextlib
@@ -71,6 +72,23 @@ PACKAGED: dict[str, Packaged] = {
 
 
 @dataclass(frozen=True)
+class Published:
+    """A model of the hub that a stage knows by name."""
+
+    reference: str
+    what: str
+
+
+PUBLISHED: dict[str, Published] = {
+    "step-audio-tokenizer": Published(
+        "hub:stepfun-ai/Step-Audio-Tokenizer", "speech to codes of both codebooks, as released"
+    ),
+}
+
+SEE_CARD = "see its model card"
+
+
+@dataclass(frozen=True)
 class Model:
     reference: str
     path: Path
@@ -88,6 +106,8 @@ def resolve(reference: str, pull: bool = False) -> Model:
 
     Raises SetupError: unknown name, package not installed, not in the cache, no such file.
     """
+    if reference in PUBLISHED:
+        reference = PUBLISHED[reference].reference
     kind, _, name = reference.partition(":")
     match kind:
         case "package":
@@ -101,7 +121,7 @@ def resolve(reference: str, pull: bool = False) -> Model:
             return Model(reference, path, _bytes(path), _sha256(path), "see its source")
     raise SetupError(
         f"model {reference!r} is no reference: write package:NAME, hub:ORG/NAME or file:/PATH "
-        f"(package names: {', '.join(sorted(PACKAGED))})"
+        f"(package names: {', '.join(sorted(PACKAGED))}; short names: {', '.join(sorted(PUBLISHED))})"
     )
 
 
@@ -168,13 +188,18 @@ def _hub(reference: str, name: str, pull: bool) -> Model:
             )
         )
     except LocalEntryNotFoundError as error:
+        if pull:
+            raise SetupError(
+                f"model {reference} could not be fetched: the hub can't be reached from here (or "
+                f"HF_HUB_OFFLINE is set). Fetch {repository} elsewhere and name its directory: file:/PATH"
+            ) from error
         raise SetupError(
             f"model {reference} is not on this machine; fetch it with: aqaa-data models pull {reference}"
         ) from error
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise SetupError(f"model {reference} could not be fetched from the hub: {reason}") from error
-    return Model(reference, path, _bytes(path), _sha256(path), "see its model card")
+    return Model(reference, path, _bytes(path), _sha256(path), SEE_CARD)
 
 
 def _files(path: Path) -> list[Path]:
