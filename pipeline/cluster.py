@@ -51,7 +51,7 @@ def check_resources(stages: Sequence[PlannedStage], capacity: Capacity) -> None:
     memory = sum(stage.resources.memory_gb * stage.resources.actors[0] for stage in stages)
     if memory > capacity.memory_gb:
         raise SetupError(
-            f"the stages need {memory:g} GB of memory together and there are {capacity.memory_gb:.0f}: "
+            f"the stages need {memory:g} GB of memory together and there are {capacity.memory_gb:.1f}: "
             "lower resources.<stage>.memory_gb or the number of actors"
         )
 
