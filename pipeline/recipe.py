@@ -25,10 +25,12 @@ from stages.converse import ConverseConfig
 from stages.decode.config import DecodeConfig
 from stages.diarize.config import DiarizeConfig
 from stages.interleave import InterleaveConfig
+from stages.prefer import PreferConfig
 from stages.select import SelectConfig
 from stages.shard import ShardConfig
 from stages.stage import Config, Resources
 from stages.synthesize.config import SynthesizeConfig
+from stages.synthesize.endpoint import EndpointConfig
 from stages.tokenize.config import TokenizeConfig
 from stages.transcribe.config import TranscribeConfig
 
@@ -41,6 +43,14 @@ class VocabularyConfig(Config):
     tokenizer: str = Field("package:whisper-base", description="model reference that holds a tokenizer.json")
     preset: typing.Literal["embedded", "step1"] = Field(
         "embedded", description="`step1` puts <audio_0> at 65536, for the public checkpoint's tokenizer"
+    )
+
+
+class PreferencesConfig(PreferConfig):
+    """Where preference pairs come from."""
+
+    judge: EndpointConfig | None = Field(
+        None, description="an OpenAI-compatible server that compares the candidates (null: none is asked)"
     )
 
 
@@ -72,6 +82,7 @@ class Recipe(Config):
     converse: ConverseConfig = ConverseConfig()
     compose: ComposeConfig = ComposeConfig()
     interleave: InterleaveConfig = InterleaveConfig()
+    prefer: PreferencesConfig = PreferencesConfig()
     shard: ShardConfig = ShardConfig()
     resources: ResourcesConfig = ResourcesConfig()
 
@@ -114,9 +125,14 @@ def load(
     except ValidationError as error:
         raise SetupError("\n".join(_explain(file, lines, e) for e in error.errors())) from error
     conversations = tuple(_beside(file, uri) for uri in recipe.synthesize.conversations)
+    sampled = {
+        name: tuple(_beside(file, uri) for uri in getattr(recipe.prefer, name))
+        for name in ("candidates", "ratings")
+    }
     return recipe.model_copy(
         update={
             "synthesize": recipe.synthesize.model_copy(update={"conversations": conversations}),
+            "prefer": recipe.prefer.model_copy(update=sampled),
             "inputs": tuple(inputs) or tuple(_beside(file, uri) for uri in recipe.inputs),
             "output": normal(output or _beside(file, recipe.output)),
             "limit_hours": limit_hours or recipe.limit_hours,

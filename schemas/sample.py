@@ -78,6 +78,29 @@ class Sample:
     """The audio behind the audio parts, in their order: one after another they are `<key>.flac`."""
 
 
+@dataclass(frozen=True)
+class Pair:
+    """What a shard holds of a preference: `<key>.prompt.npy`, `.chosen.npy` and `.rejected.npy`."""
+
+    key: str
+    record: dict[str, Any]
+    """As a sample's; `messages` are the prompt's, `chosen` and `rejected` the messages that may follow, with
+    spans in prompt and that side together; `differs_in` (`text`, `audio` or `both`), and in `preference` the
+    pair's `source` and what speaks for the choice."""
+    prompt: Ids
+    """[n] int32, all up to the header of the answer."""
+    chosen: Ids
+    """Content with its EOT, as `rejected`."""
+    rejected: Ids
+    family: str = "preference"
+    audio: tuple[Clip, ...] = ()
+
+    @property
+    def tokens(self) -> Ids:
+        """All three, one after another."""
+        return np.concatenate([self.prompt, self.chosen, self.rejected])
+
+
 def turns_in(key: str) -> tuple[int, ...]:
     """Indices, within their recording, of the turns that a sample's key names."""
     found = re.match(r"[0-9a-f]{16}((?:-\d{5,})+)-", key)

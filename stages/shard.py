@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from schemas.sample import Sample
+from schemas.sample import Pair, Sample
 from stages.stage import Config
 
 VERSION = 1
@@ -83,7 +83,7 @@ def split_of(group: str, validation_share: float, seed: int) -> Literal["train",
 
 
 def write_shards(
-    samples: Iterable[Sample],
+    samples: Iterable[Sample | Pair],
     directory: Path,
     prefix: str,
     first: int,
@@ -104,7 +104,10 @@ def write_shards(
             if mixed(sample.key) <= last:
                 raise ValueError(f"sample {sample.key} comes twice or is not in the order of `mixed`")
             last = mixed(sample.key)
-            files = members(sample, flac(sample) if config.keep_audio and flac is not None else None)
+            sound = None
+            if flac is not None and config.keep_audio and isinstance(sample, Sample):
+                sound = flac(sample)
+            files = members(sample, sound)
             size = sum(_in_tar(content) for _, content in files)
             if shard is not None and shard.file.bytes + size > config.megabytes * 1e6:
                 yield shard.close()
@@ -118,10 +121,13 @@ def write_shards(
             shard.file.close()
 
 
-def members(sample: Sample, flac: bytes | None = None) -> list[tuple[str, bytes]]:
+def members(sample: Sample | Pair, flac: bytes | None = None) -> list[tuple[str, bytes]]:
     """Name and content of a sample's files."""
-    found = [
-        ("json", json.dumps(_clean(sample.record), sort_keys=True, ensure_ascii=False).encode()),
+    found = [("json", json.dumps(_clean(sample.record), sort_keys=True, ensure_ascii=False).encode())]
+    if isinstance(sample, Pair):
+        sides = {"prompt": sample.prompt, "chosen": sample.chosen, "rejected": sample.rejected}
+        return found + [(f"{name}.npy", _npy(ids.astype(np.int32))) for name, ids in sides.items()]
+    found += [
         ("tokens.npy", _npy(sample.tokens.astype(np.int32))),
         ("loss.npy", _npy(sample.loss.astype(np.uint8))),
     ]
@@ -162,7 +168,7 @@ class _Shard:
         self._tar = tarfile.open(fileobj=self.file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
         self._entries: list[Entry] = []
 
-    def add(self, sample: Sample, files: Sequence[tuple[str, bytes]]) -> None:
+    def add(self, sample: Sample | Pair, files: Sequence[tuple[str, bytes]]) -> None:
         offset = self.file.bytes
         for name, content in files:
             info = tarfile.TarInfo(f"{sample.key}.{name}")

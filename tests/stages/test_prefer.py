@@ -1,0 +1,379 @@
+"""Preference pairs: exact in ids, never of equal or empty answers, each with the reason for its choice."""
+
+import tarfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import webdataset
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from schemas.arrow import Code
+from schemas.errors import DataError
+from schemas.layout import read
+from schemas.recording import Codes
+from schemas.sample import Clip, Draft, Message, Speech, Text, turns_in
+from stages.interleave import InterleaveConfig, lay_out
+from stages.prefer.candidates import read_candidates
+from stages.prefer.config import DEAF
+from stages.prefer.contrast import KINDS, Answered, contrasts_of
+from stages.prefer.pair import pair_of, prompt_group
+from stages.prefer.ratings import agreement, best_and_worst, note, read_rating
+from stages.shard import ShardConfig, mixed, split_of, write_shards
+
+WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40) | st.sampled_from(
+    ["<|EOT|>", "<audio_5> hm", "<audio_start>", "  x", "是的。", "Good morning."]
+)
+TOLD = {"source": "ratings", "margin": 2.0}
+
+
+def codes(groups, seed=0):
+    return Codes(
+        tuple(Code((7 * n + seed) % 1024) for n in range(2 * groups)),
+        tuple(Code((11 * n + seed) % 4096) for n in range(3 * groups)),
+    )
+
+
+def speech(groups, seed=0, recording="calls/one.wav"):
+    return Speech(codes(groups, seed), Clip(recording, 0, 0.0, 0.12 * groups), 0, "A", None)
+
+
+def answer(text, spoken):
+    return Message("assistant", (Text(text),) if spoken is None else (Text(text), spoken), spoken is not None)
+
+
+QUESTION = speech(9)
+
+
+def sample(vocabulary, text, spoken=None, system=None, question=QUESTION):
+    first = (Message("system", (Text(system),)),) if system else ()
+    messages = (*first, Message("human", (question,)), answer(text, spoken))
+    record = {"speakers": ["A", "B"], "language": "en", "source": {"recording": "calls/one.wav"}}
+    return lay_out(Draft("k", "aqtaa", messages, record), vocabulary, InterleaveConfig())
+
+
+SIDES = st.tuples(WORDS, st.none() | st.tuples(st.integers(1, 9), st.integers(0, 2)))
+
+
+@given(chosen=SIDES, rejected=SIDES)
+def test_both_sides_read_back_exactly_and_say_in_what_they_differ(vocabulary, chosen, rejected):
+    sides = [(text, groups and speech(*groups)) for text, groups in (chosen, rejected)]
+    assume(all(text.strip() or spoken for text, spoken in sides))
+    laid = [sample(vocabulary, *side) for side in sides]
+    text = sides[0][0] != sides[1][0]
+    audio = (sides[0][1] and sides[0][1].codes) != (sides[1][1] and sides[1][1].codes)
+    if not text and not audio:
+        with pytest.raises(DataError) as error:
+            pair_of(*laid, TOLD, vocabulary)
+        assert error.value.code == "identical"
+        return
+    pair = pair_of(*laid, TOLD, vocabulary)
+    assert pair.record["differs_in"] == ("both" if text and audio else "text" if text else "audio")
+    for ids, (words, spoken) in zip((pair.chosen, pair.rejected), sides, strict=True):
+        whole = np.concatenate([pair.prompt, ids])
+        question, said = read(whole, vocabulary)
+        assert (question.role, question.codes) == ("human", (codes(9),))
+        assert (said.role, said.text) == ("assistant", words)
+        assert said.codes == ((spoken.codes,) if spoken else ())
+        assert ids[-1] == vocabulary.eot
+        assert whole.max() < vocabulary.size
+    assert pair.prompt[0] == vocabulary.bot
+    assert (len(pair.key), turns_in(pair.key)) == (16 + 9 + 16, ())
+
+
+def test_an_empty_side_or_two_prompts_never_pass(vocabulary):
+    good = sample(vocabulary, "Yes.", speech(4))
+    for empty in ("", " \n"):
+        for sides in ((good, sample(vocabulary, empty)), (sample(vocabulary, empty), good)):
+            with pytest.raises(DataError) as error:
+                pair_of(*sides, TOLD, vocabulary)
+            assert error.value.code == "empty_side"
+    with pytest.raises(ValueError, match="different prompts"):
+        pair_of(good, sample(vocabulary, "No.", question=speech(8)), TOLD, vocabulary)
+
+
+def test_a_pair_is_three_arrays_and_its_record(vocabulary, tmp_path):
+    sides = [("Yes, at six.", speech(7)), ("Sorry?", None)]
+    pairs = [
+        pair_of(*(sample(vocabulary, *s, question=speech(n)) for s in sides), TOLD, vocabulary)
+        for n in range(1, 6)
+    ]
+    pairs.sort(key=lambda pair: mixed(pair.key))
+    (shard,) = write_shards(pairs, tmp_path, "train", 0, ShardConfig(keep_audio=True), lambda _: b"")
+    with tarfile.open(shard.path) as tar:
+        assert {name.partition(".")[2] for name in tar.getnames()} == {
+            "json",
+            "prompt.npy",
+            "chosen.npy",
+            "rejected.npy",
+        }
+    read_back = list(webdataset.WebDataset(str(shard.path), shardshuffle=False).decode())
+    assert len(read_back) == shard.samples == 5
+    for pair, found in zip(pairs, read_back, strict=True):
+        assert found["__key__"] == pair.key
+        for side in ("prompt", "chosen", "rejected"):
+            assert np.array_equal(found[f"{side}.npy"], getattr(pair, side))
+            assert found[f"{side}.npy"].dtype == np.int32
+        record = found["json"]
+        assert (record["family"], record["differs_in"], record["preference"]) == ("preference", "both", TOLD)
+        assert [message["role"] for message in record["messages"]] == ["human"]
+        first, end = record["rejected"]["content"][0]["spans"][0]
+        assert vocabulary.decode(np.concatenate([pair.prompt, pair.rejected])[first:end]) == "Sorry?"
+
+
+def test_a_prompt_is_on_one_side_of_the_split_whatever_answers_it_and_whatever_the_system_says(vocabulary):
+    def group(system, text, n=9):
+        sides = (sample(vocabulary, said, None, system, speech(n)) for said in (text, "Hm?"))
+        return prompt_group(pair_of(*sides, TOLD, vocabulary), vocabulary)
+
+    assert group("Be brief.", "Yes.") == group("Be a pirate.", "Aye.") == group(None, "No.")
+    groups = {group(None, "Yes.", n) for n in range(1, 40)}
+    assert len(groups) == 39
+    assert {split_of(one, 0.3, 0) for one in groups} == {"train", "validation"}
+
+
+# Ratings
+
+
+def asked(answers=("a", "b", "c", "d")):
+    row = {
+        "id": "p1",
+        "messages": [{"role": "user", "content": "When?"}],
+        "answers": [{"id": name, "text": f"At {name}."} for name in answers],
+    }
+    return read_candidates(row, "c.jsonl:1", lambda name: codes(3))
+
+
+def scores(**given_):
+    found = {}
+    for name, values in given_.items():
+        for rater, score in enumerate(values):
+            row = {"prompt": "p1", "answer": name, "rater": rater, "score": score}
+            note(read_rating(row), found)
+    return found["p1"]
+
+
+def test_the_best_stands_against_the_worst():
+    choice = best_and_worst(asked(), scores(a=[2, 3], b=[5, 4], c=[1, 2], d=[4, 4]), margin=1, raters=2)
+    assert (choice.chosen.id, choice.rejected.id) == ("b", "c")
+    assert choice.provenance["margin"] == 3.0
+    assert choice.provenance["scores"]["b"] == {"0": 5.0, "1": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("given_", "code"),
+    [
+        ({"a": [3], "b": [3], "c": [3]}, "tie"),
+        ({"a": [3, 4], "b": [4, 4]}, "small_margin"),
+        ({"a": [5]}, "few_ratings"),
+        ({"a": [5, 5], "b": [1]}, "few_ratings"),
+    ],
+)
+def test_answers_too_much_alike_or_hardly_rated_make_no_pair(given_, code):
+    with pytest.raises(DataError) as error:
+        best_and_worst(asked(), scores(**given_), margin=1, raters=2 if len(given_) == 2 else 1)
+    assert error.value.code == code
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), st.lists(st.integers(1, 5), min_size=1, max_size=4)))
+def test_whoever_is_chosen_was_never_rated_lower(given_):
+    assume(given_)
+    try:
+        choice = best_and_worst(asked(), scores(**given_), margin=0.5, raters=1)
+    except DataError:
+        return
+    means = {name: np.mean(values) for name, values in given_.items()}
+    assert means[choice.chosen.id] == max(means.values())
+    assert means[choice.rejected.id] == min(means.values())
+    assert choice.provenance["margin"] >= 0.5
+
+
+def test_agreement_is_that_of_the_published_example():
+    """Krippendorff 2011, four observers and twelve units: 0.849 with the interval metric."""
+    observers = [
+        "1 2 3 3 2 1 4 1 2 . . .",
+        "1 2 3 3 2 2 4 1 2 5 . 3",
+        ". 3 3 3 2 3 4 2 2 5 1 .",
+        "1 2 3 3 2 4 4 1 2 5 1 .",
+    ]
+    columns = zip(*(line.split() for line in observers), strict=True)
+    units = [[float(value) for value in column if value != "."] for column in columns]
+    assert agreement(units) == pytest.approx(0.849, abs=5e-4)
+    assert agreement([[1, 1], [5, 5]]) == 1
+    assert agreement([[1, 5], [5, 1]]) < 0
+    assert agreement([[3], [4]]) is None
+    assert agreement([[3, 3], [3, 3]]) is None
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [],
+        {"prompt": "p1", "answer": "a", "score": 3},
+        {"prompt": "p1", "answer": "a", "rater": "r", "score": 6},
+        {"prompt": "p1", "answer": "a", "rater": "r", "score": "4"},
+        {"prompt": "p1", "answer": "a", "rater": "r", "score": True},
+        {"prompt": "p1", "answer": "a", "rater": "r", "score": float("nan")},
+    ],
+)
+def test_a_row_that_is_no_rating_says_so(row):
+    with pytest.raises(DataError) as error:
+        read_rating(row)
+    assert error.value.code == "bad_rating"
+
+
+def test_a_rater_counts_once():
+    found = {}
+    rating = read_rating({"prompt": "p1", "answer": "a", "rater": "r", "score": 3})
+    note(rating, found)
+    with pytest.raises(DataError, match="has rated"):
+        note(replace(rating, score=5.0), found)
+    assert found == {"p1": {"a": {"r": 3.0}}}
+
+
+# Candidates
+
+
+def test_candidates_bring_codes_or_the_name_of_a_recording():
+    row = {
+        "id": 7,
+        "messages": [{"role": "user", "content": "When?"}],
+        "audio": "q/7.wav",
+        "answers": [
+            {"id": "b", "text": " At six. ", "codes": {"linguistic": [1, 2, 3], "semantic": [4, 5, 6, 7]}},
+            {"id": "a", "text": "At five.", "audio": "a/7.wav"},
+        ],
+    }
+    found = read_candidates(row, "c.jsonl:1", lambda name: codes(3, seed=len(name)))
+    assert (found.id, found.audio, found.codes) == ("7", "q/7.wav", codes(3, seed=7))
+    first, second = found.candidates
+    assert (first.id, first.text, first.audio, first.codes) == ("a", "At five.", "a/7.wav", codes(3, seed=7))
+    assert (second.text, second.audio) == ("At six.", None)
+    assert second.codes == Codes((1, 2), (4, 5, 6))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"id": None}, "no `id`"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}, "human's"),
+        ({"answers": [{"id": "a", "text": "x"}]}, "two or more"),
+        ({"answers": [{"id": "a", "text": "x"}, {"id": "a", "text": "y"}]}, "one id"),
+        ({"answers": [{"id": "a", "text": "x"}, {"id": "b", "text": " "}]}, "no `text`"),
+        ({"answers": [{"id": "a", "text": "x"}, "y"]}, "no object"),
+        ({"codes": {"linguistic": [1, 5000], "semantic": [1, 2, 3]}}, "linguistic"),
+        ({"codes": {"linguistic": [1, 2], "semantic": [1, True, 3]}}, "semantic"),
+        ({"codes": {"linguistic": [1], "semantic": [1, 2, 3]}}, "less than a group"),
+        ({"codes": [1, 2]}, "linguistic"),
+        ({"audio": 7}, "name of a recording"),
+    ],
+)
+def test_a_row_of_candidates_that_can_not_be_used_says_why(change, says):
+    row = {
+        "id": "p",
+        "messages": [{"role": "user", "content": "When?"}],
+        "answers": [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}],
+    }
+    with pytest.raises(DataError, match=says) as error:
+        read_candidates(row | change, "c.jsonl:1", lambda name: codes(3))
+    assert error.value.code == "bad_candidates"
+
+
+# Contrasts
+
+LINES = {"en": "We leave at number {n} in the morning sharp", "de": "Wir fahren am Morgen um {n} Uhr los"}
+
+
+def real(count=60):
+    return [
+        Answered(
+            key=f"{n:016x}",
+            conversation=f"talk{n // 2}",
+            language=language,
+            text=LINES[language].format(n=n),
+            speech=speech(10 + n, seed=n),
+        )
+        for n in range(count)
+        for language in (("en", "de")[n % 2],)
+    ]
+
+
+def test_every_kind_is_what_it_is_called():
+    answers = {one.key: one for one in real()}
+    found = list(contrasts_of(list(answers.values()), dict.fromkeys(KINDS, 1.0), DEAF))
+    assert len(found) == len(KINDS) * len(answers)
+    for own, kind, made in found:
+        assert made.provenance["source"] == "contrast"
+        assert made.provenance["kind"] == kind
+        other = answers.get(made.provenance.get("from"))
+        if other:
+            assert other.conversation != own.conversation
+        if kind == "deaf":
+            assert made.text in DEAF[own.language]
+            assert made.speech is None
+        elif kind in ("other", "language"):
+            assert (made.text, made.speech) == (other.text, other.speech)
+            assert (other.language == own.language) == (kind == "other")
+        elif kind == "mismatch":
+            mixed_ = {(own.text, other.speech), (other.text, own.speech)}
+            assert (made.text, made.speech) in mixed_
+            assert other.language == own.language
+        else:
+            assert own.text.startswith(made.text)
+            assert len(made.text) < len(own.text)
+            n = len(made.speech.codes.linguistic)
+            assert made.speech.codes.linguistic == own.speech.codes.linguistic[:n]
+            assert 0.1 < n / len(own.speech.codes.linguistic) <= 0.6
+    taken = {made.provenance["taken"] for _, kind, made in found if kind == "mismatch"}
+    assert taken == {"text", "speech"}
+
+
+def test_shares_are_about_kept_and_always_the_same():
+    answers = real(400)
+    shares = {"deaf": 0.5, "truncated": 0.1}
+    first, second = (list(contrasts_of(order, shares, DEAF)) for order in (answers, answers[::-1]))
+    kinds = [kind for _, kind, _ in first]
+    assert 160 < kinds.count("deaf") < 240
+    assert 20 < kinds.count("truncated") < 65
+    assert {(a.key, k, m.text) for a, k, m in first} == {(a.key, k, m.text) for a, k, m in second}
+
+
+def test_a_new_answer_leaves_almost_all_draws_as_they_were():
+    answers = real(200)
+    before, after = (
+        {a.key: m.provenance["from"] for a, _, m in contrasts_of(some, {"other": 1.0}, DEAF)}
+        for some in (answers[:-2], answers)
+    )
+    assert sum(after[key] != before[key] for key in before) < 10
+
+
+def test_where_nothing_fits_there_is_no_contrast():
+    (one, *_) = real(1)
+    found = {kind: made for _, kind, made in contrasts_of([one], dict.fromkeys(KINDS, 1.0), {})}
+    assert {kind for kind, made in found.items() if isinstance(made, DataError)} == set(KINDS) - {"truncated"}
+    short = replace(one, text="Hm", speech=speech(1))
+    ((_, _, made),) = contrasts_of([short], {"truncated": 1.0}, {})
+    assert isinstance(made, DataError)
+
+
+@given(WORDS, st.integers(1, 30), st.sampled_from(KINDS))
+def test_what_is_made_of_any_answer_makes_a_pair_or_is_refused(vocabulary, text, groups, kind):
+    assume(text.strip())
+    own = Answered("00", "here", "en", text, speech(groups))
+    pool = [
+        own,
+        Answered("01", "there", "en", "Fine.", speech(3, 1)),
+        Answered("02", "away", "de", "Gut.", None),
+    ]
+    for answered, _, made in contrasts_of(pool, {kind: 1.0}, DEAF):
+        if answered is not own or isinstance(made, DataError):
+            continue
+        chosen, rejected = (sample(vocabulary, s.text, s.speech) for s in (own, made))
+        if made.text == own.text and made.speech == own.speech:
+            with pytest.raises(DataError, match="the same"):
+                pair_of(chosen, rejected, made.provenance, vocabulary)
+            continue
+        pair = pair_of(chosen, rejected, made.provenance, vocabulary)
+        _, said = read(np.concatenate([pair.prompt, pair.rejected]), vocabulary)
+        assert said.text == made.text
