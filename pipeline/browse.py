@@ -54,7 +54,7 @@ def first_samples(version: Version, number: int) -> list[Row]:
 
 
 def look_up(version: Version, key: str) -> StoredSample | StoredTurn | StoredRecording:
-    """What has this key: a sample, a turn, or a recording by its path.
+    """What has this key: a sample, a turn, a recording by its path, or a row of text by file and line.
 
     Raises SetupError that names the nearest where there is none.
     """
@@ -69,7 +69,7 @@ def look_up(version: Version, key: str) -> StoredSample | StoredTurn | StoredRec
         of_recording = ds.field("recording") == key
         samples = sorted(_rows(index, of_recording), key=lambda row: row["key"])
         recording = StoredRecording(key, _rows(turns, of_recording), samples, _rows(out, of_recording))
-        if recording.turns or recording.set_aside:
+        if recording.turns or recording.samples or recording.set_aside:
             return recording
         near = _near(key, (index, "key"), (turns, "key"), (turns, "recording"), (out, "recording"))
     hint = f"; near it: {', '.join(near)}" if near else ""

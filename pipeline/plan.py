@@ -3,6 +3,7 @@
 Everything here is known before any audio is read; `Plan.id` hashes all of it that decides the outputs.
 """
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,10 +13,13 @@ from pipeline.inputs import Listing, list_inputs
 from pipeline.ledger import Ledger
 from pipeline.models import Model, resolve
 from pipeline.recipe import Recipe, digest
-from pipeline.storage import Store
+from pipeline.storage import Store, split
+from pipeline.texts import VERSION as TEXTS_VERSION
+from pipeline.texts import TextFile, list_texts
 from pipeline.units import PlannedUnit, cut
+from schemas.errors import SetupError
 from schemas.recording import SCHEMA_VERSION
-from stages import compose, converse, interleave, select, shard
+from stages import compose, converse, interleave, mixture, select, shard
 from stages.assess import AssessStage
 from stages.decode import DecodeStage
 from stages.diarize import DiarizeStage
@@ -26,7 +30,7 @@ from stages.transcribe import TranscribeStage
 ANNOTATE = (DecodeStage, DiarizeStage, TranscribeStage, AssessStage, TokenizeStage)
 """The stages of annotate, in order. A new one goes in here, and its column into `schemas.recording`."""
 
-PACK = (select, converse, compose, interleave, shard)
+PACK = (select, converse, compose, interleave, mixture, shard)
 """What pack runs; their versions belong to the plan."""
 
 
@@ -50,6 +54,9 @@ class Plan:
     stages: tuple[PlannedStage, ...]
     vocabulary: Model
     estimate: Estimate
+    texts: tuple[TextFile, ...] = ()
+    evaluation: tuple[str, ...] = ()
+    """sha256 of each file of evaluation prompts."""
 
     @cached_property
     def dataset(self) -> Store:
@@ -59,10 +66,12 @@ class Plan:
     def pack(self) -> dict[str, Any]:
         """What decides pack's part of the outputs."""
         recipe = self.recipe.content()
-        sections = ("vocabulary", "select", "converse", "compose", "interleave", "shard")
+        sections = ("vocabulary", "select", "converse", "compose", "interleave", "mixture", "shard")
         return {
             "recipe": {name: recipe[name] for name in sections},
-            "versions": {stage.__name__.rpartition(".")[2]: stage.VERSION for stage in PACK},
+            "versions": {stage.__name__.rpartition(".")[2]: stage.VERSION for stage in PACK}
+            | {"texts": TEXTS_VERSION},
+            "evaluation": self.evaluation,
             "tokenizer": self.vocabulary.sha256,
             "schema": SCHEMA_VERSION,
         }
@@ -73,6 +82,7 @@ class Plan:
         return digest(
             {
                 "units": [unit.name for unit in self.units],
+                "texts": [[file.id, file.bytes, file.etag] for file in self.texts],
                 "stages": [stage.fingerprint for stage in self.stages],
                 "pack": self.pack,
             }
@@ -104,7 +114,17 @@ def make_plan(recipe: Recipe) -> Plan:
         stages=plan_stages(recipe),
         vocabulary=resolve(recipe.vocabulary.tokenizer),
         estimate=estimate,
+        texts=list_texts(recipe.texts),
+        evaluation=tuple(_sha256(uri) for uri in recipe.select.evaluation_prompts),
     )
+
+
+def _sha256(uri: str) -> str:
+    store, name = split(uri)
+    try:
+        return hashlib.sha256(store.get(name)).hexdigest()
+    except FileNotFoundError:
+        raise SetupError(f"evaluation prompts: there is no file {uri}") from None
 
 
 def plan_stages(recipe: Recipe) -> tuple[PlannedStage, ...]:

@@ -21,7 +21,17 @@ from pipeline.plan import Plan
 from pipeline.storage import Store
 from schemas.arrow import schema_of
 from schemas.errors import SetupError
-from schemas.manifest import File, Manifest, ModelUsed, RecordingCounts, Shard, TurnCounts, version_id
+from schemas.manifest import (
+    File,
+    Manifest,
+    ModelUsed,
+    RecordingCounts,
+    Shard,
+    Share,
+    TextCounts,
+    TurnCounts,
+    version_id,
+)
 from schemas.turn import IndexRow, SetAsideRow, TurnRow
 
 TABLES: dict[str, type] = {"turns": TurnRow, "set_aside": SetAsideRow, "index": IndexRow}
@@ -135,6 +145,7 @@ def _manifest(
     plan: Plan, packed: list[Packed], version: str, shards: list[Shard], files: list[File]
 ) -> Manifest:
     recordings, turns = _sum(g.recordings for g in packed), _sum(g.turns for g in packed)
+    texts = _sum(g.texts for g in packed)
     models = {m.reference: m for stage in plan.stages for m in stage.models}
     models[plan.vocabulary.reference] = plan.vocabulary
     committed = plan.committed()
@@ -162,10 +173,17 @@ def _manifest(
             eligible=turns.get("eligible", 0),
             set_aside=turns.get("set_aside", 0),
         ),
+        texts=TextCounts(
+            rows=sum(texts.values()),
+            used=texts.get("used", 0),
+            eligible=texts.get("eligible", 0),
+            set_aside=texts.get("set_aside", 0),
+        ),
         set_aside=_sum(g.set_aside for g in packed),
         samples=_sum(g.samples for g in packed),
         not_composed=_sum(g.not_composed for g in packed),
         licences=_sum(g.licences for g in packed),
+        mixture=_mixture(plan, packed),
         splits=_sum({s.split: s.samples} for s in shards),
         tokens=_sum(g.tokens for g in packed),
         audio_seconds=round(sum(g.audio_seconds for g in packed), 3),
@@ -174,3 +192,17 @@ def _manifest(
         shards=shards,
         files=files,
     )
+
+
+def _mixture(plan: Plan, packed: list[Packed]) -> dict[str, Share]:
+    weights = plan.recipe.mixture.weights
+    tokens, left_out = _sum(g.family_tokens for g in packed), _sum(g.left_out for g in packed)
+    return {
+        family: Share(
+            asked=round(weights[family] / sum(weights.values()), 6) if weights else None,
+            got=round(tokens.get(family, 0) / max(1, sum(tokens.values())), 6),
+            tokens=tokens.get(family, 0),
+            left_out=left_out.get(family, 0),
+        )
+        for family in sorted({*tokens, *weights})
+    }

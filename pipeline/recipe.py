@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
 from pipeline.storage import normal
 from pipeline.units import UnitsConfig
@@ -25,12 +25,11 @@ from stages.converse import ConverseConfig
 from stages.decode.config import DecodeConfig
 from stages.diarize.config import DiarizeConfig
 from stages.interleave import InterleaveConfig
-from stages.prefer import PreferConfig
+from stages.mixture import MixtureConfig
 from stages.select import SelectConfig
 from stages.shard import ShardConfig
 from stages.stage import Config, Resources
 from stages.synthesize.config import SynthesizeConfig
-from stages.synthesize.endpoint import EndpointConfig
 from stages.tokenize.config import TokenizeConfig
 from stages.transcribe.config import TranscribeConfig
 
@@ -43,14 +42,6 @@ class VocabularyConfig(Config):
     tokenizer: str = Field("package:whisper-base", description="model reference that holds a tokenizer.json")
     preset: typing.Literal["embedded", "step1"] = Field(
         "embedded", description="`step1` puts <audio_0> at 65536, for the public checkpoint's tokenizer"
-    )
-
-
-class PreferencesConfig(PreferConfig):
-    """Where preference pairs come from."""
-
-    judge: EndpointConfig | None = Field(
-        None, description="an OpenAI-compatible server that compares the candidates (null: none is asked)"
     )
 
 
@@ -67,6 +58,11 @@ class ResourcesConfig(Config):
 class Recipe(Config):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name of the dataset")
     inputs: tuple[str, ...] = Field((), description="files, directories, globs or prefixes")
+    texts: tuple[str, ...] = Field(
+        (),
+        description="JSON lines and Parquet files of text, or folders of them: rows with `messages` are "
+        "conversations for tqta, rows with `text` documents for replay",
+    )
     output: str = Field("datasets", description="where datasets are kept: a directory, s3:// or gs://")
     scratch: str | None = Field(None, description="local directory for decoded audio (default: the system's)")
     limit_hours: float | None = Field(None, gt=0, description="take only about so many hours, for a pilot")
@@ -82,19 +78,35 @@ class Recipe(Config):
     converse: ConverseConfig = ConverseConfig()
     compose: ComposeConfig = ComposeConfig()
     interleave: InterleaveConfig = InterleaveConfig()
-    prefer: PreferencesConfig = PreferencesConfig()
+    mixture: MixtureConfig = MixtureConfig()
     shard: ShardConfig = ShardConfig()
     resources: ResourcesConfig = ResourcesConfig()
 
-    @field_validator("inputs", mode="before")
+    @field_validator("inputs", "texts", mode="before")
     @classmethod
     def _one_or_more(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
 
+    @field_validator("mixture")
+    @classmethod
+    def _a_weight_for_each_family(cls, value: MixtureConfig, info: ValidationInfo) -> MixtureConfig:
+        families = set(info.data["compose"].families) if "compose" in info.data else set(value.weights)
+        if value.weights and value.weights.keys() != families:
+            named = ", ".join(sorted(families ^ value.weights.keys()))
+            raise ValueError(f"`weights` and `compose.families` must name the same families, but for {named}")
+        return value
+
     def content(self) -> dict[str, Any]:
         """What decides the outputs: everything but places and resources."""
         return self.model_dump(
-            mode="json", exclude={"inputs", "output", "scratch", "limit_hours", "resources", "units"}
+            mode="json",
+            exclude={
+                **dict.fromkeys(("inputs", "texts", "output", "scratch", "limit_hours"), True),
+                **dict.fromkeys(("resources", "units"), True),
+                "select": {"evaluation_prompts"},
+                "synthesize": {"conversations"},
+                "prefer": {"candidates", "ratings"},
+            },
         ) | {"units": self.units.model_dump(mode="json")}
 
 
@@ -120,20 +132,19 @@ def load(
     values, lines = _parse(file, text)
     for setting in settings:
         _set(values, lines, setting)
+    _read_lists(file, values)
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         raise SetupError("\n".join(_explain(file, lines, e) for e in error.errors())) from error
     conversations = tuple(_beside(file, uri) for uri in recipe.synthesize.conversations)
-    sampled = {
-        name: tuple(_beside(file, uri) for uri in getattr(recipe.prefer, name))
-        for name in ("candidates", "ratings")
-    }
+    prompts = tuple(_beside(file, uri) for uri in recipe.select.evaluation_prompts)
     return recipe.model_copy(
         update={
             "synthesize": recipe.synthesize.model_copy(update={"conversations": conversations}),
-            "prefer": recipe.prefer.model_copy(update=sampled),
             "inputs": tuple(inputs) or tuple(_beside(file, uri) for uri in recipe.inputs),
+            "texts": tuple(_beside(file, uri) for uri in recipe.texts),
+            "select": recipe.select.model_copy(update={"evaluation_prompts": prompts}),
             "output": normal(output or _beside(file, recipe.output)),
             "limit_hours": limit_hours or recipe.limit_hours,
         }
@@ -143,6 +154,21 @@ def load(
 def _beside(file: Path, uri: str) -> str:
     """A place named in a recipe, as seen from the recipe's directory."""
     return uri if "://" in uri else str(file.parent / Path(uri).expanduser())
+
+
+def _read_lists(file: Path, values: dict[str, Any]) -> None:
+    """Put the lines of a list that the recipe names as a file into its place."""
+    section = values.get("select")
+    if not isinstance(section, dict):
+        return
+    for name in ("allow", "deny"):
+        if isinstance(named := section.get(name), str):
+            place = file.parent / Path(named).expanduser()
+            try:
+                written = place.read_text(encoding="utf-8").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                raise SetupError(f"select.{name}: can't read the list {place}: {error}") from error
+            section[name] = [line.strip() for line in written if line.strip()]
 
 
 def _parse(file: Path, text: str) -> tuple[dict[str, Any], dict[Path_, str]]:

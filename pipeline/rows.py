@@ -25,12 +25,13 @@ def rows(uris: Sequence[str]) -> Iterator[Row]:
     is no Parquet.
     """
     for uri in uris:
-        for store, name in _files(uri):
+        for store, name in files(uri):
             with store.local(name) as path:
                 yield from _parquet(path, name) if name.endswith(".parquet") else _lines(path, name)
 
 
-def _files(uri: str) -> Iterator[tuple[Store, str]]:
+def files(uri: str) -> Iterator[tuple[Store, str]]:
+    """(store, path in it) of a file, or of those under a prefix. Raises SetupError where there is none."""
     store, name = split(uri)
     if name.endswith(SUFFIXES):
         if not store.exists(name):

@@ -108,6 +108,10 @@ def _sums(manifest: Manifest) -> Iterator[str]:
     if turns.diarized != turns.used + turns.eligible + turns.set_aside:
         parts = f"{turns.used} used + {turns.eligible} eligible + {turns.set_aside} set aside"
         yield f"{turns.diarized} turns are not {parts}"
+    texts = manifest.texts
+    if texts.rows != texts.used + texts.eligible + texts.set_aside:
+        parts = f"{texts.used} used + {texts.eligible} eligible + {texts.set_aside} set aside"
+        yield f"{texts.rows} rows of text are not {parts}"
     if version_id(manifest.shards, manifest.files) != manifest.version:
         yield "names other outputs than those that gave the version its id"
 

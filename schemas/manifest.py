@@ -57,6 +57,26 @@ class TurnCounts(_Model):
     set_aside: int
 
 
+class TextCounts(_Model):
+    """rows = used + eligible + set_aside."""
+
+    rows: int
+    used: int
+    eligible: int
+    set_aside: int
+
+
+class Share(_Model):
+    """A family's part of the mixture, of all tokens."""
+
+    asked: float | None
+    """0..1; None where the recipe asks for no mixture."""
+    got: float
+    tokens: int
+    left_out: int
+    """Tokens that were there beyond the family's share."""
+
+
 class Manifest(_Model):
     schema_version: int = SCHEMA_VERSION
     dataset: str
@@ -75,14 +95,18 @@ class Manifest(_Model):
     """Annotation files that the version was packed from, relative to the dataset."""
     recordings: RecordingCounts
     turns: TurnCounts
+    texts: TextCounts = TextCounts(rows=0, used=0, eligible=0, set_aside=0)
+    """Rows of text that nobody has spoken."""
     set_aside: dict[str, int]
-    """`stage/code` -> number of recordings and turns."""
+    """`stage/code` -> number of recordings, turns and rows of text."""
     samples: dict[str, int]
     """Family -> number."""
     not_composed: dict[str, int] = {}
     """`family/reason` -> kept turns that the family could not use."""
     licences: dict[str, int] = {}
-    """What sidecars name as licence, or `not stated` -> number of kept recordings."""
+    """What sidecars and rows name as licence, or `not stated` -> number of kept recordings and rows."""
+    mixture: dict[str, Share] = {}
+    """Family -> what was asked for and what there is."""
     splits: dict[str, int]
     tokens: dict[str, int]
     """Tokens in all shards: text, linguistic, semantic."""

@@ -75,9 +75,9 @@ def _sample(version: Version, found: StoredSample) -> None:
     console.print(f"[bold]{row['key']}[/]  {row['family']}, {row['split']}, in {row['shard']}")
     source = record.get("source") or {}
     if source:
-        console.print(
-            f"[dim]from[/] {escape(source['recording'])} {source['start']:.2f} to {source['end']:.2f} s"
-        )
+        start, end = source["start"], source["end"]
+        times = "" if start is None else f" {start:.2f} to {end:.2f} s"
+        console.print(f"[dim]from[/] {escape(source['recording'])}{times}")
     for message in record["messages"]:
         for part in message["content"]:
             console.print(Text.assemble((f"{message['role'] or 'document':>10} ", "bold"), _part(part)))

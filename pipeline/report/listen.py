@@ -49,11 +49,13 @@ class Heard:
 
 
 def pick(index: ds.Dataset, every: int) -> list[Row]:
-    """Samples spread over languages and families, of every so many-th; drawn by hash, so always the same."""
+    """Samples with audio, spread over languages and families, of every so many-th; drawn by hash."""
     groups: dict[tuple[str, str], list[tuple[str, Row]]] = defaultdict(list)
     seen = 0
     for batch in batches(index):
         for row in batch.take(np.arange(-seen % every, batch.num_rows, every)).to_pylist():
+            if not row["seconds"]:
+                continue
             group = groups[row["family"], row["language"] or ""]
             group.append((hashlib.sha256(row["key"].encode()).hexdigest(), row))
             if len(group) > 4 * PICKED:

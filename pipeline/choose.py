@@ -1,0 +1,101 @@
+"""What pack takes of recordings and texts, and what samples can be made of it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from pipeline.groups import Decisions
+from pipeline.recipe import Recipe
+from pipeline.texts import TextRow, of_chat
+from schemas.chat import parse
+from schemas.errors import DataError
+from schemas.recording import Problem
+from schemas.turn import AnnotatedTurn
+from stages.compose import Kind, Source, label, of_turns, passages
+from stages.converse import Conversation
+from stages.select import EvaluationPrompts, SelectConfig, personal, select
+
+
+def refused_turns(
+    turns: Sequence[AnnotatedTurn],
+    config: SelectConfig,
+    prompts: EvaluationPrompts | None,
+    decisions: Decisions,
+) -> dict[int, Problem]:
+    """Index of a turn -> why it is set aside, for the turns of a recording that are."""
+    refused: dict[int, Problem] = {}
+    for turn in turns:
+        problem = select(turn, config) or _shared(turn, prompts)
+        problem = problem or decisions.refused.get(turn.recording) or decisions.refused.get(turn.key)
+        if problem is not None:
+            refused[turn.index] = replace(problem, turn=turn.index)
+    return refused
+
+
+def refused_text(
+    row: TextRow,
+    config: SelectConfig,
+    prompts: EvaluationPrompts | None,
+    decisions: Decisions,
+) -> Problem | None:
+    """Why a row of text is set aside; None where it is kept."""
+    language = row.source.language
+    if config.denied & {row.key, row.where}:
+        return Problem("denied", "the recipe's deny list names the row")
+    if language is not None and config.languages is not None and language not in config.languages:
+        wanted = ", ".join(config.languages)
+        return Problem("other_language", f"the language is {language}, not one of {wanted}")
+    if config.pii and (kind := personal(row.text)):
+        return Problem("personal_data", f"the text holds {kind}")
+    return (prompts.shared(row.text) if prompts else None) or decisions.refused.get(row.key)
+
+
+def sources_of(
+    turns: list[AnnotatedTurn], kept: list[AnnotatedTurn], talk: Conversation, recipe: Recipe
+) -> dict[Kind, list[Source]]:
+    """What samples of a recording can be made of."""
+    labels = label(turns, recipe.compose.labels)
+    asked = {pair.answer.index: pair for pair in talk.pairs}
+    halves = []
+    for first, second in passages(turns, {turn.index for turn in kept}, recipe.compose):
+        pair = asked.get(first.index)
+        question, history = (pair.question, pair.history) if pair else (None, ())
+        halves.append(of_turns([first, second], question, history, labels))
+    spoken = _spoken_chat(kept, recipe)
+    exchanges = [of_turns([p.answer], p.question, p.history, labels) for p in talk.pairs]
+    return {
+        "turn": [of_turns([turn], labels=labels) for turn in kept],
+        "exchange": exchanges if spoken is None else [spoken],
+        "passage": halves,
+        "document": [],
+    }
+
+
+def _spoken_chat(kept: list[AnnotatedTurn], recipe: Recipe) -> Source | None:
+    """The conversation whose last question or answer a synthesised recording speaks; None for others."""
+    sidecar = kept[0].metadata
+    synthesis = sidecar.get("synthesis")
+    if not isinstance(synthesis, dict):
+        return None
+    try:
+        chat = parse({"messages": sidecar.get("messages")}, kept[0].recording)
+        last = chat.last("assistant")
+        by_message = {synthesis["spoken"][turn.index]["message"]: turn for turn in kept}
+        source = of_chat(chat, recipe.converse.history_turns_max, _common(of_turns(kept)))
+    except (DataError, LookupError, TypeError):  # somebody else's sidecar: turns, as in any recording
+        return None
+    if last is None or source.question is None:
+        return None
+    return replace(
+        source,
+        question=replace(source.question, turn=by_message.get(last - 1)),
+        answer=(replace(source.answer[0], turn=by_message.get(last)),),
+    )
+
+
+def _common(source: Source) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in ("key", "language", "place", "metadata")}
+
+
+def _shared(turn: AnnotatedTurn, prompts: EvaluationPrompts | None) -> Problem | None:
+    return prompts.shared(turn.transcript.text) if prompts and turn.transcript else None

@@ -1,0 +1,90 @@
+"""Groups, each for one task of pack: units whose ids begin alike, or a file of texts."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pipeline.ledger import Ledger
+from pipeline.plan import Plan
+from pipeline.recipe import digest
+from pipeline.storage import Store
+from pipeline.texts import TextFile
+from schemas.recording import Problem, Recording
+
+UNITS_A_GROUP = 16
+"""About so many; a group is held in memory while it is packed."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What was decided in view of the whole dataset, as far as it concerns a group."""
+
+    refused: dict[str, Problem] = field(default_factory=dict)
+    """Recording id, turn key or row key -> why it is set aside."""
+    left_out: frozenset[str] = frozenset()
+    """Keys of samples over their family's share."""
+
+    def content(self) -> Any:
+        """All of it, for a hash."""
+        refused = sorted((key, problem.code, problem.message) for key, problem in self.refused.items())
+        return [refused, sorted(self.left_out)]
+
+
+@dataclass(frozen=True)
+class Group:
+    """What one task packs: units of recordings, or a file of texts."""
+
+    name: str
+    """The bits that the group's unit ids begin with, empty for the only group; or the file's id."""
+    fingerprint: str
+    """Hash of all that goes into it; its files lie under it."""
+    files: tuple[dict[str, list[str]], ...] = ()
+    """Ledger files of each unit, by stage."""
+    uris: dict[str, str] = field(default_factory=dict)
+    """Recording id -> where it lies now, for the audio."""
+    texts: TextFile | None = None
+    decisions: Decisions = Decisions()
+
+    def recordings(self, dataset: Store) -> list[Recording]:
+        """The annotated recordings, in order of their id."""
+        ledger = Ledger(dataset)
+        return sorted((r for files in self.files for r in ledger.recordings(files)), key=lambda r: r.id)
+
+
+def cut(plan: Plan) -> list[Group]:
+    """The groups of a plan whose units are all committed, before anything is decided over all of them."""
+    committed = plan.committed()
+    bits = max(0, math.ceil(math.log2(max(1, len(plan.units) / UNITS_A_GROUP))))
+    units: dict[str, list[Any]] = {}
+    for unit in plan.units:
+        prefix = f"{int(unit.id, 16):064b}"[:bits]
+        units.setdefault(prefix, []).append(unit)
+    groups = []
+    for prefix, members in sorted(units.items()):
+        files = tuple({stage: found[unit.name] for stage, found in committed.items()} for unit in members)
+        uris = {r.id: r.uri for unit in members for r in unit.recordings}
+        fingerprint = digest({"pack": plan.pack, "files": files, "prefix": prefix})
+        groups.append(Group(prefix, fingerprint, files, uris))
+    for texts in plan.texts:
+        fingerprint = digest({"pack": plan.pack, "file": [texts.id, texts.bytes, texts.etag]})
+        groups.append(Group(texts.id, fingerprint, texts=texts))
+    return groups
+
+
+def each_group(groups: Iterable[Group], work: Callable[[Group], Result]) -> list[Result]:
+    """What `work` makes of each: of few here, of many as tasks beside each other."""
+    todo: Sequence[Group] = list(groups)
+    if sum(max(1, len(group.files)) for group in todo) <= UNITS_A_GROUP:
+        return [work(group) for group in todo]
+    import ray
+
+    from pipeline.cluster import running
+
+    with nullcontext() if ray.is_initialized() else running():
+        items: Any = ray.data.from_items([{"index": index} for index in range(len(todo))])
+        rows = items.map(lambda row: row | {"made": work(todo[row["index"]])}).take_all()
+    return [row["made"] for row in sorted(rows, key=lambda row: row["index"])]

@@ -1,0 +1,166 @@
+"""One group in the making: samples by split, and a row for everything that was or was not used."""
+
+from collections import Counter
+from typing import Any
+
+from pipeline.choose import refused_text, refused_turns, sources_of
+from pipeline.groups import Decisions
+from pipeline.recipe import Recipe
+from pipeline.texts import TextRow, prompt_hash
+from schemas.errors import DataError
+from schemas.recording import Problem, Recording
+from schemas.sample import Sample
+from schemas.turn import AnnotatedTurn, SetAsideRow, TurnRow, turns_of
+from schemas.vocabulary import Vocabulary
+from stages.compose import FAMILIES, Family, Source, compose
+from stages.converse import converse
+from stages.interleave import lay_out
+from stages.select import EvaluationPrompts, admit
+from stages.shard import group_of, split_of
+
+SPLITS = ("train", "validation")
+
+
+class Packing:
+    """Samples of recordings and texts, and what became of each turn and row."""
+
+    def __init__(
+        self, recipe: Recipe, vocabulary: Vocabulary, prompts: EvaluationPrompts | None, decisions: Decisions
+    ) -> None:
+        self.recipe = recipe
+        self.vocabulary = vocabulary
+        self.prompts = prompts
+        self.decisions = decisions
+        self.samples: dict[str, list[Sample]] = {split: [] for split in SPLITS}
+        self.turns: list[TurnRow] = []
+        self.set_aside: list[SetAsideRow] = []
+        self.recordings: Counter[str] = Counter()
+        self.texts: Counter[str] = Counter()
+        self.not_composed: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
+        self.licences: Counter[str] = Counter()
+        self.audio_seconds = 0.0
+        self.kept_seconds = 0.0
+
+    def add(self, recording: Recording) -> None:
+        """Choose, pair and compose one recording's turns, and note the fate of each."""
+        if recording.decode and recording.decode.result:
+            self.audio_seconds += recording.decode.result.seconds
+        turns = list(turns_of(recording))
+        refused = refused_turns(turns, self.recipe.select, self.prompts, self.decisions)
+        kept = [turn for turn in turns if turn.index not in refused]
+        used: set[int] = set()
+        if kept:
+            used = self._compose(turns, kept)
+            self.licences[_licence(kept[0].metadata)] += 1
+        self.recordings["kept" if kept else "set_aside"] += 1
+        if not kept:
+            self._recording_aside(recording, Counter(p.code for p in refused.values()))
+        for turn in turns:
+            problem = refused.get(turn.index)
+            status = "used" if turn.index in used else "set_aside" if problem else "eligible"
+            stage = (turn.stage or "select") if problem else None
+            if problem and not recording.set_aside:
+                times = (turn.turn.start, turn.turn.end)
+                self.set_aside.append(
+                    SetAsideRow(recording.id, turn.index, *times, stage or "", problem.code, problem.message)
+                )
+            if not problem:
+                self.kept_seconds += turn.turn.seconds
+            self.turns.append(_row(turn, status, stage, problem))
+
+    def add_text(self, where: str, row: TextRow | DataError) -> None:
+        """Compose a row of text, or note what is wrong with it."""
+        if isinstance(row, DataError):
+            self._text_aside(where, "texts", Problem(row.code, row.message))
+            return
+        problem = refused_text(row, self.recipe.select, self.prompts, self.decisions)
+        if problem is not None:
+            self._text_aside(where, "select", problem)
+            return
+        group = group_of(f"prompt:{prompt_hash(row.prompt)}", row.source.metadata, self.recipe.shard.split_by)
+        wanted = row.family in self.recipe.compose.families
+        made = wanted and self._sample(row.family, row.source, self._split(group))
+        self.texts["used" if made else "eligible"] += 1
+        self.licences[_licence(row.source.metadata)] += 1
+
+    def _text_aside(self, where: str, stage: str, problem: Problem) -> None:
+        self.set_aside.append(SetAsideRow(where, None, None, None, stage, problem.code, problem.message))
+        self.texts["set_aside"] += 1
+
+    def _recording_aside(self, recording: Recording, reasons: Counter[str]) -> None:
+        """A row for a recording of which nothing is kept: its own problem, else what befell its turns."""
+        told = next(((stage, p) for stage, p in recording.problems if p.turn is None), None)
+        if told is None and (
+            refused := admit(recording.id, recording.sidecar, self.recipe.select)
+            or self.decisions.refused.get(recording.id)
+        ):
+            told = ("select", refused)
+        if told is None:
+            each = ", ".join(f"{count} {code}" for code, count in reasons.most_common())
+            told = ("select", Problem("no_turn_kept", f"none of its turns was kept: {each or 'it has none'}"))
+        decoded = recording.decode.result if recording.decode else None
+        start, end = (0.0, decoded.seconds) if decoded else (None, None)
+        stage, problem = told
+        row = SetAsideRow(recording.id, None, start, end, stage, problem.code, problem.message)
+        self.set_aside.append(row)
+
+    def _compose(self, turns: list[AnnotatedTurn], kept: list[AnnotatedTurn]) -> set[int]:
+        """Add the samples of a recording's kept turns; the indices of those that some sample uses."""
+        talk = converse(turns, {turn.index for turn in kept}, self.recipe.converse)
+        group = group_of(kept[0].recording, kept[0].metadata, self.recipe.shard.split_by)
+        sources = sources_of(turns, kept, talk, self.recipe)
+        used: set[int] = set()
+        for family in self.recipe.compose.families:
+            kind, _ = FAMILIES[family]
+            if kind == "exchange":
+                self.not_composed.update({f"{family}/{code}": n for code, n in talk.reasons.items()})
+            for source in sources[kind]:
+                if self._sample(family, source, self._split(group)):
+                    used.update(source.turns)
+        return used
+
+    def _sample(self, family: Family, source: Source, split: str) -> bool:
+        """Add one sample; False where the source can't serve the family, or the mixture has enough of it."""
+        try:
+            draft = compose(family, source, self.recipe.compose)
+            sample = lay_out(draft, self.vocabulary, self.recipe.interleave)
+        except DataError as error:  # another family may use it
+            self.not_composed[f"{family}/{error.code}"] += 1
+            return False
+        if sample.key in self.decisions.left_out:
+            self.left_out[family] += len(sample.tokens)
+            return False
+        self.samples[split].append(sample)
+        return True
+
+    def _split(self, group: str) -> str:
+        return split_of(group, self.recipe.shard.validation_share, self.recipe.shard.split_seed)
+
+
+def _row(turn: AnnotatedTurn, status: str, stage: str | None, problem: Any) -> TurnRow:
+    transcript = turn.transcript
+    return TurnRow(
+        key=turn.key,
+        recording=turn.recording,
+        index=turn.index,
+        start=turn.turn.start,
+        end=turn.turn.end,
+        speaker=turn.turn.speaker,
+        track=turn.turn.track,
+        status=status,
+        stage=stage,
+        code=problem.code if problem else None,
+        message=problem.message if problem else None,
+        text=transcript.text if transcript else None,
+        language=transcript.language if transcript else None,
+        transcript=transcript,
+        assessment=turn.assessment,
+        linguistic_codes=len(turn.codes.linguistic) if turn.codes else 0,
+        semantic_codes=len(turn.codes.semantic) if turn.codes else 0,
+    )
+
+
+def _licence(sidecar: dict[str, Any]) -> str:
+    named = sidecar.get("licence") or sidecar.get("license")
+    return str(named) if named else "not stated"

@@ -1,0 +1,90 @@
+"""How much of each family, each speaker and each language: what is over its share is left out, drawn by hash.
+
+Nothing is taken twice: the family of which there is least for its weight decides how much there is of all.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PositiveFloat
+
+from stages.stage import Config
+
+VERSION = 1
+
+STRETCH = 300.0
+"""Seconds of a recording that caps take or leave together, so that questions stay beside their answers."""
+
+
+class MixtureConfig(Config):
+    weights: dict[str, PositiveFloat] = Field(
+        {},
+        description="family -> its share of all tokens, in any unit, such as {continuation: 2, replay: 1}; "
+        "empty: everything that there is",
+    )
+    speaker_hours_max: PositiveFloat | None = Field(
+        None,
+        description="most hours of kept turns of one speaker; whom the sidecar's `speaker` names is the same "
+        "in all recordings",
+    )
+    language_hours_max: PositiveFloat | None = Field(
+        None, description="most hours of kept turns in one language"
+    )
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A kept turn, as caps look at it."""
+
+    key: str
+    recording: str
+    start: float
+    seconds: float
+    speaker: str
+    language: str
+
+
+def over_cap(turns: Sequence[Spoken], config: MixtureConfig) -> dict[str, str]:
+    """Key of a turn -> `speaker` or `language`, for the turns beyond the hours of theirs."""
+    ordered = sorted(turns, key=lambda turn: (_draw(f"{turn.recording} {turn.start // STRETCH}"), turn.key))
+    over: dict[str, str] = {}
+    for name, hours in (("speaker", config.speaker_hours_max), ("language", config.language_hours_max)):
+        if hours is None:
+            continue
+        seconds: dict[str, float] = {}
+        for turn in ordered:
+            if turn.key in over:
+                continue
+            whose = getattr(turn, name)
+            seconds[whose] = seconds.get(whose, 0.0) + turn.seconds
+            if seconds[whose] > hours * 3600:
+                over[turn.key] = name
+    return over
+
+
+def in_share(
+    keys: Sequence[str], families: Sequence[str], tokens: NDArray[np.int64], weights: Mapping[str, float]
+) -> NDArray[np.bool_]:
+    """Which samples [n] stay so that the families' tokens are to each other as their weights.
+
+    A family without any sample is left out of the reckoning; one without a weight stays whole.
+    """
+    family = np.asarray(families, dtype=object)
+    there = {name: int(tokens[family == name].sum()) for name in weights}
+    shares = {name: weight for name, weight in weights.items() if there[name]}
+    stay = np.ones(len(keys), bool)
+    if not shares:
+        return stay
+    unit = min(there[name] / weight for name, weight in shares.items())
+    for name, weight in shares.items():
+        own = np.flatnonzero(family == name)
+        order = own[np.argsort([_draw(keys[n]) for n in own.tolist()], kind="stable")]
+        stay[order] = np.cumsum(tokens[order]) <= unit * weight * (1 + 1e-9)
+    return stay
+
+
+def _draw(key: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"mixture:{key}".encode()).digest()[:8])

@@ -1,0 +1,61 @@
+"""A dataset whose annotations are given, as annotate would have committed them: what pack begins with."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.ledger import Ledger
+from pipeline.pack import groups_of, pack_group
+from pipeline.plan import Plan, make_plan
+from pipeline.publish import publish
+from pipeline.recipe import load
+from pipeline.report import pages
+from schemas.manifest import Manifest
+from schemas.recording import Assess, Decode, Diarize, Diarized, Recording, Tokenize, Transcribe
+from schemas.turn import AnnotatedTurn
+
+
+def planned(folder: Path, turns: Mapping[str, Sequence[AnnotatedTurn]], **recipe: Any) -> Plan:
+    """The plan of a recipe whose recordings have these turns; recipe, inputs and output are in `folder`."""
+    inputs = folder / "in"
+    inputs.mkdir(exist_ok=True)
+    for name in turns:
+        if not (inputs / name).exists():
+            (inputs / name).write_bytes(name.encode())
+    file = folder / "recipe.yaml"
+    file.write_text(yaml.safe_dump({"name": "given", "inputs": ["in"], "output": "out"} | recipe))
+    plan = make_plan(load(file))
+    ledger = Ledger(plan.dataset)
+    for unit in plan.units:
+        made = [_recording(item.recording("{}"), turns[item.id]) for item in unit.recordings]
+        for stage in plan.stages:
+            ledger.write(stage.name, stage.fingerprint, unit.name, made)
+    return plan
+
+
+def packed(plan: Plan, told: bool = False) -> Manifest:
+    """The version that a plan comes to, published, with its pages where they are `told`."""
+    groups = groups_of(plan)
+    done = [pack_group(group, plan.recipe, plan.dataset, plan.stages[0].fingerprint) for group in groups]
+    manifest, _ = publish(plan, done, pages(plan) if told else lambda manifest, tables: {})
+    return manifest
+
+
+def _recording(listed: Recording, turns: Sequence[AnnotatedTurn]) -> Recording:
+    diarized = Diarized("model", (), (), tuple(turn.turn for turn in turns))
+    return replace(
+        listed,
+        sidecar=turns[0].sidecar if turns else "{}",
+        decode=Decode(replace(turns[0].decoded, sha256=_sha256(turns)) if turns else None),
+        diarize=Diarize(diarized),
+        transcribe=Transcribe(tuple(turn.transcript for turn in turns)),
+        assess=Assess(tuple(turn.assessment for turn in turns)),
+        tokenize=Tokenize(tuple(turn.codes for turn in turns)),
+    )
+
+
+def _sha256(turns: Sequence[AnnotatedTurn]) -> str:
+    return turns[0].metadata.get("sha256", turns[0].recording)
