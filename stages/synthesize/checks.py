@@ -14,6 +14,9 @@ from stages.stage import Config
 
 VERSION = 1
 
+SILENCE = 0.6
+"""Seconds of an utterance that voices leave empty before, between and behind words."""
+
 
 class CheckConfig(Config):
     error_rate_max: float | None = Field(
@@ -43,11 +46,15 @@ def check(turn: AnnotatedTurn, config: CheckConfig) -> Problem | None:
     if config.error_rate_max is not None and rate > config.error_rate_max:
         heard = turn.transcript.text[:200]
         return problem("misspoken", f"{rate:.0%} of its words are heard otherwise than written: {heard}")
-    speed = letters(written) / turn.turn.seconds
-    if config.letters_per_second_max is not None and speed > config.letters_per_second_max:
-        return problem("too_short", f"{speed:.0f} letters a second: some of it is not spoken")
-    if config.letters_per_second_min is not None and speed < config.letters_per_second_min:
-        return problem("too_long", f"{speed:.1f} letters a second: there is more in it than the text")
+    said, seconds = letters(written), turn.turn.seconds
+    if config.letters_per_second_max is not None and said > config.letters_per_second_max * seconds:
+        return problem("too_short", f"{said} letters in {seconds:.2f} s: some of it is not spoken")
+    if config.letters_per_second_min is not None:
+        longest = said / config.letters_per_second_min + SILENCE
+        if seconds > longest:
+            return problem(
+                "too_long", f"{said} letters in {seconds:.2f} s: there is more in it than the text"
+            )
     spoken = synthesis.get("spoken") or []
     likeness = spoken[turn.index].get("likeness") if turn.index < len(spoken) else None
     if config.likeness_min is not None and likeness is not None and likeness < config.likeness_min:
