@@ -26,10 +26,12 @@ from stages.decode.config import DecodeConfig
 from stages.diarize.config import DiarizeConfig
 from stages.interleave import InterleaveConfig
 from stages.mixture import MixtureConfig
+from stages.prefer import PreferConfig
 from stages.select import SelectConfig
 from stages.shard import ShardConfig
 from stages.stage import Config, Resources
 from stages.synthesize.config import SynthesizeConfig
+from stages.synthesize.endpoint import EndpointConfig
 from stages.tokenize.config import TokenizeConfig
 from stages.transcribe.config import TranscribeConfig
 
@@ -42,6 +44,14 @@ class VocabularyConfig(Config):
     tokenizer: str = Field("package:whisper-base", description="model reference that holds a tokenizer.json")
     preset: typing.Literal["embedded", "step1"] = Field(
         "embedded", description="`step1` puts <audio_0> at 65536, for the public checkpoint's tokenizer"
+    )
+
+
+class PreferencesConfig(PreferConfig):
+    """Where preference pairs come from."""
+
+    judge: EndpointConfig | None = Field(
+        None, description="an OpenAI-compatible server that compares the candidates (null: none is asked)"
     )
 
 
@@ -79,6 +89,7 @@ class Recipe(Config):
     compose: ComposeConfig = ComposeConfig()
     interleave: InterleaveConfig = InterleaveConfig()
     mixture: MixtureConfig = MixtureConfig()
+    prefer: PreferencesConfig = PreferencesConfig()
     shard: ShardConfig = ShardConfig()
     resources: ResourcesConfig = ResourcesConfig()
 
@@ -138,10 +149,15 @@ def load(
     except ValidationError as error:
         raise SetupError("\n".join(_explain(file, lines, e) for e in error.errors())) from error
     conversations = tuple(_beside(file, uri) for uri in recipe.synthesize.conversations)
+    sampled = {
+        name: tuple(_beside(file, uri) for uri in getattr(recipe.prefer, name))
+        for name in ("candidates", "ratings")
+    }
     prompts = tuple(_beside(file, uri) for uri in recipe.select.evaluation_prompts)
     return recipe.model_copy(
         update={
             "synthesize": recipe.synthesize.model_copy(update={"conversations": conversations}),
+            "prefer": recipe.prefer.model_copy(update=sampled),
             "inputs": tuple(inputs) or tuple(_beside(file, uri) for uri in recipe.inputs),
             "texts": tuple(_beside(file, uri) for uri in recipe.texts),
             "select": recipe.select.model_copy(update={"evaluation_prompts": prompts}),
