@@ -5,18 +5,20 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 
+from pipeline.ledger import Ledger
+from pipeline.plan import Plan
 from pipeline.recipe import Recipe, digest
 from pipeline.rows import rows
 from pipeline.storage import Store
 from schemas.chat import ChatMessage
 from schemas.errors import DataError
-from schemas.layout import GROUP
-from schemas.recording import Codes
+from schemas.layout import GROUP, whole_groups
+from schemas.recording import Codes, Recording
 from schemas.sample import Clip, Draft, Message, Pair, Speech, Text
-from schemas.turn import SetAsideRow
+from schemas.turn import SetAsideRow, turns_of
 from schemas.vocabulary import Vocabulary
 from stages.interleave import lay_out
 from stages.prefer.candidates import Asked, Candidate, Choice, CodesOf, read_candidates
@@ -82,9 +84,12 @@ def sampled_pairs(recipe: Recipe, vocabulary: Vocabulary, codes_of: CodesOf) -> 
 def contrast_pairs(
     drafts: Sequence[Draft], recipe: Recipe, vocabulary: Vocabulary
 ) -> tuple[list[Pair], Counter[str]]:
-    """Pairs of spoken answers (drafts of `aqtaa`) against what is made of them, and why others have none."""
+    """Pairs of spoken answers (drafts of `aqtaa`) against what is made of them, and why others have none.
+
+    Their keys are those of the drafts, with the kind in place of the family.
+    """
     config = recipe.prefer
-    pairs: dict[str, Pair] = {}
+    pairs: list[Pair] = []
     reasons: Counter[str] = Counter()
     by_key = {draft.key: draft for draft in drafts}
     answers = [_answered(draft) for draft in drafts]
@@ -93,16 +98,43 @@ def contrast_pairs(
             if isinstance(rejected, DataError):
                 raise rejected
             draft = by_key[answer.key]
-            chosen = lay_out(draft, vocabulary, recipe.interleave)
-            other = _answer(rejected.text, rejected.speech)
-            draft = replace(draft, messages=(*draft.messages[:-1], other))
-            pair = pair_of(
-                chosen, lay_out(draft, vocabulary, recipe.interleave), rejected.provenance, vocabulary
-            )
-            pairs[pair.key] = pair
+            other = replace(draft, messages=(*draft.messages[:-1], _answer(rejected.text, rejected.speech)))
+            chosen, avoided = (lay_out(one, vocabulary, recipe.interleave) for one in (draft, other))
+            key = f"{draft.key.removesuffix(draft.family)}{kind}"
+            pairs.append(pair_of(chosen, avoided, rejected.provenance, vocabulary, key))
         except DataError as error:
             reasons[f"contrast_{kind}/{error.code}"] += 1
-    return list(pairs.values()), reasons
+    return pairs, reasons
+
+
+def annotated_codes(plan: Plan) -> CodesOf:
+    """The codes that annotate has made of a recording: those of all its turns, one after another."""
+    units = {recording.id: unit.name for unit in plan.units for recording in unit.recordings}
+    committed = plan.committed()
+    ledger = Ledger(plan.dataset)
+
+    @lru_cache(maxsize=16)  # answers of one prompt tend to lie together
+    def codes(unit: str) -> dict[str, Codes]:
+        files = {stage: found[unit] for stage, found in committed.items()}
+        return {recording.id: _whole(recording) for recording in ledger.recordings(files)}
+
+    def codes_of(name: str) -> Codes:
+        if name not in units:
+            raise DataError("unknown_audio", f"the dataset has no recording {name}")
+        found = codes(units[name])[name]
+        if not found.linguistic:
+            raise DataError("no_codes", f"the recording {name} has no turn with audio tokens")
+        return found
+
+    return codes_of
+
+
+def _whole(recording: Recording) -> Codes:
+    turns = [whole_groups(turn.codes) for turn in turns_of(recording) if turn.codes and not turn.problem]
+    return Codes(
+        tuple(code for codes in turns for code in codes.linguistic),
+        tuple(code for codes in turns for code in codes.semantic),
+    )
 
 
 Choosing = tuple[Asked, Callable[[], Choice]]

@@ -1,6 +1,7 @@
 """A preference pair in ids: one prompt, the answer to prefer and the one to avoid."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,17 @@ from schemas.vocabulary import Ids, Modality, Vocabulary
 VERSION = 1
 
 
-def pair_of(chosen: Sample, rejected: Sample, provenance: dict[str, Any], vocabulary: Vocabulary) -> Pair:
+def pair_of(
+    chosen: Sample,
+    rejected: Sample,
+    provenance: dict[str, Any],
+    vocabulary: Vocabulary,
+    key: str | None = None,
+) -> Pair:
     """The pair of two samples that answer the same: what their loss covers is their side.
 
-    `provenance` names its `source` and what speaks for the choice. Raises DataError `empty_side` or
+    `provenance` names its `source` and what speaks for the choice. Without a key it gets one that its ids
+    decide. Raises DataError `empty_side` or
     `identical`, ValueError for two prompts.
     """
     prompt = chosen.tokens[chosen.loss == 0]
@@ -40,9 +48,12 @@ def pair_of(chosen: Sample, rejected: Sample, provenance: dict[str, Any], vocabu
         "differs_in": "both" if text and audio else "text" if text else "audio",
         "preference": provenance,
     }
+    return Pair(key or _key(prompt, sides, provenance), chosen.record | about, prompt, *sides)
+
+
+def _key(prompt: Ids, sides: Sequence[Ids], provenance: dict[str, Any]) -> str:
     both = hashlib.sha256(b"|".join(side.tobytes() for side in sides)).hexdigest()
-    key = f"{hashlib.sha256(prompt.tobytes()).hexdigest()[:16]}-{provenance['source']}-{both[:16]}"
-    return Pair(key, chosen.record | about, prompt, *sides)
+    return f"{hashlib.sha256(prompt.tobytes()).hexdigest()[:16]}-{provenance['source']}-{both[:16]}"
 
 
 def prompt_group(pair: Pair, vocabulary: Vocabulary) -> str:
