@@ -1,0 +1,72 @@
+"""A model as a folder that others read: config.json, safetensors, and the vocabulary that the ids are of."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from schemas.errors import SetupError
+from stages.train.model import Step1
+from stages.train.shape import Shape, public_config, shape_of
+from stages.train.weights import Weights, write_tensors
+
+CONFIG = "config.json"
+VOCABULARY = "vocabulary.json"
+
+
+def save(
+    model: Step1,
+    directory: Path,
+    vocabulary: dict[str, Any] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a model in the public layout. `vocabulary` is what a version's manifest says of its ids; without
+    it the special tokens are Step-1's."""
+    directory.mkdir(parents=True, exist_ok=True)
+    specials = {name: vocabulary["specials"][name] for name in ("pad", "bos", "eos")} if vocabulary else {}
+    config = public_config(model.shape, str(dtype).removeprefix("torch."), **specials)
+    (directory / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    if vocabulary:
+        (directory / VOCABULARY).write_text(json.dumps(vocabulary, indent=2) + "\n")
+    write_tensors(directory, model.state_dict(), dtype)
+
+
+def load(directory: Path, device: torch.device | str = "cpu") -> Step1:
+    """A model in float32, from any folder with the public keys. Raises SetupError where it is none."""
+    shape = read_shape(directory)
+    with torch.device("meta"):
+        model = Step1(shape)
+    model = model.to_empty(device=device)
+    with Weights(directory) as weights, torch.no_grad():
+        wanted = model.state_dict()
+        for name in wanted.keys() ^ weights.specs.keys():
+            said = "lacks" if name in wanted else "has a tensor that a Step-1 model does not:"
+            raise SetupError(f"{directory} {said} {name}")
+        for name, parameter in wanted.items():
+            if weights.specs[name].shape != tuple(parameter.shape):
+                found = list(weights.specs[name].shape)
+                raise SetupError(
+                    f"{directory}: {name} is {found}, not {list(parameter.shape)} as config.json says"
+                )
+            parameter.copy_(weights.tensor(name))
+    return model
+
+
+def read_shape(directory: Path) -> Shape:
+    """Raises SetupError for a folder whose config.json is none of Step-1."""
+    try:
+        config = json.loads((directory / CONFIG).read_text())
+        if "Step1ForCausalLM" not in config.get("architectures", ()):
+            raise SetupError(
+                f"{directory / CONFIG} is of {config.get('architectures')}, not of Step1ForCausalLM"
+            )
+        return shape_of(config)
+    except (OSError, ValueError, KeyError) as error:
+        raise SetupError(f"{directory} holds no usable {CONFIG}: {error}") from None
+
+
+def read_vocabulary(directory: Path) -> dict[str, Any] | None:
+    """What is said of the ids of a checkpoint; None where nothing is."""
+    file = directory / VOCABULARY
+    return json.loads(file.read_text()) if file.exists() else None

@@ -1,0 +1,166 @@
+"""The Step-1 decoder: RMSNorm before each block, SwiGLU, grouped-query attention, sqrt-ALiBi, no biases.
+
+Names of tensors end in their dimensions: B sequences, L positions, V vocabulary, D hidden, H query heads,
+G key and value heads, K width of a head. A sequence holds several documents one after another, which don't
+see each other. Modules carry the names of the public checkpoint, so that its state dict loads as it is.
+"""
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+from stages.train.shape import NORM_EPS, Shape
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(q_BHLK, k_BGLK, v_BGLK) -> o_BHLK, with the documents and the distances of one batch in it."""
+
+INITIAL_STD = 0.02
+
+
+def alibi_slopes(heads: int) -> Tensor:
+    """slopes_H: 2^(-8k/n) for the first n heads, the largest power of two; 2^(-4(2k-1)/n) for the rest."""
+    n = 2 ** int(math.log2(heads))
+    powers = [-8 * k / n for k in range(1, n + 1)] + [-4 * (2 * k - 1) / n for k in range(1, heads - n + 1)]
+    return torch.tensor([2.0**power for power in powers], dtype=torch.float32)
+
+
+def dense_attention(documents_BL: Tensor, slopes_H: Tensor) -> Attend:
+    """Exact attention with the whole bias in memory, B H L L elements: for CPUs and for comparison."""
+    at_L = torch.arange(documents_BL.shape[1], device=documents_BL.device)
+    distance_LL = (at_L[:, None] - at_L[None, :]).clamp(min=0).float()
+    seen_BLL = (documents_BL[:, :, None] == documents_BL[:, None, :]) & (at_L[:, None] >= at_L[None, :])
+    bias_HLL = -slopes_H.to(documents_BL.device)[:, None, None] * distance_LL.sqrt()
+    bias_BHLL = bias_HLL.masked_fill(~seen_BLL[:, None], -math.inf)
+
+    def attend(q_BHLK: Tensor, k_BGLK: Tensor, v_BGLK: Tensor) -> Tensor:
+        bias = bias_BHLL.to(q_BHLK.dtype)
+        return F.scaled_dot_product_attention(q_BHLK, k_BGLK, v_BGLK, attn_mask=bias, enable_gqa=True)
+
+    return attend
+
+
+def flex_attention_for(documents_BL: Tensor, slopes_H: Tensor, compiled: bool = True) -> Attend:
+    """The same as blocks that skip what no document sees; for GPUs. Uncompiled it holds all scores."""
+    length = documents_BL.shape[1]
+    slopes_H = slopes_H.to(documents_BL.device)
+
+    def seen(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return (i >= j) & (documents_BL[b, i] == documents_BL[b, j])
+
+    def bias(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        # Scores beyond the diagonal are computed before they are masked, and the root of less than 0 is NaN.
+        return score - slopes_H[h] * (i - j).clamp(min=0).to(score.dtype).sqrt()
+
+    blocks = create_block_mask(seen, len(documents_BL), None, length, length, device=documents_BL.device)
+    kernel = cast(Callable[..., Tensor], _compiled_flex() if compiled else flex_attention)
+
+    def attend(q_BHLK: Tensor, k_BGLK: Tensor, v_BGLK: Tensor) -> Tensor:
+        return kernel(q_BHLK, k_BGLK, v_BGLK, score_mod=bias, block_mask=blocks, enable_gqa=True)
+
+    return attend
+
+
+def attention_for(documents_BL: Tensor, slopes_H: Tensor) -> Attend:
+    """The attention of a batch, made once for all layers: dense on CPU, Flex on CUDA."""
+    make = flex_attention_for if documents_BL.is_cuda else dense_attention
+    return make(documents_BL, slopes_H)
+
+
+class Attention(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.head = shape.head
+        self.q_proj = nn.Linear(shape.hidden, shape.hidden, bias=False)
+        self.k_proj = nn.Linear(shape.hidden, shape.groups * shape.head, bias=False)
+        self.v_proj = nn.Linear(shape.hidden, shape.groups * shape.head, bias=False)
+        self.o_proj = nn.Linear(shape.hidden, shape.hidden, bias=False)
+
+    def forward(self, x_BLD: Tensor, attend: Attend) -> Tensor:
+        # The number of heads follows from the projections, which tensor parallelism splits.
+        q_BHLK, k_BGLK, v_BGLK = (
+            project(x_BLD).unflatten(-1, (-1, self.head)).transpose(1, 2)
+            for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        o_BHLK = attend(q_BHLK, k_BGLK, v_BGLK)
+        return cast(Tensor, self.o_proj(o_BHLK.transpose(1, 2).flatten(-2)))
+
+
+class SwiGLU(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(shape.hidden, shape.ffn, bias=False)
+        self.up_proj = nn.Linear(shape.hidden, shape.ffn, bias=False)
+        self.down_proj = nn.Linear(shape.ffn, shape.hidden, bias=False)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        return cast(Tensor, self.down_proj(F.silu(self.gate_proj(x_BLD)) * self.up_proj(x_BLD)))
+
+
+class Layer(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.self_attn = Attention(shape)
+        self.mlp = SwiGLU(shape)
+        self.input_layernorm = nn.RMSNorm(shape.hidden, eps=NORM_EPS)
+        self.post_attention_layernorm = nn.RMSNorm(shape.hidden, eps=NORM_EPS)
+
+    def forward(self, x_BLD: Tensor, attend: Attend) -> Tensor:
+        x_BLD = x_BLD + self.self_attn(self.input_layernorm(x_BLD), attend)
+        return cast(Tensor, x_BLD + self.mlp(self.post_attention_layernorm(x_BLD)))
+
+
+class Decoder(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.slopes_H = alibi_slopes(shape.heads)
+        self.embed_tokens = nn.Embedding(shape.vocabulary, shape.hidden)
+        self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
+        self.norm = nn.RMSNorm(shape.hidden, eps=NORM_EPS)
+
+    def forward(self, tokens_BL: Tensor, documents_BL: Tensor) -> Tensor:
+        """What the head reads, normalised: x_BLD."""
+        attend = attention_for(documents_BL, self.slopes_H)
+        x_BLD = self.embed_tokens(tokens_BL)
+        for layer in self.layers:
+            x_BLD = layer(x_BLD, attend)
+        return cast(Tensor, self.norm(x_BLD))
+
+
+class Step1(nn.Module):
+    """`Step1ForCausalLM` of the public checkpoint. Made with `torch.device("meta")` it takes no memory."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.model = Decoder(shape)
+        self.lm_head = nn.Linear(shape.hidden, shape.vocabulary, bias=False)
+
+    def forward(self, tokens_BL: Tensor, documents_BL: Tensor | None = None) -> Tensor:
+        """logits_BLV of whole sequences. `documents_BL` numbers the document of each position, those of one
+        document standing together; without it a sequence is one document. Training asks `model` for what
+        the head reads instead, because logits of all positions seldom fit."""
+        if documents_BL is None:
+            documents_BL = torch.zeros_like(tokens_BL)
+        return cast(Tensor, self.lm_head(self.model(tokens_BL, documents_BL)))
+
+    @torch.no_grad()
+    def initialise(self, seed: int) -> None:
+        """Random weights, the same for a seed on every machine: normal of 0.02, norms at 1."""
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in self.parameters():
+            if parameter.dim() == 1:
+                parameter.fill_(1.0)
+            else:
+                parameter.copy_(torch.empty(parameter.shape).normal_(0, INITIAL_STD, generator=generator))
+
+
+@cache
+def _compiled_flex() -> Callable[..., Tensor]:
+    """FlexAttention is slow before it is compiled, and compiled once it serves every batch."""
+    return cast(Callable[..., Tensor], torch.compile(cast(Any, flex_attention), dynamic=False))

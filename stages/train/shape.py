@@ -1,0 +1,89 @@
+"""Shapes of the Step-1 decoder: the public ones, and two small ones."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What decides every tensor of the decoder. Sizes in elements."""
+
+    hidden: int
+    ffn: int
+    heads: int
+    groups: int
+    """Key and value heads, each shared by `heads // groups` query heads."""
+    layers: int
+    vocabulary: int = 74752
+    context: int = 32768
+    """Longest sequence; nothing in the weights depends on it."""
+
+    def __post_init__(self) -> None:
+        if self.hidden % self.heads or self.heads % self.groups:
+            raise ValueError(f"{self}: heads must divide hidden, and groups must divide heads")
+
+    @property
+    def head(self) -> int:
+        """Width of one head."""
+        return self.hidden // self.heads
+
+    @property
+    def backbone_parameters(self) -> int:
+        """Parameters without embeddings and output head."""
+        attention = 2 * self.hidden * self.hidden + 2 * self.hidden * self.groups * self.head
+        layer = attention + 3 * self.hidden * self.ffn + 2 * self.hidden
+        return self.layers * layer + self.hidden
+
+    @property
+    def parameters(self) -> int:
+        return self.backbone_parameters + 2 * self.vocabulary * self.hidden
+
+    def with_vocabulary(self, size: int) -> "Shape":
+        return replace(self, vocabulary=size)
+
+
+PRESETS = {
+    "tiny": Shape(hidden=64, ffn=176, heads=4, groups=2, layers=2, context=2048),
+    "small": Shape(hidden=768, ffn=2048, heads=12, groups=4, layers=16),
+    "step1-3b": Shape(hidden=3072, ffn=8192, heads=48, groups=4, layers=32),
+    "step1-130b": Shape(hidden=12288, ffn=31232, heads=96, groups=8, layers=88),
+}
+
+NORM_EPS = 1e-5
+
+_PUBLIC = {
+    "hidden": "hidden_size",
+    "ffn": "intermediate_size",
+    "heads": "num_attention_heads",
+    "groups": "num_attention_groups",
+    "layers": "num_hidden_layers",
+    "vocabulary": "vocab_size",
+    "context": "max_seq_len",
+}
+"""Field of `Shape` -> its key in the public config.json."""
+
+
+def public_config(shape: Shape, dtype: str, pad: int = 0, bos: int = 1, eos: int = 3) -> dict[str, Any]:
+    """config.json of a checkpoint, as readers of `Step1ForCausalLM` expect it.
+
+    `dtype` is what the weights are stored in, "float32" or "bfloat16". Some readers take
+    `max_position_embeddings` for the context, and tie the head to the embeddings unless told not to.
+    """
+    sizes = {_PUBLIC[field.name]: getattr(shape, field.name) for field in fields(Shape)}
+    return {
+        "architectures": ["Step1ForCausalLM"],
+        "model_type": "step1",
+        **sizes,
+        "max_position_embeddings": shape.context,
+        "rms_norm_eps": NORM_EPS,
+        "tie_word_embeddings": False,
+        "pad_token_id": pad,
+        "bos_token_id": bos,
+        "eos_token_id": eos,
+        "torch_dtype": dtype,
+    }
+
+
+def shape_of(config: dict[str, Any]) -> Shape:
+    """The inverse of `public_config`. Raises KeyError for a size that is not there."""
+    return Shape(**{name: int(config[public]) for name, public in _PUBLIC.items()})

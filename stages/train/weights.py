@@ -1,0 +1,155 @@
+"""Weights on disk: Hugging Face's folder of safetensors files, written and read piece by piece."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from schemas.errors import SetupError
+
+FILE_BYTES = 5_000_000_000
+"""Of a file of weights, but for one larger tensor."""
+INDEX = "model.safetensors.index.json"
+
+_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a tensor is, without its numbers."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def spec_of(name: str, tensor: Tensor, dtype: torch.dtype | None = None) -> Spec:
+    return Spec(name, dtype or tensor.dtype, tuple(tensor.shape))
+
+
+def write_weights(
+    directory: Path,
+    specs: Sequence[Spec],
+    pieces: Callable[[Spec], Iterable[Tensor]],
+    file_bytes: int = FILE_BYTES,
+) -> list[Path]:
+    """Write tensors in their order; returns the files. `pieces` gives the rows of a tensor in order, a part
+    at a time, so that no tensor need stand in memory whole."""
+    files = _divided(specs, file_bytes)
+    names = [
+        "model.safetensors" if len(files) == 1 else f"model-{n:05d}-of-{len(files):05d}.safetensors"
+        for n in range(1, len(files) + 1)
+    ]
+    for name, held in zip(names, files, strict=True):
+        _write_file(directory / name, held, pieces)
+    written = [directory / name for name in names]
+    if len(files) > 1:
+        where = {spec.name: name for name, held in zip(names, files, strict=True) for spec in held}
+        index = {"metadata": {"total_size": sum(spec.bytes for spec in specs)}, "weight_map": where}
+        (directory / INDEX).write_text(json.dumps(index, indent=1))
+        written.append(directory / INDEX)
+    return written
+
+
+def _divided(specs: Sequence[Spec], file_bytes: int) -> list[list[Spec]]:
+    files: list[list[Spec]] = []
+    room = 0
+    for spec in specs:
+        if not files or spec.bytes > room:
+            files.append([])
+            room = file_bytes
+        files[-1].append(spec)
+        room -= spec.bytes
+    return files
+
+
+def _write_file(path: Path, specs: Sequence[Spec], pieces: Callable[[Spec], Iterable[Tensor]]) -> None:
+    """One file: the length of the header as 8 bytes, the header as JSON, the numbers."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    at = 0
+    for spec in specs:
+        offsets = [at, at + spec.bytes]
+        header[spec.name] = {"dtype": _NAMES[spec.dtype], "shape": spec.shape, "data_offsets": offsets}
+        at += spec.bytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # readers map the file, and numbers must be aligned
+    with path.open("wb") as out:
+        out.write(len(text).to_bytes(8, "little") + text)
+        for spec in specs:
+            for piece in pieces(spec):
+                numbers: Any = piece.to(spec.dtype).contiguous().flatten().view(torch.uint8).numpy()
+                out.write(numbers)
+        if out.tell() != 8 + len(text) + at:
+            raise ValueError(f"{path}: the pieces of a tensor were not all of it")
+
+
+class Weights:
+    """The tensors of a folder. Files are open while the context is; `rows` reads parts of a tensor."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.files = _files(directory)
+        self._open: dict[str, Any] = {}
+        self.specs: dict[str, Spec] = {}
+
+    def __enter__(self) -> "Weights":
+        for path in self.files:
+            try:
+                file = safe_open(path, framework="pt")
+            except Exception as error:
+                raise SetupError(f"{path} is no readable safetensors file: {error}") from None
+            for name in file.keys():  # noqa: SIM118 (not a mapping)
+                part = file.get_slice(name)
+                if part.get_dtype() not in _DTYPES:
+                    raise SetupError(f"{path}: {name} is {part.get_dtype()}, which is no weight")
+                self.specs[name] = Spec(name, _DTYPES[part.get_dtype()], tuple(part.get_shape()))
+                self._open[name] = file
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.clear()
+
+    def rows(self, name: str, start: int, end: int) -> Tensor:
+        """Rows `start` to `end` of a tensor, along its first dimension."""
+        found: Tensor = self._open[name].get_slice(name)[start:end]
+        return found
+
+    def tensor(self, name: str) -> Tensor:
+        found: Tensor = self._open[name].get_tensor(name)
+        return found
+
+
+def _files(directory: Path) -> list[Path]:
+    index = directory / INDEX
+    if not index.exists():
+        names = ["model.safetensors"]
+    else:
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    for name in names:
+        if not (directory / name).is_file():
+            raise SetupError(
+                f"{directory} holds no {name}: a checkpoint is a folder with config.json and weights"
+            )
+    return [directory / name for name in names]
+
+
+def write_tensors(
+    directory: Path,
+    tensors: Mapping[str, Tensor],
+    dtype: torch.dtype | None = None,
+    file_bytes: int = FILE_BYTES,
+) -> list[Path]:
+    """Write tensors that are there, in another precision where one is named."""
+    specs = [spec_of(name, tensor, dtype) for name, tensor in tensors.items()]
+    return write_weights(directory, specs, lambda spec: [tensors[spec.name].detach().cpu()], file_bytes)
