@@ -25,7 +25,7 @@ def input_rows(checkpoint: Checkpoint, samples: Tensor) -> Tensor:
     """Filter banks, seven frames in a row every six, normalised, [rows, 560]."""
     count = row_count(len(samples))
     if not count:
-        return torch.zeros(0, 560)
+        return samples.new_zeros(0, 560)
     frames = torchaudio.compliance.kaldi.fbank(
         samples[None] * 32768,
         num_mel_bins=80,
@@ -48,10 +48,10 @@ def encode(checkpoint: Checkpoint, rows: Tensor) -> Tensor:
     weights = checkpoint.linguistic.state_dict()
     sizes = checkpoint.linguistic.sizes
     names = ["encoders0.0", *(f"encoders.{n}" for n in range(sizes.blocks - 1))]
-    rate = torch.exp(torch.arange(280) * (-math.log(10_000) / 279))
-    angle = torch.arange(1, len(rows) + 1)[:, None] * rate
+    rate = torch.exp(torch.arange(280, device=rows.device) * (-math.log(10_000) / 279))
+    angle = torch.arange(1, len(rows) + 1, device=rows.device)[:, None] * rate
     x = rows * math.sqrt(sizes.width) + torch.cat([angle.sin(), angle.cos()], dim=1)
-    old = torch.zeros(5, 560)
+    old = rows.new_zeros(5, 560)
     kept: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in names}
     encoded = []
     for new in x.split(4):

@@ -1,0 +1,251 @@
+"""The Step-Audio tokenizer at its full size: batched against one utterance at a time, in one run.
+
+    python tests/benchmarks/bench_tokenizer.py RECORDING.. [--minutes 1] [--precision bfloat16]
+
+Random weights (what is computed does not depend on them) and speech cut into utterances of 2 to 16 s. "One at
+a time" is the plain form in float32: the linguistic branch chunk after chunk, as the tests write it out, the
+semantic one over each piece by itself. Features and codebooks are timed with the encoders, decoding is not.
+The floor is what the counted matrix products would take at the speed of large ones in the same precision,
+measured in the same run. With another precision, codes that differ from float32 are counted.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from torch.nn import functional as F
+
+from schemas.recording import Codes
+from stages.stage import SAMPLE_RATE, Samples
+from stages.tokenize.resample import to_16k
+from stages.tokenize.step_audio.checkpoint import Checkpoint
+from stages.tokenize.step_audio.counts import LEAST_PIECE, PIECE, linguistic_count
+from stages.tokenize.step_audio.device import best_device
+from stages.tokenize.step_audio.features import HOP
+from stages.tokenize.step_audio.linguistic import (
+    BACK,
+    KEPT,
+    NEW,
+    WINDOW,
+    LinguisticEncoder,
+    LinguisticSizes,
+)
+from stages.tokenize.step_audio.semantic import SemanticEncoder, SemanticSizes
+from stages.tokenize.step_audio.tokenizer import StepAudioTokenizer
+from stages.tokenize.tokenizer import peak_normalised
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "stages"))
+import step_audio_oracle as oracle
+
+LINGUISTIC = LinguisticSizes(inputs=560, width=512, heads=4, hidden=2048, blocks=50, kernel=11)
+SEMANTIC = SemanticSizes(mels=128, width=1280, blocks=6, positions=1500)
+CODES = (1024, 4096)
+ALONE = "one at a time"
+LENGTHS = (2.1, 4.8, 7.4, 3.3, 15.7, 5.2, 9.9, 6.1)
+"""Seconds of the utterances, over and over."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One form of one branch."""
+
+    what: str
+    audio_seconds: float
+    wall_seconds: float
+    cpu_seconds: float
+    gflop_per_audio_second: float
+    share_of_floor: float
+    peak_gb: float
+    """Of the process on CPU, weights counted; of what was allocated on a GPU."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what:27} {self.audio_seconds / self.wall_seconds:8.2f} audio s/s "
+            f"{self.cpu_seconds / self.audio_seconds:7.4f} CPU s, {self.gflop_per_audio_second:5.2f} GFLOP "
+            f"an audio s, {self.share_of_floor:6.1%} of the floor, {self.peak_gb:5.2f} GB"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("recordings", nargs="+", type=Path)
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--alone-minutes", type=float, default=0.3, help="of these, one at a time")
+    parser.add_argument("--precision", default="float32", choices=("float32", "tf32", "bfloat16"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    device = best_device()
+    utterances = speech(arguments.recordings, arguments.minutes)
+    few = utterances[: max(1, round(len(utterances) * arguments.alone_minutes / arguments.minutes))]
+
+    with torch.inference_mode():
+        checkpoint = random_checkpoint(device)
+        exact = StepAudioTokenizer(checkpoint)
+        speed = matrix_speed(device, torch.float32)
+        found = [
+            measure(f"linguistic, {ALONE}", lambda: linguistic_alone(checkpoint, few), few, speed, (1, 0)),
+            measure(f"semantic, {ALONE}", lambda: semantic_alone(exact, few), few, speed, (0, 1)),
+        ]
+        expected = exact.encode(utterances)
+        tokenizer = StepAudioTokenizer(checkpoint, arguments.precision)
+        speed = matrix_speed(device, torch.bfloat16 if arguments.precision == "bfloat16" else torch.float32)
+        samples = [torch.from_numpy(u).to(device) for u in utterances]
+        tokenizer.encode(utterances)  # kernels are chosen, memory is asked for
+        codes: list[Codes] = []
+        found += [
+            measure("linguistic, batched", lambda: tokenizer._linguistic(samples), utterances, speed, (1, 0)),
+            measure("semantic, batched", lambda: tokenizer._semantic(samples), utterances, speed, (0, 1)),
+            measure("both", lambda: codes.extend(tokenizer.encode(utterances)), utterances, speed),
+        ]
+    for row in found:
+        print(row)
+    for name, alone, batched in (("linguistic", found[0], found[2]), ("semantic", found[1], found[3])):
+        ratio = (alone.cpu_seconds / alone.audio_seconds) / (batched.cpu_seconds / batched.audio_seconds)
+        walls = (alone.wall_seconds / alone.audio_seconds) / (batched.wall_seconds / batched.audio_seconds)
+        print(f"{name}: {ratio:.2f} x fewer CPU seconds, {walls:.2f} x faster than one at a time")
+    print(f"matrix products: {speed / 1e9:.1f} GFLOP/s in {arguments.precision}; device: {name_of(device)}")
+    for name in ("linguistic", "semantic"):
+        print(f"{name} codes other than in float32: {changed(expected, codes, name):.3%}")
+    print(json.dumps([vars(row) for row in found]), file=sys.stderr)
+
+
+def random_checkpoint(device: torch.device) -> Checkpoint:
+    """The released sizes with random weights, and centres among what comes out, so that codes vary."""
+    torch.manual_seed(0)
+    linguistic = LinguisticEncoder(LINGUISTIC).requires_grad_(False).eval()
+    semantic = SemanticEncoder(SEMANTIC).requires_grad_(False).eval()
+    semantic.positions.copy_(torch.randn(SEMANTIC.positions, SEMANTIC.width) * 0.02)
+    return Checkpoint(
+        linguistic=linguistic.to(device),
+        linguistic_centres=torch.randn(CODES[0], LINGUISTIC.width).to(device),
+        shift=torch.full((LINGUISTIC.inputs,), -14.0).to(device),
+        scale=torch.full((LINGUISTIC.inputs,), 0.19).to(device),
+        dither=1.0,
+        semantic=semantic.to(device),
+        semantic_centres=F.normalize(torch.randn(CODES[1], SEMANTIC.width), dim=1).to(device),
+    )
+
+
+def speech(recordings: Sequence[Path], minutes: float) -> list[Samples]:
+    """So many minutes of utterances, the recordings over and over where they are shorter."""
+    heard = []
+    for file in recordings:
+        samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
+        heard.append(peak_normalised(to_16k(np.ascontiguousarray(samples.T), rate)))
+    whole = np.resize(np.concatenate(heard), round(minutes * 60 * SAMPLE_RATE))
+    lengths = [round(seconds * SAMPLE_RATE) for seconds in LENGTHS]
+    ends = np.cumsum(np.resize(lengths, 1 + len(LENGTHS) * len(whole) // sum(lengths)))
+    return [part for part in np.split(whole, ends[ends < len(whole)]) if len(part) >= lengths[0]]
+
+
+def linguistic_alone(checkpoint: Checkpoint, utterances: Sequence[Samples]) -> None:
+    for samples in utterances:
+        oracle.linguistic_codes(checkpoint, torch.from_numpy(samples).to(checkpoint.shift.device))
+
+
+def semantic_alone(tokenizer: StepAudioTokenizer, utterances: Sequence[Samples]) -> None:
+    for samples in utterances:
+        tokenizer._semantic([torch.from_numpy(samples).to(tokenizer._device)])[0].cpu()
+
+
+def measure(
+    what: str,
+    work: Callable[[], object],
+    utterances: Sequence[Samples],
+    speed: float,
+    branches: tuple[int, int] = (1, 1),
+) -> Measured:
+    """Run once; `speed` is in operations a second, `branches` which of the two are counted."""
+    operations = sum(
+        branches[0] * linguistic_operations(len(u)) + branches[1] * semantic_operations(len(u))
+        for u in utterances
+    )
+    cuda = torch.cuda.is_available()
+    forget_peak()
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    if cuda:
+        torch.cuda.synchronize()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    seconds = sum(map(len, utterances)) / SAMPLE_RATE
+    # On CPU other work on the machine stretches the wall time, not the CPU time of one thread.
+    share = operations / speed / (wall if cuda else cpu)
+    return Measured(what, seconds, wall, cpu, operations / seconds / 1e9, share, peak_bytes() / 1e9)
+
+
+def linguistic_operations(samples: int) -> int:
+    """Floating point operations of the matrix products, two a multiplication: whole windows, all keys."""
+    rows = linguistic_count(samples)
+    d, h = LINGUISTIC.width, LINGUISTIC.hidden
+    keys = BACK * KEPT + WINDOW
+    first = 3 * LINGUISTIC.inputs * d + d * d + 2 * d * h
+    layer = 4 * d * d + 2 * d * h
+    each = (
+        first + (LINGUISTIC.blocks - 1) * layer + LINGUISTIC.blocks * (2 * keys * d + LINGUISTIC.kernel * d)
+    )
+    return 2 * (-(-rows // NEW) * WINDOW * each + rows * d * CODES[0])
+
+
+def semantic_operations(samples: int) -> int:
+    total = 0
+    d = SEMANTIC.width
+    for start in range(0, samples, PIECE):
+        length = min(PIECE, samples - start)
+        if length >= LEAST_PIECE:
+            frames = length // HOP
+            half, rows = -(-frames // 2), -(-frames // 4)
+            blocks = SEMANTIC.blocks * rows * (12 * d * d + 2 * rows * d)
+            total += 2 * (half * 3 * SEMANTIC.mels * d + rows * (3 * d * d + d * CODES[1]) + blocks)
+    return total
+
+
+def matrix_speed(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of large matrix products: the best of five."""
+    size = 8192 if device.type == "cuda" else 2048
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    a @ b
+    times = []
+    for _ in range(5):
+        start = clock()
+        (a @ b)[0, 0].item()
+        times.append(clock() - start)
+    return 2 * size**3 / min(times)
+
+
+def changed(expected: Sequence[Codes], found: Sequence[Codes], branch: str) -> float:
+    pairs = [
+        (a, b)
+        for one, two in zip(expected, found, strict=True)
+        for a, b in zip(getattr(one, branch), getattr(two, branch), strict=True)
+    ]
+    return sum(a != b for a, b in pairs) / len(pairs)
+
+
+def forget_peak() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_bytes() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def name_of(device: torch.device) -> str:
+    return torch.cuda.get_device_name() if device.type == "cuda" else "CPU, one thread"
+
+
+if __name__ == "__main__":
+    main()
