@@ -14,21 +14,21 @@ from schemas.turn import AnnotatedTurn
 from stages.compose import Kind, Source, label, of_turns, passages
 from stages.converse import Conversation
 from stages.select import EvaluationPrompts, SelectConfig, personal, select
+from stages.synthesize.checks import check
 
 
 def refused_turns(
-    turns: Sequence[AnnotatedTurn],
-    config: SelectConfig,
-    prompts: EvaluationPrompts | None,
-    decisions: Decisions,
-) -> dict[int, Problem]:
-    """Index of a turn -> why it is set aside, for the turns of a recording that are."""
-    refused: dict[int, Problem] = {}
+    turns: Sequence[AnnotatedTurn], recipe: Recipe, prompts: EvaluationPrompts | None, decisions: Decisions
+) -> dict[int, tuple[str, Problem]]:
+    """Index of a turn -> stage and reason, for the turns of a recording that are set aside."""
+    refused: dict[int, tuple[str, Problem]] = {}
     for turn in turns:
-        problem = select(turn, config) or _shared(turn, prompts)
-        problem = problem or decisions.refused.get(turn.recording) or decisions.refused.get(turn.key)
-        if problem is not None:
-            refused[turn.index] = replace(problem, turn=turn.index)
+        if problem := select(turn, recipe.select):
+            refused[turn.index] = (turn.stage or "select", problem)
+        elif problem := check(turn, recipe.synthesize.checks):
+            refused[turn.index] = ("synthesize", problem)
+        elif problem := _shared(turn, prompts) or decisions.of(turn.recording, turn.key):
+            refused[turn.index] = ("select", replace(problem, turn=turn.index))
     return refused
 
 
@@ -47,13 +47,13 @@ def refused_text(
         return Problem("other_language", f"the language is {language}, not one of {wanted}")
     if config.pii and (kind := personal(row.text)):
         return Problem("personal_data", f"the text holds {kind}")
-    return (prompts.shared(row.text) if prompts else None) or decisions.refused.get(row.key)
+    return (prompts.shared(row.text) if prompts else None) or decisions.of(row.key)
 
 
 def sources_of(
     turns: list[AnnotatedTurn], kept: list[AnnotatedTurn], talk: Conversation, recipe: Recipe
 ) -> dict[Kind, list[Source]]:
-    """What samples of a recording can be made of."""
+    """What samples of a recording can be made of; `kept` are those of its turns that are kept."""
     labels = label(turns, recipe.compose.labels)
     asked = {pair.answer.index: pair for pair in talk.pairs}
     halves = []

@@ -28,6 +28,10 @@ class Decisions:
     left_out: frozenset[str] = frozenset()
     """Keys of samples over their family's share."""
 
+    def of(self, *keys: str) -> Problem | None:
+        """Why what has one of these keys is set aside."""
+        return next((self.refused[key] for key in keys if key in self.refused), None)
+
     def content(self) -> Any:
         """All of it, for a hash."""
         refused = sorted((key, problem.code, problem.message) for key, problem in self.refused.items())

@@ -17,6 +17,7 @@ from stages.converse import converse
 from stages.interleave import lay_out
 from stages.select import EvaluationPrompts, admit
 from stages.shard import group_of, split_of
+from stages.synthesize.checks import as_written
 
 SPLITS = ("train", "validation")
 
@@ -46,8 +47,9 @@ class Packing:
         """Choose, pair and compose one recording's turns, and note the fate of each."""
         if recording.decode and recording.decode.result:
             self.audio_seconds += recording.decode.result.seconds
-        turns = list(turns_of(recording))
-        refused = refused_turns(turns, self.recipe.select, self.prompts, self.decisions)
+        heard = list(turns_of(recording))
+        refused = refused_turns(heard, self.recipe, self.prompts, self.decisions)
+        turns = list(map(as_written, heard))
         kept = [turn for turn in turns if turn.index not in refused]
         used: set[int] = set()
         if kept:
@@ -55,11 +57,10 @@ class Packing:
             self.licences[_licence(kept[0].metadata)] += 1
         self.recordings["kept" if kept else "set_aside"] += 1
         if not kept:
-            self._recording_aside(recording, Counter(p.code for p in refused.values()))
-        for turn in turns:
-            problem = refused.get(turn.index)
+            self._recording_aside(recording, Counter(problem.code for _, problem in refused.values()))
+        for turn in heard:
+            stage, problem = refused.get(turn.index, (None, None))
             status = "used" if turn.index in used else "set_aside" if problem else "eligible"
-            stage = (turn.stage or "select") if problem else None
             if problem and not recording.set_aside:
                 times = (turn.turn.start, turn.turn.end)
                 self.set_aside.append(
@@ -93,7 +94,7 @@ class Packing:
         told = next(((stage, p) for stage, p in recording.problems if p.turn is None), None)
         if told is None and (
             refused := admit(recording.id, recording.sidecar, self.recipe.select)
-            or self.decisions.refused.get(recording.id)
+            or self.decisions.of(recording.id)
         ):
             told = ("select", refused)
         if told is None:
@@ -138,7 +139,7 @@ class Packing:
         return split_of(group, self.recipe.shard.validation_share, self.recipe.shard.split_seed)
 
 
-def _row(turn: AnnotatedTurn, status: str, stage: str | None, problem: Any) -> TurnRow:
+def _row(turn: AnnotatedTurn, status: str, stage: str | None, problem: Problem | None) -> TurnRow:
     transcript = turn.transcript
     return TurnRow(
         key=turn.key,

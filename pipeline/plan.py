@@ -24,6 +24,7 @@ from stages.assess import AssessStage
 from stages.decode import DecodeStage
 from stages.diarize import DiarizeStage
 from stages.stage import Config, Resources
+from stages.synthesize.checks import VERSION as CHECKS_VERSION
 from stages.tokenize import TokenizeStage
 from stages.transcribe import TranscribeStage
 
@@ -70,7 +71,8 @@ class Plan:
         return {
             "recipe": {name: recipe[name] for name in sections},
             "versions": {stage.__name__.rpartition(".")[2]: stage.VERSION for stage in PACK}
-            | {"texts": TEXTS_VERSION},
+            | {"texts": TEXTS_VERSION, "checks": CHECKS_VERSION},
+            "checks": recipe["synthesize"]["checks"],
             "evaluation": self.evaluation,
             "tokenizer": self.vocabulary.sha256,
             "schema": SCHEMA_VERSION,

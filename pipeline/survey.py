@@ -6,12 +6,13 @@ once. A recipe that asks for none of it is not surveyed at all.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.choose import refused_text, refused_turns
@@ -20,12 +21,12 @@ from pipeline.packing import Packing
 from pipeline.recipe import Recipe, digest
 from pipeline.storage import Store
 from pipeline.texts import TextRow, read_prompts, read_texts
-from schemas.arrow import from_row, table_of
+from schemas.arrow import table_of
 from schemas.recording import Problem, Recording
 from schemas.turn import turns_of
 from schemas.vocabulary import Vocabulary
 from stages.mixture import Spoken, in_share, over_cap
-from stages.select import EvaluationPrompts, Item, duplicates, recording_item, text_item
+from stages.select import EvaluationPrompts, Item, Signature, duplicates, recording_item, text_item
 
 VERSION = 1
 
@@ -45,6 +46,7 @@ class Candidate:
     content: str | None
     """Hash of what it holds, where duplicates are looked for."""
     signature: tuple[int, ...]
+    """MinHash of it; empty where it has too few words."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,10 @@ def decide(
         tables = _surveyed(
             groups, "turns", Candidate, dataset, lambda group: _candidates(group, recipe, dataset)
         )
-        found = [[from_row(Candidate, row) for row in table.to_pylist()] for table in tables]
-        refused = _refused([one for some in found for one in some], recipe)
+        refused = _refused(pa.concat_tables(tables), recipe)
         decided = [
-            Decisions({one.key: refused[one.key] for one in some if one.key in refused}) for some in found
+            Decisions({key: refused[key] for key in table["key"].to_pylist() if key in refused})
+            for table in tables
         ]
     if mixture.weights:
         asked = [
@@ -134,7 +136,7 @@ def _of_recording(
 ) -> Iterator[Candidate]:
     look = recipe.select.duplicates
     turns = list(turns_of(recording))
-    refused = refused_turns(turns, recipe.select, prompts, Decisions())
+    refused = refused_turns(turns, recipe, prompts, Decisions())
     kept = [turn for turn in turns if turn.index not in refused]
     if not kept:
         return
@@ -159,8 +161,10 @@ def _with(candidate: Candidate, item: Item | None) -> Candidate:
     return replace(candidate, content=item.content, signature=signature)
 
 
-def _refused(candidates: list[Candidate], recipe: Recipe) -> dict[str, Problem]:
+def _refused(candidates: pa.Table, recipe: Recipe) -> dict[str, Problem]:
     """Key -> why it is set aside: a duplicate, or over a cap."""
+    rows = candidates.drop_columns(["signature"]).to_pylist()
+    signatures = _signatures(candidates["signature"])
     refused: dict[str, Problem] = {}
     for kind, code, what in (
         ("recording", "duplicate_recording", "the same recording as {}"),
@@ -168,16 +172,16 @@ def _refused(candidates: list[Candidate], recipe: Recipe) -> dict[str, Problem]:
         ("row", "duplicate_text", "nearly the same words as {}"),
     ):
         items = [
-            Item(one.key, one.content, np.array(one.signature, np.uint32) if one.signature else None)
-            for one in candidates
-            if one.kind == kind and one.content is not None and one.recording not in refused
+            Item(row["key"], row["content"], signature)
+            for row, signature in zip(rows, signatures, strict=True)
+            if row["kind"] == kind and row["content"] is not None and row["recording"] not in refused
         ]
         found = duplicates(items, recipe.select.duplicates.similarity)
         refused |= {key: Problem(code, what.format(survivor)) for key, survivor in found.items()}
     spoken = [
-        Spoken(one.key, one.recording, one.start, one.seconds, one.speaker, one.language)
-        for one in candidates
-        if one.kind == "turn" and one.key not in refused and one.recording not in refused
+        Spoken(**{name: row[name] for name in _SPOKEN})
+        for row in rows
+        if row["kind"] == "turn" and row["key"] not in refused and row["recording"] not in refused
     ]
     hours = {"speaker": recipe.mixture.speaker_hours_max, "language": recipe.mixture.language_hours_max}
     for key, over in over_cap(spoken, recipe.mixture).items():
@@ -185,6 +189,21 @@ def _refused(candidates: list[Candidate], recipe: Recipe) -> dict[str, Problem]:
             f"over_{over}_cap", f"there are {hours[over]:g} hours of its {over} without it"
         )
     return refused
+
+
+_SPOKEN = [field.name for field in fields(Spoken)]
+
+
+def _signatures(column: pa.ChunkedArray) -> list[Signature | None]:
+    """Views into one array: a signature as Python numbers would take ten times the memory."""
+    values = np.concatenate([np.empty(0, np.uint32), *(_flat(chunk) for chunk in column.chunks)])
+    ends = np.cumsum(pc.list_value_length(column).to_numpy())
+    starts = np.concatenate([[0], ends[:-1]])
+    return [values[a:b] if b > a else None for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+
+def _flat(chunk: pa.ListArray) -> Signature:
+    return np.asarray(chunk.flatten().to_numpy(zero_copy_only=False), np.uint32)
 
 
 def _samples(

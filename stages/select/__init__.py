@@ -2,7 +2,7 @@
 
 from stages.select.checks import VERSION, Kept, admit, select, would_keep
 from stages.select.config import SelectConfig
-from stages.select.duplicates import Item, duplicates, recording_item, text_item
+from stages.select.duplicates import Item, Signature, duplicates, recording_item, text_item
 from stages.select.evaluation import EvaluationPrompts
 from stages.select.limits import LIMITS
 from stages.select.personal import personal
@@ -14,6 +14,7 @@ __all__ = [
     "Item",
     "Kept",
     "SelectConfig",
+    "Signature",
     "admit",
     "duplicates",
     "personal",

@@ -105,7 +105,7 @@ class TestFamilies:
         turns["b.wav"] = [replace_speaker(turn) for turn in a_recording("b.wav")]
         families = {"families": ALL, "continuation_seconds_min": 4}
         plan = planned(tmp_path, turns, texts=["texts"], compose=families)
-        manifest = packed(plan)
+        manifest = packed(plan, told=True)
         assert set(manifest.samples) == set(ALL)
         for record, tokens in samples_of(plan, manifest):
             for message, said in zip(read(tokens, vocabulary), record["messages"], strict=True):
