@@ -1,0 +1,90 @@
+"""Direct preference optimisation over the text of an answer (Step-Audio-AQAA, section on alignment).
+
+Audio tokens are left out of the sums that are compared, because preferring one answer's codes to the
+other's pulls text and audio apart. What happens to their log-probabilities nevertheless is measured.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from schemas.vocabulary import Modality
+from stages.train.config import DPOConfig
+
+TEXT = int(Modality.TEXT)
+MODALITIES = len(Modality)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Sums over the answers of P pairs, by pair, side (chosen, rejected) and modality (M)."""
+
+    logps_P2M: Tensor
+    """Log-probabilities of the targets."""
+    tokens_P2M: Tensor
+    """Numbers of targets."""
+
+
+def side_sums(losses_N: Tensor, side_N: Tensor, modality_N: Tensor, pairs: int) -> Sides:
+    """Sums of what the targets of a batch lost. `side_N` is 2 p for a target in the chosen answer of pair p,
+    2 p + 1 for one in the rejected."""
+    cell_N = side_N * MODALITIES + modality_N
+    cells = pairs * 2 * MODALITIES
+    logps = torch.zeros(cells, dtype=losses_N.dtype, device=losses_N.device).index_add(0, cell_N, -losses_N)
+    tokens = torch.bincount(cell_N, minlength=cells).to(losses_N.dtype)
+    return Sides(logps.view(pairs, 2, MODALITIES), tokens.view(pairs, 2, MODALITIES))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a batch of P pairs says."""
+
+    loss: Tensor
+    """To be minimised: this batch's part of the mean over all pairs of the step."""
+    margin_P: Tensor
+    """beta * (how much more likely than at the start the chosen answer is, less the same of the rejected)."""
+    text_gain_P2: Tensor
+    """Log-probability of the text of both sides, less the reference's."""
+    audio_drift_P2: Tensor
+    """The same per audio token: what the mask leaves to chance."""
+
+
+def compare(
+    policy: Sides, reference_P2M: Tensor, config: DPOConfig, pairs: float, chosen_tokens: float
+) -> Compared:
+    """-log sigmoid(margin), and the anchor on what the chosen answer loses by itself.
+
+    `pairs` and `chosen_tokens` are those of the whole step (`anchor_tokens` of all its batches): the parts
+    of all ranks and accumulation steps add up. With length normalisation a side's sum is divided by the
+    number of tokens that count in it.
+    """
+    counts_M = _counted(policy, config)
+    gain_P2M = policy.logps_P2M - reference_P2M
+    scores_P2 = (gain_P2M * counts_M).sum(-1)
+    if config.length_normalised:
+        scores_P2 = scores_P2 / (policy.tokens_P2M * counts_M).sum(-1).clamp(min=1)
+    margin_P = config.beta * (scores_P2[:, 0] - scores_P2[:, 1])
+    loss = -F.logsigmoid(margin_P).sum() / pairs
+    if config.anchor:
+        chosen = (policy.logps_P2M[:, 0] * counts_M).sum()
+        loss = loss - config.anchor * chosen / chosen_tokens
+    audio_tokens_P2 = policy.tokens_P2M[:, :, TEXT + 1 :].sum(-1)
+    return Compared(
+        loss,
+        margin_P.detach(),
+        gain_P2M[:, :, TEXT].detach(),
+        (gain_P2M[:, :, TEXT + 1 :].sum(-1) / audio_tokens_P2.clamp(min=1)).detach(),
+    )
+
+
+def anchor_tokens(sides: Sides, config: DPOConfig) -> float:
+    """Tokens of chosen answers that the anchor counts."""
+    return float((sides.tokens_P2M[:, 0] * _counted(sides, config)).sum())
+
+
+def _counted(sides: Sides, config: DPOConfig) -> Tensor:
+    """1 for each modality that bears loss, 0 for the others."""
+    audio = 0.0 if config.mask_audio else 1.0
+    return torch.tensor([1.0, audio, audio], dtype=sides.logps_P2M.dtype, device=sides.logps_P2M.device)
