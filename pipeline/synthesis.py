@@ -41,8 +41,8 @@ class Synthesis:
     """Recordings made now; the others were there."""
 
 
-def synthesize(recipe: Recipe, say: Callable[[str], None]) -> Synthesis | None:
-    """Make the recordings of a recipe's conversations; None where it names none.
+def synthesize(recipe: Recipe, say: Callable[[str], None], make: bool = True) -> Synthesis | None:
+    """Make the recordings of a recipe's conversations, or only see which are there; None where it names none.
 
     Raises SetupError: no piper, a server that refuses the key, no place to write. What was made until then
     stays, and is not made again.
@@ -51,7 +51,8 @@ def synthesize(recipe: Recipe, say: Callable[[str], None]) -> Synthesis | None:
     if not config.conversations:
         return None
     dataset = Store(f"{recipe.output}/{recipe.name}")
-    dataset.check_writable()
+    if make:
+        dataset.check_writable()
     voices, embedding = _voices(config), resolve(config.embedding)
     folder = f"synthesis/{_fingerprint(config, voices, embedding)}"
     there = {found.path for found in dataset.list(folder)}
@@ -59,6 +60,8 @@ def synthesize(recipe: Recipe, say: Callable[[str], None]) -> Synthesis | None:
     keys: set[str] = set()
     todo = (chat for chat in _chats(config, keys, aside) if f"{folder}/{chat.key}.flac" not in there)
     made = 0
+    if not make:
+        say(f"{sum(1 for _ in todo)} conversations to speak")
     for first in todo:  # the voices are only loaded where there is something to say
         paths = {name: model.path for name, model in voices.items()}
         with closing(Studio(config, dataset, folder, paths, embedding.path)) as studio:
@@ -68,7 +71,7 @@ def synthesize(recipe: Recipe, say: Callable[[str], None]) -> Synthesis | None:
                 say(f"{made} conversations spoken, {len(aside)} set aside")
     recordings = tuple(_inputs(dataset, folder, keys))
     root = Root(dataset.join(folder), len(recordings), sum(r.bytes for r in recordings), 0)
-    return Synthesis(recordings, root, tuple(sorted(aside, key=lambda row: row.recording)), made)
+    return Synthesis(recordings, root, tuple(sorted(aside, key=_place)), made)
 
 
 def _voices(config: SynthesizeConfig) -> dict[str, Model]:
@@ -148,6 +151,12 @@ def _inputs(dataset: Store, folder: str, keys: set[str]) -> Iterator[Input]:
         )
         uri = dataset.join(sound.path)
         yield Input(f"synthesis/{name}", uri, sound.bytes, sound.etag, sidecar, (turns,))
+
+
+def _place(row: SetAsideRow) -> tuple[str, int]:
+    """File and line."""
+    file, _, line = row.recording.rpartition(":")
+    return file, int(line)
 
 
 def _aside(where: str, error: DataError) -> SetAsideRow:

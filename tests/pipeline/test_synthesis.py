@@ -106,7 +106,10 @@ def test_what_is_there_is_not_made_again_and_bad_rows_are_told_with_their_line(t
         ("chats.jsonl:6", "synthesize", "too_long"),
     ]
     assert (first.made, len(first.recordings), first.root.recordings) == (1, 1, 1)
-    second = run(recipe_of(tmp_path, *rows, talk("And back?", "The same.")))
+    more = recipe_of(tmp_path, *rows, talk("And back?", "The same."))
+    seen = synthesize(more, silent, make=False)
+    assert (seen.made, seen.recordings) == (0, first.recordings)
+    second = run(more)
     assert second.made == 1
     assert set(first.recordings) < set(second.recordings)
     third = run(recipe_of(tmp_path, talk("And back?", "The same.")))
