@@ -14,13 +14,13 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
-from torch.nn import functional as F
+from torch import Tensor
 
 from schemas.recording import Codes
 from stages.stage import SAMPLE_RATE, Samples
@@ -28,7 +28,7 @@ from stages.tokenize.resample import to_16k
 from stages.tokenize.step_audio.checkpoint import Checkpoint
 from stages.tokenize.step_audio.counts import LEAST_PIECE, PIECE, linguistic_count
 from stages.tokenize.step_audio.device import best_device
-from stages.tokenize.step_audio.features import HOP
+from stages.tokenize.step_audio.features import HOP, LogMel
 from stages.tokenize.step_audio.linguistic import (
     BACK,
     KEPT,
@@ -86,7 +86,7 @@ def main() -> None:
     few = utterances[: max(1, round(len(utterances) * arguments.alone_minutes / arguments.minutes))]
 
     with torch.inference_mode():
-        checkpoint = random_checkpoint(device)
+        checkpoint = random_checkpoint(device, utterances[1])
         exact = StepAudioTokenizer(checkpoint)
         speed = matrix_speed(device, torch.float32)
         found = [
@@ -116,21 +116,35 @@ def main() -> None:
     print(json.dumps([vars(row) for row in found]), file=sys.stderr)
 
 
-def random_checkpoint(device: torch.device) -> Checkpoint:
-    """The released sizes with random weights, and centres among what comes out, so that codes vary."""
+def random_checkpoint(device: torch.device, samples: Samples) -> Checkpoint:
+    """The released sizes with random weights, and centres about what these make of an utterance."""
     torch.manual_seed(0)
     linguistic = LinguisticEncoder(LINGUISTIC).requires_grad_(False).eval()
     semantic = SemanticEncoder(SEMANTIC).requires_grad_(False).eval()
     semantic.positions.copy_(torch.randn(SEMANTIC.positions, SEMANTIC.width) * 0.02)
-    return Checkpoint(
+    checkpoint = Checkpoint(
         linguistic=linguistic.to(device),
-        linguistic_centres=torch.randn(CODES[0], LINGUISTIC.width).to(device),
+        linguistic_centres=torch.zeros(1, LINGUISTIC.width).to(device),
         shift=torch.full((LINGUISTIC.inputs,), -14.0).to(device),
         scale=torch.full((LINGUISTIC.inputs,), 0.19).to(device),
         dither=1.0,
         semantic=semantic.to(device),
-        semantic_centres=F.normalize(torch.randn(CODES[1], SEMANTIC.width), dim=1).to(device),
+        semantic_centres=torch.zeros(1, SEMANTIC.width).to(device),
     )
+    heard = torch.from_numpy(samples).to(device)
+    linguistic_rows = oracle.encode(checkpoint, oracle.input_rows(checkpoint, heard))
+    semantic_rows = semantic(LogMel().to(device)([heard]))[0]
+    return replace(
+        checkpoint,
+        linguistic_centres=spread(linguistic_rows, CODES[0]),
+        semantic_centres=spread(semantic_rows, CODES[1]),
+    )
+
+
+def spread(rows: Tensor, count: int) -> Tensor:
+    """Random centres with the mean and the variances of rows [n, width]."""
+    drawn = torch.randn(count, rows.shape[1]).to(rows.device)
+    return rows.mean(dim=0) + drawn * rows.std(dim=0)
 
 
 def speech(recordings: Sequence[Path], minutes: float) -> list[Samples]:

@@ -282,12 +282,24 @@ def test_short_memory_halves_what_goes_through_at_once(
     assert tokenizer.encode(utterances) == expected
 
 
-def test_memory_too_short_for_anything_is_the_set_ups_fault():
-    def work(parts: Sequence[int]) -> torch.Tensor:
+def test_memory_too_short_for_one_utterance_is_the_set_ups_fault(
+    tokenizer: StepAudioTokenizer, speech: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    def forward(*_: torch.Tensor) -> torch.Tensor:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    with pytest.raises(SetupError, match=r"larger share of a GPU .* Tried to allocate 2 GiB"):
-        halving(work, range(8))
+    monkeypatch.setattr(tokenizer._semantic.encoder, "forward", forward)
+    with pytest.raises(SetupError, match=r"too small to tokenize one utterance.* Tried to allocate 2 GiB"):
+        tokenizer.encode([speech, speech])
+
+
+def test_halves_keep_their_order():
+    def work(parts: Sequence[int]) -> list[int]:
+        if len(parts) > 3:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return list(parts)
+
+    assert halving(work, range(11)) == [[0, 1], [2, 3, 4], [5, 6, 7], [8, 9, 10]]
 
 
 # --- piece by piece

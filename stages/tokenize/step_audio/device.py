@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from schemas.errors import SetupError
 from stages.tokenize.step_audio.layers import Conv1d, Linear
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 Part = TypeVar("Part")
+Done = TypeVar("Done")
 
 
 def best_device() -> torch.device:
@@ -36,17 +36,14 @@ def sent(array: np.ndarray, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-def halving(work: Callable[[Sequence[Part]], Tensor], parts: Sequence[Part]) -> list[Tensor]:
+def halving(work: Callable[[Sequence[Part]], Done], parts: Sequence[Part]) -> list[Done]:
     """`work` on all parts, or on the first and the second half of them where GPU memory doesn't suffice."""
     try:
         return [work(parts)]
-    except torch.OutOfMemoryError as error:
+    except torch.OutOfMemoryError:
         if len(parts) == 1:
-            raise SetupError(
-                f"the GPU's memory is too small for 30 s of speech at once: give the tokenize stage "
-                f"a larger share of a GPU (resources.tokenize.gpus). {str(error).splitlines()[0]}"
-            ) from error
-    # Outside the handler: the error held the tensors of the failed try.
+            raise
+    # Outside the handler: the error held the tensors of what failed.
     torch.cuda.empty_cache()
     middle = len(parts) // 2
     return [*halving(work, parts[:middle]), *halving(work, parts[middle:])]

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.arrow import Code
-from schemas.errors import DataError
+from schemas.errors import DataError, SetupError
 from schemas.recording import Codes
 from stages.stage import Samples
 from stages.tokenize.step_audio.branches import LinguisticBranch, SemanticBranch
 from stages.tokenize.step_audio.checkpoint import Checkpoint
 from stages.tokenize.step_audio.counts import linguistic_count, semantic_count
-from stages.tokenize.step_audio.device import Precision, best_device, sent, set_precision
+from stages.tokenize.step_audio.device import Precision, best_device, halving, sent, set_precision
 from stages.tokenize.step_audio.stream import StepAudioStream
 from stages.tokenize.tokenizer import peak_normalised
 
@@ -38,14 +38,22 @@ class StepAudioTokenizer:
         self.linguistic_size = self._linguistic.nearest.size
         self.semantic_size = self._semantic.nearest.size
 
-    @torch.inference_mode()
     def encode(self, batch: Sequence[Samples]) -> list[Codes]:
         """Codes of each utterance (float32 [n] at 16 kHz), in the batch's order.
 
-        Raises DataError for samples that are not finite.
+        Raises DataError for samples that are not finite, SetupError where a GPU's memory is too small for
+        one utterance.
         """
-        if not batch:
-            return []
+        try:
+            return [codes for part in halving(self._encode, batch) for codes in part] if batch else []
+        except torch.OutOfMemoryError as error:
+            raise SetupError(
+                "the GPU's memory is too small to tokenize one utterance: let fewer actors share it "
+                f"(resources.tokenize.gpus). {str(error).splitlines()[0]}"
+            ) from error
+
+    @torch.inference_mode()
+    def _encode(self, batch: Sequence[Samples]) -> list[Codes]:
         normal = [peak_normalised(samples) for samples in batch]
         if not all(np.isfinite(samples).all() for samples in normal):
             raise DataError("not_finite", "some samples are infinite or no number")
