@@ -2,8 +2,8 @@
 
     python tests/benchmarks/memory.py recipe.yaml RECORDING.flac --minutes 10 120
 
-RECORDING is repeated until it is that long (and written as FLAC), once as a single recording and once as
-recordings of five minutes.
+RECORDING is repeated until it is that long (and written as FLAC): as a single recording, and as recordings of
+five minutes (`--as one` or `--as many` for one of the two).
 """
 
 import argparse
@@ -24,11 +24,13 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("recording", type=Path)
     parser.add_argument("--minutes", type=float, nargs="+", default=[10, 120])
+    parser.add_argument("--as", dest="forms", nargs="+", choices=["one", "many"], default=["one", "many"])
     parser.add_argument("--set", dest="settings", action="append", default=[])
     arguments = parser.parse_args()
     samples, rate = soundfile.read(arguments.recording, dtype="float32")
     for minutes in arguments.minutes:
-        for each in (minutes, 5.0):
+        for form in arguments.forms:
+            each = minutes if form == "one" else 5.0
             with tempfile.TemporaryDirectory() as folder:
                 long = np.resize(samples, round(each * 60 * rate))
                 (Path(folder) / "in").mkdir()
