@@ -7,7 +7,7 @@ so a group that nothing touched is never packed twice.
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -34,6 +34,10 @@ from stages.shard import mixed, write_shards
 from stages.stage import SAMPLE_RATE, Samples
 
 __all__ = ["SPLITS", "Group", "Packed", "flac_of", "groups_of", "pack_group", "vocabulary_of"]
+
+
+Flac = Callable[[Sample], bytes | None]
+"""The audio of a sample's clips, one after another; None for a sample without any."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def vocabulary_of(recipe: Recipe) -> Vocabulary:
     return Vocabulary.step1(file) if recipe.vocabulary.preset == "step1" else Vocabulary.embedded(file)
 
 
-def _write(packing: Packing, dataset: Store, folder: str, flac: Any) -> Packed:
+def _write(packing: Packing, dataset: Store, folder: str, flac: Flac) -> Packed:
     """Write shards and tables of the group into the store."""
     shards: list[dict[str, Any]] = []
     index: list[IndexRow] = []

@@ -4,6 +4,7 @@ A row with `messages` is a conversation, one with `text` a document; what else i
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,13 +83,16 @@ def read_prompts(uris: Sequence[str]) -> list[str]:
             found += store.get(name).decode("utf-8-sig", "replace").splitlines()
             continue
         for row in rows([uri]):
-            if isinstance(row.value, DataError):
-                raise SetupError(f"evaluation prompts: {row.where}: {row.value}")
-            found += _prompts(row.value)
+            try:
+                found += _prompts(row.value)
+            except DataError as error:
+                raise SetupError(f"evaluation prompts: {row.where}: {error}") from None
     return [prompt for prompt in found if prompt.strip()]
 
 
 def _prompts(row: Any) -> list[str]:
+    if isinstance(row, DataError):
+        raise row
     if isinstance(row, str):
         return [row]
     if not isinstance(row, dict):
@@ -100,9 +104,8 @@ def _prompts(row: Any) -> list[str]:
 
 def _row(value: Any, where: str, recipe: Recipe) -> TextRow:
     document = isinstance(value, dict) and "messages" not in value and "text" in value
-    fields = {name: v for name, v in value.items() if name not in ("messages", "text")} if document else {}
     chat = None if document else parse(value, where)
-    fields = chat.fields if chat else fields
+    fields = chat.fields if chat else {name: field for name, field in value.items() if name != "text"}
     file, _, line = where.rpartition(":")
     key = f"{recording_key(file)}-row-{int(line):07d}"
     language = fields.get("language")
@@ -110,16 +113,26 @@ def _row(value: Any, where: str, recipe: Recipe) -> TextRow:
         "key": key,
         "language": language if isinstance(language, str) else None,
         "place": {"recording": where, "start": None, "end": None},
-        "metadata": fields,
+        # Parquet has types that JSON lacks: dates, decimals, bytes.
+        "metadata": json.loads(json.dumps(fields, default=str)),
     }
     if chat is None:
-        text = value["text"]
-        if not isinstance(text, str) or not text.strip():
-            raise DataError("bad_text", "`text` is no text, or empty")
-        return TextRow(key, where, "replay", Source(answer=(Said(text.strip()),), **common), text, text)
+        text = _document(value["text"])
+        return TextRow(key, where, "replay", Source(answer=(Said(text),), **common), text, text)
     source = of_chat(chat, recipe.converse.history_turns_max, common)
-    said = [message.text for message in chat.messages]
-    return TextRow(key, where, "tqta", source, "\n".join(said), "\n".join(said[:-1]))
+    asked = [part.text or "" for message in source.history for part in message.content]
+    prompt = "\n".join([*asked, source.question.words if source.question else ""])
+    return TextRow(key, where, "tqta", source, "\n".join(message.text for message in chat.messages), prompt)
+
+
+def _document(text: Any) -> str:
+    if not isinstance(text, str) or not text.strip():
+        raise DataError("bad_text", "`text` is no text, or empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise DataError("bad_text", "`text` holds half a character (a lone surrogate)") from None
+    return text.strip()
 
 
 def of_chat(chat: Chat, turns_max: int, common: dict[str, Any]) -> Source:

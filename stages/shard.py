@@ -88,14 +88,14 @@ def write_shards(
     prefix: str,
     first: int,
     config: ShardConfig,
-    flac: Callable[[Sample], bytes] | None = None,
+    flac: Callable[[Sample], bytes | None] | None = None,
 ) -> Iterator[ShardFile]:
     """Write samples, which come in the order of `mixed`, as `<prefix>-<index:06d>.tar`, from index `first`;
     yields each shard when it is done.
 
     One shard is open and one sample in memory at a time. `flac` returns the audio of a sample's clips
-    one after another; it is asked where the config keeps audio. Raises ValueError for samples out of
-    order or twice, OSError where the disk is full.
+    one after another, None where there is none; it is asked where the config keeps audio. Raises
+    ValueError for samples out of order or twice, OSError where the disk is full.
     """
     shard: _Shard | None = None
     last = ""

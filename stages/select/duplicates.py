@@ -77,13 +77,15 @@ def text_item(name: str, text: str, words_min: int) -> Item | None:
     words = words_of(text)
     if len(words) < words_min:
         return None
-    content = hashlib.sha256(" ".join(words).encode()).hexdigest()
+    content = hashlib.sha256(" ".join(words).encode("utf-8", "replace")).hexdigest()
     return Item(name, content, signature(" ".join(triple) for triple in _triples(words)))
 
 
 def signature(features: Iterable[str]) -> Signature:
     """MinHash of a set of features: the share of equal values of two estimates their Jaccard similarity."""
-    hashed = [hashlib.blake2b(feature.encode(), digest_size=8).digest() for feature in features]
+    hashed = [
+        hashlib.blake2b(feature.encode("utf-8", "replace"), digest_size=8).digest() for feature in features
+    ]
     values = np.unique(np.frombuffer(b"".join(hashed), np.uint64))
     lowest = np.full(PERMUTATIONS, np.iinfo(np.uint64).max, np.uint64)
     for first in range(0, len(values), 4096):

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime
 from io import BytesIO
 
 import numpy as np
@@ -177,6 +178,20 @@ class TestTexts:
             "more.parquet:2": "bad_text",
         }
         assert whole(plan, manifest)
+
+    def test_a_row_may_say_anything_of_itself(self, tmp_path, texts):
+        (texts / "chats.jsonl").write_text('{"text": "half \\ud800"}\n{"text": "whole", "note": "\\ud800"}\n')
+        row = {"text": "dated", "when": datetime(2024, 5, 1), "raw": b"\x00"}
+        pq.write_table(pa.Table.from_pylist([row]), texts / "more.parquet")
+        select = {"duplicates": {"texts": True}}
+        recipe = {"shard": {"keep_audio": True}, "compose": {"families": ["replay"]}, "select": select}
+        plan, manifest = self.pack(tmp_path, **recipe)
+        found = {r["source"]["recording"]: r["sidecar"] for r, _ in samples_of(plan, manifest)}
+        assert found == {
+            "chats.jsonl:2": {"note": "?"},
+            "more.parquet:1": {"when": "2024-05-01 00:00:00", "raw": "b'\\x00'"},
+        }
+        assert manifest.set_aside["texts/bad_text"] == 1
 
     def test_what_no_family_takes_is_eligible(self, tmp_path, texts):
         _, manifest = self.pack(tmp_path, compose={"families": ["replay"]})
