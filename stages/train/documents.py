@@ -1,0 +1,123 @@
+"""The documents of a version's shards: where in the tar files their ids lie, and how they are read.
+
+A shard is read where it is, by byte ranges, and never unpacked.
+"""
+
+import json
+import tarfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+import numpy as np
+import pyarrow as pa
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from schemas.errors import SetupError
+from schemas.vocabulary import Ids
+
+INDEX = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("family", pa.string(), nullable=False),
+        pa.field("differs_in", pa.string()),  # of a pair
+        pa.field("shard", pa.int32(), nullable=False),
+        # Ids of all documents: a pair has two, which both begin with the prompt.
+        pa.field("length", pa.int32(), nullable=False),
+        # First byte in the shard and number of elements, of tokens and loss, or of prompt, chosen, rejected.
+        *(pa.field(f"{name}_{n}", pa.int64(), nullable=False) for n in range(3) for name in ("at", "n")),
+    ]
+)
+"""Columns of the index of a version's documents."""
+
+SAMPLE = ("tokens.npy", "loss.npy")
+PAIR = ("prompt.npy", "chosen.npy", "rejected.npy")
+
+Read = Callable[[int, int, int], bytes]
+"""(number of a shard, first byte, bytes) -> the bytes: the pipeline hands it in."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """What attention sees as one: a sample, or one side of a pair behind its prompt."""
+
+    key: str
+    family: str
+    tokens: Ids
+    """[n] int32"""
+    loss: NDArray[np.uint8]
+    """[n], 1 where the token is a target."""
+
+
+def index_shard(file: BinaryIO, number: int) -> pa.Table:
+    """Rows of `INDEX` for the documents of a shard, in its order. Raises SetupError for a foreign member."""
+    rows: dict[str, dict[str, object]] = {}
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        for member in tar:
+            key, _, name = member.name.partition(".")
+            row = rows.setdefault(key, {"key": key, "shard": number, "at_2": 0, "n_2": 0})
+            content = cast(BinaryIO, tar.extractfile(member))
+            if name == "json":
+                record = json.load(content)
+                row |= {"family": record["family"], "differs_in": record.get("differs_in")}
+            elif name in SAMPLE or name in PAIR:
+                part = SAMPLE.index(name) if name in SAMPLE else PAIR.index(name)
+                row[f"n_{part}"] = _elements(
+                    content, member.name, np.uint8 if name == "loss.npy" else np.int32
+                )
+                row[f"at_{part}"] = member.offset_data + content.tell()
+    for row in rows.values():
+        counts = [cast(int, row[f"n_{part}"]) for part in range(3)]
+        row["length"] = 2 * counts[0] + counts[1] + counts[2] if counts[2] else counts[0]
+    return pa.Table.from_pylist(list(rows.values()), schema=INDEX)
+
+
+def _elements(file: BinaryIO, name: str, dtype: type) -> int:
+    """Length of a one-dimensional .npy; leaves the file where its elements begin."""
+    if npy.read_magic(file) != (1, 0):
+        raise SetupError(f"{name} is no .npy file of version 1.0")
+    shape, _, found = npy.read_array_header_1_0(file)
+    if len(shape) != 1 or found != np.dtype(dtype):
+        raise SetupError(f"{name} holds {found} of shape {shape}, not {np.dtype(dtype)} of one dimension")
+    return int(shape[0])
+
+
+class Documents:
+    """Random access to the documents of an index."""
+
+    def __init__(self, index: pa.Table, read: Read) -> None:
+        self.index = index
+        self._read = read
+
+    def __len__(self) -> int:
+        return int(self.index.num_rows)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Ids of each entry, both sides of a pair together, prompts twice."""
+        return np.asarray(self.index["length"].to_numpy(), np.int64)
+
+    def keys(self, entries: Iterable[int]) -> list[str]:
+        return [self.index["key"][int(entry)].as_py() for entry in entries]
+
+    def read(self, entry: int) -> tuple[Document, ...]:
+        """The sample, or chosen and rejected side of a pair, each behind the prompt."""
+        row = {name: self.index[name][entry].as_py() for name in INDEX.names}
+        first = self._array(row, 0, np.int32)
+        if not row["n_2"]:
+            return (Document(row["key"], row["family"], first, self._array(row, 1, np.uint8)),)
+        sides = (self._array(row, part, np.int32) for part in (1, 2))
+        return tuple(
+            Document(
+                row["key"],
+                row["family"],
+                np.concatenate([first, side]),
+                np.repeat(np.array([0, 1], np.uint8), [len(first), len(side)]),
+            )
+            for side in sides
+        )
+
+    def _array(self, row: dict[str, int], part: int, dtype: type) -> NDArray:
+        size = row[f"n_{part}"] * np.dtype(dtype).itemsize
+        return np.frombuffer(self._read(row["shard"], row[f"at_{part}"], size), dtype)

@@ -1,0 +1,151 @@
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+import webdataset
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import SetupError
+from stages.train.batch import NO_TARGET, PADDING, batch_of, modality_of
+from stages.train.documents import index_shard
+from stages.train.packing import Packing, pack, part_of, sequences_of
+
+lengths_of_documents = st.lists(st.integers(1, 120), max_size=200).map(lambda n: np.array(n, np.int64))
+
+
+@given(lengths_of_documents, st.integers(1, 100), st.integers(0, 5))
+def test_every_document_stands_in_one_sequence_or_is_too_long(lengths, sequence_length, seed):
+    packing = pack(lengths, sequence_length, seed)
+    assert sorted([*packing.order, *packing.left_out]) == list(range(len(lengths)))
+    assert all(lengths[packing.left_out] > sequence_length)
+    for sequence in range(packing.sequences):
+        assert 0 < lengths[packing.documents(sequence)].sum() <= sequence_length
+
+
+@given(lengths_of_documents)
+def test_no_two_sequences_could_have_been_one(lengths):
+    """What best-fit promises while all sequences stay open."""
+    packing = pack(lengths, 120, seed=1)
+    filled = sorted(lengths[packing.documents(s)].sum() for s in range(packing.sequences))
+    assert len(filled) < 2 or filled[0] + filled[1] > 120
+
+
+def test_the_same_seed_packs_the_same_and_another_does_not():
+    lengths = np.random.default_rng(0).integers(1, 500, 3000)
+    first, again, other = (pack(lengths, 2048, seed) for seed in (0, 0, 1))
+    assert np.array_equal(first.order, again.order)
+    assert np.array_equal(first.starts, again.starts)
+    assert not np.array_equal(first.order, other.order)
+
+
+def test_little_room_is_left():
+    lengths = np.random.default_rng(0).integers(20, 900, 20_000)
+    packing = pack(lengths, 2048, seed=0)
+    assert lengths.sum() / (packing.sequences * 2048) > 0.98
+
+
+def test_a_packing_is_kept_and_read_back(tmp_path):
+    packing = pack(np.array([5, 9, 3, 40]), 12, seed=0)
+    packing.save(tmp_path / "packing.npz")
+    back = Packing.load(tmp_path / "packing.npz")
+    assert [back.order.tolist(), back.starts.tolist(), back.left_out.tolist()] == [
+        packing.order.tolist(),
+        packing.starts.tolist(),
+        [3],
+    ]
+
+
+@given(st.integers(1, 40), st.integers(1, 8), st.integers(0, 3))
+def test_every_epoch_sees_each_sequence_once(sequences, batch, seed):
+    steps = sequences  # as many as make `batch` epochs
+    seen = [s for step in range(steps) for s in sequences_of(step, batch, sequences, seed)]
+    for epoch in range(batch):
+        assert sorted(seen[epoch * sequences : (epoch + 1) * sequences]) == list(range(sequences))
+
+
+def test_epochs_have_orders_of_their_own():
+    assert sequences_of(0, 50, 50, seed=0) != sequences_of(1, 50, 50, seed=0)
+
+
+@given(st.integers(0, 30), st.sampled_from([1, 2, 3, 4, 6, 12]), st.integers(0, 3))
+def test_a_step_has_the_same_sequences_on_any_number_of_processes(step, world, seed):
+    whole = sequences_of(step, 12, 17, seed)
+    assert [s for rank in range(world) for s in part_of(whole, rank, world)] == whole
+
+
+def test_processes_that_do_not_divide_a_step_are_refused():
+    with pytest.raises(ValueError, match="5 processes"):
+        part_of([0, 1, 2, 3], 0, 5)
+
+
+def test_documents_are_what_webdataset_reads(small_build, opened):
+    shards = sorted(small_build.version.glob("shards/train-*.tar"))
+    documents = opened(shards)
+    manifest = json.loads((small_build.version / "manifest.json").read_text())
+    assert len(documents) == manifest["splits"]["train"]
+    expected = webdataset.WebDataset([str(path) for path in shards], shardshuffle=False).decode()
+    for entry, sample in enumerate(expected):
+        (document,) = documents.read(entry)
+        assert document.key == sample["__key__"]
+        assert document.family == sample["json"]["family"]
+        assert np.array_equal(document.tokens, sample["tokens.npy"])
+        assert np.array_equal(document.loss, sample["loss.npy"])
+        assert documents.lengths[entry] == len(document.tokens)
+
+
+def test_a_pair_is_read_as_two_documents_behind_one_prompt(pair_shards, pairs, opened):
+    documents = opened(pair_shards)
+    assert len(pair_shards) > 1
+    assert documents.keys(range(len(documents))) == [pair.key for pair in pairs]
+    for entry, pair in enumerate(pairs):
+        sides = documents.read(entry)
+        for document, answer in zip(sides, (pair.chosen, pair.rejected), strict=True):
+            assert np.array_equal(document.tokens, np.concatenate([pair.prompt, answer]))
+            assert document.loss.tolist() == [0] * len(pair.prompt) + [1] * len(answer)
+        assert documents.lengths[entry] == sum(len(document.tokens) for document in sides)
+    assert documents.index["differs_in"].to_pylist() == [pair.record["differs_in"] for pair in pairs]
+
+
+def test_ids_of_another_type_are_refused():
+    content = io.BytesIO()
+    np.save(content, np.zeros(3, np.int64))
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as out:
+        info = tarfile.TarInfo("a.tokens.npy")
+        info.size = len(content.getvalue())
+        content.seek(0)
+        out.addfile(info, content)
+    tar.seek(0)
+    with pytest.raises(SetupError, match=r"a\.tokens\.npy holds int64"):
+        index_shard(tar, 0)
+
+
+def test_a_target_is_the_next_token_of_the_same_document(small_build, opened):
+    documents = opened(sorted(small_build.version.glob("shards/train-*.tar")))
+    length = int(documents.lengths.max()) + 100
+    packing = pack(documents.lengths, length, seed=0)
+    sequences = [[d for e in packing.documents(s) for d in documents.read(e)] for s in range(2)]
+    batch = batch_of(sequences, length, pad=7)
+    for b, held in enumerate(sequences):
+        at = 0
+        for document in held:
+            for n in range(len(document.tokens)):
+                here = batch.targets_BL[b, at + n].item()
+                last = n + 1 == len(document.tokens)
+                assert here == (document.tokens[n + 1] if not last and document.loss[n + 1] else NO_TARGET)
+            assert batch.tokens_BL[b, at : at + len(document.tokens)].tolist() == document.tokens.tolist()
+            numbers = set(batch.documents_BL[b, at : at + len(document.tokens)].tolist())
+            assert [batch.documents[n].key for n in numbers] == [document.key]
+            at += len(document.tokens)
+        assert set(batch.tokens_BL[b, at:].tolist()) <= {7}
+        assert set(batch.documents_BL[b, at:].tolist()) <= {PADDING}
+        assert set(batch.targets_BL[b, at:].tolist()) <= {NO_TARGET}
+
+
+def test_modalities_are_those_of_the_vocabulary(vocabulary):
+    ids = torch.arange(vocabulary.size)
+    assert modality_of(ids, vocabulary.describe()).tolist() == vocabulary.modality(ids.numpy()).tolist()
