@@ -17,13 +17,12 @@ from schemas.errors import SetupError
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES
 from stages.tokenize.step_audio.features import FBANK_BINS, MEL_BINS, STACKED
 from stages.tokenize.step_audio.linguistic import LinguisticEncoder, LinguisticSizes
-from stages.tokenize.step_audio.onnx_weights import read_semantic
+from stages.tokenize.step_audio.onnx_weights import AGAIN, read_semantic
 from stages.tokenize.step_audio.semantic import SemanticEncoder
 
 PARAFORMER = "dengcunqin/speech_paraformer-large_asr_nat-zh-cantonese-en-16k-vocab8501-online"
 CENTRES = "linguistic_tokenizer.npy"
 SEMANTIC = "speech_tokenizer_v1.onnx"
-AGAIN = "fetch the checkpoint again with: aqaa-data models pull step-audio-tokenizer"
 
 FRONTEND = {
     "fs": 16000,
