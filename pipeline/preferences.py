@@ -226,7 +226,13 @@ def _draft(asked: Asked, candidate: Candidate) -> Draft:
         record={
             "speakers": ["assistant", "human"],
             "language": asked.chat.fields.get("language"),
-            "source": {"recording": asked.audio or asked.chat.row, "row": asked.chat.row, "prompt": asked.id},
+            "source": {
+                "recording": asked.audio or asked.chat.row,
+                "start": 0.0,
+                "end": speech.clip.end if speech else 0.0,
+                "row": asked.chat.row,
+                "prompt": asked.id,
+            },
             "turns": [],
             "sidecar": {
                 name: value
