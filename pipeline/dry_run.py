@@ -44,6 +44,7 @@ def preview(plan: Plan) -> Preview:
         "inputs": [root.__dict__ for root in plan.listing.roots],
         "recordings": sum(len(unit.recordings) for unit in plan.units),
         "hours": round(hours, 4),
+        "texts": {"files": len(plan.texts), "bytes": sum(file.bytes for file in plan.texts)},
         "units": {"all": len(plan.units), "to_run": len(todo)},
         "stages": [
             {
@@ -74,6 +75,9 @@ def _told(facts: dict[str, Any]) -> str:
         lines.append(
             f"  input       {place}: {root['recordings']} recordings, {root['bytes'] / 1e6:.1f} MB{ignored}"
         )
+    if facts["texts"]["files"]:
+        texts = facts["texts"]
+        lines.append(f"  texts       {texts['files']} files, {texts['bytes'] / 1e6:.1f} MB")
     units = facts["units"]
     lines.append(f"  audio       about {facts['hours']:.2f} hours in {facts['recordings']} recordings")
     lines.append(f"  units       {units['all']}, {units['to_run']} of them to be annotated")

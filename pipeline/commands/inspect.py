@@ -173,7 +173,7 @@ def _measures(turn: dict[str, Any]) -> Any:
     transcript = {
         name: value for name, value in (turn["transcript"] or {}).items() if name not in ("text", "words")
     }
-    return _facts(transcript | (turn["assessment"] or {}))
+    return _facts(transcript | (turn["assessment"] or {}) | (turn.get("labels") or {}))
 
 
 def _facts(values: dict[str, Any]) -> Any:

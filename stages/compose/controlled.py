@@ -4,7 +4,6 @@ Two turns of one speaker that follow each other are the halves; their labels say
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 from schemas.errors import DataError
@@ -45,12 +44,12 @@ def passages(
 def controlled(key: str, source: Source, config: ComposeConfig) -> tuple[Message, ...]:
     """Instruction, and question or text -> two halves in text and speech. Raises DataError `no_change`."""
     first, second = source.answer
-    second = replace(second, words=joint(source.language) + second.words) if second.words else second
     changes = _changes(first, second, source, config)
-    content = (first.text, first.speech, second.text, second.speech)
+    more = Text(joint(source.language) + second.text.text)
+    content = (first.text, first.speech, more, second.speech)
     if source.question is None:
         instruction = source.drawn(config.controlled_reading_instructions, key)
-        asked: tuple[Text | Speech, ...] = (Text(first.words + second.words),)
+        asked: tuple[Text | Speech, ...] = (Text(first.text.text + more.text),)
     else:
         instruction = source.drawn(config.controlled_answer_instructions, key)
         asked = (source.question.speech,)

@@ -68,58 +68,42 @@ CONTROLLED_ANSWER: Phrasings = {
 }
 """For an answer of two turns."""
 
-WORDS: dict[str, dict[str, str]] = {
-    "en": {
-        **{"slower": "slower", "faster": "faster", "lower": "lower", "higher": "higher"},
-        **{"flatter": "more evenly", "livelier": "livelier", "softer": "softer", "louder": "louder"},
-        **{"slow": "slowly", "fast": "fast", "low": "in a low voice", "high": "in a high voice"},
-        **{"flat": "evenly", "lively": "in a lively way", "soft": "softly", "loud": "loudly"},
-        **{"emotion": "sounding {emotion}", "and": " and "},
-    },
-    "zh": {
-        **{"slower": "慢一点", "faster": "快一点", "lower": "低沉一点", "higher": "高一点"},
-        **{"flatter": "平淡一点", "livelier": "生动一点", "softer": "轻一点", "louder": "大声一点"},
-        **{"slow": "慢慢地", "fast": "快速地", "low": "低沉地", "high": "高声调地"},
-        **{"flat": "平淡地", "lively": "生动地", "soft": "轻声地", "loud": "大声地"},
-        **{"emotion": "用{emotion}的语气", "and": "、"},
-    },
-    "de": {
-        **{"slower": "langsamer", "faster": "schneller", "lower": "tiefer", "higher": "höher"},
-        **{"flatter": "gleichmäßiger", "livelier": "lebhafter", "softer": "leiser", "louder": "lauter"},
-        **{"slow": "langsam", "fast": "schnell", "low": "mit tiefer Stimme", "high": "mit hoher Stimme"},
-        **{"flat": "gleichmäßig", "lively": "lebhaft", "soft": "leise", "loud": "laut"},
-        **{"emotion": "im Ton {emotion}", "and": " und "},
-    },
-    "es": {
-        **{"slower": "más despacio", "faster": "más rápido", "lower": "más grave", "higher": "más agudo"},
-        **{"flatter": "más monótono", "livelier": "más vivo", "softer": "más bajo", "louder": "más fuerte"},
-        **{"slow": "despacio", "fast": "rápido", "low": "con voz grave", "high": "con voz aguda"},
-        **{
-            "flat": "en tono uniforme",
-            "lively": "con viveza",
-            "soft": "en voz baja",
-            "loud": "en voz fuerte",
-        },
-        **{"emotion": "en tono {emotion}", "and": " y "},
-    },
-    "fr": {
-        **{"slower": "plus lentement", "faster": "plus vite", "lower": "plus grave", "higher": "plus aigu"},
-        **{
-            "flatter": "plus uniment",
-            "livelier": "plus vivement",
-            "softer": "plus bas",
-            "louder": "plus fort",
-        },
-        **{"slow": "lentement", "fast": "vite", "low": "d'une voix grave", "high": "d'une voix aiguë"},
-        **{"flat": "d'un ton égal", "lively": "avec entrain", "soft": "doucement", "loud": "fort"},
-        **{"emotion": "d'un ton {emotion}", "and": " et "},
-    },
-    "ja": {
-        **{"slower": "もっとゆっくり", "faster": "もっと速く", "lower": "もっと低い声で"},
-        **{"higher": "もっと高い声で", "flatter": "もっと淡々と", "livelier": "もっと生き生きと"},
-        **{"softer": "もっと小さい声で", "louder": "もっと大きい声で", "slow": "ゆっくり", "fast": "速く"},
-        **{"low": "低い声で", "high": "高い声で", "flat": "淡々と", "lively": "生き生きと"},
-        **{"soft": "小さい声で", "loud": "大きい声で", "emotion": "{emotion}の口調で", "and": "、"},
-    },
+_LANGUAGES = ("en", "zh", "de", "es", "fr", "ja")
+_WORDS = {
+    "slower": ("slower", "慢一点", "langsamer", "más despacio", "plus lentement", "もっとゆっくり"),
+    "faster": ("faster", "快一点", "schneller", "más rápido", "plus vite", "もっと速く"),
+    "lower": ("lower", "低沉一点", "tiefer", "más grave", "plus grave", "もっと低い声で"),
+    "higher": ("higher", "高一点", "höher", "más agudo", "plus aigu", "もっと高い声で"),
+    "flatter": ("more evenly", "平淡一点", "gleichmäßiger", "más monótono", "plus uniment", "もっと淡々と"),
+    "livelier": ("livelier", "生动一点", "lebhafter", "más vivo", "plus vivement", "もっと生き生きと"),
+    "softer": ("softer", "轻一点", "leiser", "más bajo", "plus bas", "もっと小さい声で"),
+    "louder": ("louder", "大声一点", "lauter", "más fuerte", "plus fort", "もっと大きい声で"),
+    "slow": ("slowly", "慢慢地", "langsam", "despacio", "lentement", "ゆっくり"),
+    "fast": ("fast", "快速地", "schnell", "rápido", "vite", "速く"),
+    "low": ("in a low voice", "低沉地", "mit tiefer Stimme", "con voz grave", "d'une voix grave", "低い声で"),
+    "high": (
+        "in a high voice",
+        "高声调地",
+        "mit hoher Stimme",
+        "con voz aguda",
+        "d'une voix aiguë",
+        "高い声で",
+    ),
+    "flat": ("evenly", "平淡地", "gleichmäßig", "en tono uniforme", "d'un ton égal", "淡々と"),
+    "lively": ("in a lively way", "生动地", "lebhaft", "con viveza", "avec entrain", "生き生きと"),
+    "soft": ("softly", "轻声地", "leise", "en voz baja", "doucement", "小さい声で"),
+    "loud": ("loudly", "大声地", "laut", "en voz fuerte", "fort", "大きい声で"),
+    "emotion": (
+        "sounding {emotion}",
+        "用{emotion}的语气",
+        "im Ton {emotion}",
+        "en tono {emotion}",
+        "d'un ton {emotion}",
+        "{emotion}の口調で",
+    ),
+    "and": (" and ", "、", " und ", " y ", " et ", "、"),
 }
-"""What a change or a style is called in an instruction; `and` stands between two."""
+WORDS: dict[str, dict[str, str]] = {
+    language: {name: words[n] for name, words in _WORDS.items()} for n, language in enumerate(_LANGUAGES)
+}
+"""Language -> what a change or a style is called in an instruction; `and` stands between two."""

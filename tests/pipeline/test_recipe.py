@@ -78,3 +78,28 @@ def test_places_and_resources_do_not_decide_the_outputs(written):
     other = load(path, ["resources.decode.cpus=3"], inputs=["/elsewhere"], output="/out")
     assert load(path).content() == other.content()
     assert load(path).content() != load(path, ["select.words_min=3"]).content()
+
+
+def test_a_list_may_be_a_file_beside_the_recipe(written, tmp_path):
+    (tmp_path / "deny.txt").write_text("calls/1.wav\n\n calls/2.wav \n")
+    recipe = load(written("name: a\nselect: {deny: deny.txt, allow: [calls/3.wav]}\n"))
+    assert recipe.select.deny == ("calls/1.wav", "calls/2.wav")
+    assert recipe.select.allow == ("calls/3.wav",)
+    with pytest.raises(SetupError, match=r"select\.allow: can't read the list .*none\.txt"):
+        load(written("name: a\nselect: {allow: none.txt}\n"))
+
+
+def test_texts_and_evaluation_prompts_are_places_too(written, tmp_path):
+    recipe = load(written("name: a\ntexts: chats.jsonl\nselect: {evaluation_prompts: [asked.txt]}\n"))
+    assert recipe.texts == (str(tmp_path / "chats.jsonl"),)
+    assert recipe.select.evaluation_prompts == (str(tmp_path / "asked.txt"),)
+    assert "texts" not in recipe.content()
+    assert "evaluation_prompts" not in recipe.content()["select"]
+
+
+def test_a_mixture_weighs_exactly_the_families_that_are_made(written):
+    families = "compose: {families: [asr, tts]}\n"
+    recipe = load(written(f"name: a\n{families}mixture: {{weights: {{asr: 1, tts: 2}}}}\n"))
+    assert recipe.mixture.weights == {"asr": 1, "tts": 2}
+    with pytest.raises(SetupError, match=r"recipe.yaml:3: `mixture`.*but for replay, tts"):
+        load(written(f"name: a\n{families}mixture: {{weights: {{asr: 1, replay: 2}}}}\n"))

@@ -255,6 +255,7 @@ class TestControlled:
         assert assistant.interleaved
         assert (first, second) == (Text("In a small town by the sea."), Text(" And then I moved away."))
         assert (voice.turn, other.turn) == (12, 13)
+        assert other.text == "And then I moved away."
 
     def test_without_a_question_the_text_is_read(self):
         config = ComposeConfig(controlled_reading_instructions={"en": ("Read, second half {change}:\n",)})
