@@ -74,14 +74,12 @@ def _rate(probes: Sequence[Input]) -> float:
 
 
 def _probe(recording: Input) -> float | None:
-    """Bytes a second by the header of a local file; None where it says nothing believable."""
+    """Bytes a second by the header of a file; None where it says nothing believable."""
     import av
 
     store, name = split(recording.uri)
-    if not store.is_local:
-        return None
     try:
-        with (store.directory / name).open("rb") as file, av.open(file, "r") as container:
+        with store.open(name) as file, av.open(file, "r") as container:
             seconds = (container.duration or 0) / av.time_base
     except (OSError, ValueError, av.FFmpegError):
         return None

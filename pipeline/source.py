@@ -29,7 +29,8 @@ class SpooledAudio:
         """The recording's own file, on local disk while the context is open."""
         store, name = split(recording.uri)
         try:
-            with store.local(name) as path:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with store.local(name, self._folder) as path:
                 with path.open("rb"):
                     pass
                 yield path

@@ -4,23 +4,54 @@ One `Store` is one root. Every write is atomic, and `put_new` is create-only: of
 wins, and the others are told. obstore does the work; on S3 boto3's credential chain opens the door.
 """
 
+import io
 import os
+import random
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeVar, cast
 from urllib.parse import quote, unquote, urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import LocalStore, S3Store, from_url
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    GenericError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+from obstore.store import GCSStore, LocalStore, S3Store
 
 from schemas.errors import SetupError
 
 _CHUNK = 8 * 1024 * 1024
+_HEADER = 64 * 1024
+
+_REQUEST = {"timeout": "5m", "connect_timeout": "10s"}
+"""A whole shard goes up in one request; what hangs longer is tried again."""
+
+_RETRY = {
+    "max_retries": 10,
+    "retry_timeout": timedelta(minutes=4),
+    # Each wait is drawn from up to 3 times the last: about 20 seconds in all before trouble is told.
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=15), "base": 3},
+}
+"""On throttling, server errors and lost connections."""
+
+_WAITS = (0.2, 0.6, 2.0, 5.0)
+"""Seconds before another try at what the library itself gives up at the first lost connection."""
+
+_CREDENTIALS = {"s3": "AWS_PROFILE, keys or role", "gs": "GOOGLE_APPLICATION_CREDENTIALS or account"}
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -62,72 +93,99 @@ class Store:
             if not self.directory.is_dir():
                 raise FileNotFoundError(self.uri)
             return LocalStore(self.directory)
-        if self.uri.startswith("s3://"):
-            from boto3 import Session
-            from obstore.auth.boto3 import Boto3CredentialProvider
-
-            session = Session()
-            endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-            options: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
-            if endpoint and endpoint.startswith("http://"):
-                options["client_options"] = {"allow_http": True}
-            if session.get_credentials() is None:
-                options["skip_signature"] = True
-            else:
-                options["credential_provider"] = Boto3CredentialProvider(session)
-            region = session.region_name or "us-east-1"
-            return S3Store.from_url(self.uri, region=region, **options)
-        return from_url(self.uri)
+        return _opened(self.uri, tuple(item for item in sorted(os.environ.items()) if item[0][:4] == "AWS_"))
 
     def get(self, path: str) -> bytes:
         """The bytes of an object. Raises FileNotFoundError where there is none."""
-        with _explained(self.join(path)):
-            return bytes(obstore.get(self._obstore, path).bytes())
+        return self._tried(path, lambda: bytes(obstore.get(self._obstore, path).bytes()))
 
     def exists(self, path: str) -> bool:
-        with _explained(self.join(path)):
-            try:
-                obstore.head(self._obstore, path)
-            except FileNotFoundError:
-                return False
-            return True
+        try:
+            self.head(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def put_new(self, path: str, data: bytes | Path) -> bool:
         """Write an object that must not exist yet; False when somebody else was first."""
-        with _explained(self.join(path)):
+        unsure = False
+
+        def put() -> bool:
+            nonlocal unsure
             if self.is_local:
                 self.directory.mkdir(parents=True, exist_ok=True)
             try:
                 obstore.put(self._obstore, path, data, mode="create")
             except AlreadyExistsError:
-                return False
+                # After a lost answer, what lies there may be our own.
+                wanted = data if isinstance(data, bytes) or not unsure else data.read_bytes()
+                return unsure and bytes(obstore.get(self._obstore, path).bytes()) == wanted
+            except GenericError:
+                unsure = True
+                raise
             return True
 
+        return self._tried(path, put)
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write an object, over one that is there."""
+        if self.is_local:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        self._tried(path, lambda: obstore.put(self._obstore, path, data, mode="overwrite"))
+
+    def delete(self, paths: Sequence[str]) -> None:
+        """Delete objects; one that isn't there is no trouble."""
+        at_once = 1 if self.is_local else 1000
+        for start in range(0, len(paths), at_once):
+            some = list(paths[start : start + at_once])
+            with suppress(FileNotFoundError):
+                self._tried("", partial(obstore.delete, self._obstore, some))
+
     def copy_new(self, source: str, target: str) -> bool:
-        """Copy inside the store, without moving bytes through here (a hard link on local disks)."""
-        with _explained(self.join(target)):
+        """Copy inside the store, without moving bytes through here (a hard link on local disks).
+
+        On object stores, two that copy to one target at the same moment must copy the same bytes.
+        """
+        if not self.is_local and self.exists(target):
+            return False
+
+        def copy() -> bool:
             try:
                 obstore.copy(self._obstore, source, target, overwrite=not self.is_local)
             except AlreadyExistsError:
                 return False
             return True
 
+        return self._tried(target, copy)
+
     def folders(self, prefix: str = "") -> Sequence[str]:
         """Names of the folders directly under a prefix, without a walk through what they hold."""
         if self.is_local and not (self.directory / prefix).is_dir():
             return []
-        with _explained(self.join(prefix)):
-            found = obstore.list_with_delimiter(self._obstore, prefix or None)["common_prefixes"]
-            return sorted(path.rstrip("/").rpartition("/")[2] for path in found)
+        listed = self._tried(prefix, lambda: obstore.list_with_delimiter(self._obstore, prefix or None))
+        return sorted(path.rstrip("/").rpartition("/")[2] for path in listed["common_prefixes"])
 
     def list(self, prefix: str = "") -> Iterator[Object]:
         """Objects under a prefix, in the store's order, page by page."""
         if self.is_local and not (self.directory / prefix).is_dir():
             return
-        with _explained(self.join(prefix)):
-            for page in obstore.list(self._obstore, prefix or None, chunk_size=1000):
-                for meta in page:
-                    yield Object(meta["path"], meta["size"], self._etag(meta))
+        last: str | None = None
+        pages: Any = None
+
+        def page() -> Any:
+            nonlocal pages
+            if pages is None:
+                pages = obstore.list(self._obstore, prefix or None, offset=last, chunk_size=1000)
+            try:
+                return next(pages, None)
+            except BaseException:
+                pages = None
+                raise
+
+        while metas := self._tried(prefix, page):
+            for meta in metas:
+                yield Object(meta["path"], meta["size"], self._etag(meta))
+            last = metas[-1]["path"]
 
     def _etag(self, meta: Any) -> str:
         if self.is_local:  # an inode number would change with every copy of the same file
@@ -136,22 +194,46 @@ class Store:
 
     def head(self, path: str) -> Object:
         """Size and tag of one object. Raises FileNotFoundError."""
-        with _explained(self.join(path)):
-            meta = obstore.head(self._obstore, path)
-            return Object(meta["path"], meta["size"], self._etag(meta))
+        meta = self._tried(path, lambda: obstore.head(self._obstore, path))
+        return Object(meta["path"], meta["size"], self._etag(meta))
+
+    def open(self, path: str) -> IO[bytes]:
+        """An object as a file that can seek; of a remote one only the ranges that are read are fetched."""
+        if self.is_local:
+            return (self.directory / path).open("rb")
+        return io.BufferedReader(_Ranges(self, path), _HEADER)
+
+    def read(self, path: str, start: int, end: int) -> bytes:
+        """The bytes [start, end) of an object, fewer at its end."""
+        if start >= end:
+            return b""
+        return self._tried(path, lambda: bytes(obstore.get_range(self._obstore, path, start=start, end=end)))
 
     @contextmanager
-    def local(self, path: str) -> Iterator[Path]:
-        """The object as a file on this machine while the context is open: itself, or a copy."""
+    def local(self, path: str, folder: Path | None = None) -> Iterator[Path]:
+        """The object as a file on this machine while the context is open: itself, or a copy in `folder`."""
         if self.is_local:
             yield self.directory / path
             return
-        with tempfile.TemporaryDirectory(prefix="aqaa-data-") as folder:
-            target = Path(folder) / Path(path).name
+        with tempfile.TemporaryDirectory(prefix="aqaa-data-", dir=folder) as copies:
+            target = Path(copies) / Path(path).name
             with _explained(self.join(path)), target.open("wb") as out:
                 for chunk in obstore.get(self._obstore, path).stream(min_chunk_size=_CHUNK):
-                    out.write(chunk)
+                    with _room(copies):
+                        out.write(chunk)
             yield target
+
+    def _tried(self, path: str, work: Callable[[], Answer]) -> Answer:
+        """What `work` answers, tried again after a lost connection; trouble in words of the user."""
+        with _explained(self.join(path)):
+            for wait in _WAITS:
+                try:
+                    return work()
+                except GenericError as error:
+                    if not _connection_lost(error):
+                        raise
+                time.sleep(wait * random.uniform(0.5, 1.5))
+            return work()
 
     def join(self, path: str) -> str:
         """The URI of an object."""
@@ -161,10 +243,74 @@ class Store:
         """Raise SetupError where this process can't write here, before any work is done."""
         probe = f".probe-{os.getpid()}-{os.urandom(4).hex()}"
         self.put_new(probe, b"")
-        with _explained(self.uri):
-            obstore.delete(self._obstore, probe)
+        self.delete([probe])
         if self.is_local and shutil.disk_usage(self.directory).free < 64 * 1024 * 1024:
             raise SetupError(f"less than 64 MB are free on the disk of {self.directory}: make room there")
+
+
+class _Ranges(io.RawIOBase):
+    """An object as a raw file; every read is a request for a range."""
+
+    def __init__(self, store: Store, path: str) -> None:
+        self._store, self._path, self._at = store, path, 0
+        self._size = store.head(path).bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._store.read(self._path, self._at, min(self._at + len(buffer), self._size))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+@lru_cache(maxsize=256)
+def _opened(uri: str, environment: tuple[tuple[str, str], ...]) -> Any:
+    """A store with its open connections; credentials are looked up once for an environment."""
+    scheme, bucket, prefix = _parts(uri)
+    options: dict[str, Any] = {"prefix": prefix or None, "retry_config": _RETRY}
+    if scheme == "gs":
+        return GCSStore(bucket, client_options=cast(Any, _REQUEST), **options)
+    return S3Store(bucket, **_s3_options(environment), **options)
+
+
+@lru_cache(maxsize=8)
+def _s3_options(environment: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """Credentials, region and endpoint as boto3 would find them: environment, profile, role, web identity."""
+    from boto3 import Session
+    from botocore.exceptions import BotoCoreError
+    from botocore.session import get_session
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    found = get_session()
+    try:
+        session = Session(botocore_session=found)
+        credentials = session.get_credentials()
+        written = found.get_scoped_config().get("endpoint_url")
+    except BotoCoreError as error:
+        raise SetupError(f"no credentials for s3://: {error}") from error
+    said = dict(environment)
+    endpoint = said.get("AWS_ENDPOINT_URL_S3") or said.get("AWS_ENDPOINT_URL") or written
+    request = _REQUEST | {"allow_http": bool(endpoint and endpoint.startswith("http://"))}
+    options: dict[str, Any] = {"region": session.region_name or "us-east-1", "client_options": request}
+    if endpoint:
+        options["endpoint"] = endpoint
+    if credentials is None:
+        options["skip_signature"] = True
+    else:
+        options["credential_provider"] = Boto3CredentialProvider(session)
+    return options
 
 
 @contextmanager
@@ -172,23 +318,71 @@ def _explained(uri: str) -> Iterator[None]:
     """Storage trouble in words of the user, without the library's debug listing."""
     try:
         yield
-    except FileNotFoundError:
-        raise
     except (BaseError, OSError) as error:
-        if "No space left" in str(error):
+        text = str(error)
+        code = re.search(r"<Code>(\w+)</Code>", text)
+        named = f" ({code[1]})" if code else ""
+        scheme, bucket, _ = _parts(uri)
+        if "NoSuchBucket" in text:
+            raise SetupError(f"can't use {uri}: there is no bucket {bucket}") from error
+        if isinstance(error, FileNotFoundError):
+            raise
+        if "No space left" in text:
             raise SetupError(f"no space left on the disk of {uri}: make room and run again") from error
-        reason = str(error).split("\n", 1)[0][:300]
-        raise SetupError(f"can't use {uri}: {reason}") from error
+        if _refused(error):
+            raise SetupError(
+                f"can't use {uri}: access to the bucket {bucket} is refused{named}. See that the credentials "
+                f"in use ({_CREDENTIALS[scheme]}) are the right ones, haven't expired, and may list, read "
+                "and write there; what is committed is kept, and the same command goes on"
+                if bucket
+                else f"can't use {uri}: there is no permission"
+            ) from error
+        reason = text.split("\n", 1)[0][:300]
+        raise SetupError(f"can't use {uri}: {reason}{named}") from error
+
+
+def _refused(error: Exception) -> bool:
+    kinds = (PermissionDeniedError, UnauthenticatedError, PermissionError)
+    return isinstance(error, kinds) or any(
+        said in str(error) for said in ("403 Forbidden", "401 Unauthorized", "<Code>ExpiredToken")
+    )
+
+
+def _connection_lost(error: GenericError) -> bool:
+    """Whether a request was lost on its way, and the library didn't try it again to the end itself."""
+    return "HTTP error" in str(error) and f"after {_RETRY['max_retries']} retries" not in str(error)
+
+
+@contextmanager
+def _room(folder: str) -> Iterator[None]:
+    """Say which disk is full where it isn't the store's."""
+    try:
+        yield
+    except OSError as error:
+        raise SetupError(
+            f"can't write to {folder}: {error.strerror}: make room, or name another disk by `scratch`"
+        ) from error
 
 
 def normal(uri: str) -> str:
     """A URI with a scheme, without a trailing slash; a plain path becomes an absolute `file://` URI."""
     if "://" not in uri:
         uri = Path(uri).expanduser().resolve().as_uri()
-    parts = urlsplit(uri)
-    if parts.scheme not in ("file", "s3", "gs"):
-        raise SetupError(f"can't read {uri}: storage is a path, file://, s3:// or gs://")
+    scheme, bucket, _ = _parts(uri)
+    if "@" in bucket:
+        raise SetupError(
+            f"a URI can't hold credentials ({scheme}://..): name a profile by AWS_PROFILE instead"
+        )
+    if scheme not in ("file", "s3", "gs") or (scheme != "file" and not bucket):
+        raise SetupError(f"can't read {uri}: storage is a path, file://, s3://bucket or gs://bucket")
     return uri.rstrip("/")
+
+
+def _parts(uri: str) -> tuple[str, str, str]:
+    """Scheme, bucket and prefix, as they are: a key may hold any character that a URL would read as more."""
+    scheme, _, rest = uri.partition("://")
+    bucket, _, prefix = rest.partition("/")
+    return scheme, bucket, prefix
 
 
 def local_path(uri: str) -> Path:

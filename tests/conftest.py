@@ -2,15 +2,18 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import settings
 
 from schemas.vocabulary import Vocabulary
+from tests.object_storage import KEY, SECRET, Proxy, Server, faulty, seaweedfs
 
 DEMO = Path(__file__).parent / "recordings" / "demo"
 
@@ -77,3 +80,32 @@ def small_build(tmp_path_factory: pytest.TempPathFactory) -> SmallBuild:
     said = json.loads(done.stdout)
     dataset = folder / "out" / "small"
     return SmallBuild(recipe, inputs, folder / "out", dataset, dataset / "versions" / said["version"], said)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An S3 server that runs while the tests do."""
+    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URI of a new bucket, with the environment that opens it and no other way in."""
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
+    return s3.bucket(f"bucket-{uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def proxy(s3: Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """Trouble on the way to the server, for stores that are opened from now on."""
+    with faulty(s3) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        yield proxy
