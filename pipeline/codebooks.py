@@ -56,7 +56,7 @@ class Report:
     out: Path
     model: str
     model_sha256: str
-    seed: int
+    config: FitConfig
     fitted: Measured
     held: Measured | None
 
@@ -70,6 +70,7 @@ def fit(
     model: str,
     config: FitConfig,
     held: Sequence[str] = (),
+    decode: DecodeConfig | None = None,
     progress: Progress = lambda _: None,
 ) -> Report:
     """Fit codebooks to the speech of recordings and write them with a card to a new directory.
@@ -88,17 +89,18 @@ def fit(
     encoder = WhisperEncoder(used.path)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".fit-") as scratch:
-        audio = SpooledAudio(Path(scratch), DecodeConfig(), "fit")
-        speech = _Speech(recordings, audio)
+        decode = decode or DecodeConfig()
+        audio = SpooledAudio(Path(scratch), decode, "fit")
+        speech = Speech(recordings, audio, decode)
         made = fit_codebooks(speech, encoder, config, Path(scratch), progress)
         made.codebooks.save(out)
-        held_speech = _Speech(held_out, audio)
+        held_speech = Speech(held_out, audio, decode)
         held_use = _use(held_speech, WhisperTokenizer(encoder, Codebooks.load(out))) if held else None
     report = Report(
         out,
         model,
         used.sha256,
-        config.seed,
+        config,
         Measured(speech.data(), made.linguistic, made.semantic),
         Measured(held_speech.data(), *held_use) if held_use else None,
     )
@@ -106,12 +108,13 @@ def fit(
     return report
 
 
-class _Speech:
+class Speech:
     """The speech of recordings, a stretch of at most 20 s at a time; counts what it came from."""
 
-    def __init__(self, recordings: Sequence[Input], audio: SpooledAudio) -> None:
+    def __init__(self, recordings: Sequence[Input], audio: SpooledAudio, decode: DecodeConfig) -> None:
         self._recordings = recordings
         self._audio = audio
+        self._decode = decode
         self._seconds: dict[str, float] = {}
         self._refused: dict[str, str] = {}
 
@@ -143,7 +146,7 @@ class _Speech:
         from faster_whisper.vad import VadOptions, get_speech_timestamps
 
         with self._audio.fetch(recording) as raw:
-            decoded = decode_file(raw, self._audio.spool(recording), DecodeConfig())
+            decoded = decode_file(raw, self._audio.spool(recording), self._decode)
         # As long as turns are, with as little silence.
         options = VadOptions(
             min_speech_duration_ms=250,
@@ -164,7 +167,7 @@ class _Speech:
         return Data(used, sum(by_licence.values()), by_licence, self._refused)
 
 
-def _use(speech: _Speech, tokenizer: WhisperTokenizer) -> tuple[Use, Use]:
+def _use(speech: Speech, tokenizer: WhisperTokenizer) -> tuple[Use, Use]:
     linguistic = np.zeros(tokenizer.linguistic_size, np.int64)
     semantic = np.zeros(tokenizer.semantic_size, np.int64)
     for samples in speech:
@@ -176,6 +179,7 @@ def _use(speech: _Speech, tokenizer: WhisperTokenizer) -> tuple[Use, Use]:
 
 def card(report: Report, codebooks: Codebooks) -> str:
     """The README of a directory of codebooks."""
+    config, weights = report.config, report.config.weights
     hours = report.fitted.data.speech_seconds / 3600
     lines = ["# Codebooks of the `whisper` tokenizer", ""]
     if hours < DEMONSTRATION_HOURS:
@@ -186,9 +190,13 @@ def card(report: Report, codebooks: Codebooks) -> str:
             "",
         ]
     lines += [
-        f"Nearest centroids of averaged encoder states of `{report.model}` (sha256 of its files "
-        f"`{report.model_sha256}`), in the space of their first {codebooks.semantic.centroids.shape[1]} "
-        f"principal components; half precision; k-means seed {report.seed}.",
+        f"Linguistic codes are nearest centroids of three averaged encoder states of `{report.model}` "
+        f"(sha256 of its files `{report.model_sha256}`), semantic ones of two averaged states, the "
+        f"log-mel spectrum and the pitch of 40 ms. {config.state_dimensions} principal components of the "
+        "states are kept and "
+        f"{config.spectrum_dimensions} of the spectrum, scaled so that states, spectrum and pitch vary as "
+        f"{weights.words:g} : {weights.spectrum:g} : {weights.pitch:g}. Half precision; k-means seed "
+        f"{config.seed}.",
         "",
         "| codebook | entries | codes a second | speech | codes | entries used | perplexity |",
         "| --- | --- | --- | --- | --- | --- | --- |",

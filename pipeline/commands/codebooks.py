@@ -13,27 +13,49 @@ def codebooks() -> None:
 
 
 @codebooks.command(epilog="Example: aqaa-data codebooks fit --input recordings --out codebooks/calls")
-@click.option("--input", "inputs", multiple=True, required=True, help="File, directory or glob; repeatable.")
+@click.option("--recipe", type=click.Path(dir_okay=False), help="Inputs, decoding and model of a recipe.")
+@click.option("--input", "inputs", multiple=True, help="File, directory or glob, in place of the recipe's.")
 @click.option("--held", multiple=True, help="Recordings only to measure use on; repeatable.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Directory to write."
 )
-@click.option("--model", default="package:whisper-base", show_default=True, help="Whisper model reference.")
+@click.option("--model", help="Whisper model reference, in place of the recipe's or package:whisper-base.")
 @click.option("--seed", default=0, show_default=True, help="Of the clustering.")
 @json_option
 def fit(
-    inputs: tuple[str, ...], held: tuple[str, ...], out: Path, model: str, seed: int, as_json: bool
+    recipe: str | None,
+    inputs: tuple[str, ...],
+    held: tuple[str, ...],
+    out: Path,
+    model: str | None,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Fit codebooks to the speech of recordings, and write them with a card.
 
     Use them in a recipe with `tokenize: {codebooks: file:/path/of/out}` and the same model. A recording that
     can't be used is named and left out.
     """
+    if not recipe and not inputs:
+        raise click.UsageError("name recordings with --input, or a recipe that does with --recipe")
     from pipeline.codebooks import fit as fit_codebooks
+    from pipeline.recipe import load
+    from stages.decode.config import DecodeConfig
+    from stages.tokenize.config import TokenizeConfig
     from stages.tokenize.fit import FitConfig
 
+    decode, tokenize = DecodeConfig(), TokenizeConfig()
+    if recipe:
+        loaded = load(recipe, inputs=inputs)
+        inputs, decode, tokenize = loaded.inputs, loaded.decode, loaded.tokenize
     report = fit_codebooks(
-        inputs, out, model, FitConfig(seed=seed), held, lambda text: click.echo(text, err=True)
+        inputs,
+        out,
+        model or tokenize.model,
+        FitConfig(seed=seed),
+        held,
+        decode,
+        lambda text: click.echo(text, err=True),
     )
     for name, why in report.fitted.data.refused.items():
         click.echo(f"{name}: {why}", err=True)

@@ -1,4 +1,8 @@
-"""Codebooks on disk and in use: `codebooks.npz` holds a projection and centroids for each of the two."""
+"""Codebooks on disk and in use: `codebooks.npz` holds a projection and centroids for each of the two.
+
+A frame's vector is projected into a space where Euclidean distance is what shall count: the projection holds
+principal components, and how much each kind of feature weighs. Its code is the nearest centroid there.
+"""
 
 import zipfile
 from dataclasses import dataclass
@@ -14,56 +18,56 @@ from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES
 
 FILE = "codebooks.npz"
 
-States = NDArray[np.float32]
+Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Codebook:
-    """Centroids in the space of the states' first principal components."""
+    """A projection of vectors, and centroids among the projected."""
 
     mean: NDArray[np.float16]
     """[width]"""
-    components: NDArray[np.float16]
-    """[width, dimensions], orthonormal columns."""
+    projection: NDArray[np.float16]
+    """[width, dimensions]"""
     centroids: NDArray[np.float16]
     """[size, dimensions]"""
+
+    @property
+    def width(self) -> int:
+        return len(self.mean)
 
     @property
     def size(self) -> int:
         return len(self.centroids)
 
-    def nearest(self, states: States) -> NDArray[np.intp]:
-        """Index of the centroid at the smallest Euclidean distance from each state, [n, width] -> [n].
+    def nearest(self, vectors: Vectors) -> NDArray[np.intp]:
+        """Index of the centroid at the smallest Euclidean distance from each vector, [n, width] -> [n].
 
         Computed in double precision: rounding that depends on the number of rows or threads then stays
         far below the distance between any two centroids.
         """
-        mean, components, centroids, norms = self._exact
+        mean, projection, centroids, norms = self._exact
         # |x - c|^2 without |x|^2, which is the same for every centroid.
-        distances = norms - 2 * ((states - mean) @ components) @ centroids.T
+        distances = norms - 2 * ((vectors - mean) @ projection) @ centroids.T
         codes: NDArray[np.intp] = distances.argmin(axis=1)
         return codes
 
     @cached_property
     def _exact(self) -> tuple[NDArray[np.float64], ...]:
-        mean, components, centroids = (
-            array.astype(np.float64) for array in (self.mean, self.components, self.centroids)
+        mean, projection, centroids = (
+            array.astype(np.float64) for array in (self.mean, self.projection, self.centroids)
         )
-        return mean, components, centroids, (centroids**2).sum(axis=1)
+        return mean, projection, centroids, (centroids**2).sum(axis=1)
 
 
 @dataclass(frozen=True)
 class Codebooks:
-    """Both codebooks, and the model whose states they were fitted to."""
+    """Both codebooks, and the model whose frames they were fitted to."""
 
     linguistic: Codebook
     semantic: Codebook
     model_sha256: str
     """Of the model's weights."""
-
-    @property
-    def width(self) -> int:
-        return len(self.linguistic.mean)
 
     def save(self, directory: Path) -> Path:
         """Write `codebooks.npz` into a directory."""
@@ -94,20 +98,19 @@ class Codebooks:
             raise SetupError(
                 f"{path} should hold {', '.join(sorted(expected))}; it holds {', '.join(arrays)}"
             )
-        width = arrays["linguistic_mean"].size
-        linguistic = _checked(path, "linguistic", arrays, width, LINGUISTIC_CODES)
-        semantic = _checked(path, "semantic", arrays, width, SEMANTIC_CODES)
+        linguistic = _checked(path, "linguistic", arrays, LINGUISTIC_CODES)
+        semantic = _checked(path, "semantic", arrays, SEMANTIC_CODES)
         return cls(linguistic, semantic, str(arrays["model_sha256"]))
 
 
-_PARTS = ("mean", "components", "centroids")
+_PARTS = ("mean", "projection", "centroids")
 
 
-def _checked(path: Path, name: str, arrays: dict[str, NDArray[Any]], width: int, most: int) -> Codebook:
-    mean, components, centroids = (arrays[f"{name}_{part}"] for part in _PARTS)
-    dimensions = components.shape[-1] if components.ndim else 0
-    wanted = {"mean": (width,), "components": (width, dimensions), "centroids": (len(centroids), dimensions)}
-    for part, array in zip(_PARTS, (mean, components, centroids), strict=True):
+def _checked(path: Path, name: str, arrays: dict[str, NDArray[Any]], most: int) -> Codebook:
+    mean, projection, centroids = (arrays[f"{name}_{part}"] for part in _PARTS)
+    width, dimensions = mean.size, projection.shape[-1] if projection.ndim else 0
+    wanted = {"mean": (width,), "projection": (width, dimensions), "centroids": (len(centroids), dimensions)}
+    for part, array in zip(_PARTS, (mean, projection, centroids), strict=True):
         if array.dtype != np.float16 or array.shape != wanted[part]:
             raise SetupError(
                 f"{path}: {name}_{part} should be float16 {list(wanted[part])}, "
@@ -117,4 +120,4 @@ def _checked(path: Path, name: str, arrays: dict[str, NDArray[Any]], width: int,
             raise SetupError(f"{path}: {name}_{part} holds numbers that are not finite")
     if not 1 <= len(centroids) <= most:
         raise SetupError(f"{path}: {name}_centroids should be 1 to {most} rows, it has {len(centroids)}")
-    return Codebook(mean, components, centroids)
+    return Codebook(mean, projection, centroids)

@@ -1,13 +1,12 @@
-"""Fitting of codebooks: principal components, then mini-batch k-means, over any amount of speech.
+"""Fitting of codebooks: a projection from principal components, then mini-batch k-means, over any amount of
+speech.
 
-Pooled states are written to disk in half precision as they come (150 MB an hour at width 512) and read back
-in mini-batches, so that memory does not grow with the speech and the encoder runs once.
-
-k-means: k-means++ start (Arthur and Vassilvitskii, 2007), mini-batch steps with a learning rate a centroid
-(Sculley, 2010), codes that nothing uses moved to badly represented states after each epoch.
+Frames are written to disk in half precision as they come and read back in mini-batches, so that the encoder
+runs once and memory does not grow with the speech. Disk does not either: of long speech an even sample is
+kept, 512 frames for each code (nine hours of linguistic and 23 of semantic frames, 3 GB at width 512).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,16 +17,31 @@ from numpy.typing import NDArray
 from schemas.errors import SetupError
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES
 from stages.stage import SAMPLE_RATE, Samples
-from stages.tokenize.codebooks import Codebook, Codebooks, States
+from stages.tokenize.acoustics import PITCH
+from stages.tokenize.codebooks import Codebook, Codebooks, Vectors
+from stages.tokenize.kmeans import k_means
 from stages.tokenize.tokenizer import peak_normalised
-from stages.tokenize.whisper import LINGUISTIC_STATES, SEMANTIC_STATES, WhisperEncoder, averaged
+from stages.tokenize.whisper import WhisperEncoder, windows
 
 Progress = Callable[[str], None]
 
 BLOCK = 64
-"""Neighbouring states that stay together when states are shuffled."""
+"""Neighbouring frames that stay together when frames are sampled and shuffled."""
 BATCH = 8192
-"""States of one mini-batch."""
+"""Frames of one mini-batch."""
+KEPT = 512
+"""Frames kept on disk for each code."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What counts in the distance between semantic frames: each kind of feature's share of the variance."""
+
+    words: float = 1.0
+    """Of the encoder's states."""
+    spectrum: float = 0.5
+    """Of the log-mel spectrum, energy included."""
+    pitch: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -36,8 +50,11 @@ class FitConfig:
 
     linguistic_size: int = LINGUISTIC_CODES
     semantic_size: int = SEMANTIC_CODES
-    dimensions: int = 128
-    """Principal components kept: with 128 both codebooks are 1.6 MB."""
+    state_dimensions: int = 64
+    """Principal components of the encoder's states that are kept."""
+    spectrum_dimensions: int = 24
+    """Principal components of the log-mel spectrum that are kept."""
+    weights: Weights = Weights()
     epochs: int = 12
     seed: int = 0
 
@@ -75,174 +92,142 @@ def fit(
     scratch: Path,
     progress: Progress = lambda _: None,
 ) -> Fitted:
-    """Codebooks for the states of `encoder`, fitted to utterances of float32 [n] at 16 kHz.
+    """Codebooks for the frames of `encoder`, fitted to utterances of float32 [n] at 16 kHz.
 
-    `scratch` is where the states are kept on disk meanwhile. Raises SetupError for too little speech.
+    `scratch` is where frames are kept on disk meanwhile. Raises SetupError for too little speech.
     """
-    with TemporaryDirectory(dir=scratch, prefix="states-") as folder:
-        linguistic = _PooledStates(Path(folder) / "linguistic", encoder.width)
-        semantic = _PooledStates(Path(folder) / "semantic", encoder.width)
+    states = Part(encoder.width, config.state_dimensions, config.weights.words)
+    spectrum = Part(encoder.bands, config.spectrum_dimensions, config.weights.spectrum)
+    pitch = Part(PITCH, PITCH, config.weights.pitch)
+    with TemporaryDirectory(dir=scratch, prefix="frames-") as folder:
+        linguistic = KeptFrames(
+            Path(folder) / "linguistic", (states,), config.linguistic_size * KEPT, config.seed
+        )
+        semantic = KeptFrames(
+            Path(folder) / "semantic", (states, spectrum, pitch), config.semantic_size * KEPT, config.seed
+        )
         seconds, told = 0.0, 0.0
         for samples in utterances:
-            for states in encoder.states(peak_normalised(samples)):
-                linguistic.add(averaged(states, LINGUISTIC_STATES))
-                semantic.add(averaged(states, SEMANTIC_STATES))
+            for frames in encoder.frames(windows(peak_normalised(samples))):
+                linguistic.add(frames.linguistic)
+                semantic.add(frames.semantic)
             seconds += len(samples) / SAMPLE_RATE
             if seconds >= told + 300:
                 told = seconds
                 progress(f"{seconds / 60:.0f} minutes of speech encoded")
         codebooks = Codebooks(
-            _codebook("linguistic", linguistic, config.linguistic_size, config, progress),
-            _codebook("semantic", semantic, config.semantic_size, config, progress),
+            codebook("linguistic", linguistic, config.linguistic_size, config.epochs, config.seed, progress),
+            codebook("semantic", semantic, config.semantic_size, config.epochs, config.seed, progress),
             encoder.sha256,
         )
         return Fitted(
             codebooks,
-            _use(codebooks.linguistic, linguistic, config),
-            _use(codebooks.semantic, semantic, config),
+            _use(codebooks.linguistic, linguistic),
+            _use(codebooks.semantic, semantic),
         )
 
 
-class _PooledStates:
-    """States on disk in half precision, with their mean and covariance so far."""
+@dataclass(frozen=True)
+class Part:
+    """One kind of feature in a frame's vector."""
 
-    def __init__(self, path: Path, width: int) -> None:
-        self._path = path
-        self.width = width
-        self._sum = np.zeros(width)
-        self._products = np.zeros((width, width))
+    width: int
+    dimensions: int
+    """Principal components kept."""
+    weight: float
+    """Variance that the kept components are scaled to, all together."""
+
+
+class KeptFrames:
+    """An even sample of vectors on disk in half precision, and mean and covariance of all."""
+
+    def __init__(self, path: Path, parts: Sequence[Part], most: int, seed: int) -> None:
+        self._parts = parts
+        self.width = sum(part.width for part in parts)
+        self._sum = np.zeros(self.width)
+        self._products = np.zeros((self.width, self.width))
         self.count = 0
+        self._generator = np.random.default_rng(seed)
+        # A sparse file: what is never written takes no space.
+        self._kept = np.memmap(path, np.float16, "w+", shape=(most // BLOCK, BLOCK, self.width))
+        self._blocks = 0
+        self._rest = np.zeros((0, self.width), np.float16)
 
-    def add(self, states: States) -> None:
-        """Append states [n, width]."""
-        exact = states.astype(np.float64)
+    def add(self, vectors: Vectors) -> None:
+        """Take vectors [n, width] into account, and keep blocks of them with equal chance."""
+        exact = vectors.astype(np.float64)
         self._sum += exact.sum(axis=0)
         self._products += exact.T @ exact
-        with self._path.open("ab") as file:
-            file.write(states.astype(np.float16).tobytes())
-        self.count += len(states)
+        self.count += len(vectors)
+        waiting = np.concatenate([self._rest, vectors.astype(np.float16)])
+        whole = len(waiting) // BLOCK * BLOCK
+        self._rest = waiting[whole:]
+        for block in waiting[:whole].reshape(-1, BLOCK, self.width):
+            # The first fill the places; each later one takes that of any before, or its own, and is lost.
+            place = self._blocks
+            if place >= len(self._kept):
+                place = int(self._generator.integers(self._blocks + 1))
+            if place < len(self._kept):
+                self._kept[place] = block
+            self._blocks += 1
 
-    def principal_components(self, dimensions: int) -> tuple[States, States, float]:
-        """Mean [width], components [width, dimensions] and the share of the variance that they keep."""
+    def projection(self) -> tuple[Vectors, Vectors]:
+        """Mean [width], and projection [width, dimensions] to each part's principal components, weighted."""
         mean = self._sum / self.count
-        variances, vectors = np.linalg.eigh(self._products / self.count - np.outer(mean, mean))
-        components = vectors[:, ::-1][:, :dimensions]
-        # Of the two opposite directions the one whose largest entry is positive.
-        largest = np.abs(components).argmax(axis=0)
-        components = components * np.sign(components[largest, np.arange(components.shape[1])])
-        kept = variances[-dimensions:].sum() / variances.sum()
-        return mean.astype(np.float32), components.astype(np.float32), float(kept)
+        covariance = self._products / self.count - np.outer(mean, mean)
+        projection = np.zeros((self.width, sum(part.dimensions for part in self._parts)))
+        row = column = 0
+        for part in self._parts:
+            own = slice(row, row + part.width)
+            variances, vectors = np.linalg.eigh(covariance[own, own])
+            components = vectors[:, ::-1][:, : part.dimensions]
+            # Of the two opposite directions the one whose largest entry is positive.
+            largest = np.abs(components).argmax(axis=0)
+            components = components * np.sign(components[largest, np.arange(components.shape[1])])
+            scale = np.sqrt(part.weight / variances[-part.dimensions :].sum())
+            projection[own, column : column + part.dimensions] = components * scale
+            row, column = row + part.width, column + part.dimensions
+        return mean.astype(np.float32), projection.astype(np.float32)
 
-    def batches(self, generator: np.random.Generator) -> Iterator[States]:
-        """All states in mini-batches, shuffled by blocks of neighbours."""
-        states = np.memmap(self._path, np.float16, "r", shape=(self.count, self.width))
-        starts = generator.permutation(np.arange(0, self.count, BLOCK))
-        for first in range(0, len(starts), BATCH // BLOCK):
-            blocks = [states[start : start + BLOCK] for start in starts[first : first + BATCH // BLOCK]]
-            yield np.concatenate(blocks).astype(np.float32)
+    def batches(self, generator: np.random.Generator) -> Iterator[Vectors]:
+        """What is kept, in mini-batches, shuffled by blocks of neighbours."""
+        order = generator.permutation(min(self._blocks, len(self._kept)))
+        for first in range(0, len(order), BATCH // BLOCK):
+            blocks = self._kept[order[first : first + BATCH // BLOCK]]
+            yield blocks.reshape(-1, self.width).astype(np.float32)
 
 
-def _codebook(name: str, pooled: _PooledStates, size: int, config: FitConfig, progress: Progress) -> Codebook:
-    if pooled.count < size:
+def codebook(
+    name: str,
+    frames: KeptFrames,
+    size: int,
+    epochs: int,
+    seed: int,
+    progress: Progress = lambda _: None,
+) -> Codebook:
+    """A codebook of `size` entries for frames. Raises SetupError where they are too few."""
+    if frames.count < size + BLOCK:
         raise SetupError(
-            f"too little speech for {size} {name} codes: it holds {pooled.count} states, "
+            f"too little speech for {size} {name} codes: it holds {frames.count} frames, "
             f"and {40 * size} or more are advisable"
         )
-    generator = np.random.default_rng(config.seed)
-    mean, components, kept = pooled.principal_components(min(config.dimensions, pooled.width))
-    progress(f"{name}: {components.shape[1]} principal components keep {kept:.1%} of the variance")
+    generator = np.random.default_rng(seed)
+    mean, projection = frames.projection()
 
-    def batches() -> Iterator[States]:
-        for states in pooled.batches(generator):
-            yield ((states - mean) @ components).astype(np.float32)
+    def batches() -> Iterator[Vectors]:
+        for vectors in frames.batches(generator):
+            yield ((vectors - mean) @ projection).astype(np.float32)
 
     def epoch_done(text: str) -> None:
         progress(f"{name}: {text}")
 
-    centroids = k_means(batches, size, config.epochs, generator, epoch_done)
-    return Codebook(mean.astype(np.float16), components.astype(np.float16), centroids.astype(np.float16))
+    centroids = k_means(batches, size, epochs, generator, epoch_done)
+    return Codebook(mean.astype(np.float16), projection.astype(np.float16), centroids.astype(np.float16))
 
 
-def _use(codebook: Codebook, pooled: _PooledStates, config: FitConfig) -> Use:
+def _use(codebook: Codebook, frames: KeptFrames) -> Use:
     counts = np.zeros(codebook.size, np.int64)
-    for states in pooled.batches(np.random.default_rng(config.seed)):
-        for rows in np.array_split(states, 8):
+    for vectors in frames.batches(np.random.default_rng()):
+        for rows in np.array_split(vectors, 8):
             counts += np.bincount(codebook.nearest(rows), minlength=codebook.size)
     return use_of(counts)
-
-
-def k_means(
-    batches: Callable[[], Iterator[States]],
-    size: int,
-    epochs: int,
-    generator: np.random.Generator,
-    progress: Progress = lambda _: None,
-) -> States:
-    """Centroids [size, dimensions] of points [n, dimensions], which `batches()` yields anew each epoch."""
-    centroids = _spread_start(_sample(batches(), max(BATCH, 8 * size)), size, generator)
-    taken = np.zeros(size)
-    for epoch in range(epochs):
-        used = np.zeros(size)
-        error = points = 0.0
-        far = centroids[:0]
-        for batch in batches():
-            codes, distances = _assigned(batch, centroids)
-            counts = np.bincount(codes, minlength=size)
-            hit = counts > 0
-            sums = np.zeros(centroids.shape, np.float32)
-            np.add.at(sums, codes, batch)
-            used += counts
-            taken += counts
-            rate = (counts / np.maximum(taken, 1))[hit, None]
-            means = sums[hit] / counts[hit, None]
-            centroids[hit] += (rate * (means - centroids[hit])).astype(np.float32)
-            error += float(distances.sum())
-            points += len(batch)
-            drawn = batch[_drawn(distances, size // 8 + 1, generator)]
-            far = np.concatenate([far, drawn])[-4 * size :]
-        dead = np.flatnonzero(used < points / size / 20)
-        progress(f"epoch {epoch + 1} of {epochs}: mean squared distance {error / points:.3f}")
-        if epoch < epochs - 2 and len(dead):
-            centroids[dead] = generator.choice(far, len(dead))
-            taken[dead] = 0
-    return centroids
-
-
-def _sample(batches: Iterator[States], count: int) -> States:
-    rows: list[States] = []
-    for batch in batches:
-        rows.append(batch)
-        if sum(map(len, rows)) >= count:
-            break
-    return np.concatenate(rows)[:count]
-
-
-def _spread_start(points: States, size: int, generator: np.random.Generator) -> States:
-    """k-means++: each next centroid is a point drawn in proportion to its squared distance."""
-    chosen = [int(generator.integers(len(points)))]
-    norms = (points**2).sum(axis=1)
-    nearest = np.full(len(points), np.inf, np.float32)
-    while len(chosen) < size:
-        last = points[chosen[-1]]
-        nearest = np.minimum(nearest, np.maximum(norms - 2 * points @ last + last @ last, 0))
-        chosen.append(int(_drawn(nearest, 1, generator)[0]))
-    return points[chosen]
-
-
-def _drawn(weights: NDArray[np.float32], count: int, generator: np.random.Generator) -> NDArray[np.intp]:
-    """Indices drawn in proportion to weights, with replacement."""
-    total = np.cumsum(weights, dtype=np.float64)
-    found: NDArray[np.intp] = np.searchsorted(total, generator.random(count) * total[-1])
-    return found.clip(max=len(weights) - 1)
-
-
-def _assigned(points: States, centroids: States) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Nearest centroid of each point and the squared distance to it."""
-    codes, distances = [], []
-    norms = (centroids**2).sum(axis=1)
-    for rows in np.array_split(points, max(1, len(points) // 2048)):
-        scores = norms - 2 * rows @ centroids.T
-        best = scores.argmin(axis=1)
-        codes.append(best)
-        distances.append(np.maximum(scores[np.arange(len(rows)), best] + (rows**2).sum(axis=1), 0))
-    return np.concatenate(codes), np.concatenate(distances)

@@ -1,22 +1,26 @@
-"""The embedded tokenizer: encoder states of a Whisper model, averaged to two rates, nearest centroid.
+"""The embedded tokenizer: encoder states of a Whisper model and what is heard beside them, nearest centroid.
 
-Linguistic codes stand for 960 samples (60 ms: three states), semantic ones for 640 (40 ms: two states).
-n samples give n // 960 linguistic and n // 640 semantic codes, whatever their number, so that one group of
-two linguistic and three semantic codes stands for 1,920 samples (120 ms).
+Linguistic codes stand for 960 samples (60 ms: the mean of three states), semantic ones for 640 (40 ms: the
+mean of two states, the log-mel spectrum and the pitch). n samples give n // 960 linguistic and n // 640
+semantic codes, whatever their number, so that one group of two linguistic and three semantic codes stands for
+1,920 samples (120 ms).
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from schemas.arrow import Code
 from schemas.errors import SetupError
 from schemas.recording import Codes
 from stages.stage import SAMPLE_RATE, Samples
-from stages.tokenize.codebooks import Codebook, Codebooks, States
+from stages.tokenize.acoustics import PITCH, acoustics
+from stages.tokenize.codebooks import Codebook, Codebooks, Vectors
 from stages.tokenize.tokenizer import peak_normalised
 
 STATE = 320
@@ -26,13 +30,31 @@ SEMANTIC_STATES = 2
 
 WINDOW = 30 * SAMPLE_RATE
 """The encoder's longest input. Longer utterances are cut here: a whole number of both kinds of code."""
-SILENCE = SAMPLE_RATE // 2
-"""Put behind an utterance. States at its end then differ less from those of the 30 s that the encoder was
-trained on: cosine similarity over the last half second 0.85, without it 0.78, for 5 % more work at 7 s."""
+SILENCE = SAMPLE_RATE // 4
+"""At least so much is put behind an utterance. States at its end then differ less from those of the 30 s that
+the encoder was trained on."""
+GRID = SAMPLE_RATE // 2
+"""Windows are filled with silence to multiples of this: those of one length go through the encoder together,
+and what comes out depends on a window's own length alone."""
+GPU_ROWS = 16
+"""Windows that go through a GPU at once, always: kernels are chosen by shape, and with them the rounding."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Vectors of a window of n samples."""
+
+    linguistic: Vectors
+    """[n // 960, width of the model]"""
+    semantic: Vectors
+    """[n // 640, width of the model + bands of its log-mel spectrum + 2 for pitch]"""
 
 
 class WhisperEncoder:
-    """Encoder states of a Whisper model in CTranslate2's format, the same for any number of threads."""
+    """Frames from a Whisper model in CTranslate2's format, on a GPU where there is one.
+
+    They are the same for any number of threads and any neighbours.
+    """
 
     def __init__(self, directory: Path, threads: int = 1) -> None:
         import ctranslate2
@@ -41,10 +63,11 @@ class WhisperEncoder:
         weights = directory / "model.bin"
         if not weights.is_file():
             raise SetupError(f"{directory} holds no model.bin: name a Whisper model in CTranslate2's format")
+        gpu = ctranslate2.get_cuda_device_count() > 0
         try:
             self._model = ctranslate2.models.Whisper(
                 str(directory),
-                device="cpu",
+                device="cuda" if gpu else "cpu",
                 compute_type="float32",
                 # One thread an utterance: sums split over threads would round differently.
                 intra_threads=1,
@@ -52,28 +75,44 @@ class WhisperEncoder:
             )
         except (RuntimeError, ValueError) as error:
             raise SetupError(f"{weights} can't be loaded as a Whisper model: {error}") from error
+        # On CPU several rows at once are no faster than one after another.
+        self._rows = GPU_ROWS if gpu else 1
         self._mel = FeatureExtractor(feature_size=self._model.n_mels)
         self.sha256 = _sha256(weights)
-        self.width = next(self.states(np.zeros(STATE, np.float32))).shape[1]
+        self.bands = self._model.n_mels
+        [silence] = self.frames([np.zeros(LINGUISTIC_STATES * STATE, np.float32)])
+        self.width = silence.linguistic.shape[1]
 
-    def states(self, samples: Samples) -> Iterator[States]:
-        """The states of an utterance [n], window by window: float32 [n // 320, width]."""
+    def frames(self, windows: Sequence[Samples]) -> Iterator[Frames]:
+        """Frames of windows of at most 30 s each, in their order."""
+        by_length: dict[int, list[int]] = defaultdict(list)
+        for index, window in enumerate(windows):
+            by_length[_filled(len(window))].append(index)
+        found: dict[int, Frames] = {}
+        for length, members in by_length.items():
+            for first in range(0, len(members), self._rows):
+                rows = members[first : first + self._rows]
+                found |= zip(rows, self._encoded([windows[i] for i in rows], length), strict=True)
+        return (found[index] for index in range(len(windows)))
+
+    def _encoded(self, windows: Sequence[Samples], length: int) -> Iterator[Frames]:
+        """Frames of windows that are filled to one length."""
         import ctranslate2
 
-        for window in windows(samples):
-            mel = self._mel(window, padding=min(SILENCE, WINDOW - len(window)))
-            features = ctranslate2.StorageView.from_array(np.ascontiguousarray(mel[None], dtype=np.float32))
-            yield np.array(self._model.encode(features, to_cpu=True), dtype=np.float32)[
-                0, : len(window) // STATE
-            ]
+        mels = [self._mel(window, padding=length - len(window)) for window in windows]
+        rows = np.stack([*mels, *[mels[0]] * (self._rows - len(mels))], dtype=np.float32)
+        states = np.array(self._model.encode(ctranslate2.StorageView.from_array(rows), to_cpu=True))
+        for window, mel, row in zip(windows, mels, states, strict=False):
+            own = row[: len(window) // STATE]
+            semantic = averaged(own, SEMANTIC_STATES)
+            yield Frames(
+                averaged(own, LINGUISTIC_STATES),
+                np.concatenate([semantic, acoustics(window, mel)], axis=1, dtype=np.float32),
+            )
 
 
 class WhisperTokenizer:
-    """`Tokenizer` over a Whisper encoder and the codebooks fitted to it.
-
-    Utterances go through the encoder one at a time, each at its own length: on CPU a batch of eight saves
-    5 % (padding to a common length would cost more), and so no code can depend on a neighbour.
-    """
+    """`Tokenizer` over a Whisper encoder and the codebooks fitted to it."""
 
     def __init__(self, encoder: WhisperEncoder, codebooks: Codebooks) -> None:
         if codebooks.model_sha256 != encoder.sha256:
@@ -81,9 +120,12 @@ class WhisperTokenizer:
                 f"the codebooks were fitted to another model: they name {codebooks.model_sha256[:12]}, "
                 f"the model's hash is {encoder.sha256[:12]}; fit some to it with: aqaa-data codebooks fit"
             )
-        if codebooks.width != encoder.width:
+        widths = codebooks.linguistic.width, codebooks.semantic.width
+        expected = encoder.width, encoder.width + encoder.bands + PITCH
+        if widths != expected:
             raise SetupError(
-                f"the codebooks expect states of width {codebooks.width}, the model's have {encoder.width}"
+                f"the codebooks expect frames of width {widths[0]} and {widths[1]}, the model's have "
+                f"{expected[0]} and {expected[1]}"
             )
         self._encoder = encoder
         self._codebooks = codebooks
@@ -92,7 +134,9 @@ class WhisperTokenizer:
 
     def encode(self, batch: Sequence[Samples]) -> list[Codes]:
         """Codes of each utterance (float32 [n] at 16 kHz), in the batch's order."""
-        return [self._codes(samples) for samples in batch]
+        cut = [windows(peak_normalised(samples)) for samples in batch]
+        codes = self.window_codes([window for parts in cut for window in parts])
+        return [joined(islice(codes, len(parts))) for parts in cut]
 
     def counts(self, samples: int) -> tuple[int, int]:
         """How many linguistic and semantic codes an utterance of so many samples gets."""
@@ -102,16 +146,13 @@ class WhisperTokenizer:
         """An utterance that comes piece by piece, each sample multiplied by `gain`."""
         return WhisperStream(self, gain)
 
-    def _codes(self, samples: Samples) -> Codes:
-        return joined(self.window_codes(window) for window in windows(peak_normalised(samples)))
-
-    def window_codes(self, window: Samples) -> Codes:
-        """Codes of at most 30 s as they are, without any change of level."""
-        [states] = self._encoder.states(window)
-        return Codes(
-            _nearest(self._codebooks.linguistic, states, LINGUISTIC_STATES),
-            _nearest(self._codebooks.semantic, states, SEMANTIC_STATES),
-        )
+    def window_codes(self, windows: Sequence[Samples]) -> Iterator[Codes]:
+        """Codes of windows of at most 30 s as they are, without any change of level."""
+        for frames in self._encoder.frames(windows):
+            yield Codes(
+                _nearest(self._codebooks.linguistic, frames.linguistic),
+                _nearest(self._codebooks.semantic, frames.semantic),
+            )
 
 
 class WhisperStream:
@@ -136,13 +177,17 @@ class WhisperStream:
         return self._coded(self._waiting)
 
     def _coded(self, samples: Samples) -> Codes:
-        return joined(self._tokenizer.window_codes(window) for window in windows(samples))
+        return joined(self._tokenizer.window_codes(windows(samples)))
 
 
-def windows(samples: Samples) -> Iterator[Samples]:
+def windows(samples: Samples) -> list[Samples]:
     """An utterance cut every 30 s; a rest too short for a single state is dropped."""
-    for start in range(0, len(samples) - STATE + 1, WINDOW):
-        yield samples[start : start + WINDOW]
+    return [samples[start : start + WINDOW] for start in range(0, len(samples) - STATE + 1, WINDOW)]
+
+
+def _filled(samples: int) -> int:
+    """To how many samples a window is filled with silence."""
+    return min(-(-(samples + SILENCE) // GRID) * GRID, WINDOW)
 
 
 def joined(parts: Iterable[Codes]) -> Codes:
@@ -154,16 +199,15 @@ def joined(parts: Iterable[Codes]) -> Codes:
     )
 
 
-def averaged(states: States, size: int) -> States:
+def averaged(states: Vectors, size: int) -> Vectors:
     """Means of `size` states in a row, [n, width] -> [n // size, width]; a shorter rest is dropped."""
     whole = len(states) // size * size
-    means: States = states[:whole].reshape(-1, size, states.shape[1]).mean(axis=1)
+    means: Vectors = states[:whole].reshape(-1, size, states.shape[1]).mean(axis=1)
     return means
 
 
-def _nearest(codebook: Codebook, states: States, size: int) -> tuple[Code, ...]:
-    codes: NDArray[np.intp] = codebook.nearest(averaged(states, size))
-    return tuple(Code(int(code)) for code in codes)
+def _nearest(codebook: Codebook, vectors: Vectors) -> tuple[Code, ...]:
+    return tuple(Code(int(code)) for code in codebook.nearest(vectors))
 
 
 def _sha256(file: Path) -> str:

@@ -4,8 +4,8 @@
     aqaa-data codebooks fit --input DATA/fit --held DATA/held --out DATA/codebooks --json
 
 RECORDINGS is a directory with a MANIFEST.jsonl (path, licence), SPOKEN what speak_text.py wrote. DATA gets
-links to the recordings, with sidecars that name their licences. Held out are one reader, two conversations,
-a speech, a Chinese sentence, and every twentieth spoken line in all its styles.
+links to the recordings, with sidecars that name their licences. Held out are four readers, two conversations,
+a Chinese sentence, Italian prompts, and every twentieth spoken line in all its styles.
 """
 
 import argparse
@@ -15,12 +15,16 @@ from pathlib import Path
 FOLDERS = ("utterances", "conversations", "composed", "multilingual", "longform", "hard")
 HELD = (
     "utterances/2414-",
+    "utterances/2412-",
+    "utterances/librivox_ss",
+    "longform/sonnet001",
     "conversations/ami_trn09",
     "conversations/az_",
-    "utterances/jfk",
     "multilingual/BAC009S0764W0122",
+    "multilingual/asterisk_it",
 )
-DERIVED_FROM_HELD = ("hard/musicbed_2414",)
+LEFT_OUT = ("hard/musicbed_2414", "utterances/jfk")
+"""One is made from a held recording, one never goes into anything that ships."""
 
 
 def main() -> None:
@@ -32,7 +36,7 @@ def main() -> None:
     for line in (arguments.recordings / "MANIFEST.jsonl").read_text().splitlines():
         entry = json.loads(line)
         path = entry["path"]
-        if path.split("/")[0] in FOLDERS and not path.startswith(DERIVED_FROM_HELD):
+        if path.split("/")[0] in FOLDERS and not path.startswith(LEFT_OUT):
             part = "held" if path.startswith(HELD) else "fit"
             about = {"licence": licence(entry), "source": entry["source"]}
             lay(arguments.recordings / path, arguments.out / part / path, about)

@@ -16,7 +16,7 @@ from stages.tokenize.fit import FitConfig
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 INPUTS = [str(RECORDINGS / "demo/monologues"), str(RECORDINGS / "bad/random.wav")]
 HELD = [str(RECORDINGS / "demo/conversations/ami_trn09.flac")]
-SMALL = FitConfig(linguistic_size=64, semantic_size=256, dimensions=32, epochs=3)
+SMALL = FitConfig(linguistic_size=64, semantic_size=256, state_dimensions=32, epochs=3)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 def test_codebooks_fit_the_model_they_were_made_for(report: Report):
     made = Codebooks.load(report.out)
-    assert (made.linguistic.size, made.semantic.size, made.width) == (64, 256, 384)
+    assert (made.linguistic.size, made.semantic.size, made.linguistic.width) == (64, 256, 384)
     assert report.model_sha256 == resolve("package:whisper-tiny-en").sha256
 
 
@@ -79,6 +79,19 @@ def test_the_command_refuses_too_little_speech(tmp_path: Path):
     result = CliRunner().invoke(codebooks, arguments)
     assert isinstance(result.exception, SetupError)
     assert "too little speech" in str(result.exception)
+
+
+def test_the_command_takes_inputs_and_model_from_a_recipe(tmp_path: Path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"name: x\ninputs: {HELD[0]}\ntokenize: {{model: package:whisper-tiny-en}}\n")
+    result = CliRunner().invoke(codebooks, ["fit", "--recipe", str(recipe), "--out", str(tmp_path / "out")])
+    assert "too little speech" in str(result.exception)
+
+
+def test_the_command_wants_recordings(tmp_path: Path):
+    result = CliRunner().invoke(codebooks, ["fit", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "--input" in result.output
 
 
 @pytest.mark.slow

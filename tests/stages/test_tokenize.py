@@ -1,6 +1,6 @@
 """Tokenize: codes by a formula from the number of samples, the same alone, in company and on any thread."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from schemas.errors import SetupError
 from schemas.recording import Codes, Decode, Diarize, Diarized, Problem, Recording, Turn, Unit
 from stages.stage import Samples
 from stages.tokenize import TokenizeConfig, TokenizeStage
-from stages.tokenize.codebooks import FILE, Codebook, Codebooks
+from stages.tokenize.codebooks import FILE, Codebook, Codebooks, Vectors
 from stages.tokenize.tokenizer import peak_normalised
-from stages.tokenize.whisper import WhisperEncoder, WhisperTokenizer, averaged, joined
+from stages.tokenize.whisper import WhisperEncoder, WhisperTokenizer, joined
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 WINDOW = 480_000
@@ -33,12 +33,15 @@ def encoder() -> WhisperEncoder:
 
 @pytest.fixture(scope="module")
 def codebooks(encoder: WhisperEncoder) -> Codebooks:
-    """Small codebooks whose centroids are states of the speech itself."""
-    [states] = encoder.states(speech())
-    identity = np.eye(encoder.width, 8, dtype=np.float16)
-    mean = np.zeros(encoder.width, np.float16)
-    linguistic, semantic = (averaged(states, n)[:20, :8].astype(np.float16) for n in (3, 2))
-    return Codebooks(Codebook(mean, identity, linguistic), Codebook(mean, identity, semantic), encoder.sha256)
+    """Small codebooks whose centroids are frames of the speech itself."""
+    [frames] = encoder.frames([speech()])
+    return Codebooks(codebook(frames.linguistic), codebook(frames.semantic), encoder.sha256)
+
+
+def codebook(vectors: Vectors) -> Codebook:
+    width = vectors.shape[1]
+    projection = np.eye(width, 8, dtype=np.float16)
+    return Codebook(np.zeros(width, np.float16), projection, vectors[:20, :8].astype(np.float16))
 
 
 @pytest.fixture(scope="module")
@@ -103,21 +106,38 @@ def test_codes_follow_the_speech(tokenizer: WhisperTokenizer):
     assert len(set(first.semantic)) > 5
 
 
-def test_each_30_seconds_are_encoded_by_themselves(encoder: WhisperEncoder):
+def test_each_30_seconds_are_encoded_by_themselves(tokenizer: WhisperTokenizer):
     long = np.tile(speech(), 8)[: WINDOW + 40_000]
-    first, second = encoder.states(long)
-    assert np.array_equal(first, next(encoder.states(long[:WINDOW])))
-    assert np.array_equal(second, next(encoder.states(long[WINDOW:])))
-    assert first.shape == (1500, encoder.width)
+    [whole] = tokenizer.encode([long])
+    parts = (
+        streamed(tokenizer, peak_normalised(long)[:WINDOW]),
+        streamed(tokenizer, peak_normalised(long)[WINDOW:]),
+    )
+    assert whole == joined(parts)
+
+
+def test_a_semantic_frame_holds_states_spectrum_and_pitch(encoder: WhisperEncoder):
+    [frames] = encoder.frames([speech()])
+    assert frames.linguistic.shape == (len(speech()) // 960, encoder.width)
+    assert frames.semantic.shape == (len(speech()) // 640, encoder.width + encoder.bands + 2)
+
+
+def test_frames_are_the_same_to_the_last_bit_in_any_company(encoder: WhisperEncoder):
+    ragged = [speech()[:n] for n in (960, 20_000, 20_001, 23_000, 64_000)]
+    together = list(encoder.frames(ragged))
+    for window, frames in zip(ragged, together, strict=True):
+        [alone] = encoder.frames([window])
+        assert np.array_equal(alone.semantic, frames.semantic)
+        assert np.array_equal(alone.linguistic, frames.linguistic)
 
 
 def test_a_code_is_the_nearest_centroid(codebooks: Codebooks):
-    states = np.random.default_rng(0).normal(0, 1, (50, codebooks.width)).astype(np.float32)
     book = codebooks.semantic
+    vectors = np.random.default_rng(0).normal(0, 1, (50, book.width)).astype(np.float32)
     centroids = book.centroids.astype(np.float64)
-    projected = (states - book.mean) @ book.components.astype(np.float64)
+    projected = (vectors - book.mean) @ book.projection.astype(np.float64)
     distances = np.linalg.norm(projected[:, None] - centroids[None], axis=-1)
-    assert np.array_equal(book.nearest(states), distances.argmin(axis=1))
+    assert np.array_equal(book.nearest(vectors), distances.argmin(axis=1))
 
 
 # --- an utterance that comes piece by piece
@@ -129,9 +149,9 @@ def test_codes_of_an_utterance_cut_anywhere_are_those_of_the_whole(
     tokenizer: WhisperTokenizer, cuts: list[int], gain: float
 ):
     samples = np.tile(speech(), 8)[: WINDOW + 60_000]
-    whole = tokenizer.encode([samples])
-    assert streamed(tokenizer, peak_normalised(samples), cuts, 1.0) == whole
-    assert streamed(tokenizer, samples, cuts, gain) == streamed(tokenizer, samples, [], gain)
+    [whole] = tokenizer.encode([samples])
+    assert streamed(tokenizer, peak_normalised(samples), cuts) == whole
+    assert streamed(tokenizer, samples, cuts, gain) == streamed(tokenizer, samples, gain=gain)
 
 
 def test_codes_come_with_each_30_seconds_and_at_the_end(tokenizer: WhisperTokenizer):
@@ -141,10 +161,12 @@ def test_codes_come_with_each_30_seconds_and_at_the_end(tokenizer: WhisperTokeni
     assert len(stream.finish().semantic) == 120_000 // 640
 
 
-def streamed(tokenizer: WhisperTokenizer, samples: Samples, cuts: list[int], gain: float) -> list[Codes]:
+def streamed(
+    tokenizer: WhisperTokenizer, samples: Samples, cuts: Sequence[int] = (), gain: float = 1.0
+) -> Codes:
     stream = tokenizer.stream(gain)
     pieces = np.split(samples, sorted(cuts))
-    return [joined([*(stream.feed(piece) for piece in pieces), stream.finish()])]
+    return joined([*(stream.feed(piece) for piece in pieces), stream.finish()])
 
 
 # --- the stage
@@ -229,7 +251,7 @@ def test_codebooks_are_read_as_they_were_written(codebooks: Codebooks, tmp_path:
     again = Codebooks.load(tmp_path)
     assert again.model_sha256 == codebooks.model_sha256
     assert np.array_equal(again.semantic.centroids, codebooks.semantic.centroids)
-    assert np.array_equal(again.linguistic.components, codebooks.linguistic.components)
+    assert np.array_equal(again.linguistic.projection, codebooks.linguistic.projection)
 
 
 def test_missing_codebooks_are_refused(tmp_path: Path):
@@ -257,15 +279,15 @@ def test_pickles_are_refused(tmp_path: Path):
         (lambda a: a.pop("semantic_mean"), "should hold"),
         (
             lambda a: a.update(semantic_mean=a["semantic_mean"].astype(np.float32)),
-            r"semantic_mean should be float16 \[384\], it is float32 \[384\]",
+            r"semantic_mean should be float16 \[466\], it is float32 \[466\]",
         ),
         (
             lambda a: a.update(linguistic_centroids=a["linguistic_centroids"][:, :5]),
             r"linguistic_centroids should be float16 \[20, 8\], it is float16 \[20, 5\]",
         ),
         (
-            lambda a: a.update(semantic_components=a["semantic_components"][:100]),
-            r"should be float16 \[384, 8\], it is float16 \[100, 8\]",
+            lambda a: a.update(semantic_projection=a["semantic_projection"][:100]),
+            r"should be float16 \[466, 8\], it is float16 \[100, 8\]",
         ),
         (
             lambda a: a.update(linguistic_centroids=np.zeros((1025, 8), np.float16)),

@@ -1,5 +1,6 @@
 """Fitting of codebooks: the same for the same seed, every entry used, memory that does not grow."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ import soundfile
 from pipeline.models import resolve
 from schemas.errors import SetupError
 from stages.stage import Samples
-from stages.tokenize.fit import FitConfig, Fitted, fit, k_means, use_of
-from stages.tokenize.whisper import WhisperEncoder, WhisperTokenizer
+from stages.tokenize.fit import BLOCK, FitConfig, Fitted, KeptFrames, Part, fit, use_of
+from stages.tokenize.kmeans import k_means
+from stages.tokenize.tokenizer import peak_normalised
+from stages.tokenize.whisper import WhisperEncoder, WhisperTokenizer, windows
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
-CONFIG = FitConfig(linguistic_size=16, semantic_size=48, dimensions=24, epochs=4)
+CONFIG = FitConfig(linguistic_size=16, semantic_size=48, state_dimensions=24, spectrum_dimensions=8, epochs=4)
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +37,41 @@ def fitted(
     return fit(iter(utterances), encoder, CONFIG, tmp_path_factory.mktemp("fit"))
 
 
-def test_codebooks_have_the_sizes_asked_for_and_the_width_of_the_model(fitted: Fitted):
-    for codebook, size in ((fitted.codebooks.linguistic, 16), (fitted.codebooks.semantic, 48)):
-        assert codebook.mean.shape == (384,)
-        assert codebook.components.shape == (384, 24)
-        assert codebook.centroids.shape == (size, 24)
-        assert codebook.centroids.dtype == np.float16
+def test_codebooks_have_the_sizes_asked_for_and_the_width_of_the_frames(fitted: Fitted):
+    books = fitted.codebooks
+    for book, size, width, dimensions in (
+        (books.linguistic, 16, 384, 24),
+        (books.semantic, 48, 384 + 80 + 2, 24 + 8 + 2),
+    ):
+        assert book.mean.shape == (width,)
+        assert book.projection.shape == (width, dimensions)
+        assert book.centroids.shape == (size, dimensions)
+        assert book.centroids.dtype == np.float16
 
 
-def test_components_are_orthonormal(fitted: Fitted):
-    components = fitted.codebooks.semantic.components.astype(np.float64)
-    assert np.allclose(components.T @ components, np.eye(24), atol=2e-3)
+def test_each_kind_of_feature_varies_by_its_weight(
+    fitted: Fitted, encoder: WhisperEncoder, utterances: list[Samples]
+):
+    frames = encoder.frames([part for u in utterances for part in windows(peak_normalised(u))])
+    vectors = np.concatenate([f.semantic for f in frames])
+    book, weights = fitted.codebooks.semantic, CONFIG.weights
+    projected = (vectors - book.mean) @ book.projection.astype(np.float64)
+    of_parts = np.split(projected.var(axis=0), [24, 32])
+    assert np.allclose(
+        [part.sum() for part in of_parts], [weights.words, weights.spectrum, weights.pitch], rtol=0.01
+    )
+
+
+def test_kept_frames_are_an_even_sample_of_all_and_never_more_than_asked_for(tmp_path: Path):
+    kept = KeptFrames(tmp_path / "frames", (Part(2, 2, 1.0),), most=40 * BLOCK, seed=0)
+    for start in range(0, 100_000, 1_000):
+        places = np.arange(start, start + 1_000) / 50
+        kept.add(np.stack([places, np.ones(1_000)], axis=1).astype(np.float32))
+    [sample] = kept.batches(np.random.default_rng(0))
+    assert sample.shape == (40 * BLOCK, 2)
+    assert kept.count == 100_000
+    assert 800 < sample[:, 0].mean() < 1_200
+    assert sample[:, 0].max() > 1_800
 
 
 def test_use_is_that_of_the_speech_fitted_to(
@@ -52,9 +79,9 @@ def test_use_is_that_of_the_speech_fitted_to(
 ):
     codes = WhisperTokenizer(encoder, fitted.codebooks).encode(utterances)
     counts = np.bincount(np.concatenate([c.semantic for c in codes]), minlength=48)
-    assert fitted.semantic.codes == counts.sum()
+    assert counts.sum() - BLOCK < fitted.semantic.codes <= counts.sum()
     # States were kept in half precision meanwhile: a few stand on the other side of a border.
-    assert fitted.semantic.perplexity == pytest.approx(use_of(counts).perplexity, rel=0.02)
+    assert fitted.semantic.perplexity == pytest.approx(use_of(counts).perplexity, rel=0.05)
     assert fitted.semantic.share > 0.9
 
 
@@ -64,7 +91,7 @@ def test_the_same_seed_gives_the_same_codebooks_another_one_others(
     again = fit(utterances, encoder, CONFIG, tmp_path).codebooks
     assert np.array_equal(again.semantic.centroids, fitted.codebooks.semantic.centroids)
     assert np.array_equal(again.linguistic.centroids, fitted.codebooks.linguistic.centroids)
-    config = FitConfig(linguistic_size=16, semantic_size=48, dimensions=24, epochs=4, seed=1)
+    config = replace(CONFIG, seed=1)
     other = fit(utterances, encoder, config, tmp_path).codebooks
     assert not np.array_equal(other.semantic.centroids, fitted.codebooks.semantic.centroids)
 
@@ -75,7 +102,7 @@ def test_nothing_is_left_on_disk(encoder: WhisperEncoder, utterances: list[Sampl
 
 
 def test_too_little_speech_is_refused(encoder: WhisperEncoder, utterances: list[Samples], tmp_path: Path):
-    with pytest.raises(SetupError, match=r"too little speech for 1024 linguistic codes: it holds \d+ states"):
+    with pytest.raises(SetupError, match=r"too little speech for 1024 linguistic codes: it holds \d+ frames"):
         fit(utterances[1:], encoder, FitConfig(), tmp_path)
 
 
