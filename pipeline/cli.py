@@ -19,6 +19,7 @@ COMMANDS = {
     "versions": "pipeline.commands.versions",
     "models": "pipeline.commands.models",
     "codebooks": "pipeline.commands.codebooks",
+    "merge": "pipeline.commands.merge",
 }
 
 

@@ -32,24 +32,25 @@ def save(
     write_tensors(directory, model.state_dict(), dtype)
 
 
+@torch.no_grad()
 def load(directory: Path, device: torch.device | str = "cpu") -> Step1:
     """A model in float32, from any folder with the public keys. Raises SetupError where it is none."""
     shape = read_shape(directory)
     with torch.device("meta"):
         model = Step1(shape)
     model = model.to_empty(device=device)
-    with Weights(directory) as weights, torch.no_grad():
-        wanted = model.state_dict()
-        for name in wanted.keys() ^ weights.specs.keys():
-            said = "lacks" if name in wanted else "has a tensor that a Step-1 model does not:"
-            raise SetupError(f"{directory} {said} {name}")
-        for name, parameter in wanted.items():
-            if weights.specs[name].shape != tuple(parameter.shape):
-                found = list(weights.specs[name].shape)
-                raise SetupError(
-                    f"{directory}: {name} is {found}, not {list(parameter.shape)} as config.json says"
-                )
-            parameter.copy_(weights.tensor(name))
+    weights = Weights(directory)
+    wanted = model.state_dict()
+    for name in sorted(wanted.keys() ^ weights.specs.keys()):
+        said = "lacks" if name in wanted else "has a tensor that a Step-1 model does not:"
+        raise SetupError(f"{directory} {said} {name}")
+    for name, parameter in wanted.items():
+        if weights.specs[name].shape != tuple(parameter.shape):
+            found = list(weights.specs[name].shape)
+            raise SetupError(
+                f"{directory}: {name} is {found}, not {list(parameter.shape)} as config.json says"
+            )
+        parameter.copy_(weights.tensor(name))
     return model
 
 

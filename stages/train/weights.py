@@ -30,8 +30,12 @@ class Spec:
     shape: tuple[int, ...]
 
     @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+    @property
     def bytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
+        return self.elements * self.dtype.itemsize
 
 
 def spec_of(name: str, tensor: Tensor, dtype: torch.dtype | None = None) -> Spec:
@@ -95,15 +99,13 @@ def _write_file(path: Path, specs: Sequence[Spec], pieces: Callable[[Spec], Iter
 
 
 class Weights:
-    """The tensors of a folder. Files are open while the context is; `rows` reads parts of a tensor."""
+    """The tensors of a folder, read from its mapped files when they are asked for."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.files = _files(directory)
-        self._open: dict[str, Any] = {}
         self.specs: dict[str, Spec] = {}
-
-    def __enter__(self) -> "Weights":
+        self._held_by: dict[str, Any] = {}
         for path in self.files:
             try:
                 file = safe_open(path, framework="pt")
@@ -114,19 +116,15 @@ class Weights:
                 if part.get_dtype() not in _DTYPES:
                     raise SetupError(f"{path}: {name} is {part.get_dtype()}, which is no weight")
                 self.specs[name] = Spec(name, _DTYPES[part.get_dtype()], tuple(part.get_shape()))
-                self._open[name] = file
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._open.clear()
+                self._held_by[name] = file
 
     def rows(self, name: str, start: int, end: int) -> Tensor:
         """Rows `start` to `end` of a tensor, along its first dimension."""
-        found: Tensor = self._open[name].get_slice(name)[start:end]
+        found: Tensor = self._held_by[name].get_slice(name)[start:end]
         return found
 
     def tensor(self, name: str) -> Tensor:
-        found: Tensor = self._open[name].get_tensor(name)
+        found: Tensor = self._held_by[name].get_tensor(name)
         return found
 
 

@@ -184,8 +184,7 @@ def test_a_checkpoint_has_the_public_keys_and_config(model, tmp_path):
         "lm_head.weight": (97, 48),
         "model.norm.weight": (48,),
     }
-    with Weights(tmp_path) as weights:
-        assert {name: spec.shape for name, spec in weights.specs.items()} == expected
+    assert {name: spec.shape for name, spec in Weights(tmp_path).specs.items()} == expected
 
 
 @pytest.mark.parametrize("preset", PRESETS)

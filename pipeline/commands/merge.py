@@ -1,0 +1,43 @@
+"""`aqaa-data merge`"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.commands.arguments import json_option, print_json
+
+
+class PartType(click.ParamType):
+    """A checkpoint and its weight."""
+
+    name = "CHECKPOINT=WEIGHT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        folder, _, weight = str(value).rpartition("=")
+        try:
+            return Path(folder), float(weight)
+        except ValueError:
+            self.fail(f"{value!r} is no checkpoint with its weight, such as runs/sft1=5", param, ctx)
+
+
+@click.command(epilog="Example: aqaa-data merge runs/sft1=5 runs/sft2=5 runs/dpo=1 --out runs/merged")
+@click.argument("parts", metavar="CHECKPOINT=WEIGHT...", type=PartType(), nargs=-1, required=True)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="A new folder.")
+@json_option
+def merge(parts: tuple[tuple[Path, float], ...], out: Path, as_json: bool) -> None:
+    """Write the weighted mean of checkpoints of one shape, vocabulary and precision.
+
+    Checkpoints are folders with safetensors weights. The sum is made in float32, in the order given, a piece
+    of a tensor at a time; merge.json records the hashes of all inputs.
+    """
+    from stages.train.merge import Part
+    from stages.train.merge import merge as write
+
+    record = write([Part(folder, weight) for folder, weight in parts], out)
+    if as_json:
+        print_json({"out": str(out), **record})
+        return
+    total = sum(weight for _, weight in parts)
+    shares = ", ".join(f"{weight / total:.1%} {folder}" for folder, weight in parts)
+    click.echo(f"{out} = {shares}")
