@@ -147,6 +147,23 @@ def test_answers_and_voices_from_servers(tmp_path):
         assert soundfile.info(sound).duration == pytest.approx(2 * seconds + 1.0, abs=0.01)
 
 
+def test_a_server_that_speaks_with_another_voice_than_its_reference_is_found_out(tmp_path):
+    monologues = Path(__file__).parents[1] / "recordings" / "demo" / "monologues"
+    own, other = (monologues / name for name in ("LJ002-0020.wav", "1998-15444-0004.flac"))
+    rows = [talk("How far is it?", "Two miles.")]
+
+    def answer(asked):
+        return Answer(body=(other if asked["body"]["input"] == "Two miles." else own).read_bytes())
+
+    with serving(answer) as server:
+        speech = {"server": {"url": server.url, "model": "m"}}
+        recipe = recipe_of(tmp_path, *rows, speech=speech)
+        (listed,) = run(recipe).recordings
+    sidecar = json.loads(Path(listed.sidecar.uri.removeprefix("file://")).read_text())
+    question, reply = (part["likeness"] for part in sidecar["synthesis"]["spoken"])
+    assert reply < recipe.synthesize.checks.likeness_min < question
+
+
 def test_a_recipe_names_conversations_beside_itself(tmp_path):
     write(tmp_path / "chats.jsonl", talk("How far is it?"))
     (tmp_path / "recipe.yaml").write_text("name: x\nsynthesize: {conversations: [chats.jsonl]}\n")
