@@ -3,13 +3,18 @@
 import glob
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
+from pipeline.input import Input
+from pipeline.manifests import read_manifest
+from pipeline.rows import SUFFIXES
 from pipeline.storage import Object, Store, local_path, normal, split
 from schemas.errors import SetupError
-from schemas.recording import Companion, Recording
+from schemas.recording import Companion
+
+__all__ = ["Input", "Listing", "Root", "extension", "list_inputs"]
 
 COMPANIONS = ("rttm", "stm", "ctm", "jsonl")
 """Files beside a recording that may hold its diarization or transcript."""
@@ -18,23 +23,6 @@ _BESIDE = "json rttm stm ctm jsonl txt md csv tsv lab textgrid srt vtt xml html 
 _ELSE = "py sh ipynb pdf png jpg jpeg gif svg parquet tar zip gz xz npy npz pt sha256 md5 ds_store"
 NOT_AUDIO = frozenset(f"{_BESIDE} {_ELSE}".split())
 """Extensions that no recording has; everything else is tried, because names lie."""
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """A recording as listed, before anything was read."""
-
-    id: str
-    """Path relative to its root."""
-    uri: str
-    bytes: int
-    etag: str
-    sidecar: Companion | None
-    companions: tuple[Companion, ...]
-
-    def recording(self, sidecar: str) -> Recording:
-        """The record that annotate starts from, with the text of the sidecar."""
-        return Recording(self.id, self.uri, self.bytes, self.etag, sidecar, self.companions)
 
 
 @dataclass(frozen=True)
@@ -56,60 +44,65 @@ class Listing:
 
 
 def list_inputs(uris: Sequence[str]) -> Listing:
-    """Every recording under files, directories, globs or prefixes.
+    """Every recording under files, directories, globs or prefixes, or named by manifests.
 
     Raises SetupError where an input does not exist, or nothing at all was found.
     """
     found: list[tuple[str, list[Input], int]] = []
     for uri in uris:
-        store, objects = _objects(uri)
-        recordings, ignored = _recordings(store, objects)
+        if uri.endswith(SUFFIXES) and not glob.has_magic(uri):
+            recordings, ignored = read_manifest(uri), 0
+        else:
+            recordings, ignored = _recordings(*_objects(uri))
         found.append((normal(uri), recordings, ignored))
     recordings = sorted(_distinct(found), key=lambda r: r.id)
     if not recordings:
         places = ", ".join(uris) or "(no input)"
-        raise SetupError(
-            f"no recording found under {places}: name a file, a directory or a glob that holds some"
-        )
+        raise SetupError(f"no recording found under {places}: name a file, a directory, a glob or a manifest")
     roots = tuple(Root(uri, len(r), sum(x.bytes for x in r), ignored) for uri, r, ignored in found)
     return Listing(tuple(recordings), roots)
 
 
-def _objects(uri: str) -> tuple[Store, list[Object]]:
+def _objects(uri: str) -> tuple[Store, Iterable[Object]]:
     """The store to read from and the objects that an input names, paths relative to the store."""
     full = normal(uri)
     if full.startswith("file://"):
         path = local_path(full)
         if path.is_dir():
             store = Store(full)
-            return store, list(store.list())
+            return store, store.list()
+        if not path.is_file() and not glob.has_magic(uri):
+            raise SetupError(f"input {uri}: there is no such file or directory")
         if path.is_file():
-            store, name = split(full)
-            beside = [o for o in store.list() if "/" not in o.path and o.path.startswith(Path(name).stem)]
-            return store, [o for o in beside if o.path == name or extension(o.path) in NOT_AUDIO]
+            return _one(full)
+    elif "/" in full.partition("://")[2]:
+        with suppress(FileNotFoundError):
+            return _one(full)
     if glob.has_magic(uri):
         return _glob(full if "://" in uri else uri)
-    if full.startswith("file://"):
-        raise SetupError(f"input {uri}: there is no such file or directory")
-    parent, name = split(full)
-    try:
-        return parent, [parent.head(name)]
-    except FileNotFoundError:
-        store = Store(full)
-        return store, list(store.list())
+    store = Store(full)
+    return store, store.list()
 
 
-def _glob(uri: str) -> tuple[Store, list[Object]]:
+def _one(uri: str) -> tuple[Store, list[Object]]:
+    """A single file and those beside it. Raises FileNotFoundError."""
+    store, name = split(uri)
+    objects = [store.head(name)]
+    for stem in {name, name.rpartition(".")[0] or name}:
+        for kind in ("json", *COMPANIONS):
+            with suppress(FileNotFoundError):
+                objects.append(store.head(f"{stem}.{kind}"))
+    return store, objects
+
+
+def _glob(uri: str) -> tuple[Store, Iterator[Object]]:
     fixed: list[str] = []
     pattern: list[str] = []
     for part in uri.split("/"):
         (pattern if pattern or glob.has_magic(part) else fixed).append(part)
     store = Store("/".join(fixed) or ("/" if uri.startswith("/") else "."))
     matches = _translate("/".join(pattern)).match
-    objects = list(store.list())
-    chosen = [o for o in objects if matches(o.path) and not _beside(o.path)]
-    stems = {o.path for o in chosen} | {o.path.rpartition(".")[0] for o in chosen}
-    return store, chosen + [o for o in objects if _beside(o.path) and o.path.rpartition(".")[0] in stems]
+    return store, (o for o in store.list() if _beside(o.path) or matches(o.path))
 
 
 def _translate(pattern: str) -> re.Pattern[str]:
@@ -132,34 +125,49 @@ def _translate(pattern: str) -> re.Pattern[str]:
     return re.compile(out + r"\Z")
 
 
-def _recordings(store: Store, objects: list[Object]) -> tuple[list[Input], int]:
-    """Recordings with the files beside them, and the number of files passed over."""
-    by_path = {o.path: o for o in objects}
-    recordings = []
+def _recordings(store: Store, objects: Iterable[Object]) -> tuple[list[Input], int]:
+    """Recordings with the files beside them, and the number of files passed over.
+
+    Of a listing that never ends only what may be used is held.
+    """
+    found: list[Object] = []
+    beside: dict[str, Object] = {}
+    ignored = 0
+    for item in objects:
+        if extension(item.path) in ("json", *COMPANIONS):
+            beside[item.path] = item
+        elif _beside(item.path) or _hidden(item.path) or (not store.is_local and _stands_for_folder(item)):
+            ignored += 1
+        else:
+            found.append(item)
     taken: set[str] = set()
-    for found in objects:
-        if _beside(found.path) or any(part.startswith(".") for part in PurePosixPath(found.path).parts):
-            continue
-        stem = found.path.rpartition(".")[0] or found.path
-        sidecar = by_path.get(f"{found.path}.json") or by_path.get(f"{stem}.json")
-        companions = tuple(
-            Companion(kind, store.join(file.path), file.etag)
-            for kind in COMPANIONS
-            if (file := by_path.get(f"{found.path}.{kind}") or by_path.get(f"{stem}.{kind}"))
-        )
-        taken.update(path for path in (sidecar and sidecar.path,) if path)
-        recordings.append(
-            Input(
-                found.path,
-                store.join(found.path),
-                found.bytes,
-                found.etag,
-                Companion("json", store.join(sidecar.path), sidecar.etag) if sidecar else None,
-                companions,
-            )
-        )
-    ignored = len(objects) - len(recordings) - len(taken) - sum(len(r.companions) for r in recordings)
-    return recordings, max(0, ignored)
+
+    def companion(path: str, kind: str) -> Companion | None:
+        stem = path.rpartition(".")[0] or path
+        file = beside.get(f"{path}.{kind}") or beside.get(f"{stem}.{kind}")
+        if file is None:
+            return None
+        taken.add(file.path)
+        return Companion(kind, store.join(file.path), file.etag)
+
+    recordings = []
+    found.reverse()
+    while found:  # what was listed goes as its recording comes, so that a million fit
+        item = found.pop()
+        companions = tuple(c for kind in COMPANIONS if (c := companion(item.path, kind)))
+        sidecar = companion(item.path, "json")
+        uri = store.join(item.path)
+        recordings.append(Input(item.path, uri, item.bytes, item.etag, sidecar, companions))
+    return recordings, ignored + len(beside) - len(taken)
+
+
+def _hidden(path: str) -> bool:
+    return path.startswith(".") or "/." in path
+
+
+def _stands_for_folder(item: Object) -> bool:
+    """Whether a key is one of those that consoles put where a folder shall be seen."""
+    return item.bytes == 0 and not extension(item.path)
 
 
 def _beside(path: str) -> bool:
@@ -186,6 +194,4 @@ def _distinct(found: list[tuple[str, list[Input], int]]) -> Iterator[Input]:
                 f"two inputs hold a recording called {name}: give them folders of different names"
             )
         seen.add(name)
-        yield Input(
-            name, recording.uri, recording.bytes, recording.etag, recording.sidecar, recording.companions
-        )
+        yield recording if name == recording.id else replace(recording, id=name)

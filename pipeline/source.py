@@ -6,9 +6,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 
+from pipeline.manifests import INLINE
 from pipeline.storage import split
 from schemas.errors import DataError
 from schemas.recording import Recording
@@ -63,7 +65,9 @@ class SpooledAudio:
         return np.ascontiguousarray(samples[:, track])
 
     def text(self, uri: str) -> str:
-        """A small text file. Raises DataError where it can't be read or is no text."""
+        """A small text file, or what a manifest says. Raises DataError where it can't be read."""
+        if uri.startswith(INLINE):
+            return unquote(uri.removeprefix(INLINE))
         store, name = split(uri)
         try:
             return store.get(name).decode("utf-8-sig")

@@ -54,7 +54,7 @@ _CREDENTIALS = {"s3": "AWS_PROFILE, keys or role", "gs": "GOOGLE_APPLICATION_CRE
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Object:
     """A stored object: path relative to the store's root, size, and a tag that changes with its content."""
 
