@@ -6,14 +6,15 @@ import platform
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.annotate import UnitRow, annotate, pending
 from pipeline.cluster import running
-from pipeline.pack import Group, Packed, groups_of, pack_group
+from pipeline.groups import Group, each_group
+from pipeline.pack import Packed, groups_of, pack_group
 from pipeline.plan import Plan
 from pipeline.progress import Board, Display
 from pipeline.publish import publish, published_as
@@ -93,18 +94,8 @@ def _annotate(plan: Plan, rows: list[UnitRow], clock: Clock) -> None:
 
 
 def _pack(plan: Plan, groups: list[Group]) -> list[Packed]:
-    """Pack the groups: the only one here, several as tasks beside each other."""
     arguments = (plan.recipe, plan.dataset, plan.stages[0].fingerprint)
-    if len(groups) == 1:
-        return [pack_group(groups[0], *arguments)]
-    import ray
-
-    with nullcontext() if ray.is_initialized() else running():
-        items = ray.data.from_items([{"index": index} for index in range(len(groups))])
-        rows = items.map(
-            lambda row: row | {"packed": pack_group(groups[row["index"]], *arguments)}
-        ).take_all()
-    return [row["packed"] for row in sorted(rows, key=lambda row: row["index"])]
+    return each_group(groups, lambda group: pack_group(group, *arguments))
 
 
 def _record(plan: Plan, version: str, started: datetime, seconds: dict[str, float]) -> None:

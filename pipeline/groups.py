@@ -1,8 +1,9 @@
 """Groups, each for one task of pack: units whose ids begin alike, or a file of texts."""
 
+import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -81,14 +82,34 @@ def cut(plan: Plan) -> list[Group]:
 
 def each_group(groups: Iterable[Group], work: Callable[[Group], Result]) -> list[Result]:
     """What `work` makes of each: of few here, of many as tasks beside each other."""
-    todo: Sequence[Group] = list(groups)
-    if sum(max(1, len(group.files)) for group in todo) <= UNITS_A_GROUP:
+    todo = list(groups)
+    if not _many(todo):
         return [work(group) for group in todo]
+    import ray
+
+    with together(todo):
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+        items: Any = ray.data.from_items([{"index": index} for index in range(len(todo))])
+        rows = items.map(lambda row: row | {"made": work(todo[row["index"]])}).take_all()
+    return [row["made"] for row in sorted(rows, key=lambda row: row["index"])]
+
+
+@contextmanager
+def together(groups: Sequence[Group]) -> Iterator[None]:
+    """One Ray for all that is done with these groups meanwhile; none where they are few."""
+    if not _many(groups):
+        yield
+        return
     import ray
 
     from pipeline.cluster import running
 
     with nullcontext() if ray.is_initialized() else running():
-        items: Any = ray.data.from_items([{"index": index} for index in range(len(todo))])
-        rows = items.map(lambda row: row | {"made": work(todo[row["index"]])}).take_all()
-    return [row["made"] for row in sorted(rows, key=lambda row: row["index"])]
+        yield
+
+
+def _many(groups: Sequence[Group]) -> bool:
+    return sum(max(1, len(group.files)) for group in groups) > UNITS_A_GROUP

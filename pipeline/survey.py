@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.choose import refused_text, refused_turns
-from pipeline.groups import Decisions, Group, each_group
+from pipeline.groups import Decisions, Group, each_group, together
 from pipeline.packing import Packing
 from pipeline.recipe import Recipe, digest
 from pipeline.storage import Store
@@ -58,37 +58,59 @@ class CandidateSample:
     tokens: int
 
 
+VocabularyOf = Callable[[Recipe], Vocabulary]
+
+
 def decide(
-    groups: list[Group], recipe: Recipe, dataset: Store, vocabulary_of: Callable[[Recipe], Vocabulary]
+    groups: list[Group], recipe: Recipe, dataset: Store, vocabulary_of: VocabularyOf
 ) -> list[Decisions]:
     """What is decided for each group."""
+    look, mixture = recipe.select.duplicates, recipe.mixture
+    turns = look.recordings or look.texts or mixture.speaker_hours_max or mixture.language_hours_max
     decided = [Decisions() for _ in groups]
-    look = recipe.select.duplicates
-    mixture = recipe.mixture
-    if look.recordings or look.texts or mixture.speaker_hours_max or mixture.language_hours_max:
-        tables = _surveyed(
-            groups, "turns", Candidate, dataset, lambda group: _candidates(group, recipe, dataset)
-        )
-        refused = _refused(pa.concat_tables(tables), recipe)
-        decided = [
-            Decisions({key: refused[key] for key in table["key"].to_pylist() if key in refused})
-            for table in tables
-        ]
-    if mixture.weights:
-        asked = [
-            replace(g, decisions=d, fingerprint=digest([g.fingerprint, d.content()]))
-            for g, d in zip(groups, decided, strict=True)
-        ]
-        tables = _surveyed(
-            asked,
-            "samples",
-            CandidateSample,
-            dataset,
-            lambda group: _samples(group, recipe, dataset, vocabulary_of),
-        )
-        left_out = _left_out(tables, recipe)
-        decided = [replace(d, left_out=frozenset(out)) for d, out in zip(decided, left_out, strict=True)]
+    if not turns and not mixture.weights:
+        return decided
+    with together(groups):
+        if turns:
+            decided = _by_turns(groups, recipe, dataset)
+        if mixture.weights:
+            decided = _by_samples(groups, decided, recipe, dataset, vocabulary_of)
     return decided
+
+
+def _by_turns(groups: list[Group], recipe: Recipe, dataset: Store) -> list[Decisions]:
+    """Duplicates and caps."""
+
+    def candidates(group: Group) -> Iterator[Candidate]:
+        return _candidates(group, recipe, dataset)
+
+    tables = _surveyed(groups, "turns", Candidate, dataset, candidates)
+    refused = _refused(pa.concat_tables(tables), recipe)
+    return [
+        Decisions({key: refused[key] for key in table["key"].to_pylist() if key in refused})
+        for table in tables
+    ]
+
+
+def _by_samples(
+    groups: list[Group],
+    decided: list[Decisions],
+    recipe: Recipe,
+    dataset: Store,
+    vocabulary_of: VocabularyOf,
+) -> list[Decisions]:
+    """What is decided already, and the mixture."""
+    asked = [
+        replace(group, decisions=d, fingerprint=digest([group.fingerprint, d.content()]))
+        for group, d in zip(groups, decided, strict=True)
+    ]
+
+    def samples(group: Group) -> list[CandidateSample]:
+        return _samples(group, recipe, dataset, vocabulary_of)
+
+    tables = _surveyed(asked, "samples", CandidateSample, dataset, samples)
+    left_out = _left_out(tables, recipe)
+    return [replace(d, left_out=frozenset(out)) for d, out in zip(decided, left_out, strict=True)]
 
 
 def prompts_of(recipe: Recipe) -> EvaluationPrompts | None:
@@ -207,7 +229,7 @@ def _flat(chunk: pa.ListArray) -> Signature:
 
 
 def _samples(
-    group: Group, recipe: Recipe, dataset: Store, vocabulary_of: Callable[[Recipe], Vocabulary]
+    group: Group, recipe: Recipe, dataset: Store, vocabulary_of: VocabularyOf
 ) -> list[CandidateSample]:
     packing = Packing(recipe, vocabulary_of(recipe), prompts_of(recipe), group.decisions)
     for recording in group.recordings(dataset):
