@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from importlib.metadata import version as installed
 from io import BytesIO
-from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -19,8 +18,8 @@ import pyarrow.parquet as pq
 from pipeline.pack import SPLITS, Packed, vocabulary_of
 from pipeline.plan import Plan
 from pipeline.storage import Store
+from pipeline.tags import tag
 from schemas.arrow import schema_of
-from schemas.errors import SetupError
 from schemas.manifest import (
     File,
     Manifest,
@@ -84,18 +83,6 @@ def publish(plan: Plan, packed: list[Packed], pages: Pages) -> tuple[Manifest, b
     dataset.put_new(f"plans/{plan.id}.json", _json({"version": version}))
     tag(dataset, "latest", version)
     return manifest, new
-
-
-def tag(dataset: Store, name: str, version: str) -> None:
-    """Let a tag mean a version from now on: the next number under `refs/<name>`."""
-    for _ in range(100):
-        numbers = [int(PurePosixPath(o.path).name) for o in dataset.list(f"refs/{name}")]
-        last = max(numbers, default=0)
-        if last and dataset.get(f"refs/{name}/{last}").decode().strip() == version:
-            return
-        if dataset.put_new(f"refs/{name}/{last + 1}", f"{version}\n".encode()):
-            return
-    raise SetupError(f"the tag {name} of {dataset.uri} is being moved by others all the time: try again")
 
 
 def shard_names(packed: list[Packed]) -> dict[tuple[str, str], str]:

@@ -61,6 +61,8 @@ class Object:
     path: str
     bytes: int
     etag: str
+    modified: float
+    """Seconds since the epoch."""
 
 
 class Store:
@@ -184,8 +186,11 @@ class Store:
 
         while metas := self._tried(prefix, page):
             for meta in metas:
-                yield Object(meta["path"], meta["size"], self._etag(meta))
+                yield self._object(meta)
             last = metas[-1]["path"]
+
+    def _object(self, meta: Any) -> Object:
+        return Object(meta["path"], meta["size"], self._etag(meta), meta["last_modified"].timestamp())
 
     def _etag(self, meta: Any) -> str:
         if self.is_local:  # an inode number would change with every copy of the same file
@@ -195,7 +200,7 @@ class Store:
     def head(self, path: str) -> Object:
         """Size and tag of one object. Raises FileNotFoundError."""
         meta = self._tried(path, lambda: obstore.head(self._obstore, path))
-        return Object(meta["path"], meta["size"], self._etag(meta))
+        return self._object(meta)
 
     def open(self, path: str) -> IO[bytes]:
         """An object as a file that can seek; of a remote one only the ranges that are read are fetched."""
