@@ -63,6 +63,17 @@ def choose(survey: Survey, names: tuple[str, ...], policy: str) -> Tracks:
     return _mixed(survey, voices or list(heard))
 
 
+def mean_of_all(survey: Survey) -> Tracks | None:
+    """The plain mean of all channels; None where it would cancel the loudest one."""
+    covariance = survey.covariance
+    power = np.diag(covariance)
+    loudest = int(power.argmax())
+    correlation = covariance[loudest] / np.sqrt(power[loudest] * power + 1e-30)
+    if (correlation <= CANCELS).any():
+        return None
+    return Tracks("mix" if survey.channels > 1 else "mono", tuple(range(survey.channels)))
+
+
 def _mixed(survey: Survey, candidates: list[int]) -> Tracks:
     """The mean of the channels that neither repeat nor cancel the loudest one."""
     covariance = survey.covariance
