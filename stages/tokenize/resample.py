@@ -1,4 +1,4 @@
-"""Any sample rate to 16 kHz as the Step-Audio tokenizer does it, where codes must be the original's exactly."""
+"""Any sample rate to 16 kHz as the Step-Audio tokenizer does it, for codes that are exactly the original's."""
 
 from functools import lru_cache
 from typing import Any
