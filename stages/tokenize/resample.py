@@ -1,4 +1,4 @@
-"""Any sample rate to 16 kHz as the Step-Audio tokenizer does it, for codes that are exactly the original's."""
+"""Any sample rate to 16 kHz as the Step-Audio tokenizer does it, for codes that are exactly those of it."""
 
 from functools import lru_cache
 from typing import Any
