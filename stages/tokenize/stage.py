@@ -25,7 +25,7 @@ class TokenizeStage:
     """
 
     name = "tokenize"
-    version = 1
+    version = 2
 
     def __init__(
         self, config: TokenizeConfig, audio: AudioSource, models: Mapping[str, Path], threads: int = 1
