@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from pipeline.estimate import Estimate, take_hours
+from pipeline.forget import without_forgotten
 from pipeline.inputs import Listing, list_inputs
 from pipeline.ledger import Ledger
 from pipeline.models import Model, resolve
@@ -104,7 +105,7 @@ class Plan:
 
 def make_plan(recipe: Recipe) -> Plan:
     """List the inputs, cut units, resolve models. Raises SetupError; starts and writes nothing."""
-    listing = list_inputs(recipe.inputs)
+    listing = without_forgotten(list_inputs(recipe.inputs), Store(f"{recipe.output}/{recipe.name}"))
     estimate = Estimate.of(listing.recordings)
     units = tuple(cut(listing.recordings, recipe.units))
     if recipe.limit_hours is not None:

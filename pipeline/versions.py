@@ -94,17 +94,23 @@ class Version:
             yield ds.dataset(path, format="parquet")
 
 
+def dataset_of(reference: Reference) -> Store:
+    """The store of the dataset that a reference names. Raises SetupError where it has no version."""
+    store = Store(f"{reference.root.rstrip('/')}/{reference.name}")
+    if not version_ids(store):
+        raise SetupError(_no_dataset(reference))
+    return store
+
+
 def open_version(reference: Reference) -> Version:
     """The version a reference means. Raises SetupError that lists what there is instead."""
-    store = Store(f"{reference.root.rstrip('/')}/{reference.name}")
+    store = dataset_of(reference)
     ids = version_ids(store)
-    if not ids:
-        raise SetupError(_no_dataset(reference))
     tags = tags_of(store)
     wanted = tags.get(reference.wanted, reference.wanted)
     found = [wanted] if wanted in ids else [id for id in ids if id.startswith(wanted)]
     if len(found) == 1:
-        return _version(store, found[0])
+        return version_at(store, found[0])
     if found:
         raise SetupError(f"{reference.wanted!r} fits {len(found)} versions: {', '.join(found[:10])}")
     raise SetupError(
@@ -113,7 +119,8 @@ def open_version(reference: Reference) -> Version:
     )
 
 
-def _version(store: Store, id: str) -> Version:
+def version_at(store: Store, id: str) -> Version:
+    """The version of an id. Raises SetupError where its manifest can't be read."""
     path = f"versions/{id}/manifest.json"
     try:
         return Version(store, Manifest.model_validate_json(store.get(path)))
@@ -134,15 +141,13 @@ def version_ids(dataset: Store) -> list[str]:
 
 def published(reference: Reference) -> list[tuple[Version, list[str]]]:
     """Every version of a dataset with its tags, the last published first. Raises SetupError without any."""
-    store = Store(f"{reference.root.rstrip('/')}/{reference.name}")
+    store = dataset_of(reference)
     ids = version_ids(store)
-    if not ids:
-        raise SetupError(_no_dataset(reference))
     tags = tags_of(store)
     history = sorted(int(item.path.rpartition("/")[2]) for item in store.list(f"refs/{LATEST}"))
     order = {_tagged(store, LATEST, number): number for number in history}
     ids.sort(key=lambda id: order.get(id, -1), reverse=True)
-    return [(_version(store, id), [tag for tag in tags if tags[tag] == id]) for id in ids]
+    return [(version_at(store, id), [tag for tag in tags if tags[tag] == id]) for id in ids]
 
 
 def tags_of(dataset: Store) -> dict[str, str]:

@@ -23,7 +23,7 @@ class Problem:
     """Index of the turn; None sets the whole recording aside."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Companion:
     """A file beside the recording that already holds its diarization or transcript."""
 

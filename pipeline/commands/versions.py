@@ -17,13 +17,29 @@ from pipeline.commands.arguments import (
     table_of,
     wide_console,
 )
+from pipeline.commands.removal import forget, gc, held_table
+from pipeline.diff import Pair, difference
+from pipeline.forget import holding
+from pipeline.tags import NONE
+from pipeline.tags import tag as move
 from pipeline.verify import faults
-from pipeline.versions import DATASETS, Reference, Version, datasets_in, open_version, published
+from pipeline.versions import (
+    DATASETS,
+    Reference,
+    Version,
+    datasets_in,
+    open_version,
+    published,
+)
 
 
 @click.group()
 def versions() -> None:
     """Published versions of datasets."""
+
+
+versions.add_command(gc)
+versions.add_command(forget)
 
 
 @versions.command("list", epilog="Example: aqaa-data versions list out/demo")
@@ -59,10 +75,22 @@ def list_(reference: Reference | None, as_json: bool) -> None:
 
 @versions.command(epilog="Example: aqaa-data versions show out/demo@latest")
 @dataset_argument
+@click.option(
+    "--recording", "wanted", metavar="ID", multiple=True, help="List all versions that hold it, instead."
+)
 @json_option
-def show(reference: Reference, as_json: bool) -> None:
+def show(reference: Reference, wanted: tuple[str, ...], as_json: bool) -> None:
     """Show what a version holds; its whole manifest with --json."""
     version = open_version(reference)
+    if wanted:
+        held = holding(version.store, wanted)
+        if as_json:
+            print_json({"versions": [asdict(one) for one in held]})
+        elif held:
+            wide_console().print(held_table(held))
+        else:
+            click.echo("no version holds any of these")
+        return
     manifest = version.manifest
     if as_json:
         print_json({"uri": version.uri, **manifest.model_dump(mode="json")})
@@ -90,6 +118,84 @@ def show(reference: Reference, as_json: bool) -> None:
         "shards", f"{len(manifest.shards):,}, {sum(s.bytes for s in manifest.shards) / 1e6:,.1f} MB"
     )
     wide_console().print(facts)
+
+
+@versions.command(epilog="Example: aqaa-data versions diff out/demo@good out/demo@latest")
+@click.argument("a", type=ReferenceType())
+@click.argument("b", type=ReferenceType())
+@json_option
+def diff(a: Reference, b: Reference, as_json: bool) -> None:
+    """Show what changed from version A to version B, and by how much."""
+    found = difference(open_version(a), open_version(b))
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    click.echo(f"{a.name}@{found.a} -> {b.name}@{found.b}")
+    models = {name: tuple(v and v[:12] for v in pair) for name, pair in found.models.items()}
+    code = {"code": found.code_version} if found.code_version[0] != found.code_version[1] else {}
+    for title, pairs in (
+        ("recipe", found.recipe),
+        ("models", models),
+        ("code", code),
+        ("inputs", found.inputs),
+        ("counts", {name: pair for name, pair in found.counts.items() if pair[0] != pair[1]}),
+        ("hours", {name: pair for name, pair in found.hours.items() if pair[0] != pair[1]}),
+        ("mixture", found.mixture),
+    ):
+        if pairs:
+            table = table_of(title, "A", "B", "change", left=1)
+            for name, pair in pairs.items():
+                table.add_row(name, *(_value(value) for value in pair), _change(pair))
+            wide_console().print(table)
+    if found.stages:
+        click.echo(f"stages that ran anew: {', '.join(found.stages)}")
+    moved = found.recordings
+    click.echo(f"recordings: {moved.added:,} came, {moved.removed:,} went")
+    for sign, names in (("+", moved.added_names), ("-", moved.removed_names)):
+        for name in names:
+            click.echo(f"  {sign} {name}")
+
+
+def _value(value: Any) -> str:
+    match value:
+        case None:
+            return "-"
+        case float():
+            return f"{value:,.4f}"
+        case int():
+            return f"{value:,}"
+        case _:
+            return str(value)
+
+
+def _change(pair: Pair) -> str:
+    a, b = (0 if value is None else value for value in pair)
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in (a, b)):
+        return ""
+    share = f" ({(b - a) / a:+.1%})" if a else ""
+    return f"{b - a:+,.4g}{share}" if isinstance(b - a, float) else f"{b - a:+,}{share}"
+
+
+@versions.command(epilog="Example: aqaa-data versions tag out/demo@3f2a91 good --expect 81c3d0")
+@dataset_argument
+@click.argument("tag")
+@click.option(
+    "--expect",
+    metavar="VERSION",
+    help="Only where the tag means this version now (or: none), so that nobody's move is undone unseen.",
+)
+@json_option
+def tag(reference: Reference, tag: str, expect: str | None, as_json: bool) -> None:
+    """Let TAG mean a version from now on."""
+    version = open_version(reference)
+    expected = expect
+    if expect not in (None, NONE):
+        expected = open_version(Reference(reference.root, reference.name, str(expect))).id
+    move(version.store, tag, version.id, expected)
+    if as_json:
+        print_json({"dataset": version.manifest.dataset, "tag": tag, "version": version.id})
+    else:
+        click.echo(f"{reference.name}@{tag} is version {version.id}")
 
 
 @versions.command(epilog="Example: aqaa-data versions verify out/demo@latest")
