@@ -26,14 +26,22 @@ class Batch:
     documents: tuple[Document, ...]
 
     @property
+    def is_target_BL(self) -> Tensor:
+        return self.targets_BL != NO_TARGET
+
+    @property
     def targets_N(self) -> Tensor:
         """Ids of the targets, in the order of positions."""
-        return self.targets_BL[self.targets_BL != NO_TARGET]
+        return self.targets_BL[self.is_target_BL]
 
     @property
     def document_N(self) -> Tensor:
-        """The document of each target."""
-        return self.documents_BL[self.targets_BL != NO_TARGET]
+        """The document of each target. Sides of pairs stand in turns: 2 p is pair p's chosen one."""
+        return self.documents_BL[self.is_target_BL]
+
+    @property
+    def pair_keys(self) -> list[str]:
+        return [document.key for document in self.documents[::2]]
 
     def to(self, device: torch.device | str) -> "Batch":
         return replace(

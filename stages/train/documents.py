@@ -5,12 +5,13 @@ A shard is read where it is, by byte ranges, and never unpacked.
 
 import json
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
@@ -97,6 +98,16 @@ class Documents:
     def lengths(self) -> NDArray[np.int64]:
         """Ids of each entry, both sides of a pair together, prompts twice."""
         return np.asarray(self.index["length"].to_numpy(), np.int64)
+
+    def chosen(self, pairs: bool, families: Sequence[str] | None = None, equal_texts: bool = True) -> NDArray:
+        """Numbers of the pairs, or of the samples, of some families (None: of all); pairs whose texts are
+        equal only with `equal_texts`."""
+        wanted = pc.equal(pc.greater(self.index["n_2"], 0), pairs)
+        if families is not None:
+            wanted = pc.and_(wanted, pc.is_in(self.index["family"], pa.array(families, pa.string())))
+        if not equal_texts:
+            wanted = pc.and_(wanted, pc.fill_null(pc.not_equal(self.index["differs_in"], "audio"), True))
+        return np.flatnonzero(wanted.to_numpy())
 
     def keys(self, entries: Iterable[int]) -> list[str]:
         return [self.index["key"][int(entry)].as_py() for entry in entries]

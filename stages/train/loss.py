@@ -40,9 +40,9 @@ class _LinearCrossEntropy(Function):
         head_gradient_VD = torch.zeros_like(head_VD, dtype=torch.float32)
         for at in _chunks(len(x_ND), ctx.chunk):
             # d loss / d logits: the probabilities, less one at the target.
-            g_CV = ((x_ND[at] @ head_VD.T).float() - partition_N[at, None]).exp_()
+            g_CV = (x_ND[at] @ head_VD.T).float().sub_(partition_N[at, None]).exp_()
             g_CV[torch.arange(len(g_CV), device=g_CV.device), targets_N[at]] -= 1
-            g_CV = (g_CV * gradient_N[at, None]).to(head_VD.dtype)
+            g_CV = g_CV.mul_(gradient_N[at, None]).to(head_VD.dtype)
             x_gradient_ND[at] = g_CV @ head_VD
             head_gradient_VD += g_CV.T @ x_ND[at]
         return x_gradient_ND, head_gradient_VD.to(head_VD.dtype), None, None

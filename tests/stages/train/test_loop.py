@@ -1,0 +1,236 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from schemas.errors import SetupError
+from schemas.sample import Sample
+from stages.shard import ShardConfig, mixed, write_shards
+from stages.train.checkpoint import load, read_vocabulary
+from stages.train.config import DPOConfig, ModalityWeights, TrainConfig
+from stages.train.loop import Data, train
+from stages.train.metrics import read_metrics
+from stages.train.model import Step1
+from stages.train.packing import pack
+from stages.train.shape import Shape
+
+SFT = TrainConfig(
+    sequence_length=64,
+    batch=4,
+    micro_batch=2,
+    steps=6,
+    learning_rate=3e-3,
+    final_learning_rate=3e-4,
+    checkpoint_every=2,
+)
+DPO = SFT.model_copy(
+    update={"objective": "dpo", "sequence_length": 120, "learning_rate": 1e-3, "dpo": DPOConfig(beta=0.5)}
+)
+"""Steps of few tokens, for the narrow model below."""
+
+
+@pytest.fixture
+def ids():
+    """A vocabulary with few text ids and few codes: what a run asks of one, at the price of a small head."""
+    return {
+        "specials": {"pad": 0, "bos": 1, "eos": 2},
+        "linguistic": {"first": 40, "codes": 10},
+        "semantic": {"first": 50, "codes": 20},
+        "size": 70,
+    }
+
+
+@pytest.fixture
+def data(ids, tmp_path, opened) -> Data:
+    """Thirty samples of two families."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for n in range(30):
+        family = "tts" if n % 3 else "asr"
+        tokens = rng.integers(3, 70, rng.integers(5, 40)).astype(np.int32)
+        loss = (np.arange(len(tokens)) > 2).astype(np.uint8)
+        samples.append(Sample(f"sample-{n:02}", family, {"family": family}, tokens, loss, ()))
+    samples.sort(key=lambda sample: mixed(sample.key))
+    (tmp_path / "shards").mkdir()
+    config = ShardConfig(megabytes=0.05)
+    shards = [shard.path for shard in write_shards(samples, tmp_path / "shards", "train", 0, config)]
+    return Data(opened(shards), ids, {"version": "1"})
+
+
+@pytest.fixture
+def paired(pair_shards, vocabulary, opened) -> Data:
+    return Data(opened(pair_shards), vocabulary.describe(), {"version": "1"})
+
+
+def model(vocabulary=70, seed=0):
+    torch.set_num_threads(1)
+    made = Step1(Shape(hidden=32, ffn=64, heads=4, groups=2, layers=2, vocabulary=vocabulary, context=128))
+    made.initialise(seed)
+    return made
+
+
+def losses(folder):
+    """All that a run's metrics say but its speed."""
+    lines = read_metrics(folder / "metrics.jsonl")
+    return [{key: value for key, value in line.items() if key != "tokens_per_second"} for line in lines]
+
+
+def weights_of(folder):
+    return load(folder).state_dict()
+
+
+def test_the_first_loss_is_that_of_a_hand_computation(data, tmp_path):
+    """Every sample by itself, with whole logits, averaged over all targets of the step."""
+    whole = SFT.model_copy(update={"micro_batch": 1, "steps": 1})
+    start = model()
+    each = []
+    for entry in range(len(data.documents)):
+        (document,) = data.documents.read(entry)
+        with torch.no_grad():
+            logits = start(torch.from_numpy(document.tokens.astype("int64"))[None])[0, :-1]
+        targets = torch.from_numpy(document.tokens[1:].astype("int64"))
+        each.append(F.cross_entropy(logits, targets, reduction="none")[document.loss[1:] == 1])
+    sequences = pack(data.documents.lengths, whole.sequence_length, whole.seed).sequences
+    one_epoch = whole.model_copy(update={"batch": sequences})
+    train(one_epoch, data, model(), tmp_path / "run")
+    assert losses(tmp_path / "run")[0]["loss"] == pytest.approx(torch.cat(each).mean().item(), abs=1e-5)
+
+
+def test_the_size_of_micro_batches_changes_nothing(data, tmp_path):
+    train(SFT, data, model(), tmp_path / "two")
+    train(SFT.model_copy(update={"micro_batch": 4}), data, model(), tmp_path / "four")
+    for two, four in zip(losses(tmp_path / "two"), losses(tmp_path / "four"), strict=True):
+        assert two["loss"] == pytest.approx(four["loss"], abs=1e-5)
+        assert two["tokens"] == four["tokens"]
+
+
+def test_losses_per_modality_and_family_make_up_the_loss(data, tmp_path):
+    train(SFT.model_copy(update={"steps": 1}), data, model(), tmp_path / "run")
+    (line,) = losses(tmp_path / "run")
+    assert line["modalities"].keys() == {"text", "linguistic", "semantic"}
+    assert line["families"].keys() == {"asr", "tts"}
+    for group in ("modalities", "families"):
+        assert min(line[group].values()) <= line["loss"] <= max(line[group].values())
+
+
+def test_a_weight_of_0_leaves_a_modality_out(data, tmp_path):
+    text = SFT.model_copy(update={"steps": 1, "modality_weights": ModalityWeights(linguistic=0, semantic=0)})
+    train(text, data, model(), tmp_path / "run")
+    (line,) = losses(tmp_path / "run")
+    assert line["loss"] == pytest.approx(line["modalities"]["text"], abs=1e-6)
+
+
+def test_only_the_families_asked_for_are_learnt(data, tmp_path):
+    train(SFT.model_copy(update={"families": ("asr",)}), data, model(), tmp_path / "run")
+    assert {family for line in losses(tmp_path / "run") for family in line["families"]} == {"asr"}
+
+
+def stop_after(step):
+    def said(metrics):
+        if metrics["step"] == step:
+            raise KeyboardInterrupt
+
+    return said
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 4])
+def test_a_stopped_run_goes_on_with_the_same_losses_bit_for_bit(data, tmp_path, step):
+    train(SFT, data, model(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(SFT, data, model(), tmp_path / "stopped", said=stop_after(step))
+    went_on = []
+    train(SFT, data, model(), tmp_path / "stopped", said=lambda metrics: went_on.append(metrics["step"]))
+    assert went_on[0] == (step + 1) // 2 * 2
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
+    whole, stopped = (weights_of(tmp_path / name / "model") for name in ("whole", "stopped"))
+    assert all(torch.equal(whole[name], stopped[name]) for name in whole)
+
+
+def test_a_finished_run_is_left_as_it_is(data, tmp_path):
+    train(SFT, data, model(), tmp_path / "run")
+    before = (tmp_path / "run" / "metrics.jsonl").stat().st_mtime_ns
+    train(SFT, data, model(), tmp_path / "run")
+    assert (tmp_path / "run" / "metrics.jsonl").stat().st_mtime_ns == before
+
+
+def test_a_folder_of_another_run_is_refused(data, tmp_path):
+    train(SFT, data, model(), tmp_path / "run")
+    with pytest.raises(SetupError, match=r"its config\.learning_rate is 0\.003, not 0\.1"):
+        train(SFT.model_copy(update={"learning_rate": 0.1}), data, model(), tmp_path / "run")
+    other = Data(data.documents, data.vocabulary, {"version": "2"})
+    with pytest.raises(SetupError, match="its version is 1, not 2"):
+        train(SFT, other, model(), tmp_path / "run")
+
+
+def test_the_run_says_what_it_is(data, tmp_path):
+    train(SFT, data, model(), tmp_path / "run")
+    said = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert said["version"] == "1"
+    assert said["config"]["learning_rate"] == 3e-3
+    assert read_vocabulary(tmp_path / "run" / "model") == data.vocabulary
+
+
+def test_a_model_of_fewer_ids_is_refused(data, tmp_path):
+    with pytest.raises(SetupError, match="has 70 ids and the model only 60"):
+        train(SFT, data, model(vocabulary=60), tmp_path / "run")
+
+
+def test_data_without_what_the_run_asks_for_are_refused(data, tmp_path):
+    with pytest.raises(SetupError, match="nothing to learn from"):
+        train(SFT.model_copy(update={"families": ("aqtaa",)}), data, model(), tmp_path / "a")
+    with pytest.raises(SetupError, match="fits into 4 tokens"):
+        train(SFT.model_copy(update={"sequence_length": 4}), data, model(), tmp_path / "b")
+    with pytest.raises(SetupError, match="nothing to learn from"):
+        train(DPO, data, model(), tmp_path / "c")
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(data, tmp_path):
+    start = model()
+
+    def spoil(metrics):
+        if metrics["step"] == 2:
+            with torch.no_grad():
+                start.lm_head.weight[5] = math.nan
+
+    with pytest.raises(
+        SetupError, match=r"step 3: the loss is nan.*Samples of the step: sample-\d\d, sample"
+    ):
+        train(SFT, data, start, tmp_path / "run", said=spoil)
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["00000002"]
+    train(SFT, data, model(), tmp_path / "run")
+    assert all(math.isfinite(line["loss"]) for line in losses(tmp_path / "run"))
+
+
+def test_dpo_starts_with_margins_of_0_and_raises_them(paired, tmp_path):
+    start = model(vocabulary=paired.vocabulary["size"])
+    train(DPO, paired, start, tmp_path / "run")
+    lines = losses(tmp_path / "run")
+    assert lines[0]["dpo"]["margin"] == pytest.approx(0, abs=1e-4)
+    assert lines[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
+    assert lines[-1]["dpo"]["margin"] > 0.1
+    assert lines[-1]["dpo"]["accuracy"] == 1
+    assert lines[-1]["loss"] < lines[0]["loss"]
+
+
+def test_pairs_of_equal_texts_are_left_out_where_audio_is_masked(paired, tmp_path):
+    vocabulary = paired.vocabulary["size"]
+    one = DPO.model_copy(update={"steps": 1, "batch": 1, "micro_batch": 1})
+    train(one, paired, model(vocabulary), tmp_path / "masked")
+    every = one.model_copy(update={"dpo": DPOConfig(mask_audio=False)})
+    train(every, paired, model(vocabulary), tmp_path / "every")
+    masked, unmasked = (set(torch.load(tmp_path / name / "reference.pt")) for name in ("masked", "every"))
+    assert unmasked - masked == {"pair-00"}
+
+
+@pytest.mark.parametrize("step", [0, 2])
+def test_stopped_dpo_goes_on_against_the_same_reference(paired, tmp_path, step):
+    vocabulary = paired.vocabulary["size"]
+    short = DPO.model_copy(update={"steps": 4, "batch": 2})
+    train(short, paired, model(vocabulary), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(short, paired, model(vocabulary), tmp_path / "stopped", said=stop_after(step))
+    train(short, paired, model(vocabulary), tmp_path / "stopped")
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
