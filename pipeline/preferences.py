@@ -10,7 +10,7 @@ from itertools import islice
 
 from pipeline.ledger import Ledger
 from pipeline.plan import Plan
-from pipeline.recipe import Recipe, digest
+from pipeline.recipe import Recipe
 from pipeline.rows import rows
 from pipeline.storage import Store
 from schemas.chat import ChatMessage
@@ -203,8 +203,7 @@ def _judge(recipe: Recipe, stack: ExitStack) -> Ask | None:
     if config is None:
         return None
     dataset = Store(f"{recipe.output}/{recipe.name}")
-    replies = Replies(dataset, f"preferences/verdicts-{digest(config.url)}")
-    endpoint = stack.enter_context(closing(Endpoint(config, replies)))
+    endpoint = stack.enter_context(closing(Endpoint(config, Replies(dataset, "preferences/verdicts"))))
 
     def ask(messages: Sequence[ChatMessage]) -> str:
         return complete(messages, config, endpoint, temperature=0, max_tokens=VERDICT_TOKENS)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.recipe import digest
 from pipeline.storage import Store
 from schemas.chat import Chat
 from schemas.errors import DataError, SetupError
@@ -65,7 +64,7 @@ class Studio:
         self._open.close()
 
     def _endpoint(self, settings: EndpointConfig, what: str) -> Endpoint:
-        replies = Replies(self._dataset, f"synthesis/replies/{what}-{digest(settings.url)}")
+        replies = Replies(self._dataset, f"synthesis/replies/{what}")
         return self._open.enter_context(closing(Endpoint(settings, replies)))
 
     def record(self, chats: Sequence[Chat]) -> Refused:

@@ -45,8 +45,8 @@ class EndpointConfig(Config):
     budget: Budget = Budget()
 
     def asked(self) -> dict[str, Any]:
-        """The settings that decide what is answered."""
-        operational = set(EndpointConfig.model_fields) - {"url", "model"}
+        """The settings that decide what is answered, wherever the model is served."""
+        operational = set(EndpointConfig.model_fields) - {"model"}
         return self.model_dump(mode="json", exclude=operational)
 
 
@@ -62,7 +62,7 @@ class _TryError(Exception):
 
 
 class Endpoint:
-    """For any number of threads. `replies` are of this server alone."""
+    """For any number of threads. What `replies` cost is part of its budget."""
 
     def __init__(self, config: EndpointConfig, replies: Replies) -> None:
         parts = urlsplit(config.url)
@@ -104,7 +104,7 @@ class Endpoint:
         `server_error`, `bad_reply`, `refused`, `budget`), SetupError where the key or the address is wrong.
         """
         content = json.dumps(body, sort_keys=True, ensure_ascii=False).encode()
-        asked = hashlib.sha256(f"{self._url}{path}\n".encode() + content).hexdigest()
+        asked = hashlib.sha256(f"{path}\n".encode() + content).hexdigest()
         known = self._replies.get(asked)
         if known is not None:
             return read(known)[0]

@@ -83,6 +83,14 @@ def test_the_same_is_never_asked_twice(tmp_path):
     assert len(server.seen) == 2
 
 
+def test_a_model_that_moved_to_another_address_is_not_asked_again(tmp_path):
+    for _ in range(2):
+        with serving([completion("Fine.")]) as server:
+            config = config_of(server.url)
+            assert ask(config, endpoint_of(config, tmp_path)) == "Fine."
+    assert server.seen == []
+
+
 @pytest.mark.parametrize(
     ("trouble", "code"),
     [
@@ -107,7 +115,7 @@ def test_trouble_that_passes_is_waited_out_and_trouble_that_stays_is_told(tmp_pa
     with serving([trouble]) as server:
         config = config_of(server.url, timeout=0.4, retries=1)
         with pytest.raises(DataError, match=r"/v1/chat/completions .*2 tries") as error:
-            ask(config, endpoint_of(config, tmp_path))
+            ask(config, endpoint_of(config, tmp_path / "other"))
     assert error.value.code == code
     assert len(server.seen) == 2
 
