@@ -58,11 +58,11 @@ class PreferencesConfig(PreferConfig):
 class ResourcesConfig(Config):
     """What each stage of annotate takes; small machines get fractions of it by themselves."""
 
-    decode: Resources = Resources(cpus=1)
-    diarize: Resources = Resources(cpus=2)
-    transcribe: Resources = Resources(cpus=2, memory_gb=3)
-    assess: Resources = Resources(cpus=2)
-    tokenize: Resources = Resources(cpus=2)
+    decode: Resources = Resources(cpus=1, memory_gb=0.5)
+    diarize: Resources = Resources(cpus=2, memory_gb=1.5)
+    transcribe: Resources = Resources(cpus=2, memory_gb=1.5)
+    assess: Resources = Resources(cpus=2, memory_gb=1)
+    tokenize: Resources = Resources(cpus=2, memory_gb=1)
 
 
 class Recipe(Config):
