@@ -302,7 +302,7 @@ def test_the_image_is_pinned_runs_as_the_pods_do_and_copies_what_is_there(rayjob
     said = {}
     for word, rest in lines:
         said.setdefault(word, []).append(rest)
-    assert {word for word, _ in lines} <= set(["ARG", "FROM", "RUN", "WORKDIR", "COPY", "ENV", "USER", "CMD"])
+    assert {word for word, _ in lines} <= {"ARG", "FROM", "RUN", "WORKDIR", "COPY", "ENV", "USER", "CMD"}
     assert re.fullmatch(r"BASE=nvidia/cuda:\d+\.\d+\.\d+-base-\S+", said["ARG"][0])
     assert all(rest.split()[0] == "${BASE}" for rest in said["FROM"])
     context = templates(rayjob)[0]["spec"]["securityContext"]
