@@ -88,7 +88,7 @@ class Documents:
     """Random access to the documents of an index."""
 
     def __init__(self, index: pa.Table, read: Read) -> None:
-        self.index = index
+        self.index = index.combine_chunks()
         self._read = read
 
     def __len__(self) -> int:

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from schemas.errors import SetupError
@@ -34,6 +36,8 @@ RUN = "run.json"
 """What the run is: its settings and the data's identity."""
 METRICS = "metrics.jsonl"
 PACKING = "packing.npz"
+LEFT_OUT = "left_out.json"
+"""Keys of documents longer than a sequence, and of pairs whose texts are equal where audio is masked."""
 REFERENCE = "reference.pt"
 """Sums of log-probabilities of both sides of every pair under the starting weights."""
 CHECKPOINTS = "checkpoints"
@@ -93,11 +97,7 @@ class _Run:
         self.model = model
         self.folder = folder
         self.device = device
-        self.entries = data.documents.chosen(
-            pairs=config.objective == "dpo",
-            families=config.families,
-            equal_texts=not config.dpo.mask_audio,
-        )
+        self.entries = self._entries(equal_texts=not config.dpo.mask_audio)
         self.packing = self._packing()
         self.steps = config.steps or math.ceil(config.epochs * self.packing.sequences / config.batch)
         self.reference = self._reference() if config.objective == "dpo" else {}
@@ -113,8 +113,13 @@ class _Run:
                     self._checkpoint(step + 1)
                 said(metrics)
 
+    def _entries(self, equal_texts: bool) -> NDArray:
+        """Numbers of the documents that the run learns from."""
+        pairs = self.config.objective == "dpo"
+        return self.data.documents.chosen(pairs, self.config.families, equal_texts)
+
     def _packing(self) -> Packing:
-        """Made once and kept."""
+        """Made once and kept, with the names of those that are left out."""
         file = self.folder / PACKING
         if not file.exists():
             lengths = self.data.documents.lengths[self.entries]
@@ -124,6 +129,14 @@ class _Run:
                     f"nothing to learn from: {len(lengths):,} documents of the version are what the run asks "
                     f"for (objective, families), and none fits into {self.config.sequence_length:,} tokens"
                 )
+            documents = self.data.documents
+            left_out = {
+                "too_long": documents.keys(self.entries[packing.left_out]),
+                "equal_texts": documents.keys(np.setdiff1d(self._entries(equal_texts=True), self.entries)),
+            }
+            _written(
+                self.folder / LEFT_OUT, lambda path: path.write_text(json.dumps(left_out, indent=1) + "\n")
+            )
             _written(file, packing.save)
         return Packing.load(file)
 

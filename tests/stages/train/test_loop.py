@@ -223,6 +223,16 @@ def test_pairs_of_equal_texts_are_left_out_where_audio_is_masked(paired, tmp_pat
     train(every, paired, model(vocabulary), tmp_path / "every")
     masked, unmasked = (set(torch.load(tmp_path / name / "reference.pt")) for name in ("masked", "every"))
     assert unmasked - masked == {"pair-00"}
+    left_out = [json.loads((tmp_path / name / "left_out.json").read_text()) for name in ("masked", "every")]
+    assert [named["equal_texts"] for named in left_out] == [["pair-00"], []]
+
+
+def test_documents_longer_than_a_sequence_are_named(data, tmp_path):
+    train(SFT.model_copy(update={"sequence_length": 20}), data, model(), tmp_path / "run")
+    lengths = dict(zip(data.documents.keys(range(30)), data.documents.lengths, strict=True))
+    left_out = json.loads((tmp_path / "run" / "left_out.json").read_text())
+    assert sorted(left_out["too_long"]) == sorted(key for key, length in lengths.items() if length > 20)
+    assert left_out["too_long"]
 
 
 @pytest.mark.parametrize("step", [0, 2])
