@@ -221,7 +221,7 @@ class StageActor:
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
-        """Tell the board what is wrong with the set-up: on its way through Ray an exception loses its type."""
+        """Tell the board what is wrong with the set-up: on its way an exception loses its type."""
         import ray
 
         try:

@@ -88,8 +88,15 @@ def _stored(version: Version, row: Row) -> StoredSample:
                 break
     if not files:
         raise SetupError(f"{row['shard']} has no sample {key}: try `aqaa-data versions verify`")
-    tokens, loss = (np.load(io.BytesIO(files[f"{name}.npy"])).tolist() for name in ("tokens", "loss"))
-    return StoredSample(row, json.loads(files["json"]), tokens, loss)
+    arrays = {
+        name.removesuffix(".npy"): np.load(io.BytesIO(data)).tolist()
+        for name, data in files.items()
+        if name.endswith(".npy")
+    }
+    if "chosen" in arrays:  # of a preference the answer that is to be given
+        prompt, chosen = arrays["prompt"], arrays["chosen"]
+        arrays = {"tokens": prompt + chosen, "loss": [0] * len(prompt) + [1] * len(chosen)}
+    return StoredSample(row, json.loads(files["json"]), arrays["tokens"], arrays["loss"])
 
 
 def _rows(table: ds.Dataset, where: pc.Expression, most: int | None = None) -> list[Row]:

@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.annotate import UnitRow, annotate, pending
 from pipeline.cluster import running
 from pipeline.groups import Group, each_group
-from pipeline.pack import Packed, groups_of, pack_group
+from pipeline.pack import Packed, groups_of, pack_group, pack_pairs
 from pipeline.plan import Plan
 from pipeline.progress import Board, Display
 from pipeline.publish import publish, published_as
@@ -52,6 +52,8 @@ def build(plan: Plan, retry: bool = False) -> Built:
             _annotate(plan, rows, clock)
         with _timed(clock, "pack"):
             packed = _pack(plan, groups_of(plan))
+            if (pairs := pack_pairs(plan)) is not None:
+                packed.append(pairs)
         with _timed(clock, "publish"):
             manifest, new = publish(plan, packed, pages(plan))
     seconds = {name: round(value, 3) for name, value in clock.items()}

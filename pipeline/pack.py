@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipeline.groups import Group, cut
+from pipeline.groups import Decisions, Group, cut
 from pipeline.models import resolve
 from pipeline.packing import SPLITS, Packing
 from pipeline.plan import Plan
+from pipeline.preferences import annotated_codes, sampled_pairs
 from pipeline.recipe import Recipe, digest
 from pipeline.source import SpooledAudio, scratch_folder
 from pipeline.storage import Store
@@ -27,7 +28,7 @@ from pipeline.survey import decide, prompts_of
 from pipeline.texts import read_texts
 from schemas.arrow import table_of
 from schemas.recording import Recording
-from schemas.sample import Clip, Sample
+from schemas.sample import Clip, Pair, Sample
 from schemas.turn import IndexRow, SetAsideRow, TurnRow
 from schemas.vocabulary import Modality, Vocabulary
 from stages.shard import mixed, write_shards
@@ -62,6 +63,8 @@ class Packed:
     """What the sidecars of kept recordings and rows of text name as their licence."""
     audio_seconds: float
     kept_seconds: float
+    rater_agreement: float | None = None
+    """Krippendorff's alpha of the ratings that its pairs come from."""
 
 
 def groups_of(plan: Plan) -> list[Group]:
@@ -91,6 +94,7 @@ def pack_group(group: Group, recipe: Recipe, dataset: Store, decode_fingerprint:
         packing.add(recording)
     for where, row in read_texts(group.texts, recipe) if group.texts else ():
         packing.add_text(where, row)
+    packing.add_contrasts()
     audio = SpooledAudio(scratch_folder(recipe.scratch), recipe.decode, decode_fingerprint)
     by_id = {r.id: replace(r, uri=group.uris[r.id]) for r in recordings}
 
@@ -104,6 +108,27 @@ def pack_group(group: Group, recipe: Recipe, dataset: Store, decode_fingerprint:
     return packed
 
 
+def pack_pairs(plan: Plan) -> Packed | None:
+    """The pairs of sampled answers, and the rows that became no recording, as a group of their own.
+
+    Asks the judge where the recipe names one. None for a recipe that has neither.
+    """
+    recipe, dataset = plan.recipe, plan.dataset
+    aside = list(plan.synthesis.set_aside) if plan.synthesis else []
+    if not recipe.prefer.candidates and not aside:
+        return None
+    vocabulary = vocabulary_of(recipe)
+    found = sampled_pairs(recipe, vocabulary, annotated_codes(plan))
+    packing = Packing(recipe, vocabulary, None, Decisions())
+    packing.add_pairs(found.pairs)
+    packing.set_aside = aside + found.set_aside
+    made = [[pair.key, pair.record] for pair in found.pairs]
+    rows = [[row.recording, row.code, row.message] for row in packing.set_aside]
+    folder = f"packs/{digest({'pack': plan.pack, 'made': made, 'rows': rows})}"
+    packed = _write(packing, dataset, folder, None)
+    return replace(packed, rater_agreement=found.agreement)
+
+
 def vocabulary_of(recipe: Recipe) -> Vocabulary:
     """The vocabulary that a recipe names."""
     path = resolve(recipe.vocabulary.tokenizer).path
@@ -111,7 +136,7 @@ def vocabulary_of(recipe: Recipe) -> Vocabulary:
     return Vocabulary.step1(file) if recipe.vocabulary.preset == "step1" else Vocabulary.embedded(file)
 
 
-def _write(packing: Packing, dataset: Store, folder: str, flac: Flac) -> Packed:
+def _write(packing: Packing, dataset: Store, folder: str, flac: Flac | None) -> Packed:
     """Write shards and tables of the group into the store."""
     shards: list[dict[str, Any]] = []
     index: list[IndexRow] = []
@@ -161,7 +186,7 @@ def _write(packing: Packing, dataset: Store, folder: str, flac: Flac) -> Packed:
     )
 
 
-def _index(sample: Sample, shard: str, split: str, vocabulary: Vocabulary) -> IndexRow:
+def _index(sample: Sample | Pair, shard: str, split: str, vocabulary: Vocabulary) -> IndexRow:
     kinds = np.bincount(vocabulary.modality(sample.tokens), minlength=len(Modality))
     return IndexRow(
         key=sample.key,

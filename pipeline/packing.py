@@ -1,20 +1,23 @@
 """One group in the making: samples by split, and a row for everything that was or was not used."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from pipeline.choose import refused_text, refused_turns, sources_of
 from pipeline.groups import Decisions
+from pipeline.preferences import contrast_pairs
 from pipeline.recipe import Recipe
 from pipeline.texts import TextRow, prompt_hash
 from schemas.errors import DataError
 from schemas.recording import Problem, Recording
-from schemas.sample import Sample
+from schemas.sample import Draft, Pair, Sample
 from schemas.turn import AnnotatedTurn, SetAsideRow, TurnRow, turns_of
 from schemas.vocabulary import Vocabulary
 from stages.compose import FAMILIES, Family, Source, compose
 from stages.converse import converse
 from stages.interleave import lay_out
+from stages.prefer.pair import prompt_group
 from stages.select import EvaluationPrompts, admit
 from stages.shard import group_of, split_of
 from stages.synthesize.checks import as_written
@@ -32,7 +35,8 @@ class Packing:
         self.vocabulary = vocabulary
         self.prompts = prompts
         self.decisions = decisions
-        self.samples: dict[str, list[Sample]] = {split: [] for split in SPLITS}
+        self.samples: dict[str, list[Sample | Pair]] = {split: [] for split in SPLITS}
+        self.answers: list[Draft] = []
         self.turns: list[TurnRow] = []
         self.set_aside: list[SetAsideRow] = []
         self.recordings: Counter[str] = Counter()
@@ -85,6 +89,17 @@ class Packing:
         self.texts["used" if made else "eligible"] += 1
         self.licences[_licence(row.source.metadata)] += 1
 
+    def add_contrasts(self) -> None:
+        """Set what must not be said against the spoken answers, as far as the recipe asks for it."""
+        pairs, reasons = contrast_pairs(self.answers, self.recipe, self.vocabulary)
+        self.add_pairs(pairs)
+        self.not_composed.update(reasons)
+
+    def add_pairs(self, pairs: Iterable[Pair]) -> None:
+        """Add preference pairs, all of one prompt on one side of the split."""
+        for pair in pairs:
+            self.samples[self._split(prompt_group(pair, self.vocabulary))].append(pair)
+
     def _text_aside(self, where: str, stage: str, problem: Problem) -> None:
         self.set_aside.append(SetAsideRow(where, None, None, None, stage, problem.code, problem.message))
         self.texts["set_aside"] += 1
@@ -133,6 +148,8 @@ class Packing:
             self.left_out[family] += len(sample.tokens)
             return False
         self.samples[split].append(sample)
+        if family == "aqtaa" and draft.messages[-1].interleaved:
+            self.answers.append(draft)
         return True
 
     def _split(self, group: str) -> str:

@@ -14,13 +14,16 @@ from pipeline.inputs import Listing, list_inputs
 from pipeline.ledger import Ledger
 from pipeline.models import Model, resolve
 from pipeline.recipe import Recipe, digest
+from pipeline.rows import files
 from pipeline.storage import Store, split
+from pipeline.synthesis import Synthesis
 from pipeline.texts import VERSION as TEXTS_VERSION
 from pipeline.texts import TextFile, list_texts
 from pipeline.units import PlannedUnit, cut
 from schemas.errors import SetupError
 from schemas.recording import SCHEMA_VERSION
 from stages import compose, converse, interleave, mixture, select, shard
+from stages import prefer as preferences
 from stages.assess import AssessStage
 from stages.decode import DecodeStage
 from stages.diarize import DiarizeStage
@@ -32,7 +35,7 @@ from stages.transcribe import TranscribeStage
 ANNOTATE = (DecodeStage, DiarizeStage, TranscribeStage, AssessStage, TokenizeStage)
 """The stages of annotate, in order. A new one goes in here, and its column into `schemas.recording`."""
 
-PACK = (select, converse, compose, interleave, mixture, shard)
+PACK = (select, converse, compose, interleave, mixture, preferences, shard)
 """What pack runs; their versions belong to the plan."""
 
 
@@ -59,6 +62,9 @@ class Plan:
     texts: tuple[TextFile, ...] = ()
     evaluation: tuple[str, ...] = ()
     """sha256 of each file of evaluation prompts."""
+    synthesis: Synthesis | None = None
+    sampled: tuple[tuple[str, str], ...] = ()
+    """Name and tag of each file of candidates and ratings."""
 
     @cached_property
     def dataset(self) -> Store:
@@ -75,6 +81,7 @@ class Plan:
             | {"texts": TEXTS_VERSION, "checks": CHECKS_VERSION},
             "checks": recipe["synthesize"]["checks"],
             "evaluation": self.evaluation,
+            "contrast": [recipe["prefer"][name] for name in ("contrast", "deaf_phrases")],
             "tokenizer": self.vocabulary.sha256,
             "schema": SCHEMA_VERSION,
         }
@@ -82,9 +89,18 @@ class Plan:
     @cached_property
     def id(self) -> str:
         """Hash of inputs, recipe, stage versions and models: all that decides the outputs."""
+        prefer = self.recipe.prefer
         return digest(
             {
                 "units": [unit.name for unit in self.units],
+                "synthesis": self.synthesis
+                and [[row.recording, row.code] for row in self.synthesis.set_aside],
+                "sampled": [
+                    self.sampled,
+                    prefer.margin,
+                    prefer.raters_min,
+                    prefer.judge and prefer.judge.asked(),
+                ],
                 "texts": [[file.id, file.bytes, file.etag] for file in self.texts],
                 "stages": [stage.fingerprint for stage in self.stages],
                 "pack": self.pack,
@@ -103,9 +119,13 @@ class Plan:
         }
 
 
-def make_plan(recipe: Recipe) -> Plan:
-    """List the inputs, cut units, resolve models. Raises SetupError; starts and writes nothing."""
-    listing = without_forgotten(list_inputs(recipe.inputs), Store(f"{recipe.output}/{recipe.name}"))
+def make_plan(recipe: Recipe, synthesis: Synthesis | None = None) -> Plan:
+    """List the inputs, cut units, resolve models. Raises SetupError; starts and writes nothing.
+
+    The recordings of `synthesis` join those of the inputs.
+    """
+    dataset = Store(f"{recipe.output}/{recipe.name}")
+    listing = without_forgotten(_listing(recipe, synthesis), dataset)
     estimate = Estimate.of(listing.recordings)
     units = tuple(cut(listing.recordings, recipe.units))
     if recipe.limit_hours is not None:
@@ -119,7 +139,21 @@ def make_plan(recipe: Recipe) -> Plan:
         estimate=estimate,
         texts=list_texts(recipe.texts),
         evaluation=tuple(_sha256(uri) for uri in recipe.select.evaluation_prompts),
+        synthesis=synthesis,
+        sampled=tuple(
+            (name, store.head(name).etag)
+            for uri in (*recipe.prefer.candidates, *recipe.prefer.ratings)
+            for store, name in files(uri)
+        ),
     )
+
+
+def _listing(recipe: Recipe, synthesis: Synthesis | None) -> Listing:
+    if synthesis is None:
+        return list_inputs(recipe.inputs)
+    listed = list_inputs(recipe.inputs) if recipe.inputs else Listing((), ())
+    recordings = sorted((*listed.recordings, *synthesis.recordings), key=lambda r: r.id)
+    return Listing(tuple(recordings), (*listed.roots, synthesis.root))
 
 
 def _sha256(uri: str) -> str:

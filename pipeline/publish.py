@@ -171,6 +171,7 @@ def _manifest(
         not_composed=_sum(g.not_composed for g in packed),
         licences=_sum(g.licences for g in packed),
         mixture=_mixture(plan, packed),
+        rater_agreement=next((g.rater_agreement for g in packed if g.rater_agreement is not None), None),
         splits=_sum({s.split: s.samples} for s in shards),
         tokens=_sum(g.tokens for g in packed),
         audio_seconds=round(sum(g.audio_seconds for g in packed), 3),

@@ -107,6 +107,8 @@ class Manifest(_Model):
     """What sidecars and rows name as licence, or `not stated` -> number of kept recordings and rows."""
     mixture: dict[str, Share] = {}
     """Family -> what was asked for and what there is."""
+    rater_agreement: float | None = None
+    """Krippendorff's alpha of the ratings that preference pairs come from; None without ratings."""
     splits: dict[str, int]
     tokens: dict[str, int]
     """Tokens in all shards: text, linguistic, semantic."""

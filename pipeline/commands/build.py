@@ -51,8 +51,11 @@ def build(
     """
     from pipeline.plan import make_plan
     from pipeline.recipe import load
+    from pipeline.synthesis import synthesize
 
-    plan = make_plan(load(recipe, settings, inputs, output, limit))
+    loaded = load(recipe, settings, inputs, output, limit)
+    synthesis = synthesize(loaded, lambda line: click.echo(line, err=True), make=not dry_run)
+    plan = make_plan(loaded, synthesis)
     if dry_run:
         from pipeline.dry_run import preview
 

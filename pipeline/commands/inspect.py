@@ -78,7 +78,8 @@ def _sample(version: Version, found: StoredSample) -> None:
         start, end = source["start"], source["end"]
         times = "" if start is None else f" {start:.2f} to {end:.2f} s"
         console.print(f"[dim]from[/] {escape(source['recording'])}{times}")
-    for message in record["messages"]:
+    sides = [record[name] for name in ("chosen", "rejected") if name in record]
+    for message in (*record["messages"], *sides):
         for part in message["content"]:
             console.print(Text.assemble((f"{message['role'] or 'document':>10} ", "bold"), _part(part)))
     console.print()

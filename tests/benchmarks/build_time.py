@@ -46,10 +46,10 @@ def main() -> None:
     minutes = built.manifest.audio_seconds / 60
     print(f"{minutes:.1f} minutes of audio in {len(plan.units)} units")
     print(f"plain loop: {loop['work']:.0f} s of work, {loop['setup']:.0f} s of set-up")
-    print(
-        f"build:      {busy:.0f} s of work, {seconds['start']:.0f} s for Ray, {seconds['load']:.0f} s of set-up"
-    )
-    print(f"ratio:      {busy / loop['work']:.2f}, set-up counted in both {whole / sum(loop.values()):.2f}")
+    start, load_seconds = seconds["start"], seconds["load"]
+    print(f"build:      {busy:.0f} s of work, {start:.0f} s for Ray, {load_seconds:.0f} s of set-up")
+    both = whole / sum(loop.values())
+    print(f"ratio:      {busy / loop['work']:.2f}, set-up counted in both {both:.2f}")
     print(f"memory:     {memory.total / 1e9:.2f} GB at most, {memory.largest / 1e9:.2f} GB in one process")
 
 
