@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.annotate import UnitRow, annotate, pending
 from pipeline.cluster import running
 from pipeline.groups import Group, each_group
+from pipeline.leases import leased
 from pipeline.pack import Packed, groups_of, pack_group, pack_pairs
 from pipeline.plan import Plan
 from pipeline.progress import Board, Display
@@ -46,7 +47,7 @@ def build(plan: Plan, retry: bool = False) -> Built:
     plan.dataset.check_writable()
     started = datetime.now(UTC)
     clock: Clock = defaultdict(float)
-    with _timed(clock, "total"):
+    with _timed(clock, "total"), leased(plan.dataset):
         rows = pending(plan, retry)
         if rows:
             _annotate(plan, rows, clock)
