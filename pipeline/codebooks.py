@@ -192,8 +192,8 @@ def card(report: Report, codebooks: Codebooks) -> str:
     lines += [
         f"Linguistic codes are nearest centroids of three averaged encoder states of `{report.model}` "
         f"(sha256 of its files `{report.model_sha256}`), semantic ones of two averaged states, the "
-        f"log-mel spectrum and the pitch of 40 ms. {config.state_dimensions} principal components of the "
-        "states are kept and "
+        f"log-mel spectrum and the pitch of 40 ms. {config.linguistic_dimensions} principal components of "
+        f"the states are kept for the former, {config.state_dimensions} for the latter, and "
         f"{config.spectrum_dimensions} of the spectrum, scaled so that states, spectrum and pitch vary as "
         f"{weights.words:g} : {weights.spectrum:g} : {weights.pitch:g}. Half precision; k-means seed "
         f"{config.seed}.",

@@ -50,8 +50,10 @@ class FitConfig:
 
     linguistic_size: int = LINGUISTIC_CODES
     semantic_size: int = SEMANTIC_CODES
+    linguistic_dimensions: int = 128
+    """Principal components of the encoder's states that linguistic codes are told by."""
     state_dimensions: int = 64
-    """Principal components of the encoder's states that are kept."""
+    """Those that semantic codes are told by."""
     spectrum_dimensions: int = 24
     """Principal components of the log-mel spectrum that are kept."""
     weights: Weights = Weights()
@@ -96,12 +98,13 @@ def fit(
 
     `scratch` is where frames are kept on disk meanwhile. Raises SetupError for too little speech.
     """
+    words = Part(encoder.width, config.linguistic_dimensions, config.weights.words)
     states = Part(encoder.width, config.state_dimensions, config.weights.words)
     spectrum = Part(encoder.bands, config.spectrum_dimensions, config.weights.spectrum)
     pitch = Part(PITCH, PITCH, config.weights.pitch)
     with TemporaryDirectory(dir=scratch, prefix="frames-") as folder:
         linguistic = KeptFrames(
-            Path(folder) / "linguistic", (states,), config.linguistic_size * KEPT, config.seed
+            Path(folder) / "linguistic", (words,), config.linguistic_size * KEPT, config.seed
         )
         semantic = KeptFrames(
             Path(folder) / "semantic", (states, spectrum, pitch), config.semantic_size * KEPT, config.seed

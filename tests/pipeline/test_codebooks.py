@@ -16,7 +16,9 @@ from stages.tokenize.fit import FitConfig
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 INPUTS = [str(RECORDINGS / "demo/monologues"), str(RECORDINGS / "bad/random.wav")]
 HELD = [str(RECORDINGS / "demo/conversations/ami_trn09.flac")]
-SMALL = FitConfig(linguistic_size=64, semantic_size=256, state_dimensions=32, epochs=3)
+SMALL = FitConfig(
+    linguistic_size=64, semantic_size=256, linguistic_dimensions=32, state_dimensions=32, epochs=3
+)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,14 @@ from stages.tokenize.tokenizer import peak_normalised
 from stages.tokenize.whisper import WhisperEncoder, WhisperTokenizer, windows
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
-CONFIG = FitConfig(linguistic_size=16, semantic_size=48, state_dimensions=24, spectrum_dimensions=8, epochs=4)
+CONFIG = FitConfig(
+    linguistic_size=16,
+    semantic_size=48,
+    linguistic_dimensions=32,
+    state_dimensions=24,
+    spectrum_dimensions=8,
+    epochs=4,
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +47,7 @@ def fitted(
 def test_codebooks_have_the_sizes_asked_for_and_the_width_of_the_frames(fitted: Fitted):
     books = fitted.codebooks
     for book, size, width, dimensions in (
-        (books.linguistic, 16, 384, 24),
+        (books.linguistic, 16, 384, 32),
         (books.semantic, 48, 384 + 80 + 2, 24 + 8 + 2),
     ):
         assert book.mean.shape == (width,)
