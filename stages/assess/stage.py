@@ -1,13 +1,13 @@
 """The assess stage: how every turn sounds."""
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from schemas.recording import Assess, Assessment, Problem, Recording, Transcript, Unit
+from schemas.script import UNSPACED_LETTER
 from stages.assess.config import AssessConfig
 from stages.stage import SAMPLE_RATE, AudioSource, Samples, each_recording, problem_of
 
@@ -19,9 +19,6 @@ LOUDNESS_BLOCK = 0.4
 
 LEAST_SPEECH = 0.1
 """Seconds of speech from which a rate means something."""
-
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
-"""Letters of languages that put no spaces between words."""
 
 
 class AssessStage:
@@ -95,7 +92,7 @@ def rate_of(transcript: Transcript | None, speech: float) -> float | None:
     """Words a second of `speech` seconds; two characters make a word in languages without spaces."""
     if transcript is None or speech < LEAST_SPEECH:
         return None
-    spaced, unspaced = _UNSPACED.subn(" ", transcript.text)
+    spaced, unspaced = UNSPACED_LETTER.subn(" ", transcript.text)
     return (len(spaced.split()) + unspaced / 2) / speech
 
 

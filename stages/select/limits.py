@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable
 from operator import attrgetter
 
+from schemas.script import UNSPACED_LETTER
 from schemas.turn import AnnotatedTurn
-from stages.select.words import UNSPACED
 
 
 def _of(path: str) -> Callable[[AnnotatedTurn], float | None]:
@@ -17,7 +17,7 @@ def _of(path: str) -> Callable[[AnnotatedTurn], float | None]:
 def _words(turn: AnnotatedTurn) -> float | None:
     if turn.transcript is None:
         return None
-    spaced, unspaced = UNSPACED.subn(" ", turn.transcript.text)
+    spaced, unspaced = UNSPACED_LETTER.subn(" ", turn.transcript.text)
     return len(re.findall(r"\w+(?:['’-]\w+)*", spaced)) + unspaced / 2
 
 

@@ -9,6 +9,7 @@ from difflib import SequenceMatcher
 from pydantic import Field
 
 from schemas.recording import Problem
+from schemas.script import UNSPACED, UNSPACED_LETTER
 from schemas.turn import AnnotatedTurn
 from stages.stage import Config
 
@@ -82,9 +83,7 @@ def error_rate(written: str, heard: str) -> float:
     return wrong / max(1, len(a))
 
 
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-"""Letters of Thai, Lao, Burmese, Khmer, Japanese and Chinese, which put no spaces between words."""
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+(?:['’][^\W_{_UNSPACED}]+)*")
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+(?:['’][^\W_{UNSPACED}]+)*")
 
 
 def _words(text: str) -> list[str]:
@@ -99,4 +98,4 @@ def _digits(words: Sequence[str]) -> bool:
 
 def letters(text: str) -> int:
     """Letters and digits; a character that stands for a syllable counts as 3."""
-    return sum(3 if re.match(f"[{_UNSPACED}]", c) else 1 for c in text if c.isalnum())
+    return sum(3 if UNSPACED_LETTER.match(c) else 1 for c in text if c.isalnum())

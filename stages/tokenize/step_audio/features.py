@@ -38,11 +38,9 @@ class FilterBank(nn.Module):
         self.register_buffer("window", torch.hamming_window(FRAME, periodic=False, alpha=0.54, beta=0.46))
         self.register_buffer("filters", torch.from_numpy(_kaldi_filters()))
 
-    def forward(self, frames: Tensor, noise: Tensor | None = None) -> Tensor:
-        """[n, 400] in -1..1 -> [n, 80]. `noise` [n, 400] is added to the 16-bit samples."""
+    def forward(self, frames: Tensor) -> Tensor:
+        """[n, 400] in -1..1 -> [n, 80]."""
         x = frames * 32768
-        if noise is not None:
-            x = x + noise
         x = x - x.mean(dim=1, keepdim=True)
         x = x - 0.97 * torch.cat([x[:, :1], x[:, :-1]], dim=1)
         power = _power(x * self.window, 512)
