@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pipeline.input import Input
 from pipeline.manifests import read_manifest
 from pipeline.rows import SUFFIXES
-from pipeline.storage import Object, Store, local_path, normal, split
+from pipeline.storage import Object, Store, split
+from pipeline.uri import local_path, normal
 from schemas.errors import SetupError
 from schemas.recording import Companion
 

@@ -13,7 +13,8 @@ from urllib.parse import quote, unquote
 
 from pipeline.input import Input
 from pipeline.rows import Row, rows
-from pipeline.storage import Store, normal, split
+from pipeline.storage import Store, split
+from pipeline.uri import normal
 from schemas.errors import DataError, SetupError
 from schemas.recording import Companion
 

@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
-from pipeline.storage import normal
 from pipeline.units import UnitsConfig
+from pipeline.uri import normal
 from schemas.errors import SetupError
 from stages.assess.config import AssessConfig
 from stages.compose.config import ComposeConfig

@@ -7,49 +7,30 @@ wins, and the others are told. obstore does the work; on S3 boto3's credential c
 import io
 import os
 import random
-import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
-from urllib.parse import quote, unquote, urlsplit
+from typing import IO, Any, TypeVar
+from urllib.parse import quote, unquote
 
 import obstore
-from obstore.exceptions import (
-    AlreadyExistsError,
-    BaseError,
-    GenericError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-)
-from obstore.store import GCSStore, LocalStore, S3Store
+from obstore.exceptions import AlreadyExistsError, GenericError
+from obstore.store import LocalStore
 
+from pipeline.remote import connection_lost, explained, opened
+from pipeline.uri import local_path, normal
 from schemas.errors import SetupError
 
 _CHUNK = 8 * 1024 * 1024
 _HEADER = 64 * 1024
 
-_REQUEST = {"timeout": "5m", "connect_timeout": "10s"}
-"""A whole shard goes up in one request; what hangs longer is tried again."""
-
-_RETRY = {
-    "max_retries": 10,
-    "retry_timeout": timedelta(minutes=4),
-    # Each wait is drawn from up to 3 times the last: about 20 seconds in all before trouble is told.
-    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=15), "base": 3},
-}
-"""On throttling, server errors and lost connections."""
-
 _WAITS = (0.2, 0.6, 2.0, 5.0)
 """Seconds before another try at what the library itself gives up at the first lost connection."""
-
-_CREDENTIALS = {"s3": "AWS_PROFILE, keys or role", "gs": "GOOGLE_APPLICATION_CREDENTIALS or account"}
 
 Answer = TypeVar("Answer")
 
@@ -95,7 +76,7 @@ class Store:
             if not self.directory.is_dir():
                 raise FileNotFoundError(self.uri)
             return LocalStore(self.directory)
-        return _opened(self.uri, tuple(item for item in sorted(os.environ.items()) if item[0][:4] == "AWS_"))
+        return opened(self.uri, tuple(item for item in sorted(os.environ.items()) if item[0][:4] == "AWS_"))
 
     def get(self, path: str) -> bytes:
         """The bytes of an object. Raises FileNotFoundError where there is none."""
@@ -222,7 +203,7 @@ class Store:
             return
         with tempfile.TemporaryDirectory(prefix="aqaa-data-", dir=folder) as copies:
             target = Path(copies) / Path(path).name
-            with _explained(self.join(path)), target.open("wb") as out:
+            with explained(self.join(path)), target.open("wb") as out:
                 for chunk in obstore.get(self._obstore, path).stream(min_chunk_size=_CHUNK):
                     with _room(copies):
                         out.write(chunk)
@@ -230,12 +211,12 @@ class Store:
 
     def _tried(self, path: str, work: Callable[[], Answer]) -> Answer:
         """What `work` answers, tried again after a lost connection; trouble in words of the user."""
-        with _explained(self.join(path)):
+        with explained(self.join(path)):
             for wait in _WAITS:
                 try:
                     return work()
                 except GenericError as error:
-                    if not _connection_lost(error):
+                    if not connection_lost(error):
                         raise
                 time.sleep(wait * random.uniform(0.5, 1.5))
             return work()
@@ -280,84 +261,6 @@ class _Ranges(io.RawIOBase):
         return len(data)
 
 
-@lru_cache(maxsize=256)
-def _opened(uri: str, environment: tuple[tuple[str, str], ...]) -> Any:
-    """A store with its open connections; credentials are looked up once for an environment."""
-    scheme, bucket, prefix = _parts(uri)
-    options: dict[str, Any] = {"prefix": prefix or None, "retry_config": _RETRY}
-    if scheme == "gs":
-        return GCSStore(bucket, client_options=cast(Any, _REQUEST), **options)
-    return S3Store(bucket, **_s3_options(environment), **options)
-
-
-@lru_cache(maxsize=8)
-def _s3_options(environment: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    """Credentials, region and endpoint as boto3 would find them: environment, profile, role, web identity."""
-    from boto3 import Session
-    from botocore.exceptions import BotoCoreError
-    from botocore.session import get_session
-    from obstore.auth.boto3 import Boto3CredentialProvider
-
-    found = get_session()
-    try:
-        session = Session(botocore_session=found)
-        credentials = session.get_credentials()
-        written = found.get_scoped_config().get("endpoint_url")
-    except BotoCoreError as error:
-        raise SetupError(f"no credentials for s3://: {error}") from error
-    said = dict(environment)
-    endpoint = said.get("AWS_ENDPOINT_URL_S3") or said.get("AWS_ENDPOINT_URL") or written
-    request = _REQUEST | {"allow_http": bool(endpoint and endpoint.startswith("http://"))}
-    options: dict[str, Any] = {"region": session.region_name or "us-east-1", "client_options": request}
-    if endpoint:
-        options["endpoint"] = endpoint
-    if credentials is None:
-        options["skip_signature"] = True
-    else:
-        options["credential_provider"] = Boto3CredentialProvider(session)
-    return options
-
-
-@contextmanager
-def _explained(uri: str) -> Iterator[None]:
-    """Storage trouble in words of the user, without the library's debug listing."""
-    try:
-        yield
-    except (BaseError, OSError) as error:
-        text = str(error)
-        code = re.search(r"<Code>(\w+)</Code>", text)
-        named = f" ({code[1]})" if code else ""
-        scheme, bucket, _ = _parts(uri)
-        if "NoSuchBucket" in text:
-            raise SetupError(f"can't use {uri}: there is no bucket {bucket}") from error
-        if isinstance(error, FileNotFoundError):
-            raise
-        if "No space left" in text:
-            raise SetupError(f"no space left on the disk of {uri}: make room and run again") from error
-        if _refused(error):
-            raise SetupError(
-                f"can't use {uri}: access to the bucket {bucket} is refused{named}. See that the credentials "
-                f"in use ({_CREDENTIALS[scheme]}) are the right ones, haven't expired, and may list, read "
-                "and write there; what is committed is kept, and the same command goes on"
-                if bucket
-                else f"can't use {uri}: there is no permission"
-            ) from error
-        reason = text.split("\n", 1)[0][:300]
-        raise SetupError(f"can't use {uri}: {reason}{named}") from error
-
-
-def _refused(error: Exception) -> bool:
-    kinds = (PermissionDeniedError, UnauthenticatedError, PermissionError)
-    return isinstance(error, kinds) or any(
-        said in str(error) for said in ("403 Forbidden", "401 Unauthorized", "<Code>ExpiredToken")
-    )
-
-
-def _connection_lost(error: GenericError) -> bool:
-    """Whether a request was lost on its way, and the library didn't try it again to the end itself."""
-    return "HTTP error" in str(error) and f"after {_RETRY['max_retries']} retries" not in str(error)
-
-
 @contextmanager
 def _room(folder: str) -> Iterator[None]:
     """Say which disk is full where it isn't the store's."""
@@ -367,32 +270,6 @@ def _room(folder: str) -> Iterator[None]:
         raise SetupError(
             f"can't write to {folder}: {error.strerror}: make room, or name another disk by `scratch`"
         ) from error
-
-
-def normal(uri: str) -> str:
-    """A URI with a scheme, without a trailing slash; a plain path becomes an absolute `file://` URI."""
-    if "://" not in uri:
-        uri = Path(uri).expanduser().resolve().as_uri()
-    scheme, bucket, _ = _parts(uri)
-    if "@" in bucket:
-        raise SetupError(
-            f"a URI can't hold credentials ({scheme}://..): name a profile by AWS_PROFILE instead"
-        )
-    if scheme not in ("file", "s3", "gs") or (scheme != "file" and not bucket):
-        raise SetupError(f"can't read {uri}: storage is a path, file://, s3://bucket or gs://bucket")
-    return uri.rstrip("/")
-
-
-def _parts(uri: str) -> tuple[str, str, str]:
-    """Scheme, bucket and prefix, as they are: a key may hold any character that a URL would read as more."""
-    scheme, _, rest = uri.partition("://")
-    bucket, _, prefix = rest.partition("/")
-    return scheme, bucket, prefix
-
-
-def local_path(uri: str) -> Path:
-    """The path of a `file://` URI."""
-    return Path(unquote(urlsplit(uri).path))
 
 
 def split(uri: str) -> tuple[Store, str]:

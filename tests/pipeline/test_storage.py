@@ -9,7 +9,8 @@ from itertools import islice
 
 import pytest
 
-from pipeline.storage import Store, normal, split
+from pipeline.storage import Store, split
+from pipeline.uri import normal
 from schemas.errors import SetupError
 from tests.object_storage import KEY, READER, READER_SECRET, SECRET, Fault, first
 

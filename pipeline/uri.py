@@ -1,0 +1,32 @@
+"""Places as URIs: `file:///..`, `s3://bucket/..`, `gs://bucket/..`."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from schemas.errors import SetupError
+
+
+def normal(uri: str) -> str:
+    """A URI with a scheme, without a trailing slash; a plain path becomes an absolute `file://` URI."""
+    if "://" not in uri:
+        uri = Path(uri).expanduser().resolve().as_uri()
+    scheme, bucket, _ = parts(uri)
+    if "@" in bucket:
+        raise SetupError(
+            f"a URI can't hold credentials ({scheme}://..): name a profile by AWS_PROFILE instead"
+        )
+    if scheme not in ("file", "s3", "gs") or (scheme != "file" and not bucket):
+        raise SetupError(f"can't read {uri}: storage is a path, file://, s3://bucket or gs://bucket")
+    return uri.rstrip("/")
+
+
+def parts(uri: str) -> tuple[str, str, str]:
+    """Scheme, bucket and prefix, as they are: a key may hold any character that a URL would read as more."""
+    scheme, _, rest = uri.partition("://")
+    bucket, _, prefix = rest.partition("/")
+    return scheme, bucket, prefix
+
+
+def local_path(uri: str) -> Path:
+    """The path of a `file://` URI."""
+    return Path(unquote(urlsplit(uri).path))
