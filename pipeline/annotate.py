@@ -109,7 +109,7 @@ def annotate(plan: Plan, rows: list[UnitRow], capacity: Capacity, board: Any) ->
             compute=ray.data.ActorPoolStrategy(
                 min_size=stage.resources.actors[0], max_size=stage.resources.actors[1]
             ),
-            runtime_env={"env_vars": WORKER_ENVIRONMENT},
+            runtime_env={"env_vars": _environment(stage)},
             # A worker that dies is started again and its unit tried again; without bounds, for ever.
             max_restarts=WORKER_DEATHS,
             max_task_retries=WORKER_DEATHS,
@@ -134,6 +134,11 @@ WORKER_ENVIRONMENT = {
     "PYANNOTE_METRICS_ENABLED": "0",
     "TOKENIZERS_PARALLELISM": "false",
 }
+
+
+def _environment(stage: PlannedStage) -> dict[str, str]:
+    """Of a stage's workers: without a share of a GPU they see none, whatever the machine has."""
+    return WORKER_ENVIRONMENT if stage.resources.gpus else WORKER_ENVIRONMENT | {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def pending(plan: Plan, retry: bool) -> list[UnitRow]:
