@@ -4,18 +4,15 @@ Each section is the configuration of the stage of that name, so a stage's settin
 the stage is. Unknown keys and wrong types are refused with their line and the nearest valid name.
 """
 
-import difflib
 import hashlib
 import json
-import types
-import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
+from pipeline.settings import read
 from pipeline.units import UnitsConfig
 from pipeline.uri import normal
 from schemas.errors import SetupError
@@ -35,14 +32,12 @@ from stages.synthesize.endpoint import EndpointConfig
 from stages.tokenize.config import TokenizeConfig
 from stages.transcribe.config import TranscribeConfig
 
-Path_ = tuple[str | int, ...]
-
 
 class VocabularyConfig(Config):
     """Which text tokenizer the ids are built on."""
 
     tokenizer: str = Field("package:whisper-base", description="model reference that holds a tokenizer.json")
-    preset: typing.Literal["embedded", "step1"] = Field(
+    preset: Literal["embedded", "step1"] = Field(
         "embedded", description="`step1` puts <audio_0> at 65536, for the public checkpoint's tokenizer"
     )
 
@@ -133,41 +128,30 @@ def load(
     Places in the recipe are relative to its own directory. Raises SetupError with file, line and what to
     write instead.
     """
-    file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SetupError(f"can't read recipe {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SetupError(f"recipe {file} is no UTF-8 text") from error
-    values, lines = _parse(file, text)
-    for setting in settings:
-        _set(values, lines, setting)
-    _read_lists(file, values)
-    try:
-        recipe = Recipe.model_validate(values)
-    except ValidationError as error:
-        raise SetupError("\n".join(_explain(file, lines, e) for e in error.errors())) from error
-    conversations = tuple(_beside(file, uri) for uri in recipe.synthesize.conversations)
+    written = read(path, settings)
+    file = written.file
+    _read_lists(file, written.values)
+    recipe = written.checked(Recipe)
+    conversations = tuple(beside(file, uri) for uri in recipe.synthesize.conversations)
     sampled = {
-        name: tuple(_beside(file, uri) for uri in getattr(recipe.prefer, name))
+        name: tuple(beside(file, uri) for uri in getattr(recipe.prefer, name))
         for name in ("candidates", "ratings")
     }
-    prompts = tuple(_beside(file, uri) for uri in recipe.select.evaluation_prompts)
+    prompts = tuple(beside(file, uri) for uri in recipe.select.evaluation_prompts)
     return recipe.model_copy(
         update={
             "synthesize": recipe.synthesize.model_copy(update={"conversations": conversations}),
             "prefer": recipe.prefer.model_copy(update=sampled),
-            "inputs": tuple(inputs) or tuple(_beside(file, uri) for uri in recipe.inputs),
-            "texts": tuple(_beside(file, uri) for uri in recipe.texts),
+            "inputs": tuple(inputs) or tuple(beside(file, uri) for uri in recipe.inputs),
+            "texts": tuple(beside(file, uri) for uri in recipe.texts),
             "select": recipe.select.model_copy(update={"evaluation_prompts": prompts}),
-            "output": normal(output or _beside(file, recipe.output)),
+            "output": normal(output or beside(file, recipe.output)),
             "limit_hours": limit_hours or recipe.limit_hours,
         }
     )
 
 
-def _beside(file: Path, uri: str) -> str:
+def beside(file: Path, uri: str) -> str:
     """A place named in a recipe, as seen from the recipe's directory."""
     return uri if "://" in uri else str(file.parent / Path(uri).expanduser())
 
@@ -185,92 +169,6 @@ def _read_lists(file: Path, values: dict[str, Any]) -> None:
             except (OSError, UnicodeDecodeError) as error:
                 raise SetupError(f"select.{name}: can't read the list {place}: {error}") from error
             section[name] = [line.strip() for line in written if line.strip()]
-
-
-def _parse(file: Path, text: str) -> tuple[dict[str, Any], dict[Path_, str]]:
-    """The values of a YAML file, and of every key the place where it stands."""
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"{file}:{mark.line + 1}" if mark else str(file)
-        raise SetupError(f"{where}: {error.problem or error}") from error
-    if not isinstance(root, yaml.MappingNode):
-        raise SetupError(f"{file}: a recipe is a mapping of `key: value` lines, such as `name: my-dataset`")
-    lines: dict[Path_, str] = {}
-    _places(file, root, (), lines)
-    return values, lines
-
-
-def _places(file: Path, node: yaml.Node, path: Path_, lines: dict[Path_, str]) -> None:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            inner = (*path, key.value)
-            if inner in lines:
-                raise SetupError(f"{file}:{key.start_mark.line + 1}: `{_dotted(inner)}` stands twice")
-            lines[inner] = f"{file}:{key.start_mark.line + 1}"
-            _places(file, value, inner, lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            lines[(*path, index)] = f"{file}:{item.start_mark.line + 1}"
-            _places(file, item, (*path, index), lines)
-
-
-def _set(values: dict[str, Any], lines: dict[Path_, str], setting: str) -> None:
-    dotted, equals, text = setting.partition("=")
-    if not equals or not dotted:
-        raise SetupError(f"--set {setting}: write it as key.key=value, such as select.dnsmos_overall=2.5")
-    *parents, last = dotted.split(".")
-    section: Any = values
-    for parent in parents:
-        if section.get(parent) is None:
-            section[parent] = {}
-        section = section[parent]
-        if not isinstance(section, dict):
-            raise SetupError(f"--set {setting}: {parent} holds a single value, not a section")
-    try:
-        section[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SetupError(f"--set {setting}: {text} is no YAML value") from error
-    lines[(*parents, last)] = f"--set {setting}"
-
-
-def _explain(file: Path, lines: dict[Path_, str], error: Any) -> str:
-    """One validation error as a sentence with its place."""
-    path: Path_ = error["loc"]
-    place = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), str(file))
-    name = _dotted(path)
-    if error["type"] == "extra_forbidden":
-        known = _fields(path[:-1])
-        near = difflib.get_close_matches(str(path[-1]), known, 1, cutoff=0.5)
-        hint = f"did you mean `{near[0]}`?" if near else f"valid here: {', '.join(known)}"
-        return f"{place}: unknown key `{name}`; {hint}"
-    if error["type"] == "missing":
-        return f"{place}: `{name}` is missing"
-    message = error["msg"][0].lower() + error["msg"][1:]
-    return f"{place}: `{name}`: {message}, not {json.dumps(error['input'], default=str, ensure_ascii=False)}"
-
-
-def _fields(path: Path_) -> list[str]:
-    """Names of the keys that the section at a path may have."""
-    model: Any = Recipe
-    for key in path:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)) or key not in model.model_fields:
-            return []
-        model = _plain(model.model_fields[key].annotation)
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
-
-
-def _plain(hint: Any) -> Any:
-    """X of `X | None`."""
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        return next(arg for arg in typing.get_args(hint) if arg is not type(None))
-    return hint
-
-
-def _dotted(path: Iterable[str | int]) -> str:
-    return ".".join(str(key) for key in path)
 
 
 def digest(value: object) -> str:
