@@ -20,6 +20,7 @@ COMMANDS = {
     "models": "pipeline.commands.models",
     "codebooks": "pipeline.commands.codebooks",
     "merge": "pipeline.commands.merge",
+    "submit": "pipeline.commands.submit",
 }
 
 

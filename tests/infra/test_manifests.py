@@ -1,10 +1,9 @@
 """The manifests and the image, as far as they can be checked without a cluster and without an engine.
 
-Overlays are rendered here, and by kubectl where there is one, which must come to the same. Core kinds are
-held to Kubernetes' own schemas, the RayJob to the fields of KubeRay 1.3 that it may use.
+Overlays are rendered by the code that submits them, and by kubectl where there is one, which must come to the
+same. Core kinds are held to Kubernetes' own schemas, the RayJob to the fields of KubeRay 1.3 that it may use.
 """
 
-import copy
 import re
 import shutil
 import subprocess
@@ -14,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 from kubernetes_validate import ValidationError, validate
+
+from pipeline.overlays import render
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
@@ -57,45 +58,8 @@ def load(path):
 
 
 def rendered(overlay):
-    """(kind, name) -> resource, as the overlay says; of kustomize only what the overlays use."""
-    folder = INFRA / "overlays" / overlay
-    said = load(folder / "kustomization.yaml")
-    (place,) = said["resources"]
-    base = (folder / place).resolve()
-    common = load(base / "kustomization.yaml")
-    resources = [load(base / name) for name in common["resources"]]
-    for config in common["configMapGenerator"]:
-        data = {Path(name).name: (base / name).read_text() for name in config["files"]}
-        meta = {"name": config["name"]}
-        resources.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data})
-    for resource in resources:
-        for labels in common["labels"]:
-            resource["metadata"]["labels"] = dict(labels["pairs"])
-    found = {(r["kind"], r["metadata"]["name"]): r for r in resources}
-    for patch in said["patches"]:
-        for step in load(folder / patch["path"]):
-            apply(found[patch["target"]["kind"], patch["target"]["name"]], step)
-    for image in said["images"]:
-        for container in containers(found["RayJob", "aqaa-data"]):
-            if container["image"] == image["name"]:
-                container["image"] = f"{image['newName']}:{image['newTag']}"
-    return found
-
-
-def apply(resource, step):
-    """One step of a JSON patch; its place must be there."""
-    *parents, last = step["path"].strip("/").split("/")
-    at = resource
-    for key in parents:
-        at = at[int(key)] if isinstance(at, list) else at[key]
-    value = copy.deepcopy(step["value"])
-    if last == "-":
-        assert step["op"] == "add"
-        at.append(value)
-    else:
-        assert step["op"] == "replace"
-        assert last in at
-        at[last] = value
+    """(kind, name) -> resource, as the overlay says."""
+    return {(r["kind"], r["metadata"]["name"]): r for r in render(INFRA / "overlays" / overlay)}
 
 
 def templates(rayjob):

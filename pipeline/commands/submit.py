@@ -1,0 +1,72 @@
+"""`aqaa-data submit`"""
+
+import sys
+
+import click
+
+from pipeline.commands.arguments import json_option, print_json
+
+
+@click.command(epilog="Example: aqaa-data submit recipe.yaml --overlay h100 --image my.registry/aqaa-data:1")
+@click.argument("recipe", type=click.Path(dir_okay=False))
+@click.option("--overlay", required=True, help="One of infra/overlays, such as h100, or a folder.")
+@click.option("--image", help="The image of all nodes, where the overlay doesn't name yours.")
+@click.option("--namespace", help="In place of the kubeconfig's.")
+@click.option(
+    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Override, such as select.words_min=2."
+)
+@click.option(
+    "--max-gpu-hours", type=click.FloatRange(0, min_open=True), help="Stop when GPUs were held so long."
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be submitted, and send nothing.")
+@json_option
+def submit(
+    recipe: str,
+    overlay: str,
+    image: str | None,
+    namespace: str | None,
+    settings: tuple[str, ...],
+    max_gpu_hours: float | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Run a build on Kubernetes as a Ray job, and follow it until it ends.
+
+    Needs the KubeRay operator in the cluster and an image (infra/README.md). Ctrl-C leaves the job running.
+    """
+    from pipeline.kube import Cluster
+    from pipeline.overlays import as_yaml
+    from pipeline.rayjob import check_images, job_resources
+    from pipeline.recipe import load
+    from schemas.errors import SetupError
+
+    options = () if max_gpu_hours is None else ("--max-gpu-hours", f"{max_gpu_hours:g}")
+    *others, job = job_resources(load(recipe, settings), overlay, image, options)
+    name = job["metadata"]["name"]
+    if dry_run:
+        if as_json:
+            print_json({"job": name, "resources": [*others, job]})
+        else:
+            click.echo(as_yaml([*others, job]), nl=False)
+        return
+    check_images(job)
+    cluster = Cluster(namespace)
+    for resource in others:
+        cluster.apply(resource)
+    cluster.start(job)
+    click.echo(f"submitted {name} to {cluster.namespace} of {cluster.host}", err=True)
+    state = None
+    try:
+        for state in cluster.follow(name):
+            click.echo(f"  {state}", err=True)
+    except KeyboardInterrupt:
+        click.echo(f"{name} goes on without you: {cluster.look(name)}", err=True)
+        sys.exit(1)
+    if state is None or not state.succeeded:
+        raise SetupError(
+            f"{name} ended as {state}\nwhat was committed is kept: the same command goes on from there"
+        )
+    if as_json:
+        print_json({"job": name, "namespace": cluster.namespace, "status": state.job})
+    else:
+        click.echo(f"{name} is done: {state.message or state.job}")
