@@ -1,75 +1,71 @@
 """Packed sequences as tensors."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from stages.train.documents import Document
 
-NO_TARGET = -100
 PADDING = -1
 """Number of the document that fills a sequence up."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B sequences of L positions."""
+    """B sequences of L positions, of which N are followed by a token of the same document that bears loss."""
 
     tokens_BL: Tensor
     documents_BL: Tensor
     """Which of `documents` a position belongs to, counted through the whole batch; -1 is padding."""
-    targets_BL: Tensor
-    """The token that follows in the same document where that bears loss, else -100."""
+    at_N: Tensor
+    """Positions before the targets, counted through the whole batch."""
+    targets_N: Tensor
+    """The tokens that are to be predicted there."""
+    document_N: Tensor
+    """The document of each target. Sides of pairs stand in turns: 2 p is pair p's chosen one."""
     documents: tuple[Document, ...]
-
-    @property
-    def is_target_BL(self) -> Tensor:
-        return self.targets_BL != NO_TARGET
-
-    @property
-    def targets_N(self) -> Tensor:
-        """Ids of the targets, in the order of positions."""
-        return self.targets_BL[self.is_target_BL]
-
-    @property
-    def document_N(self) -> Tensor:
-        """The document of each target. Sides of pairs stand in turns: 2 p is pair p's chosen one."""
-        return self.documents_BL[self.is_target_BL]
 
     @property
     def pair_keys(self) -> list[str]:
         return [document.key for document in self.documents[::2]]
 
     def to(self, device: torch.device | str) -> "Batch":
-        return replace(
-            self,
-            tokens_BL=self.tokens_BL.to(device),
-            documents_BL=self.documents_BL.to(device),
-            targets_BL=self.targets_BL.to(device),
-        )
+        moved = {
+            field.name: getattr(self, field.name).to(device, non_blocking=True)
+            for field in fields(self)
+            if field.name != "documents"
+        }
+        return replace(self, **moved)
 
 
 def batch_of(sequences: Sequence[Sequence[Document]], length: int, pad: int) -> Batch:
     """Documents one after another, filled up with `pad` to `length`."""
-    tokens_BL = torch.full((len(sequences), length), pad, dtype=torch.long)
-    documents_BL = torch.full((len(sequences), length), PADDING, dtype=torch.long)
-    targets_BL = torch.full((len(sequences), length), NO_TARGET, dtype=torch.long)
+    tokens_BL = np.full((len(sequences), length), pad, np.int64)
+    documents_BL = np.full((len(sequences), length), PADDING, np.int64)
+    is_target_BL = np.zeros((len(sequences), length), bool)
     numbered: list[Document] = []
     for b, documents in enumerate(sequences):
         start = 0
         for document in documents:
             end = start + len(document.tokens)
-            tokens = torch.from_numpy(document.tokens.astype("int64"))
-            bears_loss = torch.from_numpy(document.loss == 1)
-            tokens_BL[b, start:end] = tokens
+            tokens_BL[b, start:end] = document.tokens
             documents_BL[b, start:end] = len(numbered)
-            targets_BL[b, start : end - 1] = tokens[1:].where(bears_loss[1:], NO_TARGET)
+            is_target_BL[b, start + 1 : end] = document.loss[1:]
             numbered.append(document)
             start = end
-    return Batch(tokens_BL, documents_BL, targets_BL, tuple(numbered))
+    targets = np.flatnonzero(is_target_BL)
+    return Batch(
+        torch.from_numpy(tokens_BL),
+        torch.from_numpy(documents_BL),
+        torch.from_numpy(targets - 1),
+        torch.from_numpy(tokens_BL.ravel()[targets]),
+        torch.from_numpy(documents_BL.ravel()[targets]),
+        tuple(numbered),
+    )
 
 
 def modality_of(ids: Tensor, vocabulary: Mapping[str, Any]) -> Tensor:

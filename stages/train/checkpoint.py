@@ -1,15 +1,18 @@
 """A model as a folder that others read: config.json, safetensors, and the vocabulary that the ids are of."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from schemas.errors import SetupError
 from stages.train.model import Step1
 from stages.train.shape import Shape, public_config, shape_of
-from stages.train.weights import Weights, write_tensors
+from stages.train.sharded import own, region, whole
+from stages.train.weights import Weights, spec_of, write_weights
 
 CONFIG = "config.json"
 VOCABULARY = "vocabulary.json"
@@ -20,29 +23,46 @@ def save(
     directory: Path,
     vocabulary: dict[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
+    writes: bool = True,
 ) -> None:
     """Write a model in the public layout. `vocabulary` is what a version's manifest says of its ids; without
-    it the special tokens are Step-1's."""
+    it the special tokens are Step-1's.
+
+    Of a model that is shared out over processes all must call, and one writes. They gather a tensor at a
+    time: none ever holds the whole model.
+    """
+    tensors = model.state_dict()
+    if not writes:
+        for tensor in tensors.values():
+            whole(tensor)
+        return
     directory.mkdir(parents=True, exist_ok=True)
     specials = {name: vocabulary["specials"][name] for name in ("pad", "bos", "eos")} if vocabulary else {}
     config = public_config(model.shape, str(dtype).removeprefix("torch."), **specials)
     (directory / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     if vocabulary:
         (directory / VOCABULARY).write_text(json.dumps(vocabulary, indent=2) + "\n")
-    write_tensors(directory, model.state_dict(), dtype)
+    specs = [spec_of(name, tensor, dtype) for name, tensor in tensors.items()]
+    write_weights(directory, specs, lambda spec: [whole(tensors[spec.name]).detach().cpu()])
+
+
+def load(directory: Path, device: torch.device | str = "cpu") -> Step1:
+    """A model in float32, from any folder with the public keys. Raises SetupError where it is none."""
+    with torch.device("meta"):
+        model = Step1(read_shape(directory))
+    model.to_empty(device=device)
+    load_into(model, directory)
+    return model
 
 
 @torch.no_grad()
-def load(directory: Path, device: torch.device | str = "cpu") -> Step1:
-    """A model in float32, from any folder with the public keys. Raises SetupError where it is none."""
-    shape = read_shape(directory)
-    with torch.device("meta"):
-        model = Step1(shape)
-    model = model.to_empty(device=device)
+def load_into(model: nn.Module, directory: Path) -> None:
+    """Weights of a folder for a model of its shape, of which each process reads the part that it holds.
+    Raises SetupError where other tensors are there."""
     weights = Weights(directory)
     wanted = model.state_dict()
     for name in sorted(wanted.keys() ^ weights.specs.keys()):
-        said = "lacks" if name in wanted else "has a tensor that a Step-1 model does not:"
+        said = "lacks" if name in wanted else "has a tensor that the model does not:"
         raise SetupError(f"{directory} {said} {name}")
     for name, parameter in wanted.items():
         if weights.specs[name].shape != tuple(parameter.shape):
@@ -50,8 +70,16 @@ def load(directory: Path, device: torch.device | str = "cpu") -> Step1:
             raise SetupError(
                 f"{directory}: {name} is {found}, not {list(parameter.shape)} as config.json says"
             )
-        parameter.copy_(weights.tensor(name))
-    return model
+        own(parameter).copy_(weights.part(name, region(parameter)))
+
+
+def sha256(directory: Path) -> str:
+    """Of the weights of a folder."""
+    together = hashlib.sha256()
+    for path in Weights(directory).files:
+        with path.open("rb") as file:
+            together.update(hashlib.file_digest(file, "sha256").digest())
+    return together.hexdigest()
 
 
 def read_shape(directory: Path) -> Shape:

@@ -35,10 +35,22 @@ class TrainConfig(Config):
     families: tuple[str, ...] | None = Field(None, description="only samples of these (null: of all)")
     sequence_length: int = Field(2048, gt=1, description="tokens of a packed sequence")
     batch: int = Field(8, gt=0, description="packed sequences of a step, over all processes")
-    micro_batch: int = Field(1, gt=0, description="sequences computed at once; it must divide `batch`")
+    micro_batch: int = Field(
+        1, gt=0, description="sequences that a process computes at once; it must divide its share of `batch`"
+    )
+    tensor: int = Field(1, gt=0, description="processes that share each layer; the others share sequences")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "bfloat16", description="of the computation; weights, moments and sums of gradients are float32"
+    )
+    recompute: bool = Field(
+        False, description="compute activations of layers twice in place of keeping them: less memory"
+    )
     steps: int | None = Field(None, gt=0, description="steps (null: as many as `epochs` take)")
     epochs: float = Field(1, gt=0, description="times that every sequence is seen")
     learning_rate: float = Field(2e-5, gt=0, description="at its highest, after the warm-up")
+    embedding_rate: float = Field(
+        1, gt=0, description="times the learning rate, of embeddings and head: 5 in pre-training stage 1"
+    )
     final_learning_rate: float = Field(2e-6, ge=0, description="where the cosine ends")
     warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps with a rising rate")
     weight_decay: float = Field(0.1, ge=0, description="of matrices; vectors have none")

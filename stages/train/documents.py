@@ -99,6 +99,13 @@ class Documents:
         """Ids of each entry, both sides of a pair together, prompts twice."""
         return np.asarray(self.index["length"].to_numpy(), np.int64)
 
+    def side_lengths(self, entries: NDArray) -> NDArray[np.int64]:
+        """Ids of each document of some entries, of a pair's two by themselves."""
+        first, second, third = (self.index[f"n_{part}"].to_numpy()[entries] for part in range(3))
+        is_pair = third > 0
+        sides = [np.where(is_pair, first + second, first), (first + third)[is_pair]]
+        return np.concatenate(sides).astype(np.int64)
+
     def chosen(self, pairs: bool, families: Sequence[str] | None = None, equal_texts: bool = True) -> NDArray:
         """Numbers of the pairs, or of the samples, of some families (None: of all); pairs whose texts are
         equal only with `equal_texts`."""

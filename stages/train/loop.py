@@ -1,48 +1,41 @@
 """One training run: steps of SFT or DPO over a packed version, with metrics, checkpoints and exact resume.
 
 Everything that a step does follows from the settings, the documents, the starting weights and the step's
-number; a run that was stopped goes on from its last checkpoint and gives the same losses, bit for bit.
+number; a run that was stopped goes on from its last checkpoint and gives the same losses: bit for bit on as
+many processes, and with other roundings on any other number.
 """
 
 import json
 import math
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from schemas.errors import SetupError
+from stages.train import snapshot
 from stages.train.batch import Batch, batch_of, modality_of
-from stages.train.checkpoint import load, save
 from stages.train.config import TrainConfig
 from stages.train.documents import Documents
 from stages.train.dpo import Sides, anchor_tokens, compare, side_sums
-from stages.train.loss import token_losses, weighted_mean
+from stages.train.flops import peak, step_flops
+from stages.train.folder import BOARD, LEFT_OUT, METRICS, PACKING, written
+from stages.train.loss import weighted_mean
 from stages.train.metrics import Means, MetricsFile
-from stages.train.model import Step1
-from stages.train.optimizer import adamw, learning_rate
+from stages.train.model import Backbone
+from stages.train.optimizer import adamw, clip, learning_rate, set_rate
 from stages.train.packing import Packing, pack, sequences_of
-
-RUN = "run.json"
-"""What the run is: its settings and the data's identity."""
-METRICS = "metrics.jsonl"
-PACKING = "packing.npz"
-LEFT_OUT = "left_out.json"
-"""Keys of documents longer than a sequence, and of pairs whose texts are equal where audio is masked."""
-REFERENCE = "reference.pt"
-"""Sums of log-probabilities of both sides of every pair under the starting weights."""
-CHECKPOINTS = "checkpoints"
-MODEL = "model"
-"""The finished model."""
+from stages.train.parallel import World
+from stages.train.reference import Reference, compute
 
 Said = Callable[[dict[str, Any]], None]
 
@@ -58,90 +51,100 @@ class Data:
     """What the run records and a resume must agree on: dataset, version, code version, parent checkpoint."""
 
 
-def train(
-    config: TrainConfig,
-    data: Data,
-    start: Step1,
-    folder: Path,
-    device: torch.device | str = "cpu",
-    said: Said = lambda metrics: None,
-) -> Path:
-    """Train `start` in place; returns the folder of the finished model, in the run's own.
+class Trainer:
+    """A run in one of its processes. Raises SetupError where nothing can be learnt from the data, or where
+    its processes can't share a step."""
 
-    A finished run is left as it is, a stopped one goes on. `said` hears each step's metrics, which
-    metrics.jsonl gets too. Raises SetupError where the folder holds another run, where nothing can be learnt
-    from the data, or where the loss is no number.
-    """
-    finished = folder / MODEL
-    _claim(folder, {"config": config.model_dump(mode="json", exclude={"checkpoint_every"}), **data.identity})
-    if not finished.exists():
-        run = _Run(config, data, start.to(device), folder, torch.device(device))
-        run.finish(said)
-        partial = _emptied(folder / f".{MODEL}.partial")
-        save(run.model, partial, dict(data.vocabulary))
-        partial.rename(finished)
-    return finished
-
-
-class _Run:
-    def __init__(
-        self, config: TrainConfig, data: Data, model: Step1, folder: Path, device: torch.device
-    ) -> None:
-        if model.shape.vocabulary < data.vocabulary["size"]:
-            raise SetupError(
-                f"the version has {data.vocabulary['size']:,} ids and the model only "
-                f"{model.shape.vocabulary:,}: start from a model of the version's vocabulary"
-            )
+    def __init__(self, config: TrainConfig, data: Data, model: Backbone, folder: Path, world: World) -> None:
         self.config = config
         self.data = data
         self.model = model
         self.folder = folder
-        self.device = device
+        self.world = world
+        self.device = world.device
+        self._refuse_uneven_shares()
         self.entries = self._entries(equal_texts=not config.dpo.mask_audio)
-        self.packing = self._packing()
+        world.first(self._pack)
+        self.packing = Packing.load(folder / PACKING)
         self.steps = config.steps or math.ceil(config.epochs * self.packing.sequences / config.batch)
-        self.reference = self._reference() if config.objective == "dpo" else {}
+        self.families = sorted(pc.unique(data.documents.index["family"].take(self.entries)).to_pylist())
         self.optimizer = adamw(model, config)
 
-    def finish(self, said: Said) -> None:
-        first = self._resume()
-        with closing(MetricsFile(self.folder / METRICS, first)) as file:
-            for step in range(first, self.steps):
-                metrics = self._step(step)
-                file.write(metrics)
+    def finish(self, load: Callable[[], str], said: Said) -> None:
+        """Take all steps that are left. `load` gives the model its starting weights and says which they are;
+        a stopped run needs them no more."""
+        first = snapshot.last_step(self.folder, self.world)
+        if first == 0 or self.config.objective == "dpo":
+            self._prepare_reference(load())
+        if first:
+            snapshot.read(self.folder, first, self.model, self.optimizer)
+        with ExitStack() as stack:
+            if self.world.is_first:
+                board = self.folder / BOARD
+                file = stack.enter_context(closing(MetricsFile(self.folder / METRICS, board, first)))
+            for step, batches in enumerate(self._read_ahead(first), first):
+                metrics = self._step(step, batches)
+                if self.world.is_first:
+                    file.write(metrics)
                 if (step + 1) % self.config.checkpoint_every == 0 or step + 1 == self.steps:
-                    self._checkpoint(step + 1)
-                said(metrics)
+                    snapshot.write(self.folder, step + 1, self.model, self.optimizer, self.world)
+                if self.world.is_first:
+                    said(metrics)
+
+    def _refuse_uneven_shares(self) -> None:
+        size, config = self.world.data.size(), self.config
+        if config.batch % size or config.batch // size % config.micro_batch:
+            raise SetupError(
+                f"{size} processes can't share batch {config.batch} evenly in micro-batches of "
+                f"{config.micro_batch}: make it a multiple of {size * config.micro_batch}"
+            )
+        if config.sequence_length % config.tensor:
+            raise SetupError(
+                f"tensor {config.tensor} does not divide sequence_length {config.sequence_length}"
+            )
 
     def _entries(self, equal_texts: bool) -> NDArray:
         """Numbers of the documents that the run learns from."""
         pairs = self.config.objective == "dpo"
         return self.data.documents.chosen(pairs, self.config.families, equal_texts)
 
-    def _packing(self) -> Packing:
+    def _pack(self) -> None:
         """Made once and kept, with the names of those that are left out."""
         file = self.folder / PACKING
-        if not file.exists():
-            lengths = self.data.documents.lengths[self.entries]
-            packing = pack(lengths, self.config.sequence_length, self.config.seed)
-            if not packing.sequences:
-                raise SetupError(
-                    f"nothing to learn from: {len(lengths):,} documents of the version are what the run asks "
-                    f"for (objective, families), and none fits into {self.config.sequence_length:,} tokens"
-                )
-            documents = self.data.documents
-            left_out = {
-                "too_long": documents.keys(self.entries[packing.left_out]),
-                "equal_texts": documents.keys(np.setdiff1d(self._entries(equal_texts=True), self.entries)),
-            }
-            _written(
-                self.folder / LEFT_OUT, lambda path: path.write_text(json.dumps(left_out, indent=1) + "\n")
+        if file.exists():
+            return
+        documents = self.data.documents
+        lengths = documents.lengths[self.entries]
+        packing = pack(lengths, self.config.sequence_length, self.config.seed)
+        if not packing.sequences:
+            raise SetupError(
+                f"nothing to learn from: {len(lengths):,} documents of the version are what the run asks "
+                f"for (objective, families), and none fits into {self.config.sequence_length:,} tokens"
             )
-            _written(file, packing.save)
-        return Packing.load(file)
+        left_out = {
+            "too_long": documents.keys(self.entries[packing.left_out]),
+            "equal_texts": documents.keys(np.setdiff1d(self._entries(equal_texts=True), self.entries)),
+        }
+        written(self.folder / LEFT_OUT, lambda path: path.write_text(json.dumps(left_out, indent=1) + "\n"))
+        written(file, packing.save)
+
+    def _read_ahead(self, first: int) -> Iterator[list[Batch]]:
+        """This process's micro-batches of each step, read while the step before is computed."""
+        with ThreadPoolExecutor(1) as reader:
+            ahead = [reader.submit(self._micro_batches, self._sequences(first))]
+            for step in range(first + 1, self.steps + 1):
+                batches = ahead.pop().result()
+                if step < self.steps:
+                    ahead.append(reader.submit(self._micro_batches, self._sequences(step)))
+                yield batches
+
+    def _sequences(self, step: int) -> list[int]:
+        return sequences_of(step, self.config.batch, self.packing.sequences, self.config.seed)
+
+    def _micro_batches(self, numbers: list[int]) -> list[Batch]:
+        return list(self._batches(self.world.shares(numbers)))
 
     def _batches(self, numbers: list[int]) -> Iterator[Batch]:
-        """The micro-batches of some sequences."""
         for first in range(0, len(numbers), self.config.micro_batch):
             sequences = [
                 [
@@ -151,144 +154,104 @@ class _Run:
                 ]
                 for number in numbers[first : first + self.config.micro_batch]
             ]
-            pad = self.data.vocabulary["specials"]["pad"]
-            yield batch_of(sequences, self.config.sequence_length, pad).to(self.device)
+            yield batch_of(sequences, self.config.sequence_length, self.data.vocabulary["specials"]["pad"])
 
     def _losses(self, batch: Batch) -> Tensor:
         """loss_N of a batch's targets."""
-        x_BLD = self.model.model(batch.tokens_BL, batch.documents_BL)
-        return token_losses(x_BLD[batch.is_target_BL], self.model.lm_head.weight, batch.targets_N)
+        return self.model.losses(batch.tokens_BL, batch.documents_BL, batch.at_N, batch.targets_N)
 
-    def _step(self, step: int) -> dict[str, Any]:
+    def _step(self, step: int, batches: list[Batch]) -> dict[str, Any]:
         began = time.monotonic()
         rate = learning_rate(step, self.steps, self.config)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        numbers = sequences_of(step, self.config.batch, self.packing.sequences, self.config.seed)
-        batches = list(self._batches(numbers))
-        found = self._sft(batches) if self.config.objective == "sft" else self._dpo(batches)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip).item()
-        if not math.isfinite(found["loss"]) or not math.isfinite(norm):
-            keys = sorted({document.key for batch in batches for document in batch.documents})
+        set_rate(self.optimizer, rate)
+        means = Means(self.families, self.device)
+        batches = [batch.to(self.device) for batch in batches]
+        learn = self._sft if self.config.objective == "sft" else self._dpo
+        loss = self.world.sum(learn(batches, means)).item()
+        norm = clip(self.model, self.config.clip)
+        if not math.isfinite(loss) or not math.isfinite(norm):
             raise SetupError(
-                f"step {step}: the loss is {found['loss']} and the gradient's norm {norm}. Stopped; the last "
-                f"checkpoint is good. Samples of the step: {', '.join(keys)}"
+                f"step {step}: the loss is {loss} and the gradient's norm {norm}. Stopped; the last "
+                f"checkpoint is good. Samples of the step: {', '.join(self._keys(step))}"
             )
         self.optimizer.step()
         self.optimizer.zero_grad()
-        tokens = sum(int((batch.documents_BL >= 0).sum()) for batch in batches)
-        speed = tokens / (time.monotonic() - began)
-        described = {"learning_rate": rate, "gradient_norm": norm, "tokens": tokens}
-        return {"step": step, **found, **described, "tokens_per_second": round(speed, 1)}
+        self.world.sum(means.sums_2K)
+        described = {"learning_rate": rate, "gradient_norm": norm}
+        speed = self._speed(step, means.targets, time.monotonic() - began)
+        return {"step": step, "loss": loss, **means.by_name(), **described, **speed}
 
-    def _sft(self, batches: list[Batch]) -> dict[str, Any]:
+    def _sft(self, batches: list[Batch], means: Means) -> Tensor:
+        """This process's part of the loss, after backward."""
         weights = self.config.modality_weights
         weight_M = torch.tensor([weights.text, weights.linguistic, weights.semantic], device=self.device)
-        total = sum(weight_M[self._modality(batch)].sum().item() for batch in batches)
-        loss, means = 0.0, Means()
-        for batch in batches:
-            losses_N, modality_N = self._losses(batch), self._modality(batch)
-            part = weighted_mean(losses_N, weight_M[modality_N], total or 1.0)
+        weights_of = [weight_M[self._modality(batch)] for batch in batches]
+        total = self.world.sum(torch.stack([weight_N.double().sum() for weight_N in weights_of]).sum())
+        total = total.where(total > 0, 1)
+        loss = torch.zeros((), dtype=torch.float64, device=self.device)
+        for batch, weight_N in zip(batches, weights_of, strict=True):
+            losses_N = self._losses(batch)
+            part = weighted_mean(losses_N, weight_N, total)
             part.backward()  # type: ignore[no-untyped-call]
-            loss += part.item()
-            means.add_tokens(losses_N.detach(), modality_N, batch)
-        return {"loss": loss, **means.by_name()}
+            loss += part.detach()
+            means.add_tokens(losses_N.detach(), self._modality(batch), batch)
+        return loss
 
-    def _dpo(self, batches: list[Batch]) -> dict[str, Any]:
+    def _dpo(self, batches: list[Batch], means: Means) -> Tensor:
         config = self.config.dpo
-        pairs = sum(len(batch.documents) for batch in batches) // 2
-        anchored = sum(
-            anchor_tokens(self._sides(batch, torch.zeros(batch.targets_N.shape, device=self.device)), config)
-            for batch in batches
-        )
-        loss, means = 0.0, Means()
+        counts = []
+        for batch in batches:
+            counted = self._sides(batch, torch.zeros(len(batch.at_N), device=self.device))
+            counts.append((len(batch.pair_keys), anchor_tokens(counted, config)))
+        totals = self.world.sum(torch.tensor(counts, dtype=torch.float64, device=self.device).sum(0))
+        pairs, anchored = totals.clamp(min=1).tolist()
+        loss = torch.zeros((), dtype=torch.float64, device=self.device)
         for batch in batches:
             losses_N = self._losses(batch)
-            reference = torch.stack([self.reference[key] for key in batch.pair_keys]).to(self.device)
-            compared = compare(self._sides(batch, losses_N), reference, config, pairs, anchored or 1.0)
+            reference_P2M = self.reference.of(batch.pair_keys).to(self.device)
+            compared = compare(self._sides(batch, losses_N), reference_P2M, config, pairs, anchored)
             compared.loss.backward()  # type: ignore[no-untyped-call]
-            loss += compared.loss.item()
+            loss += compared.loss.detach()
             means.add_tokens(losses_N.detach(), self._modality(batch), batch)
             means.add_pairs(compared)
-        return {"loss": loss, "pairs": pairs, **means.by_name()}
+        return loss
 
     def _modality(self, batch: Batch) -> Tensor:
         return modality_of(batch.targets_N, self.data.vocabulary)
 
     def _sides(self, batch: Batch, losses_N: Tensor) -> Sides:
-        return side_sums(losses_N, batch.document_N, self._modality(batch), len(batch.documents) // 2)
+        return side_sums(losses_N, batch.document_N, self._modality(batch), len(batch.pair_keys))
 
-    @torch.no_grad()
-    def _reference(self) -> dict[str, Tensor]:
-        """logps_2M of every pair, computed with the starting weights before the first step, and kept."""
-        file = self.folder / REFERENCE
-        if not file.exists():
-            found: dict[str, Tensor] = {}
-            for batch in self._batches(list(range(self.packing.sequences))):
-                sides = self._sides(batch, self._losses(batch))
-                found |= dict(zip(batch.pair_keys, sides.logps_P2M.cpu().unbind(), strict=True))
-            _written(file, lambda path: torch.save(found, path))
-        kept: dict[str, Tensor] = torch.load(file, weights_only=True)
-        return kept
+    def _prepare_reference(self, start: str) -> None:
+        """What the starting weights, which `start` names, say of every pair: computed once, and kept."""
+        if self.config.objective != "dpo":
+            return
+        file = self.folder / f"reference-{start}-{self.config.precision}.parquet"
+        if not self.world.first(file.exists):
+            # All processes compute equally often, or those that gather weights would wait for ever.
+            at_once = self.world.data.size() * self.config.micro_batch
+            total = at_once * math.ceil(self.packing.sequences / at_once)
+            numbers = self.world.shares([n % self.packing.sequences for n in range(total)])
+            batches = (batch.to(self.device) for batch in self._batches(numbers))
+            compute(file, batches, lambda batch: self._sides(batch, self._losses(batch)), self.world)
+        self.reference = Reference(file)
 
-    def _checkpoint(self, step: int) -> None:
-        """There wholly or not at all; the one before goes when it is."""
-        partial = _emptied(self.folder / CHECKPOINTS / ".partial")
-        save(self.model, partial, dict(self.data.vocabulary))
-        torch.save(self.optimizer.state_dict(), partial / "optimizer.pt")
-        for file in partial.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-        partial.rename(self.folder / CHECKPOINTS / f"{step:08}")
-        for older in _checkpoints(self.folder)[:-1]:
-            shutil.rmtree(older)
+    def _documents(self, step: int) -> NDArray:
+        """Numbers of the documents of a step, in all processes."""
+        packed = np.concatenate([self.packing.documents(number) for number in self._sequences(step)])
+        return cast(NDArray, self.entries[packed])
 
-    def _resume(self) -> int:
-        """Take over the last checkpoint; the step to go on with."""
-        found = _checkpoints(self.folder)
-        if not found:
-            return 0
-        self.model.load_state_dict(load(found[-1], self.device).state_dict())
-        state = torch.load(found[-1] / "optimizer.pt", map_location=self.device, weights_only=True)
-        self.optimizer.load_state_dict(state)
-        return int(found[-1].name)
+    def _keys(self, step: int) -> list[str]:
+        return sorted(set(self.data.documents.keys(self._documents(step))))
 
-
-def _claim(folder: Path, identity: dict[str, Any]) -> None:
-    """Write down what a folder's run is. Raises SetupError where it holds another."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / RUN
-    if not file.exists():
-        _written(file, lambda path: path.write_text(json.dumps(identity, indent=2) + "\n"))
-    there = json.loads(file.read_text())
-    wanted = json.loads(json.dumps(identity))
-    for key, value in _flat(wanted).items():
-        if _flat(there).get(key) != value:
-            raise SetupError(
-                f"{folder} holds another run: its {key} is {_flat(there).get(key)}, not {value}. "
-                "Name another folder for this one."
-            )
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, inner in value.items():
-        found |= _flat(inner, f"{prefix}{key}.") if isinstance(inner, dict) else {f"{prefix}{key}": inner}
-    return found
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    return sorted((folder / CHECKPOINTS).glob("[0-9]*"))
-
-
-def _emptied(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
-
-
-def _written(file: Path, write: Callable[[Path], Any]) -> None:
-    """A file that is there wholly or not at all."""
-    partial = file.with_name(f".{file.name}.partial")
-    write(partial)
-    partial.rename(file)
+    def _speed(self, step: int, targets: float, seconds: float) -> dict[str, Any]:
+        """Tokens of a step's documents, and how fast they passed through all devices."""
+        lengths = self.data.documents.side_lengths(self._documents(step))
+        speed = {"tokens": int(lengths.sum()), "tokens_per_second": round(float(lengths.sum()) / seconds, 1)}
+        best = peak(self.device)
+        if best is None:
+            return speed
+        squares = float((lengths.astype(float) ** 2).sum())
+        needed = step_flops(self.model.shape, float(lengths.sum()), squares, targets)
+        devices = self.world.mesh.size()
+        return {**speed, "mfu": round(needed / (seconds * devices * best), 4)}

@@ -1,69 +1,107 @@
-"""What a step is measured by, and the file of it: a JSON line a step."""
+"""What a step is measured by, and where that is written: a JSON line a step, and TensorBoard's files."""
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from schemas.vocabulary import Modality
 from stages.train.batch import Batch
 from stages.train.dpo import Compared
+from stages.train.folder import flat
+
+MODALITIES = [("modalities", modality.name.lower()) for modality in Modality]
+PAIRS = [
+    ("dpo", name)
+    for name in (
+        "margin",
+        "accuracy",
+        "text_gain_chosen",
+        "text_gain_rejected",
+        "audio_drift_chosen",
+        "audio_drift_rejected",
+    )
+]
 
 
 class Means:
-    """Mean losses of a step's targets, per modality and per family, unweighted; of pairs, what DPO did."""
+    """Mean losses of a step's targets, per modality and per family, unweighted; of pairs, what DPO did.
 
-    def __init__(self) -> None:
-        self._sums: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
+    Sums stay on the device until they are asked for, those of several processes are added up.
+    """
+
+    def __init__(self, families: Sequence[str], device: torch.device) -> None:
+        self._families = {family: n for n, family in enumerate(families)}
+        self._names = [*MODALITIES, *(("families", family) for family in families), *PAIRS]
+        self._split = len(MODALITIES), len(families), len(PAIRS)
+        self.sums_2K = torch.zeros(2, len(self._names), dtype=torch.float64, device=device)
+        """Sum and number of each."""
 
     def add_tokens(self, losses_N: Tensor, modality_N: Tensor, batch: Batch) -> None:
-        for modality in Modality:
-            self._add("modalities", modality.name.lower(), losses_N[modality_N == modality])
-        document_N = batch.document_N
-        families = [document.family for document in batch.documents]
-        family_D = {family: n for n, family in enumerate(sorted(set(families)))}
-        number_N = document_N.new_tensor([family_D[family] for family in families])[document_N]
-        for family, n in family_D.items():
-            self._add("families", family, losses_N[number_N == n])
+        modalities_2K, families_2K, _ = self.sums_2K.split(self._split, dim=1)
+        family_D = torch.tensor([self._families[document.family] for document in batch.documents])
+        family_N = family_D.to(losses_N.device)[batch.document_N]
+        for sums_2K, kind_N in ((modalities_2K, modality_N), (families_2K, family_N)):
+            is_of_KN = kind_N == torch.arange(sums_2K.shape[1], device=kind_N.device)[:, None]
+            sums_2K[0] += losses_N.double().where(is_of_KN, 0).sum(-1)
+            sums_2K[1] += is_of_KN.sum(-1)
 
     def add_pairs(self, compared: Compared) -> None:
-        self._add("dpo", "margin", compared.margin_P)
-        self._add("dpo", "accuracy", (compared.margin_P > 0).float())
-        for side, name in enumerate(("chosen", "rejected")):
-            self._add("dpo", f"text_gain_{name}", compared.text_gain_P2[:, side])
-            self._add("dpo", f"audio_drift_{name}", compared.audio_drift_P2[:, side])
+        margin_P = compared.margin_P
+        values_PK = torch.stack(
+            [
+                margin_P,
+                (margin_P > 0).float(),
+                *compared.text_gain_P2.unbind(-1),
+                *compared.audio_drift_P2.unbind(-1),
+            ],
+            dim=-1,
+        )
+        pairs_2K = self.sums_2K.split(self._split, dim=1)[2]
+        pairs_2K[0] += values_PK.double().sum(0)
+        pairs_2K[1] += len(margin_P)
+
+    @property
+    def targets(self) -> float:
+        return float(self.sums_2K[1, : len(MODALITIES)].sum())
 
     def by_name(self) -> dict[str, dict[str, float]]:
         found: dict[str, dict[str, float]] = defaultdict(dict)
-        for (group, name), (total, count) in self._sums.items():
-            found[group][name] = total / count
+        for (group, name), total, count in zip(self._names, *self.sums_2K.tolist(), strict=True):
+            if count:
+                found[group][name] = total / count
         return dict(found)
-
-    def _add(self, group: str, name: str, values: Tensor) -> None:
-        if len(values):
-            sums = self._sums[group, name]
-            sums[0] += values.sum().item()
-            sums[1] += len(values)
 
 
 class MetricsFile:
-    """metrics.jsonl of a run that goes on with step `first`: lines of later steps, which a stopped run left
-    behind, are dropped."""
+    """metrics.jsonl and TensorBoard's folder of a run that goes on with step `first`: lines of later steps,
+    which a stopped run left behind, are dropped."""
 
-    def __init__(self, path: Path, first: int) -> None:
+    def __init__(self, path: Path, board: Path, first: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
         kept = read_metrics(path)[:first] if path.exists() else []
         self._file = path.open("w", encoding="utf-8")
         for metrics in kept:
-            self.write(metrics)
+            self._line(metrics)
+        self._board: Any = SummaryWriter(str(board), purge_step=first)
 
     def write(self, metrics: dict[str, Any]) -> None:
-        self._file.write(json.dumps(metrics) + "\n")
-        self._file.flush()
+        self._line(metrics)
+        for name, value in flat(metrics, between="/").items():
+            self._board.add_scalar(name, value, metrics["step"])
 
     def close(self) -> None:
         self._file.close()
+        self._board.close()
+
+    def _line(self, metrics: dict[str, Any]) -> None:
+        self._file.write(json.dumps(metrics) + "\n")
+        self._file.flush()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
+from stages.train.loss import token_losses
 from stages.train.shape import NORM_EPS, Shape
+from stages.train.sharded import own, region
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(q_BHLK, k_BGLK, v_BGLK) -> o_BHLK, with the documents and the distances of one batch in it."""
@@ -27,7 +29,7 @@ def alibi_slopes(heads: int) -> Tensor:
     """slopes_H: 2^(-8k/n) for the first n heads, the largest power of two; 2^(-4(2k-1)/n) for the rest."""
     n = 2 ** int(math.log2(heads))
     powers = [-8 * k / n for k in range(1, n + 1)] + [-4 * (2 * k - 1) / n for k in range(1, heads - n + 1)]
-    return torch.tensor([2.0**power for power in powers], dtype=torch.float32)
+    return torch.tensor([2.0**power for power in powers], dtype=torch.float32, device="cpu")
 
 
 def dense_attention(documents_BL: Tensor, slopes_H: Tensor) -> Attend:
@@ -132,7 +134,29 @@ class Decoder(nn.Module):
         return cast(Tensor, self.norm(x_BLD))
 
 
-class Step1(nn.Module):
+class Backbone(nn.Module):
+    """What training asks of a model, which it makes on the meta device and shares out over processes."""
+
+    shape: Shape
+    layers: nn.ModuleList
+    """The blocks. Weights are gathered, and activations computed again, one by one."""
+
+    @property
+    def ends(self) -> tuple[nn.Module, nn.Module]:
+        """Embeddings and head."""
+        raise NotImplementedError
+
+    def losses(self, tokens_BL: Tensor, documents_BL: Tensor, at_N: Tensor, targets_N: Tensor) -> Tensor:
+        """loss_N of targets: minus the log-probability of each at its position, counted through the
+        flattened sequences. `documents_BL` is as in a batch: documents of a sequence don't see each other."""
+        raise NotImplementedError
+
+    def initialise(self, seed: int) -> None:
+        """Random weights, the same for a seed on any number of processes."""
+        raise NotImplementedError
+
+
+class Step1(Backbone):
     """`Step1ForCausalLM` of the public checkpoint. Made with `torch.device("meta")` it takes no memory."""
 
     def __init__(self, shape: Shape) -> None:
@@ -143,21 +167,35 @@ class Step1(nn.Module):
 
     def forward(self, tokens_BL: Tensor, documents_BL: Tensor | None = None) -> Tensor:
         """logits_BLV of whole sequences. `documents_BL` numbers the document of each position, those of one
-        document standing together; without it a sequence is one document. Training asks `model` for what
-        the head reads instead, because logits of all positions seldom fit."""
+        document standing together; without it a sequence is one document. Training asks for `losses`
+        instead, because logits of all positions seldom fit."""
         if documents_BL is None:
             documents_BL = torch.zeros_like(tokens_BL)
         return cast(Tensor, self.lm_head(self.model(tokens_BL, documents_BL)))
 
+    def losses(self, tokens_BL: Tensor, documents_BL: Tensor, at_N: Tensor, targets_N: Tensor) -> Tensor:
+        x_BLD = self.model(tokens_BL, documents_BL)
+        return token_losses(x_BLD.flatten(0, 1).index_select(0, at_N), self.lm_head.weight, targets_N)
+
+    @property
+    def layers(self) -> nn.ModuleList:  # type: ignore[override]
+        return self.model.layers
+
+    @property
+    def ends(self) -> tuple[nn.Module, nn.Module]:
+        return self.model.embed_tokens, self.lm_head
+
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
-        """Random weights, the same for a seed on every machine: normal of 0.02, norms at 1."""
+        """Random weights, the same for a seed on every machine and any number of processes: normal of 0.02,
+        norms at 1."""
         generator = torch.Generator().manual_seed(seed)
         for parameter in self.parameters():
             if parameter.dim() == 1:
-                parameter.fill_(1.0)
+                own(parameter).fill_(1.0)
             else:
-                parameter.copy_(torch.empty(parameter.shape).normal_(0, INITIAL_STD, generator=generator))
+                drawn = torch.empty(parameter.shape).normal_(0, INITIAL_STD, generator=generator)
+                own(parameter).copy_(drawn[region(parameter)])
 
 
 @cache

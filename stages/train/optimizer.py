@@ -1,22 +1,42 @@
 """AdamW and its learning rate."""
 
 import math
+from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stages.train.config import TrainConfig
+from stages.train.model import Backbone
+from stages.train.sharded import whole
 
 
-def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """Matrices with weight decay, vectors (the norms) without."""
-    matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
-    vectors = [parameter for parameter in model.parameters() if parameter.dim() == 1]
+def adamw(model: Backbone, config: TrainConfig) -> torch.optim.AdamW:
+    """Matrices with weight decay, vectors (the norms) without; embeddings and head with a rate of their own.
+
+    `factor` of a group is what its rate is of the others'.
+    """
+    ends = {id(parameter) for end in model.ends for parameter in end.parameters()}
+    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {
+            "params": [p for p in learnt if id(p) in ends],
+            "weight_decay": config.weight_decay,
+            "factor": config.embedding_rate,
+        },
+        {
+            "params": [p for p in learnt if id(p) not in ends and p.dim() > 1],
+            "weight_decay": config.weight_decay,
+            "factor": 1.0,
+        },
+        {
+            "params": [p for p in learnt if id(p) not in ends and p.dim() == 1],
+            "weight_decay": 0.0,
+            "factor": 1.0,
+        },
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)
+    on_gpu = any(parameter.is_cuda for parameter in learnt)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=on_gpu or None)
 
 
 def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
@@ -27,3 +47,17 @@ def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
     done = (step - rising) / max(1, steps - 1 - rising)
     above = (config.learning_rate - config.final_learning_rate) * (1 + math.cos(math.pi * done)) / 2
     return config.final_learning_rate + above
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
+
+
+def clip(model: nn.Module, largest: float) -> float:
+    """Scale gradients down to the norm `largest` where it is above; returns what it was."""
+    learnt = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    gradients = [cast(Tensor, parameter.grad) for parameter in learnt]
+    norm = whole(nn.utils.get_total_norm(gradients))
+    nn.utils.clip_grads_with_norm_(learnt, largest, norm)
+    return norm.item()

@@ -7,14 +7,17 @@ them it is the only one. All processes must see the run's folder.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from schemas.errors import SetupError
-from stages.train.checkpoint import load
+from stages.train import checkpoint
 from stages.train.config import TrainConfig
-from stages.train.loop import Data, Said, train
-from stages.train.model import Step1
+from stages.train.folder import MODEL, claim, emptied
+from stages.train.loop import Data, Said, Trainer
+from stages.train.model import Backbone, Step1
+from stages.train.parallel import World, joined, parallelize
 from stages.train.shape import PRESETS
 
 
@@ -33,6 +36,42 @@ class Start:
         if self.preset is not None and self.preset not in PRESETS:
             raise SetupError(f"there is no preset {self.preset}: one of {', '.join(PRESETS)}")
 
+    def describe(self) -> dict[str, Any]:
+        if self.checkpoint is not None:
+            return {"checkpoint": str(self.checkpoint.resolve())}
+        return {"preset": self.preset, "seed": self.seed}
+
+    def blank(self, vocabulary: int) -> Step1:
+        """The model without its numbers. Raises SetupError where it has fewer ids than the version."""
+        with torch.device("meta"):
+            if self.checkpoint is None:
+                return Step1(PRESETS[str(self.preset)].with_vocabulary(_rounded(vocabulary)))
+            model = Step1(checkpoint.read_shape(self.checkpoint))
+        if model.shape.vocabulary < vocabulary:
+            raise SetupError(
+                f"the version has {vocabulary:,} ids and the model only "
+                f"{model.shape.vocabulary:,}: start from a model of the version's vocabulary"
+            )
+        return model
+
+    def load(self, model: Backbone, world: World) -> str:
+        """Give each process its part of the weights; returns a name that only these weights have."""
+        if self.checkpoint is not None:
+            directory = self.checkpoint
+            checkpoint.load_into(model, directory)
+            return world.first(lambda: checkpoint.sha256(directory)[:16])
+        model.initialise(self.seed)
+        return f"{self.preset}-{self.seed}"
+
+
+def _rounded(vocabulary: int) -> int:
+    """To what matrix units and processes that share the head divide."""
+    return -(-vocabulary // 64) * 64
+
+
+_HOW = {"checkpoint_every", "micro_batch", "tensor", "recompute"}
+"""Settings of how a run is computed, not of what: a stopped run may go on with others."""
+
 
 def run(
     config: TrainConfig,
@@ -45,13 +84,21 @@ def run(
 
     A finished run is left as it is, a stopped one goes on from its last checkpoint, on any number of
     processes that divides its batch. `said` hears each step's metrics, in the first process.
-    Raises SetupError, in all processes, for what `train` does and for a world that doesn't fit.
+    Raises SetupError, in all processes, where the folder holds another run, where model, data and processes
+    don't fit, or where the loss is no number.
     """
-    data = open_data()
-    device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
-    if start.checkpoint is not None:
-        model = load(start.checkpoint)
-    else:
-        model = Step1(PRESETS[str(start.preset)].with_vocabulary(data.vocabulary["size"]))
-        model.initialise(start.seed)
-    return train(config, data, model, folder, device, said)
+    with joined(config.tensor) as world:
+        data = open_data()
+        what = {"config": config.model_dump(mode="json", exclude=_HOW), "start": start.describe()}
+        world.first(lambda: claim(folder, {**what, **data.identity}))
+        finished = folder / MODEL
+        if not world.first(finished.exists):
+            model = start.blank(data.vocabulary["size"])
+            parallelize(model, world, config)
+            model.to_empty(device=world.device)
+            Trainer(config, data, model, folder, world).finish(lambda: start.load(model, world), said)
+            partial = folder / f".{MODEL}.partial"
+            world.first(lambda: emptied(partial))
+            checkpoint.save(model, partial, dict(data.vocabulary), writes=world.is_first)
+            world.first(lambda: partial.rename(finished))
+        return finished

@@ -123,6 +123,10 @@ class Weights:
         found: Tensor = self._held_by[name].get_slice(name)[start:end]
         return found
 
+    def part(self, name: str, region: tuple[slice, ...]) -> Tensor:
+        found: Tensor = self._held_by[name].get_slice(name)[region]
+        return found
+
     def tensor(self, name: str) -> Tensor:
         found: Tensor = self._held_by[name].get_tensor(name)
         return found

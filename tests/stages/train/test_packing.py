@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import SetupError
-from stages.train.batch import NO_TARGET, PADDING, batch_of, modality_of
+from stages.train.batch import PADDING, batch_of, modality_of
 from stages.train.documents import index_shard
 from stages.train.packing import Packing, pack, part_of, sequences_of
 
@@ -130,20 +130,23 @@ def test_a_target_is_the_next_token_of_the_same_document(small_build, opened):
     packing = pack(documents.lengths, length, seed=0)
     sequences = [[d for e in packing.documents(s) for d in documents.read(e)] for s in range(2)]
     batch = batch_of(sequences, length, pad=7)
+    target_of = dict(zip(batch.at_N.tolist(), batch.targets_N.tolist(), strict=True))
+    document_of = dict(zip(batch.at_N.tolist(), batch.document_N.tolist(), strict=True))
     for b, held in enumerate(sequences):
         at = 0
         for document in held:
             for n in range(len(document.tokens)):
-                here = batch.targets_BL[b, at + n].item()
-                last = n + 1 == len(document.tokens)
-                assert here == (document.tokens[n + 1] if not last and document.loss[n + 1] else NO_TARGET)
+                here = b * length + at + n
+                if n + 1 < len(document.tokens) and document.loss[n + 1]:
+                    assert target_of.pop(here) == document.tokens[n + 1]
+                    assert batch.documents[document_of[here]].key == document.key
             assert batch.tokens_BL[b, at : at + len(document.tokens)].tolist() == document.tokens.tolist()
             numbers = set(batch.documents_BL[b, at : at + len(document.tokens)].tolist())
             assert [batch.documents[n].key for n in numbers] == [document.key]
             at += len(document.tokens)
         assert set(batch.tokens_BL[b, at:].tolist()) <= {7}
         assert set(batch.documents_BL[b, at:].tolist()) <= {PADDING}
-        assert set(batch.targets_BL[b, at:].tolist()) <= {NO_TARGET}
+    assert not target_of
 
 
 def test_modalities_are_those_of_the_vocabulary(vocabulary):

@@ -1,0 +1,180 @@
+"""The processes of a run, and how a model is shared out over them.
+
+A mesh of two dimensions: `data` x `tensor`. Processes along `data` compute different sequences, each holds
+its share of weights, gradients and moments, and a layer's weights are gathered when it computes (FSDP2).
+Processes along `tensor` compute the same sequences, each with its share of the heads, of the feed-forward
+network and of the vocabulary; between the blocks each has its share of the positions (sequence parallelism).
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch._C._distributed_c10d import HashStore
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import (
+    FSDPModule,
+    MixedPrecisionPolicy,
+    fully_shard,
+    register_fsdp_forward_method,
+)
+from torch.distributed.tensor import Replicate, Shard
+from torch.distributed.tensor.parallel import (
+    ColwiseParallel,
+    PrepareModuleInput,
+    PrepareModuleOutput,
+    RowwiseParallel,
+    SequenceParallel,
+    parallelize_module,
+)
+
+from schemas.errors import SetupError
+from stages.train.config import TrainConfig
+from stages.train.model import Backbone, Step1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a run, seen from one of them."""
+
+    mesh: DeviceMesh
+    device: torch.device
+
+    @property
+    def data(self) -> DeviceMesh:
+        return self.mesh["data"]
+
+    @property
+    def is_first(self) -> bool:
+        return dist.get_rank() == 0
+
+    def shares(self, numbers: list[int]) -> list[int]:
+        """What this process computes of a step's sequences, which its peers along `data` divide evenly."""
+        size, rank = self.data.size(), self.data.get_local_rank()
+        return numbers[rank * len(numbers) // size : (rank + 1) * len(numbers) // size]
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum, in place, over processes with different sequences."""
+        dist.all_reduce(tensor, group=self.data.get_group())
+        return tensor
+
+    def gather(self, value: T) -> list[T]:
+        """The values of the processes with different sequences."""
+        values: list[Any] = [None] * self.data.size()
+        dist.all_gather_object(values, value, group=self.data.get_group())
+        return cast(list[T], values)
+
+    def first(self, do: Callable[[], T]) -> T:
+        """What one process does for all: its answer, or its SetupError, is everybody's."""
+        said: list[Any] = [None, None]
+        if self.is_first:
+            try:
+                said[0] = do()
+            except SetupError as error:
+                said[1] = str(error)
+        dist.broadcast_object_list(said, src=0)
+        if said[1] is not None:
+            raise SetupError(said[1])
+        return cast(T, said[0])
+
+
+@contextmanager
+def joined(tensor: int) -> Iterator[World]:
+    """The processes that the environment names, `tensor` of which share each layer.
+
+    Whoever started them may have joined them already (Ray Train does); else they part again at the end.
+    Raises SetupError where `tensor` doesn't divide their number.
+    """
+    device = _device()
+    ours = not dist.is_initialized()
+    if ours:
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        if "WORLD_SIZE" in os.environ:
+            dist.init_process_group(backend, device_id=device if device.type == "cuda" else None)
+        else:
+            dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
+    try:
+        size = dist.get_world_size()
+        if size % tensor:
+            raise SetupError(f"tensor {tensor} does not divide the {size} processes of the run")
+        mesh = init_device_mesh(device.type, (size // tensor, tensor), mesh_dim_names=("data", "tensor"))
+        yield World(mesh, device)
+    finally:
+        if ours:
+            dist.destroy_process_group()
+
+
+def _device() -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    torch.cuda.set_device(device)
+    return device
+
+
+def parallelize(model: Backbone, world: World, config: TrainConfig) -> None:
+    """Share a model on the meta device out over the processes, in place; it has no numbers afterwards.
+
+    What a process holds is float32. With precision bfloat16, layers compute in that, and gradients are
+    summed in float32. Raises SetupError where the shape can't be split.
+    """
+    if config.tensor > 1:
+        _split(model, world.mesh["tensor"])
+    if config.recompute:
+        for n, layer in enumerate(model.layers):
+            model.layers[n] = checkpoint_wrapper(layer, preserve_rng_state=False)
+    policy = MixedPrecisionPolicy()
+    if config.precision == "bfloat16":
+        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    for layer in model.layers:
+        fully_shard(layer, mesh=world.data, mp_policy=policy)
+    fully_shard(model, mesh=world.data, mp_policy=policy)
+    register_fsdp_forward_method(model, "losses")
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            # Losses are divided by the targets of all processes, so that gradients are sums, not means.
+            module.set_gradient_divide_factor(1.0)
+            module.set_force_sum_reduction_for_comms(True)
+
+
+def _split(model: Backbone, mesh: DeviceMesh) -> None:
+    if not isinstance(model, Step1):
+        raise SetupError("only the Step-1 decoder can be split inside of its layers: set tensor to 1")
+    parts, shape = mesh.size(), model.shape
+    for name in ("heads", "groups", "ffn", "vocabulary"):
+        if getattr(shape, name) % parts:
+            raise SetupError(f"tensor {parts} does not divide the model's {name}, {getattr(shape, name)}")
+    positions, everything = Shard(1), Replicate()
+    ends = {
+        "model.embed_tokens": RowwiseParallel(input_layouts=everything, output_layouts=positions),
+        "model.norm": SequenceParallel(),
+        "model": PrepareModuleOutput(output_layouts=positions, desired_output_layouts=everything),
+        "lm_head": ColwiseParallel(),
+    }
+    parallelize_module(model, mesh, ends)
+    layer = {
+        "input_layernorm": SequenceParallel(),
+        "self_attn": PrepareModuleInput(
+            input_layouts=(positions, None), desired_input_layouts=(everything, None)
+        ),
+        "self_attn.q_proj": ColwiseParallel(),
+        "self_attn.k_proj": ColwiseParallel(),
+        "self_attn.v_proj": ColwiseParallel(),
+        "self_attn.o_proj": RowwiseParallel(output_layouts=positions),
+        "post_attention_layernorm": SequenceParallel(),
+        "mlp": PrepareModuleInput(input_layouts=(positions,), desired_input_layouts=(everything,)),
+        "mlp.gate_proj": ColwiseParallel(),
+        "mlp.up_proj": ColwiseParallel(),
+        "mlp.down_proj": RowwiseParallel(output_layouts=positions),
+    }
+    for block in model.layers:
+        parallelize_module(block, mesh, layer)
+    model.model.slopes_H = model.model.slopes_H.chunk(parts)[mesh.get_local_rank()]

@@ -1,0 +1,25 @@
+"""Tensors of which each process holds a part (DTensors). What is here treats plain tensors as whole ones."""
+
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
+
+def own(tensor: Tensor) -> Tensor:
+    """The part that this process holds, which it may change."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def region(tensor: Tensor) -> tuple[slice, ...]:
+    """Where in the whole tensor that part is."""
+    if not isinstance(tensor, DTensor):
+        return tuple(slice(0, size) for size in tensor.shape)
+    sizes, offsets = compute_local_shape_and_global_offset(
+        tensor.shape, tensor.device_mesh, tensor.placements
+    )
+    return tuple(slice(at, at + size) for at, size in zip(offsets, sizes, strict=True))
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of it, for which all processes must ask."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

@@ -1,0 +1,54 @@
+"""Checkpoints of a run that is under way: weights and moments, each process writing what it holds (DCP).
+
+One that was written by some number of processes is read by any other number.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from stages.train.folder import CHECKPOINTS, emptied
+from stages.train.parallel import World
+
+
+def write(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, world: World) -> None:
+    """There wholly or not at all; the one before goes when it is."""
+    partial = folder / CHECKPOINTS / ".partial"
+    world.first(lambda: emptied(partial))
+    save(_state(model, optimizer), checkpoint_id=partial)
+
+    def publish() -> None:
+        partial.rename(folder / CHECKPOINTS / f"{step:08}")
+        for older in _all(folder)[:-1]:
+            shutil.rmtree(older)
+
+    world.first(publish)
+
+
+def last_step(folder: Path, world: World) -> int:
+    """Steps that the last checkpoint has behind it; 0 where there is none."""
+    return world.first(lambda: max((int(path.name) for path in _all(folder)), default=0))
+
+
+def read(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Take over the weights and moments of a checkpoint."""
+    state = _state(model, optimizer)
+    load(state, checkpoint_id=folder / CHECKPOINTS / f"{step:08}")
+    set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
+    dist.barrier()
+
+
+def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    weights, moments = get_state_dict(model, optimizer)
+    return {"model": weights, "optimizer": moments}
+
+
+def _all(folder: Path) -> list[Path]:
+    return sorted((folder / CHECKPOINTS).glob("[0-9]*"))
