@@ -1,6 +1,6 @@
 """What pack takes of recordings and texts, and what samples can be made of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +11,13 @@ from schemas.chat import parse
 from schemas.errors import DataError
 from schemas.recording import Problem
 from schemas.turn import AnnotatedTurn
-from stages.compose import Kind, Source, label, of_turns, passages
+from stages.compose import Kind, Labels, Source, label, of_turns, passages
 from stages.converse import Conversation
 from stages.select import EvaluationPrompts, SelectConfig, personal, select
 from stages.synthesize.checks import check
+
+Sources = tuple[list[Source], list[Source]]
+"""Exchanges and passages."""
 
 
 def refused_turns(
@@ -55,23 +58,33 @@ def sources_of(
 ) -> dict[Kind, list[Source]]:
     """What samples of a recording can be made of; `kept` are those of its turns that are kept."""
     labels = label(turns, recipe.compose.labels)
+    exchanges, halves = _spoken_chat(kept, labels, recipe) or _talk(turns, kept, talk, labels, recipe)
+    return {
+        "turn": [of_turns([turn], labels=labels) for turn in kept],
+        "exchange": exchanges,
+        "passage": halves,
+        "document": [],
+    }
+
+
+def _talk(
+    turns: list[AnnotatedTurn],
+    kept: list[AnnotatedTurn],
+    talk: Conversation,
+    labels: Mapping[int, Labels],
+    recipe: Recipe,
+) -> Sources:
+    """What real speakers asked and answered, and where one of them went on."""
     asked = {pair.answer.index: pair for pair in talk.pairs}
     halves = []
     for first, second in passages(turns, {turn.index for turn in kept}, recipe.compose):
         pair = asked.get(first.index)
         question, history = (pair.question, pair.history) if pair else (None, ())
         halves.append(of_turns([first, second], question, history, labels))
-    spoken = _spoken_chat(kept, recipe)
-    exchanges = [of_turns([p.answer], p.question, p.history, labels) for p in talk.pairs]
-    return {
-        "turn": [of_turns([turn], labels=labels) for turn in kept],
-        "exchange": exchanges if spoken is None else [spoken],
-        "passage": halves,
-        "document": [],
-    }
+    return [of_turns([p.answer], p.question, p.history, labels) for p in talk.pairs], halves
 
 
-def _spoken_chat(kept: list[AnnotatedTurn], recipe: Recipe) -> Source | None:
+def _spoken_chat(kept: list[AnnotatedTurn], labels: Mapping[int, Labels], recipe: Recipe) -> Sources | None:
     """The conversation whose last question or answer a synthesised recording speaks; None for others."""
     sidecar = kept[0].metadata
     synthesis = sidecar.get("synthesis")
@@ -80,17 +93,21 @@ def _spoken_chat(kept: list[AnnotatedTurn], recipe: Recipe) -> Source | None:
     try:
         chat = parse({"messages": sidecar.get("messages")}, kept[0].recording)
         last = chat.last("assistant")
-        by_message = {synthesis["spoken"][turn.index]["message"]: turn for turn in kept}
+        messages = [part["message"] for part in synthesis["spoken"]]
+        spoken = {m: [turn for turn in kept if messages[turn.index] == m] for m in messages}
         source = of_chat(chat, recipe.converse.history_turns_max, _common(of_turns(kept)))
     except (DataError, LookupError, TypeError):  # somebody else's sidecar: turns, as in any recording
         return None
     if last is None or source.question is None:
         return None
-    return replace(
-        source,
-        question=replace(source.question, turn=by_message.get(last - 1)),
-        answer=(replace(source.answer[0], turn=by_message.get(last)),),
-    )
+    question = next(iter(spoken.get(last - 1, ())), None)
+    source = replace(source, question=replace(source.question, turn=question))
+    said = spoken.get(last, [])
+    if messages.count(last) < 2:
+        answer = replace(source.answer[0], turn=next(iter(said), None))
+        return [replace(source, answer=(answer,))], []
+    whole = [replace(source, answer=of_turns(said, labels=labels).answer)] if len(said) == 2 else []
+    return [source], whole
 
 
 def _common(source: Source) -> dict[str, Any]:

@@ -6,25 +6,25 @@ import json
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.storage import Store
+from pipeline.voices import Voices
 from schemas.chat import Chat
-from schemas.errors import DataError, SetupError
-from stages.stage import SAMPLE_RATE, Samples
+from schemas.errors import DataError
+from stages.stage import Samples
 from stages.synthesize.answers import with_answer
 from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.cost import Replies
 from stages.synthesize.endpoint import Endpoint, EndpointConfig
-from stages.synthesize.speech import Backend, Piper, Server, Utterance, speakable
+from stages.synthesize.sound import MARGIN, Utterance, joined
+from stages.synthesize.speech import Backend, Piper, Server, speakable
+from stages.synthesize.styles import PLAIN, drawn_styles, halves, labels_of, share
 
-MARGIN = 0.2
-"""Seconds of silence around all that is said."""
-SHORTEST_KNOWN = 1.5
-"""Seconds under which a voice can't be known by its embedding."""
 LIFTED = ("licence", "license", "language", "consent")
 """What a row says of itself in the words of a sidecar."""
 
@@ -37,6 +37,9 @@ class Part:
     role: str
     text: str
     voice: str
+    style: str
+    styled: bool
+    """One of several spans, of which each has its style."""
 
 
 Refused = list[tuple[Chat, DataError]]
@@ -58,7 +61,7 @@ class Studio:
         else:
             self._backend = Piper(voices, config.speech.speed)
         self._answers = self._endpoint(config.answers, "answers") if config.answers else None
-        self._voices = _References(self._backend, config, embedding)
+        self._voices = Voices(self._backend, config, embedding)
 
     def close(self) -> None:
         self._open.close()
@@ -105,29 +108,45 @@ class Studio:
                     limit = f"over the limit of {self._config.characters_max:,}"
                     raise DataError("too_long", f"message {index + 1} has {len(text):,} characters, {limit}")
                 voice = _drawn(voices[message.role], f"{key} {message.role}")
-                script.append(Part(index, message.role, text, voice))
+                spans = self._spans(text, message.role, key)
+                script += [
+                    Part(index, message.role, said, voice, style, len(spans) > 1) for said, style in spans
+                ]
         if not script:
             raise DataError("nothing_to_speak", "nothing of it is to be spoken")
         return script
 
+    def _spans(self, text: str, role: str, key: str) -> list[tuple[str, str]]:
+        """A message with its style; halves in two styles for the share of answers that is to have some."""
+        config = self._config
+        wanted = role == "assistant" and config.styles and share(f"{key} halves") < config.style_share
+        cut = halves(text) if wanted else None
+        if cut is None:
+            return [(text, PLAIN)]
+        return list(zip(cut, drawn_styles(f"{key} styles", config.styles), strict=True))
+
     def _speak(self, parts: Iterable[Part]) -> dict[Part, Utterance | DataError]:
-        """Everything that one voice says in one go."""
+        """Everything that one voice says in one style in one go."""
         spoken: dict[Part, Utterance | DataError] = {}
-        ordered = sorted(parts, key=lambda part: (part.voice, part.text, part.message))
-        for voice in dict.fromkeys(part.voice for part in ordered):
-            own = [part for part in ordered if part.voice == voice]
-            spoken |= zip(own, self._backend.speak([part.text for part in own], voice), strict=True)
+        ordered = sorted(parts, key=lambda part: (part.voice, part.style, part.text, part.message))
+        for (voice, style), some in groupby(ordered, key=lambda part: (part.voice, part.style)):
+            own = list(some)
+            texts = [part.text for part in own]
+            spoken |= zip(own, self._backend.speak(texts, voice, self._config.style(style)), strict=True)
         return spoken
 
     def _write(self, chat: Chat, whole: Chat, said: Sequence[tuple[Part, Utterance]]) -> None:
         """The recording, behind the files that belong to it: where it lies, it is complete."""
-        samples, rate, times = joined([utterance for _, utterance in said], self._config.pause)
+        messages = [part.message for part, _ in said]
+        pauses = [MARGIN if a == b else self._config.pause for a, b in pairwise(messages)]
+        samples, rate, times = joined([utterance for _, utterance in said], pauses)
         spoken = [
             {
                 "message": part.message,
                 "role": part.role,
                 "voice": part.voice,
-                "likeness": self._voices.likeness(utterance, part.voice),
+                "likeness": self._voices.likeness(utterance, part.voice, part.style),
+                "labels": labels_of(part.style, self._config.styles) if part.styled else {},
             }
             for part, utterance in said
         ]
@@ -151,56 +170,6 @@ class Studio:
         self._dataset.put_new(f"{name}.json", _json(sidecar))
         self._dataset.put_new(f"{name}.jsonl", b"\n".join(map(_json, turns)) + b"\n")
         self._dataset.put_new(name, _flac(samples, rate))
-
-
-class _References:
-    """Knows voices by a sentence that each of them speaks."""
-
-    def __init__(self, backend: Backend, config: SynthesizeConfig, embedding: Path) -> None:
-        import torch
-
-        from stages.diarize.embedding import SpeakerEmbedding
-
-        torch.set_num_threads(1)
-        self._embedding = SpeakerEmbedding(embedding)
-        self._known: dict[str, Any] = {}
-        for voice in {*config.speech.human_voices, *config.speech.assistant_voices}:
-            (reference,) = backend.speak([speakable(config.reference)], voice)
-            if isinstance(reference, DataError):
-                raise SetupError(f"the voice {voice} does not speak: {reference}")
-            self._known[voice] = self._embedded(reference)
-
-    def likeness(self, utterance: Utterance, voice: str) -> float | None:
-        """Cosine between an utterance and the voice's reference; None where it is too short to tell."""
-        if len(utterance.samples) < SHORTEST_KNOWN * utterance.rate:
-            return None
-        return round(float(self._embedded(utterance) @ self._known[voice]), 3)
-
-    def _embedded(self, utterance: Utterance) -> Any:
-        return self._embedding([_at_rate(utterance, SAMPLE_RATE)])[0]
-
-
-def joined(utterances: Sequence[Utterance], pause: float) -> tuple[Samples, int, list[tuple[float, float]]]:
-    """Utterances one after another: samples [n], their rate in Hz, and start and end of each in seconds."""
-    rate = max(utterance.rate for utterance in utterances)
-    pieces = [np.zeros(round(MARGIN * rate), np.float32)]
-    times: list[tuple[float, float]] = []
-    for utterance in utterances:
-        if times:
-            pieces.append(np.zeros(round(pause * rate), np.float32))
-        start = sum(map(len, pieces)) / rate
-        pieces.append(_at_rate(utterance, rate))
-        times.append((round(start, 3), round(sum(map(len, pieces)) / rate, 3)))
-    pieces.append(np.zeros(round(MARGIN * rate), np.float32))
-    return np.concatenate(pieces), rate, times
-
-
-def _at_rate(utterance: Utterance, rate: int) -> Samples:
-    import soxr
-
-    if utterance.rate == rate:
-        return utterance.samples
-    return np.asarray(soxr.resample(utterance.samples, utterance.rate, rate), np.float32)
 
 
 def _flac(samples: Samples, rate: int) -> bytes:

@@ -23,7 +23,7 @@ from schemas.recording import Companion
 from schemas.turn import SetAsideRow
 from stages.synthesize.config import SynthesizeConfig
 
-VERSION = 1
+VERSION = 2
 AT_ONCE = 16
 """Conversations that one thread takes, and one run of piper speaks."""
 
@@ -82,6 +82,9 @@ def _voices(config: SynthesizeConfig) -> dict[str, Model]:
     return {name: resolve(name) for name in sorted(names)}
 
 
+_DECIDES = {"speak", "characters_max", "pause", "reference"}
+
+
 def _fingerprint(config: SynthesizeConfig, voices: dict[str, Model], embedding: Model) -> str:
     """Of all that decides what is said and how it sounds, but for the words."""
     server = config.speech.server
@@ -91,7 +94,9 @@ def _fingerprint(config: SynthesizeConfig, voices: dict[str, Model], embedding: 
             "answers": config.answers and config.answers.asked(),
             "server": server and server.asked(),
             "speech": config.speech.model_dump(mode="json", exclude={"server"}),
-            "rest": config.model_dump(mode="json", include={"speak", "characters_max", "pause", "reference"}),
+            "rest": config.model_dump(mode="json", include=_DECIDES),
+            "styles": config.style_share
+            and config.model_dump(mode="json", include={"styles", "style_share"}),
             "voices": {name: model.sha256 for name, model in voices.items()},
             "embedding": embedding.sha256,
         }

@@ -3,7 +3,7 @@
 from stages.compose.config import ComposeConfig, Family
 from stages.compose.controlled import passages
 from stages.compose.families import FAMILIES, VERSION, Kind, compose
-from stages.compose.labels import label
+from stages.compose.labels import Labels, label
 from stages.compose.source import Said, Source, of_turns
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "ComposeConfig",
     "Family",
     "Kind",
+    "Labels",
     "Said",
     "Source",
     "compose",

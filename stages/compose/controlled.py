@@ -1,6 +1,7 @@
 """Answers that change their rate, pitch, liveliness, loudness or emotion half way, as an instruction asks.
 
-Two turns of one speaker that follow each other are the halves; their labels say what changes.
+Two turns of one speaker that follow each other are the halves, or two spans that a voice spoke so; their
+labels say what changes.
 """
 
 from collections.abc import Collection, Sequence
@@ -8,10 +9,10 @@ from itertools import pairwise
 
 from schemas.errors import DataError
 from schemas.sample import Message, Speech, Text
+from schemas.style import SCALES
 from schemas.turn import AnnotatedTurn
 from stages.compose.config import ComposeConfig
 from stages.compose.dialogue import chat
-from stages.compose.labels import SCALES
 from stages.compose.source import Said, Source, joint
 
 _CHANGES = {

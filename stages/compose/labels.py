@@ -12,19 +12,12 @@ from typing import Any
 from pydantic import Field
 
 from schemas.recording import Assessment
+from schemas.style import SCALES
 from schemas.turn import AnnotatedTurn
 from stages.stage import Config
 
 Labels = Mapping[str, str]
 """`rate`, `pitch`, `liveliness`, `loudness`, `emotion` -> label, as far as they are known."""
-
-SCALES = {
-    "rate": ("slow", "normal", "fast"),
-    "pitch": ("low", "normal", "high"),
-    "liveliness": ("flat", "normal", "lively"),
-    "loudness": ("soft", "normal", "loud"),
-}
-"""The labels of each measure, from little to much."""
 
 
 class LabelsConfig(Config):
@@ -42,7 +35,8 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
 
     Turns that annotate set aside, or in which somebody else speaks too, say nothing of a speaker. Emotion is
     never measured: it comes from the sidecar, `emotion` for the whole recording or `emotions` as
-    `[{start, end, emotion}]` in seconds: the one that covers most of a turn, if that is half of it.
+    `[{start, end, emotion}]` in seconds: the one that covers most of a turn, if that is half of it. A
+    synthesised turn is what its voice was asked for.
     """
     limits = {
         "rate": math.log(config.rate_factor),
@@ -70,7 +64,18 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
         emotion = _emotion(turn)
         if emotion:
             found[turn.index]["emotion"] = emotion
+        found[turn.index] |= _asked_for(turn)
     return dict(found)
+
+
+def _asked_for(turn: AnnotatedTurn) -> Labels:
+    """The labels of the style in which a turn was synthesised."""
+    match turn.metadata.get("synthesis"):
+        case {"spoken": [*spoken]} if turn.index < len(spoken):
+            labels = spoken[turn.index].get("labels") if isinstance(spoken[turn.index], dict) else None
+            if isinstance(labels, dict):
+                return {str(name): str(value) for name, value in labels.items()}
+    return {}
 
 
 def _log(value: float | None, factor: float = 1.0) -> float | None:

@@ -9,9 +9,9 @@ replay        text alone
 
 from schemas.errors import DataError
 from schemas.sample import Message, Text
+from schemas.style import SCALES
 from stages.compose.clauses import clauses
 from stages.compose.config import ComposeConfig
-from stages.compose.labels import SCALES
 from stages.compose.source import Source, share
 
 Messages = tuple[Message, ...]

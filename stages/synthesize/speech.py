@@ -1,22 +1,21 @@
 """Text to speech: piper with a voice on this machine, or any OpenAI-compatible server."""
 
-import io
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from pydantic import Field
 
 from schemas.errors import DataError, SetupError
-from stages.stage import Config, Samples
+from stages.stage import Config
 from stages.synthesize.cost import Cost
 from stages.synthesize.endpoint import Endpoint, EndpointConfig
+from stages.synthesize.sound import Utterance, read_audio, styled
+from stages.synthesize.styles import OWN, StyleConfig
 
 
 class SpeechConfig(Config):
@@ -36,17 +35,11 @@ class SpeechConfig(Config):
     speed: float = Field(1.0, ge=0.25, le=4, description="1 is the voice's own, 2 twice as fast")
 
 
-@dataclass(frozen=True)
-class Utterance:
-    samples: Samples
-    """[n] float32, one channel."""
-    rate: int
-    """Hz"""
-
-
 class Backend(Protocol):
-    def speak(self, texts: Sequence[str], voice: str) -> list[Utterance | DataError]:
-        """Each text spoken by a voice, or why it is not."""
+    def speak(
+        self, texts: Sequence[str], voice: str, style: StyleConfig = OWN
+    ) -> list[Utterance | DataError]:
+        """Each text spoken by a voice in a style, or why it is not."""
 
 
 def speakable(text: str) -> str:
@@ -75,26 +68,35 @@ class Piper:
         self._voices = {name: _voice_file(name, path) for name, path in voices.items()}
         self._speed = speed
 
-    def speak(self, texts: Sequence[str], voice: str) -> list[Utterance | DataError]:
+    def speak(
+        self, texts: Sequence[str], voice: str, style: StyleConfig = OWN
+    ) -> list[Utterance | DataError]:
         """Raises SetupError where piper can't use the voice at all."""
         spoken: list[Utterance | DataError] = []
         while len(spoken) < len(texts):
             rest = texts[len(spoken) :]
-            done, said = self._run(rest, voice)
-            spoken += done
+            done, said = self._run(rest, voice, style.pace)
+            spoken += (styled(utterance, style) for utterance in done)
             if len(done) < len(rest):  # it ends at the first line that it can't say
                 if not done and not self._run(["Hello."], voice)[0]:
                     raise SetupError(f"piper can't speak with the voice {voice}: {said}")
                 spoken.append(DataError("not_spoken", f"the voice can't say it: {said}"))
         return spoken
 
-    def _run(self, texts: Sequence[str], voice: str) -> tuple[list[Utterance], str]:
+    def _run(self, texts: Sequence[str], voice: str, pace: float = 1.0) -> tuple[list[Utterance], str]:
         """The first texts, as many as piper spoke, and the last line of what it said of its work."""
         import soundfile
 
         with tempfile.TemporaryDirectory(prefix="aqaa-data-piper-") as folder:
             command = [self._program, "--model", str(self._voices[voice]), "--output_dir", folder]
-            command += ["--noise_scale", "0", "--noise_w", "0", "--length_scale", str(1 / self._speed)]
+            command += [
+                "--noise_scale",
+                "0",
+                "--noise_w",
+                "0",
+                "--length_scale",
+                str(1 / (self._speed * pace)),
+            ]
             limit = 60 + 0.5 * sum(map(len, texts))
             try:
                 ran = subprocess.run(
@@ -131,42 +133,21 @@ class Server:
         self._speed = config.speed
         self._endpoint = endpoint
 
-    def speak(self, texts: Sequence[str], voice: str) -> list[Utterance | DataError]:
-        return [self._speak(text, voice) for text in texts]
+    def speak(
+        self, texts: Sequence[str], voice: str, style: StyleConfig = OWN
+    ) -> list[Utterance | DataError]:
+        return [self._speak(text, voice, style) for text in texts]
 
-    def _speak(self, text: str, voice: str) -> Utterance | DataError:
+    def _speak(self, text: str, voice: str, style: StyleConfig) -> Utterance | DataError:
         body: dict[str, Any] = {"model": self._model, "input": text, "voice": voice, "response_format": "wav"}
-        if self._speed != 1:  # not every server knows it
-            body["speed"] = self._speed
-        cost = Cost(requests=1, characters=len(text))
+        speed = round(self._speed * style.pace, 4)
+        if speed != 1:  # not every server knows it
+            body["speed"] = speed
+        if style.instructions:
+            body["instructions"] = style.instructions
+        cost = Cost(requests=1, characters=len(text) + len(style.instructions or ""))
         try:
-            return self._endpoint.post("/audio/speech", body, cost, lambda reply: (read_audio(reply), cost))
+            spoken = self._endpoint.post("/audio/speech", body, cost, lambda reply: (read_audio(reply), cost))
         except DataError as error:
             return error
-
-
-def read_audio(data: bytes) -> Utterance:
-    """The sound in a file of any format. Raises ValueError where there is none."""
-    import av
-
-    blocks: list[Samples] = []
-    rate = 0
-    try:
-        with av.open(io.BytesIO(data)) as container:
-            for frame in _mono(container):
-                rate = frame.sample_rate
-                blocks.append(frame.to_ndarray().ravel())
-    except (av.error.FFmpegError, IndexError, ValueError):
-        raise ValueError("no audio") from None
-    if not blocks:
-        raise ValueError("no audio")
-    return Utterance(np.concatenate(blocks).astype(np.float32), rate)
-
-
-def _mono(container: Any) -> Iterator[Any]:
-    import av
-
-    resampler = av.AudioResampler(format="flt", layout="mono")
-    for frame in container.decode(audio=0):
-        yield from resampler.resample(frame)
-    yield from resampler.resample(None)
+        return styled(spoken, style)

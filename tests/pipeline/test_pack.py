@@ -403,6 +403,65 @@ class TestSynthesis:
         assert [len(m.codes) for m in messages] == [0, 0, 0, 1, 1]
         assert record["messages"][3]["content"][0]["text"] == "How tall is it, in metres?"
 
+    IN_TWO = "It has 8,849 m. That is a lot."
+    IN_HALVES = SPOKEN | {
+        "messages": [
+            *SPOKEN["messages"][:4],
+            {"role": "assistant", "content": IN_TWO},
+        ],
+        "synthesis": {
+            "spoken": [
+                {"message": 3, "labels": {}},
+                {"message": 4, "labels": {"rate": "normal", "loudness": "soft"}},
+                {"message": 4, "labels": {"rate": "slow", "loudness": "normal"}},
+            ]
+        },
+    }
+
+    def in_halves(self, second="That is a lot."):
+        """Question and an answer in two halves, as heard; the texts of its turns are the written ones."""
+        said = [
+            ("human", "how tall is it", "How tall is it, in metres?"),
+            ("assistant", "it has eight thousand meters", "It has 8,849 m."),
+            ("assistant", "that is a lot", second),
+        ]
+        for n, (speaker, heard, written) in enumerate(said):
+            place = {"recording": "s.flac", "sidecar": self.IN_HALVES, "groups": 15 + n}
+            turn = a_turn(3.0 * n, 3.0 * n + 2.0, speaker, heard, n, **place)
+            yield replace(turn, turn=replace(turn.turn, text=written))
+
+    @pytest.mark.parametrize(
+        ("concatenation", "voices"), [("marker_preserving", 2), ("marker_removal", 1), ("pre_interleaved", 2)]
+    )
+    def test_an_answer_in_two_styles_is_controlled(self, tmp_path, vocabulary, concatenation, voices):
+        checks = {"checks": {"error_rate_max": None}}
+        families = {"compose": {"families": ["controlled", "aqta", "aqtaa"]}}
+        layout = {"interleave": {"concatenation": concatenation}}
+        plan = planned(tmp_path, {"s.flac": list(self.in_halves())}, **families, **layout, synthesize=checks)
+        manifest = packed(plan)
+        # The whole answer is spoken by no one turn.
+        assert manifest.samples == {"controlled": 1, "aqta": 1}
+        found = {record["family"]: (record, tokens) for record, tokens in samples_of(plan, manifest)}
+        record, tokens = found["controlled"]
+        *before, human, assistant = read(tokens, vocabulary)
+        assert [(m.role, m.text) for m in before] == [
+            (m["role"], m["content"]) for m in self.IN_HALVES["messages"][:3]
+        ]
+        assert "slower and louder" in human.text
+        assert len(human.codes) == 1
+        assert assistant.text == self.IN_TWO
+        assert [len(codes.linguistic) for codes in assistant.codes] == ([32, 34] if voices == 2 else [66])
+        assert [turn["labels"].get("rate") for turn in record["turns"]] == [None, "normal", "slow"]
+        assert record["source"]["recording"] == "s.flac"
+        assert read(found["aqta"][1], vocabulary)[-1].text == self.IN_TWO
+
+    def test_half_an_answer_is_none(self, tmp_path):
+        turns = list(self.in_halves(second="Something else that nobody has said at all."))
+        plan = planned(tmp_path, {"s.flac": turns}, compose={"families": ["controlled", "aqtaa", "tts"]})
+        manifest = packed(plan)
+        assert manifest.set_aside["synthesize/misspoken"] >= 1
+        assert {"controlled", "aqtaa"}.isdisjoint(manifest.samples)
+
 
 def test_counts_add_up_over_families(tmp_path):
     plan = planned(tmp_path, recordings("a.wav", "b.wav"))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from served import Answer, completion, serving
@@ -13,13 +14,15 @@ from pipeline.models import resolve
 from pipeline.recipe import Recipe, load
 from pipeline.source import SpooledAudio
 from pipeline.synthesis import Synthesis, synthesize
+from schemas.errors import SetupError
 from schemas.recording import Recording, Unit
 from schemas.turn import turns_of
 from stages.decode import DecodeStage
 from stages.decode.config import DecodeConfig
 from stages.diarize import DiarizeStage
 from stages.diarize.config import DiarizeConfig
-from stages.synthesize.checks import check, error_rate
+from stages.synthesize.checks import check, error_rate, letters
+from stages.synthesize.styles import halves
 from stages.transcribe import TranscribeConfig, TranscribeStage
 
 QUESTION = "Could you tell me which platform the train to Edinburgh departs from?"
@@ -162,6 +165,49 @@ def test_a_server_that_speaks_with_another_voice_than_its_reference_is_found_out
     sidecar = json.loads(Path(listed.sidecar.uri.removeprefix("file://")).read_text())
     question, reply = (part["likeness"] for part in sidecar["synthesis"]["spoken"])
     assert reply < recipe.synthesize.checks.likeness_min < question
+
+
+IN_TWO = "The first train leaves at six. The last one goes shortly before midnight."
+
+
+def test_the_halves_of_an_answer_are_turns_of_their_own_styles(tmp_path):
+    styles = {"slow": {"speed": 0.7}, "soft": {"gain_db": -12}}
+    rows = [talk(f"When do the trains to {city} leave?", IN_TWO) for city in ("Leeds", "York", "Bath")]
+    recipe = recipe_of(tmp_path, *rows, styles=styles, style_share=1)
+    found = run(recipe)
+    assert found.made == 3
+    drawn = set()
+    for listed in found.recordings:
+        path = Path(listed.uri.removeprefix("file://"))
+        sidecar = json.loads(Path(f"{path}.json").read_text())
+        turns = [json.loads(line) for line in Path(f"{path}.jsonl").read_text().splitlines()]
+        assert [(turn["speaker"], turn["text"]) for turn in turns] == [
+            ("human", rows[0]["messages"][0]["content"].replace("Leeds", turns[0]["text"].split()[5])),
+            *(("assistant", half) for half in halves(IN_TWO)),
+        ]
+        question, *spans = sidecar["synthesis"]["spoken"]
+        assert (question["labels"], [span["message"] for span in spans]) == ({}, [1, 1])
+        drawn.add(json.dumps([span["labels"] for span in spans]))
+        samples, rate = soundfile.read(path)
+        for turn, span in zip(turns[1:], spans, strict=True):
+            assert span["likeness"] > 0.75
+            pace = (turn["end"] - turn["start"]) / letters(turn["text"])
+            loud = np.sqrt(np.mean(samples[round(turn["start"] * rate) : round(turn["end"] * rate)] ** 2))
+            assert (pace > 0.08) == (span["labels"]["rate"] == "slow"), pace
+            assert (loud < 0.04) == (span["labels"]["loudness"] == "soft"), loud
+    assert len(drawn) > 1
+    again = run(recipe)
+    assert (again.made, again.recordings) == (0, found.recordings)
+
+
+def test_a_server_that_ignores_the_speed_is_found_out_before_anything_is_spoken(tmp_path):
+    wav = Path(__file__).parents[1] / "recordings" / "demo" / "monologues" / "LJ002-0020.wav"
+    with serving([Answer(body=wav.read_bytes())]) as server:
+        speech = {"server": {"url": server.url, "model": "m"}, "assistant_voices": ["anna"]}
+        recipe = recipe_of(tmp_path, talk("When?", IN_TWO), speech=speech, style_share=0.5)
+        with pytest.raises(SetupError, match=r"the voice anna is not fast at 1\.35 times its speed"):
+            run(recipe)
+    assert {body["input"] for body in server.bodies} == {recipe.synthesize.reference}
 
 
 def test_a_recipe_names_conversations_beside_itself(tmp_path):

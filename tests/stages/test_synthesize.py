@@ -7,15 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from annotated import a_turn
+from hypothesis import given
+from hypothesis import strategies as st
 from served import Answer, serving
 
 from pipeline.models import resolve
 from pipeline.storage import Store
 from schemas.errors import DataError, SetupError
-from stages.synthesize.checks import CheckConfig, as_written, check, error_rate
+from stages.synthesize.checks import CheckConfig, as_written, check, error_rate, letters
+from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.cost import Budget, Replies
 from stages.synthesize.endpoint import Endpoint, EndpointConfig
-from stages.synthesize.speech import Piper, Server, SpeechConfig, read_audio, speakable
+from stages.synthesize.sound import Utterance, read_audio, styled
+from stages.synthesize.speech import Piper, Server, SpeechConfig, speakable
+from stages.synthesize.styles import OWN, STYLES, StyleConfig, drawn_styles, halves, labels_of
 
 JOE = "package:piper-joe"
 WAV = Path(__file__).parents[1] / "recordings" / "demo" / "monologues" / "LJ002-0020.wav"
@@ -47,6 +52,26 @@ def test_speed_makes_it_shorter(piper):
     fast = Piper({JOE: resolve(JOE).path}, speed=2.0)
     text = ["We are going to the market on Saturday."]
     assert len(fast.speak(text, JOE)[0].samples) < 0.7 * len(piper.speak(text, JOE)[0].samples)
+
+
+def test_a_style_is_heard_in_the_length_and_in_the_loudness(piper):
+    text = ["We are going to the market on Saturday."]
+    plain, slow, soft = (
+        piper.speak(text, JOE, style)[0] for style in (OWN, StyleConfig(speed=0.75), StyleConfig(gain_db=-10))
+    )
+    assert len(slow.samples) > 1.15 * len(plain.samples)
+    assert np.allclose(soft.samples, plain.samples * 10**-0.5)
+
+
+@pytest.mark.parametrize("semitones", [-4.0, -1.5, 2.5])
+def test_a_pitch_is_moved_by_as_many_semitones_and_the_length_stays(semitones):
+    rate, style = 22_050, StyleConfig(semitones=semitones)
+    seconds = 2 / style.pace  # as a voice reads at that pace
+    tone = np.sin(2 * np.pi * 220 * np.arange(round(seconds * rate)) / rate).astype(np.float32)
+    moved = styled(Utterance(tone, rate), style)
+    peak = np.abs(np.fft.rfft(moved.samples)).argmax() * rate / len(moved.samples)
+    assert len(moved.samples) / rate == pytest.approx(2, abs=0.01)
+    assert 12 * np.log2(peak / 220) == pytest.approx(semitones, abs=0.1)
 
 
 def test_without_piper_or_a_voice_of_it_one_is_told_what_to_do(monkeypatch, tmp_path):
@@ -85,6 +110,17 @@ def test_a_server_speaks_each_text_once(tmp_path):
         assert np.array_equal(utterance.samples, expected.samples)
 
 
+def test_a_server_is_asked_for_a_style_by_speed_and_instructions(tmp_path):
+    with serving([Answer(body=WAV.read_bytes())]) as server:
+        speech = server_of(server.url, tmp_path)
+        style = StyleConfig(speed=0.8, gain_db=-20, instructions="Speak sadly.")
+        (sad,), (plain,) = (speech.speak(["Hello."], "alloy", how) for how in (style, OWN))
+    first, second = server.bodies
+    assert (first["speed"], first["instructions"]) == (0.8, "Speak sadly.")
+    assert not {"speed", "instructions"} & second.keys()
+    assert np.allclose(sad.samples, plain.samples / 10)
+
+
 def test_a_reply_that_is_no_audio_sets_its_text_aside_alone(tmp_path):
     def answer(asked):
         return Answer(body=b'{"oops": 1}' if asked["body"]["input"] == "Bad." else WAV.read_bytes())
@@ -103,6 +139,72 @@ def test_a_budget_of_characters_is_not_exceeded(tmp_path):
         said = speech.speak(["Hello.", "World!", "No."], "alloy")
     assert [getattr(one, "code", "spoken") for one in said] == ["spoken", "spoken", "budget"]
     assert len(server.seen) == 2
+
+
+# Answers in two styles
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "second"),
+    [
+        ("It leaves at six. Be there by half past five.", "It leaves at six.", "Be there by half past five."),
+        ("One is green. Two are blue, and the rest is a kind of red.", "One is green.", None),
+        ("If it rains again tonight, we will stay at home", "If it rains again tonight,", None),
+        (
+            "下午三点有一班火车，七点还有一班。你想坐哪一班？",
+            "下午三点有一班火车，七点还有一班。",
+            None,
+        ),
+        ('He said "not again." Then he left the room.', 'He said "not again."', "Then he left the room."),
+    ],
+)
+def test_an_answer_is_cut_where_a_sentence_or_a_clause_ends(text, first, second):
+    assert halves(text) == (first, second or text.removeprefix(first).strip())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "Yes. It does.", "No, because I said so and that is that", "It costs 3.50 euros"],
+)
+def test_an_answer_without_a_place_to_be_cut_stays_whole(text):
+    assert halves(text) is None
+
+
+@given(st.text(st.sampled_from('abc .,!?。，、0"’'), max_size=120) | st.text(max_size=60))
+def test_two_halves_are_the_whole(text):
+    cut = halves(text)
+    if cut is not None:
+        assert "".join(cut).split() != []
+        assert "".join("".join(cut).split()) == "".join(text.split())
+        assert all(letters(half) >= letters(text) / 4 for half in cut)
+
+
+def test_two_styles_are_drawn_of_which_one_may_be_the_voices_own():
+    drawn = {drawn_styles(f"{n}", STYLES) for n in range(200)}
+    assert len(drawn) == 4 * 3
+    assert all(first != second for first, second in drawn)
+    assert drawn_styles("a", STYLES) == drawn_styles("a", dict(reversed(STYLES.items())))
+
+
+def test_a_style_has_its_label_and_is_as_usual_in_all_else():
+    assert labels_of("slow", STYLES) == {"rate": "slow", "loudness": "normal"}
+    assert labels_of("plain", STYLES) == {"rate": "normal", "loudness": "normal"}
+    assert labels_of("sad", ["sad", "happy", "low"]) == {"emotion": "sad", "pitch": "normal"}
+    assert labels_of("low", ["sad", "happy", "low"]) == {"emotion": "neutral", "pitch": "low"}
+
+
+@pytest.mark.parametrize(
+    ("styles", "says"),
+    [
+        ({"slow": {"speed": 1.2}}, "nothing in style `slow` makes it so"),
+        ({"sad": {"speed": 0.8}}, "nothing in style `sad`"),
+        ({"sad": {"instructions": "Speak sadly."}}, "only a server"),
+        ({"normal": {"speed": 1.2}}, "no style"),
+    ],
+)
+def test_a_style_that_nothing_would_make_true_is_refused(styles, says):
+    with pytest.raises(ValueError, match=says):
+        SynthesizeConfig(styles=styles)
 
 
 @pytest.mark.parametrize(
