@@ -51,16 +51,16 @@ def difference(a: Version, b: Version) -> Difference:
     return Difference(
         a=a.id,
         b=b.id,
-        recipe=_changed(_flat(one.recipe), _flat(two.recipe)),
-        inputs=_changed(*({str(r["uri"]): r.get("recordings") for r in m.inputs} for m in (one, two))),
+        recipe=changed(flat(one.recipe), flat(two.recipe)),
+        inputs=changed(*({str(r["uri"]): r.get("recordings") for r in m.inputs} for m in (one, two))),
         recordings=Recordings(
             added=len(came), removed=len(went), added_names=came[:NAMED], removed_names=went[:NAMED]
         ),
-        models=_changed(*({m.reference: m.sha256 for m in manifest.models} for manifest in (one, two))),
-        stages=list(_changed(one.stages, two.stages)),
+        models=changed(*({m.reference: m.sha256 for m in manifest.models} for manifest in (one, two))),
+        stages=list(changed(one.stages, two.stages)),
         counts=_both(_counts(one), _counts(two)),
         hours=_both(*({"in": m.audio_seconds / 3600, "kept": m.kept_seconds / 3600} for m in (one, two))),
-        mixture=_changed(*({f: share.got for f, share in m.mixture.items()} for m in (one, two))),
+        mixture=changed(*({f: share.got for f, share in m.mixture.items()} for m in (one, two))),
         code_version=(one.code_version, two.code_version),
     )
 
@@ -92,14 +92,14 @@ def _recordings(version: Version) -> set[str]:
     return found
 
 
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
+def flat(value: Any, path: str = "") -> dict[str, Any]:
     """`a.b.c` -> value of nested mappings."""
     if not isinstance(value, dict) or (not value and path):
         return {path: value}
     return {
         key: inner
         for name in value
-        for key, inner in _flat(value[name], f"{path}.{name}" if path else str(name)).items()
+        for key, inner in flat(value[name], f"{path}.{name}" if path else str(name)).items()
     }
 
 
@@ -107,5 +107,5 @@ def _both(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Pair]:
     return {key: (a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b])}
 
 
-def _changed(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Pair]:
+def changed(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Pair]:
     return {key: pair for key, pair in _both(a, b).items() if pair[0] != pair[1]}

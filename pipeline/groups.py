@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pipeline.ledger import Ledger
 from pipeline.plan import Plan
 from pipeline.recipe import digest
+from pipeline.sidecars import UnitSidecars, read_sidecars, with_sidecar
 from pipeline.storage import Store
 from pipeline.texts import TextFile
 from schemas.recording import Problem, Recording
@@ -51,13 +52,17 @@ class Group:
     """Ledger files of each unit, by stage."""
     uris: dict[str, str] = field(default_factory=dict)
     """Recording id -> where it lies now, for the audio."""
+    sidecars: tuple[UnitSidecars, ...] = ()
+    """Of the units that have any."""
     texts: TextFile | None = None
     decisions: Decisions = Decisions()
 
     def recordings(self, dataset: Store) -> list[Recording]:
-        """The annotated recordings, in order of their id."""
+        """The annotated recordings with what their sidecars say now, in order of their id."""
         ledger = Ledger(dataset)
-        return sorted((r for files in self.files for r in ledger.recordings(files)), key=lambda r: r.id)
+        said = read_sidecars(self.sidecars, dataset)
+        found = (with_sidecar(r, said.get(r.id)) for files in self.files for r in ledger.recordings(files))
+        return sorted(found, key=lambda r: r.id)
 
 
 def cut(plan: Plan) -> list[Group]:
@@ -72,8 +77,10 @@ def cut(plan: Plan) -> list[Group]:
     for prefix, members in sorted(units.items()):
         files = tuple({stage: found[unit.name] for stage, found in committed.items()} for unit in members)
         uris = {r.id: r.uri for unit in members for r in unit.recordings}
-        fingerprint = digest({"pack": plan.pack, "files": files, "prefix": prefix})
-        groups.append(Group(prefix, fingerprint, files, uris))
+        sidecars = tuple(UnitSidecars.of(unit) for unit in members if unit.sidecars)
+        said = [unit.path for unit in sidecars]
+        fingerprint = digest({"pack": plan.pack, "files": files, "prefix": prefix, "sidecars": said})
+        groups.append(Group(prefix, fingerprint, files, uris, sidecars))
     for texts in plan.texts:
         fingerprint = digest({"pack": plan.pack, "file": [texts.id, texts.bytes, texts.etag]})
         groups.append(Group(texts.id, fingerprint, texts=texts))

@@ -92,7 +92,7 @@ class Plan:
         prefer = self.recipe.prefer
         return digest(
             {
-                "units": [unit.name for unit in self.units],
+                "units": [[unit.name, unit.sidecars] for unit in self.units],
                 "synthesis": self.synthesis
                 and [[row.recording, row.code] for row in self.synthesis.set_aside],
                 "sampled": [

@@ -148,7 +148,10 @@ def _manifest(
             for _, m in sorted(models.items())
         ],
         stages={stage.name: stage.fingerprint for stage in plan.stages},
-        ledgers=sorted(file for found in committed.values() for files in found.values() for file in files),
+        ledgers=sorted(
+            [file for found in committed.values() for files in found.values() for file in files]
+            + [unit.sidecars for unit in plan.units if unit.sidecars]
+        ),
         recordings=RecordingCounts(
             in_=sum(recordings.values()),
             kept=recordings.get("kept", 0),

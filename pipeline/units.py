@@ -34,24 +34,24 @@ class PlannedUnit:
 
     @cached_property
     def content(self) -> str:
-        """Hash of what decides the annotation besides the recipe: sizes, tags, files beside."""
+        """Hash of what decides the annotation besides the recipe: sizes, tags, files beside.
+
+        Not what a sidecar says, which is read when samples are made.
+        """
         return _hash(
-            [
-                [
-                    r.id,
-                    r.bytes,
-                    r.etag,
-                    r.sidecar and r.sidecar.etag,
-                    [[c.kind, c.etag] for c in r.companions],
-                ]
-                for r in self.recordings
-            ]
+            [[r.id, r.bytes, r.etag, [[c.kind, c.etag] for c in r.companions]] for r in self.recordings]
         )
 
     @property
     def name(self) -> str:
         """Name of the unit's files in the ledger."""
         return f"{self.id}-{self.content[:12]}"
+
+    @cached_property
+    def sidecars(self) -> str:
+        """Where the ledger keeps what the unit's sidecars say; empty where it has none."""
+        tags = [[r.id, r.sidecar.etag] for r in self.recordings if r.sidecar]
+        return f"annotations/sidecars/{self.id}-{_hash(tags)[:12]}.parquet" if tags else ""
 
     @property
     def bytes(self) -> int:

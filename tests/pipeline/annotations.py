@@ -22,9 +22,11 @@ def planned(folder: Path, turns: Mapping[str, Sequence[AnnotatedTurn]], **recipe
     """The plan of a recipe whose recordings have these turns; recipe, inputs and output are in `folder`."""
     inputs = folder / "in"
     inputs.mkdir(exist_ok=True)
-    for name in turns:
+    for name, said in turns.items():
         if not (inputs / name).exists():
             (inputs / name).write_bytes(name.encode())
+            if said and said[0].sidecar != "{}":
+                (inputs / f"{name}.json").write_text(said[0].sidecar)
     file = folder / "recipe.yaml"
     file.write_text(yaml.safe_dump({"name": "given", "inputs": ["in"], "output": "out"} | recipe))
     plan = make_plan(load(file))
@@ -48,7 +50,6 @@ def _recording(listed: Recording, turns: Sequence[AnnotatedTurn]) -> Recording:
     diarized = Diarized("model", (), (), tuple(turn.turn for turn in turns))
     return replace(
         listed,
-        sidecar=turns[0].sidecar if turns else "{}",
         decode=Decode(replace(turns[0].decoded, sha256=_sha256(turns)) if turns else None),
         diarize=Diarize(diarized),
         transcribe=Transcribe(tuple(turn.transcript for turn in turns)),
