@@ -14,8 +14,18 @@ from pipeline.leases import leased
 from pipeline.storage import Object, Store
 from pipeline.versions import Version, tags_of, version_at
 
-CACHES = ("packs", "surveys")
+CACHES = ("packs", "surveys", "deaths")
 """Made again in minutes from the annotations: their age alone decides."""
+
+SYNTHESIS = "synthesis"
+"""Recordings that were made of text, and what servers replied for them."""
+ANSWERS, SPEECH, VERDICTS = (
+    f"{SYNTHESIS}/replies/answers",
+    f"{SYNTHESIS}/replies/speech",
+    "preferences/verdicts",
+)
+REPLIES = (ANSWERS, SPEECH, VERDICTS)
+"""What servers replied and were paid for: kept whatever its age."""
 
 DAYS = 30.0
 

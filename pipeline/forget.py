@@ -1,8 +1,9 @@
 """Removal on request: a recording is forgotten by all versions to come, then by all that were.
 
 A tombstone keeps it out of every later build. Once the latest version doesn't hold it, the versions
-that do are deleted whole, with the annotations of its unit and all caches. The tombstone has only a
-hash of the recording's id, so that it says nothing itself.
+that do are deleted whole, with the annotations of its unit, its files where it was synthesised, and all
+caches, kept replies of servers among them. The tombstone has only a hash of the recording's id, so that it
+says nothing itself.
 """
 
 import json
@@ -15,13 +16,14 @@ from io import BytesIO
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.collect import CACHES, version_files
+from pipeline.collect import CACHES, REPLIES, SYNTHESIS, version_files
 from pipeline.inputs import Listing
 from pipeline.leases import leased
 from pipeline.storage import Store
 from pipeline.versions import LATEST, Version, batches, tags_of, version_at, version_ids
 from schemas.errors import SetupError
 from schemas.turn import recording_key
+from stages.synthesize.cost import Replies
 
 _REQUESTS = 16
 
@@ -112,9 +114,19 @@ def purge(dataset: Store, recordings: Sequence[str]) -> list[str]:
                 gone.append(item.path)
         for folder in CACHES:
             gone += [item.path for item in dataset.list(folder)]
+        for folder in REPLIES:
+            gone += Replies(dataset, folder).discarded()
+        gone += _synthesised(dataset, recordings)
         gone += _annotations(dataset, frozenset(recordings))
         dataset.delete(gone)
     return gone
+
+
+def _synthesised(dataset: Store, recordings: Sequence[str]) -> list[str]:
+    """The files of those recordings that were synthesised, in whatever settings."""
+    names = tuple(id.rpartition("/")[2] for id in recordings if id.startswith(f"{SYNTHESIS}/"))
+    files = dataset.list(SYNTHESIS) if names else ()
+    return [item.path for item in files if item.path.rpartition("/")[2].startswith(names)]
 
 
 def _annotations(dataset: Store, recordings: frozenset[str]) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import islice
 
+from pipeline.collect import VERDICTS
 from pipeline.ledger import Ledger
 from pipeline.plan import Plan
 from pipeline.recipe import Recipe
@@ -203,7 +204,7 @@ def _judge(recipe: Recipe, stack: ExitStack) -> Ask | None:
     if config is None:
         return None
     dataset = Store(f"{recipe.output}/{recipe.name}")
-    endpoint = stack.enter_context(closing(Endpoint(config, Replies(dataset, "preferences/verdicts"))))
+    endpoint = stack.enter_context(closing(Endpoint(config, Replies(dataset, VERDICTS))))
 
     def ask(messages: Sequence[ChatMessage]) -> str:
         return complete(messages, config, endpoint, temperature=0, max_tokens=VERDICT_TOKENS)

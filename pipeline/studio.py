@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.collect import ANSWERS, SPEECH
 from pipeline.storage import Store
 from pipeline.voices import Voices
 from schemas.chat import Chat
@@ -57,18 +58,17 @@ class Studio:
         self._open = ExitStack()
         self._backend: Backend
         if config.speech.server:
-            self._backend = Server(config.speech, self._endpoint(config.speech.server, "speech"))
+            self._backend = Server(config.speech, self._endpoint(config.speech.server, SPEECH))
         else:
             self._backend = Piper(voices, config.speech.speed)
-        self._answers = self._endpoint(config.answers, "answers") if config.answers else None
+        self._answers = self._endpoint(config.answers, ANSWERS) if config.answers else None
         self._voices = Voices(self._backend, config, embedding)
 
     def close(self) -> None:
         self._open.close()
 
-    def _endpoint(self, settings: EndpointConfig, what: str) -> Endpoint:
-        replies = Replies(self._dataset, f"synthesis/replies/{what}")
-        return self._open.enter_context(closing(Endpoint(settings, replies)))
+    def _endpoint(self, settings: EndpointConfig, folder: str) -> Endpoint:
+        return self._open.enter_context(closing(Endpoint(settings, Replies(self._dataset, folder))))
 
     def record(self, chats: Sequence[Chat]) -> Refused:
         """Make the recordings of some conversations; those of which there is none, and why."""

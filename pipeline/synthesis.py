@@ -11,6 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
 
+from pipeline.collect import SYNTHESIS
+from pipeline.forget import forgotten
 from pipeline.inputs import Input, Root
 from pipeline.models import Model, resolve
 from pipeline.recipe import Recipe, digest
@@ -20,7 +22,7 @@ from pipeline.studio import Refused, Studio
 from schemas.chat import Chat, parse
 from schemas.errors import DataError
 from schemas.recording import Companion
-from schemas.turn import SetAsideRow
+from schemas.turn import SetAsideRow, recording_key
 from stages.synthesize.config import SynthesizeConfig
 
 VERSION = 2
@@ -54,11 +56,16 @@ def synthesize(recipe: Recipe, say: Callable[[str], None], make: bool = True) ->
     if make:
         dataset.check_writable()
     voices, embedding = _voices(config), resolve(config.embedding)
-    folder = f"synthesis/{_fingerprint(config, voices, embedding)}"
+    folder = f"{SYNTHESIS}/{_fingerprint(config, voices, embedding)}"
     there = {found.path for found in dataset.list(folder)}
     aside: list[SetAsideRow] = []
     keys: set[str] = set()
-    todo = (chat for chat in _chats(config, keys, aside) if f"{folder}/{chat.key}.flac" not in there)
+    gone = forgotten(dataset)
+    todo = (
+        chat
+        for chat in _chats(config, keys, aside)
+        if f"{folder}/{chat.key}.flac" not in there and recording_key(_id(chat.key)) not in gone
+    )
     made = 0
     if not make:
         say(f"{sum(1 for _ in todo)} conversations to speak")
@@ -143,10 +150,16 @@ def _in_threads(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _id(key: str) -> str:
+    """A conversation's recording."""
+    return f"{SYNTHESIS}/{key}.flac"
+
+
 def _inputs(dataset: Store, folder: str, keys: set[str]) -> Iterator[Input]:
     """The recordings of these conversations, under ids that say nothing of the settings."""
     found = {stored.path.rpartition("/")[2]: stored for stored in dataset.list(folder)}
-    for name in sorted(f"{key}.flac" for key in keys):
+    for key in sorted(keys):
+        name = f"{key}.flac"
         if name not in found:
             continue
         sound = found[name]
@@ -155,7 +168,7 @@ def _inputs(dataset: Store, folder: str, keys: set[str]) -> Iterator[Input]:
             for kind in ("json", "jsonl")
         )
         uri = dataset.join(sound.path)
-        yield Input(f"synthesis/{name}", uri, sound.bytes, sound.etag, sidecar, (turns,))
+        yield Input(_id(key), uri, sound.bytes, sound.etag, sidecar, (turns,))
 
 
 def _place(row: SetAsideRow) -> tuple[str, int]:

@@ -1,5 +1,6 @@
 """What requests cost, the budget that they must stay in, and the replies that need not be paid twice."""
 
+import hashlib
 import re
 import threading
 from collections.abc import Iterator
@@ -98,6 +99,14 @@ class Replies:
     def get(self, asked: str) -> bytes | None:
         name = self._names.get(asked)
         return None if name is None else self._store.get(name)
+
+    def discarded(self) -> list[str]:
+        """The paths of all of them, which are to be deleted; what they cost stays spent."""
+        paths = sorted(found.path for found in self._store.list(self._folder))
+        if paths:
+            together = hashlib.sha256("\n".join(paths).encode()).hexdigest()
+            self.put(together, b"", self.spent)
+        return paths
 
     def put(self, asked: str, reply: bytes, cost: Cost) -> None:
         name = f"{self._folder}/{asked}-{cost.requests}-{cost.tokens}-{cost.characters}"

@@ -4,24 +4,29 @@ import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from annotated import a_turn
 from annotations import packed, planned
+from served import Answer, completion, serving
 
 from pipeline import leases
-from pipeline.collect import collect, garbage, record_use
+from pipeline.collect import ANSWERS, collect, garbage, record_use
 from pipeline.diff import difference
-from pipeline.forget import holding
+from pipeline.forget import bury, forgotten, holding, purge
 from pipeline.leases import leased, live
 from pipeline.plan import make_plan
-from pipeline.recipe import load
+from pipeline.recipe import Recipe, load
 from pipeline.storage import Store
+from pipeline.synthesis import synthesize as made
 from pipeline.tags import tag
 from pipeline.verify import faults
 from pipeline.versions import Reference, open_version, tags_of, version_at, version_ids
 from schemas.errors import SetupError
+from schemas.turn import recording_key
+from stages.synthesize.cost import Replies
 
 
 def turns(*names, words="the train to the city leaves at nine from platform"):
@@ -280,6 +285,43 @@ def test_a_forgotten_recording_is_left_out_and_then_gone(build, dataset, command
     again = command("versions", "forget", dataset.uri, "secret.wav", "--yes")
     assert again.code == 0
     assert "no version holds" in again.stdout
+
+
+TALK = [
+    {"role": "user", "content": "Where is it?"},
+    {"role": "assistant", "content": "In the secret drawer."},
+]
+
+
+def test_a_forgotten_conversation_is_gone_with_its_voice_and_all_that_servers_said(tmp_path, dataset):
+    wav = Path(__file__).parents[1] / "recordings" / "demo" / "monologues" / "LJ002-0020.wav"
+
+    def answer(asked):
+        return Answer(body=wav.read_bytes()) if "input" in asked["body"] else completion("In the secret box.")
+
+    rows = [{"messages": TALK}, {"messages": TALK[:1]}]
+    (tmp_path / "chats.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    with serving(answer) as server:
+        place = {"url": server.url, "model": "m", "budget": {"requests": 10}}
+        synthesize = {
+            "conversations": [str(tmp_path / "chats.jsonl")],
+            "answers": place,
+            "speech": {"server": place, "human_voices": ["a"], "assistant_voices": ["a"]},
+        }
+        values = {"name": "given", "output": str(tmp_path / "out"), "synthesize": synthesize}
+        recipe = Recipe.model_validate(values)
+        secret, other = (r.id for r in made(recipe, print).recordings)
+        asked, spent = len(server.seen), Replies(dataset, ANSWERS).spent
+        bury(dataset, [secret])
+        purge(dataset, [secret])
+        name = secret.rpartition("/")[2]
+        assert not [item.path for item in dataset.list() if name in item.path]
+        assert [item.bytes for item in dataset.list(ANSWERS)] == [0]
+        assert Replies(dataset, ANSWERS).spent == spent
+        # The next build neither makes it again nor asks for what is there.
+        again = made(recipe, print)
+        assert (again.made, len(server.seen)) == (0, asked)
+    assert [r.id for r in again.recordings if recording_key(r.id) not in forgotten(dataset)] == [other]
 
 
 def test_a_tag_on_a_version_that_must_go_is_moved_first(build, dataset, command):

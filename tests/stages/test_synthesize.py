@@ -148,7 +148,7 @@ def test_a_budget_of_characters_is_not_exceeded(tmp_path):
     ("text", "first", "second"),
     [
         ("It leaves at six. Be there by half past five.", "It leaves at six.", "Be there by half past five."),
-        ("One is green. Two are blue, and the rest is a kind of red.", "One is green.", None),
+        ("One is all green. Two are blue, and the rest is kind of red.", "One is all green.", None),
         ("If it rains again tonight, we will stay at home", "If it rains again tonight,", None),
         (
             "下午三点有一班火车，七点还有一班。你想坐哪一班？",
