@@ -141,25 +141,27 @@ def _recordings(store: Store, objects: Iterable[Object]) -> tuple[list[Input], i
             ignored += 1
         else:
             found.append(item)
-    taken: set[str] = set()
+    shared: set[str] = set()
 
     def companion(path: str, kind: str) -> Companion | None:
-        stem = path.rpartition(".")[0] or path
-        file = beside.get(f"{path}.{kind}") or beside.get(f"{stem}.{kind}")
+        file = beside.pop(f"{path}.{kind}", None)
         if file is None:
-            return None
-        taken.add(file.path)
+            stem = path.rpartition(".")[0] or path
+            file = beside.get(f"{stem}.{kind}")  # of all recordings of this stem
+            if file is None:
+                return None
+            shared.add(file.path)
         return Companion(kind, store.join(file.path), file.etag)
 
     recordings = []
     found.reverse()
-    while found:  # what was listed goes as its recording comes, so that a million fit
+    while found:  # what was listed goes as its recording comes, so that millions fit
         item = found.pop()
         companions = tuple(c for kind in COMPANIONS if (c := companion(item.path, kind)))
         sidecar = companion(item.path, "json")
         uri = store.join(item.path)
         recordings.append(Input(item.path, uri, item.bytes, item.etag, sidecar, companions))
-    return recordings, ignored + len(beside) - len(taken)
+    return recordings, ignored + len(beside.keys() - shared)
 
 
 def _hidden(path: str) -> bool:
