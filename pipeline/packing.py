@@ -8,7 +8,7 @@ from pipeline.choose import refused_text, refused_turns, sources_of
 from pipeline.groups import Decisions
 from pipeline.preferences import contrast_pairs
 from pipeline.recipe import Recipe
-from pipeline.texts import TextRow, prompt_hash
+from pipeline.texts import TextRow, prompt_group_of
 from schemas.errors import DataError
 from schemas.recording import Problem, Recording
 from schemas.sample import Draft, Pair, Sample
@@ -36,7 +36,8 @@ class Packing:
         self.prompts = prompts
         self.decisions = decisions
         self.samples: dict[str, list[Sample | Pair]] = {split: [] for split in SPLITS}
-        self.answers: list[Draft] = []
+        self.answers: list[tuple[Draft, str]] = []
+        """Spoken ones, each with its side of the split."""
         self.turns: list[TurnRow] = []
         self.set_aside: list[SetAsideRow] = []
         self.recordings: Counter[str] = Counter()
@@ -83,7 +84,7 @@ class Packing:
         if problem is not None:
             self._text_aside(where, "select", problem)
             return
-        group = group_of(f"prompt:{prompt_hash(row.prompt)}", row.source.metadata, self.recipe.shard.split_by)
+        group = self._group(prompt_group_of(row.source), row.source.metadata)
         wanted = row.family in self.recipe.compose.families
         made = wanted and self._sample(row.family, row.source, self._split(group))
         self.texts["used" if made else "eligible"] += 1
@@ -91,12 +92,14 @@ class Packing:
 
     def add_contrasts(self) -> None:
         """Set what must not be said against the spoken answers, as far as the recipe asks for it."""
-        pairs, reasons = contrast_pairs(self.answers, self.recipe, self.vocabulary)
-        self.add_pairs(pairs)
+        pairs, reasons = contrast_pairs([draft for draft, _ in self.answers], self.recipe, self.vocabulary)
+        sides = {draft.key.removesuffix(draft.family): split for draft, split in self.answers}
+        for pair in pairs:  # beside the answer that it was made of
+            self.samples[sides[pair.key.rpartition("-")[0] + "-"]].append(pair)
         self.not_composed.update(reasons)
 
     def add_pairs(self, pairs: Iterable[Pair]) -> None:
-        """Add preference pairs, all of one prompt on one side of the split."""
+        """Add pairs of sampled answers, all of one prompt on one side of the split."""
         for pair in pairs:
             self.samples[self._split(prompt_group(pair, self.vocabulary))].append(pair)
 
@@ -124,8 +127,11 @@ class Packing:
     def _compose(self, turns: list[AnnotatedTurn], kept: list[AnnotatedTurn]) -> set[int]:
         """Add the samples of a recording's kept turns; the indices of those that some sample uses."""
         talk = converse(turns, {turn.index for turn in kept}, self.recipe.converse)
-        group = group_of(kept[0].recording, kept[0].metadata, self.recipe.shard.split_by)
         sources = sources_of(turns, kept, talk, self.recipe)
+        spoken = "synthesis" in kept[0].metadata and sources["exchange"]
+        group = self._group(
+            prompt_group_of(sources["exchange"][0]) if spoken else kept[0].recording, kept[0].metadata
+        )
         used: set[int] = set()
         for family in self.recipe.compose.families:
             kind, _ = FAMILIES[family]
@@ -149,8 +155,11 @@ class Packing:
             return False
         self.samples[split].append(sample)
         if family == "aqtaa" and draft.messages[-1].interleaved:
-            self.answers.append(draft)
+            self.answers.append((draft, split))
         return True
+
+    def _group(self, name: str, sidecar: dict[str, Any]) -> str:
+        return group_of(name, sidecar, self.recipe.shard.split_by)
 
     def _split(self, group: str) -> str:
         return split_of(group, self.recipe.shard.validation_share, self.recipe.shard.split_seed)

@@ -45,8 +45,6 @@ class TextRow:
     source: Source
     text: str
     """All that is said in it."""
-    prompt: str
-    """What stands before the last answer: rows that share it are never on both sides of the split."""
 
 
 def list_texts(uris: Sequence[str]) -> tuple[TextFile, ...]:
@@ -118,11 +116,9 @@ def _row(value: Any, where: str, recipe: Recipe) -> TextRow:
     }
     if chat is None:
         text = _document(value["text"])
-        return TextRow(key, where, "replay", Source(answer=(Said(text),), **common), text, text)
+        return TextRow(key, where, "replay", Source(answer=(Said(text),), **common), text)
     source = of_chat(chat, recipe.converse.history_turns_max, common)
-    asked = [part.text or "" for message in source.history for part in message.content]
-    prompt = "\n".join([*asked, source.question.words if source.question else ""])
-    return TextRow(key, where, "tqta", source, "\n".join(message.text for message in chat.messages), prompt)
+    return TextRow(key, where, "tqta", source, "\n".join(message.text for message in chat.messages))
 
 
 def _document(text: Any) -> str:
@@ -151,9 +147,13 @@ def of_chat(chat: Chat, turns_max: int, common: dict[str, Any]) -> Source:
     )
 
 
-def prompt_hash(prompt: str) -> str:
-    """What stands for a prompt where samples are split, whatever its case and spaces are."""
-    return hashlib.sha256(" ".join(prompt.casefold().split()).encode()).hexdigest()
+def prompt_group_of(source: Source) -> str:
+    """What is on one side of the split: what stands before the last answer, or a document, whatever its case
+    and spaces are."""
+    said = [part.text or "" for message in source.history for part in message.content]
+    said.append(source.question.words if source.question else source.answer[0].words)
+    prompt = " ".join("\n".join(said).casefold().split())
+    return f"prompt:{hashlib.sha256(prompt.encode()).hexdigest()}"
 
 
 def _message(message: ChatMessage) -> Message:

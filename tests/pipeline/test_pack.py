@@ -20,6 +20,7 @@ from pipeline.versions import Reference, open_version
 from schemas.errors import SetupError
 from schemas.layout import read
 from schemas.recording import Word
+from schemas.turn import recording_key
 
 WORDS = "the train to the city leaves at nine from platform"
 
@@ -454,6 +455,38 @@ class TestSynthesis:
         assert [turn["labels"].get("rate") for turn in record["turns"]] == [None, "normal", "slow"]
         assert record["source"]["recording"] == "s.flac"
         assert read(found["aqta"][1], vocabulary)[-1].text == self.IN_TWO
+
+    def test_a_prompt_is_on_one_side_of_the_split_whoever_answers_it(self, tmp_path, texts):
+        def chat(n):
+            asked = {"role": "human", "content": f"What is {n // 3} and {n // 3}?"}
+            return {"messages": [asked, {"role": "assistant", "content": f"{n}."}]}
+
+        spoken = {"synthesis": {"spoken": [{"message": 0}, {"message": 1}]}}
+        turns = {
+            f"{n}.flac": [
+                a_turn(3.0 * k, 3.0 * k + 2, who, "well", k, recording=f"{n}.flac", sidecar=chat(n) | spoken)
+                for k, who in enumerate(("human", "assistant"))
+            ]
+            for n in range(30)
+        }
+        (texts / "chats.jsonl").write_text("\n".join(json.dumps(chat(n)) for n in range(30)))
+        prefer, shard = {"contrast": {"deaf": 1}}, {"validation_share": 0.5}
+        families = {"families": ["aqtaa", "tqta"]}
+        plan = planned(tmp_path, turns, texts=["texts"], compose=families, prefer=prefer, shard=shard)
+        manifest = packed(plan)
+        assert (manifest.samples["preference"], manifest.samples["aqtaa"]) == (30, 30)
+        by_key = {row["key"]: row["split"] for row in rows_of(plan, manifest, "index")}
+        numbers = {recording_key(f"{n}.flac"): n for n in range(30)} | {
+            f"row-{n + 1:07d}": n for n in range(30)
+        }
+        sides = {}
+        for key, split in by_key.items():
+            n = next((n for stem, n in numbers.items() if stem in key), None)
+            if n is not None:
+                sides.setdefault(n // 3, set()).add(split)
+        assert len(sides) == 10
+        assert all(len(found) == 1 for found in sides.values())
+        assert {side for found in sides.values() for side in found} == {"train", "validation"}
 
     def test_half_an_answer_is_none(self, tmp_path):
         turns = list(self.in_halves(second="Something else that nobody has said at all."))
