@@ -1,0 +1,189 @@
+"""Answers sampled id by id: drawn, held to the layout's grammar, and told piece by piece as they come."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from schemas.errors import SetupError
+from schemas.layout import codes_of, header, read
+from schemas.recording import Codes
+from schemas.vocabulary import Ids, Modality, Vocabulary
+from stages.train.cache import Reader
+from stages.train.grammar import Form, Grammar
+from stages.train.spelling import Numbers, spelling_of
+
+Reason = Literal["end", "length", "text_loop", "audio_loop"]
+"""Why an answer ended: by the model's own EOT, at the most tokens, or because it went round in circles."""
+
+COPIES = 4
+"""A stretch that stands so often in a row, and so long in all, is a loop."""
+TEXT_LOOP = (64, 24)
+"""Longest stretch, and least length in all, in text ids."""
+AUDIO_LOOP = (125, 200)
+"""The same in codes: 3 s and 4.8 s, which is more than anybody pauses."""
+LIKELY = 512
+"""Ids that most draws are among."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    temperature: float = 0.7
+    """0 takes the likeliest id each time."""
+    top_p: float = 0.9
+    """Draw among the likeliest ids that together have this much of the probability."""
+    seed: int = 0
+    max_tokens: int = 4096
+    """After so many ids the answer is brought to its end, which takes a few more."""
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.max_tokens < 1:
+            raise ValueError(f"{self}: temperature is at least 0, top_p in (0, 1], max_tokens at least 1")
+
+
+@dataclass(frozen=True)
+class TextPiece:
+    text: str
+    """Whole characters; all pieces together are the answer's text."""
+
+
+@dataclass(frozen=True)
+class CodeGroup:
+    codes: Codes
+    """Two linguistic and three semantic: 120 ms."""
+    voice: int
+    """The voice that they are of, from 0."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All of it, once it has ended."""
+
+    ids: Ids
+    """Content with its EOT."""
+    text: str
+    voices: tuple[Codes, ...]
+    reason: Reason
+
+
+def answer(
+    reader: Reader, prompt: Ids, vocabulary: Vocabulary, form: Form, sampling: Sampling
+) -> Iterator[TextPiece | CodeGroup | Answer]:
+    """What follows a prompt, as it comes; the `Answer` is last. `reader` has read nothing yet, or the
+    beginning of the same sequence, of which `prompt` is then the rest.
+
+    The same logits, settings and seed give the same answer. Raises SetupError where a logit is no number.
+    """
+    told = _Told(vocabulary)
+    grammar = Grammar(vocabulary, told.spelling, form)
+    draw = _Draw(sampling)
+    loops = {False: _Loop(*TEXT_LOOP), True: _Loop(*AUDIO_LOOP)}
+    reason: Reason = "end"
+    ids: list[int] = []
+    logits_V = reader.read(prompt.tolist())
+    while True:
+        id = draw(logits_V, grammar.allowed())
+        grammar.take(id)
+        ids.append(id)
+        yield from told.take(id)
+        if grammar.ended:
+            break
+        if reason == "end":
+            is_code = told.is_code(id)
+            if not told.is_marker(id) and loops[is_code].take(id):
+                reason = "audio_loop" if is_code else "text_loop"
+            elif len(ids) >= sampling.max_tokens:
+                reason = "length"
+            if reason != "end":
+                grammar.close()
+        logits_V = reader.read([id])
+    content = np.array(ids, np.int32)
+    (message,) = read(np.concatenate([header("assistant", vocabulary), content]), vocabulary)
+    yield Answer(content, message.text, message.codes, reason)
+
+
+class _Draw:
+    """Draws on the CPU, so that a seed means the same on every device."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        self._sampling = sampling
+        self._generator = torch.Generator().manual_seed(sampling.seed)
+
+    def __call__(self, logits_V: Tensor, allowed: Numbers) -> int:
+        scores = logits_V.cpu()[torch.from_numpy(allowed)].double()
+        if scores.isnan().any():
+            raise SetupError("the model's logits are not numbers: its weights are broken")
+        if self._sampling.temperature == 0 or len(allowed) == 1:
+            return int(allowed[int(scores.argmax())])
+        scores = scores.nan_to_num() / self._sampling.temperature
+        probability = scores.softmax(-1)
+        for size in (LIKELY, len(allowed)):  # the likeliest few are found faster than all are sorted
+            likeliest, order = probability.topk(min(size, len(allowed)))
+            below = likeliest.cumsum(-1)
+            if below[-1] >= self._sampling.top_p:
+                break
+        kept = int((below - likeliest < self._sampling.top_p).sum())
+        at = torch.rand((), generator=self._generator, dtype=torch.float64) * below[kept - 1]
+        return int(allowed[int(order[min(int(torch.searchsorted(below, at)), kept - 1)])])
+
+
+class _Loop:
+    """Tells when the last ids are one stretch again and again."""
+
+    def __init__(self, longest: int, least: int) -> None:
+        self._last = np.full(longest, -1)
+        """The ids before, the latest first."""
+        self._same = np.zeros(longest, int)
+        """Ids in a row, up to the latest, that equal the one so far before them."""
+        stretch = np.arange(1, longest + 1)
+        self._enough = np.maximum((COPIES - 1) * stretch, least - stretch)
+
+    def take(self, id: int) -> bool:
+        self._same = (self._same + 1) * (self._last == id)
+        self._last = np.concatenate([[id], self._last[:-1]])
+        return bool((self._same >= self._enough).any())
+
+
+class _Told:
+    """Ids as text and groups of codes, each as soon as it is whole."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.spelling = spelling_of(vocabulary)
+        self._v = vocabulary
+        self._half = b""
+        self._context: list[int] = []
+        """Text ids of the piece before: how some tokenizers write a piece depends on it."""
+        self._text: list[int] = []
+        self._group: list[int] = []
+        self._voices = 0
+
+    def is_code(self, id: int) -> bool:
+        return bool(self._v.modality(id) != Modality.TEXT)
+
+    def is_marker(self, id: int) -> bool:
+        return id in (self._v.audio_start, self._v.audio_end, self._v.eot)
+
+    def take(self, id: int) -> Iterator[TextPiece | CodeGroup]:
+        if self.is_code(id):
+            self._group.append(id)
+            if len(self._group) == 5:
+                yield CodeGroup(codes_of(self._group, self._v), self._voices - 1)
+                self._group = []
+        elif self.is_marker(id):
+            self._voices += id == self._v.audio_start
+        else:
+            self._text.append(id)
+            self._half = self.spelling.rest(self._half, id)
+            if not self._half:
+                before, both = (self._v.decode(ids) for ids in (self._context, self._context + self._text))
+                yield TextPiece(both[len(before) :])
+                self._context, self._text = self._text, []
+
+
+def answered(events: Iterator[TextPiece | CodeGroup | Answer]) -> Answer:
+    """The whole answer, for those who don't follow it."""
+    *_, last = events
+    return cast(Answer, last)
