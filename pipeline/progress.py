@@ -1,18 +1,54 @@
-"""What a build shows while it runs: a live line on a terminal, a plain line now and then in a log."""
+"""What a build shows while it runs: a live line on a terminal, a plain line now and then in a log.
+
+The stages report to a `Board`, which counts for the display, for Prometheus, and for the log of events.
+"""
 
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from pipeline.metrics import Meters
+
 LOG_EVERY = 30.0
 """Seconds between plain lines."""
+
+
+EVENTS = 100_000
+"""Reports that are kept until the driver takes them; without a driver that does, the oldest go."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a stage did with one unit."""
+
+    unit: str
+    stage: str
+    recordings: int
+    computed: int
+    """Recordings that it ran; the others were committed before."""
+    audio_seconds: float
+    seconds: float
+    """That its worker was busy."""
+    cpu_seconds: float
+    set_aside: dict[str, int]
+    """Reason -> recordings and turns."""
+    bytes_read: int
+    """Of the recordings that it ran."""
+    bytes_written: int
+    gpus: float
+    """That its worker holds."""
+    node: str
+    process: int
+    at: float = field(default_factory=time.time)
+    """Seconds since the epoch."""
 
 
 @dataclass
@@ -34,11 +70,72 @@ class Board:
     loaded: dict[str, float] = field(default_factory=dict)
     """When the first worker of a stage had loaded its models, seconds since the epoch."""
 
+    expected: int = 0
+    """Units of the build."""
+    order: list[str] = field(default_factory=list)
+    """The stages as units go through them."""
+    through: dict[str, set[str]] = field(default_factory=dict)
+    """Stage -> units."""
+    events: deque[Report] = field(default_factory=lambda: deque(maxlen=EVENTS))
+    meters: Meters | None = None
+
+    def expect(self, units: int, stages: list[str]) -> None:
+        """What is to come."""
+        self.expected, self.order = units, stages
+
     def add(self, stage: str, audio_seconds: float, busy_seconds: float, set_aside: int) -> None:
         tally = self.stages.setdefault(stage, Tally())
         tally.audio_seconds += audio_seconds
         tally.busy_seconds += busy_seconds
         tally.set_aside += set_aside
+
+    def report(self, report: Report) -> None:
+        """A stage is through with a unit; a second report of the same, after a death, counts once."""
+        through = self.through.setdefault(report.stage, set())
+        if report.unit in through:
+            return
+        through.add(report.unit)
+        tally = self.stages.setdefault(report.stage, Tally())
+        tally.audio_seconds += report.audio_seconds
+        tally.busy_seconds += report.seconds
+        tally.set_aside += sum(report.set_aside.values())
+        self.events.append(report)
+        self._measure(report)
+
+    def hold(self, gpu_seconds: float) -> None:
+        """GPUs were held so long since the last time."""
+        self._meters().add("aqaa_gpu_hours", gpu_seconds / 3600)
+
+    def _measure(self, report: Report) -> None:
+        meters, stage = self._meters(), report.stage
+        meters.add("aqaa_units", 1, stage=stage)
+        meters.add("aqaa_recordings", report.recordings, stage=stage)
+        meters.add("aqaa_audio_hours", report.audio_seconds / 3600, stage=stage)
+        meters.add("aqaa_stage_seconds", report.seconds, stage=stage)
+        meters.add("aqaa_stage_cpu_seconds", report.cpu_seconds, stage=stage)
+        meters.add("aqaa_bytes_read", report.bytes_read, stage=stage)
+        meters.add("aqaa_bytes_written", report.bytes_written, stage=stage)
+        meters.add("aqaa_gpu_batches", bool(report.gpus and report.computed), stage=stage)
+        for reason, number in report.set_aside.items():
+            meters.add("aqaa_set_aside", number, stage=stage, reason=reason)
+        for name, waiting in self.queues().items():
+            meters.set("aqaa_queue_units", waiting, stage=name)
+
+    def queues(self) -> dict[str, int]:
+        """Stage -> units that the one before it is through with and it is not."""
+        through = [self.expected, *(len(self.through.get(name, ())) for name in self.order)]
+        return {name: through[n] - through[n + 1] for n, name in enumerate(self.order)}
+
+    def _meters(self) -> Meters:
+        if self.meters is None:
+            self.meters = Meters()
+        return self.meters
+
+    def take(self) -> list[Report]:
+        """The reports since the last time."""
+        taken = list(self.events)
+        self.events.clear()
+        return taken
 
     def ready(self, stage: str) -> None:
         self.loaded.setdefault(stage, time.time())
@@ -75,8 +172,10 @@ class Display:
             print(text, file=sys.stderr, flush=True)
 
     @contextmanager
-    def watching(self, board: Any) -> Iterator[None]:
-        """Follow a board while the context is open."""
+    def watching(
+        self, board: Any, each: Callable[[list[Report]], None] = lambda reports: None
+    ) -> Iterator[None]:
+        """Follow a board while the context is open; `each` is called once a second with what was reported."""
         import ray
 
         bar = Progress(
@@ -93,6 +192,7 @@ class Display:
             while not stop.wait(1.0):
                 try:
                     tallies = ray.get(board.read.remote(), timeout=5)
+                    each(ray.get(board.take.remote(), timeout=5))
                 except Exception:  # the build says what is wrong; the display only stops
                     return
                 last = tallies.get(self.stages[-1], Tally())
@@ -112,6 +212,8 @@ class Display:
             stop.set()
             thread.join(timeout=6)
             bar.stop()
+            with suppress(Exception):  # the last reports, where Ray still answers
+                each(ray.get(board.take.remote(), timeout=5))
 
     def line(self, tallies: dict[str, Tally]) -> str:
         """`0.21 of 0.47 h | decode 0.47 .. | 12x real time | 40 s left | 3 set aside`"""
