@@ -58,6 +58,7 @@ class ResourcesConfig(Config):
     transcribe: Resources = Resources(cpus=2, memory_gb=1.5)
     assess: Resources = Resources(cpus=2, memory_gb=1)
     tokenize: Resources = Resources(cpus=2, memory_gb=1)
+    stall_minutes: float = Field(30, gt=0, description="a build in which nothing moves for so long is ended")
 
 
 class Recipe(Config):
