@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from pipeline.annotate import UnitRow, annotate, pending
-from pipeline.cluster import running
+from pipeline.annotate import annotate, pending
+from pipeline.cluster import alive_nodes, requests, running
 from pipeline.groups import Group, each_group
 from pipeline.leases import leased
 from pipeline.pack import Packed, groups_of, pack_group, pack_pairs
 from pipeline.plan import Plan
-from pipeline.progress import Board, Display
+from pipeline.progress import Display
 from pipeline.publish import publish, published_as
+from pipeline.watch import beside_the_driver, guarded
+from pipeline.worker import UnitRow
 from schemas.errors import SetupError
 from schemas.manifest import Manifest
 
@@ -72,26 +73,31 @@ def _annotate(plan: Plan, rows: list[UnitRow], clock: Clock) -> None:
         f"annotating {len(wanted)} recordings in {len(rows)} units, {len(plan.units) - len(rows)} done before"
     )
     done = 0
+    stall = plan.recipe.resources.stall_minutes * 60
     with _timed(clock, "start"):
         context = running()
-        capacity = context.__enter__()
+        context.__enter__()
     try:
-        board: Any = ray.remote(Board).options(num_cpus=0).remote()
+        asked = requests(plan.stages, list(alive_nodes().values()))
+        watch = beside_the_driver()
         began = time.time()
-        with _timed(clock, "annotate"), display.watching(board):
-            for unit in annotate(plan, rows, capacity, board):
+        with (
+            _timed(clock, "annotate"),
+            display.watching(watch),
+            guarded(watch, plan.stages, asked, stall),
+        ):
+            for unit in annotate(plan, rows, asked, watch):
                 done += 1
                 for spent in unit.times:
                     clock[spent.stage] += spent.wall
         # Of `annotate`: until the workers of every stage that ran had their models.
-        clock["load"] = max(ray.get(board.ready_at.remote()).values(), default=began) - began
+        clock["load"] = max(ray.get(watch.ready_at.remote()).values(), default=began) - began
     except KeyboardInterrupt:
         raise SetupError(
             f"stopped: {done} of {len(rows)} units are committed whole; the same command goes on from there"
         ) from None
     except ray.exceptions.RayError as error:
-        trouble = ray.get(board.stopped.remote())
-        raise SetupError(trouble or f"annotate stopped: {str(error).strip()[-1000:]}") from error
+        raise SetupError(f"annotate stopped: {str(error).strip()[-1000:]}") from error
     finally:
         context.__exit__(None, None, None)
 

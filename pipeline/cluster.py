@@ -1,59 +1,115 @@
-"""Ray: starting it, sharing its CPUs among the stages, and ending it.
+"""Ray: starting it, sharing its nodes among the stages, and ending it.
 
-Ray Data waits for ever, silently, when its actors can't all be placed; so the shares are worked out
-and checked before anything starts.
+Ray Data waits for ever, silently, when its actors can't all be placed; so what each asks for is worked out
+and placed on paper before anything starts.
 """
 
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.plan import PlannedStage
 from schemas.errors import SetupError
 
-READ_CPUS = 0.1
-"""Of a task that hands out units or collects them; it does no work to speak of."""
+SPARE_CPUS = 0.4
+"""Of every cluster, for what hands out units and collects them; it does no work to speak of."""
 
 
 @dataclass(frozen=True)
 class Capacity:
+    """What a node has, or what a worker asks for."""
+
     cpus: float
     gpus: float
     memory_gb: float
 
+    def __str__(self) -> str:
+        return f"{self.cpus:.3g} CPUs, {self.gpus:.3g} GPUs, {self.memory_gb:.3g} GB"
+
+    def holds(self, asked: "Capacity") -> bool:
+        return self.cpus >= asked.cpus and self.gpus >= asked.gpus and self.memory_gb >= asked.memory_gb
+
+    def without(self, taken: "Capacity") -> "Capacity":
+        # In Ray's own grain, or ten tenths would not make a whole.
+        left = (self.cpus - taken.cpus, self.gpus - taken.gpus, self.memory_gb - taken.memory_gb)
+        return Capacity(*(round(value, 4) for value in left))
+
 
 def this_machine() -> Capacity:
-    """What a build on this machine alone can count on. GPUs are counted by Ray once it runs."""
+    """What a build on this machine alone can count on."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return Capacity(float(len(os.sched_getaffinity(0))), 0.0, memory)
+    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    return Capacity(float(len(os.sched_getaffinity(0))), float(gpus), memory)
 
 
-def cpu_share(stages: Sequence[PlannedStage], capacity: Capacity) -> float:
+def cpu_share(stages: Sequence[PlannedStage], nodes: Sequence[Capacity]) -> float:
     """The factor on every stage's CPUs with which the smallest pools fit, at most 1."""
     wanted = sum(stage.resources.cpus * stage.resources.actors[0] for stage in stages)
-    free = capacity.cpus - 4 * READ_CPUS
-    return min(1.0, free / wanted)
+    return min(1.0, (sum(node.cpus for node in nodes) - SPARE_CPUS) / wanted)
 
 
-def check_resources(stages: Sequence[PlannedStage], capacity: Capacity) -> None:
-    """Raise SetupError, naming the stage and the numbers, where actors could never be placed."""
+def requests(stages: Sequence[PlannedStage], nodes: Sequence[Capacity]) -> dict[str, Capacity]:
+    """What a worker of each stage asks for, so that the smallest pools have a place together.
+
+    CPUs shrink where there are too few, and fractions of a GPU too; GPUs that are asked for whole and memory
+    don't. Raises SetupError, naming the stage and the numbers, where that is not enough.
+    """
+    _check_sums(stages, nodes)
     gpus = sum(stage.resources.gpus * stage.resources.actors[0] for stage in stages)
-    for stage in stages:
-        least = stage.resources.gpus * stage.resources.actors[0]
-        if least and gpus > capacity.gpus:
+    gpu_share = min(1.0, sum(node.gpus for node in nodes) / gpus) if gpus else 1.0
+    # A CPU is a share of time: smaller shares fit where larger ones fall between the nodes.
+    for share in (cpu_share(stages, nodes) * 0.7**again for again in range(12)):
+        asked = {stage.name: _asked(stage, share, gpu_share) for stage in stages}
+        homeless = _homeless(stages, asked, nodes)
+        if homeless is None:
+            return asked
+    assert homeless is not None
+    raise SetupError(
+        f"a worker of stage {homeless} needs {asked[homeless].gpus:g} GPUs and "
+        f"{asked[homeless].memory_gb:g} GB, and beside the other stages no node has room for that; the nodes "
+        f"have {'; '.join(map(str, nodes))}. Lower resources.{homeless}, or take larger nodes"
+    )
+
+
+def _check_sums(stages: Sequence[PlannedStage], nodes: Sequence[Capacity]) -> None:
+    """Refuse what all nodes together don't have."""
+    if sum(node.cpus for node in nodes) <= SPARE_CPUS:
+        raise SetupError("the cluster has no CPUs for the stages yet: start nodes that have some")
+    for kind, unit in (("gpus", "GPUs"), ("memory_gb", "GB of memory")):
+        there = sum(getattr(node, kind) for node in nodes)
+        needs = {stage.name: getattr(stage.resources, kind) * stage.resources.actors[0] for stage in stages}
+        shrinks = kind == "gpus" and there and all(stage.resources.gpus <= 1 for stage in stages)
+        if sum(needs.values()) > there and not shrinks:
+            most = max(needs, key=lambda name: needs[name])
             raise SetupError(
-                f"stage {stage.name} needs {least:g} GPUs, all stages together {gpus:g}, and there are "
-                f"{capacity.gpus:g}: lower resources.{stage.name}.gpus or add nodes"
+                f"stage {most} needs {needs[most]:g} {unit}, all stages together {sum(needs.values()):g}, "
+                f"and there are {there:.3g}: lower resources.{most}.{kind} or its actors, or add nodes"
             )
-    memory = sum(stage.resources.memory_gb * stage.resources.actors[0] for stage in stages)
-    if memory > capacity.memory_gb:
-        raise SetupError(
-            f"the stages need {memory:g} GB of memory together and there are {capacity.memory_gb:.1f}: "
-            "lower resources.<stage>.memory_gb or the number of actors"
-        )
+
+
+def _asked(stage: PlannedStage, cpu_share: float, gpu_share: float) -> Capacity:
+    wanted = stage.resources
+    gpus = wanted.gpus if wanted.gpus > 1 else math.floor(wanted.gpus * gpu_share * 1e4) / 1e4
+    return Capacity(math.floor(wanted.cpus * cpu_share * 1e4) / 1e4, gpus, wanted.memory_gb)
+
+
+def _homeless(
+    stages: Sequence[PlannedStage], asked: dict[str, Capacity], nodes: Sequence[Capacity]
+) -> str | None:
+    """A stage whose smallest pool finds no place when the largest workers choose first; None if all do."""
+    left = list(nodes)
+    workers = [(asked[stage.name], stage.name) for stage in stages for _ in range(stage.resources.actors[0])]
+    for worker, stage in sorted(workers, key=lambda w: (-w[0].gpus, -w[0].memory_gb, -w[0].cpus)):
+        home = next((n for n, node in enumerate(left) if node.holds(worker)), None)
+        if home is None:
+            return stage
+        left[home] = left[home].without(worker)
+    return None
 
 
 @contextmanager
@@ -77,6 +133,21 @@ def running() -> Iterator[Capacity]:
         yield Capacity(total.get("CPU", 0), total.get("GPU", 0), total.get("memory", 0) / 1e9)
     finally:
         ray.shutdown()
+
+
+def alive_nodes() -> dict[str, Capacity]:
+    """Node id -> what the node has in all."""
+    import ray
+
+    return {
+        node["NodeID"]: Capacity(
+            node["Resources"].get("CPU", 0.0),
+            node["Resources"].get("GPU", 0.0),
+            node["Resources"].get("memory", 0.0) / 1e9,
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    }
 
 
 @contextmanager

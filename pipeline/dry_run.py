@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.annotate import pending
-from pipeline.cluster import check_resources, cpu_share, this_machine
+from pipeline.cluster import cpu_share, requests, this_machine
 from pipeline.plan import Plan
 from pipeline.publish import published_as
 from schemas.errors import SetupError
@@ -32,7 +32,7 @@ def preview(plan: Plan) -> Preview:
     expected = plan.estimate.seconds * rate
     machine = this_machine()
     try:
-        check_resources(plan.stages, machine)
+        requests(plan.stages, [machine])
         trouble = None
     except SetupError as error:
         trouble = str(error)
@@ -60,7 +60,7 @@ def preview(plan: Plan) -> Preview:
             }
             for stage in plan.stages
         ],
-        "machine": machine.__dict__ | {"cpu_share": round(cpu_share(plan.stages, machine), 3)},
+        "machine": machine.__dict__ | {"cpu_share": round(cpu_share(plan.stages, [machine]), 3)},
         "trouble": trouble,
         "expected": {"shards": max(1, round(expected / 1e6 / config.megabytes)), "bytes": round(expected)},
     }

@@ -49,14 +49,17 @@ class Ledger:
 
     def write(
         self, stage: str, fingerprint: str, unit: str, recordings: Iterable[Recording], retry: int = 0
-    ) -> str:
-        """Commit a stage's column and return the file's path; where another was first, its file stays."""
+    ) -> bool:
+        """Commit a stage's column; False where another was first, whose file stays."""
         rows = [{name: to_row(getattr(r, name)) for name in _columns(stage)} for r in recordings]
         buffer = BytesIO()
         pq.write_table(pa.Table.from_pylist(rows, schema=_schema(stage)), buffer, compression="zstd")
-        path = f"annotations/{fingerprint}/{unit}{f'.retry-{retry}' if retry else ''}.parquet"
-        self.dataset.put_new(path, buffer.getvalue())
-        return path
+        return self.dataset.put_new(_path(fingerprint, unit, retry), buffer.getvalue())
+
+    def there(self, fingerprint: str, unit: str, retry: int = 0) -> tuple[str, ...]:
+        """The file of a unit's stage, if it has been committed by now."""
+        path = _path(fingerprint, unit, retry)
+        return (path,) if self.dataset.exists(path) else ()
 
     def recordings(self, files: dict[str, list[str]]) -> list[Recording]:
         """The recordings of one unit with all columns; `files` are the unit's, by stage."""
@@ -66,6 +69,10 @@ class Ledger:
                 merged.setdefault(recording, {}).update(row)
         blank = dict.fromkeys(field.name for field in fields(Recording))
         return [from_row(Recording, blank | row) for row in merged.values()]
+
+
+def _path(fingerprint: str, unit: str, retry: int) -> str:
+    return f"annotations/{fingerprint}/{unit}{f'.retry-{retry}' if retry else ''}.parquet"
 
 
 def _columns(stage: str) -> tuple[str, ...]:

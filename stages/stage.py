@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.errors import DataError, SetupError
 from schemas.recording import Problem, Recording, Unit
@@ -35,6 +35,15 @@ class Resources(Config):
     gpus: float = Field(0, ge=0, description="fractions share a GPU")
     memory_gb: float = Field(2, gt=0)
     actors: tuple[int, int] = Field((1, 1), description="fewest and most actors")
+
+    @model_validator(mode="after")
+    def _can_be_asked_for(self) -> "Resources":
+        if self.gpus > 1 and self.gpus % 1:
+            raise ValueError(f"gpus are a fraction of one or a whole number, not {self.gpus:g}")
+        least, most = self.actors
+        if not 1 <= least <= most:
+            raise ValueError(f"actors are the fewest, at least 1, and the most: not [{least}, {most}]")
+        return self
 
 
 class AudioSource(Protocol):
