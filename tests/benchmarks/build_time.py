@@ -1,6 +1,6 @@
 """Wall time of a build against a plain loop over the same models and turns, in one run.
 
-    python tests/benchmarks/build_time.py recipe.yaml DATA --set name=timed
+    python tests/benchmarks/build_time.py recipe.yaml DATA --set name=timed --output out
 
 The loop is one process that takes unit after unit through the same stages, two recordings at a time,
 without Ray, ledger or shards: the compute that no pipeline gets around. Start-up (imports, models) is
@@ -32,10 +32,12 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("data", nargs="+")
     parser.add_argument("--set", dest="settings", action="append", default=[])
+    parser.add_argument("--output", help="where the build is to stay (default: nowhere)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         settings = [*arguments.settings, f"scratch={folder}/scratch"]
-        plan = make_plan(load(arguments.recipe, settings, arguments.data, f"{folder}/out"))
+        output = arguments.output or f"{folder}/out"
+        plan = make_plan(load(arguments.recipe, settings, arguments.data, output))
         loop = plain_loop(plan, Path(folder) / "loop")
         with PeakMemory() as memory:
             built = build(plan)
