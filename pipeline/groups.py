@@ -56,13 +56,15 @@ class Group:
     """Of the units that have any."""
     texts: TextFile | None = None
     decisions: Decisions = Decisions()
+    apart: frozenset[str] = frozenset()
+    """Recordings of its units that are for preference pairs alone."""
 
     def recordings(self, dataset: Store) -> list[Recording]:
-        """The annotated recordings with what their sidecars say now, in order of their id."""
+        """Recordings of which samples are made, with what their sidecars say now, in order of their id."""
         ledger = Ledger(dataset)
         said = read_sidecars(self.sidecars, dataset)
         found = (with_sidecar(r, said.get(r.id)) for files in self.files for r in ledger.recordings(files))
-        return sorted(found, key=lambda r: r.id)
+        return sorted((r for r in found if r.id not in self.apart), key=lambda r: r.id)
 
 
 def cut(plan: Plan) -> list[Group]:
@@ -79,8 +81,10 @@ def cut(plan: Plan) -> list[Group]:
         uris = {r.id: r.uri for unit in members for r in unit.recordings}
         sidecars = tuple(UnitSidecars.of(unit) for unit in members if unit.sidecars)
         said = [unit.path for unit in sidecars]
-        fingerprint = digest({"pack": plan.pack, "files": files, "prefix": prefix, "sidecars": said})
-        groups.append(Group(prefix, fingerprint, files, uris, sidecars))
+        apart = plan.apart & uris.keys()
+        content = {"files": files, "prefix": prefix, "sidecars": said, "apart": sorted(apart)}
+        fingerprint = digest({"pack": plan.pack} | content)
+        groups.append(Group(prefix, fingerprint, files, uris, sidecars, apart=apart))
     for texts in plan.texts:
         fingerprint = digest({"pack": plan.pack, "file": [texts.id, texts.bytes, texts.etag]})
         groups.append(Group(texts.id, fingerprint, texts=texts))

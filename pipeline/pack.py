@@ -20,7 +20,7 @@ from pipeline.groups import Decisions, Group, cut
 from pipeline.models import resolve
 from pipeline.packing import SPLITS, Packing
 from pipeline.plan import Plan
-from pipeline.preferences import annotated_codes, sampled_pairs
+from pipeline.preferences import annotated_codes, recordings_in, sampled_pairs, sampled_recordings
 from pipeline.recipe import Recipe, digest
 from pipeline.source import SpooledAudio, scratch_folder
 from pipeline.storage import Store
@@ -109,7 +109,7 @@ def pack_group(group: Group, recipe: Recipe, dataset: Store, decode_fingerprint:
 
 
 def pack_pairs(plan: Plan) -> Packed | None:
-    """The pairs of sampled answers, and the rows that became no recording, as a group of their own.
+    """The pairs of sampled answers with their recordings, and the rows of which there is none, as a group.
 
     Asks the judge where the recipe names one. None for a recipe that has neither.
     """
@@ -122,9 +122,14 @@ def pack_pairs(plan: Plan) -> Packed | None:
     packing = Packing(recipe, vocabulary, None, Decisions())
     packing.add_pairs(found.pairs)
     packing.set_aside = aside + found.set_aside
+    used = recordings_in(found.pairs)
+    heard = list(sampled_recordings(plan))
+    for recording in heard:
+        packing.add_sampled(recording, used=recording.id in used)
     made = [[pair.key, pair.record] for pair in found.pairs]
     rows = [[row.recording, row.code, row.message] for row in packing.set_aside]
-    folder = f"packs/{digest({'pack': plan.pack, 'made': made, 'rows': rows})}"
+    turns = [[row.key, row.status, row.text] for row in packing.turns]
+    folder = f"packs/{digest({'pack': plan.pack, 'made': made, 'rows': rows, 'turns': turns})}"
     packed = _write(packing, dataset, folder, None)
     return replace(packed, rater_agreement=found.agreement)
 

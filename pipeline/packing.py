@@ -67,13 +67,28 @@ class Packing:
             stage, problem = refused.get(turn.index, (None, None))
             status = "used" if turn.index in used else "set_aside" if problem else "eligible"
             if problem and not recording.set_aside:
-                times = (turn.turn.start, turn.turn.end)
-                self.set_aside.append(
-                    SetAsideRow(recording.id, turn.index, *times, stage or "", problem.code, problem.message)
-                )
+                self._turn_aside(turn, stage or "", problem)
             if not problem:
                 self.kept_seconds += turn.turn.seconds
             self.turns.append(_row(turn, status, stage, problem))
+
+    def add_sampled(self, recording: Recording, used: bool) -> None:
+        """Note a recording that is for pairs alone, and whether one of them holds it."""
+        if recording.decode and recording.decode.result:
+            self.audio_seconds += recording.decode.result.seconds
+        turns = list(turns_of(recording))
+        kept = [turn for turn in turns if turn.problem is None]
+        self.kept_seconds += sum(turn.turn.seconds for turn in kept)
+        self.recordings["kept" if kept else "set_aside"] += 1
+        if not kept:
+            self._recording_aside(recording, Counter(turn.problem.code for turn in turns if turn.problem))
+        for turn in turns:
+            if turn.problem:
+                self.turns.append(_row(turn, "set_aside", turn.stage, turn.problem))
+                if not recording.set_aside:
+                    self._turn_aside(turn, turn.stage or "", turn.problem)
+            else:
+                self.turns.append(_row(turn, "used" if used else "eligible", None, None))
 
     def add_text(self, where: str, row: TextRow | DataError) -> None:
         """Compose a row of text, or note what is wrong with it."""
@@ -102,6 +117,10 @@ class Packing:
         """Add pairs of sampled answers, all of one prompt on one side of the split."""
         for pair in pairs:
             self.samples[self._split(prompt_group(pair, self.vocabulary))].append(pair)
+
+    def _turn_aside(self, turn: AnnotatedTurn, stage: str, problem: Problem) -> None:
+        place = (turn.recording, turn.index, turn.turn.start, turn.turn.end)
+        self.set_aside.append(SetAsideRow(*place, stage, problem.code, problem.message))
 
     def _text_aside(self, where: str, stage: str, problem: Problem) -> None:
         self.set_aside.append(SetAsideRow(where, None, None, None, stage, problem.code, problem.message))

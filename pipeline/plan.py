@@ -10,11 +10,12 @@ from typing import Any
 
 from pipeline.estimate import Estimate, take_hours
 from pipeline.forget import without_forgotten
-from pipeline.inputs import Listing, list_inputs
+from pipeline.inputs import Listing, Root, list_inputs
 from pipeline.ledger import Ledger
 from pipeline.models import Model, resolve
 from pipeline.recipe import Recipe, digest
 from pipeline.rows import files
+from pipeline.sampled import sampled_audio
 from pipeline.storage import Store, split
 from pipeline.synthesis import Synthesis
 from pipeline.texts import VERSION as TEXTS_VERSION
@@ -65,6 +66,8 @@ class Plan:
     synthesis: Synthesis | None = None
     sampled: tuple[tuple[str, str], ...] = ()
     """Name and tag of each file of candidates and ratings."""
+    apart: frozenset[str] = frozenset()
+    """Recordings that only candidates name: for pairs alone."""
 
     @cached_property
     def dataset(self) -> Store:
@@ -125,7 +128,8 @@ def make_plan(recipe: Recipe, synthesis: Synthesis | None = None) -> Plan:
     The recordings of `synthesis` join those of the inputs.
     """
     dataset = Store(f"{recipe.output}/{recipe.name}")
-    listing = without_forgotten(_listing(recipe, synthesis), dataset)
+    listed, apart = _listing(recipe, synthesis)
+    listing = without_forgotten(listed, dataset)
     estimate = Estimate.of(listing.recordings)
     units = tuple(cut(listing.recordings, recipe.units))
     if recipe.limit_hours is not None:
@@ -145,15 +149,23 @@ def make_plan(recipe: Recipe, synthesis: Synthesis | None = None) -> Plan:
             for uri in (*recipe.prefer.candidates, *recipe.prefer.ratings)
             for store, name in files(uri)
         ),
+        apart=apart,
     )
 
 
-def _listing(recipe: Recipe, synthesis: Synthesis | None) -> Listing:
-    if synthesis is None:
-        return list_inputs(recipe.inputs)
-    listed = list_inputs(recipe.inputs) if recipe.inputs else Listing((), ())
-    recordings = sorted((*listed.recordings, *synthesis.recordings), key=lambda r: r.id)
-    return Listing(tuple(recordings), (*listed.roots, synthesis.root))
+def _listing(recipe: Recipe, synthesis: Synthesis | None) -> tuple[Listing, frozenset[str]]:
+    """All recordings, and which of them only candidates name."""
+    more = synthesis or recipe.prefer.candidates
+    listed = list_inputs(recipe.inputs) if recipe.inputs or not more else Listing((), ())
+    recordings, roots = listed.recordings, listed.roots
+    if synthesis:
+        recordings, roots = (*recordings, *synthesis.recordings), (*roots, synthesis.root)
+    sampled = sampled_audio(recipe.prefer.candidates, {r.id for r in recordings})
+    if sampled:
+        places = ", ".join(recipe.prefer.candidates)
+        roots = (*roots, Root(places, len(sampled), sum(r.bytes for r in sampled), 0))
+    every = sorted((*recordings, *sampled), key=lambda r: r.id)
+    return Listing(tuple(every), roots), frozenset(r.id for r in sampled)
 
 
 def _sha256(uri: str) -> str:

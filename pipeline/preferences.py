@@ -1,7 +1,7 @@
 """Preference pairs: sampled answers that people or a judge compared, and real ones against contrasts."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -111,13 +111,11 @@ def contrast_pairs(
 def annotated_codes(plan: Plan) -> CodesOf:
     """The codes that annotate has made of a recording: those of all its turns, one after another."""
     units = {recording.id: unit.name for unit in plan.units for recording in unit.recordings}
-    committed = plan.committed()
-    ledger = Ledger(plan.dataset)
+    annotated = _annotated(plan)
 
     @lru_cache(maxsize=16)  # answers of one prompt tend to lie together
     def codes(unit: str) -> dict[str, Codes]:
-        files = {stage: found[unit] for stage, found in committed.items()}
-        return {recording.id: _whole(recording) for recording in ledger.recordings(files)}
+        return {recording.id: _whole(recording) for recording in annotated(unit)}
 
     def codes_of(name: str) -> Codes:
         if name not in units:
@@ -128,6 +126,31 @@ def annotated_codes(plan: Plan) -> CodesOf:
         return found
 
     return codes_of
+
+
+def sampled_recordings(plan: Plan) -> Iterator[Recording]:
+    """The recordings that only candidates name, as annotated."""
+    annotated = _annotated(plan)
+    for unit in plan.units:
+        if any(recording.id in plan.apart for recording in unit.recordings):
+            yield from (recording for recording in annotated(unit.name) if recording.id in plan.apart)
+
+
+def recordings_in(pairs: Iterable[Pair]) -> set[str]:
+    """Ids of the recordings that pairs hold codes of."""
+    said = (
+        message
+        for pair in pairs
+        for message in (*pair.record["messages"], pair.record["chosen"], pair.record["rejected"])
+    )
+    return {part["recording"] for message in said for part in message["content"] if part["type"] == "audio"}
+
+
+def _annotated(plan: Plan) -> Callable[[str], list[Recording]]:
+    """Reads the recordings of a unit from the ledger."""
+    committed = plan.committed()
+    ledger = Ledger(plan.dataset)
+    return lambda unit: ledger.recordings({stage: found[unit] for stage, found in committed.items()})
 
 
 def _whole(recording: Recording) -> Codes:

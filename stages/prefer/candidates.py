@@ -3,8 +3,8 @@
 `{"id": "p1", "messages": [.., {"role": "user", "content": ".."}], "audio": "q/p1.wav",
   "answers": [{"id": "a1", "text": "..", "codes": {"linguistic": [..], "semantic": [..]}}, ..]}`
 
-Speech is named by `codes`, or by `audio`: a recording of the dataset, whose codes annotate has made. The
-question is text where it has neither.
+Speech is named by `codes`, or by `audio`: a recording of the dataset, or a file beside the rows, whose codes
+annotate makes. The question is text where it has neither.
 """
 
 from collections.abc import Callable

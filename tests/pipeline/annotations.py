@@ -24,6 +24,7 @@ def planned(folder: Path, turns: Mapping[str, Sequence[AnnotatedTurn]], **recipe
     inputs.mkdir(exist_ok=True)
     for name, said in turns.items():
         if not (inputs / name).exists():
+            (inputs / name).parent.mkdir(parents=True, exist_ok=True)
             (inputs / name).write_bytes(name.encode())
             if said and said[0].sidecar != "{}":
                 (inputs / f"{name}.json").write_text(said[0].sidecar)

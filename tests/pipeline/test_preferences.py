@@ -5,8 +5,11 @@ import zlib
 
 import numpy as np
 import pytest
+from annotated import a_turn
+from annotations import planned
 from served import Answer, completion, serving
 
+from pipeline.pack import groups_of, pack_group, pack_pairs
 from pipeline.preferences import contrast_pairs, sampled_pairs
 from pipeline.recipe import Recipe
 from schemas.arrow import Code
@@ -182,6 +185,38 @@ def test_the_budget_of_the_judge_holds(tmp_path, vocabulary):
     found, seen = judged(tmp_path, vocabulary, [verdict("A")], rows, budget={"requests": 5}, parallel=1)
     assert len(seen) == 5
     assert {row.code for row in found.set_aside} == {"inconsistent", "budget"}
+
+
+def test_audio_beside_the_candidates_is_heard_for_pairs_alone(tmp_path, vocabulary):
+    rows = [candidates("p1"), candidates("p2", {"a": "Yes.", "b": "No."}), candidates("p3")]
+    audio = ["p1.flac", "p2.flac", *(f"p1/{key}.flac" for key in TEXTS), "p2/a.flac", "p2/b.flac"]
+    folder = tmp_path / "sampled"
+    for name in audio:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+    write(folder / "candidates.jsonl", [*rows, "{broken", {"audio": 7, "answers": 8}])
+    write(folder / "ratings.jsonl", [rating("b", 5), rating("c", 1)])
+    turns = {
+        name: [a_turn(0.2 * n, 0.2 * n + 2, "A", "well", 0, recording=name, groups=9 + n)]
+        for n, name in enumerate(["call.wav", *audio])
+    }
+    turns["p2/b.flac"] = []  # nothing is heard
+    prefer = {"candidates": ["sampled/candidates.jsonl"], "ratings": ["sampled/ratings.jsonl"]}
+    plan = planned(tmp_path, turns, prefer=prefer, inputs=["in/call.wav"], compose={"families": ["asr"]})
+    assert plan.apart == set(audio)
+    assert [root.recordings for root in plan.listing.roots] == [1, 8]
+    done = [pack_group(group, plan.recipe, plan.dataset, "x") for group in groups_of(plan)]
+    pairs = pack_pairs(plan)
+    assert (done[0].samples, pairs.samples) == ({"asr": 1}, {"preference": 1})
+    assert (done[0].recordings, pairs.recordings) == ({"kept": 1}, {"kept": 7, "set_aside": 1})
+    assert pairs.turns == {"used": 3, "eligible": 4}
+    assert pairs.set_aside == {
+        "prefer/bad_chat": 1,
+        "prefer/bad_json": 1,
+        "prefer/no_codes": 1,
+        "prefer/unknown_audio": 1,
+        "select/no_turn_kept": 1,
+    }
 
 
 def drafts(count=12):
