@@ -19,6 +19,7 @@ COMMANDS = {
     "versions": "pipeline.commands.versions",
     "models": "pipeline.commands.models",
     "codebooks": "pipeline.commands.codebooks",
+    "train": "pipeline.commands.train",
     "merge": "pipeline.commands.merge",
     "submit": "pipeline.commands.submit",
 }

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.leases import leased
 from pipeline.storage import Object, Store
@@ -46,6 +47,11 @@ class Garbage:
 def record_use(dataset: Store, version: str, name: str, content: bytes) -> None:
     """Note that something, such as a training run, was made from a version: it is kept from now on."""
     dataset.put_new(f"lineage/{version}/{name}", content)
+
+
+def uses(dataset: Store, version: str) -> list[dict[str, Any]]:
+    """What `record_use` was told of a version."""
+    return [json.loads(dataset.get(item.path)) for item in dataset.list(f"lineage/{version}")]
 
 
 def needed(dataset: Store) -> set[str]:

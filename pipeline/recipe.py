@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from pipeline.settings import read
+from pipeline.settings import beside, read
 from pipeline.units import UnitsConfig
 from pipeline.uri import normal
 from schemas.errors import SetupError
@@ -150,11 +150,6 @@ def load(
             "limit_hours": limit_hours or recipe.limit_hours,
         }
     )
-
-
-def beside(file: Path, uri: str) -> str:
-    """A place named in a recipe, as seen from the recipe's directory."""
-    return uri if "://" in uri else str(file.parent / Path(uri).expanduser())
 
 
 def _read_lists(file: Path, values: dict[str, Any]) -> None:

@@ -72,6 +72,11 @@ def read(path: str | Path, settings: Sequence[str] = ()) -> Written:
     return written
 
 
+def beside(file: Path, uri: str) -> str:
+    """A place named in a recipe, as seen from the recipe's directory."""
+    return uri if "://" in uri else str(file.parent / Path(uri).expanduser())
+
+
 def _parse(file: Path, text: str) -> Written:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)

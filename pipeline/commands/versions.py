@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
+from pipeline.collect import uses
 from pipeline.commands.arguments import (
     ReferenceType,
     dataset_argument,
@@ -93,7 +94,8 @@ def show(reference: Reference, wanted: tuple[str, ...], as_json: bool) -> None:
         return
     manifest = version.manifest
     if as_json:
-        print_json({"uri": version.uri, **manifest.model_dump(mode="json")})
+        told = manifest.model_dump(mode="json")
+        print_json({"uri": version.uri, **told, "trainings": uses(version.store, version.id)})
         return
     recordings, turns = manifest.recordings, manifest.turns
     facts = Table.grid(padding=(0, 2))
@@ -117,6 +119,8 @@ def show(reference: Reference, wanted: tuple[str, ...], as_json: bool) -> None:
     facts.add_row(
         "shards", f"{len(manifest.shards):,}, {sum(s.bytes for s in manifest.shards) / 1e6:,.1f} MB"
     )
+    if runs := [str(use.get("run", use)) for use in uses(version.store, version.id)]:
+        facts.add_row("trained", "\n".join(runs))
     wide_console().print(facts)
 
 

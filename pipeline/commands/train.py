@@ -1,0 +1,100 @@
+"""`aqaa-data train`"""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.commands.arguments import ReferenceType, json_option, print_json, table_of, wide_console
+
+if TYPE_CHECKING:
+    from pipeline.training.recipe import TrainingRecipe
+    from pipeline.training.results import Result
+    from pipeline.versions import Reference
+
+
+@click.command(epilog="Example: aqaa-data train recipe.yaml --dataset datasets/demo@latest --stage sft1")
+@click.argument("recipe", type=click.Path(dir_okay=False))
+@click.option("--dataset", type=ReferenceType(), help="Train on this version, in place of the recipe's.")
+@click.option("--output", metavar="URI", help="Where trainings are kept, in place of the recipe's place.")
+@click.option(
+    "--stage", "stages", metavar="NAME", multiple=True, help="Only this stage of the chain; may repeat."
+)
+@click.option(
+    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Override, such as sft1.learning_rate=1e-5."
+)
+@click.option(
+    "--plan", "only_plan", is_flag=True, help="Say what it takes in memory and hours; train nothing."
+)
+@click.option("--gpus", type=click.IntRange(1), help="Plan for so many GPUs.")
+@click.option("--gpu", help="Plan for this kind of GPU.  [default: h100]")
+@click.option("--mfu", type=click.FloatRange(0, 1, min_open=True), help="Share of its peak.  [default: 0.4]")
+@json_option
+def train(
+    recipe: str,
+    dataset: "Reference | None",
+    output: str | None,
+    stages: tuple[str, ...],
+    settings: tuple[str, ...],
+    only_plan: bool,
+    gpus: int | None,
+    gpu: str | None,
+    mfu: float | None,
+    as_json: bool,
+) -> None:
+    """Train a model on a dataset version, stage after stage, as RECIPE says.
+
+    Stages that are done are skipped, and one that was stopped goes on from its last checkpoint. Several
+    processes are started by Ray Train where the recipe's `workers` say so; torchrun starts them as well:
+
+    torchrun --nproc-per-node 8 --no-python aqaa-data train recipe.yaml
+    """
+    from pipeline.training.recipe import load
+
+    loaded = load(recipe, settings, str(dataset) if dataset else None, output)
+    if only_plan:
+        from pipeline.training.planning import plan_of
+
+        planned = plan_of(loaded, stages, gpus, gpu or "h100", mfu or 0.4)
+        if as_json:
+            print_json(planned.facts())
+        else:
+            click.echo(planned.text())
+        return
+    if gpus or gpu or mfu:
+        raise click.UsageError(
+            "--gpus, --gpu and --mfu go with --plan; the recipe's `workers` say what trains"
+        )
+    from pipeline.training.chain import train as run
+    from pipeline.training.launch import is_first
+
+    results = run(loaded, stages)
+    if not is_first():
+        return
+    if as_json:
+        print_json({"training": loaded.name, "stages": [asdict(result) for result in results]})
+    else:
+        summarise(loaded, results)
+
+
+def summarise(recipe: "TrainingRecipe", results: list["Result"]) -> None:
+    """What a person is told at the end."""
+    table = table_of("stage", "steps", "minutes", "loss", "text", "linguistic", "semantic", "model", left=1)
+    for result in results:
+        before, after = result.before or {}, result.after or {}
+        losses = [
+            f"{before[name]:.3f} -> {after[name]:.3f}" if name in before and name in after else ""
+            for name in ("loss", "text", "linguistic", "semantic")
+        ]
+        minutes = "done before" if result.seconds is None else f"{result.seconds / 60:.1f}"
+        table.add_row(result.stage, f"{result.steps or ''}", minutes, *losses, result.model)
+    table.columns[-1].justify = "left"
+    wide_console().print(table)
+    for result in results:
+        if result.after and "margin" in result.after:
+            after = result.after
+            drift = [after[f"audio_drift_{side}"] for side in ("chosen", "rejected")]
+            click.echo(
+                f"{result.stage}: margin {after['margin']:.3f}, {after['accuracy']:.0%} of pairs preferred; "
+                f"drift of audio per token {drift[0]:+.4f} in chosen and {drift[1]:+.4f} in rejected answers"
+            )

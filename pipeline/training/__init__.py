@@ -1,0 +1,1 @@
+"""Training as a chain of stages: recipe, data of a version, launch, lineage."""

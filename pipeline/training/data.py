@@ -1,0 +1,175 @@
+"""What a stage learns from: documents of a version, chosen and indexed once, read by range where they lie."""
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from pipeline.storage import Store
+from pipeline.training.recipe import MEASURES, StageConfig
+from pipeline.versions import Version, batches, version_at
+from schemas.errors import SetupError
+from stages.mixture import in_share
+
+if TYPE_CHECKING:
+    from stages.train.loop import Data
+
+SPLIT = "train"
+DOCUMENTS = "documents.arrow"
+"""Index of the documents that a stage has chosen; `documents.json` beside it says of how many."""
+_BLOCK = 128 * 1024
+"""Bytes that are read of a shard at once: a sample's arrays lie together."""
+
+
+@dataclass(frozen=True)
+class VersionData:
+    """Opens a stage's data in any process that sees the index."""
+
+    dataset: str
+    """URI."""
+    version: str
+    documents: Path
+    identity: Mapping[str, Any]
+
+    def __call__(self) -> "Data":
+        from stages.train.documents import Documents
+        from stages.train.loop import Data
+
+        version = version_at(Store(self.dataset), self.version)
+        paths = [version.path(path) for path in shards_of(version)]
+
+        @lru_cache(maxsize=64)
+        def block(shard: int, number: int) -> bytes:
+            return version.store.read(paths[shard], number * _BLOCK, (number + 1) * _BLOCK)
+
+        def read(shard: int, start: int, size: int) -> bytes:
+            first, last = start // _BLOCK, (start + size - 1) // _BLOCK
+            together = b"".join(block(shard, number) for number in range(first, last + 1))
+            return together[start - first * _BLOCK :][:size]
+
+        index = pa.ipc.open_file(pa.memory_map(str(self.documents))).read_all()
+        return Data(Documents(index, read), version.manifest.vocabulary, self.identity)
+
+
+def shards_of(version: Version) -> list[str]:
+    """Paths of the shards that are learnt from, within the version."""
+    return [shard.path for shard in version.manifest.shards if shard.split == SPLIT]
+
+
+def choose(version: Version, stage: StageConfig, index: Path, folder: Path) -> dict[str, int]:
+    """Write the index of the documents that a stage learns from into its folder, once; returns how many
+    there are and why others are left out. `index` is where the indices of whole shards are kept.
+
+    Raises SetupError where a family of the stage has no document at all.
+    """
+    told = folder / "documents.json"
+    if not told.exists():
+        table = indexed(version, index / version.id)
+        chosen, counts = _chosen(version, stage, table)
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_table(folder / DOCUMENTS, chosen)
+        _replace(told, json.dumps(counts, indent=1).encode())
+    found: dict[str, int] = json.loads(told.read_text())
+    return found
+
+
+def indexed(version: Version, folder: Path) -> pa.Table:
+    """The documents of all shards of a version, the index of each shard made once and kept in `folder`."""
+    from stages.train.documents import INDEX, index_shard
+
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def of_shard(numbered: tuple[int, str]) -> pa.Table:
+        number, path = numbered
+        file = folder / f"{Path(path).stem}.arrow"
+        if not file.exists():
+            with version.store.open(version.path(path)) as shard:
+                _write_table(file, index_shard(cast(BinaryIO, shard), number))
+        return pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+
+    with ThreadPoolExecutor(8) as pool:
+        tables = list(pool.map(of_shard, enumerate(shards_of(version))))
+    return pa.concat_tables(tables) if tables else INDEX.empty_table()
+
+
+def _chosen(version: Version, stage: StageConfig, table: pa.Table) -> tuple[pa.Table, dict[str, int]]:
+    """The rows that a stage takes, and the number of those that it doesn't, by reason."""
+    counts: Counter[str] = Counter(documents=table.num_rows)
+
+    def keep(rows: pa.Table, mask: Any, reason: str) -> pa.Table:
+        kept = rows.filter(mask)
+        counts[reason] += rows.num_rows - kept.num_rows
+        return kept
+
+    table = keep(table, pc.equal(pc.greater(table["n_2"], 0), stage.objective == "dpo"), "other_objective")
+    families = tuple(stage.mixture) if stage.mixture else stage.families
+    if families is not None:
+        table = keep(table, pc.is_in(table["family"], pa.array(families, pa.string())), "other_family")
+        there = set(table["family"].unique().to_pylist())
+        if missing := [family for family in families if family not in there]:
+            raise SetupError(no_family(version, missing))
+    if stage.quality:
+        poor = _poor_turns(version, stage.quality)
+        good = [not (poor & set(_turn_keys(key))) for key in table["key"].to_pylist()]
+        table = keep(table, pa.array(good, pa.bool_()), "low_quality")
+    if stage.mixture:
+        columns = table["key"].to_pylist(), table["family"].to_pylist(), table["length"].to_numpy()
+        stay = in_share(columns[0], columns[1], np.asarray(columns[2], np.int64), stage.mixture)
+        table = keep(table, pa.array(stay), "over_share")
+    if not table.num_rows:
+        left = ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
+        raise SetupError(
+            f"{version.uri} has nothing that the stage learns from ({left}): loosen its families or quality"
+        )
+    return table, dict(counts) | {"chosen": table.num_rows, "tokens": pc.sum(table["length"]).as_py()}
+
+
+def no_family(version: Version, missing: list[str]) -> str:
+    there = ", ".join(f"{family} {n:,}" for family, n in sorted(version.manifest.samples.items()))
+    return (
+        f"{version.manifest.dataset}@{version.id} has no sample of {', '.join(missing)} to train on; it has "
+        f"{there}. Build a version with them (`compose.families`, `prefer` in its recipe), or set the "
+        "stage's `families`"
+    )
+
+
+def _poor_turns(version: Version, quality: Mapping[str, float]) -> set[str]:
+    """Keys of the turns of which a measure is out of bounds."""
+    poor: pc.Expression = pc.scalar(False)
+    for name, bound in quality.items():
+        measure, _, end = name.rpartition("_")
+        value = ds.field(MEASURES[measure], measure)
+        poor = poor | (value < bound if end == "min" else value > bound)
+    with version.table("turns") as turns:
+        return {key for batch in batches(turns, ["key"], poor) for key in batch["key"].to_pylist()}
+
+
+def _turn_keys(key: str) -> list[str]:
+    """Keys of the turns that a sample or pair is made of; none for one of text alone."""
+    found = re.match(r"([0-9a-f]{16})((?:-\d{5,})+)-", key)
+    return [f"{found[1]}-{index}" for index in found[2].split("-")[1:]] if found else []
+
+
+def _write_table(file: Path, table: pa.Table) -> None:
+    """As one batch that can be mapped, there wholly or not at all."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    _replace(file, sink.getvalue())
+
+
+def _replace(file: Path, content: Any) -> None:
+    partial = file.with_name(f".{file.name}.{os.getpid()}-{os.urandom(4).hex()}")
+    partial.write_bytes(content)
+    partial.replace(file)

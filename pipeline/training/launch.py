@@ -1,0 +1,141 @@
+"""Processes of a training: this one, those of torchrun, or workers of Ray Train.
+
+All of them call the same function, `stages.train.run.run`, and find the state of the run in its folder.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cluster import running
+from pipeline.training.data import VersionData
+from pipeline.training.recipe import WorkersConfig
+from schemas.errors import SetupError
+from stages.train.config import TrainConfig
+
+if TYPE_CHECKING:
+    from stages.train.run import Start
+
+Said = Callable[[dict[str, Any]], None]
+_TROUBLE = "trouble.txt"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage, as every process is told of it."""
+
+    config: TrainConfig
+    data: VersionData
+    start: "Start"
+    folder: Path
+
+    def __call__(self, said: Said = lambda metrics: None) -> None:
+        from stages.train.run import run
+
+        run(self.config, self.data, self.start, self.folder, said)
+
+
+def is_first() -> bool:
+    """Whether this process is the one that speaks, among those of torchrun."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def launch(job: Job, workers: WorkersConfig, said: Said) -> None:
+    """Train in the processes that the recipe asks for; under torchrun in those that there are. Raises
+    SetupError."""
+    if "RANK" in os.environ or workers.count == 1:
+        job(said)
+    else:
+        _on_ray(job, workers, said)
+
+
+def _check_room(workers: WorkersConfig) -> None:
+    """Raise SetupError where the workers could never be placed: Ray would wait for ever."""
+    import ray
+
+    there = ray.cluster_resources()
+    wanted, gpus = workers.count * workers.cpus, workers.count if workers.gpu else 0
+    if wanted > there.get("CPU", 0) or gpus > there.get("GPU", 0):
+        raise SetupError(
+            f"{workers.count} workers take {wanted:g} cores and {gpus} GPUs, and there are "
+            f"{there.get('CPU', 0):g} and {there.get('GPU', 0):g}: lower workers.count or workers.cpus, or "
+            "name a cluster by RAY_ADDRESS"
+        )
+
+
+def _on_ray(job: Job, workers: WorkersConfig, said: Said) -> None:
+    """Workers that died are started again and go on from the last checkpoint."""
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    trouble = job.folder / _TROUBLE
+    trouble.unlink(missing_ok=True)
+    with running(), _following(job.folder / "metrics.jsonl", said):
+        _check_room(workers)
+        trainer = TorchTrainer(
+            _worker,
+            train_loop_config={"job": job, "trouble": trouble},
+            scaling_config=ScalingConfig(
+                num_workers=workers.count,
+                use_gpu=workers.gpu,
+                resources_per_worker={"CPU": workers.cpus} | ({"GPU": 1} if workers.gpu else {}),
+            ),
+            run_config=RunConfig(
+                name="ray",
+                storage_path=str(job.folder),
+                failure_config=FailureConfig(max_failures=workers.retries),
+            ),
+        )
+        try:
+            trainer.fit()
+        except Exception as error:
+            if not trouble.exists():
+                raise SetupError(
+                    f"the workers died {workers.retries + 1} times: {error}. The last checkpoint is good; "
+                    "the same command goes on from it"
+                ) from error
+    if trouble.exists():
+        raise SetupError(trouble.read_text())
+
+
+def _worker(told: dict[str, Any]) -> None:
+    """What a worker does. Trouble that another start would not mend is written down, and ends them all."""
+    if told["trouble"].exists():
+        return
+    try:
+        told["job"]()
+    except SetupError as error:
+        told["trouble"].write_text(str(error))
+        raise
+
+
+@contextmanager
+def _following(metrics: Path, said: Said) -> Iterator[None]:
+    """Tell of each line that another process appends to a file, while the context is open."""
+    from stages.train.metrics import read_metrics
+
+    over = threading.Event()
+    last = len(read_metrics(metrics)) - 1 if metrics.exists() else -1
+
+    def follow() -> None:
+        nonlocal last
+        ended = False
+        while not ended:
+            ended = over.wait(1.0)
+            for line in read_metrics(metrics) if metrics.exists() else ():
+                if line["step"] > last:
+                    last = line["step"]
+                    said(line)
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

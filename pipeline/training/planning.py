@@ -1,0 +1,160 @@
+"""`--plan`: what a training would take, on GPUs that need not be there."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow.dataset as ds
+
+from pipeline.training.chain import MERGE, asked
+from pipeline.training.data import SPLIT
+from pipeline.training.place import Place
+from pipeline.training.recipe import StageConfig, TrainingRecipe
+from pipeline.versions import Reference, Version, batches, open_version
+from schemas.errors import SetupError
+from stages.train.plan import Layout, hours, kind_of, parameters, steps_of, suggest
+from stages.train.shape import PRESETS, Shape
+
+BILLION = 1_000_000_000
+DOCUMENT = 1000.0
+"""Tokens of a document, on average, where no dataset says otherwise."""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    stage: str
+    dataset: str
+    problem: str | None
+    """Why the dataset can't be counted; hours are for a billion tokens then."""
+    documents: int
+    tokens: int
+    tokens_per_step: int
+    steps: int
+    hours: float
+    layout: Layout
+    recompute: bool
+    precision: str
+
+    def facts(self) -> dict[str, Any]:
+        told = asdict(self) | {"layout": {"gpus": self.layout.devices, "tensor": self.layout.tensor}}
+        told["layout"] |= {"data": self.layout.data, "fits": self.layout.fits}
+        return told | {"memory_per_gpu": asdict(self.layout.memory) | {"total": self.layout.memory.total}}
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    name: str
+    parameters: int
+    backbone_parameters: int
+    gpu: str
+    mfu: float
+    stages: tuple[StagePlan, ...]
+    merge_bytes: int | None
+    """Of the merged model; None where the chain has no merge."""
+
+    def facts(self) -> dict[str, Any]:
+        return asdict(self) | {"stages": [stage.facts() for stage in self.stages]}
+
+    def text(self) -> str:
+        lines = [
+            f"{self.name}: {self.parameters:,} parameters, {self.backbone_parameters:,} without embeddings "
+            f"and head; hours on {self.gpu} at {self.mfu:.0%} of its peak"
+        ]
+        for stage in self.stages:
+            layout = stage.layout
+            lines += [
+                f"{stage.stage} on {stage.dataset}",
+                f"  {layout.devices} GPUs = {layout.tensor} tensor x {layout.data} FSDP, {stage.precision}"
+                f"{', layers computed twice (recompute)' if stage.recompute else ''}"
+                f"{'' if layout.fits else ': DOES NOT FIT, take more GPUs or shorter sequences'}",
+                f"  memory of each: {layout.memory.total / 1e9:.1f} GB ({layout.memory.line()})",
+                f"  {stage.tokens_per_step:,} tokens a step, {stage.steps:,} steps, {stage.tokens:,} tokens "
+                f"in {stage.documents:,} documents: {stage.hours:,.2f} hours",
+            ]
+            if stage.problem:
+                lines.append(f"  for a billion tokens, because {stage.problem}")
+        if self.merge_bytes:
+            lines.append(f"merge: no GPU; writes {self.merge_bytes / 1e9:.1f} GB")
+        return "\n".join(lines)
+
+
+def plan_of(
+    recipe: TrainingRecipe, only: Sequence[str], gpus: int | None, gpu: str, mfu: float
+) -> TrainingPlan:
+    """Starts and writes nothing. Raises SetupError for an unknown stage, checkpoint or kind of GPU."""
+    kind = kind_of(gpu)
+    names = asked(recipe, only)
+    found = {name: _counted(recipe.stages[name]) for name in names if name != MERGE}
+    shape = _shape(recipe, [version for version, _ in found.values() if isinstance(version, Version)])
+    stages = [_stage_plan(name, recipe.stages[name], *found[name], shape, gpus, kind, mfu) for name in found]
+    count, _ = parameters(shape)
+    merged = 4 * count if MERGE in names else None
+    return TrainingPlan(recipe.name, count, shape.backbone_parameters, kind, mfu, tuple(stages), merged)
+
+
+def _stage_plan(
+    name: str,
+    stage: StageConfig,
+    version: Version | str,
+    counts: tuple[int, int],
+    shape: Shape,
+    gpus: int | None,
+    kind: str,
+    mfu: float,
+) -> StagePlan:
+    config, layout = suggest(shape, stage.trained, kind, gpus)
+    documents, tokens = counts
+    problem = version if isinstance(version, str) else None if tokens else "the version has no such samples"
+    if not tokens:
+        documents, tokens = round(BILLION / DOCUMENT), BILLION
+    step = config.batch * config.sequence_length
+    steps = steps_of(config, tokens)
+    seen = min(tokens * config.epochs, steps * step) if config.steps is None else steps * step
+    needed = hours(
+        shape, config.model_copy(update={"epochs": 1}), seen, tokens / documents, kind, layout.devices, mfu
+    )
+    return StagePlan(
+        stage=name,
+        dataset=str(stage.dataset),
+        problem=problem,
+        documents=documents,
+        tokens=tokens,
+        tokens_per_step=step,
+        steps=steps,
+        hours=round(needed, 4),
+        layout=layout,
+        recompute=config.recompute,
+        precision=config.precision,
+    )
+
+
+def _counted(stage: StageConfig) -> tuple[Version | str, tuple[int, int]]:
+    """The version, or why there is none; documents and tokens of the stage's families in it."""
+    try:
+        version = open_version(Reference.parse(str(stage.dataset)))
+    except SetupError as error:
+        return str(error), (0, 0)
+    families = tuple(stage.mixture) if stage.mixture else stage.families
+    where = ds.field("split") == SPLIT
+    if families is not None:
+        where = where & ds.field("family").isin(families)
+    columns = ["text_tokens", "linguistic_tokens", "semantic_tokens"]
+    documents = tokens = 0
+    with version.table("index") as index:
+        for batch in batches(index, columns, where):
+            documents += batch.num_rows
+            tokens += sum(int(batch[column].to_numpy().sum()) for column in columns)
+    return version, (documents, tokens)
+
+
+def _shape(recipe: TrainingRecipe, versions: Sequence[Version]) -> Shape:
+    if recipe.backbone.checkpoint is not None:
+        from stages.train.checkpoint import read_shape
+
+        return read_shape(Place(recipe).checkpoint(recipe.backbone.checkpoint))
+    preset = str(recipe.backbone.preset)
+    if not versions:
+        return PRESETS[preset]
+    from stages.train.run import Start
+
+    return Start(preset=preset).blank(versions[0].manifest.vocabulary["size"]).shape

@@ -1,0 +1,97 @@
+"""Recipes of trainings: what is accepted, what follows from it, and how a mistake is told."""
+
+from pathlib import Path
+
+import pytest
+
+import pipeline
+from pipeline.training.recipe import load
+from schemas.errors import SetupError
+
+LEAST = "name: a\ndataset: calls\nbackbone: {preset: tiny}\nsft1:\n"
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        (tmp_path / "recipe.yaml").write_text(text)
+        return str(tmp_path / "recipe.yaml")
+
+    return write
+
+
+def test_a_stage_without_settings_has_the_papers(written):
+    recipe = load(written(LEAST + "sft2:\ndpo:\nmerge:\n"))
+    assert recipe.chain == ["sft1", "sft2", "dpo", "merge"]
+    for stage in (recipe.sft1, recipe.sft2):
+        assert (stage.learning_rate, stage.final_learning_rate, stage.epochs) == (2e-5, 2e-6, 1)
+    assert (recipe.sft1.families, recipe.sft2.families) == (("aqta", "aqtaa"), ("aqtaa",))
+    assert (recipe.dpo.objective, recipe.dpo.dpo.mask_audio) == ("dpo", True)
+    assert recipe.merge.weights == {"sft1": 5, "sft2": 5, "dpo": 1}
+
+
+def test_dpo_starts_from_the_first_stage_of_fine_tuning_others_from_the_stage_before(written):
+    recipe = load(written(LEAST + "pretrain: [{}, {}]\nsft2:\ndpo:\n"))
+    assert {name: recipe.start_of(name) for name in recipe.stages} == {
+        "pretrain1": None,
+        "pretrain2": "pretrain1",
+        "sft1": "pretrain2",
+        "sft2": "sft1",
+        "dpo": "sft1",
+    }
+
+
+def test_what_stands_in_train_holds_for_all_stages_that_dont_say_otherwise(written):
+    recipe = load(written(LEAST + "dpo: {batch: 2}\ntrain: {batch: 4, sequence_length: 512}\n"))
+    assert (recipe.sft1.batch, recipe.dpo.batch) == (4, 2)
+    assert recipe.sft1.sequence_length == recipe.dpo.sequence_length == 512
+
+
+def test_places_are_relative_to_the_recipe_and_bare_names_are_datasets(written, tmp_path):
+    recipe = load(written(LEAST.replace("calls", "sets/calls@good") + "sft2: {dataset: best}\noutput: out\n"))
+    assert recipe.sft1.dataset == str(tmp_path / "sets" / "calls@good")
+    assert recipe.sft2.dataset == "best"
+    assert recipe.output == (tmp_path / "out").as_uri()
+
+
+def test_dataset_and_output_of_the_command_stand_in_for_the_recipes(written):
+    recipe = load(written(LEAST + "sft2: {dataset: best}\n"), (), "s3://b/calls", "s3://b/runs")
+    assert {stage.dataset for stage in recipe.stages.values()} == {"s3://b/calls"}
+    assert recipe.output == "s3://b/runs"
+
+
+@pytest.mark.parametrize(
+    ("more", "settings", "told"),
+    [
+        ("stf2: {}\n", [], "recipe.yaml:5: unknown key `stf2`; did you mean `sft2`?"),
+        ("sft2: {learning_rat: 1}\n", [], "recipe.yaml:5: unknown key `sft2.learning_rat`; did you mean"),
+        ("train:\n  bach: 3\n", [], "recipe.yaml:6: unknown key `train.bach`; did you mean `batch`?"),
+        ("", ["sft1.batch=x"], "--set sft1.batch=x: `sft1.batch`: input should be a valid integer"),
+        ("", ["backbone.preset=tine"], "there is no preset tine: one of tiny, small, step1-3b, step1-130b"),
+        ("", ["backbone={}"], "`backbone`: value error, name a preset or a checkpoint"),
+        ("sft2: {quality: {dnsmos_overal_min: 3}}\n", [], "did you mean `dnsmos_overall_min`?"),
+        ("sft2: {start: sft3}\n", [], "sft2 starts from 'sft3', which is no stage before it"),
+        ("merge: {weights: {sft1: 1, sft2: 1}}\n", [], "merge takes 'sft2', which is no stage of the chain"),
+        ("sft2: {dataset: 'a b'}\n", [], "'a b' is no dataset reference"),
+        ("pretrain: {mixture: {replay: 1}}\n", [], "`mixture` names a family that `families` doesn't"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place_and_what_to_write(written, more, settings, told):
+    with pytest.raises(SetupError) as error:
+        load(written(LEAST + more), settings)
+    assert told in str(error.value)
+
+
+def test_a_recipe_without_stages_is_refused(written):
+    with pytest.raises(SetupError, match="there is nothing to do: name a stage"):
+        load(written("name: a\ndataset: calls\nbackbone: {preset: tiny}\n"))
+
+
+SHIPPED = sorted((Path(pipeline.__file__).parent / "recipes" / "train").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_recipes_that_ship_are_whole_chains_of_their_preset(file):
+    recipe = load(str(file))
+    assert recipe.backbone.preset == recipe.name == file.stem
+    assert recipe.chain[-4:] == ["sft1", "sft2", "dpo", "merge"]
