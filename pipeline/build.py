@@ -7,9 +7,10 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+from pipeline.account import Account
 from pipeline.annotate import annotate, pending
 from pipeline.cluster import alive_nodes, requests, running
 from pipeline.groups import Group, each_group
@@ -18,6 +19,7 @@ from pipeline.pack import Packed, groups_of, pack_group, pack_pairs
 from pipeline.plan import Plan
 from pipeline.progress import Display
 from pipeline.publish import publish, published_as
+from pipeline.timetable import Timetable, timetable
 from pipeline.watch import beside_the_driver, guarded
 from pipeline.worker import UnitRow
 from schemas.errors import SetupError
@@ -34,10 +36,23 @@ class Built:
     """`published`, `unchanged` (the same outputs were there) or `nothing new` (the plan was known)."""
     seconds: dict[str, float]
     """Wall seconds of each stage's actors and of each phase; empty where nothing ran."""
+    table: Timetable | None = None
 
 
-def build(plan: Plan, retry: bool = False) -> Built:
+def build(plan: Plan, retry: bool = False, account: Account | None = None) -> Built:
     """Run a plan. Raises SetupError; what was committed before that is kept and not run again."""
+    account = account or Account()
+    account.log.say("started", plan=plan.id, dataset=plan.dataset.uri, units=len(plan.units))
+    try:
+        built = _build(plan, retry, account)
+    except SetupError as error:
+        account.log.say("stopped", message=str(error))
+        raise
+    account.log.say("ended", status=built.status, version=built.manifest.version, seconds=built.seconds)
+    return built
+
+
+def _build(plan: Plan, retry: bool, account: Account) -> Built:
     known = published_as(plan)
     if known and not retry:
         found = plan.dataset.get(f"versions/{known}/manifest.json")
@@ -51,7 +66,7 @@ def build(plan: Plan, retry: bool = False) -> Built:
     with _timed(clock, "total"), leased(plan.dataset):
         rows = pending(plan, retry)
         if rows:
-            _annotate(plan, rows, clock)
+            _annotate(plan, rows, clock, account)
         with _timed(clock, "pack"):
             packed = _pack(plan, groups_of(plan))
             if (pairs := pack_pairs(plan)) is not None:
@@ -59,11 +74,12 @@ def build(plan: Plan, retry: bool = False) -> Built:
         with _timed(clock, "publish"):
             manifest, new = publish(plan, packed, pages(plan))
     seconds = {name: round(value, 3) for name, value in clock.items()}
-    _record(plan, manifest.version, started, seconds)
-    return Built(manifest, "published" if new else "unchanged", seconds)
+    table = timetable(account.work, clock, account.cpus)
+    _record(plan, manifest.version, started, seconds, table)
+    return Built(manifest, "published" if new else "unchanged", seconds, table)
 
 
-def _annotate(plan: Plan, rows: list[UnitRow], clock: Clock) -> None:
+def _annotate(plan: Plan, rows: list[UnitRow], clock: Clock, account: Account) -> None:
     import ray
 
     names = [stage.name for stage in plan.stages]
@@ -80,10 +96,12 @@ def _annotate(plan: Plan, rows: list[UnitRow], clock: Clock) -> None:
     try:
         asked = requests(plan.stages, list(alive_nodes().values()))
         watch = beside_the_driver()
+        watch.expect.remote(len(rows), names)
         began = time.time()
         with (
             _timed(clock, "annotate"),
             display.watching(watch),
+            account.following(watch),
             guarded(watch, plan.stages, asked, stall),
         ):
             for unit in annotate(plan, rows, asked, watch):
@@ -107,7 +125,7 @@ def _pack(plan: Plan, groups: list[Group]) -> list[Packed]:
     return each_group(groups, lambda group: pack_group(group, *arguments))
 
 
-def _record(plan: Plan, version: str, started: datetime, seconds: dict[str, float]) -> None:
+def _record(plan: Plan, version: str, started: datetime, seconds: dict[str, float], table: Timetable) -> None:
     """A file of this run beside the versions: times belong to runs, versions have none."""
     run = {
         "plan": plan.id,
@@ -115,6 +133,7 @@ def _record(plan: Plan, version: str, started: datetime, seconds: dict[str, floa
         "started": started.isoformat(timespec="seconds"),
         "host": {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()},
         "seconds": seconds,
+        "stages": asdict(table),
     }
     name = f"runs/{started:%Y%m%dT%H%M%S}-{plan.id}.json"
     plan.dataset.put_new(name, (json.dumps(run, indent=1) + "\n").encode())

@@ -1,12 +1,13 @@
 """What a build would do, without starting anything."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.annotate import pending
 from pipeline.cluster import cpu_share, requests, this_machine
 from pipeline.plan import Plan
 from pipeline.publish import published_as
+from pipeline.reasons import changes_of, work_of
 from schemas.errors import SetupError
 
 BYTES_A_SECOND = 2_300
@@ -26,6 +27,7 @@ def preview(plan: Plan) -> Preview:
     """Inputs, hours, units, models, resources and expected shards of a plan."""
     known = published_as(plan)
     todo = {row.unit for row in pending(plan, retry=False)}
+    changes = None if known else changes_of(plan)
     hours = plan.estimate.seconds / 3600
     config = plan.recipe.shard
     rate = BYTES_A_SECOND + (3 * FLAC_BYTES_A_SECOND if config.keep_audio else 0)
@@ -46,6 +48,8 @@ def preview(plan: Plan) -> Preview:
         "hours": round(hours, 4),
         "texts": {"files": len(plan.texts), "bytes": sum(file.bytes for file in plan.texts)},
         "units": {"all": len(plan.units), "to_run": len(todo)},
+        "changes": changes and asdict(changes),
+        "work": [] if known else [asdict(work) for work in work_of(plan)],
         "stages": [
             {
                 "name": stage.name,
@@ -81,6 +85,15 @@ def _told(facts: dict[str, Any]) -> str:
     units = facts["units"]
     lines.append(f"  audio       about {facts['hours']:.2f} hours in {facts['recordings']} recordings")
     lines.append(f"  units       {units['all']}, {units['to_run']} of them to be annotated")
+    if changes := facts["changes"]:
+        told = ", ".join(f"{changes[kind]} {kind}" for kind in ("added", "changed", "removed"))
+        edited = f"; sidecars of {changes['sidecars']} units edited" if changes["sidecars"] else ""
+        lines.append(f"  recordings  since {changes['version']}: {told}{edited}")
+    for work in facts["work"]:
+        much = (
+            f"{work['units']} units, about {work['hours']:.2f} hours" if work["stage"] != "pack" else "runs"
+        )
+        lines.append(f"  to run      {work['stage']}: {much}{': ' if work['why'] else ''}{work['why']}")
     for stage in facts["stages"]:
         models = ", ".join(f"{m['reference']} ({m['bytes'] / 1e6:.0f} MB, present)" for m in stage["models"])
         gpus = f", {stage['gpus']:g} GPU" if stage["gpus"] else ""

@@ -49,12 +49,13 @@ class Ledger:
 
     def write(
         self, stage: str, fingerprint: str, unit: str, recordings: Iterable[Recording], retry: int = 0
-    ) -> bool:
-        """Commit a stage's column; False where another was first, whose file stays."""
+    ) -> int:
+        """Commit a stage's column; its bytes, 0 where another was first, whose file stays."""
         rows = [{name: to_row(getattr(r, name)) for name in _columns(stage)} for r in recordings]
         buffer = BytesIO()
         pq.write_table(pa.Table.from_pylist(rows, schema=_schema(stage)), buffer, compression="zstd")
-        return self.dataset.put_new(_path(fingerprint, unit, retry), buffer.getvalue())
+        content = buffer.getvalue()
+        return len(content) if self.dataset.put_new(_path(fingerprint, unit, retry), content) else 0
 
     def there(self, fingerprint: str, unit: str, retry: int = 0) -> tuple[str, ...]:
         """The file of a unit's stage, if it has been committed by now."""

@@ -7,8 +7,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,7 @@ class Report:
     seconds: float
     """That its worker was busy."""
     cpu_seconds: float
+    recordings_aside: int
     set_aside: dict[str, int]
     """Reason -> recordings and turns."""
     bytes_read: int
@@ -83,12 +84,6 @@ class Board:
         """What is to come."""
         self.expected, self.order = units, stages
 
-    def add(self, stage: str, audio_seconds: float, busy_seconds: float, set_aside: int) -> None:
-        tally = self.stages.setdefault(stage, Tally())
-        tally.audio_seconds += audio_seconds
-        tally.busy_seconds += busy_seconds
-        tally.set_aside += set_aside
-
     def report(self, report: Report) -> None:
         """A stage is through with a unit; a second report of the same, after a death, counts once."""
         through = self.through.setdefault(report.stage, set())
@@ -98,7 +93,7 @@ class Board:
         tally = self.stages.setdefault(report.stage, Tally())
         tally.audio_seconds += report.audio_seconds
         tally.busy_seconds += report.seconds
-        tally.set_aside += sum(report.set_aside.values())
+        tally.set_aside += report.recordings_aside
         self.events.append(report)
         self._measure(report)
 
@@ -172,10 +167,8 @@ class Display:
             print(text, file=sys.stderr, flush=True)
 
     @contextmanager
-    def watching(
-        self, board: Any, each: Callable[[list[Report]], None] = lambda reports: None
-    ) -> Iterator[None]:
-        """Follow a board while the context is open; `each` is called once a second with what was reported."""
+    def watching(self, board: Any) -> Iterator[None]:
+        """Follow a board while the context is open."""
         import ray
 
         bar = Progress(
@@ -192,7 +185,6 @@ class Display:
             while not stop.wait(1.0):
                 try:
                     tallies = ray.get(board.read.remote(), timeout=5)
-                    each(ray.get(board.take.remote(), timeout=5))
                 except Exception:  # the build says what is wrong; the display only stops
                     return
                 last = tallies.get(self.stages[-1], Tally())
@@ -212,8 +204,6 @@ class Display:
             stop.set()
             thread.join(timeout=6)
             bar.stop()
-            with suppress(Exception):  # the last reports, where Ray still answers
-                each(ray.get(board.take.remote(), timeout=5))
 
     def line(self, tallies: dict[str, Tally]) -> str:
         """`0.21 of 0.47 h | decode 0.47 .. | 12x real time | 40 s left | 3 set aside`"""

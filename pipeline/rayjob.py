@@ -60,6 +60,8 @@ def job_resources(
                 volume["configMap"]["name"] = f"{name}-recipe"
     job["metadata"]["name"] = name
     job["spec"]["entrypoint"] = shlex.join([*shlex.split(job["spec"]["entrypoint"]), *options])
+    if "--max-gpu-hours" in options:
+        job["spec"]["backoffLimit"] = 0  # each start would count anew
     for container in containers(jobs):
         container["image"] = image or container["image"]
     return [*(r for r in resources if r is not job), job]

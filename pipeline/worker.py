@@ -4,10 +4,10 @@ A row is a unit: references and what the stages said so far, never audio. What a
 before is read back and not run again, so a build that was stopped goes on where it was.
 """
 
-import json
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,15 +21,14 @@ from pipeline.inputs import Input
 from pipeline.ledger import Ledger
 from pipeline.models import resolve
 from pipeline.plan import PlannedStage
+from pipeline.progress import Report
+from pipeline.sidecars import sidecar_text
 from pipeline.source import SpooledAudio, scratch_folder
 from pipeline.storage import Store
 from pipeline.watch import BEAT
 from schemas.arrow import from_row, schema_of, to_row
 from schemas.errors import DataError, SetupError
-from schemas.recording import COLUMNS, STAGES, Decode, Problem, Recording, Unit
-
-LARGEST_SIDECAR = 1_000_000
-"""Bytes; a sidecar says things about a recording, it is no data set."""
+from schemas.recording import COLUMNS, STAGES, Problem, Recording, Unit
 
 
 @dataclass(frozen=True)
@@ -121,14 +120,14 @@ class StageActor:
         before = [self._listed(item, known) for item in row.inputs] if name == STAGES[0] else row.recordings
         found = {r.id: _with_column(r, name, known[r.id]) for r in before if r.id in known}
         todo = tuple(r for r in before if r.id not in found or r.id in again)
-        wall, cpu = time.monotonic(), time.process_time()
+        wall, cpu, written = time.monotonic(), time.process_time(), 0
         if todo:
             made = self._run(row, todo)
             changed = [made[r.id] for r in todo if found.get(r.id) != made[r.id]]
             found |= made
-            if changed and not self.ledger.write(
-                name, self.planned.fingerprint, row.unit, changed, row.retry
-            ):
+            if changed:
+                written = self.ledger.write(name, self.planned.fingerprint, row.unit, changed, row.retry)
+            if changed and not written:
                 # Another build was first: its word counts, or the stages would speak of different turns.
                 theirs, _ = self._committed(row)
                 found |= {r.id: _with_column(r, name, theirs[r.id]) for r in todo if r.id in theirs}
@@ -137,9 +136,37 @@ class StageActor:
                 self.audio.drop(recording)
         spent = StageTime(name, time.monotonic() - wall, time.process_time() - cpu)
         recordings = tuple(found[r.id] for r in before)
-        set_aside = sum(1 for r in recordings for stage, p in r.problems if stage == name and p.turn is None)
-        self.watch.add.remote(name, _seconds(recordings), spent.wall, set_aside)
+        self._report(row.unit, recordings, todo, spent, written)
         return replace(row, recordings=recordings, times=(*row.times, spent))
+
+    def _report(
+        self,
+        unit: str,
+        recordings: tuple[Recording, ...],
+        todo: tuple[Recording, ...],
+        spent: StageTime,
+        written: int,
+    ) -> None:
+        name = self.planned.name
+        problems = [problem for r in recordings for stage, problem in r.problems if stage == name]
+        self.watch.report.remote(
+            Report(
+                unit,
+                name,
+                recordings=len(recordings),
+                computed=len(todo),
+                audio_seconds=_seconds(recordings),
+                seconds=spent.wall,
+                cpu_seconds=spent.cpu,
+                recordings_aside=sum(problem.turn is None for problem in problems),
+                set_aside=dict(Counter(problem.code for problem in problems)),
+                bytes_read=sum(r.bytes for r in todo),
+                bytes_written=written,
+                gpus=self.planned.resources.gpus,
+                node=self.node,
+                process=os.getpid(),
+            )
+        )
 
     def _committed(self, row: UnitRow) -> tuple[dict[str, dict[str, Any]], frozenset[str]]:
         """What is committed of a unit, and what of that is to run again.
@@ -174,7 +201,7 @@ class StageActor:
     def _at_work(self, row: UnitRow, recordings: Sequence[Recording]) -> dict[str, Recording]:
         with self._in_hand(row.unit, row.retry, tuple(r.id for r in recordings)):
             made = self.stage(Unit(row.unit, tuple(recordings))).recordings
-        return {r.id: _check_sidecar(r) for r in made}
+        return {r.id: r for r in made}
 
     def _load(self) -> None:
         models = {model.reference: resolve(model.reference).path for model in self.planned.models}
@@ -227,15 +254,13 @@ class StageActor:
             raise
 
     def _listed(self, item: Input, known: dict[str, dict[str, Any]]) -> Recording:
-        """The record of a listed file, with the text of its sidecar."""
+        """The record of a listed file, with the text of its sidecar; what can't be used, pack sets aside."""
         if item.id in known:
             return item.recording(known[item.id]["sidecar"])
-        if item.sidecar is None:
-            return item.recording("{}")
         try:
-            return item.recording(self.audio.text(item.sidecar.uri))
-        except DataError as error:
-            return item.recording(f"{item.sidecar.uri.rpartition('/')[2]}: {error}")
+            return item.recording(sidecar_text(item.sidecar.uri) if item.sidecar else "{}")
+        except DataError:
+            return item.recording("{}")
 
 
 def _blamed(stage: str) -> Any:
@@ -248,19 +273,6 @@ def _blamed(stage: str) -> Any:
 def _with_column(recording: Recording, stage: str, row: dict[str, Any]) -> Recording:
     column = COLUMNS[stage]
     return replace(recording, **{stage: from_row(column, row[stage])})
-
-
-def _check_sidecar(recording: Recording) -> Recording:
-    """A sidecar that can't be read sets its recording aside: it may say what must not be done with it."""
-    try:
-        if len(recording.sidecar) > LARGEST_SIDECAR:
-            raise ValueError(f"it has over {LARGEST_SIDECAR:,} characters")
-        if not isinstance(json.loads(recording.sidecar), dict):
-            raise ValueError("it holds no object")
-    except ValueError as error:
-        problem = Problem("bad_sidecar", f"the JSON file beside the recording can't be used: {error}")
-        return replace(recording, sidecar="{}", decode=Decode(None, (problem,)))
-    return recording
 
 
 def _seconds(recordings: tuple[Recording, ...]) -> float:

@@ -2,12 +2,17 @@
 
 import json
 import re
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.commands.arguments import json_option
+from pipeline.timetable import lines as table_lines
 from schemas.manifest import Manifest
+
+if TYPE_CHECKING:
+    from pipeline.build import Built
 
 
 class Hours(click.ParamType):
@@ -34,6 +39,10 @@ class Hours(click.ParamType):
 @click.option("--limit", type=Hours(), help="Take only about so much audio, for a pilot: 10h, 90m.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and start nothing.")
 @click.option("--retry", is_flag=True, help="Try again what was set aside.")
+@click.option(
+    "--max-gpu-hours", type=click.FloatRange(0, min_open=True), help="Stop when GPUs were held so long."
+)
+@click.option("--log", metavar="FILE", help="Append what happens as JSON lines, each with its unit.")
 @json_option
 def build(
     recipe: str,
@@ -43,16 +52,20 @@ def build(
     limit: float | None,
     dry_run: bool,
     retry: bool,
+    max_gpu_hours: float | None,
+    log: str | None,
     as_json: bool,
 ) -> None:
     """Build a dataset version from recordings, as RECIPE says.
 
     What was built before is not built again, and a build that was stopped goes on where it was.
     """
+    from pipeline.log import Log
     from pipeline.plan import make_plan
     from pipeline.recipe import load
     from pipeline.synthesis import synthesize
 
+    written = Log(log)
     loaded = load(recipe, settings, inputs, output, limit)
     synthesis = synthesize(loaded, lambda line: click.echo(line, err=True), make=not dry_run)
     plan = make_plan(loaded, synthesis)
@@ -62,33 +75,38 @@ def build(
         shown = preview(plan)
         click.echo(json.dumps(shown.facts, ensure_ascii=False) if as_json else shown.text)
         return
+    from pipeline.account import Account
     from pipeline.build import build as run
 
-    built = run(plan, retry)
+    built = run(plan, retry, Account(written, max_gpu_hours))
     if as_json:
-        click.echo(json.dumps(facts(built.manifest, built.status, built.seconds), ensure_ascii=False))
+        click.echo(json.dumps(facts(built), ensure_ascii=False))
     else:
-        click.echo(summary(built.manifest, built.status, built.seconds, plan.dataset.uri))
+        click.echo(summary(built, plan.dataset.uri))
 
 
-def facts(manifest: Manifest, status: str, seconds: dict[str, float]) -> dict[str, Any]:
+def facts(built: "Built") -> dict[str, Any]:
     """What `--json` prints."""
+    manifest = built.manifest
     counts = manifest.recordings
     return {
         "dataset": manifest.dataset,
         "version": manifest.version,
-        "status": status,
+        "status": built.status,
         "recordings": {"in": counts.in_, "kept": counts.kept, "set_aside": counts.set_aside},
         "turns": manifest.turns.model_dump(),
         "samples": manifest.samples,
         "audio_seconds": manifest.audio_seconds,
         "shards": [shard.model_dump(exclude={"split"}) for shard in manifest.shards],
-        "seconds": seconds,
+        "seconds": built.seconds,
+        "stages": [asdict(row) for row in built.table.rows] if built.table else [],
+        "bound": built.table.bound if built.table else None,
     }
 
 
-def summary(manifest: Manifest, status: str, seconds: dict[str, float], dataset: str) -> str:
+def summary(built: "Built", dataset: str) -> str:
     """What a person is told at the end."""
+    manifest = built.manifest
     counts, turns = manifest.recordings, manifest.turns
     place = f"{dataset.removeprefix('file://')}/versions/{manifest.version}"
     heads = {
@@ -97,7 +115,7 @@ def summary(manifest: Manifest, status: str, seconds: dict[str, float], dataset:
         "nothing new": "nothing new: this plan was built before",
     }
     lines = [
-        f"{manifest.dataset}@{manifest.version} {heads[status]}",
+        f"{manifest.dataset}@{manifest.version} {heads[built.status]}",
         f"  recordings  {counts.in_} in = {counts.kept} kept + {counts.set_aside} set aside, "
         f"{manifest.audio_seconds / 60:.1f} minutes of audio",
         f"  turns       {turns.diarized} = {turns.used} used + {turns.eligible} eligible "
@@ -108,8 +126,8 @@ def summary(manifest: Manifest, status: str, seconds: dict[str, float], dataset:
         f"  shards      {len(manifest.shards)}, {sum(s.bytes for s in manifest.shards) / 1e6:.1f} MB",
         f"  set aside   {_reasons(manifest) or 'nothing'}",
     ]
-    if seconds:
-        lines.append(f"  seconds     {', '.join(f'{name} {value:.0f}' for name, value in seconds.items())}")
+    if built.table:
+        lines += table_lines(built.table)
     lines.append(f"  report      {place}/report.html")
     return "\n".join(lines)
 

@@ -53,6 +53,8 @@ def test_the_object_on_stdout_says_what_came_out(small_build):
     assert {"decode", "diarize", "transcribe", "assess", "tokenize", "pack", "publish"} <= set(
         said["seconds"]
     )
+    assert sum(row["share"] for row in said["stages"]) == pytest.approx(1)
+    assert said["bound"]
 
 
 def test_what_is_set_aside_has_a_reason_for_a_person(small_build):

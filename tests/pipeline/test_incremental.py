@@ -166,3 +166,25 @@ def test_a_first_build_says_that_nothing_is_annotated_yet(dataset):
         ("decode", "not annotated yet"),
         ("diarize", "not annotated yet"),
     ]
+
+
+def test_a_dry_run_says_what_will_run_and_why(dataset, command):
+    (dataset / "in" / "04.wav").write_bytes(b"other")
+    edit(dataset, "09.wav", '{"licence": "CC-BY"}')
+    settings = ["--set", "transcribe.beam=2"]
+    done = command("build", dataset / "recipe.yaml", "--dry-run", *settings)
+    assert done.code == 0, done.stderr
+    assert "0 added, 1 changed, 0 removed; sidecars of 1 units edited" in done.stdout
+    assert "to run      transcribe: " in done.stdout
+    assert "transcribe.beam: 5 -> 2" in done.stdout
+    assert "assess: " in done.stdout
+    assert "it comes after transcribe" in done.stdout
+    said = json.loads(command("build", dataset / "recipe.yaml", "--dry-run", "--json", *settings).stdout)
+    assert [work["stage"] for work in said["work"]][-1] == "pack"
+    assert said["work"][0] | {"hours": 0} == {
+        "stage": "decode",
+        "units": 1,
+        "recordings": said["work"][0]["recordings"],
+        "hours": 0,
+        "why": "new or changed recordings",
+    }

@@ -24,6 +24,7 @@ def report(unit, stage, **facts):
         "audio_seconds": 1800.0,
         "seconds": 10.0,
         "cpu_seconds": 8.0,
+        "recordings_aside": 0,
         "set_aside": {},
         "bytes_read": 1000,
         "bytes_written": 50,

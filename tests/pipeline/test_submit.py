@@ -56,6 +56,7 @@ def test_a_dry_run_prints_what_would_be_sent_and_needs_no_cluster(submit, monkey
     job = found["RayJob"]
     assert job["metadata"]["name"] == "aqaa-data-calls"
     assert job["spec"]["entrypoint"] == "aqaa-data build /recipe/recipe.yaml --max-gpu-hours 5"
+    assert job["spec"]["backoffLimit"] == 0, "a job that is started again would count from nothing"
     head = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
     assert head["containers"][0]["image"] == "mine/aqaa-data:1"
     volume = next(v for v in head["volumes"] if "configMap" in v)
