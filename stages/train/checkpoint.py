@@ -9,17 +9,16 @@ import torch
 from torch import nn
 
 from schemas.errors import SetupError
-from stages.train.model import Step1
-from stages.train.shape import Shape, public_config, shape_of
+from stages.train.model import CONFIG, Backbone, Step1
+from stages.train.shape import STEP1, Shape, shape_of
 from stages.train.sharded import own, region, whole
 from stages.train.weights import Weights, spec_of, write_weights
 
-CONFIG = "config.json"
 VOCABULARY = "vocabulary.json"
 
 
 def save(
-    model: Step1,
+    model: Backbone,
     directory: Path,
     vocabulary: dict[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
@@ -38,8 +37,8 @@ def save(
         return
     directory.mkdir(parents=True, exist_ok=True)
     specials = {name: vocabulary["specials"][name] for name in ("pad", "bos", "eos")} if vocabulary else {}
-    config = public_config(model.shape, str(dtype).removeprefix("torch."), **specials)
-    (directory / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    for name, content in model.files(dtype, specials).items():
+        (directory / name).write_text(content, encoding="utf-8")
     if vocabulary:
         (directory / VOCABULARY).write_text(json.dumps(vocabulary, indent=2) + "\n")
     specs = [spec_of(name, tensor, dtype) for name, tensor in tensors.items()]
@@ -47,7 +46,10 @@ def save(
 
 
 def load(directory: Path, device: torch.device | str = "cpu") -> Step1:
-    """A model in float32, from any folder with the public keys. Raises SetupError where it is none."""
+    """A Step-1 model in float32, from any folder with the public keys. Raises SetupError where it is none."""
+    if not is_step1(directory):
+        found = _config(directory).get("architectures")
+        raise SetupError(f"{directory / CONFIG} is of {found}, not of {STEP1}")
     with torch.device("meta"):
         model = Step1(read_shape(directory))
     model.to_empty(device=device)
@@ -82,16 +84,24 @@ def sha256(directory: Path) -> str:
     return together.hexdigest()
 
 
+def is_step1(directory: Path) -> bool:
+    """Whether a folder's model is the Step-1 decoder."""
+    return STEP1 in (_config(directory).get("architectures") or ())
+
+
 def read_shape(directory: Path) -> Shape:
-    """Raises SetupError for a folder whose config.json is none of Step-1."""
+    """Of the model of a folder. Raises SetupError where it has no config.json of a language model."""
     try:
-        config = json.loads((directory / CONFIG).read_text())
-        if "Step1ForCausalLM" not in config.get("architectures", ()):
-            raise SetupError(
-                f"{directory / CONFIG} is of {config.get('architectures')}, not of Step1ForCausalLM"
-            )
-        return shape_of(config)
-    except (OSError, ValueError, KeyError) as error:
+        return shape_of(_config(directory))
+    except (ValueError, KeyError, TypeError) as error:
+        raise SetupError(f"{directory} holds no usable {CONFIG}: {error}") from None
+
+
+def _config(directory: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((directory / CONFIG).read_text())
+        return found
+    except (OSError, ValueError) as error:
         raise SetupError(f"{directory} holds no usable {CONFIG}: {error}") from None
 
 

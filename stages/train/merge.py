@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from schemas.errors import SetupError
-from stages.train.checkpoint import CONFIG, VOCABULARY
+from stages.train.checkpoint import VOCABULARY
+from stages.train.model import CONFIG
 from stages.train.weights import Spec, Weights, write_weights
 
 RECORD = "merge.json"

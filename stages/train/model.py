@@ -5,8 +5,9 @@ G key and value heads, K width of a head. A sequence holds several documents one
 see each other. Modules carry the names of the public checkpoint, so that its state dict loads as it is.
 """
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, cast
 
@@ -16,13 +17,14 @@ from torch.nn import functional as F
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from stages.train.loss import token_losses
-from stages.train.shape import NORM_EPS, Shape
+from stages.train.shape import NORM_EPS, Shape, public_config
 from stages.train.sharded import own, region
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(q_BHLK, k_BGLK, v_BGLK) -> o_BHLK, with the documents and the distances of one batch in it."""
 
 INITIAL_STD = 0.02
+CONFIG = "config.json"
 
 
 def alibi_slopes(heads: int) -> Tensor:
@@ -155,6 +157,11 @@ class Backbone(nn.Module):
         """Random weights, the same for a seed on any number of processes."""
         raise NotImplementedError
 
+    def files(self, dtype: torch.dtype, specials: Mapping[str, int]) -> dict[str, str]:
+        """What stands beside the weights of a checkpoint, by file: config.json and what else readers want.
+        `specials` are ids of pad, bos and eos, where they are known."""
+        raise NotImplementedError
+
 
 class Step1(Backbone):
     """`Step1ForCausalLM` of the public checkpoint. Made with `torch.device("meta")` it takes no memory."""
@@ -184,6 +191,10 @@ class Step1(Backbone):
     @property
     def ends(self) -> tuple[nn.Module, nn.Module]:
         return self.model.embed_tokens, self.lm_head
+
+    def files(self, dtype: torch.dtype, specials: Mapping[str, int]) -> dict[str, str]:
+        config = public_config(self.shape, str(dtype).removeprefix("torch."), **specials)
+        return {CONFIG: json.dumps(config, indent=2) + "\n"}
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:

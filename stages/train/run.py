@@ -13,6 +13,7 @@ import torch
 
 from schemas.errors import SetupError
 from stages.train import checkpoint
+from stages.train.backbone import blank
 from stages.train.config import TrainConfig
 from stages.train.folder import MODEL, claim, emptied
 from stages.train.loop import Data, Said, Trainer
@@ -41,12 +42,12 @@ class Start:
             return {"checkpoint": str(self.checkpoint.resolve())}
         return {"preset": self.preset, "seed": self.seed}
 
-    def blank(self, vocabulary: int) -> Step1:
+    def blank(self, vocabulary: int) -> Backbone:
         """The model without its numbers. Raises SetupError where it has fewer ids than the version."""
         with torch.device("meta"):
             if self.checkpoint is None:
                 return Step1(PRESETS[str(self.preset)].with_vocabulary(_rounded(vocabulary)))
-            model = Step1(checkpoint.read_shape(self.checkpoint))
+            model = blank(self.checkpoint)
         if model.shape.vocabulary < vocabulary:
             raise SetupError(
                 f"the version has {vocabulary:,} ids and the model only "

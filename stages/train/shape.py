@@ -51,6 +51,8 @@ PRESETS = {
 
 NORM_EPS = 1e-5
 
+STEP1 = "Step1ForCausalLM"
+
 _PUBLIC = {
     "hidden": "hidden_size",
     "ffn": "intermediate_size",
@@ -62,6 +64,9 @@ _PUBLIC = {
 }
 """Field of `Shape` -> its key in the public config.json."""
 
+_FOREIGN = _PUBLIC | {"groups": "num_key_value_heads", "context": "max_position_embeddings"}
+"""The same in the config.json of most other models."""
+
 
 def public_config(shape: Shape, dtype: str, pad: int = 0, bos: int = 1, eos: int = 3) -> dict[str, Any]:
     """config.json of a checkpoint, as readers of `Step1ForCausalLM` expect it.
@@ -71,7 +76,7 @@ def public_config(shape: Shape, dtype: str, pad: int = 0, bos: int = 1, eos: int
     """
     sizes = {_PUBLIC[field.name]: getattr(shape, field.name) for field in fields(Shape)}
     return {
-        "architectures": ["Step1ForCausalLM"],
+        "architectures": [STEP1],
         "model_type": "step1",
         **sizes,
         "max_position_embeddings": shape.context,
@@ -85,5 +90,7 @@ def public_config(shape: Shape, dtype: str, pad: int = 0, bos: int = 1, eos: int
 
 
 def shape_of(config: dict[str, Any]) -> Shape:
-    """The inverse of `public_config`. Raises KeyError for a size that is not there."""
-    return Shape(**{name: int(config[public]) for name, public in _PUBLIC.items()})
+    """The inverse of `public_config`. Of another model's config.json, a shape whose parameters come close to
+    the model's where that is a decoder like this. Raises KeyError for a size that is not there."""
+    keys = _PUBLIC if STEP1 in (config.get("architectures") or ()) else _FOREIGN
+    return Shape(**{name: int(config[key]) for name, key in keys.items()})
