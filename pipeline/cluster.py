@@ -128,6 +128,8 @@ def running() -> Iterator[Capacity]:
                 logging_level=logging.ERROR,
                 log_to_driver=False,
             )
+    # It would print of workers that die, on stdout, which belongs to what a command answers.
+    ray._private.worker._worker_logs_enabled = False
     try:
         total = ray.cluster_resources()
         yield Capacity(total.get("CPU", 0), total.get("GPU", 0), total.get("memory", 0) / 1e9)

@@ -2,10 +2,13 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 from urllib.parse import unquote
 
 import numpy as np
@@ -17,6 +20,9 @@ from schemas.recording import Recording
 from stages.decode import decode_file
 from stages.decode.config import DecodeConfig
 from stages.stage import SAMPLE_RATE, Samples
+
+_FORGOTTEN = 86_400.0
+"""Seconds after which nobody writes any more at what is half written."""
 
 
 class SpooledAudio:
@@ -53,16 +59,28 @@ class SpooledAudio:
         """Samples [n] of one track between two times in seconds, float32 at 16 kHz."""
         import soundfile
 
-        path = self.spool(recording)
-        if not path.exists():
-            with self.fetch(recording) as raw:
-                decode_file(raw, path, self._config)
-        with soundfile.SoundFile(path) as sound:
+        with self._spooled(recording) as file, soundfile.SoundFile(file.fileno(), closefd=False) as sound:
             first = min(max(0, round(start * SAMPLE_RATE)), sound.frames)
             last = sound.frames if end is None else min(round(end * SAMPLE_RATE), sound.frames)
             sound.seek(first)
             samples = sound.read(max(0, last - first), dtype="float32", always_2d=True)
         return np.ascontiguousarray(samples[:, track])
+
+    def _spooled(self, recording: Recording) -> IO[bytes]:
+        """The spool, open; decoded again where it never was on this node or another build dropped it."""
+        path = self.spool(recording)
+        while True:
+            with suppress(FileNotFoundError):
+                return path.open("rb")
+            with self.fetch(recording) as raw:
+                decode_file(raw, path, self._config)
+
+    def sweep(self) -> None:
+        """Delete what processes that were killed left half written."""
+        for path in self._folder.glob("*"):
+            with suppress(FileNotFoundError):
+                if path.suffix != ".flac" and path.stat().st_mtime < time.time() - _FORGOTTEN:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def text(self, uri: str) -> str:
         """A small text file, or what a manifest says. Raises DataError where it can't be read."""

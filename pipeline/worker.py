@@ -100,6 +100,7 @@ class StageActor:
                 self._mourn(lost)
             watch.end.remote(self.id)
             threading.Thread(target=self._beat, daemon=True).start()
+            self.audio.sweep()
             if warm:
                 self._load()
 

@@ -111,7 +111,7 @@ def summary(built: "Built", dataset: str) -> str:
     place = f"{dataset.removeprefix('file://')}/versions/{manifest.version}"
     heads = {
         "published": "published",
-        "unchanged": "unchanged: the same outputs were published before",
+        "unchanged": "unchanged: the same outputs were published by an earlier build, or one beside this",
         "nothing new": "nothing new: this plan was built before",
     }
     lines = [

@@ -4,8 +4,13 @@ import os
 import signal
 
 import numpy as np
+import pyarrow.parquet as pq
+import pytest
 import soundfile
 
+from pipeline.deaths import InHand, note
+from pipeline.plan import make_plan
+from pipeline.recipe import load
 from tests.conftest import DEMO
 from tests.faults.builds import running, watched
 from tests.faults.recipes import FEW, a_recipe
@@ -13,28 +18,43 @@ from tests.faults.recipes import FEW, a_recipe
 GUILTY = "long.wav"
 
 
-def test_what_kills_its_worker_three_times_alone_is_set_aside_also_across_drivers(tmp_path):
-    recipe = a_recipe(tmp_path, FEW[:2])
+@pytest.fixture
+def recipe(tmp_path):
+    """One unit of two short recordings and one of minutes, so that its worker is found over it."""
+    recipe = a_recipe(tmp_path, FEW[1:])
     recipe.write_text(recipe.read_text().replace("recordings: 1", "recordings: 100"))
-    # Minutes of speech, so that its worker is found over it.
     speech, rate = soundfile.read(DEMO / FEW[0], dtype="int16")
     soundfile.write(tmp_path / "in" / GUILTY, np.tile(speech, 400), rate)
+    return recipe
+
+
+def test_after_two_deaths_alone_in_earlier_runs_a_third_one_is_the_last(recipe, open_ray):
+    plan = make_plan(load(str(recipe)))
+    (unit,) = plan.units
+    for hand in (tuple(r.id for r in unit.recordings), (GUILTY,), (GUILTY,)):
+        note(plan.dataset, plan.stages[0].fingerprint, InHand("decode", unit.name, 0, hand, "gone", 1))
+    with running(recipe) as build:
+        assert kill(build, 1) == [(GUILTY,)]
+        said = build.wait().said
+    assert said["recordings"] == {"in": 3, "kept": 1, "set_aside": 2}
+    assert blamed(recipe, said) == {GUILTY: "decode"}
+
+
+@pytest.mark.slow
+def test_what_kills_its_worker_three_times_alone_is_set_aside_also_across_drivers(recipe, open_ray):
     with running(recipe) as build:
         # With the others of its unit, then alone.
-        assert [len(hand) for hand in deaths(build, 2)] == [3, 1]
+        assert [len(hand) for hand in kill(build, 2)] == [3, 1]
         build.kill(number=signal.SIGKILL)
     with running(recipe) as build:
-        assert [len(hand) for hand in deaths(build, 2)] == [1, 1]
+        assert [len(hand) for hand in kill(build, 2)] == [1, 1]
         said = build.wait().said
-    assert said["recordings"] == {"in": 3, "kept": 2, "set_aside": 1}
-    table = aside(tmp_path / "out" / "few" / "versions" / said["version"])
-    assert [(row["recording"], row["stage"], row["code"]) for row in table if row["turn"] is None] == [
-        (GUILTY, "decode", "killed_the_worker")
-    ]
+    assert said["recordings"] == {"in": 3, "kept": 1, "set_aside": 2}
+    assert blamed(recipe, said) == {GUILTY: "decode"}
 
 
-def deaths(build, times):
-    """Kill the worker that has the guilty recording in hand, so often; what else was in its hands."""
+def kill(build, times):
+    """Kill the worker that has the guilty recording in hand, so often; what was in its hands."""
     found = []
     with watched(build) as in_hand:
         while len(found) < times:
@@ -50,7 +70,8 @@ def deaths(build, times):
     return found
 
 
-def aside(version):
-    import pyarrow.parquet as pq
-
-    return pq.read_table(version / "set_aside.parquet").to_pylist()
+def blamed(recipe, said):
+    """Recording -> stage, of those that killed their worker."""
+    table = recipe.parent / "out" / "few" / "versions" / said["version"] / "set_aside.parquet"
+    rows = pq.read_table(table).to_pylist()
+    return {row["recording"]: row["stage"] for row in rows if row["code"] == "killed_the_worker"}

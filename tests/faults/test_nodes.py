@@ -19,7 +19,7 @@ ON_GPUS = [
 
 
 @pytest.fixture
-def cluster():
+def cluster(open_ray):
     """A head for the driver alone, and no node with a GPU yet."""
     from ray.cluster_utils import Cluster
 
