@@ -21,6 +21,7 @@ COMMANDS = {
     "codebooks": "pipeline.commands.codebooks",
     "train": "pipeline.commands.train",
     "merge": "pipeline.commands.merge",
+    "answer": "pipeline.commands.answer",
     "submit": "pipeline.commands.submit",
 }
 

@@ -16,6 +16,7 @@ from stages.stage import SAMPLE_RATE, problem_of
 from stages.tokenize import TokenizeConfig, load_tokenizer
 from stages.tokenize.codebooks import FILE as CODEBOOKS
 from stages.tokenize.resample import to_16k
+from stages.tokenize.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -71,19 +72,23 @@ def tokenize_files(files: Iterable[str], reference: str) -> Iterator[Tokenized |
     config = config_of(reference)
     tokenizer = load_tokenizer(config, {name: resolve(name).path for name in config.models})
     for file in files:
-        try:
-            samples, rate = read_whole(Path(file), DecodeConfig())
-            samples = to_16k(samples, rate)
-            [codes] = tokenizer.encode([samples])
-        except FileNotFoundError:
-            yield Refused(file, "missing", "there is no such file")
-        except IsADirectoryError:
-            yield Refused(file, "directory", "this is a directory: name the files in it")
-        except PermissionError:
-            yield Refused(file, "unreadable", "there is no permission to read the file")
-        except (DataError, OSError) as error:
-            problem = problem_of(error)
-            yield Refused(file, problem.code, problem.message)
-        else:
-            ids = tuple((merged(codes) + STEP1_AUDIO).tolist())
-            yield Tokenized(file, len(samples) / SAMPLE_RATE, codes, ids)
+        yield tokenize_file(file, tokenizer)
+
+
+def tokenize_file(file: str, tokenizer: Tokenizer) -> Tokenized | Refused:
+    """The codes of a file as one utterance, or why it has none."""
+    try:
+        samples, rate = read_whole(Path(file), DecodeConfig())
+        samples = to_16k(samples, rate)
+        [codes] = tokenizer.encode([samples])
+    except FileNotFoundError:
+        return Refused(file, "missing", "there is no such file")
+    except IsADirectoryError:
+        return Refused(file, "directory", "this is a directory: name the files in it")
+    except PermissionError:
+        return Refused(file, "unreadable", "there is no permission to read the file")
+    except (DataError, OSError) as error:
+        problem = problem_of(error)
+        return Refused(file, problem.code, problem.message)
+    ids = tuple((merged(codes) + STEP1_AUDIO).tolist())
+    return Tokenized(file, len(samples) / SAMPLE_RATE, codes, ids)

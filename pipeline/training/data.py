@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from pipeline.ids import ids_of
 from pipeline.storage import Store
 from pipeline.training.recipe import MEASURES, StageConfig
 from pipeline.versions import Version, batches, version_at
@@ -59,7 +60,7 @@ class VersionData:
             return together[start - first * _BLOCK :][:size]
 
         index = pa.ipc.open_file(pa.memory_map(str(self.documents))).read_all()
-        return Data(Documents(index, read), version.manifest.vocabulary, self.identity)
+        return Data(Documents(index, read), ids_of(version.manifest), self.identity)
 
 
 def shards_of(version: Version) -> list[str]:

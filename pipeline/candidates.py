@@ -1,0 +1,100 @@
+"""Sampled answers as rows that the preference stage reads (`stages.prefer.candidates`)."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.models import resolve
+from pipeline.tokenizing import Tokenized
+from schemas.errors import SetupError
+from schemas.recording import Codes
+from stages.decode import DecodeConfig
+from stages.decode.whole import read_whole
+from stages.stage import SAMPLE_RATE
+from stages.tokenize.resample import to_16k
+
+if TYPE_CHECKING:
+    from stages.train.sampling import Answer
+
+LISTENER = "package:whisper-base"
+"""Tells what is asked where nobody has written it down."""
+_WINDOW = 30 * SAMPLE_RATE
+
+
+def row_of(
+    question: Tokenized,
+    text: str,
+    system: str | None,
+    answers: "Mapping[int, Answer]",
+    about: Mapping[str, Any],
+) -> dict[str, Any] | None:
+    """A prompt with its answers by seed, as `prefer.candidates` of a recipe reads it; None where fewer than
+    two have any words. `text` is what is asked, which a judge reads; `about` travels into the records."""
+    messages = [] if system is None else [{"role": "system", "content": system}]
+    told = [
+        {
+            "id": f"seed-{seed}",
+            "text": answer.text,
+            **({"codes": _as_json(_joined(answer.voices))} if answer.voices else {}),
+            "reason": answer.reason,
+        }
+        for seed, answer in answers.items()
+        if answer.text.strip()
+    ]
+    if len(told) < 2:
+        return None
+    return {
+        "id": question.file,
+        "messages": [*messages, {"role": "user", "content": text}],
+        "codes": _as_json(question.codes),
+        "answers": told,
+        **about,
+    }
+
+
+def words_of(question: str) -> tuple[str, str | None]:
+    """What is said in a question, and its language: from the `text` of its sidecar, else by listening.
+
+    Raises SetupError where nothing is heard."""
+    sidecar = next((file for file in _sidecars(question) if file.exists()), None)
+    if sidecar is not None:
+        try:
+            told = json.loads(sidecar.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise SetupError(f"{sidecar} is no JSON: {error}") from None
+        if isinstance(told, dict) and isinstance(told.get("text"), str) and told["text"].strip():
+            return told["text"].strip(), told.get("language")
+    text, language = _heard(question)
+    if not text:
+        raise SetupError(
+            f'{question}: no words are heard in it; write them into {question}.json, as {{"text": ".."}}'
+        )
+    return text, language
+
+
+def _sidecars(question: str) -> tuple[Path, Path]:
+    return Path(f"{question}.json"), Path(question).with_suffix(".json")
+
+
+def _heard(question: str) -> tuple[str, str]:
+    from stages.transcribe.recogniser import Recogniser
+
+    path = resolve(LISTENER).path
+    recogniser = Recogniser(path, "cpu", "int8", beam=5, threads=1)
+    sound = to_16k(*read_whole(Path(question), DecodeConfig()))
+    chances = recogniser.language_probabilities(sound[:_WINDOW], 30)
+    language = max(chances, key=lambda name: chances[name])
+    windows = [sound[at : at + _WINDOW] for at in range(0, len(sound), _WINDOW)]
+    return "".join(heard.text for w in windows for heard in recogniser.hear([w], language)).strip(), language
+
+
+def _joined(voices: Sequence[Codes]) -> Codes:
+    return Codes(
+        tuple(code for voice in voices for code in voice.linguistic),
+        tuple(code for voice in voices for code in voice.semantic),
+    )
+
+
+def _as_json(codes: Codes) -> dict[str, Any]:
+    return {"linguistic": list(codes.linguistic), "semantic": list(codes.semantic)}
