@@ -1,0 +1,187 @@
+"""Tokens to mel by optimal-transport conditional flow matching (Lipman et al., section 4.1; CosyVoice, 2.3).
+
+Names of tensors end in their dimensions: B utterances, L tokens, T frames, M mels, D width. Modules carry the
+names of CosyVoice's state dict.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stages.train.vocoder.conformer import Encoder
+from stages.train.vocoder.layers import Conv, Norm
+from stages.train.vocoder.past import Past, extended
+from stages.train.vocoder.shape import BLOCK, MELS, SPEAKER, FlowShape, block_of, frames_of
+from stages.train.vocoder.unet import UNet
+
+SIGMA = 1e-6
+"""Noise that is left at time 1."""
+DROPPED = 0.2
+"""Share of the utterances that are learnt without any condition."""
+GUIDANCE = 0.7
+STEPS = 10
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a mel is made from; nothing is zeros."""
+
+    tokens_BMT: Tensor
+    """What the tokens say, at the rate of mels."""
+    speaker_BM: Tensor
+    prompt_BMT: Tensor
+    """The mel of the prompt, then zeros."""
+
+    def kept(self, kept_B: Tensor) -> "Conditions":
+        """Nothing where an utterance is not kept."""
+        return Conditions(
+            self.tokens_BMT * kept_B[:, None, None],
+            self.speaker_BM * kept_B[:, None],
+            self.prompt_BMT * kept_B[:, None, None],
+        )
+
+
+class Regulator(nn.Module):
+    """From the rate of tokens to that of mels: interpolation, then convolutions."""
+
+    def __init__(self, shape: FlowShape) -> None:
+        super().__init__()
+        causal = shape.past is not None
+        self.causal = causal
+        layers: list[nn.Module] = []
+        for _ in range(4):
+            layers += [Conv(MELS, MELS, 3, causal), Norm(1, MELS, causal), nn.Mish()]
+        self.model = nn.Sequential(*layers, Conv(MELS, MELS, 1, causal))
+
+    def forward(self, x_BML: Tensor, past: Past | None = None, first: int = 0) -> Tensor:
+        """x_BMT of whole utterances, or of the block that begins with token `first`."""
+        if self.causal:
+            x_BMT = interpolated(extended(past, self, x_BML, 1), first)
+        else:
+            x_BMT = F.interpolate(x_BML, size=frames_of(x_BML.shape[2]), mode="linear")
+        for layer in self.model:
+            x_BMT = layer(x_BMT, past) if isinstance(layer, Conv) else layer(x_BMT)
+        return x_BMT
+
+
+def interpolated(x_BML: Tensor, first: int) -> Tensor:
+    """x_BMT between the values of neighbouring tokens, where no frame looks into the next block.
+
+    `x_BML` are the token before `first` and those from `first` on.
+    """
+    tokens = x_BML.shape[2] - 1
+    at_T = torch.arange(frames_of(first), frames_of(first + tokens), device=x_BML.device)
+    place_T = ((at_T + 0.5) * (640 / 1323) - 0.5).clamp(min=0)
+    low_T = place_T.floor().long()
+    end_T = ((block_of(at_T) + 1) * BLOCK - 1).clamp(max=first + tokens - 1)
+    high_T = torch.minimum(low_T + 1, end_T)
+    low_T = torch.minimum(low_T, end_T)
+    share_T = (place_T - low_T).clamp(0, 1)
+    low_BMT, high_BMT = (x_BML[:, :, at - first + 1] for at in (low_T, high_T))
+    return low_BMT + share_T * (high_BMT - low_BMT)
+
+
+class Solver(nn.Module):
+    """Where the state dict has the U-Net."""
+
+    def __init__(self, shape: FlowShape) -> None:
+        super().__init__()
+        self.estimator = UNet(shape)
+
+
+class Flow(nn.Module):
+    """`MaskedDiffWithXvec` of CosyVoice. Made with `torch.device("meta")` it takes no memory."""
+
+    def __init__(self, shape: FlowShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.input_embedding = nn.Embedding(shape.tokens, shape.width)
+        self.spk_embed_affine_layer = nn.Linear(SPEAKER, MELS)
+        self.encoder = Encoder(shape)
+        self.encoder_proj = nn.Linear(shape.width, MELS)
+        self.length_regulator = Regulator(shape)
+        self.decoder = Solver(shape)
+
+    def encode(
+        self,
+        tokens_BL: Tensor,
+        lengths_B: Tensor | None = None,
+        ahead: int = 0,
+        past: Past | None = None,
+        first: int = 0,
+    ) -> Tensor:
+        """What tokens say, x_BMT: of whole utterances, or with a past of one block from token `first` on,
+        which is followed by `ahead` more tokens that it may look at."""
+        x_BLD = self.encoder(self.input_embedding(tokens_BL), lengths_B, ahead, past)
+        x_BML = self.encoder_proj(x_BLD).transpose(1, 2)
+        return cast(Tensor, self.length_regulator(x_BML, past, first))
+
+    def speaker(self, vector_BS: Tensor) -> Tensor:
+        """speaker_BM of speaker vectors of any length."""
+        return cast(Tensor, self.spk_embed_affine_layer(F.normalize(vector_BS, dim=1)))
+
+    def velocity(
+        self, x_BMT: Tensor, t_B: Tensor, conditions: Conditions, past: Past | None = None
+    ) -> Tensor:
+        speaker_BMT = conditions.speaker_BM[:, :, None].expand_as(x_BMT)
+        inputs = torch.cat([x_BMT, conditions.tokens_BMT, speaker_BMT, conditions.prompt_BMT], 1)
+        v_BMT = cast(Tensor, self.decoder.estimator(inputs, t_B, past))
+        return v_BMT - x_BMT if self.shape.residual else v_BMT
+
+    def normalised(self, mel_BMT: Tensor) -> Tensor:
+        return (mel_BMT - self.shape.mean) / self.shape.scale
+
+    def restored(self, x_BMT: Tensor) -> Tensor:
+        return x_BMT * self.shape.scale + self.shape.mean
+
+
+def flow_matching_loss(
+    flow: Flow, mel_BMT: Tensor, there_BT: Tensor, conditions: Conditions, t_B: Tensor, noise_BMT: Tensor
+) -> Tensor:
+    """Mean squared error of the velocity over frames that are there (CosyVoice, equations 3 to 7).
+
+    `mel_BMT` is normalised. The path goes straight from the noise to the mel: at time t it stands at
+    (1 - (1 - sigma) t) noise + t mel, and its velocity is mel - (1 - sigma) noise.
+    """
+    t_B11 = t_B[:, None, None]
+    at_BMT = (1 - (1 - SIGMA) * t_B11) * noise_BMT + t_B11 * mel_BMT
+    target_BMT = mel_BMT - (1 - SIGMA) * noise_BMT
+    error_BT = (flow.velocity(at_BMT, t_B, conditions) - target_BMT).square().mean(1)
+    return (error_BT * there_BT).sum() / there_BT.sum()
+
+
+def time_steps(steps: int) -> list[float]:
+    """0..1, the first steps the shortest: 1 - cos."""
+    return [1 - math.cos(math.pi / 2 * n / steps) for n in range(steps + 1)]
+
+
+def solve(
+    flow: Flow,
+    noise_BMT: Tensor,
+    conditions: Conditions,
+    steps: int = STEPS,
+    guidance: float = GUIDANCE,
+    pasts: list[Past] | None = None,
+) -> Tensor:
+    """Euler's way from noise to a normalised mel, guided away from what no condition would give.
+
+    v = (1 + guidance) v(conditions) - guidance v(nothing). With `pasts`, one a step, it goes on from earlier
+    blocks.
+    """
+    twice = torch.cat([torch.ones(len(noise_BMT)), torch.zeros(len(noise_BMT))]).to(noise_BMT)
+    both = Conditions(
+        *(torch.cat([c, c]) for c in (conditions.tokens_BMT, conditions.speaker_BM, conditions.prompt_BMT))
+    ).kept(twice)
+    times = time_steps(steps)
+    x_BMT = noise_BMT
+    for n, (now, then) in enumerate(pairwise(times)):
+        t = twice.new_full(twice.shape, now)
+        velocity = flow.velocity(torch.cat([x_BMT, x_BMT]), t, both, pasts[n] if pasts else None)
+        given_BMT, free_BMT = velocity.chunk(2)
+        x_BMT = x_BMT + (then - now) * ((1 + guidance) * given_BMT - guidance * free_BMT)
+    return x_BMT

@@ -1,0 +1,115 @@
+"""Speech while its tokens still come: a block at a time, the same samples as of the whole utterance.
+
+A block of 15 tokens (0.36 s) is spoken when it and the tokens that it looks ahead to are there: 5 more in our
+shapes, so the first sound comes after 20 tokens (0.48 s). Of each block the last 4.5 frames (52 ms) wait for
+the next one, for the generator looks ahead too. Time and memory of a block don't grow with the utterance.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from schemas.errors import SetupError
+from stages.train.vocoder.flow import GUIDANCE, STEPS, Conditions, solve
+from stages.train.vocoder.istft import AHEAD, EDGE, Generator, overlap_sums
+from stages.train.vocoder.past import Past
+from stages.train.vocoder.shape import BLOCK, HOP, MELS, frames_of
+from stages.train.vocoder.vocoder import Vocoder, checked, noise
+
+
+class Stream:
+    """One utterance, given token by token or in any pieces."""
+
+    def __init__(
+        self,
+        vocoder: Vocoder,
+        steps: int = STEPS,
+        guidance: float = GUIDANCE,
+        seed: int = 0,
+        speaker: Sequence[float] | None = None,
+    ) -> None:
+        shape, wave = vocoder.flow.shape, vocoder.wave
+        if shape.past is None or not isinstance(wave, Generator):
+            raise SetupError(
+                "this vocoder can't stream, for its layers see the whole utterance: have it speak whole ones"
+            )
+        self._vocoder = vocoder
+        self._ahead = shape.ahead
+        self._steps, self._guidance, self._seed = steps, guidance, seed
+        self._speaker_1M = vocoder.speaker(speaker)
+        self._waiting: list[int] = []
+        self._spoken = 0
+        self._encoder = Past(shape.past)
+        self._solver = [Past(shape.past) for _ in range(steps)]
+        self._wave = WaveStream(wave)
+
+    @torch.no_grad()
+    def push(self, tokens: Sequence[int]) -> Tensor:
+        """samples_N at 22.05 kHz that some more tokens make final. Raises ValueError for what is no token."""
+        if tokens:
+            self._waiting += checked(tokens, self._vocoder.flow.shape)
+        spoken = [torch.zeros(0)]
+        while len(self._waiting) >= BLOCK + self._ahead:
+            spoken.append(self._wave.push(self._block()))
+        return torch.cat(spoken)
+
+    @torch.no_grad()
+    def finish(self) -> Tensor:
+        """samples_N that are left. Nothing can be pushed afterwards."""
+        spoken = []
+        while self._waiting:
+            spoken.append(self._wave.push(self._block()))
+        return torch.cat([*spoken, self._wave.finish()])
+
+    def _block(self) -> Tensor:
+        """mel_1MT of the next block."""
+        flow = self._vocoder.flow
+        seen = self._waiting[: BLOCK + self._ahead]
+        own = min(BLOCK, len(seen))
+        first, end = frames_of(self._spoken), frames_of(self._spoken + own)
+        tokens_1L = torch.tensor([seen], device=self._vocoder.device)
+        tokens_1MT = flow.encode(tokens_1L, None, len(seen) - own, self._encoder, self._spoken)
+        conditions = Conditions(tokens_1MT, self._speaker_1M, torch.zeros_like(tokens_1MT))
+        noise_1MT = noise(self._seed, first, end).to(tokens_1MT)
+        solved_1MT = solve(flow, noise_1MT, conditions, self._steps, self._guidance, self._solver)
+        self._spoken += own
+        del self._waiting[:own]
+        return flow.restored(solved_1MT)
+
+
+class WaveStream:
+    """The generator over mels that come piece by piece."""
+
+    def __init__(self, generator: Generator) -> None:
+        self._generator = generator
+        self._past = Past(0)
+        self._mel_1MT = torch.zeros(1, MELS, AHEAD, device=generator.out.weight.device)
+        self._sums_N = torch.zeros(0)
+        self._weights_N = torch.zeros(0)
+        self._skip = EDGE
+
+    def push(self, mel_1MT: Tensor) -> Tensor:
+        """samples_N that some more frames make final."""
+        return self._push(self._generator.normalised(mel_1MT))
+
+    def finish(self) -> Tensor:
+        """samples_N that are left."""
+        final_N = self._push(torch.zeros_like(self._mel_1MT[..., :AHEAD]))
+        return torch.cat([final_N, (self._sums_N / self._weights_N.clamp(min=1e-8))[:EDGE].clamp(-1, 1)])
+
+    def _push(self, x_1MT: Tensor) -> Tensor:
+        x_1MT = torch.cat([self._mel_1MT, x_1MT], -1)
+        self._mel_1MT = x_1MT[..., -2 * AHEAD :]
+        if x_1MT.shape[-1] <= 2 * AHEAD:
+            return torch.zeros(0)
+        frames_1TW = self._generator.frames(x_1MT, self._past)
+        sums_1N, weights_N = overlap_sums(frames_1TW)
+        sums_N = sums_1N[0].cpu()
+        weights_N = weights_N.cpu()
+        sums_N[: len(self._sums_N)] += self._sums_N
+        weights_N[: len(self._weights_N)] += self._weights_N
+        final = HOP * frames_1TW.shape[1]
+        self._sums_N, self._weights_N = sums_N[final:], weights_N[final:]
+        skipped, self._skip = self._skip, max(0, self._skip - final)
+        return (sums_N[:final] / weights_N[:final].clamp(min=1e-8))[skipped:].clamp(-1, 1)

@@ -1,0 +1,254 @@
+"""One training run of a vocoder: flow and generator side by side, with metrics, samples and exact resume.
+
+Everything that a step does follows from the settings, the speech and the step's number; a run that was
+stopped goes on from its last checkpoint and gives the same losses, bit for bit.
+"""
+
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from schemas.errors import SetupError
+from stages.train.folder import BOARD, CHECKPOINTS, METRICS, MODEL, claim, emptied
+from stages.train.metrics import MetricsFile
+from stages.train.vocoder.config import VocoderTrainConfig
+from stages.train.vocoder.discriminators import (
+    RESOLUTIONS,
+    Discriminators,
+    discriminator_loss,
+    generator_losses,
+)
+from stages.train.vocoder.flow import DROPPED, Conditions, flow_matching_loss
+from stages.train.vocoder.mel import log_mel
+from stages.train.vocoder.shape import MELS, PRESETS, RATE
+from stages.train.vocoder.speech import Batch, Speech, batch_of, refuse_nothing
+from stages.train.vocoder.vocoder import Vocoder, save
+
+SAMPLES = "samples"
+"""`<step>/<key>.wav` from tokens, `<key>.mel.wav` from the mel of the original, which is beside it."""
+STATE = "state.pt"
+
+MEL_WEIGHT = 45.0
+SPECTRUM_WEIGHT = 10.0
+"""Of the generator's losses beside its discriminators' (Vocos, section 3.3, has the first)."""
+PROMPTED = 0.5
+"""Share of the stretches whose first part, up to `LONGEST_PROMPT`, is given."""
+LONGEST_PROMPT = 0.3
+
+Said = Callable[[dict[str, Any]], None]
+_HOW = {"checkpoint_every", "sample_every", "samples"}
+"""Settings that don't change what is learnt: a stopped run may go on with others."""
+
+
+def train_vocoder(
+    config: VocoderTrainConfig,
+    speech: Speech,
+    held: Speech,
+    identity: Mapping[str, Any],
+    folder: Path,
+    device: torch.device | str = "cpu",
+    said: Said = lambda metrics: None,
+) -> Path:
+    """Teach a new vocoder; returns the folder of the finished one, in the run's own.
+
+    `held` are utterances that samples are spoken of. `identity` is what the run records and a resume must
+    agree on. A finished run is left as it is, a stopped one goes on; `said` hears each step's metrics, which
+    metrics.jsonl and TensorBoard get too. Raises SetupError where the folder holds another run, where there
+    is nothing to learn from, or where a loss is no number.
+    """
+    refuse_nothing(speech)
+    claim(folder, {"config": config.model_dump(mode="json", exclude=_HOW), **identity})
+    finished = folder / MODEL
+    if not finished.exists():
+        run = _Run(config, speech, held, folder, torch.device(device))
+        run.finish(said)
+        partial = emptied(folder / f".{MODEL}.partial")
+        save(run.vocoder, partial)
+        partial.rename(finished)
+    return finished
+
+
+class _Run:
+    def __init__(
+        self, config: VocoderTrainConfig, speech: Speech, held: Speech, folder: Path, device: torch.device
+    ) -> None:
+        self.config, self.speech, self.held = config, speech, held
+        self.folder, self.device = folder, device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.vocoder = Vocoder.of(PRESETS[config.preset]).to(device)
+            self.judges = Discriminators(config.discriminator_width).to(device)
+        self.networks: dict[str, nn.Module] = {
+            "flow": self.vocoder.flow,
+            "wave": self.vocoder.wave,
+            "judges": self.judges,
+        }
+        self.optimizers = {name: _adamw(network, config) for name, network in self.networks.items()}
+
+    def finish(self, said: Said) -> None:
+        first = self._resume()
+        config = self.config
+        with closing(MetricsFile(self.folder / METRICS, self.folder / BOARD, first)) as file:
+            for step in range(first, config.steps):
+                metrics = self._step(step)
+                file.write(metrics)
+                last = step + 1 == config.steps
+                if last or (step + 1) % config.sample_every == 0:
+                    self._speak(step + 1)
+                if last or (step + 1) % config.checkpoint_every == 0:
+                    self._checkpoint(step + 1)
+                said(metrics)
+
+    def _step(self, step: int) -> dict[str, Any]:
+        began = time.monotonic()
+        rate = learning_rate(step, self.config)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        batch = batch_of(step, self.speech, self.config).to(self.device)
+        generator = torch.Generator().manual_seed(1_000_003 * self.config.seed + step)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            losses = {"flow": self._flow_loss(batch, generator)}
+            self._learn("flow", losses["flow"], step)
+            losses |= self._teach_generator(batch, step)
+        return {
+            "step": step,
+            **{name: loss.item() for name, loss in losses.items()},
+            "learning_rate": rate,
+            "seconds": round(time.monotonic() - began, 3),
+        }
+
+    def _flow_loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        flow = self.vocoder.flow
+        mel_BMT = flow.normalised(batch.mel_BMT)
+        size = len(mel_BMT)
+        t_B, kept_B, prompted_B, share_B = torch.rand(4, size, generator=generator).to(self.device)
+        noise_BMT = torch.randn(mel_BMT.shape, generator=generator).to(self.device)
+        given_B = LONGEST_PROMPT * share_B * (prompted_B < PROMPTED) * batch.there_BT.sum(1)
+        is_given_BT = torch.arange(mel_BMT.shape[2], device=self.device) < given_B[:, None]
+        conditions = Conditions(
+            flow.encode(batch.tokens_BL, batch.lengths_B),
+            torch.zeros(size, MELS, device=self.device),
+            mel_BMT * is_given_BT[:, None],
+        ).kept((kept_B >= DROPPED).float())
+        return flow_matching_loss(flow, mel_BMT, batch.there_BT, conditions, t_B, noise_BMT)
+
+    def _teach_generator(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        made_BN = self.vocoder.wave(batch.sound_mel_BMT)
+        mel = (log_mel(made_BN) - log_mel(batch.sound_BN)).abs().mean()
+        spectrum = spectral_distance(made_BN, batch.sound_BN)
+        losses = {"mel": mel, "spectrum": spectrum}
+        loss = MEL_WEIGHT * mel + SPECTRUM_WEIGHT * spectrum
+        if self.config.adversarial_from is not None and step >= self.config.adversarial_from:
+            judged = discriminator_loss(self.judges(batch.sound_BN), self.judges(made_BN.detach()))
+            self._learn("judges", judged, step)
+            against = generator_losses(self.judges(batch.sound_BN), self.judges(made_BN))
+            loss = loss + against.adversarial + against.features
+            losses |= {"judges": judged, "adversarial": against.adversarial, "features": against.features}
+        self._learn("wave", loss, step)
+        return losses
+
+    def _learn(self, name: str, loss: Tensor, step: int) -> None:
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.networks[name].parameters(), self.config.clip)
+        if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
+            raise SetupError(
+                f"step {step}: the loss of {name} is {loss.item()} and its gradient's norm {norm.item()}. "
+                "Stopped; the last checkpoint is good"
+            )
+        self.optimizers[name].step()
+        for network in self.networks.values():  # the generator's loss reaches the judges too
+            network.zero_grad()
+
+    def _speak(self, step: int) -> None:
+        """Samples as audio: of tokens, of the mel alone, and the original."""
+        folder = emptied(self.folder / SAMPLES / f"{step:08}")
+        for number in range(min(self.config.samples, len(self.held))):
+            utterance = self.held.read(number)
+            sound_N = utterance.sound()
+            with torch.no_grad():
+                again_N = self.vocoder.wave(log_mel(sound_N[None].to(self.device)))[0]
+            spoken_N = self.vocoder.speak(utterance.tokens.tolist())
+            for ending, samples_N in (("", spoken_N), (".mel", again_N), (".original", sound_N)):
+                write_wav(folder / f"{utterance.key}{ending}.wav", samples_N)
+
+    def _checkpoint(self, step: int) -> None:
+        """There wholly or not at all; the one before goes when it is."""
+        partial = emptied(self.folder / CHECKPOINTS / ".partial")
+        state = {
+            "networks": {name: network.state_dict() for name, network in self.networks.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+        }
+        with (partial / STATE).open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(self.folder / CHECKPOINTS / f"{step:08}")
+        for older in self._checkpoints()[:-1]:
+            shutil.rmtree(older)
+
+    def _resume(self) -> int:
+        """Take over the last checkpoint; the step to go on with."""
+        found = self._checkpoints()
+        if not found:
+            return 0
+        state = torch.load(found[-1] / STATE, map_location=self.device, weights_only=True)
+        for name, network in self.networks.items():
+            network.load_state_dict(state["networks"][name])
+            self.optimizers[name].load_state_dict(state["optimizers"][name])
+        return int(found[-1].name)
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted((self.folder / CHECKPOINTS).glob("[0-9]*"))
+
+
+def spectral_distance(made_BN: Tensor, real_BN: Tensor) -> Tensor:
+    """Mean over three resolutions of how far log magnitudes are apart, and of how much of the spectrum's
+    energy the difference has (Parallel WaveGAN, section 3.2)."""
+    distances = []
+    for window in RESOLUTIONS:
+        made, real = (_magnitudes(samples_BN, window) for samples_BN in (made_BN, real_BN))
+        logs = (made.log() - real.log()).abs().mean()
+        convergence = torch.linalg.vector_norm(real - made) / torch.linalg.vector_norm(real)
+        distances.append(logs + convergence)
+    return torch.stack(distances).mean()
+
+
+def _magnitudes(samples_BN: Tensor, window: int) -> Tensor:
+    shape = torch.hann_window(window, device=samples_BN.device)
+    spectrum = torch.stft(samples_BN.float(), window, window // 4, window=shape, return_complex=True)
+    return (spectrum.real.square() + spectrum.imag.square() + 1e-7).sqrt()
+
+
+def learning_rate(step: int, config: VocoderTrainConfig) -> float:
+    """Of a step, from 0: a straight rise, then half a cosine down to nothing."""
+    rising = math.ceil(config.warmup * config.steps)
+    if step < rising:
+        return config.learning_rate * (step + 1) / rising
+    done = (step - rising) / max(1, config.steps - rising)
+    return config.learning_rate * (1 + math.cos(math.pi * done)) / 2
+
+
+def _adamw(network: nn.Module, config: VocoderTrainConfig) -> torch.optim.AdamW:
+    parameters = list(network.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
+
+
+def write_wav(file: Path, samples_N: Tensor) -> None:
+    """16-bit samples at 22.05 kHz."""
+    import soundfile
+
+    soundfile.write(file, F.hardtanh(samples_N).cpu().numpy(), RATE, subtype="PCM_16")

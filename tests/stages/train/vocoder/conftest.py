@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+import soundfile
+import soxr
+import torch
+from torch import Tensor
+
+from stages.train.vocoder.flow import Flow
+from stages.train.vocoder.istft import Generator
+from stages.train.vocoder.shape import RATE, FlowShape, WaveShape
+from stages.train.vocoder.vocoder import Vocoder
+
+LITTLE = FlowShape(16, 2, 24, 2, (48,), 2, 8, 1, 1, past=2, ahead=5, residual=True)
+"""Streams; attention sees two blocks back, so that a short utterance outgrows it."""
+LITTLE_WAVE = WaveShape(16, 24, 2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def spoken() -> Tensor:
+    """samples_N of a reader's second at 22.05 kHz."""
+    file = Path(__file__).parents[3] / "recordings/demo/monologues/LJ002-0020.wav"
+    samples, rate = soundfile.read(file, dtype="float32")
+    samples = soxr.resample(samples, rate, RATE)
+    return torch.from_numpy(samples[:RATE])
+
+
+@pytest.fixture
+def vocoder() -> Vocoder:
+    """One with random weights, of which nothing is zero."""
+    return randomised(Vocoder(Flow(LITTLE), Generator(LITTLE_WAVE))).eval()
+
+
+def randomised(network, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return network
+
+
+@pytest.fixture(scope="session")
+def tokens() -> list[int]:
+    """Seven blocks and a bit of random audio tokens."""
+    return torch.randint(0, 5120, (113,), generator=torch.Generator().manual_seed(1)).tolist()

@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+from schemas.errors import SetupError
+from stages.train.vocoder.hift import HiFT
+from stages.train.vocoder.shape import HiFTShape, frames_of
+from stages.train.vocoder.stream import Stream, WaveStream
+from stages.train.vocoder.vocoder import Vocoder, noise
+
+
+def streamed(vocoder, tokens, piece, **how):
+    stream = Stream(vocoder, **how)
+    said = [stream.push(tokens[at : at + piece]) for at in range(0, len(tokens), piece)]
+    return torch.cat([*said, stream.finish()])
+
+
+@pytest.mark.parametrize("piece", [1, 7, 15, 113])
+def test_streamed_speech_is_that_of_the_whole(vocoder, tokens, piece):
+    """Attention has long left the first blocks behind when the last is spoken."""
+    whole = vocoder.speak(tokens, steps=3)
+    assert whole.abs().max() > 0.01
+    assert len(whole) == frames_of(len(tokens)) * 256
+    assert torch.allclose(streamed(vocoder, tokens, piece, steps=3), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 14, 15, 16, 19, 20, 30])
+def test_utterances_of_any_length_end_the_same(vocoder, tokens, length):
+    whole = vocoder.speak(tokens[:length], steps=2)
+    assert len(whole) == frames_of(length) * 256
+    assert torch.allclose(streamed(vocoder, tokens[:length], 4, steps=2), whole, atol=1e-5)
+
+
+def test_a_seed_and_a_speaker_are_heard_alike(vocoder, tokens):
+    speaker = torch.randn(192, generator=torch.Generator().manual_seed(3)).tolist()
+    how = {"steps": 2, "seed": 5, "speaker": speaker}
+    whole = vocoder.speak(tokens, **how)
+    assert torch.allclose(streamed(vocoder, tokens, 9, **how), whole, atol=1e-5)
+    assert not torch.allclose(vocoder.speak(tokens, steps=2, speaker=speaker), whole, atol=1e-3)
+    assert not torch.allclose(vocoder.speak(tokens, steps=2, seed=5), whole, atol=1e-3)
+
+
+def test_the_first_sound_comes_with_a_block_and_what_it_looks_ahead_to(vocoder, tokens):
+    stream = Stream(vocoder, steps=2)
+    for at in range(19):
+        assert not len(stream.push(tokens[at : at + 1]))
+    # 31 frames, of which three are looked ahead to, and half a window stands out over the start.
+    assert len(stream.push(tokens[19:20])) == 28 * 256 - 384
+
+
+def test_each_frame_has_its_own_noise_however_it_is_asked_for():
+    whole = noise(3, 0, 2100)
+    assert torch.equal(torch.cat([noise(3, 0, 1000), noise(3, 1000, 1025), noise(3, 1025, 2100)], 2), whole)
+    assert not torch.equal(noise(4, 0, 100), whole[:, :, :100])
+    assert whole.std().item() == pytest.approx(1, abs=0.01)
+
+
+def test_the_generator_streams_mels_of_any_pieces(vocoder):
+    mel = torch.randn(1, 80, 50, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = vocoder.wave(mel)[0].clamp(-1, 1)
+        for cuts in ([1, 2, 3, 44], [50], [20, 30], [0, 49, 1]):
+            stream = WaveStream(vocoder.wave)
+            said = torch.cat([*(stream.push(piece) for piece in mel.split(cuts, 2)), stream.finish()])
+            assert torch.allclose(said, whole, atol=1e-6)
+
+
+def test_what_is_no_token_is_refused(vocoder):
+    with pytest.raises(ValueError, match=r"0\.\.5119, there is a 5120"):
+        Stream(vocoder).push([3, 5120])
+    with pytest.raises(ValueError, match="no audio tokens"):
+        vocoder.speak([])
+
+
+def test_a_vocoder_that_sees_everything_does_not_stream(vocoder):
+    public = Vocoder(vocoder.flow, HiFT(HiFTShape(16, 8)))
+    with pytest.raises(SetupError, match="can't stream"):
+        Stream(public)
