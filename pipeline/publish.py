@@ -6,13 +6,16 @@ outputs are the same version, whoever made them and however often.
 
 import hashlib
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from importlib.metadata import version as installed
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.pack import SPLITS, Packed, vocabulary_of
@@ -35,8 +38,11 @@ from schemas.turn import IndexRow, SetAsideRow, TurnRow
 
 TABLES: dict[str, type] = {"turns": TurnRow, "set_aside": SetAsideRow, "index": IndexRow}
 
-Pages = Callable[[Manifest, dict[str, pa.Table]], dict[str, bytes]]
+Pages = Callable[[Manifest, dict[str, ds.Dataset]], dict[str, bytes]]
 """Makes `README.md` and `report.html` of a manifest and the tables."""
+
+ROW_GROUP = 50_000
+"""About so many rows of a table are in memory at a time."""
 
 
 def published_as(plan: Plan) -> str | None:
@@ -52,8 +58,6 @@ def publish(plan: Plan, packed: list[Packed], pages: Pages) -> tuple[Manifest, b
     """Write the version of these groups; the manifest, and whether the version is new."""
     dataset = plan.dataset
     names = shard_names(packed)
-    tables = {name: _joined(dataset, packed, name, names) for name in TABLES}
-    data = {name: _parquet(table) for name, table in tables.items()}
     shards = [
         Shard(
             path=names[group.folder, s["name"]], **{k: s[k] for k in ("split", "samples", "bytes", "sha256")}
@@ -63,21 +67,26 @@ def publish(plan: Plan, packed: list[Packed], pages: Pages) -> tuple[Manifest, b
         for s in group.shards
         if s["split"] == split
     ]
-    files = [_file(f"{name}.parquet", data[name]) for name in sorted(data)]
-    version = version_id(shards, files)
-    manifest = _manifest(plan, packed, version, shards, files)
-    folder = f"versions/{version}"
-    new = not dataset.exists(f"{folder}/manifest.json")
-    if new:
-        for (group, name), target in names.items():
-            dataset.copy_new(f"{group}/{name}", f"{folder}/{target}")
-        written = {f"{name}.parquet": content for name, content in data.items()} | pages(manifest, tables)
-        for path, content in written.items():
-            dataset.put_new(f"{folder}/{path}", content)
-        # What lies there counts: another build of the same version may have been first.
-        files = [_file(path, dataset.get(f"{folder}/{path}")) for path in sorted(written)]
-        manifest = manifest.model_copy(update={"files": files})
-        new = dataset.put_new(f"{folder}/manifest.json", _json(manifest.model_dump(mode="json")))
+    with tempfile.TemporaryDirectory(prefix="aqaa-data-publish-") as scratch:
+        tables = {
+            f"{name}.parquet": _joined(dataset, packed, name, names, Path(scratch)) for name in sorted(TABLES)
+        }
+        files = [_file(name, path) for name, path in tables.items()]
+        version = version_id(shards, files)
+        manifest = _manifest(plan, packed, version, shards, files)
+        folder = f"versions/{version}"
+        new = not dataset.exists(f"{folder}/manifest.json")
+        if new:
+            for (group, name), target in names.items():
+                dataset.copy_new(f"{group}/{name}", f"{folder}/{target}")
+            read = {name: ds.dataset(tables[f"{name}.parquet"]) for name in TABLES}
+            written: dict[str, Path | bytes] = {**tables, **pages(manifest, read)}
+            for name, content in written.items():
+                dataset.put_new(f"{folder}/{name}", content)
+            # What lies there counts: another build of the same version may have been first.
+            files = [_stored(dataset, folder, name) for name in sorted(written)]
+            manifest = manifest.model_copy(update={"files": files})
+            new = dataset.put_new(f"{folder}/manifest.json", _json(manifest.model_dump(mode="json")))
     if not new:
         manifest = Manifest.model_validate_json(dataset.get(f"{folder}/manifest.json"))
     dataset.put_new(f"plans/{plan.id}.json", _json({"version": version}))
@@ -94,27 +103,39 @@ def shard_names(packed: list[Packed]) -> dict[tuple[str, str], str]:
     return names
 
 
-def _joined(dataset: Store, packed: list[Packed], table: str, names: dict[tuple[str, str], str]) -> pa.Table:
-    """The groups' pieces of a table, one behind another."""
-    pieces = []
-    for group in packed:
-        piece = pq.read_table(BytesIO(dataset.get(f"{group.folder}/{table}.parquet")))
-        if table == "index":
-            paths = [names[group.folder, shard] for shard in piece["shard"].to_pylist()]
-            at = piece.schema.get_field_index("shard")
-            piece = piece.set_column(at, "shard", pa.array(paths, pa.string()))
-        pieces.append(piece)
-    return pa.concat_tables(pieces) if pieces else schema_of(TABLES[table]).empty_table()
+def _joined(
+    dataset: Store, packed: list[Packed], table: str, names: dict[tuple[str, str], str], folder: Path
+) -> Path:
+    """The groups' pieces of a table, one behind another, in a file that grows piece by piece."""
+    path = folder / f"{table}.parquet"
+    schema = schema_of(TABLES[table])
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        waiting = schema.empty_table()
+        for group in packed:
+            piece = pq.read_table(BytesIO(dataset.get(f"{group.folder}/{table}.parquet")))
+            if table == "index":
+                paths = [names[group.folder, shard] for shard in piece["shard"].to_pylist()]
+                at = piece.schema.get_field_index("shard")
+                piece = piece.set_column(at, "shard", pa.array(paths, pa.string()))
+            waiting = pa.concat_tables([waiting, piece])
+            if waiting.num_rows >= ROW_GROUP:
+                writer.write_table(waiting, row_group_size=waiting.num_rows)
+                waiting = schema.empty_table()
+        if waiting.num_rows:
+            writer.write_table(waiting, row_group_size=waiting.num_rows)
+    return path
 
 
-def _parquet(table: pa.Table) -> bytes:
-    buffer = BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
+def _file(name: str, path: Path) -> File:
+    with path.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    return File(path=name, bytes=path.stat().st_size, sha256=digest)
 
 
-def _file(path: str, content: bytes) -> File:
-    return File(path=path, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+def _stored(dataset: Store, folder: str, name: str) -> File:
+    """What lies in the store."""
+    with dataset.local(f"{folder}/{name}") as path:
+        return _file(name, path)
 
 
 def _json(value: Any) -> bytes:

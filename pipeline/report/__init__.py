@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import pyarrow as pa
 import pyarrow.dataset as ds
 
 from pipeline.plan import Plan
@@ -16,12 +15,12 @@ from schemas.manifest import Manifest
 from stages.stage import Samples
 
 
-def pages(plan: Plan) -> Callable[[Manifest, dict[str, pa.Table]], dict[str, bytes]]:
+def pages(plan: Plan) -> Callable[[Manifest, dict[str, ds.Dataset]], dict[str, bytes]]:
     """What makes the pages of a plan's version, from its manifest and its tables."""
     clip = _clip(plan)
 
-    def make(manifest: Manifest, tables: dict[str, pa.Table]) -> dict[str, bytes]:
-        turns, set_aside, index = (ds.dataset(tables[name]) for name in ("turns", "set_aside", "index"))
+    def make(manifest: Manifest, tables: dict[str, ds.Dataset]) -> dict[str, bytes]:
+        turns, set_aside, index = (tables[name] for name in ("turns", "set_aside", "index"))
         facts = turn_facts(turns, select_of(manifest))
         return {
             "README.md": card(manifest, facts).encode(),
