@@ -2,6 +2,7 @@
 
 import logging
 import math
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -103,8 +104,12 @@ def each_group(groups: Iterable[Group], work: Callable[[Group], Result]) -> list
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-        items: Any = ray.data.from_items([{"index": index} for index in range(len(todo))])
-        rows = items.map(lambda row: row | {"made": work(todo[row["index"]])}).take_all()
+        # Each task is sent its own group, not all of them.
+        sent = [{"index": index, "group": pickle.dumps(group)} for index, group in enumerate(todo)]
+        items: Any = ray.data.from_items(sent)
+        rows = items.map(
+            lambda row: {"index": row["index"], "made": work(pickle.loads(row["group"]))}
+        ).take_all()
     return [row["made"] for row in sorted(rows, key=lambda row: row["index"])]
 
 

@@ -1,0 +1,72 @@
+"""What a run is said to take, before it starts."""
+
+import time
+
+import pytest
+
+from schemas.errors import SetupError
+from stages.train.config import TrainConfig
+from stages.train.plan import hours, memory_of, parameters, steps_of, suggest
+from stages.train.shape import PRESETS
+from tests.benchmarks.training_memory import IDS, measured
+
+CONFIG = TrainConfig(sequence_length=8192, batch=512)
+
+
+def test_parameters_are_those_of_the_public_shapes():
+    for name, shape in PRESETS.items():
+        assert parameters(shape)[0] == shape.parameters, name
+
+
+def test_the_130_b_shape_is_planned_in_seconds():
+    began = time.monotonic()
+    _, layout = suggest(PRESETS["step1-130b"], CONFIG, "h100", 512)
+    assert layout.fits
+    assert time.monotonic() - began < 60
+
+
+def test_float32_weights_gradients_and_moments_are_shared_by_all_devices():
+    one, eight = (memory_of(PRESETS["step1-3b"], CONFIG, devices) for devices in (1, 8))
+    assert one.optimizer == pytest.approx(8 * PRESETS["step1-3b"].parameters, rel=1e-6)
+    assert eight.optimizer == one.optimizer // 8
+    assert one.activations == eight.activations
+
+
+def test_as_little_tensor_parallelism_as_will_do():
+    assert suggest(PRESETS["step1-3b"], CONFIG, "h100", 8)[1].tensor == 1
+    large = suggest(PRESETS["step1-130b"], CONFIG, "h100")[1]
+    assert large.fits
+    assert large.devices > 16
+    assert large.memory.total < 80e9
+    assert not suggest(PRESETS["step1-130b"], CONFIG, "h100", 8)[1].fits
+
+
+def test_computing_layers_twice_takes_less_memory():
+    kept, computed = (
+        memory_of(PRESETS["step1-3b"], CONFIG.model_copy(update={"recompute": recompute}), 8)
+        for recompute in (False, True)
+    )
+    assert computed.activations < kept.activations / 4
+
+
+def test_hours_are_operations_over_what_the_gpus_do():
+    """6 operations a parameter and token, and 6 x hidden x length of attention in each layer."""
+    shape = PRESETS["step1-3b"]
+    operations = 6 * (shape.backbone_parameters + shape.vocabulary * shape.hidden) * 1e9
+    operations += 6 * shape.layers * shape.hidden * 1000 * 1e9
+    found = hours(shape, CONFIG, 1e9, document=1000, kind="h100", devices=8, mfu=0.4)
+    assert found == pytest.approx(operations / (8 * 989e12 * 0.4) / 3600)
+    assert steps_of(CONFIG, 1e9) == 239
+
+
+def test_an_unknown_gpu_is_refused():
+    with pytest.raises(SetupError, match="no figures of the GPU tpu are known: one of h100, h800"):
+        suggest(PRESETS["tiny"], CONFIG, "tpu")
+
+
+def within_a_fifth(preset, length, **settings):
+    config = TrainConfig(sequence_length=length, batch=2, precision="float32", steps=2, **settings)
+    shape = PRESETS[preset].with_vocabulary(55424)
+    assert shape.vocabulary >= IDS["size"]
+    planned = memory_of(shape, config, devices=1, on_gpu=False).total
+    assert planned == pytest.approx(measured(preset, config), rel=0.2)
