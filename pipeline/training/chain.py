@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.collect import record_use
 from pipeline.recipe import digest
+from pipeline.training.backbone import backbone_of
 from pipeline.training.checks import check
 from pipeline.training.data import DOCUMENTS, VersionData, choose
 from pipeline.training.display import Display
@@ -100,14 +101,8 @@ def _run(recipe: TrainingRecipe, stage: Planned, place: Place, display: Display)
     folder = place.stage(stage.name)
     identity = _identity(recipe, stage, place)
     data = VersionData(stage.version.store.uri, stage.version.id, folder / DOCUMENTS, identity)
-    backbone = recipe.backbone
-    if stage.parent is not None:
-        known = place.model(stage.parent) if stage.parent in recipe.stages else place.checkpoint(stage.parent)
-        start = Start(checkpoint=known)
-    elif backbone.checkpoint is not None:
-        start = Start(checkpoint=place.checkpoint(backbone.checkpoint))
-    else:
-        start = Start(preset=backbone.preset, seed=backbone.seed)
+    known = _checkpoint(recipe, stage.parent, place)
+    start = Start(checkpoint=known) if known else Start(recipe.backbone.preset, recipe.backbone.seed)
     _note_use(recipe, stage, place, identity)
     job = Job(stage.config.trained, data, start, folder)
     began = time.monotonic()
@@ -117,6 +112,13 @@ def _run(recipe: TrainingRecipe, stage: Planned, place: Place, display: Display)
     if is_first():
         place.publish(stage.name)
     return result_of(stage.name, place, seconds=seconds)
+
+
+def _checkpoint(recipe: TrainingRecipe, parent: str | None, place: Place) -> Path | None:
+    """The weights that a stage begins with; None for random ones."""
+    if parent is None:
+        return backbone_of(recipe, place)
+    return place.model(parent) if parent in recipe.stages else place.checkpoint(parent)
 
 
 def _identity(recipe: TrainingRecipe, stage: Planned, place: Place) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cluster import this_machine
+from pipeline.training.backbone import backbone_of
 from pipeline.training.place import Place
 from pipeline.training.recipe import TrainingRecipe
 from schemas.errors import SetupError
@@ -20,6 +21,7 @@ def check(recipe: TrainingRecipe, stages: Sequence["Planned"], place: Place, don
     from stages.train.run import Start
 
     vocabularies = {stage.name: stage.version.manifest.vocabulary for stage in stages}
+    shapes: dict[str, Shape] = {}
     for stage in stages:
         if stage.name in done:
             continue
@@ -29,14 +31,17 @@ def check(recipe: TrainingRecipe, stages: Sequence["Planned"], place: Place, don
         if start is not None:
             shape = _shape_of(start, recipe)
             _refuse_other_ids(start, shape, vocabulary, said)
-        else:
+        elif stage.parent is None:
             shape = Start(preset=recipe.backbone.preset).blank(vocabulary["size"]).shape
-            if stage.parent is not None and vocabularies[stage.parent]["sha256"] != vocabulary["sha256"]:
+        else:
+            shape = shapes[stage.parent]
+            if vocabularies[stage.parent]["sha256"] != vocabulary["sha256"]:
                 raise SetupError(
                     f"{said}: the version's vocabulary is {vocabulary['name']}, and that of {stage.parent}, "
                     f"from which the stage starts, is {vocabularies[stage.parent]['name']}: their ids mean "
                     "different things. Build both versions with the same `vocabulary`"
                 )
+        shapes[stage.name] = shape
         _refuse_uneven(recipe, stage, shape, said)
         _refuse_too_large(recipe, stage, shape, said)
 
@@ -45,15 +50,17 @@ def _start(recipe: TrainingRecipe, stage: "Planned", place: Place, done: set[str
     """The checkpoint that a stage will begin with, where it is there already."""
     if stage.parent in done:
         return place.model(str(stage.parent))
-    if stage.parent is not None and stage.parent not in recipe.stages:
-        return place.checkpoint(stage.parent)
-    return place.checkpoint(recipe.backbone.checkpoint) if recipe.backbone.checkpoint else None
+    if stage.parent is not None:
+        return None if stage.parent in recipe.stages else place.checkpoint(stage.parent)
+    return backbone_of(recipe, place)
 
 
 def _shape_of(checkpoint: Path, recipe: TrainingRecipe) -> Shape:
     """Raises SetupError for a checkpoint that is not what its config or the recipe's preset say."""
+    import torch
+
+    from stages.train.backbone import blank
     from stages.train.checkpoint import read_shape
-    from stages.train.model import Step1
     from stages.train.weights import Weights
 
     shape = read_shape(checkpoint)
@@ -66,10 +73,8 @@ def _shape_of(checkpoint: Path, recipe: TrainingRecipe) -> Shape:
                     f"{recipe.backbone.preset} {getattr(wanted, name):,}: name the preset of the checkpoint, "
                     "or none"
                 )
-    import torch
-
     with torch.device("meta"):
-        tensors = Step1(shape).state_dict()
+        tensors = blank(checkpoint).state_dict()
     specs = Weights(checkpoint).specs
     for name, tensor in tensors.items():
         found = specs.get(name)

@@ -4,6 +4,7 @@ All of them call the same function, `stages.train.run.run`, and find the state o
 """
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 Said = Callable[[dict[str, Any]], None]
 _TROUBLE = "trouble.txt"
+_RAY = "ray"
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,9 @@ def _on_ray(job: Job, workers: WorkersConfig, said: Said) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    trouble = job.folder / _TROUBLE
+    trouble, ray_folder = job.folder / _TROUBLE, job.folder / _RAY
     trouble.unlink(missing_ok=True)
+    shutil.rmtree(ray_folder, ignore_errors=True)  # where a run lies is the run's folder alone
     with running(), _following(job.folder / "metrics.jsonl", said):
         _check_room(workers)
         trainer = TorchTrainer(
@@ -86,7 +89,7 @@ def _on_ray(job: Job, workers: WorkersConfig, said: Said) -> None:
                 resources_per_worker={"CPU": workers.cpus} | ({"GPU": 1} if workers.gpu else {}),
             ),
             run_config=RunConfig(
-                name="ray",
+                name=_RAY,
                 storage_path=str(job.folder),
                 failure_config=FailureConfig(max_failures=workers.retries),
             ),
@@ -99,6 +102,7 @@ def _on_ray(job: Job, workers: WorkersConfig, said: Said) -> None:
                     f"the workers died {workers.retries + 1} times: {error}. The last checkpoint is good; "
                     "the same command goes on from it"
                 ) from error
+    shutil.rmtree(ray_folder, ignore_errors=True)
     if trouble.exists():
         raise SetupError(trouble.read_text())
 

@@ -87,5 +87,3 @@ class Trained:
 
     def result(self, name: str) -> dict:
         return next(stage for stage in self.said["stages"] if stage["stage"] == name)
-
-

@@ -1,13 +1,15 @@
 """`aqaa-data train`: the chain from a version to a merged model."""
 
 import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from chains import RECIPE, dataset, write_recipe
 from safetensors.torch import load_file
-
-
-from chains import RECIPE, dataset
 
 from pipeline.collect import garbage, uses
 from pipeline.storage import Store
@@ -126,6 +128,30 @@ class TestOneStage:
         assert "no stage sft3: it has pretrain, sft1, sft2, dpo, merge" in done.stderr
 
 
+class TestObjectStorage:
+    def test_a_version_is_read_and_finished_stages_are_put_there(self, bucket, command, tmp_path):
+        dataset(tmp_path, output=bucket)
+        scratch = tmp_path / "scratch"
+        recipe = write_recipe(
+            tmp_path,
+            dataset=f"{bucket}/given",
+            output=f"{bucket}/runs",
+            scratch=str(scratch),
+            sft1={"steps": 1},
+            **dict.fromkeys(("pretrain", "sft2", "dpo", "merge"), "absent"),
+        )
+        done = command("train", recipe, "--json")
+        assert done.code == 0, done.stderr
+        (result,) = json.loads(done.stdout)["stages"]
+        assert result["model"] == f"{bucket}/runs/chain/sft1/model"
+        there = {item.path for item in Store(f"{bucket}/runs/chain/sft1").list()}
+        assert {"run.json", "metrics.jsonl", "model/config.json", "model/model.safetensors"} <= there
+        shutil.rmtree(scratch)  # another machine goes on
+        (again,) = json.loads(command("train", recipe, "--json").stdout)["stages"]
+        assert again["skipped"]
+        assert again["after"] == result["after"]
+
+
 class TestLineage:
     def test_the_run_names_its_version_and_the_version_its_runs(self, trained, command):
         version = open_version(Reference.parse(str(trained.dataset)))
@@ -150,7 +176,7 @@ class TestLineage:
 
 class TestTheMask:
     def test_it_keeps_preference_off_the_audio(self, trained, untrained, command):
-        """At the same margin of text, audio of chosen and of rejected answers has parted further without it."""
+        """At the same margin of text, audio of chosen and of rejected answers parts further without it."""
         start = str(trained.stage("sft1") / "model")
         stage = {**RECIPE["dpo"], "start": start, "dpo": {"beta": 0.5, "mask_audio": False}}
         recipe = untrained(dpo=stage, sft1="absent", sft2="absent", pretrain="absent", merge="absent")
@@ -159,12 +185,23 @@ class TestTheMask:
         steps = [read_metrics(run / "metrics.jsonl") for run in runs]
         margin = 0.5 * min(max(map(text_margin, each)) for each in steps)
         masked, unmasked = (at_margin(run, margin) for run in runs)
-        print(f"audio margin per token at a text margin of {margin:.2f}: {masked:.4f}, unmasked {unmasked:.4f}")
+        print(
+            f"audio margin per token at a text margin of {margin:.2f}: {masked:.4f}, unmasked {unmasked:.4f}"
+        )
         assert abs(masked) < abs(unmasked)
 
 
 @pytest.mark.slow
 class TestWorkers:
+    def test_processes_of_torchrun_run_the_chain_together(self, untrained):
+        recipe = untrained(pretrain="absent", dpo="absent", merge={"weights": {"sft1": 1, "sft2": 1}})
+        torchrun, command = (Path(sys.executable).with_name(name) for name in ("torchrun", "aqaa-data"))
+        settings = ("--set", "sft1.steps=2", "--set", "sft2.steps=2", "--json")
+        start = [torchrun, "--standalone", "--nproc-per-node", "2", "--no-python", command, "train", recipe]
+        done = subprocess.run([*start, *settings], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert [stage["stage"] for stage in json.loads(done.stdout)["stages"]] == ["sft1", "sft2", "merge"]
+
     def test_two_of_ray_train_come_to_the_losses_of_one_process(self, trained, untrained, command):
         recipe = untrained(pretrain="absent", sft1={"steps": 4})
         one = json.loads(command("train", recipe, "--stage", "sft1", "--json").stdout)["stages"][0]
