@@ -1,14 +1,14 @@
 """AdamW and its learning rate."""
 
 import math
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+import torch.distributed as dist
+from torch import nn
 
 from stages.train.config import TrainConfig
 from stages.train.model import Backbone
-from stages.train.sharded import whole
+from stages.train.sharded import copies, own
 
 
 def adamw(model: Backbone, config: TrainConfig) -> torch.optim.AdamW:
@@ -54,10 +54,13 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["factor"]
 
 
+@torch.no_grad()
 def clip(model: nn.Module, largest: float) -> float:
     """Scale gradients down to the norm `largest` where it is above; returns what it was."""
-    learnt = [parameter for parameter in model.parameters() if parameter.grad is not None]
-    gradients = [cast(Tensor, parameter.grad) for parameter in learnt]
-    norm = whole(nn.utils.get_total_norm(gradients))
-    nn.utils.clip_grads_with_norm_(learnt, largest, norm)
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    squares = [torch.linalg.vector_norm(own(grad)).square() / copies(grad) for grad in gradients]
+    total = torch.stack(squares).sum()
+    dist.all_reduce(total)
+    norm = total.sqrt()
+    torch._foreach_mul_([own(grad) for grad in gradients], (largest / (norm + 1e-6)).clamp(max=1))
     return norm.item()

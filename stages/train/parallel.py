@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch._C._distributed_c10d import HashStore
+from torch._C._distributed_c10d import HashStore, PrefixStore, Store
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import (
@@ -24,6 +24,7 @@ from torch.distributed.fsdp import (
     fully_shard,
     register_fsdp_forward_method,
 )
+from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import Replicate, Shard
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
@@ -97,10 +98,9 @@ def joined(tensor: int) -> Iterator[World]:
     ours = not dist.is_initialized()
     if ours:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        if "WORLD_SIZE" in os.environ:
-            dist.init_process_group(backend, device_id=device if device.type == "cuda" else None)
-        else:
-            dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
+        store, rank, size = _meeting_point()
+        bound = device if device.type == "cuda" else None
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, device_id=bound)
     try:
         size = dist.get_world_size()
         if size % tensor:
@@ -110,6 +110,17 @@ def joined(tensor: int) -> Iterator[World]:
     finally:
         if ours:
             dist.destroy_process_group()
+
+
+def _meeting_point() -> tuple[Store, int, int]:
+    """Where the processes find each other, this one's number, and how many there are."""
+    if "WORLD_SIZE" not in os.environ:
+        return HashStore(), 0, 1
+    store, rank, size = next(rendezvous("env://"))
+    # The store outlives processes that torchrun starts again, and runs of a chain: what they left in it must
+    # not be read.
+    attempt = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+    return PrefixStore(str(attempt.add(f"joined by {rank}", 1)), attempt), rank, size
 
 
 def _device() -> torch.device:

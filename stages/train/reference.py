@@ -24,7 +24,7 @@ class Reference:
     def __init__(self, file: Path) -> None:
         table = pq.read_table(file)
         self._row = {key: row for row, key in enumerate(table["key"].to_pylist())}
-        columns = [torch.from_numpy(table[name].to_numpy()) for name in COLUMNS]
+        columns = [torch.tensor(table[name].to_numpy()) for name in COLUMNS]
         self._logps_P2M = torch.stack(columns, dim=-1).view(-1, 2, MODALITIES)
 
     def of(self, keys: Sequence[str]) -> Tensor:

@@ -1,7 +1,9 @@
 """Tensors of which each process holds a part (DTensors). What is here treats plain tensors as whole ones."""
 
+import math
+
 from torch import Tensor
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, Replicate
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 
@@ -22,4 +24,18 @@ def region(tensor: Tensor) -> tuple[slice, ...]:
 
 def whole(tensor: Tensor) -> Tensor:
     """All of it, for which all processes must ask."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    if not isinstance(tensor, DTensor):
+        return tensor
+    placements = list(tensor.placements)
+    for dimension in range(len(placements)):  # both at once is a detour that warns
+        placements[dimension] = Replicate()
+        tensor = tensor.redistribute(placements=placements)
+    return tensor.to_local()
+
+
+def copies(tensor: Tensor) -> int:
+    """How many processes hold the same part."""
+    if not isinstance(tensor, DTensor):
+        return 1
+    sizes = zip(tensor.device_mesh.shape, tensor.placements, strict=True)
+    return math.prod(size for size, placement in sizes if placement.is_replicate())

@@ -1,14 +1,15 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from schemas.sample import Pair
+from schemas.sample import Pair, Sample
 from schemas.vocabulary import Vocabulary
-from stages.shard import mixed, write_shards
+from stages.shard import ShardConfig, mixed, write_shards
 from stages.train.documents import Documents, index_shard
 
 
@@ -56,8 +57,48 @@ def _codes(rng: np.random.Generator, vocabulary: Vocabulary, groups: int) -> lis
 
 @pytest.fixture
 def pair_shards(pairs: list[Pair], tmp_path: Path) -> list[Path]:
-    from stages.shard import ShardConfig
-
     (tmp_path / "pairs").mkdir()
     config = ShardConfig(megabytes=0.02)
     return [shard.path for shard in write_shards(pairs, tmp_path / "pairs", "preference", 0, config)]
+
+
+@pytest.fixture(scope="session")
+def ids() -> dict[str, Any]:
+    """A vocabulary with few text ids and few codes: what a run asks of one, at the price of a small head."""
+    return {
+        "specials": {"pad": 0, "bos": 1, "eos": 2},
+        "linguistic": {"first": 40, "codes": 10},
+        "semantic": {"first": 50, "codes": 20},
+        "size": 70,
+    }
+
+
+@pytest.fixture(scope="session")
+def sample_shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Thirty samples of two families, of those ids."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for n in range(30):
+        family = "tts" if n % 3 else "asr"
+        tokens = rng.integers(3, 70, rng.integers(5, 40)).astype(np.int32)
+        loss = (np.arange(len(tokens)) > 2).astype(np.uint8)
+        samples.append(Sample(f"sample-{n:02}", family, {"family": family}, tokens, loss, ()))
+    samples.sort(key=lambda sample: mixed(sample.key))
+    folder, config = tmp_path_factory.mktemp("samples"), ShardConfig(megabytes=0.05)
+    return [shard.path for shard in write_shards(samples, folder, "train", 0, config)]
+
+
+@pytest.fixture(scope="session")
+def narrow_pair_shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Twelve preferences, of those ids; one differs in its codes only."""
+    rng = np.random.default_rng(0)
+    pairs = []
+    for n in range(12):
+        prompt, codes = rng.integers(3, 70, 12), rng.integers(40, 70, (2, 10))
+        texts = rng.integers(3, 20, 8), rng.integers(20, 40, 6)
+        sides = [np.concatenate([text, own]) for text, own in zip(texts, codes, strict=True)]
+        record = {"family": "preference", "differs_in": "both" if n else "audio"}
+        pairs.append(Pair(f"pair-{n:02}", record, *(each.astype(np.int32) for each in (prompt, *sides))))
+    pairs.sort(key=lambda pair: mixed(pair.key))
+    folder, config = tmp_path_factory.mktemp("pairs"), ShardConfig(megabytes=0.02)
+    return [shard.path for shard in write_shards(pairs, folder, "preference", 0, config)]

@@ -1,15 +1,12 @@
 import json
 import math
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 from torch.nn import functional as F
 
 from schemas.errors import SetupError
-from schemas.sample import Sample
-from stages.shard import ShardConfig, mixed, write_shards
 from stages.train.checkpoint import load, read_vocabulary, save
 from stages.train.config import DPOConfig, ModalityWeights, TrainConfig
 from stages.train.loop import Data
@@ -36,36 +33,13 @@ DPO = SFT.model_copy(
 
 
 @pytest.fixture
-def ids():
-    """A vocabulary with few text ids and few codes: what a run asks of one, at the price of a small head."""
-    return {
-        "specials": {"pad": 0, "bos": 1, "eos": 2},
-        "linguistic": {"first": 40, "codes": 10},
-        "semantic": {"first": 50, "codes": 20},
-        "size": 70,
-    }
+def data(ids, sample_shards, opened) -> Data:
+    return Data(opened(sample_shards), ids, {"version": "1"})
 
 
 @pytest.fixture
-def data(ids, tmp_path, opened) -> Data:
-    """Thirty samples of two families."""
-    rng = np.random.default_rng(0)
-    samples = []
-    for n in range(30):
-        family = "tts" if n % 3 else "asr"
-        tokens = rng.integers(3, 70, rng.integers(5, 40)).astype(np.int32)
-        loss = (np.arange(len(tokens)) > 2).astype(np.uint8)
-        samples.append(Sample(f"sample-{n:02}", family, {"family": family}, tokens, loss, ()))
-    samples.sort(key=lambda sample: mixed(sample.key))
-    (tmp_path / "shards").mkdir()
-    config = ShardConfig(megabytes=0.05)
-    shards = [shard.path for shard in write_shards(samples, tmp_path / "shards", "train", 0, config)]
-    return Data(opened(shards), ids, {"version": "1"})
-
-
-@pytest.fixture
-def paired(pair_shards, vocabulary, opened) -> Data:
-    return Data(opened(pair_shards), vocabulary.describe(), {"version": "1"})
+def paired(ids, narrow_pair_shards, opened) -> Data:
+    return Data(opened(narrow_pair_shards), ids, {"version": "1"})
 
 
 def model(vocabulary=70, seed=0):

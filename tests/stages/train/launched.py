@@ -1,0 +1,65 @@
+"""Training on several processes of this machine, started and supervised as torchrun does it."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from conftest import documents_in
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from stages.train.config import TrainConfig
+from stages.train.loop import Data
+from stages.train.run import Start, run
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run by what a process needs to know of it."""
+
+    config: TrainConfig
+    shards: list[Path]
+    ids: dict[str, Any]
+    start: Start
+    folder: Path
+    killed_at: int | None = None
+    """Step after which the first process kills itself, once."""
+
+    def train(self) -> Path:
+
+        torch.set_num_threads(1)
+        said = self._die if self.killed_at is not None else lambda metrics: None
+        return run(self.config, self._open, self.start, self.folder, said)
+
+    def _open(self) -> Data:
+        return Data(documents_in(self.shards), self.ids, {"version": "1"})
+
+    def _die(self, metrics: dict[str, Any]) -> None:
+        died = self.folder / "died"
+        if metrics["step"] == self.killed_at and not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def launch(processes: int, job: Callable[..., Any], *arguments: Any, restarts: int = 0) -> list[Any]:
+    """What `job` answers in each process. Raises ChildFailedError once one has failed more than `restarts`
+    times."""
+    # Imported once, in place of once in each process.
+    multiprocessing.set_forkserver_preload(
+        ["stages.train.run", "torch._dynamo", "torch.utils.tensorboard", "pandas"]
+    )
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=restarts,
+        start_method="forkserver",
+    )
+    answers = elastic_launch(config, job)(*arguments)
+    return [answers[rank] for rank in range(processes)]

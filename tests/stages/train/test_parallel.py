@@ -1,0 +1,156 @@
+"""Runs on several processes against the same run on one."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from launched import Job, launch
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+from schemas.errors import SetupError
+from stages.train.checkpoint import load, save
+from stages.train.config import DPOConfig, TrainConfig
+from stages.train.metrics import read_metrics
+from stages.train.model import Step1
+from stages.train.run import Start
+from stages.train.shape import Shape
+
+SFT = TrainConfig(
+    sequence_length=64,
+    batch=4,
+    steps=6,
+    learning_rate=3e-3,
+    checkpoint_every=2,
+    precision="float32",
+)
+DPO = SFT.model_copy(
+    update={"objective": "dpo", "steps": 4, "sequence_length": 120, "dpo": DPOConfig(beta=0.5, anchor=0.2)}
+)
+
+
+PROCESSES = 4
+"""Two that share sequences times two that share layers, unless settings say otherwise."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("parallel")
+
+
+@pytest.fixture(scope="module")
+def start(folder) -> Start:
+    model = Step1(Shape(hidden=32, ffn=64, heads=4, groups=2, layers=2, vocabulary=70, context=128))
+    model.initialise(0)
+    save(model, folder / "start")
+    return Start(checkpoint=folder / "start")
+
+
+@pytest.fixture(scope="module")
+def sft(sample_shards, ids, start, folder) -> Job:
+    return Job(SFT, sample_shards, ids, start, folder / "sft")
+
+
+@pytest.fixture(scope="module")
+def dpo(narrow_pair_shards, ids, start, folder) -> Job:
+    return Job(DPO, narrow_pair_shards, ids, start, folder / "dpo")
+
+
+def changed(job, name, killed_at=None, **settings):
+    """The same run in another folder, computed in another way."""
+    config = job.config.model_copy(update=settings)
+    return replace(job, folder=job.folder.with_name(name), config=config, killed_at=killed_at)
+
+
+@pytest.fixture(scope="module")
+def alone(sft) -> Job:
+    sft.train()
+    return sft
+
+
+@pytest.fixture(scope="module")
+def shared(sft) -> Job:
+    job = changed(sft, "shared", tensor=2, recompute=True)
+    launch(PROCESSES, job.train)
+    return job
+
+
+def losses(job):
+    """All that a run's metrics say but its speed."""
+    lines = read_metrics(job.folder / "metrics.jsonl")
+    return [{key: value for key, value in line.items() if key != "tokens_per_second"} for line in lines]
+
+
+def assert_close(job, other):
+    for here, there in zip(losses(job), losses(other), strict=True):
+        assert here["loss"] == pytest.approx(there["loss"], abs=1e-5)
+        assert here["tokens"] == there["tokens"]
+        assert here["gradient_norm"] == pytest.approx(there["gradient_norm"], rel=1e-3)
+        for group in ("modalities", "families", "dpo"):
+            assert here.get(group) == pytest.approx(there.get(group), abs=1e-4)
+    mine, theirs = weights(job), weights(other)
+    assert all(torch.allclose(mine[name], theirs[name], atol=1e-4) for name in theirs)
+
+
+def weights(job):
+    return load(job.folder / "model").state_dict()
+
+
+def test_shared_out_over_two_by_two_processes_a_model_learns_what_it_does_on_one(alone, shared):
+    assert_close(shared, alone)
+
+
+def test_so_it_does_from_preferences(dpo):
+    dpo.train()
+    shared = changed(dpo, "dpo-shared", tensor=2)
+    launch(PROCESSES, shared.train)
+    assert_close(shared, dpo)
+    assert losses(shared)[0]["dpo"]["margin"] == pytest.approx(0, abs=1e-5)
+
+
+def test_a_process_that_is_killed_is_survived_with_the_same_losses_bit_for_bit(shared):
+    job = changed(shared, "killed", killed_at=4)
+    launch(PROCESSES, job.train, restarts=1)
+    assert (job.folder / "died").exists()
+    assert losses(job) == losses(shared)
+    mine, theirs = weights(job), weights(shared)
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+def test_a_run_goes_on_with_the_same_sequences_on_fewer_processes(alone, shared):
+    job = changed(shared, "fewer", killed_at=2)
+    with pytest.raises(ChildFailedError):
+        launch(PROCESSES, job.train)
+    (job.folder / "died").unlink()
+    on_two = changed(job, "fewer", killed_at=4, tensor=1, recompute=False)
+    with pytest.raises(ChildFailedError):
+        launch(2, on_two.train)
+    assert [path.name for path in (job.folder / "checkpoints").glob("0*")] == ["00000004"]
+    changed(job, "fewer", tensor=1).train()
+    assert_close(job, alone)
+
+
+def test_processes_that_cant_share_the_work_are_told_what_would_fit(sft):
+    jobs = [changed(sft, f"refused-{n}", **settings) for n, settings in enumerate(UNFIT.values())]
+    for answers in launch(2, refusals, jobs):
+        for answer, said in zip(answers, UNFIT, strict=True):
+            assert said in answer
+
+
+UNFIT = {
+    "2 processes can't share batch 6 evenly in micro-batches of 2: make it a multiple of 4": {
+        "batch": 6,
+        "micro_batch": 2,
+    },
+    "tensor 3 does not divide the 2 processes of the run": {"tensor": 3},
+    "tensor 2 does not divide sequence_length 63": {"tensor": 2, "sequence_length": 63},
+}
+"""What is said of settings."""
+
+
+def refusals(jobs):
+    answers = []
+    for job in jobs:
+        with pytest.raises(SetupError) as refusal:
+            job.train()
+        answers.append(str(refusal.value))
+    return answers
