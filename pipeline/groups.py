@@ -14,6 +14,7 @@ from pipeline.recipe import digest
 from pipeline.sidecars import UnitSidecars, read_sidecars, with_sidecar
 from pipeline.storage import Store
 from pipeline.texts import TextFile
+from schemas.errors import SetupError
 from schemas.recording import Problem, Recording
 
 UNITS_A_GROUP = 16
@@ -107,10 +108,20 @@ def each_group(groups: Iterable[Group], work: Callable[[Group], Result]) -> list
         # Each task is sent its own group, not all of them.
         sent = [{"index": index, "group": pickle.dumps(group)} for index, group in enumerate(todo)]
         items: Any = ray.data.from_items(sent)
-        rows = items.map(
-            lambda row: {"index": row["index"], "made": work(pickle.loads(row["group"]))}
-        ).take_all()
-    return [row["made"] for row in sorted(rows, key=lambda row: row["index"])]
+        rows = items.map(lambda row: {"index": row["index"], "made": _made(work, row["group"])}).take_all()
+    made = [pickle.loads(row["made"]) for row in sorted(rows, key=lambda row: row["index"])]
+    for trouble in made:
+        if isinstance(trouble, SetupError):
+            raise trouble
+    return made
+
+
+def _made(work: Callable[[Group], Result], group: bytes) -> bytes:
+    """What a task makes of a group, or what is wrong: on its way an exception would lose its type."""
+    try:
+        return pickle.dumps(work(pickle.loads(group)))
+    except SetupError as error:
+        return pickle.dumps(error)
 
 
 @contextmanager

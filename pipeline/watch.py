@@ -22,7 +22,7 @@ from schemas.errors import SetupError
 BEAT = 10.0
 """Seconds between the signs of life of a worker."""
 
-_BUSY = 0.01
+_BUSY = 0.03
 """Share of a processor that tells work from waiting."""
 
 _LOOK = 2.0

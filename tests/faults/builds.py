@@ -70,7 +70,7 @@ class Running:
         while not happened():
             if self.over or time.monotonic() > end:
                 return False
-            time.sleep(0.005)
+            time.sleep(0.02)
         return True
 
     def kill(self, name: str = "", number: signal.Signals = signal.SIGKILL) -> bool:

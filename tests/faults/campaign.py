@@ -8,6 +8,7 @@ version must be the undisturbed one to the byte, and what ended early must have 
 import json
 import random
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.faults.builds import STAGES, Ended, command, contents, running
+from tests.faults.builds import STAGES, Ended, Running, command, contents, running
 from tests.faults.recipes import Few, undisturbed
 from tests.object_storage import KEY, SECRET, Fault, Proxy, Server, faulty, seaweedfs
 
@@ -101,29 +102,34 @@ def run(case: Case, few: Few, folder: Path, server: Callable[[], Server]) -> Res
 
 
 def _killed(case: Case, few: Few, folder: Path) -> Result:
+    """A build that goes on from what is before the phase, is killed in it, and goes on again."""
     draw = random.Random(case.seed)
-    output = folder / "out"
-    arguments = ("--output", output, "--set", f"scratch={folder / 'scratch'}")
+    dataset = folder / "out" / "few"
+    for stage in STAGES[: STAGES.index(case.phase)] if case.phase in STAGES else STAGES:
+        if case.phase != "list":
+            place = f"annotations/{few.stages[stage]}"
+            shutil.copytree(few.dataset / place, dataset / place)
+    arguments = ("--output", folder / "out", "--set", f"scratch={folder / 'scratch'}")
     with running(few.recipe, *arguments) as build:
-        struck = build.until(lambda: reached(case.phase, output / "few", few)) and not build.over
-        time.sleep(draw.uniform(0, {"list": 3.0, "pack": 0.3, "publish": 0.05}.get(case.phase, 1.5)))
+        loading = draw.random() < 0.5
+        struck = build.until(lambda: reached(case.phase, loading, build, dataset, few))
+        most = {"list": 3.0, "pack": 0.3, "publish": 0.05}.get(case.phase, 6.0 if loading else 0.2)
+        time.sleep(draw.uniform(0, most))
         struck = struck and not build.over and build.kill(*KINDS[case.fault])
         first = build.wait()
     return _afterwards(case, few, folder, arguments, first, struck)
 
 
-def reached(phase: str, dataset: Path, few: Few) -> bool:
-    """Whether a build has come to a phase, as its output tells."""
+def reached(phase: str, loading: bool, build: Running, dataset: Path, few: Few) -> bool:
+    """Whether a build is in a phase: of a stage, while it loads models or with a unit behind it."""
     if phase == "list":
         return True
     if phase == "publish":
         return any(dataset.glob("versions/*/shards"))
     if phase == "pack":
         return any(dataset.glob("packs/*"))
-    files = {stage: len(list(dataset.glob(f"annotations/{few.stages[stage]}/*.parquet"))) for stage in STAGES}
-    if phase == STAGES[0]:
-        return any(dataset.glob("leases/*"))
-    return files[STAGES[STAGES.index(phase) - 1]] > 0
+    committed = any(dataset.glob(f"annotations/{few.stages[phase]}/*.parquet"))
+    return bool(build.named("ray::MapWorker")) if loading else committed
 
 
 def _full(case: Case, few: Few, folder: Path) -> Result:

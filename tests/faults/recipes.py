@@ -26,6 +26,10 @@ class Few:
         return self.recipe.parent / "in"
 
     @property
+    def dataset(self) -> Path:
+        return self.recipe.parent / "out" / "few"
+
+    @property
     def stages(self) -> dict[str, str]:
         """Stage -> fingerprint."""
         return dict(json.loads(self.files["manifest.json"])["stages"])
@@ -51,4 +55,5 @@ def undisturbed(folder: Path) -> Few:
         a_recipe(folder)
     with running(recipe) as build:
         version = build.wait().said["version"]
-    return Few(recipe, version, contents(folder / "out" / "few" / "versions" / version))
+    dataset = folder / "out" / "few"
+    return Few(recipe, version, contents(dataset / "versions" / version))
