@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from schemas.errors import SetupError
 from stages.train.vocoder.shape import PRESETS, TOKENS, HiFTShape, VocoderShape
-from stages.train.vocoder.vocoder import Vocoder
+from stages.train.vocoder.vocoder import CONFIG, Vocoder, load
 
 FLOW, WAVE = "flow.pt", "hift.pt"
 PUBLIC = PRESETS["cosyvoice"]
@@ -70,6 +70,16 @@ def load_released(directory: Path, shape: VocoderShape = PUBLIC) -> Vocoder:
     fill(vocoder.flow, flow, directory / FLOW)
     fill(vocoder.wave, folded(read(directory / WAVE)), directory / WAVE)
     return vocoder.eval().requires_grad_(False)
+
+
+def open_vocoder(directory: Path) -> Vocoder:
+    """The vocoder of a folder of either kind: one that was trained here, or the public one's two files.
+
+    Raises SetupError where it is neither.
+    """
+    if (directory / CONFIG).exists() or not (directory / FLOW).exists():
+        return load(directory)
+    return load_released(directory)
 
 
 def read(file: Path) -> dict[str, Tensor]:

@@ -1,0 +1,117 @@
+"""Speech of a version's shards: each audio part of a sample, its codes and its stretch of `<key>.flac`."""
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from typing import BinaryIO, cast
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.errors import SetupError
+from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES
+from stages.stage import SAMPLE_RATE
+from stages.train.vocoder.shape import BLOCK, RATE
+from stages.train.vocoder.speech import Utterance
+
+INDEX = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("shard", pa.int32(), nullable=False),
+        # First byte in the shard and number of bytes of the sample's ids and of its audio.
+        *(
+            pa.field(f"{what}_{n}", pa.int64(), nullable=False)
+            for n in ("tokens", "flac")
+            for what in ("at", "n")
+        ),
+        # Where the part's ids stand among the sample's: first, end, first, end, ..
+        pa.field("spans", pa.list_(pa.int32()), nullable=False),
+        # Samples of the audio, at 16 kHz.
+        pa.field("first", pa.int64(), nullable=False),
+        pa.field("end", pa.int64(), nullable=False),
+    ]
+)
+"""Columns of the index of a version's speech."""
+
+Read = Callable[[int, int, int], bytes]
+"""(number of a shard, first byte, bytes) -> the bytes: the pipeline hands it in."""
+
+
+def index_shard(file: BinaryIO, number: int) -> pa.Table:
+    """Rows of `INDEX` for the audio parts of a shard, of samples that keep their audio."""
+    rows = []
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        found: dict[str, dict[str, tarfile.TarInfo]] = {}
+        records = {}
+        for member in tar:
+            key, _, name = member.name.partition(".")
+            found.setdefault(key, {})[name] = member
+            if name == "json":
+                records[key] = json.load(cast(BinaryIO, tar.extractfile(member)))
+    for key, members in found.items():
+        if "flac" not in members or "tokens.npy" not in members:
+            continue
+        places = {
+            f"{what}_{name}": value
+            for name in ("tokens", "flac")
+            for what, value in zip(("at", "n"), _place(members, name), strict=True)
+        }
+        parts = [
+            part
+            for message in records[key]["messages"]
+            for part in message["content"]
+            if part["type"] == "audio"
+        ]
+        end = 0
+        for n, part in enumerate(parts):
+            first, end = end, end + round((part["end"] - part["start"]) * SAMPLE_RATE)
+            rows.append(
+                {
+                    "key": f"{key}-{n}",
+                    "shard": number,
+                    **places,
+                    "spans": [edge for span in part["spans"] for edge in span],
+                    "first": first,
+                    "end": end,
+                }
+            )
+    return pa.Table.from_pylist(rows, schema=INDEX)
+
+
+def _place(members: dict[str, tarfile.TarInfo], name: str) -> tuple[int, int]:
+    member = members["tokens.npy" if name == "tokens" else name]
+    return member.offset_data, member.size
+
+
+class Recorded:
+    """`Speech` of an index: utterances of at least a block, read where they lie."""
+
+    def __init__(self, index: pa.Table, read: Read, first_id: int) -> None:
+        """`first_id` is the id of `<audio_0>`, linguistic code 0."""
+        lengths = np.array([sum(s[1::2]) - sum(s[::2]) for s in index["spans"].to_pylist()], np.int64)
+        self._rows = index.take(np.flatnonzero(lengths >= BLOCK + 2)).to_pylist()  # with both markers
+        self._read = read
+        self._first_id = first_id
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def read(self, number: int) -> Utterance:
+        """Raises SetupError for audio that can't be read: the version is damaged."""
+        import soundfile
+        import soxr
+
+        row = self._rows[number]
+        ids = np.load(io.BytesIO(self._read(row["shard"], row["at_tokens"], row["n_tokens"])))
+        spans = zip(row["spans"][::2], row["spans"][1::2], strict=True)
+        numbers = np.concatenate([ids[first:end] for first, end in spans]) - self._first_id
+        is_code = (numbers >= 0) & (numbers < LINGUISTIC_CODES + SEMANTIC_CODES)
+        sound = io.BytesIO(self._read(row["shard"], row["at_flac"], row["n_flac"]))
+        try:
+            samples, rate = soundfile.read(sound, start=row["first"], stop=row["end"], dtype="float32")
+        except soundfile.LibsndfileError as error:
+            raise SetupError(
+                f"the audio of {row['key']} can't be read: {error}; verify the version"
+            ) from None
+        return Utterance(row["key"], numbers[is_code].astype(np.int32), soxr.resample(samples, rate, RATE))

@@ -1,0 +1,179 @@
+"""Weights of the public names and shapes, made here: random, and narrow where they are computed with."""
+
+import pytest
+import torch
+from torch.nn.utils import parametrizations
+
+from schemas.errors import SetupError
+from stages.train.vocoder.hift import HiFT
+from stages.train.vocoder.released import PUBLIC, folded, load_released, open_vocoder
+from stages.train.vocoder.shape import FlowShape, HiFTShape, VocoderShape, frames_of
+from stages.train.vocoder.vocoder import Vocoder
+
+NARROW = VocoderShape(FlowShape(16, 2, 24, 1, (16, 16), 2, 8, 1, 1), HiFTShape(16, 8))
+"""The public vocoder in every other way: two levels, attention over everything, norms over time."""
+
+NORMALISED = ("conv_pre", "ups", "convs1", "convs2", "conv_post", "condnet")
+
+
+def weight_normalised(state, parametrised=False):
+    """A hift.pt: each weight of a normalised convolution as its norm and its direction."""
+    found = {}
+    for name, tensor in state.items():
+        if name.endswith(".weight") and any(part in name.split(".") for part in NORMALISED):
+            layer = name.removesuffix("weight")
+            norm = tensor.flatten(1).norm(dim=1).view(-1, 1, 1)
+            g, v = ("weight_g", "weight_v")
+            if parametrised:
+                g, v = (f"parametrizations.weight.original{n}" for n in (0, 1))
+            found |= {layer + g: norm, layer + v: tensor * 3}  # a direction has any length
+        else:
+            found[name] = tensor
+    return found
+
+
+@pytest.fixture
+def original():
+    torch.manual_seed(0)
+    return Vocoder.of(NARROW).eval()
+
+
+@pytest.fixture
+def folder(original, tmp_path):
+    torch.save(original.flow.state_dict(), tmp_path / "flow.pt")
+    torch.save(weight_normalised(original.wave.state_dict()), tmp_path / "hift.pt")
+    return tmp_path
+
+
+def changed(file, change):
+    state = torch.load(file, weights_only=True)
+    change(state)
+    torch.save(state, file)
+
+
+def test_public_names_load_and_speak(original, folder, tokens):
+    loaded = load_released(folder, NARROW)
+    assert all(
+        torch.allclose(a, b, atol=1e-6)
+        for a, b in zip(original.state_dict().values(), loaded.state_dict().values(), strict=True)
+    )
+    said = loaded.speak(tokens[:40])
+    assert said.shape == (frames_of(40) * 256,)
+    assert said.std() > 0
+    assert torch.allclose(said, original.speak(tokens[:40]), atol=1e-3)
+
+
+def test_a_speaker_and_a_prompt_are_heard(folder, tokens):
+    vocoder = load_released(folder, NARROW)
+    alone = vocoder.mel(tokens[:40])
+    speaker = torch.randn(192, generator=torch.Generator().manual_seed(1)).tolist()
+    prompt = (tokens[40:70], torch.randn(80, frames_of(30), generator=torch.Generator().manual_seed(2)))
+    for how in ({"speaker": speaker}, {"prompt": prompt}):
+        other = vocoder.mel(tokens[:40], **how)
+        assert abs(other.shape[2] - alone.shape[2]) <= 1
+        assert not torch.allclose(other[:, :, :80], alone[:, :, :80], atol=1e-3)
+
+
+def test_the_names_of_newer_programs_load_too(original, folder):
+    state = weight_normalised(original.wave.state_dict(), parametrised=True)
+    torch.save({f"generator.{name}": tensor for name, tensor in state.items()}, folder / "hift.pt")
+    torch.save(
+        {f"module.{name}": t.half() for name, t in original.flow.state_dict().items()}, folder / "flow.pt"
+    )
+    assert load_released(folder, NARROW).flow.encoder_proj.weight.dtype == torch.float32
+
+
+def test_weights_are_multiplied_out_as_torch_does():
+    for layer in (torch.nn.Conv1d(6, 4, 3), torch.nn.ConvTranspose1d(6, 4, 4)):
+        normalised = parametrizations.weight_norm(layer)
+        with torch.no_grad():
+            normalised.parametrizations.weight.original0.mul_(2.5)
+        assert torch.allclose(
+            folded({f"ups.0.{name}": tensor for name, tensor in normalised.state_dict().items()})[
+                "ups.0.weight"
+            ],
+            normalised.weight,
+            atol=1e-6,
+        )
+
+
+def test_a_tensor_that_lacks_is_named(folder):
+    changed(folder / "flow.pt", lambda state: state.pop("encoder.after_norm.bias"))
+    with pytest.raises(SetupError, match=r"flow\.pt .* 1 missing: encoder\.after_norm\.bias"):
+        load_released(folder, NARROW)
+
+
+def test_every_kind_of_difference_is_said(folder):
+    def change(state):
+        state.pop("m_source.l_linear.bias")
+        state["conv_pre.weight_h"] = torch.zeros(3)
+        state["source_downs.0.bias"] = torch.zeros(5)
+
+    changed(folder / "hift.pt", change)
+    with pytest.raises(SetupError) as told:
+        load_released(folder, NARROW)
+    assert "1 missing: m_source.l_linear.bias; 1 unexpected: conv_pre.weight_h" in str(told.value)
+    assert "1 of another shape: source_downs.0.bias [5] for [8]" in str(told.value)
+
+
+def test_the_vocoder_of_another_codebook_is_refused(folder):
+    """CosyVoice's own has 4,096 tokens."""
+
+    def cut(state):
+        state["input_embedding.weight"] = state["input_embedding.weight"][:4096].clone()
+
+    changed(folder / "flow.pt", cut)
+    with pytest.raises(SetupError, match=r"input_embedding\.weight \[4096, 16\] for \[5120, 16\]"):
+        load_released(folder, NARROW)
+
+
+def test_rows_behind_those_of_the_codes_do_no_harm(folder):
+    def more(state):
+        state["input_embedding.weight"] = torch.cat([state["input_embedding.weight"], torch.zeros(1, 16)])
+
+    changed(folder / "flow.pt", more)
+    assert load_released(folder, NARROW).flow.shape.tokens == 5121
+
+
+def test_the_two_files_exchanged_are_refused(folder):
+    (folder / "flow.pt").rename(folder / "other")
+    (folder / "hift.pt").rename(folder / "flow.pt")
+    (folder / "other").rename(folder / "hift.pt")
+    with pytest.raises(SetupError, match=r"missing: decoder\.estimator\."):
+        load_released(folder, NARROW)
+
+
+def test_what_is_damaged_missing_or_no_weights_is_refused(folder):
+    content = (folder / "hift.pt").read_bytes()
+    (folder / "hift.pt").write_bytes(content[: len(content) // 2])
+    with pytest.raises(SetupError, match=r"hift\.pt is damaged"):
+        load_released(folder, NARROW)
+    torch.save(["no", "dict"], folder / "hift.pt")
+    with pytest.raises(SetupError, match="no state dict"):
+        load_released(folder, NARROW)
+    (folder / "hift.pt").unlink()
+    with pytest.raises(SetupError, match=r"there is no .*hift\.pt"):
+        load_released(folder, NARROW)
+
+
+def test_numbers_that_are_none_are_refused(folder):
+    changed(folder / "flow.pt", lambda state: state["encoder_proj.bias"].fill_(float("nan")))
+    with pytest.raises(SetupError, match=r"encoder_proj\.bias holds numbers that are not finite"):
+        load_released(folder, NARROW)
+
+
+def test_the_real_shape_is_told_from_a_narrow_one(folder):
+    """Without any memory for the hundred million weights."""
+    for read in (lambda: load_released(folder, PUBLIC), lambda: open_vocoder(folder)):
+        with pytest.raises(SetupError, match=r"flow\.pt is of another network"):
+            read()
+
+
+def test_hift_gives_a_hop_of_samples_a_frame_and_the_same_for_a_seed():
+    torch.manual_seed(0)
+    hift = HiFT(HiFTShape(16, 8)).eval()
+    mel = torch.randn(2, 80, 9)
+    with torch.no_grad():
+        assert hift(mel).shape == (2, 9 * 256)
+        assert torch.equal(hift(mel, seed=3), hift(mel, seed=3))
+        assert not torch.equal(hift(mel, seed=3), hift(mel, seed=4))
