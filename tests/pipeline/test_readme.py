@@ -1,0 +1,29 @@
+"""What the README shows can be used as it stands."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.recipe import load
+from pipeline.training.recipe import load as load_training
+
+SNIPPETS = re.findall(r"```yaml\n(.*?)```", (Path(__file__).parents[2] / "README.md").read_text(), re.DOTALL)
+TRAINING = {"pretrain", "sft1", "sft2", "dpo"}
+
+
+def test_there_is_a_recipe_for_everything():
+    shown = {key for snippet in SNIPPETS for key in yaml.safe_load(snippet)}
+    assert shown >= {"texts", "compose", "interleave", "synthesize", "prefer", "select", "mixture", *TRAINING}
+
+
+@pytest.mark.parametrize("number", range(len(SNIPPETS)))
+def test_every_recipe_is_accepted(tmp_path, number):
+    snippet = SNIPPETS[number]
+    keys = yaml.safe_load(snippet).keys()
+    (tmp_path / "withdrawn.txt").write_text("a.wav\n")
+    file = tmp_path / "recipe.yaml"
+    file.write_text(snippet if "name" in keys else f"name: shown\n{snippet}")
+    recipe = (load_training if keys & TRAINING else load)(file)
+    assert recipe.name
