@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.plan import PlannedStage
 from schemas.errors import SetupError
@@ -117,17 +118,12 @@ def running() -> Iterator[Capacity]:
     """A Ray that runs while the context is open: the cluster of RAY_ADDRESS, else one on this machine."""
     import ray
 
-    address = os.environ.get("RAY_ADDRESS")
-    if address:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    if address := os.environ.get("RAY_ADDRESS"):
+        _started(f"can't join the Ray of RAY_ADDRESS={address}", address=address)
     else:
         with _quiet():
-            ray.init(
-                num_cpus=max(2, len(os.sched_getaffinity(0))),
-                include_dashboard=False,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-            )
+            cpus = max(2, len(os.sched_getaffinity(0)))
+            _started("Ray doesn't start on this machine", num_cpus=cpus, include_dashboard=False)
     # It would print of workers that die, on stdout, which belongs to what a command answers.
     ray._private.worker._worker_logs_enabled = False
     try:
@@ -135,6 +131,21 @@ def running() -> Iterator[Capacity]:
         yield Capacity(total.get("CPU", 0), total.get("GPU", 0), total.get("memory", 0) / 1e9)
     finally:
         ray.shutdown()
+
+
+def _started(trouble: str, **options: Any) -> None:
+    """Start or join Ray. It gives up after half a minute, which is short on a machine that is busy."""
+    import ray
+
+    for last in (False, False, True):
+        try:
+            ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
+            return
+        except Exception as error:  # of many types, the plain one among them
+            ray.shutdown()
+            if last:
+                reason = str(error).strip().split("\n", 1)[0][:300]
+                raise SetupError(f"{trouble}: {reason}") from error
 
 
 def alive_nodes() -> dict[str, Capacity]:
