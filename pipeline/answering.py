@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.ids import MADE_BY
 from pipeline.models import resolve
 from pipeline.tokenizing import Refused, Tokenized, config_of, tokenize_file
-from schemas.errors import SetupError
+from schemas.errors import DataError, SetupError
 from schemas.layout import header, span
 from schemas.recording import Codes
 from schemas.vocabulary import Ids, Vocabulary
@@ -90,12 +90,12 @@ def open_answerer(checkpoint: Path, tokenizer: str | None = None, vocabulary: st
 
 
 def tokenized(answerer: Answerer, question: str) -> Tokenized:
-    """The codes of a question. Raises SetupError for a file that can't be used, or holds under 120 ms."""
+    """The codes of a question. Raises DataError for a file that can't be used, or holds under 120 ms."""
     found = tokenize_file(question, answerer.tokenizer)
     if isinstance(found, Refused):
-        raise SetupError(f"{question}: {found.error}")
+        raise DataError(found.code, found.error)
     if not found.ids:
-        raise SetupError(f"{question}: {found.seconds:.2f} s are too short for a group of codes (0.12 s)")
+        raise DataError("too_short", f"{found.seconds:.2f} s are too short for a group of codes (0.12 s)")
     return found
 
 

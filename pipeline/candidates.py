@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.models import resolve
 from pipeline.tokenizing import Tokenized
-from schemas.errors import SetupError
+from schemas.errors import DataError
 from schemas.recording import Codes
 from stages.decode import DecodeConfig
 from stages.decode.whole import read_whole
@@ -28,9 +28,12 @@ def row_of(
     system: str | None,
     answers: "Mapping[int, Answer]",
     about: Mapping[str, Any],
-) -> dict[str, Any] | None:
-    """A prompt with its answers by seed, as `prefer.candidates` of a recipe reads it; None where fewer than
-    two have any words. `text` is what is asked, which a judge reads; `about` travels into the records."""
+) -> dict[str, Any]:
+    """A prompt with its answers by seed, as `prefer.candidates` of a recipe reads it.
+
+    `text` is what is asked, which a judge reads; `about` travels into the records. Raises DataError where
+    fewer than two answers have words.
+    """
     messages = [] if system is None else [{"role": "system", "content": system}]
     told = [
         {
@@ -43,7 +46,7 @@ def row_of(
         if answer.text.strip()
     ]
     if len(told) < 2:
-        return None
+        raise DataError("few_answers", "fewer than two answers have words: there is nothing to compare")
     return {
         "id": question.file,
         "messages": [*messages, {"role": "user", "content": text}],
@@ -56,20 +59,18 @@ def row_of(
 def words_of(question: str) -> tuple[str, str | None]:
     """What is said in a question, and its language: from the `text` of its sidecar, else by listening.
 
-    Raises SetupError where nothing is heard."""
+    Raises DataError where nothing is heard."""
     sidecar = next((file for file in _sidecars(question) if file.exists()), None)
     if sidecar is not None:
         try:
             told = json.loads(sidecar.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise SetupError(f"{sidecar} is no JSON: {error}") from None
+            raise DataError("bad_sidecar", f"{sidecar.name} is no JSON: {error}") from None
         if isinstance(told, dict) and isinstance(told.get("text"), str) and told["text"].strip():
             return told["text"].strip(), told.get("language")
     text, language = _heard(question)
     if not text:
-        raise SetupError(
-            f'{question}: no words are heard in it; write them into {question}.json, as {{"text": ".."}}'
-        )
+        raise DataError("no_words", 'no words are heard: write them beside it, as {"text": ".."} in a .json')
     return text, language
 
 

@@ -3,13 +3,15 @@
 import json
 import re
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.commands.arguments import print_json
+from schemas.errors import DataError
 
 if TYPE_CHECKING:
     from pipeline.answering import Answerer
@@ -109,23 +111,27 @@ def answer(
     answerer = open_answerer(checkpoint, tokenizer, vocabulary)
     form = replace(answerer.form, mode=mode or answerer.form.mode, ratio=ratio or answerer.form.ratio)
     sampling = Sampling(temperature, top_p, seed, max_tokens)
-    if candidates is None or out is None:
+    if candidates is not None and form.mode == "audio_only":
+        raise click.UsageError("candidates are compared by their words, and audio_only answers have none")
+    failed = 0
+    with out.open("x", encoding="utf-8") if out is not None else nullcontext() as file:
         for question in questions:
-            _stream(answerer, question, system, form, sampling, as_json)
-        return
-    if form.mode == "audio_only":
-        raise click.UsageError("candidates are compared by their words, which --mode audio_only has none of")
-    samplings = [replace(sampling, seed=seed + n) for n in range(candidates)]
-    with out.open("x", encoding="utf-8") as file:
-        written = [
-            _candidates(answerer, question, system, form, samplings, str(checkpoint), file)
-            for question in questions
-        ]
-    if as_json:
-        print_json({"out": str(out), "questions": len(questions), "rows": sum(written)})
-    else:
-        click.echo(f"{out}: {sum(written)} of {len(questions)} questions with {candidates} answers each")
-    if not any(written):
+            try:
+                if candidates is None or file is None:
+                    _stream(answerer, question, system, form, sampling, as_json)
+                else:
+                    samplings = [replace(sampling, seed=seed + n) for n in range(candidates)]
+                    row = _candidates(answerer, question, system, form, samplings, str(checkpoint))
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                    file.flush()
+                    click.echo(f"{question}: {len(row['answers'])} answers", err=True)
+            except DataError as error:
+                failed += 1
+                click.echo(f"{question}: {error}", err=True)
+    if out is not None and as_json:
+        print_json({"out": str(out), "questions": len(questions), "rows": len(questions) - failed})
+    if failed:
+        click.echo(f"{failed} of {len(questions)} questions could not be answered", err=True)
         sys.exit(1)
 
 
@@ -164,28 +170,16 @@ def _candidates(
     form: "Form",
     samplings: "list[Sampling]",
     checkpoint: str,
-    file: TextIO,
-) -> bool:
-    """Write a question's row; whether there is one."""
+) -> dict[str, Any]:
     from pipeline.answering import tokenized
     from pipeline.candidates import row_of, words_of
 
     asked = tokenized(answerer, question)
     text, language = words_of(question)
     found = answerer.candidates(answerer.prompt(asked.codes, system), form, samplings)
-    about = {
-        "language": language,
-        "checkpoint": checkpoint,
-        "sampling": {name: value for name, value in vars(samplings[0]).items() if name != "seed"},
-    }
-    row = row_of(asked, text, system, found, about)
-    if row is None:
-        click.echo(f"{question}: fewer than two answers have words, so there is nothing to compare", err=True)
-        return False
-    file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    file.flush()
-    click.echo(f"{question}: {len(row['answers'])} answers", err=True)
-    return True
+    drawn = {name: value for name, value in vars(samplings[0]).items() if name != "seed"}
+    about = {"language": language, "checkpoint": checkpoint, "sampling": drawn}
+    return row_of(asked, text, system, found, about)
 
 
 def _whole(answer: "Answer") -> dict[str, Any]:
