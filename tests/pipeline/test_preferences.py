@@ -172,6 +172,20 @@ def test_verdicts_that_do_not_hold_make_no_pair(tmp_path, vocabulary, answer, co
     assert [(row.recording, row.code) for row in found.set_aside] == [("candidates.jsonl:1", code)]
 
 
+def test_a_judge_that_does_not_answer_costs_its_prompt_alone(tmp_path, vocabulary):
+    def answer(asked):
+        words = asked["body"]["messages"][1]["content"]
+        slow = Answer(delay=8, body=verdict("A").body)
+        return slow if "slow" in words else verdict("A" if words.index("five") < words.index("what") else "B")
+
+    texts = {"a": "At five.", "c": "Sorry, what?"}
+    slow = {"messages": [{"role": "user", "content": "Is it slow?"}]}
+    rows = [candidates("p1", texts), candidates("p2", texts, **slow), candidates("p3", texts, audio=None)]
+    found, _ = judged(tmp_path, vocabulary, answer, rows, timeout=3, retries=0)
+    assert [(row.recording, row.code) for row in found.set_aside] == [("candidates.jsonl:2", "timeout")]
+    assert [pair.record["source"]["prompt"] for pair in found.pairs] == ["p1", "p3"]
+
+
 def test_the_same_pair_under_two_ids_is_one(tmp_path, vocabulary):
     rows = [candidates("p1"), candidates("p1", id="again")]
     ratings = [rating(key, score, prompt=p) for p in ("p1", "again") for key, score in (("a", 5), ("b", 1))]

@@ -150,6 +150,40 @@ def test_answers_and_voices_from_servers(tmp_path):
         assert soundfile.info(sound).duration == pytest.approx(2 * seconds + 1.0, abs=0.01)
 
 
+TROUBLES = {
+    "broken": (Answer(500), "server_error"),
+    "busy": (Answer(429), "rate_limited"),
+    "slow": (Answer(delay=8), "timeout"),
+    "wrong": (Answer(body=b'{"choices": 7}'), "bad_reply"),
+    "page": (Answer(body=b"<html>"), "bad_reply"),
+    "cut": (Answer(body=b"x" * 1000, reset=True), "unreachable"),
+    "refused": (Answer(400, b'{"error": "no"}'), "refused"),
+}
+
+
+@pytest.mark.parametrize("asked_for", ["answers", "speech"])
+def test_a_server_in_trouble_sets_its_rows_aside_and_the_others_go_on(tmp_path, asked_for):
+    wav = Path(__file__).parents[1] / "recordings" / "demo" / "monologues" / "LJ002-0020.wav"
+
+    def answer(asked):
+        speech = "input" in asked["body"]
+        words = asked["body"]["input"] if speech else asked["body"]["messages"][-1]["content"]
+        trouble = next((one for name, (one, _) in TROUBLES.items() if name in words), None)
+        if trouble and speech == (asked_for == "speech"):
+            return trouble
+        return Answer(body=wav.read_bytes()) if speech else completion("Fine.")
+
+    rows = [talk("Well?"), *(talk(f"Is it {name}?") for name in TROUBLES), talk("And now?")]
+    with serving(answer) as server:
+        place = {"url": server.url, "model": "m", "backoff": 0, "retries": 0, "timeout": 3, "parallel": 8}
+        speech = {"server": place, "human_voices": ["a"], "assistant_voices": ["a"]}
+        found = run(recipe_of(tmp_path, *rows, answers=place, speech=speech))
+    assert [(row.recording, row.stage, row.code) for row in found.set_aside] == [
+        (f"chats.jsonl:{n}", "synthesize", code) for n, (_, code) in enumerate(TROUBLES.values(), 2)
+    ]
+    assert (found.made, len(found.recordings)) == (2, 2)
+
+
 def test_a_server_that_speaks_with_another_voice_than_its_reference_is_found_out(tmp_path):
     monologues = Path(__file__).parents[1] / "recordings" / "demo" / "monologues"
     own, other = (monologues / name for name in ("LJ002-0020.wav", "1998-15444-0004.flac"))
