@@ -117,8 +117,7 @@ def _vocabulary(checkpoint: Path, described: dict[str, Any], reference: str | No
             f"{checkpoint} doesn't say which text tokenizer its ids are of: name it with --vocabulary, such "
             "as package:whisper-base"
         )
-    make = {"embedded": Vocabulary.embedded, "extended": Vocabulary.extended, "step1": Vocabulary.step1}
-    found = make[described["name"]](resolve(named).path / "tokenizer.json")
+    found = Vocabulary.of(described["name"], resolve(named).path)
     if found.describe()["sha256"] != described["sha256"]:
         raise SetupError(
             f"{checkpoint}: the tokenizer {named} is not the one that its ids are of "

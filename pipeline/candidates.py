@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from stages.tokenize.resample import to_16k
 
 if TYPE_CHECKING:
     from stages.train.sampling import Answer
+    from stages.transcribe.recogniser import Recogniser
 
 LISTENER = "package:whisper-base"
 """Tells what is asked where nobody has written it down."""
@@ -79,15 +81,20 @@ def _sidecars(question: str) -> tuple[Path, Path]:
 
 
 def _heard(question: str) -> tuple[str, str]:
-    from stages.transcribe.recogniser import Recogniser
-
-    path = resolve(LISTENER).path
-    recogniser = Recogniser(path, "cpu", "int8", beam=5, threads=1)
+    recogniser = _listener()
     sound = to_16k(*read_whole(Path(question), DecodeConfig()))
     chances = recogniser.language_probabilities(sound[:_WINDOW], 30)
     language = max(chances, key=lambda name: chances[name])
     windows = [sound[at : at + _WINDOW] for at in range(0, len(sound), _WINDOW)]
     return "".join(heard.text for w in windows for heard in recogniser.hear([w], language)).strip(), language
+
+
+@cache
+def _listener() -> "Recogniser":
+    """Loaded for the first question that nobody has written down."""
+    from stages.transcribe.recogniser import Recogniser
+
+    return Recogniser(resolve(LISTENER).path, "cpu", "int8", beam=5, threads=1)
 
 
 def _joined(voices: Sequence[Codes]) -> Codes:

@@ -138,7 +138,7 @@ def vocabulary_of(recipe: Recipe) -> Vocabulary:
     """The vocabulary that a recipe names."""
     path = resolve(recipe.vocabulary.tokenizer).path
     file = path / "tokenizer.json" if path.is_dir() else path
-    return Vocabulary.step1(file) if recipe.vocabulary.preset == "step1" else Vocabulary.embedded(file)
+    return Vocabulary.of(recipe.vocabulary.preset, file)
 
 
 def _write(packing: Packing, dataset: Store, folder: str, flac: Flac | None) -> Packed:

@@ -37,8 +37,10 @@ class VocabularyConfig(Config):
     """Which text tokenizer the ids are built on."""
 
     tokenizer: str = Field("package:whisper-base", description="model reference that holds a tokenizer.json")
-    preset: Literal["embedded", "step1"] = Field(
-        "embedded", description="`step1` puts <audio_0> at 65536, for the public checkpoint's tokenizer"
+    preset: Literal["embedded", "extended", "step1"] = Field(
+        "embedded",
+        description="`embedded` takes the plain text model of a tokenizer, `extended` all its ids, to train "
+        "the language model that it is of, `step1` puts <audio_0> at 65536, for the public checkpoint's",
     )
 
 

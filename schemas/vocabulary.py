@@ -45,7 +45,7 @@ class Modality(IntEnum):
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Where every id stands. Made by `embedded`, `extended` or `step1`."""
+    """Where every id stands. Made by `of`, or by `embedded`, `extended` and `step1`."""
 
     name: str
     """`embedded`, `extended` or `step1`."""
@@ -64,6 +64,12 @@ class Vocabulary:
     """All ids are below."""
     tokenizer_json: str = field(repr=False)
     """The tokenizer without its added tokens, so that no text can ask for one."""
+
+    @classmethod
+    def of(cls, name: str, path: Path) -> "Vocabulary":
+        """The vocabulary of a name, from a tokenizer file or the folder that holds it."""
+        made = {"embedded": cls.embedded, "extended": cls.extended, "step1": cls.step1}
+        return made[name](path)
 
     @classmethod
     def embedded(cls, path: Path) -> "Vocabulary":

@@ -140,3 +140,8 @@ def test_a_tokenizer_that_cannot_write_every_text_is_refused(tmp_path):
     path.write_text(json.dumps({"version": "1.0", "added_tokens": [], "model": words}))
     with pytest.raises(SetupError, match="can't write every text back"):
         Vocabulary.embedded(path)
+
+
+def test_a_vocabulary_is_made_by_its_name(tokenizer_file, vocabulary):
+    assert Vocabulary.of("embedded", tokenizer_file) == vocabulary
+    assert Vocabulary.of("extended", tokenizer_file.parent) == Vocabulary.extended(tokenizer_file)
