@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pipeline.input import Input
+from pipeline.links import LEADS_OUT, Links
 from pipeline.manifests import read_manifest
 from pipeline.rows import SUFFIXES
 from pipeline.storage import Object, Store, split
@@ -54,7 +55,11 @@ def list_inputs(uris: Sequence[str]) -> Listing:
         if uri.endswith(SUFFIXES) and not glob.has_magic(uri):
             recordings, ignored = read_manifest(uri), 0
         else:
-            recordings, ignored = _recordings(*_objects(uri))
+            store, objects = _objects(uri)
+            # A file that is named itself may be a link to anywhere; what is found in a folder may not.
+            named = isinstance(objects, list)
+            links = None if named or not store.is_local else Links(store.directory)
+            recordings, ignored = _recordings(store, objects, links)
         found.append((normal(uri), recordings, ignored))
     recordings = sorted(_distinct(found), key=lambda r: r.id)
     if not recordings:
@@ -126,7 +131,7 @@ def _translate(pattern: str) -> re.Pattern[str]:
     return re.compile(out + r"\Z")
 
 
-def _recordings(store: Store, objects: Iterable[Object]) -> tuple[list[Input], int]:
+def _recordings(store: Store, objects: Iterable[Object], links: Links | None) -> tuple[list[Input], int]:
     """Recordings with the files beside them, and the number of files passed over.
 
     Of a listing that never ends only what may be used is held.
@@ -135,7 +140,12 @@ def _recordings(store: Store, objects: Iterable[Object]) -> tuple[list[Input], i
     beside: dict[str, Object] = {}
     ignored = 0
     for item in objects:
-        if extension(item.path) in ("json", *COMPANIONS):
+        if links is not None and links.lead_out(item.path):
+            if _beside(item.path) or _hidden(item.path):
+                ignored += 1
+            else:
+                found.append(replace(item, etag=LEADS_OUT))
+        elif extension(item.path) in ("json", *COMPANIONS):
             beside[item.path] = item
         elif _beside(item.path) or _hidden(item.path) or (not store.is_local and _stands_for_folder(item)):
             ignored += 1

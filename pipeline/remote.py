@@ -10,7 +10,7 @@ from typing import Any, cast
 from obstore.exceptions import BaseError, GenericError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import GCSStore, S3Store
 
-from pipeline.uri import parts
+from pipeline.uri import parts, public
 from schemas.errors import SetupError
 
 _REQUEST = {"timeout": "5m", "connect_timeout": "10s"}
@@ -89,7 +89,7 @@ def explained(uri: str) -> Iterator[None]:
                 if bucket
                 else f"can't use {uri}: there is no permission"
             ) from error
-        reason = text.split("\n", 1)[0][:300]
+        reason = public(text.split("\n", 1)[0])[:300]
         raise SetupError(f"can't use {uri}: {reason}{named}") from error
 
 

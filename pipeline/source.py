@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from pipeline.links import LEADS_OUT
 from pipeline.manifests import INLINE
 from pipeline.storage import split
 from schemas.errors import DataError
@@ -25,6 +26,10 @@ _FORGOTTEN = 86_400.0
 """Seconds after which nobody writes any more at what is half written."""
 
 
+LARGEST_TEXT = 64_000_000
+"""Bytes of a file beside a recording: what a day of talk comes to as RTTM or JSON lines, some times over."""
+
+
 class SpooledAudio:
     """An `AudioSource` over any storage. The spool is a cache: what is lost is decoded again."""
 
@@ -35,6 +40,8 @@ class SpooledAudio:
     @contextmanager
     def fetch(self, recording: Recording) -> Iterator[Path]:
         """The recording's own file, on local disk while the context is open."""
+        if recording.etag == LEADS_OUT:
+            raise DataError("leads_out", "it is a link to a place outside of the input's folder")
         store, name = split(recording.uri)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -88,6 +95,8 @@ class SpooledAudio:
             return unquote(uri.removeprefix(INLINE))
         store, name = split(uri)
         try:
+            if store.head(name).bytes > LARGEST_TEXT:
+                raise DataError("too_large", f"{name} has over {LARGEST_TEXT:,} bytes")
             return store.get(name).decode("utf-8-sig")
         except FileNotFoundError as error:
             raise DataError("vanished", f"{name} is no longer there") from error

@@ -186,7 +186,7 @@ class Store:
     def open(self, path: str) -> IO[bytes]:
         """An object as a file that can seek; of a remote one only the ranges that are read are fetched."""
         if self.is_local:
-            return (self.directory / path).open("rb")
+            return self._inside(path).open("rb")
         return io.BufferedReader(_Ranges(self, path), _HEADER)
 
     def read(self, path: str, start: int, end: int) -> bytes:
@@ -199,7 +199,7 @@ class Store:
     def local(self, path: str, folder: Path | None = None) -> Iterator[Path]:
         """The object as a file on this machine while the context is open: itself, or a copy in `folder`."""
         if self.is_local:
-            yield self.directory / path
+            yield self._inside(path)
             return
         with tempfile.TemporaryDirectory(prefix="aqaa-data-", dir=folder) as copies:
             target = Path(copies) / Path(path).name
@@ -209,12 +209,23 @@ class Store:
                         out.write(chunk)
             yield target
 
+    def _inside(self, path: str) -> Path:
+        """The file of a path, which may come from a manifest of others: never one outside of the root."""
+        if ".." in path.split("/") or path.startswith("/"):
+            raise SetupError(f"{path!r} leads out of {self.uri}: it is not read")
+        return self.directory / path
+
     def _tried(self, path: str, work: Callable[[], Answer]) -> Answer:
         """What `work` answers, tried again after a lost connection; trouble in words of the user."""
         with explained(self.join(path)):
             for wait in _WAITS:
                 try:
                     return work()
+                except ValueError as error:
+                    if "Could not parse path" not in str(error):
+                        raise
+                    # No object has such a name: `..` or an empty part.
+                    raise FileNotFoundError(self.join(path)) from error
                 except GenericError as error:
                     if not connection_lost(error):
                         raise

@@ -1,5 +1,6 @@
 """Places as URIs: `file:///..`, `s3://bucket/..`, `gs://bucket/..`."""
 
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -16,8 +17,14 @@ def normal(uri: str) -> str:
             f"a URI can't hold credentials ({scheme}://..): name a profile by AWS_PROFILE instead"
         )
     if scheme not in ("file", "s3", "gs") or (scheme != "file" and not bucket):
-        raise SetupError(f"can't read {uri}: storage is a path, file://, s3://bucket or gs://bucket")
+        raise SetupError(f"can't read {public(uri)}: storage is a path, file://, s3://bucket or gs://bucket")
     return uri.rstrip("/")
+
+
+def public(text: str) -> str:
+    """A text without what may be secret in its URLs: user and password, and the query of http(s) ones."""
+    text = re.sub(r"(\w+://)[^/@\s]+@", r"\1", text)
+    return re.sub(r"(https?://[^\s?]*)\?[^\s\"')]*", r"\1?..", text)
 
 
 def parts(uri: str) -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 from schemas.errors import SetupError
 from stages.diarize.clustering import Voices, stack
 from stages.diarize.embedding import SpeakerEmbedding, voice_of
+from stages.diarize.weights import weights_only
 from stages.diarize.window import Heard
 from stages.stage import SAMPLE_RATE, Samples
 
@@ -18,7 +19,10 @@ class PipelineDiarizer:
         from pyannote.audio import Pipeline
 
         try:
-            self._pipeline: Any = Pipeline.from_pretrained(path)
+            with weights_only(f"diarize.pipeline: {path}"):
+                self._pipeline: Any = Pipeline.from_pretrained(path)
+        except SetupError:
+            raise
         except Exception as error:
             raise SetupError(
                 f"diarize.pipeline: {path} can't be loaded as a pyannote pipeline: {error}"

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import SetupError
+from stages.diarize.weights import weights_only
 from stages.stage import SAMPLE_RATE, Samples
 
 STEP_SHARE = 0.25
@@ -54,7 +55,8 @@ class Segmentation:
         from pyannote.audio import Model
         from pyannote.audio.utils.powerset import Powerset
 
-        model: Any = Model.from_pretrained(path)
+        with weights_only(f"diarize.segmentation: {path}"):
+            model: Any = Model.from_pretrained(path)
         specifications = getattr(model, "specifications", None)
         if specifications is None or not specifications.powerset:
             raise SetupError(f"{path}: diarize.segmentation wants a pyannote powerset segmentation model")
