@@ -1,5 +1,6 @@
 import json
 import math
+from functools import reduce
 
 import pyarrow.parquet as pq
 import pytest
@@ -226,3 +227,44 @@ def test_stopped_dpo_goes_on_against_the_same_reference(paired, tmp_path, step):
         train(short, paired, model(vocabulary), tmp_path / "stopped", said=stop_after(step))
     train(short, paired, model(vocabulary), tmp_path / "stopped")
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
+
+
+def test_bfloat16_computes_and_float32_remembers(data, tmp_path):
+    """Steps too small for bfloat16 are taken all the same."""
+    small = {"precision": "bfloat16", "learning_rate": 1e-6, "final_learning_rate": 1e-6, "weight_decay": 0}
+    train(SFT.model_copy(update={**small, "steps": 1}), data, model(), tmp_path / "run")
+    before, after = model().state_dict(), weights_of(tmp_path / "run" / "model")
+    moved = (after["lm_head.weight"] - before["lm_head.weight"]).abs()
+    assert 0 < moved.max() <= 1.1e-6
+    assert losses(tmp_path / "run")[0]["loss"] == pytest.approx(math.log(70), rel=1e-2)
+
+
+def test_activations_computed_twice_change_nothing(data, tmp_path):
+    train(SFT, data, model(), tmp_path / "kept")
+    train(SFT.model_copy(update={"recompute": True}), data, model(), tmp_path / "again")
+    assert losses(tmp_path / "again") == losses(tmp_path / "kept")
+
+
+def test_embeddings_and_head_may_learn_faster(data, tmp_path):
+    fast = {"steps": 1, "embedding_rate": 5, "weight_decay": 0}
+    train(SFT.model_copy(update=fast), data, model(), tmp_path / "run")
+    before, after = model().state_dict(), weights_of(tmp_path / "run" / "model")
+    moved = {name: (after[name] - before[name]).abs().max().item() for name in before}
+    # A first step of Adam is as long as the rate.
+    assert moved.pop("lm_head.weight") == pytest.approx(5 * 3e-3, rel=1e-3)
+    assert moved.pop("model.embed_tokens.weight") == pytest.approx(5 * 3e-3, rel=1e-3)
+    assert list(moved.values()) == pytest.approx([3e-3] * len(moved), rel=1e-3)
+
+
+def test_metrics_stand_on_tensorboard_too(data, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with pytest.raises(KeyboardInterrupt):
+        train(SFT, data, model(), tmp_path / "run", said=stop_after(4))
+    train(SFT, data, model(), tmp_path / "run")
+    board = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    lines = losses(tmp_path / "run")
+    for name, path in (("loss", ["loss"]), ("modalities/text", ["modalities", "text"])):
+        shown = [(event.step, event.value) for event in board.Scalars(name)]
+        told = [reduce(lambda line, key: line[key], path, line) for line in lines]
+        assert shown == [(step, pytest.approx(value, rel=1e-6)) for step, value in enumerate(told)]
