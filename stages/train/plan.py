@@ -59,8 +59,6 @@ def parameters(shape: Shape) -> tuple[int, int]:
 
 def memory_of(shape: Shape, config: TrainConfig, devices: int, on_gpu: bool = True) -> Memory:
     """Of one of `devices` devices, which share the weights, and `config.tensor` of which share each layer."""
-    from stages.train.loss import CHUNK
-
     everything, layer = parameters(shape)
     tensor = config.tensor
     ends = 2 * shape.vocabulary * shape.hidden
@@ -77,14 +75,17 @@ def memory_of(shape: Shape, config: TrainConfig, devices: int, on_gpu: bool = Tr
         gradients=share + summed + MASTER * ends // 2 // tensor,
         optimizer=2 * share,
         activations=_activations(shape, config, positions, size, on_gpu),
-        logits=_chunk_bytes(min(CHUNK, positions), shape, size, tensor),
+        logits=_logits(positions, shape, size, tensor),
     )
 
 
-def _chunk_bytes(chunk: int, shape: Shape, size: int, tensor: int) -> int:
-    """Logits of some positions, in float32 and, where that is another, in the computation's precision."""
-    each = MASTER + MASTER + (2 * size if size != MASTER else 0)
-    return chunk * shape.vocabulary * each // tensor
+def _logits(positions: int, shape: Shape, size: int, tensor: int) -> int:
+    """Of a chunk of positions, as computed and in float32, beside those of the chunk before."""
+    from stages.train.loss import CHUNK
+
+    computed = size if size != MASTER else 0
+    each = computed + MASTER * min(2, math.ceil(positions / CHUNK))
+    return min(CHUNK, positions) * shape.vocabulary * each // tensor
 
 
 def _activations(shape: Shape, config: TrainConfig, positions: int, size: int, on_gpu: bool) -> int:

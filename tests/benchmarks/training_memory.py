@@ -1,4 +1,4 @@
-"""Memory that training really takes on a CPU, beside what `--plan` counts. On Linux, and alone in its process:
+"""Memory that training takes on a CPU, beside what `--plan` counts; on Linux, alone in its process:
 
 python tests/benchmarks/training_memory.py small --sequence-length 1024
 """
@@ -40,7 +40,7 @@ def random_data(folder: Path, length: int) -> Data:
         for n in range(4)
     ]
     samples.sort(key=lambda sample: mixed(sample.key))
-    (shard,) = (file.path for file in write_shards(samples, folder, "train", 0, ShardConfig()))
+    (shard,) = (file.path for file in write_shards(samples, folder, f"of-{length}", 0, ShardConfig()))
     with shard.open("rb") as file:
         index = index_shard(file, 0)
 
@@ -60,10 +60,10 @@ def resident(field: str) -> int:
 def measured(preset: str, config: TrainConfig) -> int:
     """Bytes that the first steps of a run take at their peak, over what the process had before."""
     with tempfile.TemporaryDirectory() as folder:
-        data = random_data(Path(folder), config.sequence_length)
-        # What is loaded or compiled once, for any model, is none of the run's.
+        data, short = (random_data(Path(folder), length) for length in (config.sequence_length, 64))
+        # What is loaded once, for any model, is none of the run's.
         warm = config.model_copy(update={"sequence_length": 64, "steps": 1})
-        run(warm, lambda: random_data(Path(folder), 64), Start(preset="tiny"), Path(folder) / "warm")
+        run(warm, lambda: short, Start(preset="tiny"), Path(folder) / "warm")
         before = resident("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
         run(config, lambda: data, Start(preset=preset), Path(folder) / "run")

@@ -202,7 +202,7 @@ class TestWorkers:
         assert done.returncode == 0, done.stderr
         assert [stage["stage"] for stage in json.loads(done.stdout)["stages"]] == ["sft1", "sft2", "merge"]
 
-    def test_two_of_ray_train_come_to_the_losses_of_one_process(self, trained, untrained, command):
+    def test_two_of_ray_train_come_to_the_losses_of_one_process(self, untrained, command):
         recipe = untrained(pretrain="absent", sft1={"steps": 4})
         one = json.loads(command("train", recipe, "--stage", "sft1", "--json").stdout)["stages"][0]
         settings = ("--set", "workers.count=2", "--set", "workers.cpus=0.5", "--set", "name=two")

@@ -1,6 +1,11 @@
 """What a run is said to take, before it starts."""
 
+import json
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +13,6 @@ from schemas.errors import SetupError
 from stages.train.config import TrainConfig
 from stages.train.plan import hours, memory_of, parameters, steps_of, suggest
 from stages.train.shape import PRESETS
-from tests.benchmarks.training_memory import IDS, measured
 
 CONFIG = TrainConfig(sequence_length=8192, batch=512)
 
@@ -64,9 +68,23 @@ def test_an_unknown_gpu_is_refused():
         suggest(PRESETS["tiny"], CONFIG, "tpu")
 
 
-def within_a_fifth(preset, length, **settings):
-    config = TrainConfig(sequence_length=length, batch=2, precision="float32", steps=2, **settings)
-    shape = PRESETS[preset].with_vocabulary(55424)
-    assert shape.vocabulary >= IDS["size"]
-    planned = memory_of(shape, config, devices=1, on_gpu=False).total
-    assert planned == pytest.approx(measured(preset, config), rel=0.2)
+def measured(*arguments):
+    """What a process that trains takes at its peak, beside what was planned."""
+    script = Path(__file__).parents[2] / "benchmarks" / "training_memory.py"
+    environment = os.environ | {"PYTHONPATH": str(script.parents[2]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, script, *arguments], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[0])
+
+
+def test_the_tiny_model_takes_the_memory_that_is_planned():
+    found = measured("tiny", "--sequence-length", "512")
+    assert found["planned"] == pytest.approx(found["measured"], rel=0.2)
+
+
+@pytest.mark.slow
+def test_the_small_model_takes_the_memory_that_is_planned():
+    found = measured("small", "--sequence-length", "1024")
+    assert found["planned"] == pytest.approx(found["measured"], rel=0.2)
