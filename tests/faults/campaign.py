@@ -8,7 +8,6 @@ version must be the undisturbed one to the byte, and what ended early must have 
 import json
 import random
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -69,7 +68,7 @@ def kills() -> list[Case]:
     return cases
 
 
-STORE = {
+STORE: dict[str, Callable[[float], Fault | None] | None] = {
     "500": lambda draw: Fault(status=500) if draw < 0.15 else None,
     "503": lambda draw: Fault(status=503) if draw < 0.3 else None,
     "reset before": lambda draw: Fault(reset="before") if draw < 0.1 else None,
@@ -80,12 +79,13 @@ STORE = {
 }
 """What happens to a request, by a draw from [0, 1)."""
 
-DISKS = ("full output", "full scratch")
+DISKS = {"full output": "pack", "full scratch": "decode"}
+"""What is full, and the phase in which it is met."""
 
 CASES = [
     *kills(),
-    *(Case(name, name, "all", seed) for seed, name in enumerate(STORE, 100)),
-    *(Case(name, name, "all", 0) for name in DISKS),
+    *(Case(f"{name}-{phase}", name, phase, 100) for name in STORE for phase in ("all", "pack")),
+    *(Case(name, name, phase, 0) for name, phase in DISKS.items()),
 ]
 
 
@@ -105,10 +105,8 @@ def _killed(case: Case, few: Few, folder: Path) -> Result:
     """A build that goes on from what is before the phase, is killed in it, and goes on again."""
     draw = random.Random(case.seed)
     dataset = folder / "out" / "few"
-    for stage in STAGES[: STAGES.index(case.phase)] if case.phase in STAGES else STAGES:
-        if case.phase != "list":
-            place = f"annotations/{few.stages[stage]}"
-            shutil.copytree(few.dataset / place, dataset / place)
+    if case.phase != "list":
+        few.begun(dataset, before=case.phase)
     arguments = ("--output", folder / "out", "--set", f"scratch={folder / 'scratch'}")
     with running(few.recipe, *arguments) as build:
         loading = draw.random() < 0.5
@@ -133,38 +131,40 @@ def reached(phase: str, loading: bool, build: Running, dataset: Path, few: Few) 
 
 
 def _full(case: Case, few: Few, folder: Path) -> Result:
-    """A build whose output or scratch lies on a disk of a megabyte, then one with room."""
-    (folder / "disk").mkdir()
-    output = folder / "disk" / "out" if case.fault == "full output" else folder / "out"
-    scratch = folder / "disk" / "scratch" if case.fault == "full scratch" else folder / "scratch"
-    arguments = ("--output", output, "--set", f"scratch={scratch}")
-    size = "66m" if case.fault == "full output" else "128k"
-    fill = f"head -c 66500000 /dev/zero > {folder}/disk/other;" if case.fault == "full output" else ""
+    """A build whose scratch lies on a tiny disk, or whose output's disk fills up as it packs."""
+    disk = folder / "disk"
+    few.begun(folder / "begun" / "few", before=case.phase)
+    places = {"out": folder / "out", "scratch": folder / "scratch"}
+    places[case.fault.removeprefix("full ").replace("output", "out")] = disk
+    arguments = ("--output", places["out"], "--set", f"scratch={places['scratch']}")
+    size, fill = "128k", "true"
+    if case.fault == "full output":
+        leased = f"until ls {disk}/few/leases/* >/dev/null 2>&1; do sleep 0.02; done"
+        size, fill = (
+            "80m",
+            f"cp -r {folder}/begun/few {disk}/few && ({leased}; cat /dev/zero > {disk}/other) &",
+        )
     build = shlex.join(command(few.recipe, *arguments))
-    script = f"mount -t tmpfs -o size={size} none {folder}/disk && {fill} {build}"
+    script = f"mkdir {disk}; mount -t tmpfs -o size={size} none {disk}; {fill}\n{build}"
     done = subprocess.run(["unshare", "-rm", "bash", "-c", script], capture_output=True, text=True)
     first = Ended(done.returncode, done.stdout, done.stderr)
     return _afterwards(case, few, folder, arguments, first, struck=True)
 
 
 def _refused(case: Case, few: Few, folder: Path, server: Server) -> Result:
-    """A build from and to a store that makes trouble."""
-    bucket = server.bucket(f"case-{case.seed}")
-    client = server.client()
-    for file in few.inputs.iterdir():
-        client.upload_file(str(file), bucket.removeprefix("s3://"), f"in/{file.name}")
-    arguments = (
-        "--input",
-        f"{bucket}/in",
-        "--output",
-        f"{bucket}/out",
-        "--set",
-        f"scratch={folder / 'scratch'}",
-    )
+    """A build from and to a store that makes trouble, or the packing alone of what is annotated."""
+    bucket = server.bucket("-".join(case.name.split()).lower())
+    arguments: tuple[object, ...] = ("--output", f"{bucket}/out", "--set", f"scratch={folder / 'scratch'}")
+    if case.phase == "pack":
+        few.begun(folder / "out" / "few", before="pack")
+        upload(folder / "out", server, bucket)
+    else:
+        upload(few.inputs, server, bucket)
+        arguments += ("--input", f"{bucket}/in")
     draw = random.Random(case.seed)
     with faulty(server) as proxy:
-        chosen = STORE[case.fault]
-        proxy.fault = (lambda method, path: chosen(draw.random())) if chosen else forbidden_after(proxy, 60)
+        chosen = STORE[case.fault] or forbidden_after(proxy, 60 if case.phase == "all" else 30)
+        proxy.fault = lambda method, path: chosen(draw.random())
         environment = aws(proxy.endpoint)
         with running(few.recipe, *arguments, environment=environment) as build:
             first = build.wait()
@@ -172,9 +172,15 @@ def _refused(case: Case, few: Few, folder: Path, server: Server) -> Result:
         return _afterwards(case, few, folder, arguments, first, True, environment, server)
 
 
-def forbidden_after(proxy: Proxy, requests: int) -> Callable[[str, str], Fault | None]:
+def upload(folder: Path, server: Server, bucket: str) -> None:
+    for file in filter(Path.is_file, folder.rglob("*")):
+        key = f"{folder.name}/{file.relative_to(folder)}"
+        server.client().upload_file(str(file), bucket.removeprefix("s3://"), key)
+
+
+def forbidden_after(proxy: Proxy, requests: int) -> Callable[[float], Fault | None]:
     """Credentials that end after so many requests."""
-    return lambda method, path: Fault(status=403) if len(proxy.seen) > requests else None
+    return lambda draw: Fault(status=403) if len(proxy.seen) > requests else None
 
 
 def aws(endpoint: str) -> dict[str, str]:

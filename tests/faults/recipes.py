@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conftest import DEMO
-from tests.faults.builds import contents, running
+from tests.faults.builds import STAGES, contents, running
 
 FEW = ("monologues/LJ002-0020.wav", "monologues/1688-142285-0003.flac", "broken/html_error.flac")
 """A few seconds of speech each, and one that is none."""
@@ -33,6 +33,12 @@ class Few:
     def stages(self) -> dict[str, str]:
         """Stage -> fingerprint."""
         return dict(json.loads(self.files["manifest.json"])["stages"])
+
+    def begun(self, dataset: Path, before: str) -> None:
+        """Put what the stages before one have committed into a dataset, as a stopped build leaves it."""
+        for stage in STAGES[: STAGES.index(before)] if before in STAGES else STAGES:
+            place = f"annotations/{self.stages[stage]}"
+            shutil.copytree(self.dataset / place, dataset / place)
 
 
 def a_recipe(folder: Path, names: tuple[str, ...] = FEW) -> Path:
