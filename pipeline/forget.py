@@ -37,6 +37,8 @@ class Held:
     recordings: tuple[str, ...]
     turns: int
     samples: int
+    trainings: tuple[str, ...]
+    """What was made from the version, such as training runs."""
 
 
 def holding(dataset: Store, recordings: Sequence[str]) -> list[Held]:
@@ -50,7 +52,8 @@ def holding(dataset: Store, recordings: Sequence[str]) -> list[Held]:
         if held:
             mine = tuple(tag for tag in tags if tags[tag] == id)
             turns, samples = sum(counts["turns"].values()), sum(counts["index"].values())
-            found.append(Held(id, mine, tuple(sorted(held)), turns, samples))
+            made = tuple(item.path.rpartition("/")[2] for item in dataset.list(f"lineage/{id}"))
+            found.append(Held(id, mine, tuple(sorted(held)), turns, samples, made))
     return found
 
 

@@ -89,8 +89,13 @@ def forget(reference: Reference, recordings: tuple[str, ...], yes: bool, as_json
 
 
 def held_table(held: list[Held]) -> object:
-    table = table_of("version", "tags", "recordings", "turns", "samples", left=2)
+    table = table_of("version", "tags", "made from it", "recordings", "turns", "samples", left=3)
     for version in held:
         counts = (len(version.recordings), version.turns, version.samples)
-        table.add_row(version.version, ", ".join(version.tags), *(f"{count:,}" for count in counts))
+        table.add_row(
+            version.version,
+            ", ".join(version.tags),
+            ", ".join(version.trainings),
+            *(f"{count:,}" for count in counts),
+        )
     return table

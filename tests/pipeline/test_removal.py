@@ -245,6 +245,17 @@ def test_the_versions_that_hold_a_recording_are_found(build, dataset, command):
     assert [held["version"] for held in said["versions"]] == [second]
 
 
+def test_what_was_made_of_a_recording_is_found_through_the_versions_that_hold_it(build, dataset, command):
+    first, second = build("a.wav", "b.wav"), build("b.wav", "c.wav")
+    record_use(dataset, first, "training-small.json", b'{"kind": "training"}')
+    assert {held.version: held.trainings for held in holding(dataset, ["b.wav"])} == {
+        first: ("training-small.json",),
+        second: (),
+    }
+    shown = command("versions", "show", dataset.uri, "--recording", "a.wav").stdout
+    assert "training-small.json" in shown
+
+
 def everything_said_of(dataset, recording):
     """Paths of the objects that name a recording or one of its words."""
     found = []
