@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from stages.train.loss import token_losses
 from stages.train.shape import NORM_EPS, Shape, public_config
@@ -24,6 +24,8 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(q_BHLK, k_BGLK, v_BGLK) -> o_BHLK, with the documents and the distances of one batch in it."""
 
 INITIAL_STD = 0.02
+BLOCK = 128
+"""Positions of a block that FlexAttention computes or skips."""
 CONFIG = "config.json"
 
 
@@ -51,7 +53,6 @@ def dense_attention(documents_BL: Tensor, slopes_H: Tensor) -> Attend:
 
 def flex_attention_for(documents_BL: Tensor, slopes_H: Tensor, compiled: bool = True) -> Attend:
     """The same as blocks that skip what no document sees; for GPUs. Uncompiled it holds all scores."""
-    length = documents_BL.shape[1]
     slopes_H = slopes_H.to(documents_BL.device)
 
     def seen(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
@@ -61,13 +62,39 @@ def flex_attention_for(documents_BL: Tensor, slopes_H: Tensor, compiled: bool = 
         # Scores beyond the diagonal are computed before they are masked, and the root of less than 0 is NaN.
         return score - slopes_H[h] * (i - j).clamp(min=0).to(score.dtype).sqrt()
 
-    blocks = create_block_mask(seen, len(documents_BL), None, length, length, device=documents_BL.device)
+    blocks = document_blocks(documents_BL, seen)
     kernel = cast(Callable[..., Tensor], _compiled_flex() if compiled else flex_attention)
 
     def attend(q_BHLK: Tensor, k_BGLK: Tensor, v_BGLK: Tensor) -> Tensor:
         return kernel(q_BHLK, k_BGLK, v_BGLK, score_mod=bias, block_mask=blocks, enable_gqa=True)
 
     return attend
+
+
+def document_blocks(documents_BL: Tensor, seen: Callable[..., Tensor]) -> BlockMask:
+    """Which blocks of positions have anything to say to each other, and which need no mask inside.
+
+    What `create_block_mask` finds by asking `seen` of every pair of positions, from the ends of the blocks
+    alone: documents stand one behind another. N blocks.
+    """
+    length = documents_BL.shape[1]
+    place_BL = (documents_BL[:, 1:] != documents_BL[:, :-1]).cumsum(1)
+    place_BL = F.pad(place_BL, (1, 0))
+    place_BL = F.pad(place_BL, (0, -length % BLOCK), value=length)
+    first_BN, last_BN = place_BL[:, ::BLOCK], place_BL[:, BLOCK - 1 :: BLOCK]
+    itself_NN = torch.eye(first_BN.shape[1], dtype=torch.bool, device=documents_BL.device)
+    before_NN = torch.ones_like(itself_NN).tril(-1)
+    whole_BNN = before_NN & (first_BN[:, None, :] == last_BN[:, :, None])
+    some_BNN = before_NN & (last_BN[:, None, :] == first_BN[:, :, None]) & ~whole_BNN | itself_NN
+
+    def listed(blocks_BNN: Tensor) -> tuple[Tensor, Tensor]:
+        """How many blocks each one sees, and their numbers, those first."""
+        numbers_BNN = blocks_BNN.int().argsort(dim=-1, descending=True, stable=True)
+        return blocks_BNN.sum(-1, dtype=torch.int32)[:, None], numbers_BNN.int()[:, None]
+
+    return BlockMask.from_kv_blocks(
+        *listed(some_BNN), *listed(whole_BNN), BLOCK_SIZE=BLOCK, mask_mod=seen, seq_lengths=(length, length)
+    )
 
 
 def attention_for(documents_BL: Tensor, slopes_H: Tensor) -> Attend:

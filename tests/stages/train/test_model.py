@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 from pathlib import Path
@@ -5,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.nn.attention.flex_attention import create_block_mask
 
 from schemas.errors import SetupError
 from stages.train.checkpoint import load, save
-from stages.train.model import Step1, alibi_slopes, dense_attention, flex_attention_for
+from stages.train.model import Step1, alibi_slopes, dense_attention, document_blocks, flex_attention_for
 from stages.train.shape import PRESETS, Shape, public_config, shape_of
 from stages.train.weights import Weights, write_tensors
 
@@ -90,6 +92,33 @@ def test_flex_attention_gives_what_dense_attention_gives(packed):
     dense = dense_attention(documents, slopes)(q, k, v)
     flex = flex_attention_for(documents, slopes, compiled=False)(q, k, v)
     assert torch.allclose(dense, flex, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [128, 130, 1000, 2048])
+def test_blocks_that_flex_attention_skips_are_those_that_no_pair_of_positions_needs(length):
+    generator = torch.Generator().manual_seed(length)
+    cuts = torch.randint(0, length, (3, 5), generator=generator).sort().values
+    documents = torch.stack([torch.searchsorted(c, torch.arange(length), right=True) for c in cuts])
+    documents[1] += 6
+    documents[2, -(length // 3) :] = -1
+
+    def seen(b, h, i, j):
+        return (i >= j) & (documents[b, i] == documents[b, j])
+
+    found = document_blocks(documents, seen)
+    asked = create_block_mask(seen, 3, None, length, length, device="cpu")
+    for kind in ("kv", "full_kv", "q", "full_q"):
+        assert torch.equal(marked(found, kind), marked(asked, kind)), kind
+    assert found.shape == asked.shape
+
+
+def marked(blocks, kind):
+    """1 for each block that is listed."""
+    counts, listed = (getattr(blocks, f"{kind}_{what}") for what in ("num_blocks", "indices"))
+    found = torch.zeros(listed.shape)
+    for at in itertools.product(*map(range, counts.shape)):
+        found[at][listed[at][: counts[at]].long()] = 1
+    return found
 
 
 @pytest.mark.gpu
