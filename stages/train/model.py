@@ -92,9 +92,10 @@ def document_blocks(documents_BL: Tensor, seen: Callable[..., Tensor]) -> BlockM
         numbers_BNN = blocks_BNN.int().argsort(dim=-1, descending=True, stable=True)
         return blocks_BNN.sum(-1, dtype=torch.int32)[:, None], numbers_BNN.int()[:, None]
 
-    return BlockMask.from_kv_blocks(
+    blocks = BlockMask.from_kv_blocks(
         *listed(some_BNN), *listed(whole_BNN), BLOCK_SIZE=BLOCK, mask_mod=seen, seq_lengths=(length, length)
     )
+    return cast(BlockMask, blocks)
 
 
 def attention_for(documents_BL: Tensor, slopes_H: Tensor) -> Attend:
