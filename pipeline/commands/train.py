@@ -48,7 +48,23 @@ def train(
     processes are started by Ray Train where the recipe's `workers` say so; torchrun starts them as well:
 
     torchrun --nproc-per-node 8 --no-python aqaa-data train recipe.yaml
+
+    A recipe with a section `vocoder` trains a token vocoder, from a version that keeps audio.
     """
+    from pipeline.training import vocoder
+
+    if vocoder.is_vocoder(recipe):
+        if stages or only_plan or gpus or gpu or mfu:
+            raise click.UsageError("a vocoder's recipe has neither stages nor a plan")
+        loaded_vocoder = vocoder.load(recipe, settings, str(dataset) if dataset else None, output)
+        trained = vocoder.train(loaded_vocoder)
+        if as_json:
+            print_json(asdict(trained))
+        else:
+            click.echo(
+                f"vocoder {'was finished before' if trained.skipped else 'trained'}: {trained.vocoder}"
+            )
+        return
     from pipeline.training.recipe import load
 
     loaded = load(recipe, settings, str(dataset) if dataset else None, output)

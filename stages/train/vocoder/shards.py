@@ -4,7 +4,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,8 @@ from stages.train.vocoder.speech import Utterance
 INDEX = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
+        # Recording, track and times: a turn that stands in several samples is one utterance.
+        pa.field("clip", pa.string(), nullable=False),
         pa.field("shard", pa.int32(), nullable=False),
         # First byte in the shard and number of bytes of the sample's ids and of its audio.
         *(
@@ -69,6 +71,7 @@ def index_shard(file: BinaryIO, number: int) -> pa.Table:
             rows.append(
                 {
                     "key": f"{key}-{n}",
+                    "clip": f"{part['recording']} {part['track']} {part['start']} {part['end']}",
                     "shard": number,
                     **places,
                     "spans": [edge for span in part["spans"] for edge in span],
@@ -84,13 +87,18 @@ def _place(members: dict[str, tarfile.TarInfo], name: str) -> tuple[int, int]:
     return member.offset_data, member.size
 
 
+def _tokens(row: dict[str, Any]) -> int:
+    """Of an audio part, without its two markers."""
+    return sum(row["spans"][1::2]) - sum(row["spans"][::2]) - 2
+
+
 class Recorded:
-    """`Speech` of an index: utterances of at least a block, read where they lie."""
+    """`Speech` of an index: each utterance of at least a block once, read where it lies."""
 
     def __init__(self, index: pa.Table, read: Read, first_id: int) -> None:
         """`first_id` is the id of `<audio_0>`, linguistic code 0."""
-        lengths = np.array([sum(s[1::2]) - sum(s[::2]) for s in index["spans"].to_pylist()], np.int64)
-        self._rows = index.take(np.flatnonzero(lengths >= BLOCK + 2)).to_pylist()  # with both markers
+        spoken = {row["clip"]: row for row in reversed(index.to_pylist()) if _tokens(row) >= BLOCK}
+        self._rows = sorted(spoken.values(), key=lambda row: str(row["key"]))
         self._read = read
         self._first_id = first_id
 

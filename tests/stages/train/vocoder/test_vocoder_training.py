@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from conftest import LITTLE, LITTLE_WAVE
 
 from schemas.errors import SetupError
 from schemas.sample import Clip, Sample
-from stages.shard import ShardConfig, write_shards
+from stages.shard import ShardConfig, mixed, write_shards
 from stages.train.metrics import read_metrics
 from stages.train.vocoder.config import VocoderTrainConfig
 from stages.train.vocoder.released import open_vocoder
@@ -126,10 +127,11 @@ def test_audio_parts_of_shards_are_read_with_their_codes(spoken, tmp_path):
         6,
         3,
     ]
+    place = {"recording": "r", "track": 0}
     parts = [
-        {"type": "audio", "start": 2.0, "end": 2.5, "spans": [[2, 24]]},
+        {"type": "audio", **place, "start": 2.0, "end": 2.5, "spans": [[2, 24]]},
         {"type": "text", "spans": [[25, 27], [43, 44]]},
-        {"type": "audio", "start": 7.0, "end": 7.4, "spans": [[27, 43], [44, 60]]},
+        {"type": "audio", **place, "start": 7.0, "end": 7.4, "spans": [[27, 43], [44, 60]]},
     ]
     record = {
         "messages": [{"role": "human", "content": parts[:1]}, {"role": "assistant", "content": parts[1:]}]
@@ -137,7 +139,8 @@ def test_audio_parts_of_shards_are_read_with_their_codes(spoken, tmp_path):
     clips = (Clip("r", 0, 2.0, 2.5), Clip("r", 0, 7.0, 7.4))
     sample = Sample("sample", "aqtaa", record, np.array(ids, np.int32), np.ones(len(ids), np.uint8), clips)
     config = ShardConfig(keep_audio=True)
-    [shard] = write_shards([sample], tmp_path, "train", 0, config, lambda _: flac(sound[: 8000 + 6400]))
+    twice = sorted([sample, replace(sample, key="again")], key=lambda each: mixed(each.key))
+    [shard] = write_shards(twice, tmp_path, "train", 0, config, lambda _: flac(sound[: 8000 + 6400]))
     with shard.path.open("rb") as file:
         index = index_shard(file, 0)
 
@@ -145,7 +148,7 @@ def test_audio_parts_of_shards_are_read_with_their_codes(spoken, tmp_path):
         return shard.path.read_bytes()[start : start + size]
 
     speech = Recorded(index, read, first_id)
-    assert len(speech) == 2
+    assert len(speech) == 2, "turns that stand in two samples are taken once"
     asked, said = speech.read(0), speech.read(1)
     assert (asked.tokens.tolist(), said.tokens.tolist()) == (question.tolist(), answer.tolist())
     assert (len(asked.samples), len(said.samples)) == (round(0.5 * RATE), round(0.4 * RATE))

@@ -1,0 +1,70 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.cli import main
+
+DEMO = Path(__file__).parents[2] / "recordings" / "demo" / "monologues"
+
+
+def written(folder, dataset, **changes):
+    file = folder / "vocoder.yaml"
+    settings = {"preset": "tiny", "steps": 2, "batch": 2, "blocks": 2, "samples": 1}
+    recipe = {"name": "voice", "dataset": str(dataset), "output": "runs", "vocoder": settings}
+    file.write_text(yaml.safe_dump(recipe | changes))
+    return str(file)
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *arguments])
+    return ended.value.code, capsys.readouterr().err
+
+
+def test_a_version_without_audio_is_refused_with_what_to_do(given, tmp_path, capsys):
+    code, said = refused(capsys, written(tmp_path, given))
+    assert code == 1
+    assert "nothing to learn from" in said
+    assert "keep_audio: true" in said
+
+
+def test_a_misspelt_setting_is_told_with_its_line(given, tmp_path, capsys):
+    code, said = refused(capsys, written(tmp_path, given, vocoder={"steps": 2, "preset": "tiny", "blok": 3}))
+    assert code == 1
+    assert "vocoder.yaml:5: unknown key `vocoder.blok`; did you mean `blocks`?" in said
+
+
+def test_what_only_language_models_have_is_refused(given, tmp_path, capsys):
+    recipe = written(tmp_path, given)
+    assert refused(capsys, recipe, "--plan")[0] == 2
+    assert refused(capsys, recipe, "--stage", "sft1")[0] == 2
+    code, said = refused(capsys, recipe, "--output", "s3://bucket/runs")
+    assert code == 1
+    assert "into a directory" in said
+
+
+@pytest.mark.slow
+def test_a_version_that_keeps_audio_teaches_a_vocoder(tmp_path, capsys):
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    shutil.copy(DEMO / "LJ002-0020.wav", inputs)
+    shutil.copy(DEMO / "librivox_ss_0870.mp3", inputs)
+    build = tmp_path / "build.yaml"
+    build.write_text(
+        "name: kept\ninputs: [in]\noutput: out\ntranscribe: {model: 'package:whisper-tiny-en'}\n"
+        "compose: {families: [continuation, tts]}\nshard: {keep_audio: true, validation_share: 0}\n"
+    )
+    main(["build", str(build), "--json"])
+    capsys.readouterr()
+    recipe = written(tmp_path, tmp_path / "out" / "kept")
+    main(["train", recipe, "--json"])
+    trained = json.loads(capsys.readouterr().out)
+    assert not trained["skipped"]
+    assert trained["utterances"] >= 2
+    assert (Path(trained["vocoder"]) / "model.safetensors").exists()
+    assert len(list((tmp_path / "runs/voice/vocoder/samples/00000002").glob("*.wav"))) == 3
+    main(["train", recipe, "--json"])
+    assert json.loads(capsys.readouterr().out)["skipped"]
