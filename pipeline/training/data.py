@@ -18,6 +18,7 @@ import pyarrow.dataset as ds
 
 from pipeline.ids import ids_of
 from pipeline.storage import Store
+from pipeline.training.place import RUN
 from pipeline.training.recipe import MEASURES, StageConfig
 from pipeline.versions import Version, batches, version_at
 from schemas.errors import SetupError
@@ -75,13 +76,19 @@ def choose(version: Version, stage: StageConfig, index: Path, folder: Path) -> d
     Raises SetupError where a family of the stage has no document at all.
     """
     told = folder / "documents.json"
-    if not told.exists():
+    asked = {"version": version.id} | stage.model_dump(
+        mode="json", include={"objective", "families", "mixture", "quality"}
+    )
+    known = json.loads(told.read_text()) if told.exists() else {}
+    # What a run has begun with stays: the run itself refuses other settings.
+    if known.get("asked") != asked and not (known and (folder / RUN).exists()):
         table = indexed(version, index / version.id)
         chosen, counts = _chosen(version, stage, table)
         folder.mkdir(parents=True, exist_ok=True)
         _write_table(folder / DOCUMENTS, chosen)
-        _replace(told, json.dumps(counts, indent=1).encode())
-    found: dict[str, int] = json.loads(told.read_text())
+        known = {"asked": asked, "counts": counts}
+        _replace(told, json.dumps(known, indent=1).encode())
+    found: dict[str, int] = known["counts"]
     return found
 
 

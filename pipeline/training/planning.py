@@ -28,6 +28,8 @@ class StagePlan:
     """Why the dataset can't be counted; hours are for a billion tokens then."""
     documents: int
     tokens: int
+    batch: int
+    """Sequences of a step."""
     tokens_per_step: int
     steps: int
     hours: float
@@ -71,6 +73,10 @@ class TrainingPlan:
                 f"  {stage.tokens_per_step:,} tokens a step, {stage.steps:,} steps, {stage.tokens:,} tokens "
                 f"in {stage.documents:,} documents: {stage.hours:,.2f} hours",
             ]
+            if stage.batch % layout.data:
+                lines.append(
+                    f"  {layout.data} processes can't share batch {stage.batch}: take a multiple of it"
+                )
             if stage.problem:
                 lines.append(f"  for a billion tokens, because {stage.problem}")
         if self.merge_bytes:
@@ -83,6 +89,8 @@ def plan_of(
 ) -> TrainingPlan:
     """Starts and writes nothing. Raises SetupError for an unknown stage, checkpoint or kind of GPU."""
     kind = kind_of(gpu)
+    if gpus is None and recipe.workers.gpu:
+        gpus = recipe.workers.count
     names = asked(recipe, only)
     found = {name: _counted(recipe.stages[name]) for name in names if name != MERGE}
     shape = _shape(recipe, [version for version, _ in found.values() if isinstance(version, Version)])
@@ -119,6 +127,7 @@ def _stage_plan(
         problem=problem,
         documents=documents,
         tokens=tokens,
+        batch=config.batch,
         tokens_per_step=step,
         steps=steps,
         hours=round(needed, 4),

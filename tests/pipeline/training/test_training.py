@@ -67,11 +67,11 @@ class TestTheChain:
         assert all(abs(first[modality] - last[modality]) < 1.5 for modality in MODALITIES)
 
     def test_the_better_half_is_chosen_by_its_measures(self, trained):
-        counts = json.loads((trained.stage("sft2") / "documents.json").read_text())
+        counts = json.loads((trained.stage("sft2") / "documents.json").read_text())["counts"]
         assert (counts["chosen"], counts["low_quality"]) == (4, 8)
 
     def test_a_mixture_leaves_out_what_is_over_its_share(self, trained):
-        counts = json.loads((trained.stage("pretrain") / "documents.json").read_text())
+        counts = json.loads((trained.stage("pretrain") / "documents.json").read_text())["counts"]
         assert counts["over_share"] > 0
         assert counts["chosen"] + counts["over_share"] == 32
 
@@ -245,6 +245,13 @@ class TestBadSetUps:
     def test_a_version_without_the_families(self, untrained, command):
         said = self.refused(command, untrained(sft1={"families": ["aqta", "taqta"]}))
         assert "has no sample of taqta to train on; it has aqta 12, aqtaa 12" in said
+
+    def test_what_was_chosen_for_settings_that_were_refused_is_chosen_anew(self, untrained, command):
+        file = untrained().parent / "runs" / "chain" / "sft2" / "documents.json"
+        for bound, chosen in ((3, 4), (2, 12)):
+            quality = {"dnsmos_overall_min": bound}
+            self.refused(command, untrained(sft2={"quality": quality}, workers={"count": 3}))
+            assert json.loads(file.read_text())["counts"]["chosen"] == chosen
 
     def test_a_quality_that_nothing_has(self, untrained, command):
         said = self.refused(command, untrained(sft2={"quality": {"dnsmos_overall_min": 4.9}}))

@@ -1,0 +1,56 @@
+"""`aqaa-data train --plan`: memory, layout and hours, before anything is trained."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.versions import Reference, open_version
+
+
+@pytest.fixture(scope="module")
+def tokens(given):
+    """Tokens of spoken questions in the version."""
+    version = open_version(Reference.parse(str(given)))
+    rows = pq.read_table(version.store.directory / version.path("index.parquet")).to_pylist()
+    chosen = [row for row in rows if row["family"] in ("aqta", "aqtaa")]
+    return sum(row["text_tokens"] + row["linguistic_tokens"] + row["semantic_tokens"] for row in chosen)
+
+
+def test_numbers_follow_from_the_recipe_and_the_version(untrained, command, tokens):
+    recipe = untrained(backbone={"preset": "small"}, sft1={"epochs": 3})
+    done = command("train", recipe, "--plan", "--gpus", "2", "--gpu", "h100", "--mfu", "0.5", "--json")
+    assert done.code == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["parameters"] == said["backbone_parameters"] + 2 * 55424 * 768
+    assert (said["gpu"], said["mfu"]) == ("H100", 0.5)
+    assert [stage["stage"] for stage in said["stages"]] == ["pretrain", "sft1", "sft2", "dpo"]
+    sft1 = said["stages"][1]
+    assert (sft1["tokens"], sft1["documents"], sft1["problem"]) == (tokens, 24, None)
+    assert sft1["tokens_per_step"] == 2 * 512
+    assert sft1["steps"] == -(-3 * tokens // 1024)
+    assert sft1["layout"] == {"gpus": 2, "tensor": 1, "data": 2, "fits": True}
+    memory = sft1["memory_per_gpu"]
+    assert memory["optimizer"] == pytest.approx(8 * said["parameters"] / 2, rel=1e-6)
+    assert memory["total"] == sum(size for kind, size in memory.items() if kind != "total")
+    assert said["merge_bytes"] == 4 * said["parameters"]
+    assert not (recipe.parent / "runs").exists()
+
+
+def test_a_dataset_that_is_not_there_yet_is_planned_for_a_billion_tokens(untrained, command, tmp_path):
+    shown = command("train", untrained(), "--plan", "--dataset", tmp_path / "later", "--stage", "sft1").stdout
+    assert "1,000,000,000 tokens in 1,000,000 documents" in shown
+    assert "for a billion tokens, because there is no dataset 'later'" in shown
+
+
+def test_what_fits_nowhere_says_so(untrained, command):
+    recipe = untrained(backbone={"preset": "step1-130b"})
+    shown = command("train", recipe, "--plan", "--gpus", "8", "--stage", "sft1").stdout
+    assert "DOES NOT FIT, take more GPUs" in shown
+
+
+def test_wrong_usage_is_told(untrained, command):
+    assert command("train", untrained(), "--gpus", "8").code == 2
+    done = command("train", untrained(), "--plan", "--gpu", "tpu")
+    assert done.code == 1
+    assert "no figures of the GPU tpu are known" in done.stderr
