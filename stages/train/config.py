@@ -48,6 +48,7 @@ class TrainConfig(Config):
     steps: int | None = Field(None, gt=0, description="steps (null: as many as `epochs` take)")
     epochs: float = Field(1, gt=0, description="times that every sequence is seen")
     learning_rate: float = Field(2e-5, gt=0, description="at its highest, after the warm-up")
+    compile: bool = Field(False, description="fuse the operations of a layer: faster on GPUs")
     embedding_rate: float = Field(
         1, gt=0, description="times the learning rate, of embeddings and head: 5 in pre-training stage 1"
     )

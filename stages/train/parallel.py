@@ -139,6 +139,9 @@ def parallelize(model: Backbone, world: World, config: TrainConfig) -> None:
     """
     if config.tensor > 1:
         _split(model, world.mesh["tensor"])
+    if config.compile:
+        for layer in model.layers:
+            layer.forward = torch.compile(layer.forward, dynamic=False)  # type: ignore[method-assign]
     if config.recompute:
         for n, layer in enumerate(model.layers):
             model.layers[n] = checkpoint_wrapper(layer, preserve_rng_state=False)

@@ -70,7 +70,7 @@ def _rounded(vocabulary: int) -> int:
     return -(-vocabulary // 64) * 64
 
 
-_HOW = {"checkpoint_every", "micro_batch", "tensor", "recompute"}
+_HOW = {"checkpoint_every", "micro_batch", "tensor", "recompute", "compile"}
 """Settings of how a run is computed, not of what: a stopped run may go on with others."""
 
 

@@ -245,6 +245,14 @@ def test_activations_computed_twice_change_nothing(data, tmp_path):
     assert losses(tmp_path / "again") == losses(tmp_path / "kept")
 
 
+@pytest.mark.slow
+def test_compiled_layers_learn_the_same(data, tmp_path):
+    train(SFT, data, model(), tmp_path / "plain")
+    train(SFT.model_copy(update={"compile": True, "recompute": True}), data, model(), tmp_path / "compiled")
+    plain, compiled = losses(tmp_path / "plain"), losses(tmp_path / "compiled")
+    assert [line["loss"] for line in compiled] == pytest.approx([line["loss"] for line in plain], abs=1e-5)
+
+
 def test_embeddings_and_head_may_learn_faster(data, tmp_path):
     fast = {"steps": 1, "embedding_rate": 5, "weight_decay": 0}
     train(SFT.model_copy(update=fast), data, model(), tmp_path / "run")

@@ -49,12 +49,13 @@ def on_cpu(documents, start, config):
     return loss.item(), torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]).item()
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize(("precision", "off"), [("float32", 1e-4), ("bfloat16", 2e-2)])
 def test_a_step_has_the_loss_and_the_gradient_that_it_has_on_a_cpu(
-    sample_shards, ids, start, opened, tmp_path, precision, off
+    sample_shards, ids, start, opened, tmp_path, precision, off, fused
 ):
     documents = opened(sample_shards)
-    config = SFT.model_copy(update={"precision": precision})
+    config = SFT.model_copy(update={"precision": precision, "compile": fused, "recompute": fused})
     run(config, lambda: Data(documents, ids, {}), start, tmp_path / "run")
     lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
     loss, norm = on_cpu(documents, start, config)
