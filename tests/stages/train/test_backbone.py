@@ -13,7 +13,11 @@ from schemas.vocabulary import Vocabulary
 from stages.train import backbone
 from stages.train.backbone import HuggingFace, extend, positions_within, reader_of
 from stages.train.checkpoint import load_into, save
+from stages.train.config import TrainConfig
 from stages.train.grammar import Form
+from stages.train.loop import Data
+from stages.train.metrics import read_metrics
+from stages.train.run import Start, run
 from stages.train.sampling import Sampling, answer, answered
 
 SIZES = {
@@ -157,6 +161,30 @@ def test_what_is_saved_is_read_again_by_transformers(model, extended, tmp_path):
     weight = model.ends[0].weight.bfloat16().float()
     assert torch.equal(again.get_input_embeddings().weight, weight)
     assert (tmp_path / "tokenizer.json").read_bytes() == (extended / "tokenizer.json").read_bytes()
+
+
+@pytest.mark.parametrize("source", ["llama"], indirect=True)
+def test_it_is_trained_by_the_engine_and_what_comes_out_is_read_by_transformers(
+    extended, ids, sample_shards, opened, tmp_path
+):
+    config = TrainConfig(
+        sequence_length=64,
+        batch=2,
+        steps=6,
+        learning_rate=1e-2,
+        warmup=0,
+        precision="float32",
+        recompute=True,
+    )
+
+    def data():
+        return Data(opened(sample_shards), ids, {"version": "v"})
+
+    finished = run(config, data, Start(checkpoint=extended), tmp_path / "run")
+    losses = [line["loss"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")]
+    assert losses[-1] < losses[0]
+    trained, before = theirs(finished), theirs(extended)
+    assert not torch.equal(trained.get_output_embeddings().weight, before.get_output_embeddings().weight)
 
 
 def test_one_made_without_memory_is_filled_whole(extended):
