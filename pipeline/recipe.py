@@ -105,6 +105,17 @@ class Recipe(Config):
             raise ValueError(f"`weights` and `compose.families` must name the same families, but for {named}")
         return value
 
+    @field_validator("prefer")
+    @classmethod
+    def _something_to_compare(cls, value: PreferencesConfig, info: ValidationInfo) -> PreferencesConfig:
+        if bool(value.candidates) != bool(value.ratings or value.judge):
+            raise ValueError(
+                "`candidates` need `ratings` or a `judge` that compare them, and these need some"
+            )
+        if any(value.contrast.values()) and "aqtaa" not in info.data["compose"].families:
+            raise ValueError("contrasts are made of spoken answers: put aqtaa into `compose.families`")
+        return value
+
     def content(self) -> dict[str, Any]:
         """What decides the outputs: everything but places and resources."""
         return self.model_dump(

@@ -38,6 +38,8 @@ def judge(asked: Asked, one: Candidate, other: Candidate, ask: Ask) -> Choice:
 
     Raises DataError `bad_verdict`, `inconsistent` or `tie`, and what `ask` raises.
     """
+    if one.text == other.text:
+        raise DataError("tie", "both answers have the same words, which are all that the judge is shown")
     raw = [ask(_question(asked, *order)) for order in ((one, other), (other, one))]
     first, second = (_better(verdict) for verdict in raw)
     if (first, second) not in (("A", "B"), ("B", "A")):

@@ -194,6 +194,13 @@ def test_the_same_pair_under_two_ids_is_one(tmp_path, vocabulary):
     assert [(row.recording, row.code) for row in found.set_aside] == [("candidates.jsonl:2", "duplicate")]
 
 
+def test_answers_of_the_same_words_are_not_judged(tmp_path, vocabulary):
+    rows = [candidates("p1", {"a": "At six.", "b": "At six."})]
+    found, seen = judged(tmp_path, vocabulary, [verdict("A")], rows)
+    assert (found.pairs, seen) == ([], [])
+    assert [(row.recording, row.code) for row in found.set_aside] == [("candidates.jsonl:1", "tie")]
+
+
 def test_the_budget_of_the_judge_holds(tmp_path, vocabulary):
     rows = [candidates(f"p{n}") for n in range(4)]
     found, seen = judged(tmp_path, vocabulary, [verdict("A")], rows, budget={"requests": 5}, parallel=1)
