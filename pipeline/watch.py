@@ -4,7 +4,7 @@
 still, which Ray Data would wait for without an end.
 """
 
-import _thread
+import signal
 import threading
 import time
 from collections import Counter
@@ -28,8 +28,8 @@ _BUSY = 0.03
 _LOOK = 2.0
 """Seconds between two looks of the driver."""
 
-_LOST = 60.0
-"""Seconds without an answer after which Ray counts as gone."""
+_LOST = 300.0
+"""Seconds without an answer after which Ray counts as gone; on a busy machine it takes a minute to start."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,10 @@ def guarded(
                 if time.monotonic() - heard > _LOST:
                     trouble.append(f"Ray doesn't answer any more ({type(error).__name__})")
         if trouble and not over.is_set():
-            _thread.interrupt_main()
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
 
+    # A real signal: nothing less wakes a thread that waits for a lock.
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
     try:
@@ -140,6 +142,7 @@ def guarded(
     finally:
         over.set()
         thread.join(timeout=2 * _LOOK)
+        signal.signal(signal.SIGALRM, before)
 
 
 def told(
