@@ -131,8 +131,8 @@ def _identity(recipe: TrainingRecipe, stage: Planned, place: Place) -> dict[str,
         "stage": stage.name,
         "dataset": stage.version.manifest.dataset,
         "version": stage.version.id,
-        "quality": dict(stage.config.quality),
-        "mixture": dict(stage.config.mixture),
+        "quality": sorted(map(list, stage.config.quality.items())),
+        "mixture": sorted(map(list, stage.config.mixture.items())),
         "parent": parent or {"preset": recipe.backbone.preset, "seed": recipe.backbone.seed},
         "parent_run": _record_of(place.stage(parent)) if parent in recipe.stages else None,
         "code_version": before.get("code_version", installed("aqaa-data")),
@@ -147,13 +147,13 @@ def _record_of(folder: Path) -> str:
 def _refuse_another(recipe: TrainingRecipe, stage: Planned, place: Place) -> None:
     """Raise SetupError where what is done is not what the recipe asks for."""
     there = json.loads((place.stage(stage.name) / RUN).read_text())
-    wanted = {"config": stage.config.trained.model_dump(mode="json")} | _identity(recipe, stage, place)
-    for name, value in [*there["config"].items(), *((key, there[key]) for key in wanted if key != "config")]:
-        asked = wanted["config"].get(name) if name in there["config"] else wanted[name]
-        if json.loads(json.dumps(asked)) != value:
+    known = {**there["config"], **there}
+    wanted = {**stage.config.trained.model_dump(mode="json"), **_identity(recipe, stage, place)}
+    for name, asked in json.loads(json.dumps(wanted)).items():
+        if name in known and known[name] != asked:
             raise SetupError(
-                f"{place.stage(stage.name)} was trained with another {name}: {value}, and now it is {asked}. "
-                "Name another output or recipe name, or remove the folder to train it again"
+                f"{place.stage(stage.name)} was trained with another {name}: {known[name]}, and now it is "
+                f"{asked}. Name another output or recipe name, or remove the folder to train it again"
             )
 
 

@@ -98,8 +98,9 @@ def _on_ray(job: Job, workers: WorkersConfig, said: Said) -> None:
             trainer.fit()
         except Exception as error:
             if not trouble.exists():
+                reason = str(error).strip().splitlines()[-1]
                 raise SetupError(
-                    f"the workers died {workers.retries + 1} times: {error}. The last checkpoint is good; "
+                    f"the workers died {workers.retries + 1} times: {reason}. The last checkpoint is good; "
                     "the same command goes on from it"
                 ) from error
     shutil.rmtree(ray_folder, ignore_errors=True)
