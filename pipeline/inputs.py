@@ -163,12 +163,15 @@ def _recordings(store: Store, objects: Iterable[Object], links: Links | None) ->
             shared.add(file.path)
         return Companion(kind, store.join(file.path), file.etag)
 
+    # Of many recordings most have no files of most kinds beside them.
+    some = {extension(path) for path in beside}
+    kinds = [kind for kind in COMPANIONS if kind in some]
     recordings = []
     found.reverse()
     while found:  # what was listed goes as its recording comes, so that millions fit
         item = found.pop()
-        companions = tuple(c for kind in COMPANIONS if (c := companion(item.path, kind)))
-        sidecar = companion(item.path, "json")
+        companions = tuple(c for kind in kinds if (c := companion(item.path, kind)))
+        sidecar = companion(item.path, "json") if some else None
         uri = store.join(item.path)
         recordings.append(Input(item.path, uri, item.bytes, item.etag, sidecar, companions))
     return recordings, ignored + len(beside.keys() - shared)

@@ -50,7 +50,7 @@ class PlannedUnit:
     @cached_property
     def sidecars(self) -> str:
         """Where the ledger keeps what the unit's sidecars say; empty where it has none."""
-        tags = [[r.id, r.sidecar.etag] for r in self.recordings if r.sidecar]
+        tags = [[r.id, sidecar.etag] for r in self.recordings if (sidecar := r.sidecar)]
         return f"annotations/sidecars/{self.id}-{_hash(tags)[:12]}.parquet" if tags else ""
 
     @property
