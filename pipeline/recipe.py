@@ -109,10 +109,9 @@ class Recipe(Config):
     @classmethod
     def _something_to_compare(cls, value: PreferencesConfig, info: ValidationInfo) -> PreferencesConfig:
         if bool(value.candidates) != bool(value.ratings or value.judge):
-            raise ValueError(
-                "`candidates` need `ratings` or a `judge` that compare them, and these need some"
-            )
-        if any(value.contrast.values()) and "aqtaa" not in info.data["compose"].families:
+            raise ValueError("`candidates` need `ratings` or a `judge` to compare them, and these need some")
+        made = info.data["compose"].families if "compose" in info.data else ("aqtaa",)
+        if any(value.contrast.values()) and "aqtaa" not in made:
             raise ValueError("contrasts are made of spoken answers: put aqtaa into `compose.families`")
         return value
 

@@ -97,7 +97,7 @@ class Piper:
                 "--length_scale",
                 str(1 / (self._speed * pace)),
             ]
-            limit = 60 + 0.5 * sum(map(len, texts))
+            limit = 300 + sum(map(len, texts))
             try:
                 ran = subprocess.run(
                     command, input="\n".join(texts).encode(), capture_output=True, timeout=limit
