@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,8 +59,9 @@ def test_a_version_that_keeps_audio_teaches_a_vocoder(tmp_path, capsys):
         "name: kept\ninputs: [in]\noutput: out\ntranscribe: {model: 'package:whisper-tiny-en'}\n"
         "compose: {families: [continuation, tts]}\nshard: {keep_audio: true, validation_share: 0}\n"
     )
-    main(["build", str(build), "--json"])
-    capsys.readouterr()
+    command = Path(sys.executable).with_name("aqaa-data")
+    built = subprocess.run([command, "build", build, "--json"], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
     recipe = written(tmp_path, tmp_path / "out" / "kept")
     main(["train", recipe, "--json"])
     trained = json.loads(capsys.readouterr().out)
