@@ -1,7 +1,7 @@
 """A spoken question into the tokens of an answer: what `aqaa-data answer` does."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from stages.train.grammar import Form
     from stages.train.model import Backbone
     from stages.train.sampling import Answer, CodeGroup, Sampling, TextPiece
+
+
+ENDING = 16
+"""Tokens that bringing an answer to its end takes at most."""
 
 
 @dataclass(frozen=True)
@@ -43,23 +47,35 @@ class Answerer:
     def answer(
         self, prompt: Ids, form: "Form", sampling: "Sampling"
     ) -> "Iterator[TextPiece | CodeGroup | Answer]":
-        """The answer as it comes."""
+        """The answer as it comes. Raises DataError `too_long`."""
         from stages.train.backbone import reader_of
         from stages.train.sampling import answer
 
-        return answer(reader_of(self.model), prompt, self.vocabulary, form, sampling)
+        return answer(reader_of(self.model), prompt, self.vocabulary, form, self._within(prompt, sampling))
 
     def candidates(self, prompt: Ids, form: "Form", samplings: "Sequence[Sampling]") -> "dict[int, Answer]":
-        """The answer of each seed; the prompt is read once."""
+        """The answer of each seed; the prompt is read once. Raises DataError `too_long`."""
         from stages.train.backbone import reader_of
         from stages.train.sampling import answer, answered
 
+        samplings = [self._within(prompt, sampling) for sampling in samplings]
         reader = reader_of(self.model)
         reader.read(prompt[:-1].tolist())
         return {
             sampling.seed: answered(answer(reader.copy(), prompt[-1:], self.vocabulary, form, sampling))
             for sampling in samplings
         }
+
+    def _within(self, prompt: Ids, sampling: "Sampling") -> "Sampling":
+        """With no more tokens than the model's context has room for. Raises DataError where it has none."""
+        room = self.model.shape.context - len(prompt) - ENDING
+        if room < 1:
+            raise DataError(
+                "too_long",
+                f"the question's {len(prompt):,} tokens leave no room for an answer in the model's context "
+                f"of {self.model.shape.context:,}",
+            )
+        return replace(sampling, max_tokens=min(sampling.max_tokens, room))
 
 
 def open_answerer(checkpoint: Path, tokenizer: str | None = None, vocabulary: str | None = None) -> Answerer:

@@ -102,8 +102,9 @@ def answer(
         raise click.UsageError("the sound of an answer can't be made yet: add --tokens-only")
     if (candidates is None) != (out is None):
         raise click.UsageError("--candidates and --out go together")
-    if out is not None and out.exists():
-        raise click.UsageError(f"{out} is there already: name a new file")
+    if out is not None and (out.exists() or not out.parent.is_dir()):
+        why = "is there already" if out.exists() else "is in no folder that there is"
+        raise click.UsageError(f"{out} {why}: name a new file")
 
     from pipeline.answering import open_answerer
     from stages.train.sampling import Sampling

@@ -177,6 +177,7 @@ def test_what_nobody_has_written_down_is_heard(tmp_path):
         ((QUESTION,), 2, "add --tokens-only"),
         ((QUESTION, "--candidates", 2), 2, "go together"),
         ((QUESTION, "--candidates", 2, "--out", __file__), 2, "is there already"),
+        ((QUESTION, "--candidates", 2, "--out", "no/where.jsonl"), 2, "no folder that there is"),
         ((MONOLOGUES / "nobody.wav", "--tokens-only"), 1, "there is no such file"),
         ((Path(__file__), "--tokens-only"), 1, "test_answering.py: "),
         ((QUESTION, "--tokens-only", "--top-p", 0), 2, "--top-p"),
@@ -205,6 +206,14 @@ def test_a_checkpoint_that_can_not_be_asked_is_refused(command, checkpoint, tmp_
     assert "which text tokenizer" in asked(checkpoint)
     (checkpoint / "vocabulary.json").unlink()
     assert "nobody knows what its ids mean" in asked(checkpoint)
+
+
+def test_a_question_that_leaves_no_room_for_an_answer_is_told(command, checkpoint):
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | {"max_seq_len": 60}))
+    done = command("answer", "--checkpoint", checkpoint, "--tokens-only", QUESTION)
+    assert done.code == 1
+    assert "context of 60" in done.stderr
 
 
 def test_references_stand_in_for_what_a_checkpoint_does_not_say(command, checkpoint):
