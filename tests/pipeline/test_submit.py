@@ -12,6 +12,8 @@ import yaml
 
 from pipeline.kube import Cluster
 from pipeline.overlays import render
+from pipeline.rayjob import job_resources
+from pipeline.recipe import load
 from schemas.errors import SetupError
 from tests.kubernetes_api import TOKEN, kubernetes_api, trouble
 
@@ -216,3 +218,23 @@ def test_a_patch_whose_place_is_not_there_is_told(tmp_path):
 def pod(name, phase, waits=None):
     conditions = [{"type": "PodScheduled", "status": "False", "message": waits}] if waits else []
     return {"metadata": {"name": name}, "status": {"phase": phase, "conditions": conditions}}
+
+
+def test_the_recipe_means_the_same_there(tmp_path):
+    text = """
+name: calls
+inputs: [s3://b/calls]
+output: s3://b/sets
+transcribe: {model: "hub:Systran/faster-whisper-large-v3", device: cuda, compute_type: float16}
+resources: {transcribe: {gpus: 0.5, actors: [1, 8]}, assess: {actors: [1, 4]}}
+compose: {families: [continuation, asr]}
+mixture: {weights: {continuation: 1, asr: 2}}
+select: {sidecar: {consent: true}, languages: [en]}
+"""
+    (tmp_path / "recipe.yaml").write_text(text)
+    here = load(tmp_path / "recipe.yaml")
+    *_, job = resources = job_resources(here, "h100")
+    config = next(r for r in resources if r["kind"] == "ConfigMap")
+    (tmp_path / "there.yaml").write_text(config["data"]["recipe.yaml"])
+    assert load(tmp_path / "there.yaml") == here.model_copy(update={"scratch": "/scratch"})
+    assert job["spec"]["backoffLimit"] == 5
