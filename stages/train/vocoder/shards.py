@@ -89,7 +89,7 @@ def _place(members: dict[str, tarfile.TarInfo], name: str) -> tuple[int, int]:
 
 def _tokens(row: dict[str, Any]) -> int:
     """Of an audio part, without its two markers."""
-    return sum(row["spans"][1::2]) - sum(row["spans"][::2]) - 2
+    return int(sum(row["spans"][1::2]) - sum(row["spans"][::2]) - 2)
 
 
 class Recorded:
