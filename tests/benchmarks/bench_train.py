@@ -50,6 +50,8 @@ from stages.train.shape import PRESETS, Shape
 
 WARM_UP = 3
 """Steps that are not timed: kernels are compiled in them."""
+CHECKED = 1024
+"""Tokens of the sequence that is held against the CPU."""
 ALLOWED = 1e-3
 """Largest difference of a loss, and of a gradient relative to its norm, in float32."""
 
@@ -98,12 +100,12 @@ def main() -> None:
     print(f"{asked.preset} on {name}, {asked.batch} sequences of {asked.length:,} tokens a step")
     with tempfile.TemporaryDirectory() as folder:
         version = open_version(asked.dataset)
-        if not held_against_cpu(opened(version, "sft", 40_000, Path(folder)), asked.device):
+        if not held_against_cpu(opened(version, "sft", CHECKED, 40_000, Path(folder)), asked.device):
             sys.exit(1)
         found = []
         for objective in asked.objective:
             enough = asked.length * asked.batch * (asked.steps + WARM_UP)
-            data = opened(version, objective, enough, Path(folder))
+            data = opened(version, objective, asked.length, enough, Path(folder))
             for form in ("plain", "fused"):
                 try:
                     found.append(measured(objective, form, data, asked))
@@ -117,14 +119,16 @@ def main() -> None:
         asked.json.write_text(json.dumps([asdict(row) for row in found], indent=1) + "\n")
 
 
-def opened(version: Version, objective: str, tokens: int, folder: Path) -> Data:
-    """The first documents of a version that an objective learns from, with so many tokens at most."""
+def opened(version: Version, objective: str, length: int, tokens: int, folder: Path) -> Data:
+    """The first documents of a version that an objective learns from and that fit into a sequence, with
+    about so many tokens."""
     table = indexed(version, folder / "index")
-    wanted = np.flatnonzero((table["n_2"].to_numpy() > 0) == (objective == "dpo"))
+    fits = table["length"].to_numpy() <= length
+    wanted = np.flatnonzero(fits & ((table["n_2"].to_numpy() > 0) == (objective == "dpo")))
     total = np.cumsum(table["length"].to_numpy()[wanted])
     table = table.take(wanted[: int(np.searchsorted(total, tokens)) + 1])
     if not table.num_rows:
-        raise SetupError(f"{version.uri} has nothing that {objective} learns from")
+        raise SetupError(f"{version.uri} has nothing that {objective} learns from in {length} tokens")
     file = folder / f"{objective}-{tokens}.arrow"
     with pa.ipc.new_file(str(file), table.schema) as out:
         out.write_table(table.combine_chunks())
@@ -213,7 +217,7 @@ def told_apart(found: list[Measured], objective: str) -> None:
 def held_against_cpu(data: Data, device: str) -> bool:
     """Losses and gradients of a small model on real documents, fused on the device and plain on the CPU."""
     shape = replace(PRESETS["tiny"], heads=6, groups=2, hidden=96).with_vocabulary(data.vocabulary["size"])
-    batch = first_sequence(data.documents, 1024, data.vocabulary["specials"]["pad"])
+    batch = first_sequence(data.documents, CHECKED, data.vocabulary["specials"]["pad"])
     torch.set_float32_matmul_precision("highest")
     with plain_forms():
         expected = losses_and_gradients(shape, batch, "cpu")
@@ -276,4 +280,7 @@ def said(what: str, apart: float) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SetupError as error:
+        sys.exit(str(error))
