@@ -31,11 +31,34 @@ def conversation(name: str, turns: int = 4) -> list:
     ]
 
 
+def language_model(folder: Path) -> Path:
+    """A language model of random weights with a byte-level BPE, as its library saves it."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet)
+    tokenizer.train_from_iterator(WORDS, trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
+    fast.save_pretrained(folder)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(fast), **sizes)).save_pretrained(folder)
+    return folder
+
+
 def dataset(folder: Path, **recipe: object) -> Path:
-    """A published version of four such conversations, with every family and preference pairs."""
+    """A published version of four such conversations, with pairs, in the vocabulary of `language_model`: so
+    few ids that a step takes little."""
     folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = language_model(folder / "language-model")
     turns = {name: conversation(name) for name in ("a.wav", "b.wav", "c.wav", "d.wav")}
     settings = {
+        "vocabulary": {"tokenizer": f"file:{tokenizer}", "preset": "extended"},
         "compose": {"families": ["asr", "tts", "aqta", "aqtaa"]},
         "converse": {"history_turns_max": 0},
         "prefer": {"contrast": {"deaf": 1, "other": 1}},

@@ -22,7 +22,7 @@ def test_numbers_follow_from_the_recipe_and_the_version(untrained, command, toke
     done = command("train", recipe, "--plan", "--gpus", "2", "--gpu", "h100", "--mfu", "0.5", "--json")
     assert done.code == 0, done.stderr
     said = json.loads(done.stdout)
-    assert said["parameters"] == said["backbone_parameters"] + 2 * 55424 * 768
+    assert said["parameters"] == said["backbone_parameters"] + 2 * 5440 * 768
     assert (said["gpu"], said["mfu"]) == ("H100", 0.5)
     assert [stage["stage"] for stage in said["stages"]] == ["pretrain", "sft1", "sft2", "dpo"]
     sft1 = said["stages"][1]

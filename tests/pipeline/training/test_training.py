@@ -128,6 +128,19 @@ class TestOneStage:
         assert "no stage sft3: it has pretrain, sft1, sft2, dpo, merge" in done.stderr
 
 
+class TestForeignBackbone:
+    def test_a_language_model_of_hugging_face_gets_the_audio_and_is_trained(self, untrained, given, command):
+        known = str(given.parents[1] / "language-model")
+        only = dict.fromkeys(("pretrain", "sft2", "dpo", "merge"), "absent")
+        recipe = untrained(backbone={"checkpoint": known}, sft1={"steps": 2}, **only)
+        done = command("train", recipe, "--json")
+        assert done.code == 0, done.stderr
+        (result,) = json.loads(done.stdout)["stages"]
+        assert result["after"]["loss"] < result["before"]["loss"]
+        config = json.loads((Path(result["model"]) / "config.json").read_text())
+        assert (config["architectures"], config["vocab_size"]) == (["LlamaForCausalLM"], 5440)
+
+
 class TestObjectStorage:
     def test_a_version_is_read_and_finished_stages_are_put_there(self, bucket, command, tmp_path):
         dataset(tmp_path, output=bucket)
