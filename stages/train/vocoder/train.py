@@ -116,16 +116,20 @@ class _Run:
                 group["lr"] = rate
         batch = batch_of(step, self.speech, self.config).to(self.device)
         generator = torch.Generator().manual_seed(1_000_003 * self.config.seed + step)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            losses = {"flow": self._flow_loss(batch, generator)}
-            self._learn("flow", losses["flow"], step)
-            losses |= self._teach_generator(batch, step)
+        losses = {"flow": self._flow_loss(batch, generator)}
+        self._learn("flow", losses["flow"], step)
+        losses |= self._teach_generator(batch, step)
         return {
             "step": step,
             **{name: loss.item() for name, loss in losses.items()},
             "learning_rate": rate,
             "seconds": round(time.monotonic() - began, 3),
         }
+
+    def _computing(self) -> torch.autocast:
+        """Networks compute in the precision of the run; what compares spectra needs more than bfloat16."""
+        low = self.config.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
 
     def _flow_loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         flow = self.vocoder.flow
@@ -135,23 +139,27 @@ class _Run:
         noise_BMT = torch.randn(mel_BMT.shape, generator=generator).to(self.device)
         given_B = LONGEST_PROMPT * share_B * (prompted_B < PROMPTED) * batch.there_BT.sum(1)
         is_given_BT = torch.arange(mel_BMT.shape[2], device=self.device) < given_B[:, None]
-        conditions = Conditions(
-            flow.encode(batch.tokens_BL, batch.lengths_B),
-            torch.zeros(size, MELS, device=self.device),
-            mel_BMT * is_given_BT[:, None],
-        ).kept((kept_B >= DROPPED).float())
-        return flow_matching_loss(flow, mel_BMT, batch.there_BT, conditions, t_B, noise_BMT)
+        with self._computing():
+            conditions = Conditions(
+                flow.encode(batch.tokens_BL, batch.lengths_B),
+                torch.zeros(size, MELS, device=self.device),
+                mel_BMT * is_given_BT[:, None],
+            ).kept((kept_B >= DROPPED).float())
+            return flow_matching_loss(flow, mel_BMT, batch.there_BT, conditions, t_B, noise_BMT)
 
     def _teach_generator(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        made_BN = self.vocoder.wave(batch.sound_mel_BMT)
+        with self._computing():
+            made_BN = self.vocoder.wave(batch.sound_mel_BMT)
         mel = (log_mel(made_BN) - log_mel(batch.sound_BN)).abs().mean()
         spectrum = spectral_distance(made_BN, batch.sound_BN)
         losses = {"mel": mel, "spectrum": spectrum}
         loss = MEL_WEIGHT * mel + SPECTRUM_WEIGHT * spectrum
         if self.config.adversarial_from is not None and step >= self.config.adversarial_from:
-            judged = discriminator_loss(self.judges(batch.sound_BN), self.judges(made_BN.detach()))
+            with self._computing():
+                judged = discriminator_loss(self.judges(batch.sound_BN), self.judges(made_BN.detach()))
             self._learn("judges", judged, step)
-            against = generator_losses(self.judges(batch.sound_BN), self.judges(made_BN))
+            with self._computing():
+                against = generator_losses(self.judges(batch.sound_BN), self.judges(made_BN))
             loss = loss + against.adversarial + against.features
             losses |= {"judges": judged, "adversarial": against.adversarial, "features": against.features}
         self._learn("wave", loss, step)

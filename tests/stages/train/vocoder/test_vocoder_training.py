@@ -90,6 +90,16 @@ def test_another_run_in_the_folder_is_refused(speech, tmp_path):
         train_vocoder(once, speech, speech, {"version": "2"}, tmp_path)
 
 
+@pytest.mark.usefixtures("_narrow")
+def test_bfloat16_begins_with_nearly_the_same_losses(speech, tmp_path):
+    for precision in ("float32", "bfloat16"):
+        changes = {"steps": 1, "samples": 0, "adversarial_from": 0, "precision": precision}
+        train_vocoder(CONFIG.model_copy(update=changes), speech, speech, {}, tmp_path / precision)
+    full, half = (losses(tmp_path / precision)[0] for precision in ("float32", "bfloat16"))
+    assert full != half
+    assert half == pytest.approx(full, rel=0.02)
+
+
 def test_nothing_to_learn_from_is_refused(tmp_path):
     with pytest.raises(SetupError, match="keep_audio: true"):
         train_vocoder(CONFIG, Spoken([]), Spoken([]), {}, tmp_path)
