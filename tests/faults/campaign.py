@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.faults.builds import STAGES, Ended, Running, command, contents, running
+from tests.faults.builds import LONGEST, STAGES, Ended, Running, command, contents, running
 from tests.faults.recipes import Few, undisturbed
 from tests.object_storage import KEY, SECRET, Fault, Proxy, Server, faulty, seaweedfs
 
@@ -139,14 +139,15 @@ def _full(case: Case, few: Few, folder: Path) -> Result:
     arguments = ("--output", places["out"], "--set", f"scratch={places['scratch']}")
     size, fill = "128k", "true"
     if case.fault == "full output":
-        leased = f"until ls {disk}/few/leases/* >/dev/null 2>&1; do sleep 0.02; done"
-        size, fill = (
-            "80m",
-            f"cp -r {folder}/begun/few {disk}/few && ({leased}; cat /dev/zero > {disk}/other) &",
+        leased = (
+            f"for i in {{1..9999}}; do ls {disk}/few/leases/* > /dev/null 2>&1 && break; sleep 0.05; done"
         )
+        fill = f"cp -r {folder}/begun/few {disk}/few; ({leased}; cat /dev/zero > {disk}/other) &"
+        size = "80m"
     build = shlex.join(command(few.recipe, *arguments))
     script = f"mkdir {disk}; mount -t tmpfs -o size={size} none {disk}; {fill}\n{build}"
-    done = subprocess.run(["unshare", "-rm", "bash", "-c", script], capture_output=True, text=True)
+    asked = ["unshare", "-rm", "bash", "-c", script]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=LONGEST)
     first = Ended(done.returncode, done.stdout, done.stderr)
     return _afterwards(case, few, folder, arguments, first, struck=True)
 
