@@ -5,6 +5,7 @@ doesn't hold yet and prints the table. After its fault the same command runs aga
 version must be the undisturbed one to the byte, and what ended early must have said why in one message.
 """
 
+import argparse
 import json
 import random
 import shlex
@@ -267,4 +268,8 @@ def new(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("cases", nargs="*")
+    given = parser.parse_args()
+    sys.exit(main(given.out, given.cases))
