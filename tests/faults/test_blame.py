@@ -28,6 +28,7 @@ def recipe(tmp_path):
     return recipe
 
 
+@pytest.mark.slow
 def test_after_two_deaths_alone_in_earlier_runs_a_third_one_is_the_last(recipe, open_ray):
     plan = make_plan(load(str(recipe)))
     (unit,) = plan.units
