@@ -45,7 +45,7 @@ def is_vocoder(path: str) -> bool:
 
 
 def load(
-    path: str, settings: Sequence[str], dataset: str | None = None, output: str | None = None
+    path: str, settings: Sequence[str] = (), dataset: str | None = None, output: str | None = None
 ) -> VocoderRecipe:
     """Read a recipe. Places in it are relative to its own directory. Raises SetupError."""
     written = read(path, settings)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.recipe import load
+from pipeline.recipe import load as load_data
 from pipeline.training.recipe import load as load_training
+from pipeline.training.vocoder import load as load_vocoder
 
 SNIPPETS = re.findall(r"```yaml\n(.*?)```", (Path(__file__).parents[2] / "README.md").read_text(), re.DOTALL)
 TRAINING = {"pretrain", "sft1", "sft2", "dpo"}
@@ -25,5 +26,6 @@ def test_every_recipe_is_accepted(tmp_path, number):
     (tmp_path / "withdrawn.txt").write_text("a.wav\n")
     file = tmp_path / "recipe.yaml"
     file.write_text(snippet if "name" in keys else f"name: shown\n{snippet}")
-    recipe = (load_training if keys & TRAINING else load)(file)
+    load = load_vocoder if "vocoder" in keys else load_training if keys & TRAINING else load_data
+    recipe = load(file)
     assert recipe.name

@@ -189,7 +189,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_look_at_it(recipe, api):
     executable = Path(sys.executable).with_name("aqaa-data")
     arguments = [executable, "submit", recipe, "--overlay", "cpu-small", "--image", "mine/x:1"]
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while api.seen.count(("GET", JOB)) < 2 and time.monotonic() < until:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

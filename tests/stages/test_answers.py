@@ -131,8 +131,8 @@ def test_nobody_there(tmp_path):
 
 @pytest.mark.parametrize("wait", [lambda: "1", lambda: formatdate(time.time() + 2, usegmt=True)])
 def test_a_server_that_says_how_long_to_wait_is_left_alone_so_long(tmp_path, wait):
-    busy = Answer(429, headers={"Retry-After": wait()})
-    with serving([busy, completion("Fine.")]) as server:
+    answers = iter([lambda: Answer(429, headers={"Retry-After": wait()}), lambda: completion("Fine.")])
+    with serving(lambda asked: next(answers)()) as server:
         config = config_of(server.url)
         assert ask(config, endpoint_of(config, tmp_path)) == "Fine."
     first, second = server.seen
