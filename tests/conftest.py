@@ -1,5 +1,6 @@
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ DEMO = Path(__file__).parent / "recordings" / "demo"
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
+
+# A job in the background of a script is deaf to Ctrl-C, and so would be what the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

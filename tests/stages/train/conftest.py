@@ -1,30 +1,15 @@
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
+from opened import documents_in
 
 from schemas.sample import Pair, Sample
 from schemas.vocabulary import Vocabulary
 from stages.shard import ShardConfig, mixed, write_shards
-from stages.train.documents import Documents, index_shard
-
-
-def documents_in(shards: list[Path]) -> Documents:
-    """Shards on local disk."""
-
-    def read(number: int, start: int, size: int) -> bytes:
-        with shards[number].open("rb") as file:
-            return os.pread(file.fileno(), size, start)
-
-    tables = []
-    for number, path in enumerate(shards):
-        with path.open("rb") as file:
-            tables.append(index_shard(file, number))
-    return Documents(pa.concat_tables(tables), read)
+from stages.train.documents import Documents
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from conftest import documents_in
+from opened import documents_in
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from stages.train.config import TrainConfig

@@ -4,16 +4,13 @@ import pytest
 import soundfile
 import soxr
 import torch
+from little import LITTLE, LITTLE_WAVE, randomised
 from torch import Tensor
 
 from stages.train.vocoder.flow import Flow
 from stages.train.vocoder.istft import Generator
-from stages.train.vocoder.shape import RATE, FlowShape, WaveShape
+from stages.train.vocoder.shape import RATE
 from stages.train.vocoder.vocoder import Vocoder
-
-LITTLE = FlowShape(16, 2, 24, 2, (48,), 2, 8, 1, 1, past=2, ahead=5, residual=True)
-"""Streams; attention sees two blocks back, so that a short utterance outgrows it."""
-LITTLE_WAVE = WaveShape(16, 24, 2)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,14 +31,6 @@ def spoken() -> Tensor:
 def vocoder() -> Vocoder:
     """One with random weights, of which nothing is zero."""
     return randomised(Vocoder(Flow(LITTLE), Generator(LITTLE_WAVE))).eval()
-
-
-def randomised(network, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
-    return network
 
 
 @pytest.fixture(scope="session")

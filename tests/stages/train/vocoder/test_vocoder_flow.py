@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import LITTLE, randomised
+from little import LITTLE, randomised
 
 from stages.train.vocoder.flow import Conditions, Flow, flow_matching_loss, interpolated, solve, time_steps
 from stages.train.vocoder.mel import log_mel

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import LITTLE, randomised
+from little import LITTLE, randomised
 from torch.nn import functional as F
 
 from stages.train.vocoder.conformer import Encoder, RelativeAttention

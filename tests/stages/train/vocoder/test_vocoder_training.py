@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import LITTLE, LITTLE_WAVE
+from little import LITTLE, LITTLE_WAVE
 
 from schemas.errors import SetupError
 from schemas.sample import Clip, Sample
