@@ -5,7 +5,7 @@ import os
 import shutil
 
 import pytest
-from annotated import a_turn
+from annotated import two_who_talk
 from annotations import packed, planned
 
 from pipeline.annotate import pending
@@ -19,19 +19,8 @@ UNITS = {"units": {"recordings": 2}}
 
 
 def talk(name, **more):
-    """Two who talk."""
-    return [
-        a_turn(
-            start=5.0 * n,
-            end=5.0 * n + 4.5,
-            index=n,
-            speaker="AB"[n % 2],
-            recording=name,
-            text=f"the train leaves at nine from platform {name} {n}",
-            **more,
-        )
-        for n in range(4)
-    ]
+    text = f"the train leaves at nine from platform {name}"
+    return two_who_talk(name, 4, lambda n: {"text": f"{text} {n}", **more})
 
 
 @pytest.fixture(scope="module")

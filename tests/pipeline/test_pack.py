@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import webdataset
-from annotated import a_turn
+from annotated import a_turn, two_who_talk
 from annotations import packed, planned
 
 from pipeline.pack import groups_of
@@ -27,20 +27,16 @@ WORDS = "the train to the city leaves at nine from platform"
 
 def a_recording(name, turns=6, text=None, **more):
     """Two who talk, each turn in words of its own."""
-    return [
-        a_turn(
-            start=5.0 * n,
-            end=5.0 * n + 4.5,
-            index=n,
-            speaker="AB"[n % 2],
-            recording=name,
-            text=text or f"{WORDS} {name} {n} of {n * 7}",
-            groups=37,
-            words_per_second=(2.0, 2.0, 3.5, 2.0, 2.0, 1.2)[n % 6],
+    return two_who_talk(
+        name,
+        turns,
+        lambda n: {
+            "text": text or f"{WORDS} {name} {n} of {n * 7}",
+            "groups": 37,
+            "words_per_second": (2.0, 2.0, 3.5, 2.0, 2.0, 1.2)[n % 6],
             **more,
-        )
-        for n in range(turns)
-    ]
+        },
+    )
 
 
 def recordings(*names, **more):

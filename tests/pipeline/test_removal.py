@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from annotated import a_turn
+from annotated import two_who_talk
 from annotations import packed, planned
 from served import Answer, completion, serving
 
@@ -32,18 +32,9 @@ from stages.synthesize.cost import Replies
 def turns(*names, words="the train to the city leaves at nine from platform"):
     """Two who talk in each recording, each turn in words of its own."""
     return {
-        name: [
-            a_turn(
-                start=5.0 * n,
-                end=5.0 * n + 4.5,
-                index=n,
-                speaker="AB"[n % 2],
-                recording=name,
-                text=f"{words} {name} {n} of {n * 7}",
-                groups=37,
-            )
-            for n in range(6)
-        ]
+        name: two_who_talk(
+            name, 6, lambda n, name=name: {"text": f"{words} {name} {n} of {n * 7}", "groups": 37}
+        )
         for name in names
     }
 

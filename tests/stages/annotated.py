@@ -88,3 +88,18 @@ def a_turn(
         stage="transcribe" if problem else None,
         problem=problem,
     )
+
+
+def two_who_talk(name, turns, each, every=5.0, seconds=4.5):
+    """Turns in turn, one every so many seconds; what `each` says of the n-th."""
+    return [
+        a_turn(
+            start=every * n,
+            end=every * n + seconds,
+            index=n,
+            speaker="AB"[n % 2],
+            recording=name,
+            **each(n),
+        )
+        for n in range(turns)
+    ]

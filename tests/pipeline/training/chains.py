@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import yaml
-from annotated import a_turn
+from annotated import two_who_talk
 from annotations import packed, planned
 
 WORDS = [
@@ -16,19 +16,17 @@ WORDS = [
 
 def conversation(name: str, turns: int = 4) -> list:
     """Questions and answers of some words and a second of codes, the last pair noisier than the others."""
-    return [
-        a_turn(
-            start=3.0 * n,
-            end=3.0 * n + 2.4,
-            index=n,
-            speaker="AB"[n % 2],
-            recording=name,
-            text=f"{WORDS[n % 4]} {name[0]}",
-            groups=6,
-            dnsmos_overall=3.4 if n < 2 else 2.2,
-        )
-        for n in range(turns)
-    ]
+    return two_who_talk(
+        name,
+        turns,
+        lambda n: {
+            "text": f"{WORDS[n % 4]} {name[0]}",
+            "groups": 6,
+            "dnsmos_overall": 3.4 if n < 2 else 2.2,
+        },
+        every=3.0,
+        seconds=2.4,
+    )
 
 
 def language_model(folder: Path) -> Path:
