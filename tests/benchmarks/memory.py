@@ -19,6 +19,14 @@ from pipeline.plan import make_plan
 from pipeline.recipe import load
 
 
+def record(recording: Path, folder: Path, minutes: float, count: int) -> None:
+    """Write `count` recordings of so many minutes. What it reads is gone before the build is measured."""
+    samples, rate = soundfile.read(recording, dtype="float32")
+    folder.mkdir()
+    for number in range(count):
+        soundfile.write(folder / f"{number:03d}.flac", np.resize(samples, round(minutes * 60 * rate)), rate)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("recipe")
@@ -27,18 +35,14 @@ def main() -> None:
     parser.add_argument("--as", dest="forms", nargs="+", choices=["one", "many"], default=["one", "many"])
     parser.add_argument("--set", dest="settings", action="append", default=[])
     arguments = parser.parse_args()
-    samples, rate = soundfile.read(arguments.recording, dtype="float32")
     for minutes in arguments.minutes:
         for form in arguments.forms:
             each = minutes if form == "one" else 5.0
             with tempfile.TemporaryDirectory() as folder:
-                long = np.resize(samples, round(each * 60 * rate))
-                (Path(folder) / "in").mkdir()
-                for number in range(round(minutes / each)):
-                    soundfile.write(Path(folder) / "in" / f"{number:03d}.flac", long, rate)
+                record(arguments.recording, Path(folder) / "in", each, round(minutes / each))
                 settings = [*arguments.settings, f"scratch={folder}/scratch"]
                 plan = make_plan(load(arguments.recipe, settings, [f"{folder}/in"], f"{folder}/out"))
-                with PeakMemory() as memory:
+                with PeakMemory(every=2) as memory:
                     built = build(plan)
             print(
                 f"{minutes:g} minutes as {round(minutes / each)} recordings: {memory.total / 1e9:.2f} GB "
