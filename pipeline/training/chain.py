@@ -12,13 +12,13 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-from pipeline.collect import record_use
 from pipeline.recipe import digest
 from pipeline.training.backbone import backbone_of
 from pipeline.training.checks import check
 from pipeline.training.data import DOCUMENTS, VersionData, choose
 from pipeline.training.display import Display
 from pipeline.training.launch import Job, is_first, launch
+from pipeline.training.lineage import note_use
 from pipeline.training.place import INDEX, RUN, Place
 from pipeline.training.recipe import StageConfig, TrainingRecipe
 from pipeline.training.results import Result, result_of
@@ -103,7 +103,7 @@ def _run(recipe: TrainingRecipe, stage: Planned, place: Place, display: Display)
     data = VersionData(stage.version.store.uri, stage.version.id, folder / DOCUMENTS, identity)
     known = _checkpoint(recipe, stage.parent, place)
     start = Start(checkpoint=known) if known else Start(recipe.backbone.preset, recipe.backbone.seed)
-    _note_use(recipe, stage, place, identity)
+    note_use(stage.version, recipe.name, stage.name, place.store.join(stage.name), identity["code_version"])
     job = Job(stage.config.trained, data, start, folder)
     began = time.monotonic()
     with display.stage(stage.name, job) as said:
@@ -155,18 +155,6 @@ def _refuse_another(recipe: TrainingRecipe, stage: Planned, place: Place) -> Non
                 f"{place.stage(stage.name)} was trained with another {name}: {known[name]}, and now it is "
                 f"{asked}. Name another output or recipe name, or remove the folder to train it again"
             )
-
-
-def _note_use(recipe: TrainingRecipe, stage: Planned, place: Place, identity: dict[str, Any]) -> None:
-    """Keep the version from removal before it is used."""
-    run = place.store.join(stage.name)
-    said = {
-        "kind": "training",
-        "run": run,
-        **{key: identity[key] for key in ("recipe", "stage", "code_version")},
-    }
-    name = f"training-{recipe.name}-{stage.name}-{digest(run)[:8]}.json"
-    record_use(stage.version.store, stage.version.id, name, json.dumps(said).encode())
 
 
 def _merge(recipe: TrainingRecipe, place: Place, display: Display) -> Result:

@@ -4,12 +4,15 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version as installed
 from typing import Any, BinaryIO, cast
 
 from pydantic import Field
 
+from pipeline.ids import codes_of
 from pipeline.settings import beside, read
 from pipeline.storage import Store
+from pipeline.training.lineage import note_use
 from pipeline.uri import normal
 from pipeline.versions import Reference, Version, open_version
 from schemas.errors import SetupError
@@ -67,10 +70,12 @@ def train(recipe: VocoderRecipe) -> VocoderResult:
     from stages.train.vocoder.train import train_vocoder
 
     version = open_version(Reference.parse(recipe.dataset))
-    folder = Store(f"{recipe.output}/{recipe.name}").directory / SECTION
+    run = Store(f"{recipe.output}/{recipe.name}")
+    folder = run.directory / SECTION
     skipped = (folder / MODEL).exists()
     speech, held = (_speech(version, split) for split in ("train", "validation"))
     identity = {"dataset": version.manifest.dataset, "version": version.id}
+    note_use(version, recipe.name, SECTION, run.join(SECTION), installed("aqaa-data"))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     began = said = time.monotonic()
 
@@ -84,7 +89,9 @@ def train(recipe: VocoderRecipe) -> VocoderResult:
             print(f"{step} | {losses} | {metrics['seconds']:.2f} s a step", file=sys.stderr, flush=True)
 
     held = held if len(held) else speech
-    finished = train_vocoder(recipe.vocoder, speech, held, identity, folder, device, say)
+    finished = train_vocoder(
+        recipe.vocoder, speech, held, identity, folder, device, say, codes_of(version.manifest)
+    )
     return VocoderResult(str(finished), skipped, len(speech), round(time.monotonic() - began, 1))
 
 

@@ -131,7 +131,7 @@ class Flow(nn.Module):
         speaker_BMT = conditions.speaker_BM[:, :, None].expand_as(x_BMT)
         inputs = torch.cat([x_BMT, conditions.tokens_BMT, speaker_BMT, conditions.prompt_BMT], 1)
         v_BMT = cast(Tensor, self.decoder.estimator(inputs, t_B, past))
-        return v_BMT - x_BMT if self.shape.residual else v_BMT
+        return v_BMT + conditions.tokens_BMT - x_BMT if self.shape.residual else v_BMT
 
     def normalised(self, mel_BMT: Tensor) -> Tensor:
         return (mel_BMT - self.shape.mean) / self.shape.scale
@@ -152,6 +152,13 @@ def flow_matching_loss(
     at_BMT = (1 - (1 - SIGMA) * t_B11) * noise_BMT + t_B11 * mel_BMT
     target_BMT = mel_BMT - (1 - SIGMA) * noise_BMT
     error_BT = (flow.velocity(at_BMT, t_B, conditions) - target_BMT).square().mean(1)
+    return (error_BT * there_BT).sum() / there_BT.sum()
+
+
+def prior_loss(said_BMT: Tensor, mel_BMT: Tensor, there_BT: Tensor) -> Tensor:
+    """Mean squared error of what the encoder alone makes of the tokens, over frames that are there (Grad-TTS,
+    section 3.3): the shortest way for it to learn."""
+    error_BT = (said_BMT - mel_BMT).square().mean(1)
     return (error_BT * there_BT).sum() / there_BT.sum()
 
 

@@ -62,8 +62,8 @@ class FlowShape:
     ahead: int = 0
     """Tokens that a block sees ahead, in the encoder's first layer alone."""
     residual: bool = False
-    """The U-Net says how the velocity differs from minus the noisy mel: little of the noise is then left for
-    it to pass on, which small networks are slow to learn."""
+    """The U-Net says how the velocity differs from the way from the noisy mel to what the encoder made of the
+    tokens: little is then left for it to pass on, which small networks are slow to learn."""
     mean: float = 0.0
     scale: float = 1.0
     """What mels are shifted and divided by before they are learnt."""
@@ -112,6 +112,10 @@ PRESETS = {
     "tiny": VocoderShape(
         FlowShape(48, 4, 96, 2, (80,), 2, 40, 1, 1, **_OURS, **_SPEECH),  # type: ignore[arg-type]
         WaveShape(96, 192, 3, **_SPEECH),
+    ),
+    "demo": VocoderShape(
+        FlowShape(192, 4, 512, 3, (96,), 3, 32, 1, 1, **_OURS, **_SPEECH),  # type: ignore[arg-type]
+        WaveShape(160, 480, 4, **_SPEECH),
     ),
     "small": VocoderShape(
         FlowShape(192, 4, 512, 3, (192,), 4, 48, 1, 3, **_OURS, **_SPEECH),  # type: ignore[arg-type]

@@ -27,9 +27,10 @@ from stages.train.vocoder.discriminators import (
     discriminator_loss,
     generator_losses,
 )
-from stages.train.vocoder.flow import DROPPED, Conditions, flow_matching_loss
+from stages.train.vocoder.flow import DROPPED, Conditions, flow_matching_loss, prior_loss
 from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.shape import MELS, PRESETS, RATE
+from stages.train.vocoder.sounds import sounds_of
 from stages.train.vocoder.speech import Batch, Speech, batch_of, refuse_nothing
 from stages.train.vocoder.vocoder import Vocoder, save
 
@@ -57,13 +58,15 @@ def train_vocoder(
     folder: Path,
     device: torch.device | str = "cpu",
     said: Said = lambda metrics: None,
+    codes: Mapping[str, Any] | None = None,
 ) -> Path:
     """Teach a new vocoder; returns the folder of the finished one, in the run's own.
 
     `held` are utterances that samples are spoken of. `identity` is what the run records and a resume must
-    agree on. A finished run is left as it is, a stopped one goes on; `said` hears each step's metrics, which
-    metrics.jsonl and TensorBoard get too. Raises SetupError where the folder holds another run, where there
-    is nothing to learn from, or where a loss is no number.
+    agree on, `codes` what the vocoder says of the tokens that it speaks. A finished run is left as it is, a
+    stopped one goes on; `said` hears each step's metrics, which metrics.jsonl and TensorBoard get too. Raises
+    SetupError where the folder holds another run, where there is nothing to learn from, or where a loss is no
+    number.
     """
     refuse_nothing(speech)
     claim(folder, {"config": config.model_dump(mode="json", exclude=_HOW), **identity})
@@ -72,7 +75,7 @@ def train_vocoder(
         run = _Run(config, speech, held, folder, torch.device(device))
         run.finish(said)
         partial = emptied(folder / f".{MODEL}.partial")
-        save(run.vocoder, partial)
+        save(run.vocoder, partial, codes=codes)
         partial.rename(finished)
     return finished
 
@@ -116,8 +119,8 @@ class _Run:
                 group["lr"] = rate
         batch = batch_of(step, self.speech, self.config).to(self.device)
         generator = torch.Generator().manual_seed(1_000_003 * self.config.seed + step)
-        losses = {"flow": self._flow_loss(batch, generator)}
-        self._learn("flow", losses["flow"], step)
+        losses = self._flow_losses(batch, generator)
+        self._learn("flow", losses["flow"] + self.config.prior * losses["prior"], step)
         losses |= self._teach_generator(batch, step)
         return {
             "step": step,
@@ -131,7 +134,7 @@ class _Run:
         low = self.config.precision == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
 
-    def _flow_loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+    def _flow_losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         flow = self.vocoder.flow
         mel_BMT = flow.normalised(batch.mel_BMT)
         size = len(mel_BMT)
@@ -140,12 +143,14 @@ class _Run:
         given_B = LONGEST_PROMPT * share_B * (prompted_B < PROMPTED) * batch.there_BT.sum(1)
         is_given_BT = torch.arange(mel_BMT.shape[2], device=self.device) < given_B[:, None]
         with self._computing():
+            said_BMT = flow.encode(batch.tokens_BL, batch.lengths_B)
             conditions = Conditions(
-                flow.encode(batch.tokens_BL, batch.lengths_B),
+                said_BMT,
                 torch.zeros(size, MELS, device=self.device),
                 mel_BMT * is_given_BT[:, None],
             ).kept((kept_B >= DROPPED).float())
-            return flow_matching_loss(flow, mel_BMT, batch.there_BT, conditions, t_B, noise_BMT)
+            loss = flow_matching_loss(flow, mel_BMT, batch.there_BT, conditions, t_B, noise_BMT)
+            return {"flow": loss, "prior": prior_loss(said_BMT, mel_BMT, batch.there_BT)}
 
     def _teach_generator(self, batch: Batch, step: int) -> dict[str, Tensor]:
         with self._computing():
@@ -208,6 +213,8 @@ class _Run:
         """Take over the last checkpoint; the step to go on with."""
         found = self._checkpoints()
         if not found:
+            codes = self.vocoder.flow.input_embedding.weight.data
+            codes.copy_(sounds_of(self.speech, len(codes), codes.shape[1], self.config.seed))
             return 0
         state = torch.load(found[-1] / STATE, map_location=self.device, weights_only=True)
         for name, network in self.networks.items():

@@ -1,7 +1,7 @@
 """Both networks together, whole utterances, and a vocoder as a folder."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,8 @@ from stages.train.weights import Weights, write_tensors
 
 CONFIG = "config.json"
 KIND = "TokenVocoder"
+CODES = "codes"
+"""Key of config.json under which stands which tokenizer's codes a vocoder speaks."""
 CHUNK = 1024
 """Frames of noise that are drawn at once."""
 
@@ -108,10 +110,15 @@ def _drawn(seed: int, chunk: int) -> Tensor:
     return torch.randn(MELS, CHUNK, generator=generator)
 
 
-def save(vocoder: Vocoder, directory: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write a vocoder of our own shapes: config.json and safetensors."""
+def save(
+    vocoder: Vocoder,
+    directory: Path,
+    dtype: torch.dtype = torch.float32,
+    codes: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a vocoder of our own shapes: config.json and safetensors. `codes` says whose codes it speaks."""
     directory.mkdir(parents=True, exist_ok=True)
-    config = {"architectures": [KIND], **asdict(vocoder.shape)}
+    config = {"architectures": [KIND], **asdict(vocoder.shape), CODES: dict(codes or {})}
     (directory / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     write_tensors(directory, vocoder.state_dict(), dtype)
 

@@ -68,6 +68,11 @@ def test_a_version_that_keeps_audio_teaches_a_vocoder(tmp_path, capsys):
     assert not trained["skipped"]
     assert trained["utterances"] >= 2
     assert (Path(trained["vocoder"]) / "model.safetensors").exists()
+    said = json.loads((Path(trained["vocoder"]) / "config.json").read_text())["codes"]
+    assert said["tokenize"]["tokenizer"] == "whisper"
+    assert said["models"], "by hash, so that others' codes are not spoken"
+    main(["versions", "show", str(tmp_path / "out" / "kept")])
+    assert str(tmp_path / "runs/voice/vocoder") in capsys.readouterr().out
     assert len(list((tmp_path / "runs/voice/vocoder/samples/00000002").glob("*.wav"))) == 3
     main(["train", recipe, "--json"])
     assert json.loads(capsys.readouterr().out)["skipped"]

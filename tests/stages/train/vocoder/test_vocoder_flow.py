@@ -37,7 +37,7 @@ def test_the_loss_is_the_squared_way_from_noise_to_mel(flow):
             conditions.speaker_BM[b][:, None].expand(-1, 7),
             conditions.prompt_BMT[b],
         ]
-        said = flow.decoder.estimator(torch.cat([at, *given])[None], t[b : b + 1])[0] - at
+        said = flow.decoder.estimator(torch.cat([at, *given])[None], t[b : b + 1])[0] - at + given[0]
         for frame in range(7):
             if there[b, frame]:
                 way = mel[b, :, frame] - (1 - 1e-6) * noise[b, :, frame]

@@ -16,6 +16,7 @@ from stages.train.vocoder.config import VocoderTrainConfig
 from stages.train.vocoder.released import open_vocoder
 from stages.train.vocoder.shape import PRESETS, RATE, VocoderShape, frames_of
 from stages.train.vocoder.shards import Recorded, index_shard
+from stages.train.vocoder.sounds import sounds_of
 from stages.train.vocoder.speech import Spoken, Utterance, batch_of
 from stages.train.vocoder.train import train_vocoder
 from stages.train.vocoder.vocoder import load, save
@@ -98,6 +99,21 @@ def test_bfloat16_begins_with_nearly_the_same_losses(speech, tmp_path):
     full, half = (losses(tmp_path / precision)[0] for precision in ("float32", "bfloat16"))
     assert full != half
     assert half == pytest.approx(full, rel=0.02)
+
+
+def test_codes_begin_as_what_they_sound_like(spoken):
+    """Of two recordings of a code each, in halves: the halves of one are more alike than the recordings."""
+    loud, soft = spoken[:20000].numpy(), np.random.default_rng(1).normal(0, 0.3, 20000).astype(np.float32)
+    codes = {10: loud[:9540], 11: loud[9540:19080], 2000: soft[:9540], 2001: soft[9540:19080]}
+    speech = Spoken([Utterance(str(c), np.full(18, c, np.int32), x) for c, x in codes.items()])
+    embedding = sounds_of(speech, 5120, 16, seed=0)
+    assert embedding.shape == (5120, 16)
+    distance = torch.cdist(embedding, embedding)
+    assert distance[10, 11] < distance[10, 2000]
+    assert distance[2000, 2001] < distance[2000, 11]
+    assert embedding[[10, 11, 2000, 2001]].square().mean() == pytest.approx(1, abs=0.01)
+    assert embedding.square().mean() == pytest.approx(1, abs=0.05), "codes that are never heard"
+    assert torch.equal(embedding, sounds_of(speech, 5120, 16, seed=0))
 
 
 def test_nothing_to_learn_from_is_refused(tmp_path):

@@ -1,0 +1,14 @@
+"""What was trained from a version: noted there, so that `versions show` tells it and `gc` keeps it."""
+
+import json
+
+from pipeline.collect import record_use
+from pipeline.recipe import digest
+from pipeline.versions import Version
+
+
+def note_use(version: Version, recipe: str, stage: str, run: str, code_version: str) -> None:
+    """`run` is the URI of the stage's folder."""
+    said = {"kind": "training", "run": run, "recipe": recipe, "stage": stage, "code_version": code_version}
+    name = f"training-{recipe}-{stage}-{digest(run)[:8]}.json"
+    record_use(version.store, version.id, name, json.dumps(said).encode())
