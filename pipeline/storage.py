@@ -28,6 +28,10 @@ from schemas.errors import SetupError
 
 _CHUNK = 8 * 1024 * 1024
 _HEADER = 64 * 1024
+_ONE_REQUEST = 1024**3
+"""A larger file goes up in parts: one request may hold 5 GB."""
+_PART = 64 * 1024 * 1024
+"""Of which there may be 10,000."""
 
 _WAITS = (0.2, 0.6, 2.0, 5.0)
 """Seconds before another try at what the library itself gives up at the first lost connection."""
@@ -90,7 +94,13 @@ class Store:
         return True
 
     def put_new(self, path: str, data: bytes | Path) -> bool:
-        """Write an object that must not exist yet; False when somebody else was first."""
+        """Write an object that must not exist yet; False when somebody else was first.
+
+        On object stores, two that write a file of over 1 GB to one path at the same moment must write the same
+        bytes; it is there wholly or not at all.
+        """
+        if isinstance(data, Path) and not self.is_local and data.stat().st_size > _ONE_REQUEST:
+            return self._put_parts(path, data)
         unsure = False
 
         def put() -> bool:
@@ -109,6 +119,13 @@ class Store:
             return True
 
         return self._tried(path, put)
+
+    def _put_parts(self, path: str, file: Path) -> bool:
+        if self.exists(path):
+            return False
+        parts = partial(obstore.put, self._obstore, path, file, use_multipart=True, chunk_size=_PART)
+        self._tried(path, parts)
+        return True
 
     def put(self, path: str, data: bytes) -> None:
         """Write an object, over one that is there."""

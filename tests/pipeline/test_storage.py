@@ -7,6 +7,7 @@ import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
+import numpy as np
 import pytest
 
 from pipeline.storage import Store, split
@@ -48,6 +49,18 @@ def test_a_file_is_written_as_it_is_and_once(store, tmp_path):
     assert not store.put_new("x", tmp_path / "large")
     assert store.get("x") == content
     assert store.head("x").bytes == len(content)
+
+
+def test_a_large_file_goes_up_in_parts_and_once(behind, proxy, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.storage._ONE_REQUEST", 4_000_000)
+    monkeypatch.setattr("pipeline.storage._PART", 5 * 1024 * 1024)
+    content = np.random.default_rng(0).bytes(12_000_000)
+    (tmp_path / "large").write_bytes(content)
+    (tmp_path / "other").write_bytes(content[::-1])
+    assert behind.put_new("at", tmp_path / "large")
+    assert len([path for method, path in proxy.seen if method == "PUT" and "partNumber" in path]) == 3
+    assert not behind.put_new("at", tmp_path / "other")
+    assert behind.get("at") == content
 
 
 def test_what_is_not_there_is_told_apart_from_trouble(store):
