@@ -96,8 +96,8 @@ class Store:
     def put_new(self, path: str, data: bytes | Path) -> bool:
         """Write an object that must not exist yet; False when somebody else was first.
 
-        On object stores, two that write a file of over 1 GB to one path at the same moment must write the same
-        bytes; it is there wholly or not at all.
+        On object stores, two that write a file of over 1 GB to one path at the same moment must write the
+        same bytes; it is there wholly or not at all.
         """
         if isinstance(data, Path) and not self.is_local and data.stat().st_size > _ONE_REQUEST:
             return self._put_parts(path, data)
