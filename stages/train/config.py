@@ -58,7 +58,7 @@ class TrainConfig(Config):
     betas: tuple[float, float] = Field((0.9, 0.95), description="of AdamW")
     clip: float = Field(1, gt=0, description="largest norm of the gradient")
     modality_weights: ModalityWeights = ModalityWeights()
-    dpo: DPOConfig = DPOConfig()
+    preference: DPOConfig = DPOConfig()
     seed: int = Field(0, description="of the packing and the order of sequences")
     checkpoint_every: int = Field(500, gt=0, description="steps between checkpoints; the last step has one")
 

@@ -63,7 +63,7 @@ class Trainer:
         self.world = world
         self.device = world.device
         self._refuse_uneven_shares()
-        self.entries = self._entries(equal_texts=not config.dpo.mask_audio)
+        self.entries = self._entries(equal_texts=not config.preference.mask_audio)
         world.first(self._pack)
         self.packing = Packing.load(folder / PACKING)
         self.steps = config.steps or math.ceil(config.epochs * self.packing.sequences / config.batch)
@@ -198,7 +198,7 @@ class Trainer:
         return loss
 
     def _dpo(self, batches: list[Batch], means: Means) -> Tensor:
-        config = self.config.dpo
+        config = self.config.preference
         counts = []
         for batch in batches:
             counted = self._sides(batch, torch.zeros(len(batch.at_N), device=self.device))

@@ -1,6 +1,6 @@
 """How far DPO moves the log-probabilities of audio, at the same margin of text: masked beside unmasked.
 
-Train the stage twice, the second time with `--set dpo.dpo.mask_audio=false` and another name, then
+Train the stage twice, the second time with `--set dpo.preference.mask_audio=false` and another name, then
 
 python tests/benchmarks/audio_drift.py runs/masked/dpo runs/unmasked/dpo
 """

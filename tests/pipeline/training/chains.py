@@ -81,7 +81,7 @@ RECIPE = {
     "pretrain": {"families": ["asr", "tts"], "mixture": {"asr": 1, "tts": 1}, "steps": 2},
     "sft1": {"steps": 30},
     "sft2": {"quality": {"dnsmos_overall_min": 3}, "steps": 4},
-    "dpo": {"steps": 8, "learning_rate": 2e-3, "final_learning_rate": 1e-3, "dpo": {"beta": 0.5}},
+    "dpo": {"steps": 8, "learning_rate": 2e-3, "final_learning_rate": 1e-3, "preference": {"beta": 0.5}},
     "merge": None,
 }
 """The chain in small: what sft1 learns it learns by heart."""

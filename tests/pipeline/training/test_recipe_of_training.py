@@ -26,7 +26,7 @@ def test_a_stage_without_settings_has_the_papers(written):
     for stage in (recipe.sft1, recipe.sft2):
         assert (stage.learning_rate, stage.final_learning_rate, stage.epochs) == (2e-5, 2e-6, 1)
     assert (recipe.sft1.families, recipe.sft2.families) == (("aqta", "aqtaa"), ("aqtaa",))
-    assert (recipe.dpo.objective, recipe.dpo.dpo.mask_audio) == ("dpo", True)
+    assert (recipe.dpo.objective, recipe.dpo.preference.mask_audio) == ("dpo", True)
     assert recipe.merge.weights == {"sft1": 5, "sft2": 5, "dpo": 1}
 
 

@@ -191,7 +191,7 @@ class TestTheMask:
     def test_it_keeps_preference_off_the_audio(self, trained, untrained, command):
         """At the same margin of text, audio of chosen and of rejected answers parts further without it."""
         start = str(trained.stage("sft1") / "model")
-        stage = {**RECIPE["dpo"], "start": start, "dpo": {"beta": 0.5, "mask_audio": False}}
+        stage = {**RECIPE["dpo"], "start": start, "preference": {"beta": 0.5, "mask_audio": False}}
         recipe = untrained(dpo=stage, sft1="absent", sft2="absent", pretrain="absent", merge="absent")
         assert command("train", recipe).code == 0
         runs = [trained.stage("dpo"), recipe.parent / "runs" / "chain" / "dpo"]

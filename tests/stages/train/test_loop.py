@@ -28,7 +28,7 @@ SFT = TrainConfig(
     precision="float32",
 )
 DPO = SFT.model_copy(
-    update={"objective": "dpo", "sequence_length": 120, "learning_rate": 1e-3, "dpo": DPOConfig(beta=0.5)}
+    update={"objective": "dpo", "sequence_length": 120, "learning_rate": 1e-3, "preference": DPOConfig(beta=0.5)}
 )
 """Steps of few tokens, for the narrow model below."""
 
@@ -202,7 +202,7 @@ def test_pairs_of_equal_texts_are_left_out_where_audio_is_masked(paired, tmp_pat
     vocabulary = paired.vocabulary["size"]
     one = DPO.model_copy(update={"steps": 1, "batch": 1, "micro_batch": 1})
     train(one, paired, model(vocabulary), tmp_path / "masked")
-    every = one.model_copy(update={"dpo": DPOConfig(mask_audio=False)})
+    every = one.model_copy(update={"preference": DPOConfig(mask_audio=False)})
     train(every, paired, model(vocabulary), tmp_path / "every")
     masked, unmasked = (reference_keys(tmp_path / name) for name in ("masked", "every"))
     assert unmasked - masked == {"pair-00"}

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.gpu
 SFT = TrainConfig(
     sequence_length=128, batch=4, micro_batch=2, steps=8, learning_rate=3e-3, checkpoint_every=4
 )
-DPO = SFT.model_copy(update={"objective": "dpo", "sequence_length": 256, "dpo": DPOConfig(beta=0.5)})
+DPO = SFT.model_copy(update={"objective": "dpo", "sequence_length": 256, "preference": DPOConfig(beta=0.5)})
 
 
 @pytest.fixture
