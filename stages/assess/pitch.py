@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -28,11 +29,15 @@ class PitchTracker:
 
     def track(self, samples: Samples) -> Pitch | None:
         """Pitch of samples [n] at 16 kHz; None where hardly anything is voiced."""
+        return pitch_of(self.hz(samples))
+
+    def hz(self, samples: Samples) -> Samples:
+        """F0 [frames of 10 ms] of samples [n] at 16 kHz, 0 where unvoiced."""
         import torch
 
         wave = torch.from_numpy(samples)[None, :, None]
         hz = self._model().infer(wave, SAMPLE_RATE, decoder_mode="local_argmax", threshold=0.006)
-        return pitch_of(hz[0, :, 0].numpy())
+        return cast(Samples, hz[0, :, 0].numpy())
 
     def _model(self):  # type: ignore[no-untyped-def]  # noqa: ANN202
         if not hasattr(self._local, "model"):
