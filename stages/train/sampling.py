@@ -79,7 +79,7 @@ def answer(
     """
     told = _Told(vocabulary)
     grammar = Grammar(vocabulary, told.spelling, form)
-    draw = _Draw(sampling)
+    draw = Draw(sampling)
     loops = {False: _Loop(*TEXT_LOOP), True: _Loop(*AUDIO_LOOP)}
     reason: Reason = "end"
     ids: list[int] = []
@@ -105,7 +105,7 @@ def answer(
     yield Answer(content, message.text, message.codes, reason)
 
 
-class _Draw:
+class Draw:
     """Draws on the CPU, so that a seed means the same on every device."""
 
     def __init__(self, sampling: Sampling) -> None:
