@@ -17,6 +17,8 @@ from stages.train.vocoder.shape import PRESETS, TOKENS, HiFTShape, VocoderShape
 from stages.train.vocoder.vocoder import CONFIG, Vocoder, load
 
 FLOW, WAVE = "flow.pt", "hift.pt"
+SHIPPED = Path(__file__).with_name("weights")
+"""The vocoder that comes with the project; its README.md says what it is good for."""
 PUBLIC = PRESETS["cosyvoice"]
 SHOWN = 5
 """Names of a kind that a message gives."""

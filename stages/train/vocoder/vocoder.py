@@ -142,6 +142,15 @@ def load(directory: Path, device: torch.device | str = "cpu") -> Vocoder:
     return vocoder.eval().requires_grad_(False)
 
 
+def codes_of(directory: Path) -> dict[str, Any]:
+    """Which tokenizer's codes a vocoder speaks, as `save` was told; empty where nobody said."""
+    try:
+        found = json.loads((directory / CONFIG).read_text()).get(CODES)
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _shape(directory: Path) -> VocoderShape:
     try:
         config = json.loads((directory / CONFIG).read_text())
