@@ -5,14 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pipeline.ids import MADE_BY
 from pipeline.models import resolve
 from pipeline.tokenizing import Refused, Tokenized, config_of, tokenize_file
 from schemas.errors import DataError, SetupError
-from schemas.layout import header, span
-from schemas.recording import Codes
 from schemas.vocabulary import Ids, Vocabulary
 from stages.tokenize import TokenizeConfig, load_tokenizer
 from stages.tokenize.tokenizer import Tokenizer
@@ -36,13 +32,6 @@ class Answerer:
     tokenizer: Tokenizer
     form: "Form"
     """The order of text and speech that it was trained on."""
-
-    def prompt(self, question: Codes, system: str | None = None) -> Ids:
-        """A spoken question, and the header of the answer to it."""
-        v = self.vocabulary
-        messages = [] if system is None else [np.append(header("system", v), [*v.encode(system), v.eot])]
-        asked = np.concatenate([header("human", v), span(question, v), [v.eot]])
-        return np.concatenate([*messages, asked, header("assistant", v)]).astype(np.int32)
 
     def answer(
         self, prompt: Ids, form: "Form", sampling: "Sampling"
@@ -72,8 +61,8 @@ class Answerer:
         if room < 1:
             raise DataError(
                 "too_long",
-                f"the question's {len(prompt):,} tokens leave no room for an answer in the model's context "
-                f"of {self.model.shape.context:,}",
+                f"the question's {len(prompt):,} tokens, with earlier turns, leave no room for an answer in "
+                f"the model's context of {self.model.shape.context:,}",
             )
         return replace(sampling, max_tokens=min(sampling.max_tokens, room))
 

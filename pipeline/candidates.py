@@ -59,9 +59,19 @@ def row_of(
 
 
 def words_of(question: str) -> tuple[str, str | None]:
-    """What is said in a question, and its language: from the `text` of its sidecar, else by listening.
+    """What is said in a question, and its language: from its sidecar, else by listening.
 
     Raises DataError where nothing is heard."""
+    if (known := written(question)) is not None:
+        return known
+    text, language = _heard(question)
+    if not text:
+        raise DataError("no_words", 'no words are heard: write them beside it, as {"text": ".."} in a .json')
+    return text, language
+
+
+def written(question: str) -> tuple[str, str | None] | None:
+    """What the `text` and `language` of a question's sidecar say; None without one."""
     sidecar = next((file for file in _sidecars(question) if file.exists()), None)
     if sidecar is not None:
         try:
@@ -70,10 +80,7 @@ def words_of(question: str) -> tuple[str, str | None]:
             raise DataError("bad_sidecar", f"{sidecar.name} is no JSON: {error}") from None
         if isinstance(told, dict) and isinstance(told.get("text"), str) and told["text"].strip():
             return told["text"].strip(), told.get("language")
-    text, language = _heard(question)
-    if not text:
-        raise DataError("no_words", 'no words are heard: write them beside it, as {"text": ".."} in a .json')
-    return text, language
+    return None
 
 
 def _sidecars(question: str) -> tuple[Path, Path]:

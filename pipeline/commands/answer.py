@@ -6,7 +6,7 @@ import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -14,11 +14,12 @@ from pipeline.commands.arguments import print_json
 from schemas.errors import DataError
 
 if TYPE_CHECKING:
-    from pipeline.answering import Answerer
-    from stages.train.grammar import Form, Mode
-    from stages.train.sampling import Answer, Sampling
+    from pipeline.dialogue import Dialogue
+    from stages.train.grammar import Mode
+    from stages.train.sampling import Sampling
 
 MODES = ("interleaved", "text_first", "audio_only", "text_only")
+STDOUT = Path("-")
 
 
 class RatioType(click.ParamType):
@@ -33,12 +34,33 @@ class RatioType(click.ParamType):
         return int(found[1]), int(found[2])
 
 
-@click.command(epilog="Example: aqaa-data answer --checkpoint runs/merged --tokens-only question.wav")
+@click.command(
+    epilog="Example: aqaa-data answer --checkpoint runs/merged question.wav -o answer.wav --stream"
+)
 @click.argument("questions", metavar="QUESTION..", nargs=-1, required=True)
 @click.option(
     "--checkpoint", type=click.Path(path_type=Path), required=True, help="Folder of a trained model."
 )
+@click.option(
+    "-o",
+    "--output",
+    metavar="WAV|FOLDER|-",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="The answer's sound, 22.05 kHz: a file, a folder for several questions, or - for stdout.",
+)
+@click.option(
+    "--vocoder",
+    type=click.Path(path_type=Path),
+    help="Folder of the vocoder that speaks, if not the one that comes with the project.",
+)
+@click.option("--stream", is_flag=True, help="Speak while the answer still comes; the wav grows.")
+@click.option("--text", "in_text", is_flag=True, help="Without -o: answer in text alone.")
 @click.option("--tokens-only", is_flag=True, help="Text and codes of the answer, without its sound.")
+@click.option(
+    "--history",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="JSON lines of earlier turns, which are read first; these are added. Several questions are turns.",
+)
 @click.option("--system", metavar="TEXT", help="System prompt.")
 @click.option("--mode", type=click.Choice(MODES), help="Order of text and speech, if not as trained.")
 @click.option("--ratio", type=RatioType(), help="Text ids to codes in turns, if not as trained.")
@@ -77,7 +99,12 @@ class RatioType(click.ParamType):
 def answer(
     questions: tuple[str, ...],
     checkpoint: Path,
+    output: Path | None,
+    vocoder: Path | None,
+    stream: bool,
+    in_text: bool,
     tokens_only: bool,
+    history: Path | None,
     system: str | None,
     mode: "Mode | None",
     ratio: tuple[int, int] | None,
@@ -91,38 +118,47 @@ def answer(
     vocabulary: str | None,
     as_json: bool,
 ) -> None:
-    """Answer spoken questions, in text and audio tokens that are written as they come.
+    """Answer spoken questions: in speech (-o), in text alone (--text), or in text and audio tokens
+    (--tokens-only). Text is written as it comes, and to stderr how long the first sound and all of it took.
 
     With --json each line is `{question}`, `{text}`, `{codes, voice}` or, at the end, `{reason, text, voices,
-    ids}`; reason is `end`, `length`, `text_loop` or `audio_loop`. With --candidates and --out a line for each
-    question holds its answers, as `prefer: {candidates: [..]}` of a recipe reads them; what is asked comes
-    from the `text` of the question's sidecar (question.wav.json), or by listening.
+    ids, sound, latency}`; reason is `end`, `length`, `text_loop` or `audio_loop`, latency in seconds from the
+    question on. With -o - text goes to stderr. With --candidates and --out a line for each question holds
+    its answers, as `prefer: {candidates: [..]}` of a recipe reads them. What is asked, for these and for
+    --history, comes from the `text` of the question's sidecar (question.wav.json); candidates are listened to
+    without one.
     """
-    if not tokens_only and not candidates:
-        raise click.UsageError("the sound of an answer can't be made yet: add --tokens-only")
-    if (candidates is None) != (out is None):
-        raise click.UsageError("--candidates and --out go together")
-    if out is not None and (out.exists() or not out.parent.is_dir()):
-        why = "is there already" if out.exists() else "is in no folder that there is"
-        raise click.UsageError(f"{out} {why}: name a new file")
+    _check(output, in_text, tokens_only, candidates, out, stream, vocoder, history, as_json)
+    sounds = _sounds(questions, output) if output else {}
 
     from pipeline.answering import open_answerer
+    from pipeline.commands.telling import Teller
+    from pipeline.conversation import History
+    from pipeline.dialogue import Dialogue
+    from pipeline.speaking import open_voice
     from stages.train.sampling import Sampling
 
+    conversation = History.read(history) if history else None
+    voice = open_voice(vocoder, stream) if output else None
     answerer = open_answerer(checkpoint, tokenizer, vocabulary)
-    form = replace(answerer.form, mode=mode or answerer.form.mode, ratio=ratio or answerer.form.ratio)
+    mode = mode or ("text_only" if in_text and not output else answerer.form.mode)
+    form = replace(answerer.form, mode=mode, ratio=ratio or answerer.form.ratio)
     sampling = Sampling(temperature, top_p, seed, max_tokens)
-    if candidates is not None and form.mode == "audio_only":
+    if candidates is not None and mode == "audio_only":
         raise click.UsageError("candidates are compared by their words, and audio_only answers have none")
+    if output is not None and mode == "text_only":
+        raise click.UsageError("text_only answers have no sound: ask with --text in place of -o")
+    dialogue = Dialogue(answerer, form, sampling, voice, system, conversation)
+    teller = Teller(as_json, tokens_only, words=sys.stderr if output == STDOUT else sys.stdout)
     failed = 0
     with out.open("x", encoding="utf-8") if out is not None else nullcontext() as file:
         for question in questions:
             try:
                 if candidates is None or file is None:
-                    _stream(answerer, question, system, form, sampling, as_json)
+                    teller.tell(question, dialogue, sounds.get(question))
                 else:
                     samplings = [replace(sampling, seed=seed + n) for n in range(candidates)]
-                    row = _candidates(answerer, question, system, form, samplings, str(checkpoint))
+                    row = _candidates(dialogue, question, samplings, str(checkpoint))
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
                     file.flush()
                     click.echo(f"{question}: {len(row['answers'])} answers", err=True)
@@ -136,66 +172,68 @@ def answer(
         sys.exit(1)
 
 
-def _stream(
-    answerer: "Answerer", question: str, system: str | None, form: "Form", sampling: "Sampling", as_json: bool
+def _check(
+    output: Path | None,
+    in_text: bool,
+    tokens_only: bool,
+    candidates: int | None,
+    out: Path | None,
+    stream: bool,
+    vocoder: Path | None,
+    history: Path | None,
+    as_json: bool,
 ) -> None:
-    from pipeline.answering import tokenized
-    from schemas.layout import merged
-    from stages.train.sampling import Answer, CodeGroup, TextPiece
+    """Raises UsageError where options don't go together."""
+    if not (output or in_text or tokens_only or candidates):
+        raise click.UsageError("say what the answer is to be: -o WAV, --text, --tokens-only or --candidates")
+    if (tokens_only or candidates) and (output or in_text):
+        raise click.UsageError("--tokens-only and --candidates make no sound: leave out -o and --text")
+    if (stream or vocoder) and not output:
+        raise click.UsageError("--stream and --vocoder make sound: name its file with -o")
+    if output == STDOUT and as_json:
+        raise click.UsageError("-o - and --json would both write to stdout: name a file with -o")
+    if candidates and history:
+        raise click.UsageError("--candidates answer single questions: leave out --history")
+    if (candidates is None) != (out is None):
+        raise click.UsageError("--candidates and --out go together")
+    if out is not None and (out.exists() or not out.parent.is_dir()):
+        why = "is there already" if out.exists() else "is in no folder that there is"
+        raise click.UsageError(f"{out} {why}: name a new file")
 
-    asked = tokenized(answerer, question)
-    if as_json:
-        print_json({"question": question, "seconds": asked.seconds, "groups": len(asked.ids) // 5})
-    for event in answerer.answer(answerer.prompt(asked.codes, system), form, sampling):
-        match event:
-            case TextPiece(text):
-                print_json({"text": text}) if as_json else click.echo(text, nl=False)
-            case CodeGroup(codes, voice):
-                if as_json:
-                    print_json({"codes": vars(codes), "voice": voice})
-                else:
-                    click.echo("".join(f"<audio_{n}>" for n in merged(codes).tolist()), nl=False)
-            case Answer():
-                if as_json:
-                    print_json(_whole(event))
-                else:
-                    click.echo()
-                    click.echo(_said(event), err=True)
-        sys.stdout.flush()
+
+def _sounds(questions: tuple[str, ...], output: Path) -> "dict[str, Path | BinaryIO]":
+    """Question -> where its answer's sound goes. Raises UsageError where it can't go there."""
+    if output == STDOUT:
+        if len(questions) > 1:
+            raise click.UsageError("-o - takes one answer: name a folder for several questions")
+        return {questions[0]: sys.stdout.buffer}
+    if len(questions) == 1 and not output.is_dir():
+        if not output.parent.is_dir():
+            raise click.UsageError(f"{output} is in no folder that there is")
+        found = {questions[0]: output}
+    else:
+        if output.exists() and not output.is_dir():
+            raise click.UsageError(f"{output} is a file: name a folder for several questions")
+        found = {question: output / f"{Path(question).stem}.wav" for question in questions}
+        if len(set(found.values())) < len(questions):
+            raise click.UsageError(f"two questions have one name: their answers can't both go to {output}")
+        output.mkdir(parents=True, exist_ok=True)
+    for file in found.values():
+        if any(file.exists() and Path(q).exists() and file.samefile(q) for q in questions):
+            raise click.UsageError(f"{file} is a question: its answer would take its place")
+    return dict(found)
 
 
 def _candidates(
-    answerer: "Answerer",
-    question: str,
-    system: str | None,
-    form: "Form",
-    samplings: "list[Sampling]",
-    checkpoint: str,
+    dialogue: "Dialogue", question: str, samplings: "list[Sampling]", checkpoint: str
 ) -> dict[str, Any]:
     from pipeline.answering import tokenized
     from pipeline.candidates import row_of, words_of
 
-    asked = tokenized(answerer, question)
+    asked = tokenized(dialogue.answerer, question)
     text, language = words_of(question)
-    found = answerer.candidates(answerer.prompt(asked.codes, system), form, samplings)
+    prompt = dialogue.prompt(asked.codes)
+    found = dialogue.answerer.candidates(prompt, dialogue.form, samplings)
     drawn = {name: value for name, value in vars(samplings[0]).items() if name != "seed"}
     about = {"language": language, "checkpoint": checkpoint, "sampling": drawn}
-    return row_of(asked, text, system, found, about)
-
-
-def _whole(answer: "Answer") -> dict[str, Any]:
-    voices = [vars(codes) for codes in answer.voices]
-    return {"reason": answer.reason, "text": answer.text, "voices": voices, "ids": answer.ids.tolist()}
-
-
-_REASONS = {
-    "end": "ended by itself",
-    "length": "brought to its end at the most tokens",
-    "text_loop": "stopped: its text went round in circles",
-    "audio_loop": "stopped: its codes went round in circles",
-}
-
-
-def _said(answer: "Answer") -> str:
-    groups = sum(len(codes.linguistic) for codes in answer.voices) // 2
-    return f"{len(answer.ids)} tokens, {groups * 0.12:.2f} s of speech; {_REASONS[answer.reason]}"
+    return row_of(asked, text, dialogue.system, found, about)

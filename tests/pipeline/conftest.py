@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.versions import Reference, Version, open_version
+from schemas.vocabulary import Vocabulary
 
 
 class Done(NamedTuple):
@@ -44,3 +45,21 @@ def copy(small_build, tmp_path: Path) -> Path:
     for folder in ("versions", "refs"):
         shutil.copytree(small_build.dataset / folder, dataset / folder)
     return Path(dataset)
+
+
+@pytest.fixture(scope="session")
+def askable(tmp_path_factory: pytest.TempPathFactory, vocabulary: Vocabulary) -> Path:
+    """A checkpoint that answers, not to be changed."""
+    import torch
+    from askable import write_checkpoint
+
+    torch.set_num_threads(1)
+    return write_checkpoint(tmp_path_factory.mktemp("askable") / "model", vocabulary)
+
+
+@pytest.fixture(scope="session")
+def vocoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a vocoder that streams."""
+    from askable import write_vocoder
+
+    return write_vocoder(tmp_path_factory.mktemp("speaking") / "vocoder")

@@ -7,69 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from askable import MONOLOGUES, QUESTION, SPEECH, ids_made_by, rewritten
 
 from pipeline.candidates import words_of
 from pipeline.ids import MADE_BY, ids_of
-from pipeline.models import resolve
 from pipeline.preferences import sampled_pairs
 from pipeline.recipe import Recipe
 from schemas.errors import DataError
 from schemas.layout import read
-from stages.train.checkpoint import save
-from stages.train.model import Step1
-from stages.train.shape import PRESETS
-
-MONOLOGUES = Path(__file__).parents[1] / "recordings/demo/monologues"
-QUESTION = MONOLOGUES / "1688-142285-0003.flac"
-GOLDEN = Path(__file__).parents[1] / "fixtures/step-audio-tokenizer-small"
-SPEECH = f"file:{GOLDEN}"
-"""A speech tokenizer that is loaded at once."""
-
-
-def ids_made_by(vocabulary, recipe):
-    """What a version of a recipe says of its ids, by the manifest's own words."""
-    content = recipe.content()
-    return vocabulary.describe() | {
-        MADE_BY: {
-            "vocabulary": content["vocabulary"],
-            "tokenize": content["tokenize"],
-            "models": {name: resolve(name).sha256 for name in recipe.tokenize.models},
-            "interleave": {name: content["interleave"][name] for name in ("mode", "ratio", "concatenation")},
-        }
-    }
-
-
-@pytest.fixture(scope="module")
-def recipe():
-    return Recipe.model_validate(
-        {
-            "name": "x",
-            "tokenize": {"tokenizer": "step-audio", "checkpoint": SPEECH},
-            "interleave": {"ratio": [6, 10]},
-        }
-    )
-
-
-@pytest.fixture(scope="module")
-def model(vocabulary):
-    torch.set_num_threads(1)
-    made = Step1(PRESETS["tiny"].with_vocabulary(vocabulary.size))
-    made.initialise(seed=1)
-    return made
 
 
 @pytest.fixture
-def checkpoint(model, vocabulary, recipe, tmp_path):
-    save(model, tmp_path / "model", ids_made_by(vocabulary, recipe))
-    return tmp_path / "model"
-
-
-def rewritten(checkpoint, change):
-    file = checkpoint / "vocabulary.json"
-    described = json.loads(file.read_text())
-    change(described)
-    file.write_text(json.dumps(described))
+def checkpoint(askable, tmp_path):
+    """One to be changed."""
+    return Path(shutil.copytree(askable, tmp_path / "model"))
 
 
 def test_a_version_says_how_its_ids_were_made(version, vocabulary):
@@ -174,7 +125,7 @@ def test_what_nobody_has_written_down_is_heard(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ((QUESTION,), 2, "add --tokens-only"),
+        ((QUESTION,), 2, "--tokens-only or --candidates"),
         ((QUESTION, "--candidates", 2), 2, "go together"),
         ((QUESTION, "--candidates", 2, "--out", __file__), 2, "is there already"),
         ((QUESTION, "--candidates", 2, "--out", "no/where.jsonl"), 2, "no folder that there is"),

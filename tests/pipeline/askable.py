@@ -1,0 +1,65 @@
+"""What can be asked at once: a tiny backbone and a tiny vocoder of random weights, and real questions."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.ids import MADE_BY
+from pipeline.models import resolve
+from pipeline.recipe import Recipe
+from stages.train.checkpoint import save
+from stages.train.model import Step1
+from stages.train.shape import PRESETS
+from stages.train.vocoder import vocoder
+from stages.train.vocoder.flow import Flow
+from stages.train.vocoder.istft import Generator
+from tests.stages.train.vocoder.little import LITTLE, LITTLE_WAVE, randomised
+
+TESTS = Path(__file__).parents[1]
+MONOLOGUES = TESTS / "recordings/demo/monologues"
+QUESTION = MONOLOGUES / "1688-142285-0003.flac"
+SHORT = MONOLOGUES / "LJ002-0020.wav"
+SEES_ALL = replace(LITTLE, past=None, ahead=0)
+"""Can't stream."""
+SPEECH = f"file:{TESTS / 'fixtures/step-audio-tokenizer-small'}"
+"""A speech tokenizer that is loaded at once."""
+
+RECIPE = Recipe.model_validate(
+    {
+        "name": "x",
+        "tokenize": {"tokenizer": "step-audio", "checkpoint": SPEECH},
+        "interleave": {"ratio": [6, 10]},
+    }
+)
+
+
+def ids_made_by(vocabulary, recipe):
+    """What a version of a recipe says of its ids, by the manifest's own words."""
+    content = recipe.content()
+    return vocabulary.describe() | {
+        MADE_BY: {
+            "vocabulary": content["vocabulary"],
+            "tokenize": content["tokenize"],
+            "models": {name: resolve(name).sha256 for name in recipe.tokenize.models},
+            "interleave": {name: content["interleave"][name] for name in ("mode", "ratio", "concatenation")},
+        }
+    }
+
+
+def write_checkpoint(folder, vocabulary):
+    model = Step1(PRESETS["tiny"].with_vocabulary(vocabulary.size))
+    model.initialise(seed=1)
+    save(model, folder, ids_made_by(vocabulary, RECIPE))
+    return folder
+
+
+def write_vocoder(folder, flow=LITTLE):
+    vocoder.save(randomised(vocoder.Vocoder(Flow(flow), Generator(LITTLE_WAVE))), folder)
+    return folder
+
+
+def rewritten(checkpoint, change):
+    file = checkpoint / "vocabulary.json"
+    described = json.loads(file.read_text())
+    change(described)
+    file.write_text(json.dumps(described))
