@@ -21,7 +21,9 @@ COMMANDS = {
     "codebooks": "pipeline.commands.codebooks",
     "train": "pipeline.commands.train",
     "merge": "pipeline.commands.merge",
+    "evaluate": "pipeline.commands.evaluate",
     "answer": "pipeline.commands.answer",
+    "serve": "pipeline.commands.serve",
     "submit": "pipeline.commands.submit",
 }
 

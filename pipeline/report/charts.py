@@ -79,6 +79,36 @@ def columns(counts: Sequence[tuple[str, float]], label: str) -> Markup:
 
 
 @dataclass(frozen=True)
+class Lane:
+    """Values of one kind, with their mean and how far it is sure."""
+
+    name: str
+    values: Sequence[float]
+    value: float
+    low: float
+    high: float
+
+
+def lanes(drawn: Sequence[Lane], low: float, high: float, label: str) -> Markup:
+    """A row of dots for each lane, with its mean as a line and its interval as a band."""
+    step = HEIGHT / max(1, len(drawn))
+    parts = []
+    for n, lane in enumerate(drawn):
+        y = (n + 0.62) * step
+        left, right = (min(max(_across(x, low, high), 0), WIDTH) for x in (lane.low, lane.high))
+        parts += [
+            f'<text class="name" x="0" y="{n * step + 11:.2f}">{escape(lane.name)}</text>',
+            _rect("band", left, y - 9, max(right - left, 1), 18),
+        ]
+        for value in lane.values:
+            at = min(max(_across(value, low, high), 0), WIDTH)
+            parts.append(f'<circle class="each" cx="{at:.2f}" cy="{y:.2f}" r="3.5"/>')
+        at = min(max(_across(lane.value, low, high), 0), WIDTH)
+        parts.append(f'<line class="mean" x1="{at:.2f}" x2="{at:.2f}" y1="{y - 9:.2f}" y2="{y + 9:.2f}"/>')
+    return _chart(label, [*parts, *_axis(low, high)])
+
+
+@dataclass(frozen=True)
 class Stretch:
     """A turn on a strip."""
 

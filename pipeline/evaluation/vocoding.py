@@ -1,0 +1,86 @@
+"""The vocoder under test: what it makes of an utterance's tokens, and of its mel alone."""
+
+import time
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.evaluation.originals import Original
+from schemas.errors import DataError, SetupError
+from stages.stage import SAMPLE_RATE
+from stages.train.vocoder.mel import log_mel
+from stages.train.vocoder.released import open_vocoder
+from stages.train.vocoder.shape import RATE
+from stages.train.vocoder.speech import Utterance
+from stages.train.vocoder.vocoder import Vocoder
+
+SHIPPED = Path(str(files("stages.train.vocoder"))) / "weights"
+
+
+class TimedVocoder:
+    """A vocoder, on the GPU where there is one, with the time that it takes."""
+
+    def __init__(self, folder: Path | None, seed: int) -> None:
+        """Raises SetupError where the folder (None: what comes with the package) holds no vocoder."""
+        self.folder = folder or SHIPPED
+        if not self.folder.is_dir():
+            raise SetupError(
+                f"there is no vocoder in {self.folder}: name the folder of one with --vocoder, such as "
+                "runs/voice/vocoder/model after `aqaa-data train` of a vocoder's recipe"
+            )
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._vocoder: Vocoder = open_vocoder(self.folder).to(self._device)
+        self._seed = seed
+        self.took = 0.0
+        """Seconds from tokens to waves."""
+        self.computed = 0.0
+        """Seconds of all cores for that."""
+        self.spoke = 0.0
+        """Seconds of them."""
+
+    def conditions(self, original: Original) -> tuple[Tensor, Tensor, Tensor]:
+        """The original, mel -> wave of its own mel, and tokens -> mel -> wave: [n] at 22.05 kHz each, for the
+        time of its tokens, the original as loud as vocoders are taught. Raises DataError `too_short`, or
+        `not_finite` where a network says no numbers."""
+        sound = utterance_of(original).sound()
+        with torch.no_grad():
+            wave = self._vocoder.wave(log_mel(sound[None].to(self._device)))[0].clamp(-1, 1)
+        return sound, _checked(wave), self.speak(original.tokens.tolist())
+
+    def speak(self, tokens: list[int]) -> Tensor:
+        """samples [n] at 22.05 kHz."""
+        began, computed = time.perf_counter(), time.process_time()
+        spoken = _checked(self._vocoder.speak(tokens, seed=self._seed))
+        self.took += time.perf_counter() - began
+        self.computed += time.process_time() - computed
+        self.spoke += len(spoken) / RATE
+        return spoken
+
+    def about(self) -> dict[str, Any]:
+        """What it is, and what came of its clock."""
+        return {
+            "folder": str(self.folder),
+            "device": self._device.type,
+            "seconds": round(self.took, 3),
+            "cpu_seconds": round(self.computed, 3),
+            "of_speech": round(self.spoke, 3),
+            "real_time_factor": round(self.took / self.spoke, 4) if self.spoke else None,
+        }
+
+
+def utterance_of(original: Original) -> Utterance:
+    import soxr
+
+    if not len(original.tokens):
+        raise DataError("too_short", "it is too short for a group of codes (0.12 s)")
+    samples = soxr.resample(original.sound, SAMPLE_RATE, RATE)
+    return Utterance(original.name, original.tokens, samples)
+
+
+def _checked(wave: Tensor) -> Tensor:
+    if not torch.isfinite(wave).all():
+        raise DataError("not_finite", "what the vocoder makes of it holds no numbers")
+    return wave.cpu()

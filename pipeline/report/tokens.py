@@ -1,0 +1,105 @@
+"""The page of `aqaa-data evaluate tokens`: one file, nothing from anywhere else."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from pipeline.evaluation.run import Evaluation
+from pipeline.evaluation.tokens import CONDITIONS, Judged, Resynthesis
+from pipeline.report.charts import Lane, lanes
+from pipeline.report.listen import mp3
+from pipeline.report.page import template
+from stages.evaluate.estimate import Estimate
+from stages.stage import Samples
+
+NAMES = {"original": "original", "mel": "mel → wave", "tokens": "tokens → mel → wave"}
+
+TITLES = {
+    "text_wer": "Word errors against the text",
+    "text_cer": "Character errors against the text",
+    "original_wer": "Words heard otherwise than in the original",
+    "original_cer": "Characters heard otherwise than in the original",
+    "similarity": "Voice: cosine to the original (CAM++)",
+    "f0_correlation": "Pitch: correlation of log F0",
+    "voicing_agreement": "Frames voiced in both or in neither",
+    "mel_distance": "Log-mel distance, dB",
+    "dnsmos": "DNSMOS overall, 1 to 5",
+    "average_log_probability": "Recogniser's mean log probability of a token",
+    "no_speech_probability": "Recogniser's probability of no speech",
+}
+"""Of measures, as people read them."""
+
+SHARES = ("text_wer", "text_cer", "original_wer", "original_cer", "voicing_agreement")
+"""Shown in percent."""
+
+ENDS = {
+    "similarity": (0.0, 1.0),
+    "f0_correlation": (-1.0, 1.0),
+    "voicing_agreement": (0.0, 1.0),
+    "dnsmos": (1.0, 4.5),
+}
+"""Of axes; the others begin at 0 and end with the values."""
+
+
+def render(found: Evaluation) -> str:
+    """The page as HTML."""
+    spoken = found.resynthesis
+    measures = spoken.measures() if spoken else {}
+    sampled = found.sampled.measures() if found.sampled else {}
+    return template("tokens.html").render(
+        found=found,
+        told=found.as_json(),
+        names=NAMES,
+        titles=TITLES,
+        measures=measures,
+        sampled=sampled,
+        shown=shown,
+        charts=[(TITLES[name], drawn(spoken, name, of)) for name, of in measures.items()] if spoken else [],
+        heard=[one for one in spoken.judged if one.sounds] if spoken else [],
+        played=played,
+    )
+
+
+def shown(name: str, estimate: Estimate | None) -> str:
+    """A figure with its interval."""
+    if estimate is None:
+        return ""
+    if name in SHARES:
+        return f"{estimate.value:.1%} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+
+
+def drawn(spoken: Resynthesis, name: str, of: dict[str, Estimate | None]) -> Markup:
+    """Every utterance as a dot, condition by condition."""
+    rows = [
+        Lane(NAMES[condition], values_of(spoken.judged, name, condition), each.value, each.low, each.high)
+        for condition in CONDITIONS
+        if (each := of[condition])
+    ]
+    most = max(value for row in rows for value in (*row.values, row.high))
+    low, high = ENDS.get(name, (0.0, max(1.0 if name in SHARES else 0.1, most)))
+    return lanes(rows, low, high, TITLES[name])
+
+
+def values_of(judged: Sequence[Judged], name: str, condition: str) -> list[float]:
+    """A measure of each utterance that has it."""
+    found = []
+    for one in judged:
+        beside = one.conditions[condition]
+        if name.endswith(("_wer", "_cer")):
+            errors = beside.errors if name.startswith("text") else beside.heard_otherwise
+            if errors is not None and errors.characters == name.endswith("cer"):
+                found.append(errors.wrong / errors.of)
+        else:
+            value: Any = beside.alone.dnsmos if name == "dnsmos" else getattr(beside, name)
+            if value is not None:
+                found.append(float(value))
+    return found
+
+
+def played(sound: Samples) -> Markup:
+    """A sound as it stands in a page."""
+    data = base64.b64encode(mp3(sound)).decode()
+    return Markup(f'<audio controls preload="metadata" src="data:audio/mpeg;base64,{data}"></audio>')
