@@ -1,6 +1,6 @@
 """A spoken question into the tokens of an answer: what `aqaa-data answer` does."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,8 @@ class Answerer:
     tokenizer: Tokenizer
     form: "Form"
     """The order of text and speech that it was trained on."""
+    models: Mapping[str, str]
+    """The speech tokenizer's models: reference -> sha256."""
 
     def answer(
         self, prompt: Ids, form: "Form", sampling: "Sampling"
@@ -79,7 +81,7 @@ def open_answerer(checkpoint: Path, tokenizer: str | None = None, vocabulary: st
     described = _described(checkpoint)
     made_by = described.get(MADE_BY, {})
     text = _vocabulary(checkpoint, described, vocabulary)
-    speech = _speech(checkpoint, made_by, tokenizer)
+    speech, models = _speech(checkpoint, made_by, tokenizer)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = load(checkpoint, device, torch.bfloat16 if device.type == "cuda" else torch.float32)
     if model.shape.vocabulary < text.size:
@@ -91,7 +93,7 @@ def open_answerer(checkpoint: Path, tokenizer: str | None = None, vocabulary: st
     if order is not None:
         n, m = order["ratio"]
         form = Form(order["mode"], (n, m), order["concatenation"] == "pre_interleaved")
-    return Answerer(model, text, speech, form)
+    return Answerer(model, text, speech, form, models)
 
 
 def tokenized(answerer: Answerer, question: str) -> Tokenized:
@@ -131,7 +133,10 @@ def _vocabulary(checkpoint: Path, described: dict[str, Any], reference: str | No
     return found
 
 
-def _speech(checkpoint: Path, made_by: dict[str, Any], reference: str | None) -> Tokenizer:
+def _speech(
+    checkpoint: Path, made_by: dict[str, Any], reference: str | None
+) -> tuple[Tokenizer, dict[str, str]]:
+    """The tokenizer, and the hashes of its models."""
     if reference is None and "tokenize" not in made_by:
         raise SetupError(
             f"{checkpoint} doesn't say which tokenizer its speech is of: name it with --tokenizer"
@@ -145,4 +150,5 @@ def _speech(checkpoint: Path, made_by: dict[str, Any], reference: str | None) ->
                 f"{checkpoint}: the speech tokenizer's {name} is not what it was when the data was built "
                 f"({wanted[:12]}): its codes would mean something else. Name the one meant with --tokenizer"
             )
-    return load_tokenizer(config, {name: model.path for name, model in models.items()})
+    tokenizer = load_tokenizer(config, {name: model.path for name, model in models.items()})
+    return tokenizer, {name: model.sha256 for name, model in models.items()}

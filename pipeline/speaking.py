@@ -1,7 +1,7 @@
 """Answers as sound: their codes through a vocoder, each voice whole or block by block as it comes."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -9,16 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 from schemas.errors import SetupError
 from schemas.layout import merged
 from stages.stage import Samples
-from stages.train import vocoder as package
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from stages.train.sampling import Answer, CodeGroup, TextPiece
     from stages.train.vocoder.vocoder import Vocoder
-
-SHIPPED = Path(package.__file__).with_name("weights")
-"""The vocoder that comes with the project."""
 
 
 @dataclass(frozen=True)
@@ -35,21 +31,23 @@ def open_voice(directory: Path | None, stream: bool | None = None) -> "Voice":
     """
     import torch
 
-    from stages.train.vocoder.released import open_vocoder
+    from stages.train.vocoder import released
     from stages.train.vocoder.stream import Stream
+    from stages.train.vocoder.vocoder import codes_of
 
-    if directory is None and not SHIPPED.is_dir():
+    if directory is None and not released.SHIPPED.is_dir():
         raise SetupError("no vocoder comes with this installation: name the folder of one with --vocoder")
-    vocoder = open_vocoder(directory or SHIPPED)
+    directory = directory or released.SHIPPED
+    vocoder = released.open_vocoder(directory)
     vocoder.to("cuda" if torch.cuda.is_available() else "cpu")
     if stream is not False:
         try:
             Stream(vocoder)
         except SetupError as error:
             if stream:
-                raise SetupError(f"{directory or SHIPPED}: {error}") from None
+                raise SetupError(f"{directory}: {error}") from None
             stream = False
-    return Voice(vocoder, stream is not False)
+    return Voice(vocoder, stream is not False, directory, codes_of(directory).get("models", {}))
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,17 @@ class Voice:
     vocoder: "Vocoder"
     stream: bool
     """A block is spoken as soon as it is there; else each voice when it has ended."""
+    directory: Path
+    models: Mapping[str, str]
+    """Of the tokenizer whose codes it speaks, reference -> sha256; empty where nobody said."""
+
+    def check(self, models: Mapping[str, str]) -> None:
+        """Raises SetupError where it speaks other codes than those of a tokenizer of such models."""
+        if self.models and set(self.models.values()) != set(models.values()):
+            raise SetupError(
+                f"{self.directory} speaks the codes of {_names(self.models)}, and the checkpoint's are of "
+                f"{_names(models)}: name a vocoder of these with --vocoder"
+            )
 
     def speak(
         self, events: "Iterable[TextPiece | CodeGroup | Answer]", seed: int
@@ -86,6 +95,10 @@ class Voice:
         from stages.train.vocoder.stream import Stream
 
         return Stream(self.vocoder, seed=seed) if self.stream else _Whole(self.vocoder, seed)
+
+
+def _names(models: Mapping[str, str]) -> str:
+    return " and ".join(f"{name} ({sha256[:12]})" for name, sha256 in models.items())
 
 
 class _Speech(Protocol):

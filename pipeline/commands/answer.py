@@ -141,6 +141,8 @@ def answer(
     conversation = History.read(history) if history else None
     voice = open_voice(vocoder, stream) if output else None
     answerer = open_answerer(checkpoint, tokenizer, vocabulary)
+    if voice:
+        voice.check(answerer.models)
     mode = mode or ("text_only" if in_text and not output else answerer.form.mode)
     form = replace(answerer.form, mode=mode, ratio=ratio or answerer.form.ratio)
     sampling = Sampling(temperature, top_p, seed, max_tokens)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,15 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from askable import QUESTION, SEES_ALL, SHORT, write_vocoder
+from askable import QUESTION, SEES_ALL, SHORT, SPEECH, write_vocoder
 
 from pipeline import speaking
+from pipeline.models import resolve
 from pipeline.speaking import open_voice
 from schemas.errors import SetupError
 from schemas.layout import merged
 from schemas.recording import Codes
 from stages.train.grammar import Form
 from stages.train.sampling import Sampling, answer
+from stages.train.vocoder import released
 from stages.train.vocoder.shape import RATE, frames_of
 
 
@@ -210,6 +213,20 @@ def test_what_does_not_go_together_is_told_before_anything_is_loaded(ask, tmp_pa
     assert why in done.stderr
 
 
+def test_a_vocoder_of_another_tokenizer_is_refused(ask, tmp_path, vocoder):
+    def of(models):
+        folder = shutil.copytree(vocoder, tmp_path / "of", dirs_exist_ok=True)
+        config = json.loads((vocoder / "config.json").read_text()) | {"codes": {"models": models}}
+        (folder / "config.json").write_text(json.dumps(config))
+        return folder
+
+    done = ask("-o", tmp_path / "a.wav", vocoder=of({"package:whisper-base": "0" * 64}))
+    assert (done.code, done.stderr.count("\n")) == (1, 1)
+    assert f"{tmp_path / 'of'} speaks the codes of package:whisper-base (000000000000)" in done.stderr
+    assert f"are of {SPEECH}" in done.stderr
+    assert ask("-o", tmp_path / "a.wav", vocoder=of({"elsewhere": resolve(SPEECH).sha256})).code == 0
+
+
 def test_a_vocoder_that_can_not_speak_is_named(ask, tmp_path, monkeypatch):
     deaf = write_vocoder(tmp_path / "deaf", SEES_ALL)
     done = ask("-o", tmp_path / "a.wav", "--stream", vocoder=deaf)
@@ -220,7 +237,7 @@ def test_a_vocoder_that_can_not_speak_is_named(ask, tmp_path, monkeypatch):
     done = ask("-o", tmp_path / "b.wav", vocoder=tmp_path / "nothing")
     assert (done.code, done.stderr.count("\n")) == (1, 1)
     assert str(tmp_path / "nothing") in done.stderr
-    monkeypatch.setattr(speaking, "SHIPPED", tmp_path / "none")
+    monkeypatch.setattr(released, "SHIPPED", tmp_path / "none")
     done = ask("-o", tmp_path / "b.wav", vocoder=None)
     assert "name the folder of one with --vocoder" in done.stderr
     with pytest.raises(SetupError, match="can't stream"):

@@ -1,0 +1,190 @@
+"""The endpoints: chat completions, models, health, and a page to talk to the model."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pipeline.serving.model import Model
+from pipeline.serving.reply import Reply
+from pipeline.serving.request import RequestError, parse
+from pipeline.serving.worker import RETRY_SECONDS, Job, Worker
+from pipeline.speaking import Latency
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+
+LOG = logging.getLogger("aqaa_data.serve")
+GONE = 499
+"""The status of what nobody waits for any more; only the log sees it."""
+
+Result = TypeVar("Result")
+
+
+def app_of(model: Model, worker: Worker) -> "FastAPI":
+    from fastapi import FastAPI, Request, Response
+    from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+    from starlette.background import BackgroundTask
+    from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect
+
+    # Its own documentation would load scripts from elsewhere.
+    app = FastAPI(openapi_url=None)
+    page, policy = page_and_policy()
+
+    @app.get("/")
+    async def talk() -> Response:
+        headers = {"Content-Security-Policy": policy, "Permissions-Policy": "microphone=(self)"}
+        return HTMLResponse(page, headers=headers | _PLAIN)
+
+    @app.get("/health")
+    async def health() -> Response:
+        status = "ok" if worker.alive else "the model's thread has ended"
+        told = {"status": status, "model": model.name, "busy": worker.busy, "waiting": worker.waiting}
+        return JSONResponse(told, 200 if worker.alive else 503)
+
+    @app.get("/v1/models")
+    async def models() -> Response:
+        about = {"id": model.name, "object": "model", "created": model.created, "owned_by": "aqaa-data"}
+        return JSONResponse({"object": "list", "data": [about]})
+
+    @app.post("/v1/chat/completions")
+    async def complete(request: Request) -> Response:
+        asked = parse(await _body(request, model.limits.megabytes))
+        if asked.model not in (None, model.name):
+            raise RequestError(404, f"this server's model is {model.name}", "model", "model_not_found")
+        reply = Reply(asked, model.name, model.vocabulary)
+        job = worker.submit(lambda: model.answer(asked, reply.audio_id))
+        followed = _Followed(job, reply)
+        try:
+            # The question is understood, or refused, before anything is answered.
+            await _unless_gone(request, followed.begin())
+            if asked.stream:
+                left = BackgroundTask(job.cancel)
+                return StreamingResponse(
+                    followed.lines(), media_type="text/event-stream", headers=_PLAIN, background=left
+                )
+            await _unless_gone(request, followed.end())
+            return JSONResponse(reply.whole())
+        except BaseException:
+            job.cancel()
+            raise
+
+    @app.exception_handler(RequestError)
+    async def refused(request: Request, refusal: RequestError) -> Response:
+        LOG.info("refused: %d %s", refusal.status, refusal.code or "")
+        retry = {"Retry-After": str(RETRY_SECONDS)} if refusal.status in (429, 503) else {}
+        return JSONResponse(refusal.body(), refusal.status, headers=retry)
+
+    @app.exception_handler(HTTPException)
+    async def no_such_thing(request: Request, error: HTTPException) -> Response:
+        return JSONResponse(RequestError(error.status_code, error.detail).body(), error.status_code)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> Response:
+        LOG.info("the client is gone")
+        return Response(status_code=GONE)
+
+    return app
+
+
+_PLAIN = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+
+
+class _Followed:
+    """A job whose answer goes into a reply, with the time that it takes."""
+
+    def __init__(self, job: Job, reply: Reply) -> None:
+        self._job, self._reply = job, reply
+        self._latency = Latency()
+        self._first: list[dict[str, Any]] = []
+
+    async def begin(self) -> None:
+        self._first = list(self._reply.take(await anext(self._job)))
+
+    async def end(self) -> None:
+        async for _ in self._chunks():
+            pass
+
+    async def lines(self) -> AsyncIterator[str]:
+        """Server-sent events. What goes wrong from now on is one of them."""
+        try:
+            async for chunk in self._chunks():
+                yield _event(chunk)
+            yield "data: [DONE]\n\n"
+        except RequestError as refusal:
+            yield _event(refusal.body())
+        finally:
+            if self._reply.answer is None:
+                LOG.info("the answer was broken off")
+
+    async def _chunks(self) -> AsyncIterator[dict[str, Any]]:
+        for chunk in self._first:
+            yield chunk
+        async for event in self._job:
+            self._latency.saw(event)
+            for chunk in self._reply.take(event):
+                yield chunk
+        answer, prompted = self._reply.answer, self._reply.prompted
+        assert answer is not None
+        assert prompted is not None
+        seconds, tokens = prompted.seconds, len(answer.ids)
+        LOG.info("%.1f s of audio answered in %d tokens; %s", seconds, tokens, self._latency)
+
+
+def _event(data: dict[str, Any]) -> str:
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
+
+
+async def _body(request: "Request", megabytes: float) -> bytes:
+    """Raises RequestError for one that is too large, or that a form of another site could have sent."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise RequestError(415, "send JSON, with the header Content-Type: application/json")
+    most = int(megabytes * 1e6)
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > most:
+            raise RequestError(413, f"the body is larger than {megabytes:g} MB", code="request_too_large")
+    return bytes(body)
+
+
+async def _unless_gone(request: "Request", wanted: Awaitable[Result]) -> Result:
+    """Raises ClientDisconnect when nobody waits for it any more."""
+    from starlette.requests import ClientDisconnect
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    result = asyncio.ensure_future(wanted)
+    tasks = [result, asyncio.ensure_future(gone())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not result.done():
+            raise ClientDisconnect
+        return result.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def page_and_policy() -> tuple[str, str]:
+    """The page, and a policy that lets nothing run or be fetched but what stands in it."""
+    page = files(__package__ or "pipeline.serving").joinpath("page.html").read_text(encoding="utf-8")
+
+    def allowed(tag: str) -> str:
+        (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+    return page, (
+        f"default-src 'none'; script-src {allowed('script')}; style-src {allowed('style')}; "
+        "connect-src 'self'; media-src blob:; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )

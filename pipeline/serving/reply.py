@@ -1,0 +1,104 @@
+"""Answers in the form of the API: one object, or the data of chunks."""
+
+import base64
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from pipeline.serving.model import KEPT_SECONDS, Prompted, counts
+from pipeline.serving.request import ChatRequest
+from pipeline.speaking import Sound
+from pipeline.wav import header, pcm16
+from schemas.vocabulary import Vocabulary
+from stages.train.vocoder.shape import RATE
+
+if TYPE_CHECKING:
+    from stages.train.sampling import Answer, CodeGroup, TextPiece
+
+
+@dataclass
+class Reply:
+    """One answer while it comes."""
+
+    request: ChatRequest
+    model: str
+    vocabulary: Vocabulary
+    id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
+    audio_id: str = field(default_factory=lambda: f"audio_{uuid4().hex}")
+    created: int = field(default_factory=lambda: int(time.time()))
+    prompted: Prompted | None = None
+    answer: "Answer | None" = None
+    pcm: bytearray = field(default_factory=bytearray)
+
+    def take(self, event: "Prompted | TextPiece | CodeGroup | Sound | Answer") -> Iterator[dict[str, Any]]:
+        """The chunks that an event makes."""
+        from stages.train.sampling import Answer, TextPiece
+
+        match event:
+            case Prompted():
+                self.prompted = event
+                yield self._chunk({"role": "assistant", **({} if self.request.speaks else {"content": ""})})
+            case TextPiece(text):
+                yield self._chunk(self._audio(transcript=text) if self.request.speaks else {"content": text})
+            case Sound(samples):
+                data = pcm16(samples)
+                if self.request.stream:
+                    yield self._chunk(self._audio(data=base64.b64encode(data).decode()))
+                else:
+                    self.pcm += data
+            case Answer():
+                self.answer = event
+                if self.request.speaks:
+                    yield self._chunk(self._audio(expires_at=self.created + KEPT_SECONDS))
+                yield self._chunk({}, self._finish)
+                if self.request.stream_options and self.request.stream_options.include_usage:
+                    yield self._envelope("chat.completion.chunk") | {"choices": [], "usage": self.usage}
+
+    def whole(self) -> dict[str, Any]:
+        assert self.answer is not None
+        message: dict[str, Any] = {"role": "assistant", "content": self.answer.text, "refusal": None}
+        if self.request.speaks:
+            data = bytes(self.pcm)
+            if self.request.format == "wav":
+                data = header(RATE, len(data)) + data
+            message |= {"content": None} | self._audio(
+                data=base64.b64encode(data).decode(),
+                expires_at=self.created + KEPT_SECONDS,
+                transcript=self.answer.text,
+            )
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._finish}
+        return self._envelope("chat.completion") | {"choices": [choice], "usage": self.usage}
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        assert self.answer is not None
+        assert self.prompted is not None
+        text, audio = counts(self.answer.ids, self.vocabulary)
+        asked = self.prompted.text_tokens + self.prompted.audio_tokens
+        return {
+            "prompt_tokens": asked,
+            "completion_tokens": text + audio,
+            "total_tokens": asked + text + audio,
+            "prompt_tokens_details": {
+                "text_tokens": self.prompted.text_tokens,
+                "audio_tokens": self.prompted.audio_tokens,
+            },
+            "completion_tokens_details": {"text_tokens": text, "audio_tokens": audio},
+        }
+
+    @property
+    def _finish(self) -> str:
+        """An answer that went round in circles was cut off, as one that is too long."""
+        return "stop" if self.answer is not None and self.answer.reason == "end" else "length"
+
+    def _audio(self, **told: Any) -> dict[str, Any]:
+        return {"audio": {"id": self.audio_id, **told}}
+
+    def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        return self._envelope("chat.completion.chunk") | {"choices": [choice]}
+
+    def _envelope(self, kind: str) -> dict[str, Any]:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
