@@ -40,10 +40,9 @@ def prompt(messages: Sequence[Message], vocabulary: Vocabulary) -> Ids:
     """
     first = 1 if messages[0].role == "system" else 0
     laid = [message.ids(vocabulary) for message in messages]
-    begin = first
-    while begin < len(messages) - 1 and (
-        messages[begin].role != "human" or sum(map(len, laid[begin:-1])) > HISTORY_TOKENS
-    ):
+    begin, before = first, sum(map(len, laid[first:-1]))
+    while begin < len(messages) - 1 and (messages[begin].role != "human" or before > HISTORY_TOKENS):
+        before -= len(laid[begin])
         begin += 1
     return np.concatenate([*laid[:first], *laid[begin:], header("assistant", vocabulary)], dtype=np.int32)
 

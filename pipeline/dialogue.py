@@ -38,7 +38,7 @@ class Dialogue:
         known = written(question.file) if self.history else None
         events = self.answerer.answer(self.prompt(question.codes), self.form, self.sampling)
         for event in self.voice.speak(events, self.sampling.seed) if self.voice else events:
-            if isinstance(event, Answer) and self.history:
+            if isinstance(event, Answer) and self.history and (event.text.strip() or event.voices):
                 asked = Said.of(known[0] if known else "", [question.codes])
                 self.history.add(asked, Said.of(event.text, event.voices))
             yield event

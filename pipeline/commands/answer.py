@@ -206,6 +206,8 @@ def _check(
 def _sounds(questions: tuple[str, ...], output: Path) -> "dict[str, Path | BinaryIO]":
     """Question -> where its answer's sound goes. Raises UsageError where it can't go there."""
     if output == STDOUT:
+        if sys.stdout.isatty():
+            raise click.UsageError("-o - writes sound, which no terminal shows: send it on to a player")
         if len(questions) > 1:
             raise click.UsageError("-o - takes one answer: name a folder for several questions")
         return {questions[0]: sys.stdout.buffer}

@@ -82,8 +82,9 @@ class Model:
                     continue
                 if isinstance(event, Answer) and request.speaks:
                     yield from at_rate(np.zeros(0, np.float32), last=True)
-                    known_until = time.time() + KEPT_SECONDS
-                    self._said.put(id, (known_until, Said.of(event.text, event.voices)))
+                    if event.text.strip() or event.voices:
+                        until = time.time() + KEPT_SECONDS
+                        self._said.put(id, (until, Said.of(event.text, event.voices)))
                 yield event
         except DataError as error:
             code = "context_length_exceeded" if error.code == "too_long" else error.code

@@ -4,6 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+MESSAGES, PARTS = 256, 64
+"""Most messages of a request, and parts of a message."""
+
 
 class RequestError(Exception):
     """Why a request gets no answer, as the API says it. Never quotes what the request holds."""
@@ -59,7 +62,7 @@ class AudioId(_Known):
 
 class ChatMessage(_Known):
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[tuple[Part, ...], BeforeValidator(_parts)] = ()
+    content: Annotated[tuple[Part, ...], BeforeValidator(_parts), Field(max_length=PARTS)] = ()
     audio: AudioId | None = None
     """An earlier answer of this server."""
     name: str | None = None
@@ -69,7 +72,8 @@ class ChatMessage(_Known):
     def _something(self) -> "ChatMessage":
         if self.audio is not None and self.role != "assistant":
             raise ValueError("`audio` names an earlier answer: it is of the role assistant")
-        if not self.content and self.audio is None:
+        said = any((part.text or "").strip() or part.input_audio for part in self.content)
+        if not said and self.audio is None:
             raise ValueError("the message is empty")
         if self.role != "user" and any(part.type == "input_audio" for part in self.content):
             raise ValueError("`input_audio` is of the role user")
@@ -88,7 +92,7 @@ class StreamOptions(_Known):
 
 
 class ChatRequest(_Known):
-    messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1)]
+    messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1, max_length=MESSAGES)]
     model: str | None = None
     modalities: tuple[Literal["text", "audio"], ...] = ("text",)
     audio: AudioParameters | None = None

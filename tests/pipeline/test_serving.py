@@ -271,6 +271,7 @@ HELLO = {"role": "user", "content": "Hello"}
     [
         ({}, 400, "messages", "required"),
         ({"messages": []}, 400, "messages", "at least 1"),
+        ({"messages": [HELLO] * 257}, 400, "messages", "at most 256"),
         (text(messages=[{"role": "user", "content": ""}]), 400, "messages[0]", "is empty"),
         (text(messages=[{"role": "tool", "content": "x"}]), 400, "messages[0].role", "'user'"),
         (
@@ -295,7 +296,7 @@ HELLO = {"role": "user", "content": "Hello"}
         (text(tools=[]), 400, "tools", "tools is not supported"),
         (text(model="gpt-4o-audio-preview"), 404, "model", "this server's model is tiny"),
         (audio("/etc/passwd!"), 400, "messages[0].content[0].input_audio.data", "no base64"),
-        (audio("file"), 400, "messages[0].content[0].input_audio.data", "no audio format"),
+        (audio("file"), 400, "messages[0].content[0].input_audio.data", "not audio"),
         (audio(""), 400, "messages[0].content[0].input_audio.data", "empty"),
         ({"messages": [HELLO] * 3 + [spoken(SHORT, *[QUESTION] * 3)]}, 400, "messages[3].content[3]", "12 s"),
     ],
@@ -412,6 +413,7 @@ def test_a_server_that_is_stopped_says_so_to_who_is_listening(answerer, voice):
 def test_the_command_listens_until_ctrl_c(askable, vocoder):
     command = Path(sys.executable).with_name("aqaa-data")
     arguments = ("--checkpoint", askable, "--vocoder", vocoder, "--port", "0", "--name", "mine", "--json")
+    arguments += ("--max-tokens", str(LONG))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = subprocess.Popen([command, "serve", *arguments], **pipes)
     try:
