@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -25,7 +24,7 @@ class Reference:
     def __init__(self, file: Path) -> None:
         table = pq.read_table(file)
         self._row = {key: row for row, key in enumerate(table["key"].to_pylist())}
-        columns = [torch.from_numpy(np.array(table[name])) for name in COLUMNS]
+        columns = [torch.from_numpy(table[name].to_numpy().copy()) for name in COLUMNS]
         self._logps_P2M = torch.stack(columns, dim=-1).view(-1, 2, MODALITIES)
 
     def of(self, keys: Sequence[str]) -> Tensor:
