@@ -27,10 +27,9 @@ def evaluate() -> None:
 @click.argument("places", metavar="DATASET|FILE..", nargs=-1, required=True)
 @click.option(
     "--tokenizer",
-    default="whisper",
-    show_default=True,
     metavar="REF",
-    help="Of files: `whisper`, `step-audio`, or the reference of a checkpoint or of codebooks.",
+    help="Of files: `whisper`, `step-audio`, or the reference of a checkpoint or of codebooks.  "
+    "[default: whisper]",
 )
 @click.option(
     "--vocoder",
@@ -66,7 +65,7 @@ def evaluate() -> None:
 @json_option
 def tokens(
     places: tuple[str, ...],
-    tokenizer: str,
+    tokenizer: str | None,
     vocoder: Path | None,
     split: str | None,
     limit: int,
@@ -89,10 +88,9 @@ def tokens(
     """
     if report is not None and not report.parent.is_dir():
         raise click.UsageError(f"{report} is in no folder that there is")
-    from pipeline.evaluation.run import SPLITS, Asked, evaluate_tokens
+    from pipeline.evaluation.run import Asked, evaluate_tokens
 
-    splits = (split,) if split else SPLITS
-    asked = Asked(places, tokenizer, vocoder, splits, limit, seed, steps if perplexity else None)
+    asked = Asked(places, tokenizer, vocoder, split, limit, seed, steps if perplexity else None)
     found = evaluate_tokens(asked, Progress())
     if report is not None:
         from pipeline.report.tokens import render
@@ -153,8 +151,8 @@ def _perplexity(found: "Comparison") -> None:
     (learnt, held), (own, others) = found.seconds.values(), found.sources.values()
     click.echo(
         f"three models of {found.parameters:,} parameters, {found.steps:,} steps of "
-        f"{found.tokens_per_step:,} tokens each, on {learnt:.0f} s of {own} sources; asked of {held:.0f} s of "
-        f"{others} others"
+        f"{found.tokens_per_step:,} tokens each, on {learnt:.0f} s of {own} sources; asked of {held:.0f} s "
+        f"of {others} others"
     )
     often = ", ".join(f"{name} {nats:.3f}" for name, nats in found.unigram.items())
     click.echo(f"nats a token of who knows no more than how often each code comes: {often}")

@@ -55,7 +55,7 @@ class Beside:
 
 
 class Judges:
-    """All models, on one thread of the CPU each. Raises SetupError where one is missing."""
+    """All models, on the CPU. Raises SetupError where one is missing."""
 
     def __init__(self) -> None:
         hearing, measures, voices = TranscribeConfig(), AssessConfig(), DiarizeConfig()

@@ -4,7 +4,7 @@ import hashlib
 import heapq
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -89,10 +89,16 @@ class Turns:
 
     def __init__(self, version: Version, parts: Sequence[str], limit: int, seed: int) -> None:
         """Of the splits `parts`; none where no audio was kept."""
-        turns = [turn for turn in turns_of(version, parts) if turn.flac is not None]
-        self.found = len(turns)
+        self.found = 0
         self._version = version
-        self._turns = drawn(turns, limit, seed, lambda turn: turn.name)
+        self._turns = drawn(self._kept(parts), limit, seed, lambda turn: turn.name)
+
+    def _kept(self, parts: Sequence[str]) -> Iterator[Turn]:
+        """Those with audio, counted."""
+        for turn in turns_of(self._version, parts):
+            if turn.flac is not None:
+                self.found += 1
+                yield turn
 
     def __len__(self) -> int:
         return len(self._turns)
@@ -106,7 +112,7 @@ class Turns:
                 yield Refused(turn.name, problem.code, problem.message)
 
 
-def drawn(found: Iterable[Chosen], limit: int, seed: int, name: Any) -> list[Chosen]:
+def drawn(found: Iterable[Chosen], limit: int, seed: int, name: Callable[[Chosen], str]) -> list[Chosen]:
     """At most so many, drawn by hash: what is added elsewhere changes little of what is drawn."""
 
     def hashed(one: Chosen) -> str:

@@ -173,12 +173,12 @@ def compare(utterances: Sequence[Coded], steps: int, seed: int, said: Said = lam
 def config_of(steps: int, seed: int, longest: int) -> TrainConfig:
     """The same for all three, so that each computes as much."""
     return TrainConfig(
-        sequence_length=max(512, longest),
+        sequence_length=max(256, longest),
         batch=4,
         precision="float32",
         steps=steps,
-        learning_rate=2e-3,
-        final_learning_rate=2e-4,
+        learning_rate=5e-3,
+        final_learning_rate=5e-4,
         seed=seed,
         checkpoint_every=steps,
     )

@@ -12,11 +12,16 @@ from pipeline.evaluation.sampled import Sampled, go_on
 from pipeline.evaluation.shards import turns_of
 from pipeline.evaluation.tokens import Resynthesis, Said, resynthesise
 from pipeline.evaluation.vocoding import TimedVocoder
+from pipeline.ids import codes_of
+from pipeline.models import resolve
 from pipeline.storage import Store
+from pipeline.tokenizing import config_of
 from pipeline.versions import Reference, Version, open_version, version_ids
 from schemas.errors import SetupError
 
 SPLITS = ("train", "validation")
+DEFAULT = "whisper"
+"""Tokenizer of files."""
 MOST_CODED = 20_000
 """Turns that small models learn from and are asked of."""
 
@@ -27,11 +32,14 @@ class Asked:
 
     places: tuple[str, ...]
     """One dataset reference, or files, directories and globs."""
-    tokenizer: str = "whisper"
+    tokenizer: str | None = None
+    """Of files, `whisper` where nothing is said; a dataset has its codes."""
     vocoder: Path | None = None
-    splits: tuple[str, ...] = SPLITS
+    split: str | None = None
+    """Of a dataset, both where nothing is said."""
     limit: int = 200
     seed: int = 0
+    """Of all draws."""
     steps: int | None = None
     """Of each small model's training; None trains none."""
 
@@ -50,7 +58,7 @@ class Evaluation:
         return {
             "places": list(self.asked.places),
             "dataset": self.dataset,
-            "tokenizer": None if self.dataset else self.asked.tokenizer,
+            "tokenizer": None if self.dataset else self.asked.tokenizer or DEFAULT,
             "seed": self.asked.seed,
             "resynthesis": self.resynthesis.as_json() if self.resynthesis else None,
             "perplexity": self.perplexity.as_json() if self.perplexity else None,
@@ -61,15 +69,21 @@ class Evaluation:
 def evaluate_tokens(asked: Asked, said: Said = lambda line: None) -> Evaluation:
     """Raises SetupError for what can't be found or loaded, before anything is spoken."""
     version = dataset_of(asked.places)
+    if version is not None and asked.tokenizer is not None:
+        raise SetupError("a dataset has its codes already: --tokenizer goes with files")
+    if version is None and asked.split is not None:
+        raise SetupError("files are of no split: --split goes with a dataset")
     vocoder = TimedVocoder(asked.vocoder, asked.seed)
     originals = _originals(asked, version)
+    if models := _tokenizer_models(asked, version):
+        vocoder.voice.check(models)
     judges = Judges()
     spoken = None if originals is None else resynthesise(originals, vocoder, judges, asked.seed, said)
     dataset = f"{version.manifest.dataset}@{version.id}" if version else None
     if asked.steps is None:
         return Evaluation(asked, dataset, spoken)
     if version is not None:
-        turns = drawn(turns_of(version, asked.splits), MOST_CODED, asked.seed, lambda turn: turn.name)
+        turns = drawn(turns_of(version, _parts(asked)), MOST_CODED, asked.seed, lambda turn: turn.name)
         coded = [Coded(turn.recording, turn.tokens(version), turn.language) for turn in turns]
     else:
         judged = spoken.judged if spoken else []
@@ -86,16 +100,28 @@ def evaluate_tokens(asked: Asked, said: Said = lambda line: None) -> Evaluation:
 def _originals(asked: Asked, version: Version | None) -> Originals | None:
     """None where a version keeps no audio and is to be compared by its codes."""
     if version is None:
-        return Files(asked.places, asked.tokenizer, asked.limit, asked.seed)
-    turns = Turns(version, asked.splits, asked.limit, asked.seed)
+        return Files(asked.places, asked.tokenizer or DEFAULT, asked.limit, asked.seed)
+    turns = Turns(version, _parts(asked), asked.limit, asked.seed)
     if turns.found:
         return turns
     if asked.steps is None:
         raise SetupError(
-            f"{version.manifest.dataset}@{version.id} keeps no audio of {' and '.join(asked.splits)}: build "
+            f"{version.manifest.dataset}@{version.id} keeps no audio of {' and '.join(_parts(asked))}: build "
             "it with shard.keep_audio: true, or name audio files; without audio there is only --perplexity"
         )
     return None
+
+
+def _parts(asked: Asked) -> tuple[str, ...]:
+    return (asked.split,) if asked.split else SPLITS
+
+
+def _tokenizer_models(asked: Asked, version: Version | None) -> dict[str, str]:
+    """Of the tokenizer whose codes are spoken, reference -> sha256."""
+    if version is not None:
+        known: dict[str, str] = codes_of(version.manifest)["models"]
+        return known
+    return {name: resolve(name).sha256 for name in config_of(asked.tokenizer or DEFAULT).models}
 
 
 def dataset_of(places: Sequence[str]) -> Version | None:

@@ -1,7 +1,6 @@
 """The vocoder under test: what it makes of an utterance's tokens, and of its mel alone."""
 
 import time
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +8,21 @@ import torch
 from torch import Tensor
 
 from pipeline.evaluation.originals import Original
-from schemas.errors import DataError, SetupError
+from pipeline.speaking import open_voice
+from schemas.errors import DataError
 from stages.stage import SAMPLE_RATE
 from stages.train.vocoder.mel import log_mel
-from stages.train.vocoder.released import open_vocoder
 from stages.train.vocoder.shape import RATE
 from stages.train.vocoder.speech import Utterance
-from stages.train.vocoder.vocoder import Vocoder
-
-SHIPPED = Path(str(files("stages.train.vocoder"))) / "weights"
 
 
 class TimedVocoder:
     """A vocoder, on the GPU where there is one, with the time that it takes."""
 
     def __init__(self, folder: Path | None, seed: int) -> None:
-        """Raises SetupError where the folder (None: what comes with the package) holds no vocoder."""
-        self.folder = folder or SHIPPED
-        if not self.folder.is_dir():
-            raise SetupError(
-                f"there is no vocoder in {self.folder}: name the folder of one with --vocoder, such as "
-                "runs/voice/vocoder/model after `aqaa-data train` of a vocoder's recipe"
-            )
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._vocoder: Vocoder = open_vocoder(self.folder).to(self._device)
+        """Raises SetupError where the folder (None: what comes with the project) holds no vocoder."""
+        self.voice = open_voice(folder, stream=False)
+        self._vocoder = self.voice.vocoder
         self._seed = seed
         self.took = 0.0
         """Seconds from tokens to waves."""
@@ -47,7 +37,7 @@ class TimedVocoder:
         `not_finite` where a network says no numbers."""
         sound = utterance_of(original).sound()
         with torch.no_grad():
-            wave = self._vocoder.wave(log_mel(sound[None].to(self._device)))[0].clamp(-1, 1)
+            wave = self._vocoder.wave(log_mel(sound[None].to(self._vocoder.device)))[0].clamp(-1, 1)
         return sound, _checked(wave), self.speak(original.tokens.tolist())
 
     def speak(self, tokens: list[int]) -> Tensor:
@@ -62,8 +52,8 @@ class TimedVocoder:
     def about(self) -> dict[str, Any]:
         """What it is, and what came of its clock."""
         return {
-            "folder": str(self.folder),
-            "device": self._device.type,
+            "folder": str(self.voice.directory),
+            "device": self._vocoder.device.type,
             "seconds": round(self.took, 3),
             "cpu_seconds": round(self.computed, 3),
             "of_speech": round(self.spoke, 3),
