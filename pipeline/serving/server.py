@@ -1,5 +1,6 @@
 """The server: the endpoints on a socket, and the model's thread behind them."""
 
+from socket import socket
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,13 @@ def server_of(model: Model, waiting: int) -> "uvicorn.Server":
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             worker.close()
             super().handle_exit(sig, frame)
+
+        def run(self, sockets: list[socket] | None = None) -> None:
+            try:
+                super().run(sockets)
+            finally:
+                worker.close()
+                worker.join(SECONDS_TO_END)
 
     return Server(
         uvicorn.Config(

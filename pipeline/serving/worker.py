@@ -113,6 +113,10 @@ class Worker:
             self._jobs.clear()
             self._changed.notify()
 
+    def join(self, seconds: float) -> None:
+        """Wait for the thread to end what it makes."""
+        self._thread.join(seconds)
+
     def _work(self) -> None:
         while True:
             with self._changed:
