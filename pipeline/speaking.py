@@ -65,7 +65,7 @@ class Voice:
         """Raises SetupError where it speaks other codes than those of a tokenizer of such models."""
         if self.models and set(self.models.values()) != set(models.values()):
             raise SetupError(
-                f"{self.directory} speaks the codes of {_names(self.models)}, and the checkpoint's are of "
+                f"{self.directory} speaks the codes of {_names(self.models)}, and the tokens are of "
                 f"{_names(models)}: name a vocoder of these with --vocoder"
             )
 
