@@ -125,7 +125,8 @@ def test_the_judge_is_asked_in_both_orders_at_temperature_zero_and_its_words_are
         a, b = said.partition("[Answer A]\n")[2].split("\n\n[Answer B]\n")
         return verdict("A" if len(a) > len(b) else "B")
 
-    rows = [candidates("p1"), candidates("p2")]
+    another = [{"role": "user", "content": "And the one after it?"}]  # else its verdicts may be known
+    rows = [candidates("p1"), candidates("p2", messages=another)]
     found, seen = judged(tmp_path, vocabulary, longer, rows)
     assert len(seen) == 8  # two matches of four answers, two orders, two prompts
     assert all(asked["body"]["temperature"] == 0 for asked in seen)
