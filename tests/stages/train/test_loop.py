@@ -28,7 +28,12 @@ SFT = TrainConfig(
     precision="float32",
 )
 DPO = SFT.model_copy(
-    update={"objective": "dpo", "sequence_length": 120, "learning_rate": 1e-3, "preference": DPOConfig(beta=0.5)}
+    update={
+        "objective": "dpo",
+        "sequence_length": 120,
+        "learning_rate": 1e-3,
+        "preference": DPOConfig(beta=0.5),
+    }
 )
 """Steps of few tokens, for the narrow model below."""
 

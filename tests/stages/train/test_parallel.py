@@ -24,7 +24,12 @@ SFT = TrainConfig(
     precision="float32",
 )
 DPO = SFT.model_copy(
-    update={"objective": "dpo", "steps": 4, "sequence_length": 120, "preference": DPOConfig(beta=0.5, anchor=0.2)}
+    update={
+        "objective": "dpo",
+        "steps": 4,
+        "sequence_length": 120,
+        "preference": DPOConfig(beta=0.5, anchor=0.2),
+    }
 )
 
 
