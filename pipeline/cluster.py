@@ -7,7 +7,9 @@ and placed on paper before anything starts.
 import logging
 import math
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -139,13 +141,27 @@ def _started(trouble: str, **options: Any) -> None:
 
     for last in (True,) if "address" in options else (False, False, True):
         try:
-            ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
+            with _hearing_sigterm():
+                ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
             return
         except Exception as error:  # of many types, the plain one among them
             ray.shutdown()
             if last:
                 reason = str(error).strip().split("\n", 1)[0][:300]
                 raise SetupError(f"{trouble}: {reason}") from error
+
+
+@contextmanager
+def _hearing_sigterm() -> Iterator[None]:
+    """Ray puts a handler of its own in place, which ends the process without a word: put ours back."""
+    ours = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as stopped:
+        raise KeyboardInterrupt from stopped
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ours)
 
 
 def alive_nodes() -> dict[str, Capacity]:

@@ -1,5 +1,6 @@
 """What can't be scheduled is refused, with the stage and the numbers; what can is given its share."""
 
+import signal
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline.cluster import SPARE_CPUS, Capacity, requests
+from pipeline.cluster import SPARE_CPUS, Capacity, requests, running
 from pipeline.plan import PlannedStage
 from pipeline.recipe import ResourcesConfig
 from schemas.errors import SetupError
@@ -98,3 +99,13 @@ def test_what_is_not_refused_fits_in_sum(there, wanted):
 def test_resources_that_nobody_could_give_are_no_resources(wrong):
     with pytest.raises(ValidationError):
         Resources(**wrong)
+
+
+def test_what_hears_that_the_node_is_taken_away_still_hears_it():
+    """Ray's own handler would end the process without a word."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with running(), pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
