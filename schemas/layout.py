@@ -6,6 +6,7 @@ content    text ids and audio spans in any order, also cut into each other
 span       <audio_start> g g g .. <audio_end>      g = 2 linguistic + 3 semantic codes
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from schemas.arrow import Code
 from schemas.recording import Codes
-from schemas.vocabulary import LINGUISTIC_CODES, Ids, Modality, Vocabulary
+from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids, Modality, Vocabulary
 
 ROLES = ("system", "human", "assistant")
 GROUP = (2, 3)
@@ -61,6 +62,14 @@ def codes_of(ids: ArrayLike, vocabulary: Vocabulary) -> Codes:
     linguistic = groups[:, : GROUP[0]].ravel() - vocabulary.linguistic
     semantic = groups[:, GROUP[0] :].ravel() - vocabulary.semantic
     return Codes(tuple(map(Code, linguistic.tolist())), tuple(map(Code, semantic.tolist())))
+
+
+def audio_tokens(ids: Ids, spans: Iterable[Sequence[int]], first: int) -> Ids:
+    """Numbers N of `<audio_N>` in some spans (first, end) of a sample's ids, without the markers and the text
+    between; whole groups, as a vocoder speaks them. `first` is the id of `<audio_0>`."""
+    numbers = np.concatenate([ids[start:end] for start, end in spans]) - np.int32(first)
+    numbers = numbers[(numbers >= 0) & (numbers < LINGUISTIC_CODES + SEMANTIC_CODES)]
+    return numbers[: len(numbers) // len(_PATTERN) * len(_PATTERN)].astype(np.int32)
 
 
 def span(codes: Codes, vocabulary: Vocabulary) -> Ids:

@@ -10,11 +10,9 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from pipeline.versions import Version
-from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids
+from schemas.layout import audio_tokens
+from schemas.vocabulary import Ids
 from stages.stage import SAMPLE_RATE
-
-GROUP = 5
-"""Codes of 120 ms."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,7 @@ class Turn:
     def tokens(self, version: Version) -> Ids:
         """Numbers N of `<audio_N>`, whole groups."""
         ids: Ids = np.load(io.BytesIO(self.ids.read(version)))
-        numbers = np.concatenate([ids[first:end] for first, end in self.spans])
-        numbers = numbers - np.int32(version.manifest.vocabulary["linguistic"]["first"])
-        codes = numbers[(numbers >= 0) & (numbers < LINGUISTIC_CODES + SEMANTIC_CODES)]
-        return codes[: len(codes) // GROUP * GROUP]
+        return audio_tokens(ids, self.spans, version.manifest.vocabulary["linguistic"]["first"])
 
 
 def turns_of(version: Version, parts: Sequence[str]) -> Iterator[Turn]:

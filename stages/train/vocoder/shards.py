@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.errors import SetupError
-from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES
+from schemas.layout import audio_tokens
 from stages.stage import SAMPLE_RATE
 from stages.train.vocoder.shape import BLOCK, RATE
 from stages.train.vocoder.speech import Utterance
@@ -113,8 +113,7 @@ class Recorded:
         row = self._rows[number]
         ids = np.load(io.BytesIO(self._read(row["shard"], row["at_tokens"], row["n_tokens"])))
         spans = zip(row["spans"][::2], row["spans"][1::2], strict=True)
-        numbers = np.concatenate([ids[first:end] for first, end in spans]) - self._first_id
-        is_code = (numbers >= 0) & (numbers < LINGUISTIC_CODES + SEMANTIC_CODES)
+        tokens = audio_tokens(ids, spans, self._first_id)
         sound = io.BytesIO(self._read(row["shard"], row["at_flac"], row["n_flac"]))
         try:
             samples, rate = soundfile.read(sound, start=row["first"], stop=row["end"], dtype="float32")
@@ -122,4 +121,4 @@ class Recorded:
             raise SetupError(
                 f"the audio of {row['key']} can't be read: {error}; verify the version"
             ) from None
-        return Utterance(row["key"], numbers[is_code].astype(np.int32), soxr.resample(samples, rate, RATE))
+        return Utterance(row["key"], tokens, soxr.resample(samples, rate, RATE))
