@@ -52,15 +52,16 @@ def train(
     A recipe with a section `vocoder` trains a token vocoder, from a version that keeps audio.
     """
     from pipeline.training import vocoder
+    from pipeline.training.launch import is_first
 
     if vocoder.is_vocoder(recipe):
         if stages or only_plan or gpus or gpu or mfu:
             raise click.UsageError("a vocoder's recipe has neither stages nor a plan")
         loaded_vocoder = vocoder.load(recipe, settings, str(dataset) if dataset else None, output)
         trained = vocoder.train(loaded_vocoder)
-        if as_json:
+        if as_json and is_first():
             print_json(asdict(trained))
-        else:
+        elif is_first():
             click.echo(
                 f"vocoder {'was finished before' if trained.skipped else 'trained'}: {trained.vocoder}"
             )
@@ -82,7 +83,6 @@ def train(
             "--gpus, --gpu and --mfu go with --plan; the recipe's `workers` say what trains"
         )
     from pipeline.training.chain import train as run
-    from pipeline.training.launch import is_first
 
     results = run(loaded, stages)
     if not is_first():

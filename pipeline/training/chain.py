@@ -10,20 +10,24 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.recipe import digest
 from pipeline.training.backbone import backbone_of
 from pipeline.training.checks import check
 from pipeline.training.data import DOCUMENTS, VersionData, choose
 from pipeline.training.display import Display
-from pipeline.training.launch import Job, is_first, launch
+from pipeline.training.launch import Said, is_first, launch
 from pipeline.training.lineage import note_use
 from pipeline.training.place import INDEX, RUN, Place
 from pipeline.training.recipe import StageConfig, TrainingRecipe
 from pipeline.training.results import Result, result_of
 from pipeline.versions import Reference, Version, open_version
 from schemas.errors import SetupError
+from stages.train.config import TrainConfig
+
+if TYPE_CHECKING:
+    from stages.train.run import Start
 
 MERGE = "merge"
 
@@ -39,6 +43,21 @@ class Planned:
     """Stage, or place of a checkpoint; None for the recipe's backbone."""
     documents: dict[str, int]
     """What was chosen of the version."""
+
+
+@dataclass(frozen=True)
+class StageJob:
+    """One stage, as every process is told of it."""
+
+    config: TrainConfig
+    data: VersionData
+    start: "Start"
+    folder: Path
+
+    def __call__(self, said: Said = lambda metrics: None) -> None:
+        from stages.train.run import run
+
+        run(self.config, self.data, self.start, self.folder, said)
 
 
 def train(recipe: TrainingRecipe, only: Sequence[str] = ()) -> list[Result]:
@@ -104,9 +123,9 @@ def _run(recipe: TrainingRecipe, stage: Planned, place: Place, display: Display)
     known = _checkpoint(recipe, stage.parent, place)
     start = Start(checkpoint=known) if known else Start(recipe.backbone.preset, recipe.backbone.seed)
     note_use(stage.version, recipe.name, stage.name, place.store.join(stage.name), identity["code_version"])
-    job = Job(stage.config.trained, data, start, folder)
+    job = StageJob(stage.config.trained, data, start, folder)
     began = time.monotonic()
-    with display.stage(stage.name, job) as said:
+    with display.stage(stage.name, job.config, folder) as said:
         launch(job, recipe.workers, said)
     seconds = time.monotonic() - began
     if is_first():

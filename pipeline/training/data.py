@@ -85,7 +85,7 @@ def choose(version: Version, stage: StageConfig, index: Path, folder: Path) -> d
         table = indexed(version, index / version.id)
         chosen, counts = _chosen(version, stage, table)
         folder.mkdir(parents=True, exist_ok=True)
-        _write_table(folder / DOCUMENTS, chosen)
+        write_table(folder / DOCUMENTS, chosen)
         known = {"asked": asked, "counts": counts}
         _replace(told, json.dumps(known, indent=1).encode())
     found: dict[str, int] = known["counts"]
@@ -103,7 +103,7 @@ def indexed(version: Version, folder: Path) -> pa.Table:
         file = folder / f"{Path(path).stem}.arrow"
         if not file.exists():
             with version.store.open(version.path(path)) as shard:
-                _write_table(file, index_shard(cast(BinaryIO, shard), number))
+                write_table(file, index_shard(cast(BinaryIO, shard), number))
         return pa.ipc.open_file(pa.memory_map(str(file))).read_all()
 
     with ThreadPoolExecutor(8) as pool:
@@ -169,7 +169,7 @@ def _turn_keys(key: str) -> list[str]:
     return [f"{found[1]}-{index}" for index in found[2].split("-")[1:]] if found else []
 
 
-def _write_table(file: Path, table: pa.Table) -> None:
+def write_table(file: Path, table: pa.Table) -> None:
     """As one batch that can be mapped, there wholly or not at all."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:

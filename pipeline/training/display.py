@@ -5,13 +5,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pipeline.training.launch import Job, is_first
+from pipeline.training.launch import is_first
+from stages.train.config import TrainConfig
 
 LOG_EVERY = 30.0
 """Seconds between plain lines."""
@@ -29,7 +31,9 @@ class Display:
             print(line, file=sys.stderr, flush=True)
 
     @contextmanager
-    def stage(self, name: str, job: Job) -> Iterator[Callable[[dict[str, Any]], None]]:
+    def stage(
+        self, name: str, config: TrainConfig, folder: Path
+    ) -> Iterator[Callable[[dict[str, Any]], None]]:
         """Shows the metrics of steps that it is told of, while the context is open."""
         began, first, said = time.monotonic(), -1, -math.inf
         steps: int | None = None
@@ -38,7 +42,7 @@ class Display:
             def step(metrics: dict[str, Any]) -> None:
                 nonlocal first, said, steps
                 first = metrics["step"] if first < 0 else first
-                steps = steps or _steps(job)
+                steps = steps or _steps(config, folder)
                 now = time.monotonic()
                 done, left = metrics["step"] - first + 1, (steps or 0) - metrics["step"] - 1
                 line = _line(name, metrics, steps, left * (now - began) / done)
@@ -62,14 +66,14 @@ def _line(name: str, metrics: dict[str, Any], steps: int | None, seconds: float)
     return " | ".join(parts)
 
 
-def _steps(job: Job) -> int | None:
+def _steps(config: TrainConfig, folder: Path) -> int | None:
     """How many steps there will be; None where the packing is not there yet."""
     from stages.train.folder import PACKING
     from stages.train.packing import Packing
 
-    if job.config.steps:
-        return job.config.steps
-    file = job.folder / PACKING
+    if config.steps:
+        return config.steps
+    file = folder / PACKING
     if not file.exists():
         return None
-    return math.ceil(job.config.epochs * Packing.load(file).sequences / job.config.batch)
+    return math.ceil(config.epochs * Packing.load(file).sequences / config.batch)

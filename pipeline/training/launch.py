@@ -1,6 +1,6 @@
 """Processes of a training: this one, those of torchrun, or workers of Ray Train.
 
-All of them call the same function, `stages.train.run.run`, and find the state of the run in its folder.
+All of them call the same job, and find the state of the run in its folder.
 """
 
 import os
@@ -8,37 +8,26 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from pipeline.cluster import running
-from pipeline.training.data import VersionData
 from pipeline.training.recipe import WorkersConfig
 from schemas.errors import SetupError
-from stages.train.config import TrainConfig
-
-if TYPE_CHECKING:
-    from stages.train.run import Start
 
 Said = Callable[[dict[str, Any]], None]
 _TROUBLE = "trouble.txt"
 _RAY = "ray"
 
 
-@dataclass(frozen=True)
-class Job:
-    """One stage, as every process is told of it."""
+class Job(Protocol):
+    """A run, as every process is told of it: it pickles."""
 
-    config: TrainConfig
-    data: VersionData
-    start: "Start"
-    folder: Path
+    @property
+    def folder(self) -> Path: ...
 
-    def __call__(self, said: Said = lambda metrics: None) -> None:
-        from stages.train.run import run
-
-        run(self.config, self.data, self.start, self.folder, said)
+    def __call__(self, said: Said = ...) -> None:
+        """Take part in it; `said` hears each step's metrics, in the first process."""
 
 
 def is_first() -> bool:

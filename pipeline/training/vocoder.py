@@ -5,19 +5,29 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed
-from typing import Any, BinaryIO, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from pipeline.ids import codes_of
 from pipeline.settings import beside, read
 from pipeline.storage import Store
+from pipeline.training.data import write_table
+from pipeline.training.launch import Said, launch
 from pipeline.training.lineage import note_use
+from pipeline.training.place import INDEX
+from pipeline.training.recipe import WorkersConfig
 from pipeline.uri import normal
-from pipeline.versions import Reference, Version, open_version
+from pipeline.versions import Reference, Version, open_version, version_at
 from schemas.errors import SetupError
 from stages.stage import Config
 from stages.train.vocoder.config import VocoderTrainConfig
+
+if TYPE_CHECKING:
+    from stages.train.vocoder.shards import Recorded
 
 SECTION = "vocoder"
 """Of a recipe that trains a vocoder, and no language model."""
@@ -29,6 +39,7 @@ class VocoderRecipe(Config):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name of the training's folder")
     dataset: str = Field(description="[URI/]NAME[@VERSION|@TAG] of a version with keep_audio")
     output: str = Field("runs", description="directory where trainings are kept")
+    workers: WorkersConfig = WorkersConfig()
     vocoder: VocoderTrainConfig = VocoderTrainConfig()
 
 
@@ -62,21 +73,57 @@ def load(
     return recipe.model_copy(update={"dataset": dataset or placed, "output": output})
 
 
+@dataclass(frozen=True)
+class VocoderJob:
+    """A training, as every process is told of it."""
+
+    config: VocoderTrainConfig
+    dataset: str
+    """URI."""
+    version: str
+    folder: Path
+    index: Path
+
+    def __call__(self, said: Said = lambda metrics: None) -> None:
+        from stages.train.vocoder.train import train_vocoder
+
+        version = version_at(Store(self.dataset), self.version)
+        speech, held = (self.speech(version, split) for split in ("train", "validation"))
+        identity = {"dataset": version.manifest.dataset, "version": version.id}
+        codes = codes_of(version.manifest)
+        train_vocoder(self.config, speech, held if len(held) else speech, identity, self.folder, said, codes)
+
+    def speech(self, version: Version, split: str) -> "Recorded":
+        """The utterances of a split, read where the shards lie."""
+        from stages.train.vocoder.shards import Recorded
+
+        shards = version.manifest.shards
+        asked = [number for number, shard in enumerate(shards) if shard.split == split]
+
+        def read_range(shard: int, start: int, size: int) -> bytes:
+            return version.store.read(version.path(shards[shard].path), start, start + size)
+
+        index = pa.ipc.open_file(pa.memory_map(str(self.index))).read_all()
+        of_split = index.filter(pc.is_in(index["shard"], pa.array(asked, pa.int32())))
+        return Recorded(of_split, read_range, version.manifest.vocabulary["linguistic"]["first"])
+
+
 def train(recipe: VocoderRecipe) -> VocoderResult:
     """Train, or go on with what was stopped. Raises SetupError."""
-    import torch
-
     from stages.train.folder import MODEL
-    from stages.train.vocoder.train import train_vocoder
+    from stages.train.vocoder.speech import refuse_nothing
 
     version = open_version(Reference.parse(recipe.dataset))
     run = Store(f"{recipe.output}/{recipe.name}")
     folder = run.directory / SECTION
     skipped = (folder / MODEL).exists()
-    speech, held = (_speech(version, split) for split in ("train", "validation"))
-    identity = {"dataset": version.manifest.dataset, "version": version.id}
+    index = run.directory / INDEX / f"{version.id}.speech.arrow"
+    if not index.exists():
+        _write_index(version, index)
+    job = VocoderJob(recipe.vocoder, version.store.uri, version.id, folder, index)
+    speech = job.speech(version, "train")
+    refuse_nothing(speech)
     note_use(version, recipe.name, SECTION, run.join(SECTION), installed("aqaa-data"))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     began = said = time.monotonic()
 
     def say(metrics: dict[str, Any]) -> None:
@@ -88,27 +135,21 @@ def train(recipe: VocoderRecipe) -> VocoderResult:
             step = f"vocoder {metrics['step'] + 1:,}/{recipe.vocoder.steps:,}"
             print(f"{step} | {losses} | {metrics['seconds']:.2f} s a step", file=sys.stderr, flush=True)
 
-    held = held if len(held) else speech
-    finished = train_vocoder(
-        recipe.vocoder, speech, held, identity, folder, device, say, codes_of(version.manifest)
-    )
-    return VocoderResult(str(finished), skipped, len(speech), round(time.monotonic() - began, 1))
+    if skipped:
+        job()  # sees whether what is finished is what was asked for
+    else:
+        launch(job, recipe.workers, say)
+    return VocoderResult(str(folder / MODEL), skipped, len(speech), round(time.monotonic() - began, 1))
 
 
-def _speech(version: Version, split: str) -> Any:
-    """The utterances of a split, read where the shards lie."""
-    import pyarrow as pa
+def _write_index(version: Version, file: Path) -> None:
+    """Where the speech of all shards lies."""
+    from stages.train.vocoder.shards import INDEX as COLUMNS
+    from stages.train.vocoder.shards import index_shard
 
-    from stages.train.vocoder.shards import INDEX, Recorded, index_shard
-
-    paths = [version.path(shard.path) for shard in version.manifest.shards if shard.split == split]
     tables = []
-    for number, path in enumerate(paths):
-        with version.store.open(path) as shard:
-            tables.append(index_shard(cast(BinaryIO, shard), number))
-
-    def read_range(shard: int, start: int, size: int) -> bytes:
-        return version.store.read(paths[shard], start, start + size)
-
-    index = pa.concat_tables([INDEX.empty_table(), *tables])
-    return Recorded(index, read_range, version.manifest.vocabulary["linguistic"]["first"])
+    for number, shard in enumerate(version.manifest.shards):
+        with version.store.open(version.path(shard.path)) as content:
+            tables.append(index_shard(cast(BinaryIO, content), number))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_table(file, pa.concat_tables([COLUMNS.empty_table(), *tables]))

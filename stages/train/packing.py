@@ -82,11 +82,3 @@ def sequences_of(step: int, batch: int, sequences: int, seed: int) -> list[int]:
 @lru_cache(maxsize=2)
 def _epoch(epoch: int, sequences: int, seed: int) -> Numbers:
     return np.random.default_rng([seed, 1, epoch]).permutation(sequences)
-
-
-def part_of(sequences: list[int], rank: int, world: int) -> list[int]:
-    """What one of `world` processes takes of a step's sequences. Raises ValueError unless they divide it."""
-    if len(sequences) % world:
-        raise ValueError(f"{world} processes can't share the {len(sequences)} sequences of a step evenly")
-    share = len(sequences) // world
-    return sequences[rank * share : (rank + 1) * share]

@@ -67,6 +67,10 @@ class World:
         dist.all_reduce(tensor, group=self.data.get_group())
         return tensor
 
+    def mean(self, tensor: Tensor) -> Tensor:
+        """The mean, in place, over processes with different sequences."""
+        return self.sum(tensor).div_(self.data.size())
+
     def gather(self, value: T) -> list[T]:
         """The values of the processes with different sequences."""
         values: list[Any] = [None] * self.data.size()

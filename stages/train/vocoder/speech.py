@@ -75,11 +75,13 @@ class Batch:
         return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
 
-def batch_of(step: int, speech: Speech, config: VocoderTrainConfig) -> Batch:
-    """The batch of a step, the same whenever it is asked for."""
-    generator = np.random.default_rng([config.seed, 2, step])
+def batch_of(step: int, speech: Speech, config: VocoderTrainConfig, rows: Sequence[int]) -> Batch:
+    """These rows of a step's batch, the same whenever and wherever they are asked for."""
     numbers = sequences_of(step, config.batch, len(speech), config.seed)
-    stretches = [_stretch(speech.read(number), generator, config) for number in numbers]
+    stretches = [
+        _stretch(speech.read(numbers[row]), np.random.default_rng([config.seed, 2, step, row]), config)
+        for row in rows
+    ]
     return Batch(*(torch.stack(part) for part in zip(*stretches, strict=True)))
 
 

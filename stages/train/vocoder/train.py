@@ -1,7 +1,8 @@
 """One training run of a vocoder: flow and generator side by side, with metrics, samples and exact resume.
 
 Everything that a step does follows from the settings, the speech and the step's number; a run that was
-stopped goes on from its last checkpoint and gives the same losses, bit for bit.
+stopped goes on from its last checkpoint and gives the same losses, bit for bit on as many processes. Each
+process has whole networks, which are small, and learns of its rows of a batch; gradients are averaged.
 """
 
 import math
@@ -9,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 from schemas.errors import SetupError
 from stages.train.folder import BOARD, CHECKPOINTS, METRICS, MODEL, claim, emptied
 from stages.train.metrics import MetricsFile
+from stages.train.parallel import World, joined
 from stages.train.vocoder.config import VocoderTrainConfig
 from stages.train.vocoder.discriminators import (
     RESOLUTIONS,
@@ -56,40 +58,52 @@ def train_vocoder(
     held: Speech,
     identity: Mapping[str, Any],
     folder: Path,
-    device: torch.device | str = "cpu",
     said: Said = lambda metrics: None,
     codes: Mapping[str, Any] | None = None,
 ) -> Path:
     """Teach a new vocoder; returns the folder of the finished one, in the run's own.
 
     `held` are utterances that samples are spoken of. `identity` is what the run records and a resume must
-    agree on, `codes` what the vocoder says of the tokens that it speaks. A finished run is left as it is, a
-    stopped one goes on; `said` hears each step's metrics, which metrics.jsonl and TensorBoard get too. Raises
-    SetupError where the folder holds another run, where there is nothing to learn from, or where a loss is no
-    number.
+    agree on, `codes` what the vocoder says of the tokens that it speaks. Every process of the run calls this.
+    A finished run is left as it is, a stopped one goes on; `said` hears each step's metrics, which
+    metrics.jsonl and TensorBoard get too, in the first process. Raises SetupError, in all of them, where the
+    folder holds another run, where there is nothing to learn from, where they can't share a batch, or where a
+    loss is no number.
     """
     refuse_nothing(speech)
-    claim(folder, {"config": config.model_dump(mode="json", exclude=_HOW), **identity})
     finished = folder / MODEL
-    if not finished.exists():
-        run = _Run(config, speech, held, folder, torch.device(device))
-        run.finish(said)
+
+    def publish() -> None:
         partial = emptied(folder / f".{MODEL}.partial")
         save(run.vocoder, partial, codes=codes)
         partial.rename(finished)
+
+    with joined(tensor=1) as world:
+        what = {"config": config.model_dump(mode="json", exclude=_HOW), **identity}
+        world.first(lambda: claim(folder, what))
+        if not world.first(finished.exists):
+            run = _Run(config, speech, held, folder, world)
+            run.finish(said)
+            world.first(publish)
     return finished
 
 
 class _Run:
     def __init__(
-        self, config: VocoderTrainConfig, speech: Speech, held: Speech, folder: Path, device: torch.device
+        self, config: VocoderTrainConfig, speech: Speech, held: Speech, folder: Path, world: World
     ) -> None:
         self.config, self.speech, self.held = config, speech, held
-        self.folder, self.device = folder, device
+        self.folder, self.world, self.device = folder, world, world.device
+        if config.batch % world.data.size():
+            raise SetupError(
+                f"{world.data.size()} processes can't share batch {config.batch} evenly: make it a multiple "
+                f"of {world.data.size()}"
+            )
+        self.rows = world.shares(list(range(config.batch)))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.vocoder = Vocoder.of(PRESETS[config.preset]).to(device)
-            self.judges = Discriminators(config.discriminator_width).to(device)
+            self.vocoder = Vocoder.of(PRESETS[config.preset]).to(self.device)
+            self.judges = Discriminators(config.discriminator_width).to(self.device)
         self.networks: dict[str, nn.Module] = {
             "flow": self.vocoder.flow,
             "wave": self.vocoder.wave,
@@ -100,9 +114,14 @@ class _Run:
     def finish(self, said: Said) -> None:
         first = self._resume()
         config = self.config
-        with closing(MetricsFile(self.folder / METRICS, self.folder / BOARD, first)) as file:
+        with ExitStack() as stack:
+            if self.world.is_first:
+                board = self.folder / BOARD
+                file = stack.enter_context(closing(MetricsFile(self.folder / METRICS, board, first)))
             for step in range(first, config.steps):
                 metrics = self._step(step)
+                if not self.world.is_first:
+                    continue
                 file.write(metrics)
                 last = step + 1 == config.steps
                 if last or (step + 1) % config.sample_every == 0:
@@ -117,14 +136,15 @@ class _Run:
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        batch = batch_of(step, self.speech, self.config).to(self.device)
+        batch = batch_of(step, self.speech, self.config, self.rows).to(self.device)
         generator = torch.Generator().manual_seed(1_000_003 * self.config.seed + step)
         losses = self._flow_losses(batch, generator)
         self._learn("flow", losses["flow"] + self.config.prior * losses["prior"], step)
         losses |= self._teach_generator(batch, step)
+        means = self.world.mean(torch.stack([loss.detach() for loss in losses.values()])).tolist()
         return {
             "step": step,
-            **{name: loss.item() for name, loss in losses.items()},
+            **dict(zip(losses, means, strict=True)),
             "learning_rate": rate,
             "seconds": round(time.monotonic() - began, 3),
         }
@@ -137,16 +157,17 @@ class _Run:
     def _flow_losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         flow = self.vocoder.flow
         mel_BMT = flow.normalised(batch.mel_BMT)
-        size = len(mel_BMT)
-        t_B, kept_B, prompted_B, share_B = torch.rand(4, size, generator=generator).to(self.device)
-        noise_BMT = torch.randn(mel_BMT.shape, generator=generator).to(self.device)
+        drawn_4B = torch.rand(4, self.config.batch, generator=generator)
+        t_B, kept_B, prompted_B, share_B = drawn_4B[:, self.rows].to(self.device)
+        noise_BMT = torch.randn(self.config.batch, *mel_BMT.shape[1:], generator=generator)
+        noise_BMT = noise_BMT[self.rows].to(self.device)
         given_B = LONGEST_PROMPT * share_B * (prompted_B < PROMPTED) * batch.there_BT.sum(1)
         is_given_BT = torch.arange(mel_BMT.shape[2], device=self.device) < given_B[:, None]
         with self._computing():
             said_BMT = flow.encode(batch.tokens_BL, batch.lengths_B)
             conditions = Conditions(
                 said_BMT,
-                torch.zeros(size, MELS, device=self.device),
+                torch.zeros(len(mel_BMT), MELS, device=self.device),
                 mel_BMT * is_given_BT[:, None],
             ).kept((kept_B >= DROPPED).float())
             loss = flow_matching_loss(flow, mel_BMT, batch.there_BT, conditions, t_B, noise_BMT)
@@ -172,11 +193,16 @@ class _Run:
 
     def _learn(self, name: str, loss: Tensor, step: int) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for p in self.networks[name].parameters() if p.grad is not None]
+        together = self.world.mean(torch.cat([loss.detach()[None], *(g.flatten() for g in gradients)]))
+        for gradient, mean in zip(gradients, together[1:].split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
         norm = nn.utils.clip_grad_norm_(self.networks[name].parameters(), self.config.clip)
-        if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
+        # Of all processes, so that none goes on alone.
+        if not torch.isfinite(together[0]) or not torch.isfinite(norm):
             raise SetupError(
-                f"step {step}: the loss of {name} is {loss.item()} and its gradient's norm {norm.item()}. "
-                "Stopped; the last checkpoint is good"
+                f"step {step}: the loss of {name} is {together[0].item()} and its gradient's norm "
+                f"{norm.item()}. Stopped; the last checkpoint is good"
             )
         self.optimizers[name].step()
         for network in self.networks.values():  # the generator's loss reaches the judges too
@@ -211,10 +237,11 @@ class _Run:
 
     def _resume(self) -> int:
         """Take over the last checkpoint; the step to go on with."""
-        found = self._checkpoints()
+        found = self.world.first(self._checkpoints)
         if not found:
             codes = self.vocoder.flow.input_embedding.weight.data
-            codes.copy_(sounds_of(self.speech, len(codes), codes.shape[1], self.config.seed))
+            size, width = codes.shape
+            codes.copy_(self.world.first(lambda: sounds_of(self.speech, size, width, self.config.seed)))
             return 0
         state = torch.load(found[-1] / STATE, map_location=self.device, weights_only=True)
         for name, network in self.networks.items():

@@ -76,3 +76,12 @@ def test_a_version_that_keeps_audio_teaches_a_vocoder(tmp_path, capsys):
     assert len(list((tmp_path / "runs/voice/vocoder/samples/00000002").glob("*.wav"))) == 3
     main(["train", recipe, "--json"])
     assert json.loads(capsys.readouterr().out)["skipped"]
+    workers = ("--set", "workers.count=2", "--set", "workers.cpus=0.5", "--set", "name=two")
+    shared = subprocess.run([command, "train", recipe, "--json", *workers], capture_output=True, text=True)
+    assert shared.returncode == 0, shared.stderr
+    assert "vocoder 2/2 | flow" in shared.stderr
+    one, two = (
+        json.loads((tmp_path / f"runs/{name}/vocoder/metrics.jsonl").read_text().splitlines()[0])
+        for name in ("voice", "two")
+    )
+    assert two["flow"] == pytest.approx(one["flow"], rel=0.05), "means of means: stretches have paddings"

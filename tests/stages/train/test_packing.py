@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemas.errors import SetupError
 from stages.train.batch import PADDING, batch_of, modality_of
 from stages.train.documents import index_shard
-from stages.train.packing import Packing, pack, part_of, sequences_of
+from stages.train.packing import Packing, pack, sequences_of
 
 lengths_of_documents = st.lists(st.integers(1, 120), max_size=200).map(lambda n: np.array(n, np.int64))
 
@@ -69,17 +69,6 @@ def test_every_epoch_sees_each_sequence_once(sequences, batch, seed):
 
 def test_epochs_have_orders_of_their_own():
     assert sequences_of(0, 50, 50, seed=0) != sequences_of(1, 50, 50, seed=0)
-
-
-@given(st.integers(0, 30), st.sampled_from([1, 2, 3, 4, 6, 12]), st.integers(0, 3))
-def test_a_step_has_the_same_sequences_on_any_number_of_processes(step, world, seed):
-    whole = sequences_of(step, 12, 17, seed)
-    assert [s for rank in range(world) for s in part_of(whole, rank, world)] == whole
-
-
-def test_processes_that_do_not_divide_a_step_are_refused():
-    with pytest.raises(ValueError, match="5 processes"):
-        part_of([0, 1, 2, 3], 0, 5)
 
 
 def test_documents_are_what_webdataset_reads(small_build, opened):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from launched import launch
 from little import LITTLE, LITTLE_WAVE
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from schemas.errors import SetupError
 from schemas.sample import Clip, Sample
@@ -83,6 +85,32 @@ def test_a_stopped_run_goes_on_bit_for_bit(speech, tmp_path):
     assert list((tmp_path / "whole/tensorboard").iterdir())
 
 
+def narrow_run(config, speech, folder):
+    """What each process calls."""
+    torch.set_num_threads(1)
+    PRESETS["tiny"] = VocoderShape(LITTLE, LITTLE_WAVE)
+    return train_vocoder(config, speech, speech, {}, folder)
+
+
+@pytest.mark.usefixtures("_narrow")
+def test_two_processes_share_a_batch_and_learn_what_one_learns(speech, tmp_path):
+    """Of stretches without padding, whose losses are means over as much in either."""
+    config = CONFIG.model_copy(update={"blocks": 1, "adversarial_from": None})
+    train_vocoder(config, speech, speech, {}, tmp_path / "one")
+    folders = launch(2, narrow_run, config, speech, tmp_path / "two")
+    assert folders == [tmp_path / "two" / "model"] * 2
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert [line["flow"] for line in two] == pytest.approx([line["flow"] for line in one], rel=1e-4)
+    assert two[0]["mel"] == pytest.approx(one[0]["mel"], rel=1e-4)
+    assert [line["step"] for line in two] == [0, 1, 2, 3]
+
+
+@pytest.mark.usefixtures("_narrow")
+def test_processes_that_cant_share_a_batch_are_refused(speech, tmp_path):
+    with pytest.raises(ChildFailedError, match="2 processes can't share batch 3 evenly"):
+        launch(2, narrow_run, CONFIG.model_copy(update={"batch": 3}), speech, tmp_path)
+
+
 @pytest.mark.usefixtures("_narrow")
 def test_another_run_in_the_folder_is_refused(speech, tmp_path):
     once = CONFIG.model_copy(update={"steps": 1, "samples": 0})
@@ -123,13 +151,13 @@ def test_nothing_to_learn_from_is_refused(tmp_path):
 
 def test_a_stretch_and_its_mel_lie_at_the_same_place(speech):
     """Tokens of 30 and their frames; what is past the end is padding that no loss is taken of."""
-    batch = batch_of(0, speech, CONFIG)
+    batch = batch_of(0, speech, CONFIG, rows=[0, 1])
     assert batch.tokens_BL.shape == (2, 30)
     assert batch.mel_BMT.shape == (2, 80, frames_of(30))
     assert batch.there_BT.sum(1).tolist() == [frames_of(int(n)) for n in batch.lengths_B]
     assert batch.sound_BN.shape == (2, 16 * 256)
-    again = batch_of(0, speech, CONFIG)
-    assert torch.equal(again.sound_BN, batch.sound_BN)
+    again = batch_of(0, speech, CONFIG, rows=[1])
+    assert torch.equal(again.sound_BN, batch.sound_BN[1:]), "whoever else computes the other"
 
 
 def test_audio_parts_of_shards_are_read_with_their_codes(spoken, tmp_path):
