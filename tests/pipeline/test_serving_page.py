@@ -1,5 +1,7 @@
 """The page of `aqaa-data serve`, opened in a browser that nobody sees."""
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -12,10 +14,13 @@ from threading import Thread
 from urllib.request import Request, urlopen
 
 import pytest
+import soundfile
 import websocket
 from askable import QUESTION, SHORT
+from faster_whisper import WhisperModel
 
 from pipeline.answering import open_answerer
+from pipeline.models import resolve
 from pipeline.serving.app import page_and_policy
 from pipeline.serving.model import Limits, Model
 from pipeline.serving.server import server_of
@@ -28,6 +33,9 @@ QUIET = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--mute-audio"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     *("--autoplay-policy=no-user-gesture-required", "--remote-debugging-port=0", "--remote-allow-origins=*"),
+    # Its microphone is a file that begins anew when it ends, and nobody is asked whether it may listen.
+    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
+    f"--use-file-for-fake-audio-capture={SHORT}",
 )
 
 
@@ -143,6 +151,36 @@ def test_a_question_is_answered_in_the_page(tab, url):
     assert tab.told("Runtime.exceptionThrown") == []
     entries = [event["entry"] for event in tab.told("Log.entryAdded")]
     assert [entry["text"] for entry in entries if "400" not in entry["text"]] == []
+
+
+def test_what_the_microphone_hears_is_asked(tab, url):
+    """The words that are sent are those of the file that is played into it."""
+    tab.call("Page.navigate", url=url)
+    tab.until("document.getElementById('model')?.textContent === 'tiny'")
+    press = "document.getElementById('record').click()"
+    tab.value(press)
+    tab.until("document.getElementById('record').getAttribute('aria-pressed') === 'true'")
+    time.sleep(2 * soundfile.info(SHORT).duration)
+    tab.value(press)
+    tab.until("document.querySelector('[aria-label=answer]') && document.body.innerText")
+    assert tab.value("document.getElementById('trouble').textContent") == ""
+    assert tab.value("document.getElementById('record').textContent") == "Record"
+    (asked,) = (
+        json.loads(event["request"]["postData"])
+        for event in tab.told("Network.requestWillBeSent")
+        if "postData" in event["request"]
+    )
+    sent = base64.b64decode(asked["messages"][0]["content"][0]["input_audio"]["data"])
+    heard, rate = soundfile.read(io.BytesIO(sent), dtype="float32")
+    assert rate == 16000
+    transcriber = WhisperModel(str(resolve("package:whisper-tiny-en").path), device="cpu", cpu_threads=1)
+    said = [
+        " ".join(segment.text for segment in transcriber.transcribe(sound, language="en")[0]).lower()
+        for sound in (str(SHORT), heard)
+    ]
+    words = set(re.findall(r"[a-z]+", said[0]))
+    assert words
+    assert len(words & set(re.findall(r"[a-z]+", said[1]))) >= 0.7 * len(words), said
 
 
 def test_the_page_is_whole_and_may_load_nothing(url):
