@@ -110,14 +110,26 @@ def _annotate(plan: Plan, rows: list[UnitRow], clock: Clock, account: Account) -
                     clock[spent.stage] += spent.wall
         # Of `annotate`: until the workers of every stage that ran had their models.
         clock["load"] = max(ray.get(watch.ready_at.remote()).values(), default=began) - began
-    except KeyboardInterrupt:
-        raise SetupError(
-            f"stopped: {done} of {len(rows)} units are committed whole; the same command goes on from there"
-        ) from None
-    except ray.exceptions.RayError as error:
-        raise SetupError(f"annotate stopped: {str(error).strip()[-1000:]}") from error
+    except SetupError:
+        raise
+    except (KeyboardInterrupt, Exception) as error:
+        if _interrupted(error):
+            raise SetupError(
+                f"stopped: {done} of {len(rows)} units are committed whole; the same command goes on from "
+                "there"
+            ) from None
+        if isinstance(error, ray.exceptions.RayError):
+            raise SetupError(f"annotate stopped: {str(error).strip()[-1000:]}") from error
+        raise
     finally:
         context.__exit__(None, None, None)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether somebody stopped the build: what Ray was doing then may end in an error of its own."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _pack(plan: Plan, groups: list[Group]) -> list[Packed]:

@@ -175,6 +175,6 @@ def _trouble(watch: Any) -> list[str]:
 
     try:
         state: State = ray.get(watch.state.remote(), timeout=_LOOK)
-    except ray.exceptions.RayError:
+    except Exception:  # Ray may be gone, which it says in many ways
         return []
     return [state.trouble] if state.trouble else []
