@@ -22,6 +22,11 @@ from schemas.errors import SetupError
 SPARE_CPUS = 0.4
 """Of every cluster, for what hands out units and collects them; it does no work to speak of."""
 
+_NODE_DIED = (
+    "\naqaa-data: Ray's node on this machine has died: its process (raylet) was killed by somebody, or by "
+    "the system for want of memory. What is committed is kept, and the same command goes on"
+)
+
 
 @dataclass(frozen=True)
 class Capacity:
@@ -120,19 +125,41 @@ def running() -> Iterator[Capacity]:
     """A Ray that runs while the context is open: the cluster of RAY_ADDRESS, else one on this machine."""
     import ray
 
+    node = None
     if address := os.environ.get("RAY_ADDRESS"):
         _started(f"can't join the Ray of RAY_ADDRESS={address}", address=address)
     else:
         with _quiet():
             cpus = max(2, len(os.sched_getaffinity(0)))
             _started("Ray doesn't start on this machine", num_cpus=cpus, include_dashboard=False)
+        node = ray._private.worker._global_node
     # It would print of workers that die, on stdout, which belongs to what a command answers.
     ray._private.worker._worker_logs_enabled = False
     try:
-        total = ray.cluster_resources()
-        yield Capacity(total.get("CPU", 0), total.get("GPU", 0), total.get("memory", 0) / 1e9)
+        with _outliving(node):
+            total = ray.cluster_resources()
+            yield Capacity(total.get("CPU", 0), total.get("GPU", 0), total.get("memory", 0) / 1e9)
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _outliving(node: Any) -> Iterator[None]:
+    """Ray ends this process without a word when the node that it began has died: have the last one."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.5):
+            if any(kind == "raylet" for kind, _ in node.dead_processes()):
+                print(_NODE_DIED, file=sys.stderr, flush=True)
+                os._exit(1)
+
+    if node is not None:
+        threading.Thread(target=look, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _started(trouble: str, **options: Any) -> None:

@@ -1,6 +1,8 @@
 """What can't be scheduled is refused, with the stage and the numbers; what can is given its share."""
 
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -99,6 +101,25 @@ def test_what_is_not_refused_fits_in_sum(there, wanted):
 def test_resources_that_nobody_could_give_are_no_resources(wrong):
     with pytest.raises(ValidationError):
         Resources(**wrong)
+
+
+LOSES_ITS_NODE = """
+import os, signal, time
+import ray
+from pipeline.cluster import running
+
+with running():
+    [raylet] = ray._private.worker._global_node.all_processes["raylet"]
+    os.kill(raylet.process.pid, signal.SIGKILL)
+    time.sleep(60)
+"""
+
+
+def test_the_loss_of_the_only_node_is_told():
+    ended = subprocess.run([sys.executable, "-c", LOSES_ITS_NODE], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "Ray's node on this machine has died" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_what_hears_that_the_node_is_taken_away_still_hears_it():
