@@ -251,7 +251,7 @@ def main(out: Path, names: list[str]) -> int:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=out)))
         server = cache(lambda: stack.enter_context(seaweedfs(new(scratch / "s3"))))
         for case in todo:
-            result = run(case, few, new(scratch / case.name), server)
+            result = run(case, few, new(scratch / case.name.replace(" ", "-")), server)
             print(
                 f"{result.case}: {result.first}; identical: {result.identical}", file=sys.stderr, flush=True
             )
