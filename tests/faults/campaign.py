@@ -138,7 +138,7 @@ def _full(case: Case, few: Few, folder: Path) -> Result:
     places = {"out": folder / "out", "scratch": folder / "scratch"}
     places[case.fault.removeprefix("full ").replace("output", "out")] = disk
     arguments = ("--output", places["out"], "--set", f"scratch={places['scratch']}")
-    size, fill = "128k", "true"
+    size, fill = "64k", "true"  # less than one of the recordings takes decoded
     if case.fault == "full output":
         leased = (
             f"for i in {{1..9999}}; do ls {disk}/few/leases/* > /dev/null 2>&1 && break; sleep 0.05; done"

@@ -58,4 +58,6 @@ def test_trouble_with_the_store_changes_nothing(case, few, tmp_path, s3):
 def test_a_full_disk_is_told_and_changes_nothing(case, few, tmp_path):
     if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "true"]).returncode:
         pytest.skip("a small disk can't be mounted here")
-    check(run(case, few, tmp_path, None))
+    result = run(case, few, tmp_path, None)
+    check(result)
+    assert result.first != "published"

@@ -1,8 +1,11 @@
 """Notes of deaths: counted over drivers, by recording and attempt, and without its name."""
 
+from dataclasses import replace
+
 import pytest
 
-from pipeline.deaths import InHand, note, toll
+from pipeline.cluster import alive_nodes, running
+from pipeline.deaths import InHand, alone, note, toll
 from pipeline.storage import Store
 
 
@@ -38,3 +41,13 @@ def test_another_unit_stage_or_attempt_has_a_toll_of_its_own(dataset):
 def test_a_note_does_not_tell_the_name_of_a_recording(dataset):
     note(dataset, "f", died("calls/alice.wav"))
     assert all(b"alice" not in dataset.get(item.path) for item in dataset.list("deaths"))
+
+
+def test_who_died_with_its_node_is_not_to_blame():
+    with running():
+        (here,) = alive_nodes()
+        assert alone(died("a.wav"), here="node"), "on the node that asks"
+        assert alone(replace(died("a.wav"), node=here), here="another"), "on one that answers"
+        assert not alone(replace(died("a.wav"), node="12" * (len(here) // 2)), here=here), (
+            "on one that is gone"
+        )
