@@ -23,16 +23,12 @@ from stages.train.folder import BOARD, CHECKPOINTS, METRICS, MODEL, claim, empti
 from stages.train.metrics import MetricsFile
 from stages.train.parallel import World, joined
 from stages.train.vocoder.config import VocoderTrainConfig
-from stages.train.vocoder.discriminators import (
-    RESOLUTIONS,
-    Discriminators,
-    discriminator_loss,
-    generator_losses,
-)
+from stages.train.vocoder.discriminators import Discriminators, discriminator_loss, generator_losses
 from stages.train.vocoder.flow import DROPPED, Conditions, flow_matching_loss, prior_loss
 from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.shape import MELS, PRESETS, RATE
 from stages.train.vocoder.sounds import sounds_of
+from stages.train.vocoder.spectrum import spectral_distance
 from stages.train.vocoder.speech import Batch, Speech, batch_of, refuse_nothing
 from stages.train.vocoder.vocoder import Vocoder, save
 
@@ -251,24 +247,6 @@ class _Run:
 
     def _checkpoints(self) -> list[Path]:
         return sorted((self.folder / CHECKPOINTS).glob("[0-9]*"))
-
-
-def spectral_distance(made_BN: Tensor, real_BN: Tensor) -> Tensor:
-    """Mean over three resolutions of how far log magnitudes are apart, and of how much of the spectrum's
-    energy the difference has (Parallel WaveGAN, section 3.2)."""
-    distances = []
-    for window in RESOLUTIONS:
-        made, real = (_magnitudes(samples_BN, window) for samples_BN in (made_BN, real_BN))
-        logs = (made.log() - real.log()).abs().mean()
-        convergence = torch.linalg.vector_norm(real - made) / torch.linalg.vector_norm(real)
-        distances.append(logs + convergence)
-    return torch.stack(distances).mean()
-
-
-def _magnitudes(samples_BN: Tensor, window: int) -> Tensor:
-    shape = torch.hann_window(window, device=samples_BN.device)
-    spectrum = torch.stft(samples_BN.float(), window, window // 4, window=shape, return_complex=True)
-    return (spectrum.real.square() + spectrum.imag.square() + 1e-7).sqrt()
 
 
 def learning_rate(step: int, config: VocoderTrainConfig) -> float:

@@ -5,7 +5,7 @@ from stages.train.vocoder.discriminators import Discriminators, discriminator_lo
 from stages.train.vocoder.istft import EDGE, Generator, overlapped
 from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.shape import HOP, MEL_MEAN, MEL_SCALE, WINDOW, WaveShape
-from stages.train.vocoder.train import spectral_distance
+from stages.train.vocoder.spectrum import spectral_distance
 
 
 def test_speech_cut_into_windows_and_laid_over_again_is_itself(spoken):

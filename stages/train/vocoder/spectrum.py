@@ -1,0 +1,27 @@
+"""How far two sounds are apart, whatever their phases.
+
+Names of tensors end in their dimensions: B utterances, N samples.
+"""
+
+import torch
+from torch import Tensor
+
+from stages.train.vocoder.discriminators import RESOLUTIONS
+
+
+def spectral_distance(made_BN: Tensor, real_BN: Tensor) -> Tensor:
+    """Mean over three resolutions of how far log magnitudes are apart, and of how much of the spectrum's
+    energy the difference has (Parallel WaveGAN, section 3.2)."""
+    distances = []
+    for window in RESOLUTIONS:
+        made, real = (_magnitudes(samples_BN, window) for samples_BN in (made_BN, real_BN))
+        logs = (made.log() - real.log()).abs().mean()
+        convergence = torch.linalg.vector_norm(real - made) / torch.linalg.vector_norm(real)
+        distances.append(logs + convergence)
+    return torch.stack(distances).mean()
+
+
+def _magnitudes(samples_BN: Tensor, window: int) -> Tensor:
+    shape = torch.hann_window(window, device=samples_BN.device)
+    spectrum = torch.stft(samples_BN.float(), window, window // 4, window=shape, return_complex=True)
+    return (spectrum.real.square() + spectrum.imag.square() + 1e-7).sqrt()
