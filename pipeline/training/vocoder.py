@@ -83,6 +83,7 @@ class VocoderJob:
     version: str
     folder: Path
     index: Path
+    """Where the speech lies in the shards."""
 
     def __call__(self, said: Said = lambda metrics: None) -> None:
         from stages.train.vocoder.train import train_vocoder

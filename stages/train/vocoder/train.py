@@ -68,20 +68,21 @@ def train_vocoder(
     """
     refuse_nothing(speech)
     finished = folder / MODEL
-
-    def publish() -> None:
-        partial = emptied(folder / f".{MODEL}.partial")
-        save(run.vocoder, partial, codes=codes)
-        partial.rename(finished)
-
     with joined(tensor=1) as world:
         what = {"config": config.model_dump(mode="json", exclude=_HOW), **identity}
         world.first(lambda: claim(folder, what))
         if not world.first(finished.exists):
             run = _Run(config, speech, held, folder, world)
             run.finish(said)
-            world.first(publish)
+            world.first(lambda: _publish(run.vocoder, finished, codes))
     return finished
+
+
+def _publish(vocoder: Vocoder, finished: Path, codes: Mapping[str, Any] | None) -> None:
+    """There wholly or not at all."""
+    partial = emptied(finished.with_name(f".{MODEL}.partial"))
+    save(vocoder, partial, codes=codes)
+    partial.rename(finished)
 
 
 class _Run:
