@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.inputs import Input, list_inputs
+from pipeline.inputs.listing import Input, list_inputs
+from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.models import resolve
-from pipeline.source import SpooledAudio
 from schemas.errors import DataError, SetupError
 from schemas.recording import Recording
 from stages.decode import decode_file

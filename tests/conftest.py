@@ -15,8 +15,7 @@ from hypothesis import settings
 
 from schemas.vocabulary import Vocabulary
 from tests.object_storage import KEY, SECRET, Proxy, Server, faulty, seaweedfs
-
-DEMO = Path(__file__).parent / "recordings" / "demo"
+from tests.paths import DEMO
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")

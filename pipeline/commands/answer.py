@@ -14,7 +14,7 @@ from pipeline.commands.arguments import print_json
 from schemas.errors import DataError
 
 if TYPE_CHECKING:
-    from pipeline.dialogue import Dialogue
+    from pipeline.inference.dialogue import Dialogue
     from stages.train.grammar import Mode
     from stages.train.sampling import Sampling
 
@@ -131,11 +131,11 @@ def answer(
     _check(output, in_text, tokens_only, candidates, out, stream, vocoder, history, as_json)
     sounds = _sounds(questions, output) if output else {}
 
-    from pipeline.answering import open_answerer
     from pipeline.commands.telling import Teller
-    from pipeline.conversation import History
-    from pipeline.dialogue import Dialogue
-    from pipeline.speaking import open_voice
+    from pipeline.inference.answerer import open_answerer
+    from pipeline.inference.conversation import History
+    from pipeline.inference.dialogue import Dialogue
+    from pipeline.inference.vocoding import open_voice
     from stages.train.sampling import Sampling
 
     conversation = History.read(history) if history else None
@@ -231,8 +231,8 @@ def _sounds(questions: tuple[str, ...], output: Path) -> "dict[str, Path | Binar
 def _candidates(
     dialogue: "Dialogue", question: str, samplings: "list[Sampling]", checkpoint: str
 ) -> dict[str, Any]:
-    from pipeline.answering import tokenized
-    from pipeline.candidates import row_of, words_of
+    from pipeline.inference.answerer import tokenized
+    from pipeline.inference.candidate_rows import row_of, words_of
 
     asked = tokenized(dialogue.answerer, question)
     text, language = words_of(question)

@@ -17,7 +17,7 @@ class ReferenceType(click.ParamType):
     name = "[URI/]NAME[@VERSION|@TAG]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from pipeline.versions import Reference  # not for commands that read no version
+        from pipeline.versions.reader import Reference  # not for commands that read no version
 
         try:
             return Reference.parse(value)

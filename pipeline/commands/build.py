@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.commands.arguments import json_option
-from pipeline.timetable import lines as table_lines
+from pipeline.monitoring.stage_times import lines as table_lines
 from schemas.manifest import Manifest
 
 if TYPE_CHECKING:
-    from pipeline.build import Built
+    from pipeline.build.run import Built
 
 
 class Hours(click.ParamType):
@@ -60,23 +60,23 @@ def build(
 
     What was built before is not built again, and a build that was stopped goes on where it was.
     """
-    from pipeline.log import Log
-    from pipeline.plan import make_plan
-    from pipeline.recipe import load
-    from pipeline.synthesis import synthesize
+    from pipeline.config.recipe import load
+    from pipeline.monitoring.event_log import Log
+    from pipeline.planning.plan import make_plan
+    from pipeline.synthesis.run import synthesize
 
     written = Log(log)
     loaded = load(recipe, settings, inputs, output, limit)
     synthesis = synthesize(loaded, lambda line: click.echo(line, err=True), make=not dry_run)
     plan = make_plan(loaded, synthesis)
     if dry_run:
-        from pipeline.dry_run import preview
+        from pipeline.build.dry_run import preview
 
         shown = preview(plan)
         click.echo(json.dumps(shown.facts, ensure_ascii=False) if as_json else shown.text)
         return
-    from pipeline.account import Account
-    from pipeline.build import build as run
+    from pipeline.build.run import build as run
+    from pipeline.monitoring.recorder import Account
 
     built = run(plan, retry, Account(written, max_gpu_hours))
     if as_json:

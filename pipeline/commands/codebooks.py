@@ -39,7 +39,7 @@ def fit(
     if not recipe and not inputs:
         raise click.UsageError("name recordings with --input, or a recipe that does with --recipe")
     from pipeline.codebooks import fit as fit_codebooks
-    from pipeline.recipe import load
+    from pipeline.config.recipe import load
     from stages.decode.config import DecodeConfig
     from stages.tokenize.config import TokenizeConfig
     from stages.tokenize.fit import FitConfig

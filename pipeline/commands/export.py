@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 
 from pipeline.commands.arguments import dataset_argument, json_option, print_json
-from pipeline.export import FORMATS
-from pipeline.export import export as write
-from pipeline.versions import Reference, open_version
+from pipeline.versions.export import FORMATS
+from pipeline.versions.export import export as write
+from pipeline.versions.reader import Reference, open_version
 
 
 @click.command(epilog="Example: aqaa-data export out/demo@latest --format rttm --to scored/rttm")

@@ -9,9 +9,16 @@ from rich.columns import Columns
 from rich.markup import escape
 from rich.text import Text
 
-from pipeline.browse import StoredRecording, StoredSample, StoredTurn, first_samples, look_up, token_strip
 from pipeline.commands.arguments import dataset_argument, json_option, print_json, table_of, wide_console
-from pipeline.versions import Reference, Version, open_version
+from pipeline.versions.inspect import (
+    StoredRecording,
+    StoredSample,
+    StoredTurn,
+    first_samples,
+    look_up,
+    token_strip,
+)
+from pipeline.versions.reader import Reference, Version, open_version
 
 _COLOURS = {"text": "default", "linguistic": "cyan", "semantic": "magenta", "marker": "dim"}
 _MOST_TOKENS = 4000

@@ -4,7 +4,6 @@ from dataclasses import asdict
 
 import click
 
-from pipeline.collect import DAYS, Garbage, collect, garbage
 from pipeline.commands.arguments import (
     ReferenceType,
     dataset_argument,
@@ -13,8 +12,9 @@ from pipeline.commands.arguments import (
     table_of,
     wide_console,
 )
-from pipeline.forget import Held, bury, holding, purge
-from pipeline.versions import Reference, dataset_of
+from pipeline.versions.forget import Held, bury, holding, purge
+from pipeline.versions.gc import DAYS, Garbage, collect, garbage
+from pipeline.versions.reader import Reference, dataset_of
 
 
 @click.command(epilog="Example: aqaa-data versions gc out/demo --older-than 7 --delete")

@@ -77,10 +77,10 @@ def serve(
     """
     bound = _bound(host, port)
 
-    from pipeline.answering import open_answerer
+    from pipeline.inference.answerer import open_answerer
+    from pipeline.inference.vocoding import open_voice
     from pipeline.serving.model import Limits, Model
     from pipeline.serving.server import server_of
-    from pipeline.speaking import open_voice
 
     voice = open_voice(vocoder)
     answerer = open_answerer(checkpoint, tokenizer, vocabulary)

@@ -34,10 +34,10 @@ def submit(
 
     Needs the KubeRay operator in the cluster and an image (infra/README.md). Ctrl-C leaves the job running.
     """
-    from pipeline.kube import Cluster
-    from pipeline.overlays import as_yaml
-    from pipeline.rayjob import check_images, job_resources
-    from pipeline.recipe import load
+    from pipeline.config.recipe import load
+    from pipeline.kubernetes.client import Cluster
+    from pipeline.kubernetes.overlays import as_yaml
+    from pipeline.kubernetes.rayjob import check_images, job_resources
     from schemas.errors import SetupError
 
     options = () if max_gpu_hours is None else ("--max-gpu-hours", f"{max_gpu_hours:g}")

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 import click
 
 from pipeline.commands.arguments import print_json
-from pipeline.speaking import Latency, Sound
-from pipeline.wav import WavWriter
+from pipeline.inference.vocoding import Latency, Sound
+from pipeline.inference.wav import WavWriter
 from schemas.layout import merged
 
 if TYPE_CHECKING:
-    from pipeline.dialogue import Dialogue
+    from pipeline.inference.dialogue import Dialogue
     from stages.train.sampling import Answer
 
 

@@ -26,7 +26,7 @@ def tokenize(files: tuple[str, ...], tokenizer: str, text: bool, as_json: bool) 
     with --text the written form alone. A file that can't be read gives a line with its `error`; the exit
     code is then 1.
     """
-    from pipeline.tokenizing import Refused, tokenize_files
+    from pipeline.inference.tokenize_files import Refused, tokenize_files
 
     failed = 0
     for result in tokenize_files(files, tokenizer):

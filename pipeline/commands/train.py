@@ -10,7 +10,7 @@ from pipeline.commands.arguments import ReferenceType, json_option, print_json, 
 if TYPE_CHECKING:
     from pipeline.training.recipe import TrainingRecipe
     from pipeline.training.results import Result
-    from pipeline.versions import Reference
+    from pipeline.versions.reader import Reference
 
 
 @click.command(epilog="Example: aqaa-data train recipe.yaml --dataset datasets/demo@latest --stage sft1")

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
-from pipeline.collect import uses
 from pipeline.commands.arguments import (
     ReferenceType,
     dataset_argument,
@@ -19,12 +18,10 @@ from pipeline.commands.arguments import (
     wide_console,
 )
 from pipeline.commands.removal import forget, gc, held_table
-from pipeline.diff import Pair, difference
-from pipeline.forget import holding
-from pipeline.tags import NONE
-from pipeline.tags import tag as move
-from pipeline.verify import faults
-from pipeline.versions import (
+from pipeline.versions.diff import Pair, difference
+from pipeline.versions.forget import holding
+from pipeline.versions.gc import uses
+from pipeline.versions.reader import (
     DATASETS,
     Reference,
     Version,
@@ -32,6 +29,9 @@ from pipeline.versions import (
     open_version,
     published,
 )
+from pipeline.versions.tags import NONE
+from pipeline.versions.tags import tag as move
+from pipeline.versions.verify import faults
 
 
 @click.group()

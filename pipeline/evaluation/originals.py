@@ -11,12 +11,12 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from pipeline.evaluation.shards import Turn, turns_of
-from pipeline.inputs import Input, list_inputs
+from pipeline.inference.tokenize_files import Refused, config_of
+from pipeline.inputs.listing import Input, list_inputs
+from pipeline.inputs.sidecars import sidecar_text
 from pipeline.models import resolve
-from pipeline.sidecars import sidecar_text
-from pipeline.storage import split
-from pipeline.tokenizing import Refused, config_of
-from pipeline.versions import Version
+from pipeline.storage.store import split
+from pipeline.versions.reader import Version
 from schemas.errors import DataError
 from schemas.layout import merged
 from schemas.vocabulary import Ids

@@ -12,11 +12,11 @@ from pipeline.evaluation.sampled import Sampled, go_on
 from pipeline.evaluation.shards import turns_of
 from pipeline.evaluation.tokens import Resynthesis, Said, resynthesise
 from pipeline.evaluation.vocoding import TimedVocoder
-from pipeline.ids import codes_of
+from pipeline.inference.tokenize_files import config_of
 from pipeline.models import resolve
-from pipeline.storage import Store
-from pipeline.tokenizing import config_of
-from pipeline.versions import Reference, Version, open_version, version_ids
+from pipeline.storage.store import Store
+from pipeline.versions.provenance import codes_of
+from pipeline.versions.reader import Reference, Version, open_version, version_ids
 from schemas.errors import SetupError
 
 SPLITS = ("train", "validation")

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from pipeline.versions import Version
+from pipeline.versions.reader import Version
 from schemas.layout import audio_tokens
 from schemas.vocabulary import Ids
 from stages.stage import SAMPLE_RATE

@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.evaluation.judges import Beside, Judges, at_16k
 from pipeline.evaluation.originals import Original, Originals
 from pipeline.evaluation.vocoding import TimedVocoder
-from pipeline.tokenizing import Refused
+from pipeline.inference.tokenize_files import Refused
 from schemas.errors import SetupError
 from schemas.vocabulary import Ids
 from stages.evaluate.estimate import Estimate, mean, ratio

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.evaluation.originals import Original
-from pipeline.speaking import open_voice
+from pipeline.inference.vocoding import open_voice
 from schemas.errors import DataError
 from stages.stage import SAMPLE_RATE
 from stages.train.vocoder.mel import log_mel

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pyarrow.dataset as ds
 
-from pipeline.plan import Plan
+from pipeline.inputs.spooled_audio import SpooledAudio, scratch_folder
+from pipeline.planning.plan import Plan
 from pipeline.report.card import card
 from pipeline.report.facts import turn_facts
 from pipeline.report.listen import Clip
 from pipeline.report.page import render, select_of
-from pipeline.source import SpooledAudio, scratch_folder
 from schemas.errors import DataError
 from schemas.manifest import Manifest
 from stages.stage import Samples

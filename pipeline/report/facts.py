@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from pipeline.report.thresholds import MEASURED, Curve, Thresholds
-from pipeline.versions import batches
+from pipeline.versions.reader import batches
 from schemas.recording import UNKNOWN_SPEAKER
 from stages.select import SelectConfig
 

@@ -15,7 +15,7 @@ import pyarrow.dataset as ds
 from markupsafe import Markup
 
 from pipeline.report.charts import Stretch, strip
-from pipeline.versions import batches
+from pipeline.versions.reader import batches
 from schemas.sample import turns_in
 from stages.stage import SAMPLE_RATE, Samples
 

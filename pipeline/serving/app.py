@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Awaitable
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pipeline.inference.vocoding import Latency
 from pipeline.serving.model import Model
 from pipeline.serving.reply import Reply
 from pipeline.serving.request import RequestError, parse
 from pipeline.serving.worker import RETRY_SECONDS, Job, Worker
-from pipeline.speaking import Latency
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pipeline.answering import Answerer, tokenized
+from pipeline.inference.answerer import Answerer, tokenized
+from pipeline.inference.tokenize_files import Tokenized
 from pipeline.serving.request import RequestError
-from pipeline.tokenizing import Tokenized
 from schemas.errors import DataError
 from stages.decode.reading import opened
 from stages.stage import problem_of

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.answering import Answerer
-from pipeline.conversation import Message, Said, prompt
+from pipeline.inference.answerer import Answerer
+from pipeline.inference.conversation import Message, Said, prompt
+from pipeline.inference.tokenize_files import Tokenized
+from pipeline.inference.vocoding import Sound, Voice
 from pipeline.serving.hearing import Ears, Remembered
 from pipeline.serving.request import ChatMessage, ChatRequest, RequestError, place
-from pipeline.speaking import Sound, Voice
-from pipeline.tokenizing import Tokenized
 from schemas.errors import DataError
 from schemas.recording import Codes
 from schemas.vocabulary import Ids, Modality, Vocabulary

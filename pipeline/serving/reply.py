@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from pipeline.inference.vocoding import Sound
+from pipeline.inference.wav import header, pcm16
 from pipeline.serving.model import KEPT_SECONDS, Prompted, counts
 from pipeline.serving.request import ChatRequest
-from pipeline.speaking import Sound
-from pipeline.wav import header, pcm16
 from schemas.vocabulary import Vocabulary
 from stages.train.vocoder.shape import RATE
 

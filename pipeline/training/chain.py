@@ -12,7 +12,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.recipe import digest
+from pipeline.config.recipe import digest
 from pipeline.training.backbone import backbone_of
 from pipeline.training.checks import check
 from pipeline.training.data import DOCUMENTS, VersionData, choose
@@ -22,7 +22,7 @@ from pipeline.training.lineage import note_use
 from pipeline.training.place import INDEX, RUN, Place
 from pipeline.training.recipe import StageConfig, TrainingRecipe
 from pipeline.training.results import Result, result_of
-from pipeline.versions import Reference, Version, open_version
+from pipeline.versions.reader import Reference, Version, open_version
 from schemas.errors import SetupError
 from stages.train.config import TrainConfig
 

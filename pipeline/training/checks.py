@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cluster import this_machine
+from pipeline.cluster.ray import this_machine
 from pipeline.training.backbone import backbone_of
 from pipeline.training.place import Place
 from pipeline.training.recipe import TrainingRecipe

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from pipeline.ids import ids_of
-from pipeline.storage import Store
+from pipeline.storage.store import Store
 from pipeline.training.place import RUN
 from pipeline.training.recipe import MEASURES, StageConfig
-from pipeline.versions import Version, batches, version_at
+from pipeline.versions.provenance import ids_of
+from pipeline.versions.reader import Version, batches, version_at
 from schemas.errors import SetupError
 from stages.mixture import in_share
 

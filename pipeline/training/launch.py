@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.cluster import running
+from pipeline.cluster.ray import running
 from pipeline.training.recipe import WorkersConfig
 from schemas.errors import SetupError
 

@@ -2,9 +2,9 @@
 
 import json
 
-from pipeline.collect import record_use
-from pipeline.recipe import digest
-from pipeline.versions import Version
+from pipeline.config.recipe import digest
+from pipeline.versions.gc import record_use
+from pipeline.versions.reader import Version
 
 
 def note_use(version: Version, recipe: str, stage: str, run: str, code_version: str) -> None:

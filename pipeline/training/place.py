@@ -8,9 +8,9 @@ import hashlib
 import os
 from pathlib import Path
 
-from pipeline.storage import Store
+from pipeline.storage.store import Store
+from pipeline.storage.uri import normal
 from pipeline.training.recipe import TrainingRecipe
-from pipeline.uri import normal
 from schemas.errors import SetupError
 
 MODEL = "model"

@@ -10,7 +10,7 @@ from pipeline.training.chain import MERGE, asked
 from pipeline.training.data import SPLIT
 from pipeline.training.place import Place
 from pipeline.training.recipe import StageConfig, TrainingRecipe
-from pipeline.versions import Reference, Version, batches, open_version
+from pipeline.versions.reader import Reference, Version, batches, open_version
 from schemas.errors import SetupError
 from stages.train.plan import Layout, hours, kind_of, parameters, steps_of, suggest
 from stages.train.shape import PRESETS, Shape

@@ -11,9 +11,9 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
-from pipeline.settings import Written, beside, read
-from pipeline.uri import normal
-from pipeline.versions import Reference
+from pipeline.config.yaml_config import Written, beside, read
+from pipeline.storage.uri import normal
+from pipeline.versions.reader import Reference
 from schemas.errors import SetupError
 from schemas.recording import Assessment, Transcript
 from stages.stage import Config

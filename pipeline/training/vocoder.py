@@ -12,16 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from pipeline.ids import codes_of
-from pipeline.settings import beside, read
-from pipeline.storage import Store
+from pipeline.config.yaml_config import beside, read
+from pipeline.storage.store import Store
+from pipeline.storage.uri import normal
 from pipeline.training.data import write_table
 from pipeline.training.launch import Said, launch
 from pipeline.training.lineage import note_use
 from pipeline.training.place import INDEX
 from pipeline.training.recipe import WorkersConfig
-from pipeline.uri import normal
-from pipeline.versions import Reference, Version, open_version, version_at
+from pipeline.versions.provenance import codes_of
+from pipeline.versions.reader import Reference, Version, open_version, version_at
 from schemas.errors import SetupError
 from stages.stage import Config
 from stages.train.vocoder.config import VocoderTrainConfig

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 
-from pipeline.answering import Answerer
-from pipeline.dialogue import Dialogue
+from pipeline.inference.answerer import Answerer
+from pipeline.inference.dialogue import Dialogue
+from pipeline.inference.tokenize_files import config_of
+from pipeline.inference.vocoding import Sound, Voice
 from pipeline.models import resolve
-from pipeline.speaking import Sound, Voice
-from pipeline.tokenizing import config_of
 from schemas.vocabulary import Vocabulary
 from stages.tokenize import load_tokenizer
 from stages.train.grammar import Form

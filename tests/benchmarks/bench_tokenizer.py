@@ -41,8 +41,8 @@ from stages.tokenize.step_audio.semantic import SemanticEncoder, SemanticSizes
 from stages.tokenize.step_audio.tokenizer import StepAudioTokenizer
 from stages.tokenize.tokenizer import peak_normalised
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "stages"))
-import step_audio_oracle as oracle
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.stages.tokenize.step_audio import oracle
 
 LINGUISTIC = LinguisticSizes(inputs=560, width=512, heads=4, hidden=2048, blocks=50, kernel=11)
 SEMANTIC = SemanticSizes(mels=128, width=1280, blocks=6, positions=1500)

@@ -34,7 +34,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.training.data import VersionData, indexed
-from pipeline.versions import Reference, Version, open_version
+from pipeline.versions.reader import Reference, Version, open_version
 from schemas.errors import SetupError
 from stages.train import model as model_file
 from stages.train.batch import Batch, batch_of

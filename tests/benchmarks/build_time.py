@@ -17,11 +17,11 @@ from pathlib import Path
 
 from resources import PeakMemory
 
-from pipeline.build import build
+from pipeline.build.run import build
+from pipeline.config.recipe import load
+from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.models import resolve
-from pipeline.plan import Plan, make_plan
-from pipeline.recipe import load
-from pipeline.source import SpooledAudio
+from pipeline.planning.plan import Plan, make_plan
 from schemas.recording import Unit
 
 THREADS = 2

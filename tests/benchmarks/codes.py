@@ -30,9 +30,9 @@ from faster_whisper import WhisperModel
 from numpy.typing import NDArray
 
 from pipeline.codebooks import Speech
-from pipeline.inputs import list_inputs
+from pipeline.inputs.listing import list_inputs
+from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.models import resolve
-from pipeline.source import SpooledAudio
 from stages.decode.config import DecodeConfig
 from stages.tokenize.acoustics import FRAME, PITCH
 from stages.tokenize.codebooks import Codebook, Codebooks

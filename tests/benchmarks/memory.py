@@ -14,9 +14,9 @@ import numpy as np
 import soundfile
 from resources import PeakMemory
 
-from pipeline.build import build
-from pipeline.plan import make_plan
-from pipeline.recipe import load
+from pipeline.build.run import build
+from pipeline.config.recipe import load
+from pipeline.planning.plan import make_plan
 
 
 def record(recording: Path, folder: Path, minutes: float, count: int) -> None:

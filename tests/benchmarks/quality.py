@@ -19,8 +19,8 @@ from typing import Any
 
 from error_rates import error_rate
 
-from pipeline.export import export, file_name
-from pipeline.versions import Reference, open_version
+from pipeline.versions.export import export, file_name
+from pipeline.versions.reader import Reference, open_version
 
 OUTCOMES = {
     "reject": {"set_aside"},

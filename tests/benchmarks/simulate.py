@@ -156,12 +156,12 @@ def measured(what: str, facts: dict[str, Any], **more: Any) -> Iterator[None]:
 
 
 def simulate(folder: Path, number: int, groups: int, turns: int, published: bool) -> dict[str, Any]:
-    from pipeline.groups import cut
-    from pipeline.ledger import Ledger
-    from pipeline.pack import groups_of, pack_group
-    from pipeline.plan import make_plan
-    from pipeline.publish import publish
-    from pipeline.recipe import load
+    from pipeline.build.publish import publish
+    from pipeline.config.recipe import load
+    from pipeline.ledger.annotations import Ledger
+    from pipeline.pack.groups import cut
+    from pipeline.pack.run import groups_of, pack_group
+    from pipeline.planning.plan import make_plan
     from pipeline.report import pages
 
     facts: dict[str, Any] = {"recordings": number}

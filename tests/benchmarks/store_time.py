@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from pipeline.storage import Store
+from pipeline.storage.store import Store
 from tests.object_storage import KEY, SECRET, seaweedfs
 
 

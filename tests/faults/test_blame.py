@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from pipeline.deaths import InHand, note
-from pipeline.plan import make_plan
-from pipeline.recipe import load
+from pipeline.config.recipe import load
+from pipeline.ledger.worker_deaths import InHand, note
+from pipeline.planning.plan import make_plan
 from tests.conftest import DEMO
 from tests.faults.builds import running, watched
 from tests.faults.recipes import FEW, a_recipe

@@ -8,15 +8,14 @@ import re
 import shutil
 import subprocess
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
 from kubernetes_validate import ValidationError, validate
 
-from pipeline.overlays import render
+from pipeline.kubernetes.overlays import render
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
 OVERLAYS = ["cpu-small", "h100"]
 KUBERNETES = "1.32"

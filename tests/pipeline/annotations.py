@@ -7,11 +7,11 @@ from typing import Any
 
 import yaml
 
-from pipeline.ledger import Ledger
-from pipeline.pack import groups_of, pack_group
-from pipeline.plan import Plan, make_plan
-from pipeline.publish import publish
-from pipeline.recipe import load
+from pipeline.build.publish import publish
+from pipeline.config.recipe import load
+from pipeline.ledger.annotations import Ledger
+from pipeline.pack.run import groups_of, pack_group
+from pipeline.planning.plan import Plan, make_plan
 from pipeline.report import pages
 from schemas.manifest import Manifest
 from schemas.recording import Assess, Decode, Diarize, Diarized, Recording, Tokenize, Transcribe

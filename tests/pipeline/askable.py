@@ -2,26 +2,25 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
-from pipeline.ids import MADE_BY
+from pipeline.config.recipe import Recipe
 from pipeline.models import resolve
-from pipeline.recipe import Recipe
+from pipeline.versions.provenance import MADE_BY
 from stages.train.checkpoint import save
 from stages.train.model import Step1
 from stages.train.shape import PRESETS
 from stages.train.vocoder import vocoder
 from stages.train.vocoder.flow import Flow
 from stages.train.vocoder.istft import Generator
+from tests.paths import DEMO, FIXTURES
 from tests.stages.train.vocoder.little import LITTLE, LITTLE_WAVE, randomised
 
-TESTS = Path(__file__).parents[1]
-MONOLOGUES = TESTS / "recordings/demo/monologues"
+MONOLOGUES = DEMO / "monologues"
 QUESTION = MONOLOGUES / "1688-142285-0003.flac"
 SHORT = MONOLOGUES / "LJ002-0020.wav"
 SEES_ALL = replace(LITTLE, past=None, ahead=0)
 """Can't stream."""
-SPEECH = f"file:{TESTS / 'fixtures/step-audio-tokenizer-small'}"
+SPEECH = f"file:{FIXTURES / 'step-audio-tokenizer-small'}"
 """A speech tokenizer that is loaded at once."""
 
 RECIPE = Recipe.model_validate(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from pipeline.cli import main
-from pipeline.versions import Reference, Version, open_version
+from pipeline.versions.reader import Reference, Version, open_version
 from schemas.vocabulary import Vocabulary
 
 
@@ -51,7 +51,8 @@ def copy(small_build, tmp_path: Path) -> Path:
 def askable(tmp_path_factory: pytest.TempPathFactory, vocabulary: Vocabulary) -> Path:
     """A checkpoint that answers, not to be changed."""
     import torch
-    from askable import write_checkpoint
+
+    from tests.pipeline.askable import write_checkpoint
 
     torch.set_num_threads(1)
     return write_checkpoint(tmp_path_factory.mktemp("askable") / "model", vocabulary)
@@ -60,6 +61,6 @@ def askable(tmp_path_factory: pytest.TempPathFactory, vocabulary: Vocabulary) ->
 @pytest.fixture(scope="session")
 def vocoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a vocoder that streams."""
-    from askable import write_vocoder
+    from tests.pipeline.askable import write_vocoder
 
     return write_vocoder(tmp_path_factory.mktemp("speaking") / "vocoder")

@@ -12,8 +12,8 @@ from pipeline.models import resolve
 from schemas.errors import SetupError
 from stages.tokenize.codebooks import Codebooks
 from stages.tokenize.fit import FitConfig
+from tests.paths import RECORDINGS
 
-RECORDINGS = Path(__file__).parents[1] / "recordings"
 INPUTS = [str(RECORDINGS / "demo/monologues"), str(RECORDINGS / "bad/random.wav")]
 HELD = [str(RECORDINGS / "demo/conversations/ami_trn09.flac")]
 SMALL = FitConfig(

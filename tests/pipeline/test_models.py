@@ -1,7 +1,6 @@
 """Model references."""
 
 import json
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -10,6 +9,7 @@ from pipeline import models
 from pipeline.commands.models import models as command
 from pipeline.models import PACKAGED, resolve
 from schemas.errors import SetupError
+from tests.paths import FIXTURES
 
 
 @pytest.mark.parametrize("name", sorted(PACKAGED))
@@ -63,7 +63,7 @@ def test_known_hub_models_are_listed_whether_here_or_not(empty_cache):
 
 
 def test_the_checkpoint_on_disk_is_a_reference():
-    folder = Path(__file__).parents[1] / "fixtures" / "step-audio-tokenizer-small"
+    folder = FIXTURES / "step-audio-tokenizer-small"
     model = resolve(f"file:{folder}")
     assert model.path == folder
     assert model.bytes > 7_000_000

@@ -1,16 +1,16 @@
 """What the README shows can be used as it stands."""
 
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 
-from pipeline.recipe import load as load_data
+from pipeline.config.recipe import load as load_data
 from pipeline.training.recipe import load as load_training
 from pipeline.training.vocoder import load as load_vocoder
+from tests.paths import ROOT
 
-SNIPPETS = re.findall(r"```yaml\n(.*?)```", (Path(__file__).parents[2] / "README.md").read_text(), re.DOTALL)
+SNIPPETS = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 TRAINING = {"pretrain", "sft1", "sft2", "dpo"}
 
 

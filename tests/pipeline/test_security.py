@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from annotated import a_turn
-from annotations import packed, planned
 
-from pipeline.inputs import list_inputs
-from pipeline.links import LEADS_OUT
-from pipeline.source import SpooledAudio
-from pipeline.storage import Store
-from pipeline.uri import normal, public
+from pipeline.inputs.listing import list_inputs
+from pipeline.inputs.spooled_audio import SpooledAudio
+from pipeline.storage.store import Store
+from pipeline.storage.symlinks import LEADS_OUT
+from pipeline.storage.uri import normal, public
 from schemas.errors import DataError, SetupError
 from stages.decode.config import DecodeConfig
 from stages.diarize.segmentation import Segmentation
+from tests.pipeline.annotations import packed, planned
+from tests.stages.annotated import a_turn
 
 SECRET = "hunter2-that-nobody-may-read"
 VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN", "OPENAI_API_KEY")
@@ -61,8 +61,8 @@ def test_no_secret_of_the_environment_is_in_what_a_build_writes(planted, tmp_pat
     ],
 )
 def test_no_secret_is_in_an_error(planted, command, tmp_path, monkeypatch, arguments):
-    monkeypatch.setattr("pipeline.remote._RETRY", {"max_retries": 0})
-    monkeypatch.setattr("pipeline.storage._WAITS", ())
+    monkeypatch.setattr("pipeline.storage.connections._RETRY", {"max_retries": 0})
+    monkeypatch.setattr("pipeline.storage.store._WAITS", ())
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.wav").write_bytes(b"x")
@@ -131,7 +131,7 @@ def test_a_path_never_leads_out_of_a_store(tmp_path, path):
 
 
 def test_a_huge_file_beside_a_recording_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.source.LARGEST_TEXT", 1000)
+    monkeypatch.setattr("pipeline.inputs.spooled_audio.LARGEST_TEXT", 1000)
     (tmp_path / "a.rttm").write_text("x" * 1001)
     with pytest.raises(DataError, match="over 1,000 bytes"):
         SpooledAudio(tmp_path, DecodeConfig(), "f").text((tmp_path / "a.rttm").as_uri())
@@ -162,8 +162,8 @@ def test_a_checkpoint_is_read_as_weights_and_what_else_it_holds_is_not_run(tmp_p
 
 
 def test_a_log_of_a_build_that_fails_has_no_secret(planted, command, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.remote._RETRY", {"max_retries": 0})
-    monkeypatch.setattr("pipeline.storage._WAITS", ())
+    monkeypatch.setattr("pipeline.storage.connections._RETRY", {"max_retries": 0})
+    monkeypatch.setattr("pipeline.storage.store._WAITS", ())
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.wav").write_bytes(b"x")
     (tmp_path / "recipe.yaml").write_text("name: x\ninputs: [in]\noutput: s3://bucket/out\n")

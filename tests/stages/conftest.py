@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.source import SpooledAudio
+from pipeline.inputs.spooled_audio import SpooledAudio
 from stages.decode.config import DecodeConfig
 
 

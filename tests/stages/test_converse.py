@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from annotated import a_turn
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.recording import Problem
 from stages.converse import Conversation, ConverseConfig, converse
+from tests.stages.annotated import a_turn
 
 DEFAULT = ConverseConfig()
 

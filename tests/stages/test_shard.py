@@ -4,21 +4,21 @@ import hashlib
 import io
 import json
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import webdataset
-from annotated import a_turn
 
 from schemas.layout import ReadMessage, read, whole_groups
 from schemas.sample import Sample
 from stages.compose import ComposeConfig, compose, of_turns
 from stages.interleave import InterleaveConfig, lay_out
 from stages.shard import ShardConfig, group_of, mixed, split_of, write_shards
+from tests.paths import DEMO
+from tests.stages.annotated import a_turn
 
-RECORDING = Path(__file__).parents[1] / "recordings" / "demo" / "monologues" / "az_zhcn_long.flac"
+RECORDING = DEMO / "monologues" / "az_zhcn_long.flac"
 
 SENTENCES = [
     ("en", "In a small town by the sea, <|EOT|> as they say."),

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.versions import Version
+from pipeline.versions.reader import Version
 from stages.train.vocoder.shape import PRESETS
 from stages.train.vocoder.vocoder import Vocoder, save
 from tests.pipeline.evaluation.readers import version_of

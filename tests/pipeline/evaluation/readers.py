@@ -4,11 +4,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.versions import Reference, Version, open_version
+from pipeline.versions.reader import Reference, Version, open_version
+from tests.paths import DEMO
 from tests.pipeline.annotations import packed, planned
 from tests.stages.annotated import a_turn
 
-MONOLOGUES = Path(__file__).parents[2] / "recordings/demo/monologues"
+MONOLOGUES = DEMO / "monologues"
 READER = "LJ002-0020.wav"
 """1.5 s of English, whose text is known."""
 

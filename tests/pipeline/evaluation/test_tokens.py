@@ -10,10 +10,9 @@ import soundfile
 
 from pipeline.evaluation.originals import Original, Turns, drawn
 from pipeline.evaluation.run import SPLITS, Asked, Evaluation, evaluate_tokens
-from pipeline.tokenizing import Refused
+from pipeline.inference.tokenize_files import Refused
+from tests.paths import RECORDINGS
 from tests.pipeline.evaluation.readers import MONOLOGUES, version_of
-
-RECORDINGS = Path(__file__).parents[2] / "recordings"
 
 
 @pytest.fixture(scope="module")

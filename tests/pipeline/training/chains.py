@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import yaml
-from annotated import two_who_talk
-from annotations import packed, planned
+
+from tests.pipeline.annotations import packed, planned
+from tests.stages.annotated import two_who_talk
 
 WORDS = [
     "the ferry leaves at nine",

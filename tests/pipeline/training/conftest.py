@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chains import Trained, dataset, write_recipe
 
 from pipeline.cli import main
+from tests.pipeline.training.chains import Trained, dataset, write_recipe
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.versions import Reference, open_version
+from pipeline.versions.reader import Reference, open_version
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from opened import documents_in
 
 from schemas.sample import Pair, Sample
 from schemas.vocabulary import Vocabulary
 from stages.shard import ShardConfig, mixed, write_shards
 from stages.train.documents import Documents
+from tests.stages.train.opened import documents_in
 
 
 @pytest.fixture(scope="session")

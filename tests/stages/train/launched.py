@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from opened import documents_in
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from stages.train.config import TrainConfig
 from stages.train.loop import Data
 from stages.train.run import Start, run
+from tests.stages.train.opened import documents_in
 
 
 @dataclass(frozen=True)

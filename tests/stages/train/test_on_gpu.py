@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from launched import Job
 from torch.nn import functional as F
 
 from stages.train.batch import batch_of
@@ -15,6 +14,7 @@ from stages.train.model import Step1
 from stages.train.packing import pack, sequences_of
 from stages.train.run import Start, run
 from stages.train.shape import Shape
+from tests.stages.train.launched import Job
 
 pytestmark = pytest.mark.gpu
 

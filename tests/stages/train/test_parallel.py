@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from launched import Job, launch
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from schemas.errors import SetupError
@@ -14,6 +13,7 @@ from stages.train.metrics import read_metrics
 from stages.train.model import Step1
 from stages.train.run import Start
 from stages.train.shape import Shape
+from tests.stages.train.launched import Job, launch
 
 SFT = TrainConfig(
     sequence_length=64,

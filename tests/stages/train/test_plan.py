@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,7 @@ from schemas.errors import SetupError
 from stages.train.config import TrainConfig
 from stages.train.plan import hours, memory_of, parameters, steps_of, suggest
 from stages.train.shape import PRESETS
+from tests.paths import BENCHMARKS
 
 CONFIG = TrainConfig(sequence_length=8192, batch=512)
 
@@ -70,7 +70,7 @@ def test_an_unknown_gpu_is_refused():
 
 def measured(*arguments):
     """What a process that trains takes at its peak, beside what was planned."""
-    script = Path(__file__).parents[2] / "benchmarks" / "training_memory.py"
+    script = BENCHMARKS / "training_memory.py"
     environment = os.environ | {"PYTHONPATH": str(script.parents[2]), "OMP_NUM_THREADS": "1"}
     environment["MALLOC_MMAP_THRESHOLD_"] = "262144"  # what is freed goes back, and is not counted
     done = subprocess.run(

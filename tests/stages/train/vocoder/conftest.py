@@ -1,16 +1,15 @@
-from pathlib import Path
-
 import pytest
 import soundfile
 import soxr
 import torch
-from little import LITTLE, LITTLE_WAVE, randomised
 from torch import Tensor
 
 from stages.train.vocoder.flow import Flow
 from stages.train.vocoder.istft import Generator
 from stages.train.vocoder.shape import RATE
 from stages.train.vocoder.vocoder import Vocoder
+from tests.paths import DEMO
+from tests.stages.train.vocoder.little import LITTLE, LITTLE_WAVE, randomised
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,7 +20,7 @@ def _one_thread():
 @pytest.fixture(scope="session")
 def spoken() -> Tensor:
     """samples_N of a reader's second at 22.05 kHz."""
-    file = Path(__file__).parents[3] / "recordings/demo/monologues/LJ002-0020.wav"
+    file = DEMO / "monologues/LJ002-0020.wav"
     samples, rate = soundfile.read(file, dtype="float32")
     samples = soxr.resample(samples, rate, RATE)
     return torch.from_numpy(samples[:RATE])

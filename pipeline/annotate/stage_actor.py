@@ -1,0 +1,280 @@
+"""A worker of annotate: one stage in a process of its own, which units go through one after another.
+
+A row is a unit: references and what the stages said so far, never audio. What a stage has committed
+before is read back and not run again, so a build that was stopped goes on where it was.
+"""
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.annotate.supervisor import BEAT
+from pipeline.inputs.listing import Input
+from pipeline.inputs.sidecars import sidecar_text
+from pipeline.inputs.spooled_audio import SpooledAudio, scratch_folder
+from pipeline.ledger import worker_deaths
+from pipeline.ledger.annotations import Ledger
+from pipeline.ledger.worker_deaths import DEATHS, InHand
+from pipeline.models import resolve
+from pipeline.monitoring.progress import Report
+from pipeline.planning.plan import PlannedStage
+from pipeline.storage.store import Store
+from schemas.arrow import from_row, schema_of, to_row
+from schemas.errors import DataError, SetupError
+from schemas.recording import COLUMNS, STAGES, Problem, Recording, Unit
+
+
+@dataclass(frozen=True)
+class StageTime:
+    stage: str
+    wall: float
+    """Seconds that the actor was busy with the unit."""
+    cpu: float
+    """CPU seconds of its process meanwhile."""
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The files of one stage that hold a unit already."""
+
+    stage: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class UnitRow:
+    """What flows through Ray Data."""
+
+    unit: str
+    inputs: tuple[Input, ...]
+    recordings: tuple[Recording, ...]
+    committed: tuple[Committed, ...]
+    again: tuple[str, ...]
+    """Recordings to run although they are committed."""
+    retry: int
+    """0, or the number of this attempt at what was set aside."""
+    times: tuple[StageTime, ...]
+
+
+@dataclass(frozen=True)
+class UnitDone:
+    """What the driver learns of a unit."""
+
+    unit: str
+    audio_seconds: float
+    times: tuple[StageTime, ...]
+
+
+class StageActor:
+    """One stage at work: reads what is committed, runs what is not, commits it."""
+
+    def __init__(
+        self,
+        stage: PlannedStage,
+        decode: PlannedStage,
+        dataset: str,
+        scratch: str | None,
+        watch: Any,
+        warm: bool,
+    ) -> None:
+        """`warm` loads the models at once, while other stages load theirs, not with the first unit."""
+        import ray
+
+        self.planned = stage
+        self.watch = watch
+        self.ledger = Ledger(Store(dataset))
+        self.audio = SpooledAudio(scratch_folder(scratch), decode.config, decode.fingerprint)  # type: ignore[arg-type]
+        self.stage: Any = None
+        context = ray.get_runtime_context()
+        self.id, self.node = context.get_actor_id(), context.get_node_id()
+        with self._telling():
+            lost = ray.get(watch.arrive.remote(self.id, stage.name, self.node))
+            if lost is not None and worker_deaths.alone(lost, self.node):
+                self._mourn(lost)
+            watch.end.remote(self.id)
+            threading.Thread(target=self._beat, daemon=True).start()
+            self.audio.sweep()
+            if warm:
+                self._load()
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        rows = [from_row(UnitRow, row) for row in batch.to_pylist()]
+        with self._telling():
+            done: list[Any] = [self._unit(row) for row in rows]
+        last = self.planned.name == STAGES[-1]
+        if last:
+            done = [UnitDone(row.unit, _seconds(row.recordings), row.times) for row in done]
+        schema = schema_of(UnitDone if last else UnitRow)
+        return pa.Table.from_pylist([to_row(row) for row in done], schema=schema)
+
+    def _unit(self, row: UnitRow) -> UnitRow:
+        """The unit with this stage's column: read where it is committed, else run and committed."""
+        name = self.planned.name
+        known, again = self._committed(row)
+        before = [self._listed(item, known) for item in row.inputs] if name == STAGES[0] else row.recordings
+        found = {r.id: _with_column(r, name, known[r.id]) for r in before if r.id in known}
+        todo = tuple(r for r in before if r.id not in found or r.id in again)
+        wall, cpu, written = time.monotonic(), time.process_time(), 0
+        if todo:
+            made = self._run(row, todo)
+            changed = [made[r.id] for r in todo if found.get(r.id) != made[r.id]]
+            found |= made
+            if changed:
+                written = self.ledger.write(name, self.planned.fingerprint, row.unit, changed, row.retry)
+            if changed and not written:
+                # Another build was first: its word counts, or the stages would speak of different turns.
+                theirs, _ = self._committed(row)
+                found |= {r.id: _with_column(r, name, theirs[r.id]) for r in todo if r.id in theirs}
+        if name == STAGES[-1]:
+            for recording in todo:
+                self.audio.drop(recording)
+        spent = StageTime(name, time.monotonic() - wall, time.process_time() - cpu)
+        recordings = tuple(found[r.id] for r in before)
+        self._report(row.unit, recordings, todo, spent, written)
+        return replace(row, recordings=recordings, times=(*row.times, spent))
+
+    def _report(
+        self,
+        unit: str,
+        recordings: tuple[Recording, ...],
+        todo: tuple[Recording, ...],
+        spent: StageTime,
+        written: int,
+    ) -> None:
+        name = self.planned.name
+        problems = [problem for r in recordings for stage, problem in r.problems if stage == name]
+        self.watch.report.remote(
+            Report(
+                unit,
+                name,
+                recordings=len(recordings),
+                computed=len(todo),
+                audio_seconds=_seconds(recordings),
+                seconds=spent.wall,
+                cpu_seconds=spent.cpu,
+                recordings_aside=sum(problem.turn is None for problem in problems),
+                set_aside=dict(Counter(problem.code for problem in problems)),
+                bytes_read=sum(r.bytes for r in todo),
+                bytes_written=written,
+                gpus=self.planned.resources.gpus,
+                node=self.node,
+                process=os.getpid(),
+            )
+        )
+
+    def _committed(self, row: UnitRow) -> tuple[dict[str, dict[str, Any]], frozenset[str]]:
+        """What is committed of a unit, and what of that is to run again.
+
+        Since the row was made, another build may have committed the unit, or this one before a node was lost.
+        """
+        name = self.planned.name
+        files = next((committed.files for committed in row.committed if committed.stage == name), ())
+        known = self.ledger.read(name, files)
+        if files and not row.again:
+            return known, frozenset()
+        late = self.ledger.read(name, self.ledger.there(self.planned.fingerprint, row.unit, row.retry))
+        return known | late, frozenset(row.again) - late.keys()
+
+    def _run(self, row: UnitRow, todo: Sequence[Recording]) -> dict[str, Recording]:
+        """Recording id -> what the stage makes of it; of one at a time where a worker died over the unit."""
+        if self.stage is None:
+            self._load()
+        name = self.planned.name
+        toll = worker_deaths.toll(self.ledger.dataset, self.planned.fingerprint, row.unit, row.retry)
+        if not toll.total:
+            return self._at_work(row, todo)
+        made: dict[str, Recording] = {}
+        # Those that are suspected first: what comes before them would be done again after each death.
+        for recording in sorted(todo, key=lambda r: -toll.of(r.id)):
+            if toll.of(recording.id) < DEATHS:
+                made |= self._at_work(row, [recording])
+            else:
+                made[recording.id] = replace(recording, **{name: _blamed(name)})
+        return made
+
+    def _at_work(self, row: UnitRow, recordings: Sequence[Recording]) -> dict[str, Recording]:
+        with self._in_hand(row.unit, row.retry, tuple(r.id for r in recordings)):
+            made = self.stage(Unit(row.unit, tuple(recordings))).recordings
+        return {r.id: r for r in made}
+
+    def _load(self) -> None:
+        models = {model.reference: resolve(model.reference).path for model in self.planned.models}
+        threads = max(1, min(int(self.planned.resources.cpus), len(os.sched_getaffinity(0))))
+        stage = self.planned.type(self.planned.config, self.audio, models, threads)
+        with self._in_hand("", 0, ()):
+            stage.setup()
+        self.stage = stage
+        self.watch.ready.remote(self.planned.name)
+
+    @contextmanager
+    def _in_hand(self, unit: str, attempt: int, recordings: tuple[str, ...]) -> Iterator[None]:
+        """Let the watch know what dies with this process, if it does."""
+        import ray
+
+        task = InHand(self.planned.name, unit, attempt, recordings, self.node, os.getpid())
+        # Waited for: a message on its way would be lost together with the process.
+        ray.get(self.watch.begin.remote(self.id, task))
+        try:
+            yield
+        finally:
+            self.watch.end.remote(self.id)
+
+    def _mourn(self, lost: InHand) -> None:
+        """Note what the process before this one died over."""
+        import ray
+
+        if lost.unit:
+            worker_deaths.note(self.ledger.dataset, self.planned.fingerprint, lost)
+        elif (number := ray.get(self.watch.died_loading.remote(lost.stage))) >= DEATHS:
+            raise SetupError(
+                f"its process died {number} times while it loaded its models: see that the machine has "
+                f"the {self.planned.resources.memory_gb:g} GB that it needs"
+            )
+
+    def _beat(self) -> None:
+        while True:
+            time.sleep(BEAT)
+            self.watch.beat.remote(self.id, time.process_time())
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tell the watch what is wrong with the set-up: on its way an exception loses its type."""
+        import ray
+
+        try:
+            yield
+        except SetupError as error:
+            ray.get(self.watch.stop.remote(f"{self.planned.name}: {error}"))
+            raise
+
+    def _listed(self, item: Input, known: dict[str, dict[str, Any]]) -> Recording:
+        """The record of a listed file, with the text of its sidecar; what can't be used, pack sets aside."""
+        if item.id in known:
+            return item.recording(known[item.id]["sidecar"])
+        try:
+            return item.recording(sidecar_text(item.sidecar.uri) if item.sidecar else "{}")
+        except DataError:
+            return item.recording("{}")
+
+
+def _blamed(stage: str) -> Any:
+    """The column of a recording that kills its worker."""
+    message = f"killed the worker: its process died {DEATHS} times over this recording alone"
+    nothing = None if stage in STAGES[:2] else ()
+    return COLUMNS[stage](nothing, (Problem("killed_the_worker", message),))
+
+
+def _with_column(recording: Recording, stage: str, row: dict[str, Any]) -> Recording:
+    column = COLUMNS[stage]
+    return replace(recording, **{stage: from_row(column, row[stage])})
+
+
+def _seconds(recordings: tuple[Recording, ...]) -> float:
+    return sum(r.decode.result.seconds for r in recordings if r.decode and r.decode.result)

@@ -1,0 +1,87 @@
+"""How many hours a listing holds, judged from the headers of some of its files."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from pipeline.inputs.listing import Input, extension
+from pipeline.inputs.units import PlannedUnit, position
+from pipeline.storage.store import split
+
+PROBES = 40
+"""Headers read for each extension."""
+
+_UNKNOWN = 16_000.0
+"""Bytes a second where no header could be read."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes of a second of audio by extension, and what that makes of a listing."""
+
+    rates: dict[str, float]
+    seconds: float
+
+    @staticmethod
+    def of(recordings: Sequence[Input]) -> "Estimate":
+        """Probe the recordings that a hash picks, of each extension."""
+        groups: dict[str, list[Input]] = defaultdict(list)
+        for recording in recordings:
+            groups[extension(recording.id)].append(recording)
+        rates = {
+            name: _rate(sorted(group, key=lambda r: position(r.id))[:PROBES])
+            for name, group in groups.items()
+        }
+        return Estimate(rates, sum(r.bytes / rates[extension(r.id)] for r in recordings))
+
+    def seconds_of(self, recording: Input) -> float:
+        return recording.bytes / self.rates.get(extension(recording.id), _UNKNOWN)
+
+
+def take_hours(units: Sequence[PlannedUnit], estimate: Estimate, hours: float) -> tuple[PlannedUnit, ...]:
+    """About so many hours: whole units by a fair draw, so that the full build later reuses their work.
+
+    Where the first unit alone is more, as many of its recordings as fit, at least one.
+    """
+    drawn = sorted(units, key=lambda unit: position(unit.id))
+    taken: list[PlannedUnit] = []
+    left = hours * 3600
+    for unit in drawn:
+        left -= sum(estimate.seconds_of(r) for r in unit.recordings)
+        if left < 0:
+            break
+        taken.append(unit)
+    if not taken and drawn:
+        taken.append(PlannedUnit(_first_hours(drawn[0].recordings, estimate, hours)))
+    return tuple(sorted(taken, key=lambda unit: unit.recordings[0].id))
+
+
+def _first_hours(recordings: Sequence[Input], estimate: Estimate, hours: float) -> tuple[Input, ...]:
+    count, seconds = 0, 0.0
+    for recording in recordings:
+        seconds += estimate.seconds_of(recording)
+        if count and seconds > hours * 3600:
+            break
+        count += 1
+    return tuple(recordings[:count])
+
+
+def _rate(probes: Sequence[Input]) -> float:
+    """Median bytes a second of some recordings; headers that lie or can't be read don't count."""
+    rates = [rate for probe in probes if (rate := _probe(probe)) is not None]
+    return median(rates) if rates else _UNKNOWN
+
+
+def _probe(recording: Input) -> float | None:
+    """Bytes a second by the header of a file; None where it says nothing believable."""
+    import av
+
+    store, name = split(recording.uri)
+    try:
+        with store.open(name) as file, av.open(file, "r") as container:
+            seconds = (container.duration or 0) / av.time_base
+    except (OSError, ValueError, av.FFmpegError):
+        return None
+    # From 4 kbit/s (speech codecs) to 12 Mbit/s (float, many channels); outside, the header lies.
+    return rate if seconds and 500 < (rate := recording.bytes / seconds) < 1_500_000 else None

@@ -1,0 +1,67 @@
+"""What a build did, taken down while it runs: a log for machines, hours of GPUs, seconds of each stage."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from pipeline.monitoring.event_log import Log
+from pipeline.monitoring.gpu_budget import GpuHours
+from pipeline.monitoring.progress import Report
+from pipeline.monitoring.stage_times import StageWork
+
+_EVERY = 1.0
+"""Seconds between two looks at the board."""
+
+
+class Account:
+    def __init__(self, log: Log | None = None, max_gpu_hours: float | None = None) -> None:
+        self.log = log or Log(None)
+        self.gpus = GpuHours(max_gpu_hours)
+        self.cpus = 0.0
+        """Of the cluster."""
+        self._sums: dict[str, list[float]] = {}
+        self._workers: dict[str, set[tuple[str, int]]] = {}
+
+    @property
+    def work(self) -> dict[str, StageWork]:
+        """What each stage's workers computed."""
+        return {
+            name: StageWork(seconds, cpu, audio, workers=len(self._workers[name]))
+            for name, (seconds, cpu, audio) in self._sums.items()
+        }
+
+    @contextmanager
+    def following(self, board: Any) -> Iterator[None]:
+        """Take down what a board is told while the context is open."""
+        import ray
+
+        self.cpus = ray.cluster_resources().get("CPU", 1.0)
+        over = threading.Event()
+
+        def look() -> None:
+            with suppress(Exception):  # a look that failed is made up for by the next
+                self._note(ray.get(board.take.remote(), timeout=5))
+                self.gpus.look(board)
+
+        def follow() -> None:
+            while not over.wait(_EVERY):
+                look()
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join(timeout=11)
+            look()
+
+    def _note(self, reports: list[Report]) -> None:
+        for report in reports:
+            self.log.unit(report)
+            if report.computed:
+                sums = self._sums.setdefault(report.stage, [0.0, 0.0, 0.0])
+                for index, value in enumerate((report.seconds, report.cpu_seconds, report.audio_seconds)):
+                    sums[index] += value
+                self._workers.setdefault(report.stage, set()).add((report.node, report.process))

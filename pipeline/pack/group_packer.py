@@ -1,0 +1,212 @@
+"""One group in the making: samples by split, and a row for everything that was or was not used."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from pipeline.config.recipe import Recipe
+from pipeline.inputs.texts import TextRow, prompt_group_of
+from pipeline.pack.groups import Decisions
+from pipeline.pack.preferences import contrast_pairs
+from pipeline.pack.selection import refused_text, refused_turns, sources_of
+from schemas.errors import DataError
+from schemas.recording import Problem, Recording
+from schemas.sample import Draft, Pair, Sample
+from schemas.turn import AnnotatedTurn, SetAsideRow, TurnRow, turns_of
+from schemas.vocabulary import Vocabulary
+from stages.compose import FAMILIES, Family, Source, compose
+from stages.converse import converse
+from stages.interleave import lay_out
+from stages.prefer.pair import prompt_group
+from stages.select import EvaluationPrompts, admit
+from stages.shard import group_of, split_of
+from stages.synthesize.checks import as_written
+
+SPLITS = ("train", "validation")
+
+
+class Packing:
+    """Samples of recordings and texts, and what became of each turn and row."""
+
+    def __init__(
+        self, recipe: Recipe, vocabulary: Vocabulary, prompts: EvaluationPrompts | None, decisions: Decisions
+    ) -> None:
+        self.recipe = recipe
+        self.vocabulary = vocabulary
+        self.prompts = prompts
+        self.decisions = decisions
+        self.samples: dict[str, list[Sample | Pair]] = {split: [] for split in SPLITS}
+        self.answers: list[tuple[Draft, str]] = []
+        """Spoken ones, each with its side of the split."""
+        self.turns: list[TurnRow] = []
+        self.set_aside: list[SetAsideRow] = []
+        self.recordings: Counter[str] = Counter()
+        self.texts: Counter[str] = Counter()
+        self.not_composed: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
+        self.licences: Counter[str] = Counter()
+        self.audio_seconds = 0.0
+        self.kept_seconds = 0.0
+
+    def add(self, recording: Recording) -> None:
+        """Choose, pair and compose one recording's turns, and note the fate of each."""
+        if recording.decode and recording.decode.result:
+            self.audio_seconds += recording.decode.result.seconds
+        heard = list(turns_of(recording))
+        refused = refused_turns(heard, self.recipe, self.prompts, self.decisions)
+        turns = list(map(as_written, heard))
+        kept = [turn for turn in turns if turn.index not in refused]
+        used: set[int] = set()
+        if kept:
+            used = self._compose(turns, kept)
+            self.licences[_licence(kept[0].metadata)] += 1
+        self.recordings["kept" if kept else "set_aside"] += 1
+        if not kept:
+            self._recording_aside(recording, Counter(problem.code for _, problem in refused.values()))
+        for turn in heard:
+            stage, problem = refused.get(turn.index, (None, None))
+            status = "used" if turn.index in used else "set_aside" if problem else "eligible"
+            if problem and not recording.set_aside:
+                self._turn_aside(turn, stage or "", problem)
+            if not problem:
+                self.kept_seconds += turn.turn.seconds
+            self.turns.append(_row(turn, status, stage, problem))
+
+    def add_sampled(self, recording: Recording, used: bool) -> None:
+        """Note a recording that is for pairs alone, and whether one of them holds it."""
+        if recording.decode and recording.decode.result:
+            self.audio_seconds += recording.decode.result.seconds
+        turns = list(turns_of(recording))
+        kept = [turn for turn in turns if turn.problem is None]
+        self.kept_seconds += sum(turn.turn.seconds for turn in kept)
+        self.recordings["kept" if kept else "set_aside"] += 1
+        if not kept:
+            self._recording_aside(recording, Counter(turn.problem.code for turn in turns if turn.problem))
+        for turn in turns:
+            if turn.problem:
+                self.turns.append(_row(turn, "set_aside", turn.stage, turn.problem))
+                if not recording.set_aside:
+                    self._turn_aside(turn, turn.stage or "", turn.problem)
+            else:
+                self.turns.append(_row(turn, "used" if used else "eligible", None, None))
+
+    def add_text(self, where: str, row: TextRow | DataError) -> None:
+        """Compose a row of text, or note what is wrong with it."""
+        if isinstance(row, DataError):
+            self._text_aside(where, "texts", Problem(row.code, row.message))
+            return
+        problem = refused_text(row, self.recipe.select, self.prompts, self.decisions)
+        if problem is not None:
+            self._text_aside(where, "select", problem)
+            return
+        group = self._group(prompt_group_of(row.source), row.source.metadata)
+        wanted = row.family in self.recipe.compose.families
+        made = wanted and self._sample(row.family, row.source, self._split(group))
+        self.texts["used" if made else "eligible"] += 1
+        self.licences[_licence(row.source.metadata)] += 1
+
+    def add_contrasts(self) -> None:
+        """Set what must not be said against the spoken answers, as far as the recipe asks for it."""
+        pairs, reasons = contrast_pairs([draft for draft, _ in self.answers], self.recipe, self.vocabulary)
+        sides = {draft.key.removesuffix(draft.family): split for draft, split in self.answers}
+        for pair in pairs:  # beside the answer that it was made of
+            self.samples[sides[pair.key.rpartition("-")[0] + "-"]].append(pair)
+        self.not_composed.update(reasons)
+
+    def add_pairs(self, pairs: Iterable[Pair]) -> None:
+        """Add pairs of sampled answers, all of one prompt on one side of the split."""
+        for pair in pairs:
+            self.samples[self._split(prompt_group(pair, self.vocabulary))].append(pair)
+
+    def _turn_aside(self, turn: AnnotatedTurn, stage: str, problem: Problem) -> None:
+        place = (turn.recording, turn.index, turn.turn.start, turn.turn.end)
+        self.set_aside.append(SetAsideRow(*place, stage, problem.code, problem.message))
+
+    def _text_aside(self, where: str, stage: str, problem: Problem) -> None:
+        self.set_aside.append(SetAsideRow(where, None, None, None, stage, problem.code, problem.message))
+        self.texts["set_aside"] += 1
+
+    def _recording_aside(self, recording: Recording, reasons: Counter[str]) -> None:
+        """A row for a recording of which nothing is kept: its own problem, else what befell its turns."""
+        told = next(((stage, p) for stage, p in recording.problems if p.turn is None), None)
+        if told is None and (
+            refused := admit(recording.id, recording.sidecar, self.recipe.select)
+            or self.decisions.of(recording.id)
+        ):
+            told = ("select", refused)
+        if told is None:
+            each = ", ".join(f"{count} {code}" for code, count in reasons.most_common())
+            told = ("select", Problem("no_turn_kept", f"none of its turns was kept: {each or 'it has none'}"))
+        decoded = recording.decode.result if recording.decode else None
+        start, end = (0.0, decoded.seconds) if decoded else (None, None)
+        stage, problem = told
+        row = SetAsideRow(recording.id, None, start, end, stage, problem.code, problem.message)
+        self.set_aside.append(row)
+
+    def _compose(self, turns: list[AnnotatedTurn], kept: list[AnnotatedTurn]) -> set[int]:
+        """Add the samples of a recording's kept turns; the indices of those that some sample uses."""
+        talk = converse(turns, {turn.index for turn in kept}, self.recipe.converse)
+        sources = sources_of(turns, kept, talk, self.recipe)
+        spoken = "synthesis" in kept[0].metadata and sources["exchange"]
+        group = self._group(
+            prompt_group_of(sources["exchange"][0]) if spoken else kept[0].recording, kept[0].metadata
+        )
+        used: set[int] = set()
+        for family in self.recipe.compose.families:
+            kind, _ = FAMILIES[family]
+            if kind == "exchange":
+                self.not_composed.update({f"{family}/{code}": n for code, n in talk.reasons.items()})
+            for source in sources[kind]:
+                if self._sample(family, source, self._split(group)):
+                    used.update(source.turns)
+        return used
+
+    def _sample(self, family: Family, source: Source, split: str) -> bool:
+        """Add one sample; False where the source can't serve the family, or the mixture has enough of it."""
+        try:
+            draft = compose(family, source, self.recipe.compose)
+            sample = lay_out(draft, self.vocabulary, self.recipe.interleave)
+        except DataError as error:  # another family may use it
+            self.not_composed[f"{family}/{error.code}"] += 1
+            return False
+        if sample.key in self.decisions.left_out:
+            self.left_out[family] += len(sample.tokens)
+            return False
+        self.samples[split].append(sample)
+        if family == "aqtaa" and draft.messages[-1].interleaved:
+            self.answers.append((draft, split))
+        return True
+
+    def _group(self, name: str, sidecar: dict[str, Any]) -> str:
+        return group_of(name, sidecar, self.recipe.shard.split_by)
+
+    def _split(self, group: str) -> str:
+        return split_of(group, self.recipe.shard.validation_share, self.recipe.shard.split_seed)
+
+
+def _row(turn: AnnotatedTurn, status: str, stage: str | None, problem: Problem | None) -> TurnRow:
+    transcript = turn.transcript
+    return TurnRow(
+        key=turn.key,
+        recording=turn.recording,
+        index=turn.index,
+        start=turn.turn.start,
+        end=turn.turn.end,
+        speaker=turn.turn.speaker,
+        track=turn.turn.track,
+        status=status,
+        stage=stage,
+        code=problem.code if problem else None,
+        message=problem.message if problem else None,
+        text=transcript.text if transcript else None,
+        language=transcript.language if transcript else None,
+        transcript=transcript,
+        assessment=turn.assessment,
+        linguistic_codes=len(turn.codes.linguistic) if turn.codes else 0,
+        semantic_codes=len(turn.codes.semantic) if turn.codes else 0,
+    )
+
+
+def _licence(sidecar: dict[str, Any]) -> str:
+    named = sidecar.get("licence") or sidecar.get("license")
+    return str(named) if named else "not stated"

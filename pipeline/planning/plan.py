@@ -1,0 +1,197 @@
+"""The plan of a build: what goes in, what is to be run, and what is committed already.
+
+Everything here is known before any audio is read; `Plan.id` hashes all of it that decides the outputs.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pipeline.config.recipe import Recipe, digest
+from pipeline.inputs.candidate_audio import sampled_audio
+from pipeline.inputs.estimate import Estimate, take_hours
+from pipeline.inputs.listing import Listing, Root, list_inputs
+from pipeline.inputs.row_files import files
+from pipeline.inputs.texts import VERSION as TEXTS_VERSION
+from pipeline.inputs.texts import TextFile, list_texts
+from pipeline.inputs.units import PlannedUnit, cut
+from pipeline.ledger.annotations import Ledger
+from pipeline.models import Model, resolve
+from pipeline.storage.store import Store, split
+from pipeline.synthesis.run import Synthesis
+from pipeline.versions.forget import without_forgotten
+from schemas.errors import SetupError
+from schemas.recording import SCHEMA_VERSION
+from stages import compose, converse, interleave, mixture, select, shard
+from stages import prefer as preferences
+from stages.assess import AssessStage
+from stages.decode import DecodeStage
+from stages.diarize import DiarizeStage
+from stages.stage import Config, Resources
+from stages.synthesize.checks import VERSION as CHECKS_VERSION
+from stages.tokenize import TokenizeStage
+from stages.transcribe import TranscribeStage
+
+ANNOTATE = (DecodeStage, DiarizeStage, TranscribeStage, AssessStage, TokenizeStage)
+"""The stages of annotate, in order. A new one goes in here, and its column into `schemas.recording`."""
+
+PACK = (select, converse, compose, interleave, mixture, preferences, shard)
+"""What pack runs; their versions belong to the plan."""
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage of annotate with all that its actors need to start anywhere in a cluster."""
+
+    name: str
+    type: type
+    config: Config
+    models: tuple[Model, ...]
+    resources: Resources
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    recipe: Recipe
+    listing: Listing
+    units: tuple[PlannedUnit, ...]
+    stages: tuple[PlannedStage, ...]
+    vocabulary: Model
+    estimate: Estimate
+    texts: tuple[TextFile, ...] = ()
+    evaluation: tuple[str, ...] = ()
+    """sha256 of each file of evaluation prompts."""
+    synthesis: Synthesis | None = None
+    sampled: tuple[tuple[str, str], ...] = ()
+    """Name and tag of each file of candidates and ratings."""
+    apart: frozenset[str] = frozenset()
+    """Recordings that only candidates name: for pairs alone."""
+
+    @cached_property
+    def dataset(self) -> Store:
+        return Store(f"{self.recipe.output}/{self.recipe.name}")
+
+    @cached_property
+    def pack(self) -> dict[str, Any]:
+        """What decides pack's part of the outputs."""
+        recipe = self.recipe.content()
+        sections = ("vocabulary", "select", "converse", "compose", "interleave", "mixture", "shard")
+        return {
+            "recipe": {name: recipe[name] for name in sections},
+            "versions": {stage.__name__.rpartition(".")[2]: stage.VERSION for stage in PACK}
+            | {"texts": TEXTS_VERSION, "checks": CHECKS_VERSION},
+            "checks": recipe["synthesize"]["checks"],
+            "evaluation": self.evaluation,
+            "contrast": [recipe["prefer"][name] for name in ("contrast", "deaf_phrases")],
+            "tokenizer": self.vocabulary.sha256,
+            "schema": SCHEMA_VERSION,
+        }
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of inputs, recipe, stage versions and models: all that decides the outputs."""
+        prefer = self.recipe.prefer
+        return digest(
+            {
+                "units": [[unit.name, unit.sidecars] for unit in self.units],
+                "synthesis": self.synthesis
+                and [[row.recording, row.code] for row in self.synthesis.set_aside],
+                "sampled": [
+                    self.sampled,
+                    prefer.margin,
+                    prefer.raters_min,
+                    prefer.judge and prefer.judge.asked(),
+                ],
+                "texts": [[file.id, file.bytes, file.etag] for file in self.texts],
+                "stages": [stage.fingerprint for stage in self.stages],
+                "pack": self.pack,
+            }
+        )
+
+    def committed(self) -> dict[str, dict[str, list[str]]]:
+        """Stage -> unit -> ledger files, of this plan's units."""
+        ledger = Ledger(self.dataset)
+        wanted = {unit.name for unit in self.units}
+        return {
+            stage.name: {
+                unit: files for unit, files in ledger.committed(stage.fingerprint).items() if unit in wanted
+            }
+            for stage in self.stages
+        }
+
+
+def make_plan(recipe: Recipe, synthesis: Synthesis | None = None) -> Plan:
+    """List the inputs, cut units, resolve models. Raises SetupError; starts and writes nothing.
+
+    The recordings of `synthesis` join those of the inputs.
+    """
+    dataset = Store(f"{recipe.output}/{recipe.name}")
+    listed, apart = _listing(recipe, synthesis)
+    listing = without_forgotten(listed, dataset)
+    estimate = Estimate.of(listing.recordings)
+    units = tuple(cut(listing.recordings, recipe.units))
+    if recipe.limit_hours is not None:
+        units = take_hours(units, estimate, recipe.limit_hours)
+    return Plan(
+        recipe=recipe,
+        listing=listing,
+        units=units,
+        stages=plan_stages(recipe),
+        vocabulary=resolve(recipe.vocabulary.tokenizer),
+        estimate=estimate,
+        texts=list_texts(recipe.texts),
+        evaluation=tuple(_sha256(uri) for uri in recipe.select.evaluation_prompts),
+        synthesis=synthesis,
+        sampled=tuple(
+            (name, store.head(name).etag)
+            for uri in (*recipe.prefer.candidates, *recipe.prefer.ratings)
+            for store, name in files(uri)
+        ),
+        apart=apart,
+    )
+
+
+def _listing(recipe: Recipe, synthesis: Synthesis | None) -> tuple[Listing, frozenset[str]]:
+    """All recordings, and which of them only candidates name."""
+    more = synthesis or recipe.prefer.candidates
+    listed = list_inputs(recipe.inputs) if recipe.inputs or not more else Listing((), ())
+    recordings, roots = listed.recordings, listed.roots
+    if synthesis:
+        recordings, roots = (*recordings, *synthesis.recordings), (*roots, synthesis.root)
+    sampled = sampled_audio(recipe.prefer.candidates, {r.id for r in recordings})
+    if sampled:
+        places = ", ".join(recipe.prefer.candidates)
+        roots = (*roots, Root(places, len(sampled), sum(r.bytes for r in sampled), 0))
+    every = sorted((*recordings, *sampled), key=lambda r: r.id)
+    return Listing(tuple(every), roots), frozenset(r.id for r in sampled)
+
+
+def _sha256(uri: str) -> str:
+    store, name = split(uri)
+    try:
+        return hashlib.sha256(store.get(name)).hexdigest()
+    except FileNotFoundError:
+        raise SetupError(f"evaluation prompts: there is no file {uri}") from None
+
+
+def plan_stages(recipe: Recipe) -> tuple[PlannedStage, ...]:
+    """The stages with their models, each fingerprint covering all stages before it."""
+    planned: list[PlannedStage] = []
+    for stage in ANNOTATE:
+        config = getattr(recipe, stage.name)
+        models = tuple(resolve(reference) for reference in config.models)
+        fingerprint = digest(
+            {
+                "name": stage.name,
+                "version": stage.version,
+                "schema": SCHEMA_VERSION,
+                "config": config.model_dump(mode="json"),
+                "models": {model.reference: model.sha256 for model in models},
+                "upstream": planned[-1].fingerprint if planned else None,
+            }
+        )
+        resources = getattr(recipe.resources, stage.name)
+        planned.append(PlannedStage(stage.name, stage, config, models, resources, fingerprint))
+    return tuple(planned)

@@ -1,0 +1,105 @@
+"""Connections to buckets: credentials, retries, and trouble in words of the user."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, cast
+
+from obstore.exceptions import BaseError, GenericError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import GCSStore, S3Store
+
+from pipeline.storage.uri import parts, public
+from schemas.errors import SetupError
+
+_REQUEST = {"timeout": "5m", "connect_timeout": "10s"}
+"""A whole shard goes up in one request; what hangs longer is tried again."""
+
+_RETRY = {
+    "max_retries": 10,
+    "retry_timeout": timedelta(minutes=4),
+    # Each wait is drawn from up to 3 times the last: about 20 seconds in all before trouble is told.
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=15), "base": 3},
+}
+"""On throttling, server errors and lost connections."""
+
+_CREDENTIALS = {"s3": "AWS_PROFILE, keys or role", "gs": "GOOGLE_APPLICATION_CREDENTIALS or account"}
+
+
+@lru_cache(maxsize=256)
+def opened(uri: str, environment: tuple[tuple[str, str], ...]) -> Any:
+    """A store with its open connections; credentials are looked up once for an environment."""
+    scheme, bucket, prefix = parts(uri)
+    options: dict[str, Any] = {"prefix": prefix or None, "retry_config": _RETRY}
+    if scheme == "gs":
+        return GCSStore(bucket, client_options=cast(Any, _REQUEST), **options)
+    return S3Store(bucket, **_s3_options(environment), **options)
+
+
+@lru_cache(maxsize=8)
+def _s3_options(environment: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """Credentials, region and endpoint as boto3 would find them: environment, profile, role, web identity."""
+    from boto3 import Session
+    from botocore.exceptions import BotoCoreError
+    from botocore.session import get_session
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    found = get_session()
+    try:
+        session = Session(botocore_session=found)
+        credentials = session.get_credentials()
+        written = found.get_scoped_config().get("endpoint_url")
+    except BotoCoreError as error:
+        raise SetupError(f"no credentials for s3://: {error}") from error
+    said = dict(environment)
+    endpoint = said.get("AWS_ENDPOINT_URL_S3") or said.get("AWS_ENDPOINT_URL") or written
+    request = _REQUEST | {"allow_http": bool(endpoint and endpoint.startswith("http://"))}
+    options: dict[str, Any] = {"region": session.region_name or "us-east-1", "client_options": request}
+    if endpoint:
+        options["endpoint"] = endpoint
+    if credentials is None:
+        options["skip_signature"] = True
+    else:
+        options["credential_provider"] = Boto3CredentialProvider(session)
+    return options
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Storage trouble in words of the user, without the library's debug listing."""
+    try:
+        yield
+    except (BaseError, OSError) as error:
+        text = str(error)
+        code = re.search(r"<Code>(\w+)</Code>", text)
+        named = f" ({code[1]})" if code else ""
+        scheme, bucket, _ = parts(uri)
+        if "NoSuchBucket" in text:
+            raise SetupError(f"can't use {uri}: there is no bucket {bucket}") from error
+        if isinstance(error, FileNotFoundError):
+            raise
+        if "No space left" in text:
+            raise SetupError(f"no space left on the disk of {uri}: make room and run again") from error
+        if _refused(error):
+            raise SetupError(
+                f"can't use {uri}: access to the bucket {bucket} is refused{named}. See that the credentials "
+                f"in use ({_CREDENTIALS[scheme]}) are the right ones, haven't expired, and may list, read "
+                "and write there; what is committed is kept, and the same command goes on"
+                if bucket
+                else f"can't use {uri}: there is no permission"
+            ) from error
+        reason = public(text.split("\n", 1)[0])[:300]
+        raise SetupError(f"can't use {uri}: {reason}{named}") from error
+
+
+def _refused(error: Exception) -> bool:
+    kinds = (PermissionDeniedError, UnauthenticatedError, PermissionError)
+    return isinstance(error, kinds) or any(
+        said in str(error) for said in ("403 Forbidden", "401 Unauthorized", "<Code>ExpiredToken")
+    )
+
+
+def connection_lost(error: GenericError) -> bool:
+    """Whether a request was lost on its way, and the library didn't try it again to the end itself."""
+    return "HTTP error" in str(error) and f"after {_RETRY['max_retries']} retries" not in str(error)

@@ -1,0 +1,306 @@
+"""Object storage behind URIs: `file:///..` (or a plain path), `s3://..`, `gs://..`.
+
+One `Store` is one root. Every write is atomic, and `put_new` is create-only: of several writers one
+wins, and the others are told. obstore does the work; on S3 boto3's credential chain opens the door.
+"""
+
+import io
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, TypeVar
+from urllib.parse import quote, unquote
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, GenericError
+from obstore.store import LocalStore
+
+from pipeline.storage.connections import connection_lost, explained, opened
+from pipeline.storage.uri import local_path, normal
+from schemas.errors import SetupError
+
+_CHUNK = 8 * 1024 * 1024
+_HEADER = 64 * 1024
+_ONE_REQUEST = 1024**3
+"""A larger file goes up in parts: one request may hold 5 GB."""
+_PART = 64 * 1024 * 1024
+"""Of which there may be 10,000."""
+
+_WAITS = (0.2, 0.6, 2.0, 5.0)
+"""Seconds before another try at what the library itself gives up at the first lost connection."""
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """A stored object: path relative to the store's root, size, and a tag that changes with its content."""
+
+    path: str
+    bytes: int
+    etag: str
+    modified: float
+    """Seconds since the epoch."""
+
+
+class Store:
+    """A root in object storage, or a directory. Holds no open connection that couldn't be pickled."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = normal(uri)
+        self._store: Any = None
+
+    def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
+        return Store, (self.uri,)
+
+    @property
+    def is_local(self) -> bool:
+        return self.uri.startswith("file://")
+
+    @property
+    def directory(self) -> Path:
+        """The root of a local store."""
+        return local_path(self.uri)
+
+    @property
+    def _obstore(self) -> Any:
+        if self._store is None:
+            self._store = self._open()
+        return self._store
+
+    def _open(self) -> Any:
+        if self.is_local:
+            if not self.directory.is_dir():
+                raise FileNotFoundError(self.uri)
+            return LocalStore(self.directory)
+        return opened(self.uri, tuple(item for item in sorted(os.environ.items()) if item[0][:4] == "AWS_"))
+
+    def get(self, path: str) -> bytes:
+        """The bytes of an object. Raises FileNotFoundError where there is none."""
+        return self._tried(path, lambda: bytes(obstore.get(self._obstore, path).bytes()))
+
+    def exists(self, path: str) -> bool:
+        try:
+            self.head(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def put_new(self, path: str, data: bytes | Path) -> bool:
+        """Write an object that must not exist yet; False when somebody else was first.
+
+        On object stores, two that write a file of over 1 GB to one path at the same moment must write the
+        same bytes; it is there wholly or not at all.
+        """
+        if isinstance(data, Path) and not self.is_local and data.stat().st_size > _ONE_REQUEST:
+            return self._put_parts(path, data)
+        unsure = False
+
+        def put() -> bool:
+            nonlocal unsure
+            if self.is_local:
+                self.directory.mkdir(parents=True, exist_ok=True)
+            try:
+                obstore.put(self._obstore, path, data, mode="create")
+            except AlreadyExistsError:
+                # After a lost answer, what lies there may be our own.
+                wanted = data if isinstance(data, bytes) or not unsure else data.read_bytes()
+                return unsure and bytes(obstore.get(self._obstore, path).bytes()) == wanted
+            except GenericError:
+                unsure = True
+                raise
+            return True
+
+        return self._tried(path, put)
+
+    def _put_parts(self, path: str, file: Path) -> bool:
+        if self.exists(path):
+            return False
+        parts = partial(obstore.put, self._obstore, path, file, use_multipart=True, chunk_size=_PART)
+        self._tried(path, parts)
+        return True
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write an object, over one that is there."""
+        if self.is_local:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        self._tried(path, lambda: obstore.put(self._obstore, path, data, mode="overwrite"))
+
+    def delete(self, paths: Sequence[str]) -> None:
+        """Delete objects; one that isn't there is no trouble."""
+        at_once = 1 if self.is_local else 1000
+        for start in range(0, len(paths), at_once):
+            some = list(paths[start : start + at_once])
+            with suppress(FileNotFoundError):
+                self._tried("", partial(obstore.delete, self._obstore, some))
+
+    def copy_new(self, source: str, target: str) -> bool:
+        """Copy inside the store, without moving bytes through here (a hard link on local disks).
+
+        On object stores, two that copy to one target at the same moment must copy the same bytes.
+        """
+        if not self.is_local and self.exists(target):
+            return False
+
+        def copy() -> bool:
+            try:
+                obstore.copy(self._obstore, source, target, overwrite=not self.is_local)
+            except AlreadyExistsError:
+                return False
+            return True
+
+        return self._tried(target, copy)
+
+    def folders(self, prefix: str = "") -> Sequence[str]:
+        """Names of the folders directly under a prefix, without a walk through what they hold."""
+        if self.is_local and not (self.directory / prefix).is_dir():
+            return []
+        listed = self._tried(prefix, lambda: obstore.list_with_delimiter(self._obstore, prefix or None))
+        return sorted(path.rstrip("/").rpartition("/")[2] for path in listed["common_prefixes"])
+
+    def list(self, prefix: str = "") -> Iterator[Object]:
+        """Objects under a prefix, in the store's order, page by page."""
+        if self.is_local and not (self.directory / prefix).is_dir():
+            return
+        last: str | None = None
+        pages: Any = None
+
+        def page() -> Any:
+            nonlocal pages
+            if pages is None:
+                pages = obstore.list(self._obstore, prefix or None, offset=last, chunk_size=1000)
+            try:
+                return next(pages, None)
+            except BaseException:
+                pages = None
+                raise
+
+        while metas := self._tried(prefix, page):
+            for meta in metas:
+                yield self._object(meta)
+            last = metas[-1]["path"]
+
+    def _object(self, meta: Any) -> Object:
+        return Object(meta["path"], meta["size"], self._etag(meta), meta["last_modified"].timestamp())
+
+    def _etag(self, meta: Any) -> str:
+        if self.is_local:  # an inode number would change with every copy of the same file
+            return f"{int(meta['last_modified'].timestamp() * 1e6):x}-{meta['size']:x}"
+        return str(meta.get("e_tag") or meta["last_modified"].isoformat()).strip('"')
+
+    def head(self, path: str) -> Object:
+        """Size and tag of one object. Raises FileNotFoundError."""
+        meta = self._tried(path, lambda: obstore.head(self._obstore, path))
+        return self._object(meta)
+
+    def open(self, path: str) -> IO[bytes]:
+        """An object as a file that can seek; of a remote one only the ranges that are read are fetched."""
+        if self.is_local:
+            return self._inside(path).open("rb")
+        return io.BufferedReader(_Ranges(self, path), _HEADER)
+
+    def read(self, path: str, start: int, end: int) -> bytes:
+        """The bytes [start, end) of an object, fewer at its end."""
+        if start >= end:
+            return b""
+        return self._tried(path, lambda: bytes(obstore.get_range(self._obstore, path, start=start, end=end)))
+
+    @contextmanager
+    def local(self, path: str, folder: Path | None = None) -> Iterator[Path]:
+        """The object as a file on this machine while the context is open: itself, or a copy in `folder`."""
+        if self.is_local:
+            yield self._inside(path)
+            return
+        with tempfile.TemporaryDirectory(prefix="aqaa-data-", dir=folder) as copies:
+            target = Path(copies) / Path(path).name
+            with explained(self.join(path)), target.open("wb") as out:
+                for chunk in obstore.get(self._obstore, path).stream(min_chunk_size=_CHUNK):
+                    with _room(copies):
+                        out.write(chunk)
+            yield target
+
+    def _inside(self, path: str) -> Path:
+        """The file of a path, which may come from a manifest of others: never one outside of the root."""
+        if ".." in path.split("/") or path.startswith("/"):
+            raise SetupError(f"{path!r} leads out of {self.uri}: it is not read")
+        return self.directory / path
+
+    def _tried(self, path: str, work: Callable[[], Answer]) -> Answer:
+        """What `work` answers, tried again after a lost connection; trouble in words of the user."""
+        with explained(self.join(path)):
+            for wait in _WAITS:
+                try:
+                    return work()
+                except ValueError as error:
+                    if "Could not parse path" not in str(error):
+                        raise
+                    # No object has such a name: `..` or an empty part.
+                    raise FileNotFoundError(self.join(path)) from error
+                except GenericError as error:
+                    if not connection_lost(error):
+                        raise
+                time.sleep(wait * random.uniform(0.5, 1.5))
+            return work()
+
+    def join(self, path: str) -> str:
+        """The URI of an object."""
+        return f"{self.uri.rstrip('/')}/{quote(path) if self.is_local else path}"
+
+    def check_writable(self) -> None:
+        """Raise SetupError where this process can't write here, before any work is done."""
+        probe = f".probe-{os.getpid()}-{os.urandom(4).hex()}"
+        self.put_new(probe, b"")
+        self.delete([probe])
+        if self.is_local and shutil.disk_usage(self.directory).free < 64 * 1024 * 1024:
+            raise SetupError(f"less than 64 MB are free on the disk of {self.directory}: make room there")
+
+
+class _Ranges(io.RawIOBase):
+    """An object as a raw file; every read is a request for a range."""
+
+    def __init__(self, store: Store, path: str) -> None:
+        self._store, self._path, self._at = store, path, 0
+        self._size = store.head(path).bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._store.read(self._path, self._at, min(self._at + len(buffer), self._size))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+@contextmanager
+def _room(folder: str) -> Iterator[None]:
+    """Say which disk is full where it isn't the store's."""
+    try:
+        yield
+    except OSError as error:
+        raise SetupError(
+            f"can't write to {folder}: {error.strerror}: make room, or name another disk by `scratch`"
+        ) from error
+
+
+def split(uri: str) -> tuple[Store, str]:
+    """The store of the folder that holds an object, and the object's name in it."""
+    parent, _, name = normal(uri).rpartition("/")
+    return Store(parent), unquote(name) if parent.startswith("file://") else name

@@ -1,0 +1,224 @@
+"""Published versions: how a reference finds one, what it holds, and whether it is whole.
+
+version = open_version(Reference.parse("out/demo@latest"))
+with version.table("turns") as turns:
+    print(version.manifest.dataset, turns.count_rows())
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from pydantic import ValidationError
+
+from pipeline.storage.store import Store
+from schemas.errors import SetupError
+from schemas.manifest import Manifest
+
+Table = Literal["turns", "set_aside", "index"]
+LATEST = "latest"
+DATASETS = "./datasets"
+"""Where a bare name is looked up."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """`[URI/]NAME[@VERSION|@TAG]`: a version of a dataset, as every reading command takes it."""
+
+    root: str
+    """URI or path of the folder that holds the dataset."""
+    name: str
+    wanted: str = LATEST
+    """A tag, or a version id, or the beginning of one."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Reference":
+        """Raises SetupError for text that can't be a reference."""
+        root, slash, last = text.rstrip("/").rpartition("/")
+        name, at, wanted = last.partition("@")
+        if root.endswith(":/") or not _NAME.fullmatch(name) or (at and not _NAME.fullmatch(wanted)):
+            raise SetupError(
+                f"{text!r} is no dataset reference: it is [URI/]NAME[@VERSION|@TAG], such as out/demo@latest"
+            )
+        return cls((root or "/") if slash else DATASETS, name, wanted or LATEST)
+
+    def __str__(self) -> str:
+        return f"{self.root.rstrip('/')}/{self.name}@{self.wanted}"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One published version: its manifest, and its files wherever they lie."""
+
+    store: Store
+    """Rooted at the dataset."""
+    manifest: Manifest
+
+    @property
+    def id(self) -> str:
+        return self.manifest.version
+
+    @property
+    def uri(self) -> str:
+        return self.store.join(self.path())
+
+    def path(self, file: str = "") -> str:
+        """Where a file of the version lies in the store."""
+        return f"versions/{self.id}/{file}".rstrip("/")
+
+    @contextmanager
+    def local(self, file: str) -> Iterator[Path]:
+        """A file of the version on this machine's disk, while the context is open."""
+        with ExitStack() as stack:
+            try:
+                path = stack.enter_context(self.store.local(self.path(file)))
+                if not path.exists():
+                    raise FileNotFoundError(path)
+            except FileNotFoundError as error:
+                raise SetupError(f"{self.uri} has no {file}: try `aqaa-data versions verify`") from error
+            yield path
+
+    @contextmanager
+    def table(self, name: Table) -> Iterator[ds.Dataset]:
+        """One of the version's tables, to be read batch by batch."""
+        with self.local(f"{name}.parquet") as path:
+            yield ds.dataset(path, format="parquet")
+
+
+def dataset_of(reference: Reference) -> Store:
+    """The store of the dataset that a reference names. Raises SetupError where it has no version."""
+    store = Store(f"{reference.root.rstrip('/')}/{reference.name}")
+    if not version_ids(store):
+        raise SetupError(_no_dataset(reference))
+    return store
+
+
+def open_version(reference: Reference) -> Version:
+    """The version a reference means. Raises SetupError that lists what there is instead."""
+    store = dataset_of(reference)
+    ids = version_ids(store)
+    tags = tags_of(store)
+    wanted = tags.get(reference.wanted, reference.wanted)
+    found = [wanted] if wanted in ids else [id for id in ids if id.startswith(wanted)]
+    if len(found) == 1:
+        return version_at(store, found[0])
+    if found:
+        raise SetupError(f"{reference.wanted!r} fits {len(found)} versions: {', '.join(found[:10])}")
+    raise SetupError(
+        f"{reference.root}/{reference.name} has no version {reference.wanted!r}"
+        f"{_nearest(reference.wanted, [*tags, *ids])}; there is {_some([*sorted(tags), *ids])}"
+    )
+
+
+def version_at(store: Store, id: str) -> Version:
+    """The version of an id. Raises SetupError where its manifest can't be read."""
+    path = f"versions/{id}/manifest.json"
+    try:
+        return Version(store, Manifest.model_validate_json(store.get(path)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise SetupError(
+            f"{store.join(path)} is damaged or of another release: {where} {first['msg']}"
+        ) from error
+
+
+def version_ids(dataset: Store) -> list[str]:
+    """Ids of the whole versions of a dataset; one without a manifest doesn't exist yet."""
+    if dataset.is_local and not dataset.directory.is_dir():
+        return []
+    return [id for id in dataset.folders("versions") if dataset.exists(f"versions/{id}/manifest.json")]
+
+
+def published(reference: Reference) -> list[tuple[Version, list[str]]]:
+    """Every version of a dataset with its tags, the last published first. Raises SetupError without any."""
+    store = dataset_of(reference)
+    ids = version_ids(store)
+    tags = tags_of(store)
+    history = sorted(int(item.path.rpartition("/")[2]) for item in store.list(f"refs/{LATEST}"))
+    order = {_tagged(store, LATEST, number): number for number in history}
+    ids.sort(key=lambda id: order.get(id, -1), reverse=True)
+    return [(version_at(store, id), [tag for tag in tags if tags[tag] == id]) for id in ids]
+
+
+def tags_of(dataset: Store) -> dict[str, str]:
+    """Tag -> version id. The file with the highest number under `refs/<tag>` counts."""
+    newest: dict[str, int] = {}
+    for item in dataset.list("refs"):
+        _, tag, number = item.path.split("/")
+        newest[tag] = max(newest.get(tag, 0), int(number))
+    return {tag: _tagged(dataset, tag, number) for tag, number in sorted(newest.items())}
+
+
+def _tagged(dataset: Store, tag: str, number: int) -> str:
+    return dataset.get(f"refs/{tag}/{number}").decode().strip()
+
+
+def datasets_in(root: str) -> list[str]:
+    """Names of the datasets in a folder or bucket."""
+    store = Store(root)
+    if store.is_local and not store.directory.is_dir():
+        return []
+    return [name for name in store.folders() if version_ids(Store(f"{root.rstrip('/')}/{name}"))]
+
+
+def _no_dataset(reference: Reference) -> str:
+    there = datasets_in(reference.root)
+    if not there:
+        return f"there is no dataset {reference.name!r} in {reference.root}, nor any other"
+    return (
+        f"there is no dataset {reference.name!r} in {reference.root}{_nearest(reference.name, there)}; "
+        f"there is {_some(there)}"
+    )
+
+
+def _nearest(wrong: str, right: Iterable[str]) -> str:
+    near = difflib.get_close_matches(wrong, list(right), 1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
+def batches(
+    table: ds.Dataset,
+    columns: list[str] | dict[str, pc.Expression] | None = None,
+    where: pc.Expression | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """A table's rows in order, a few thousand at a time: what was read ahead is little, too."""
+    return cast(
+        Iterator[pa.RecordBatch],
+        table.to_batches(
+            columns=columns, filter=where, batch_size=8192, batch_readahead=2, fragment_readahead=1
+        ),
+    )
+
+
+def each_recording(
+    table: ds.Dataset, columns: list[str] | None = None, where: pc.Expression | None = None
+) -> Iterator[tuple[str, pa.Table]]:
+    """(recording, its rows), one recording in memory at a time: a table keeps a recording's rows together."""
+    current = ""
+    pieces: list[pa.RecordBatch] = []
+    for batch in batches(table, columns, where):
+        runs = pc.run_end_encode(batch["recording"])
+        start = 0
+        for recording, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+            if recording != current and pieces:
+                yield current, pa.Table.from_batches(pieces)
+                pieces = []
+            current = recording
+            pieces.append(batch.slice(start, end - start))
+            start = end
+    if pieces:
+        yield current, pa.Table.from_batches(pieces)

@@ -1,0 +1,118 @@
+"""Recipes: what is accepted, and how a mistake is told."""
+
+import pytest
+
+from pipeline.config.recipe import load
+from schemas.errors import SetupError
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_a_name_is_enough_and_places_are_relative_to_the_recipe(written):
+    recipe = load(written("name: calls\ninputs: recordings\noutput: out\n"))
+    assert recipe.inputs[0].endswith("/recordings")
+    assert recipe.inputs[0].startswith(str(written("name: calls\n").parent))
+    assert recipe.output.startswith("file://")
+
+
+def test_inputs_and_output_of_the_command_stand_in_for_the_recipes(written):
+    recipe = load(written("name: a\ninputs: [x]\n"), inputs=["/data/calls"], output="s3://bucket/sets")
+    assert recipe.inputs == ("/data/calls",)
+    assert recipe.output == "s3://bucket/sets"
+
+
+def test_settings_reach_into_sections_and_keep_their_type(written):
+    settings = ["select.dnsmos_overall_min=2.5", "compose.families=[asr]", "diarize.max_speakers=3"]
+    recipe = load(written("name: a\n"), settings)
+    assert recipe.select.dnsmos_overall_min == 2.5
+    assert recipe.compose.families == ("asr",)
+    assert recipe.diarize.max_speakers == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "told"),
+    [
+        ("name: a\nselct: {}\n", [], "recipe.yaml:2: unknown key `selct`; did you mean `select`?"),
+        (
+            "name: a\nselect:\n  dnsmos_overal_min: 2\n",
+            [],
+            "recipe.yaml:3: unknown key `select.dnsmos_overal_min`; did you mean `dnsmos_overall_min`?",
+        ),
+        (
+            "name: a\nselect:\n  words_min: many\n",
+            [],
+            "recipe.yaml:3: `select.words_min`: input should be a valid",
+        ),
+        ("inputs: [x]\n", [], "`name` is missing"),
+        ("name: A B\n", [], "recipe.yaml:1: `name`: string should match"),
+        ("name: a\nname: b\n", [], "recipe.yaml:2: `name` stands twice"),
+        ("name: [a\n", [], "recipe.yaml:2:"),
+        ("- a\n", [], "a recipe is a mapping"),
+        ("", [], "a recipe is a mapping"),
+        ("name: a\n", ["select.words_min=x"], "--set select.words_min=x: `select.words_min`"),
+        ("name: a\n", ["words"], "--set words: write it as key.key=value"),
+        ("name: a\n", ["select.wrods_min=1"], "did you mean `words_min`?"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line_and_what_was_meant(written, text, settings, told):
+    with pytest.raises(SetupError) as error:
+        load(written(text), settings)
+    assert told in str(error.value)
+
+
+def test_a_missing_recipe_is_told(tmp_path):
+    with pytest.raises(SetupError, match="can't read recipe"):
+        load(tmp_path / "none.yaml")
+
+
+def test_places_and_resources_do_not_decide_the_outputs(written):
+    path = written("name: a\ninputs: [x]\n")
+    other = load(path, ["resources.decode.cpus=3"], inputs=["/elsewhere"], output="/out")
+    assert load(path).content() == other.content()
+    assert load(path).content() != load(path, ["select.words_min=3"]).content()
+
+
+def test_a_list_may_be_a_file_beside_the_recipe(written, tmp_path):
+    (tmp_path / "deny.txt").write_text("calls/1.wav\n\n calls/2.wav \n")
+    recipe = load(written("name: a\nselect: {deny: deny.txt, allow: [calls/3.wav]}\n"))
+    assert recipe.select.deny == ("calls/1.wav", "calls/2.wav")
+    assert recipe.select.allow == ("calls/3.wav",)
+    with pytest.raises(SetupError, match=r"select\.allow: can't read the list .*none\.txt"):
+        load(written("name: a\nselect: {allow: none.txt}\n"))
+
+
+def test_texts_and_evaluation_prompts_are_places_too(written, tmp_path):
+    recipe = load(written("name: a\ntexts: chats.jsonl\nselect: {evaluation_prompts: [asked.txt]}\n"))
+    assert recipe.texts == (str(tmp_path / "chats.jsonl"),)
+    assert recipe.select.evaluation_prompts == (str(tmp_path / "asked.txt"),)
+    assert "texts" not in recipe.content()
+    assert "evaluation_prompts" not in recipe.content()["select"]
+
+
+@pytest.mark.parametrize(
+    ("prefer", "told"),
+    [
+        ("{candidates: [c.jsonl]}", "need `ratings` or a `judge`"),
+        ("{ratings: [r.jsonl]}", "and these need some"),
+        ("{contrast: {deaf: 0.1}}", "put aqtaa into"),
+    ],
+)
+def test_preferences_that_could_come_to_nothing_are_refused(written, prefer, told):
+    with pytest.raises(SetupError, match=f"recipe.yaml:3: `prefer`.*{told}"):
+        load(written(f"name: a\ncompose: {{families: [asr]}}\nprefer: {prefer}\n"))
+
+
+def test_a_mixture_weighs_exactly_the_families_that_are_made(written):
+    families = "compose: {families: [asr, tts]}\n"
+    recipe = load(written(f"name: a\n{families}mixture: {{weights: {{asr: 1, tts: 2}}}}\n"))
+    assert recipe.mixture.weights == {"asr": 1, "tts": 2}
+    with pytest.raises(SetupError, match=r"recipe.yaml:3: `mixture`.*but for replay, tts"):
+        load(written(f"name: a\n{families}mixture: {{weights: {{asr: 1, replay: 2}}}}\n"))

@@ -1,0 +1,124 @@
+"""Earlier turns of a conversation: what a model reads of them, and the file that keeps them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pipeline.inference.conversation import HISTORY_TOKENS, History, Message, Said, prompt
+from pipeline.inference.tokenize_files import tokenize_files
+from schemas.errors import SetupError
+from schemas.layout import header, read
+from schemas.recording import Codes
+from tests.pipeline.askable import QUESTION, SHORT, SPEECH
+
+VOICE = Codes((5, 6), (7, 8, 9))
+
+
+def told(messages, vocabulary):
+    """What a reader of the ids finds, the last message without its content."""
+    return read(np.append(prompt(messages, vocabulary), vocabulary.eot), vocabulary)
+
+
+def test_a_prompt_is_the_conversation_and_the_header_of_its_answer(vocabulary):
+    messages = [
+        Message("system", ("Be brief.",)),
+        Message("human", ("Who?",)),
+        Message("assistant", ("Me.",)),
+        Message("human", ("Say it again: ", VOICE)),
+    ]
+    ids = prompt(messages, vocabulary)
+    assert ids.dtype == np.int32
+    head = header("assistant", vocabulary)
+    assert ids[-len(head) :].tolist() == head.tolist()
+    *read_back, last = told(messages, vocabulary)
+    assert [(m.role, m.text) for m in read_back] == [
+        ("system", "Be brief."),
+        ("human", "Who?"),
+        ("assistant", "Me."),
+        ("human", "Say it again: "),
+    ]
+    assert read_back[-1].codes == (VOICE,)
+    assert (last.role, last.text) == ("assistant", "")
+
+
+def test_the_oldest_turns_give_way_and_what_is_left_begins_with_a_human(vocabulary):
+    turn = [Message("human", ("word " * 150,)), Message("assistant", ("word " * 150,))]
+    messages = [Message("system", ("Be brief.",)), *turn * 6, Message("human", (VOICE,))]
+    found = told(messages, vocabulary)
+    assert [m.role for m in found] == ["system", *["human", "assistant"] * 3, "human", "assistant"]
+    kept = sum(len(message.ids(vocabulary)) for message in [*turn * 3])
+    assert kept <= HISTORY_TOKENS < kept + len(turn[0].ids(vocabulary)) + len(turn[1].ids(vocabulary))
+    long = Message("human", ("word " * 2000,))
+    assert [m.role for m in told([*turn, long], vocabulary)] == ["human", "assistant", "human", "assistant"]
+
+
+def test_words_stand_for_an_earlier_turn_and_its_voices_where_nobody_knows_them(vocabulary):
+    assert Said.of(" Me. ", [VOICE]).by("assistant") == Message("assistant", ("Me.",))
+    assert Said.of(" ", [VOICE, VOICE]).by("human") == Message("human", (VOICE, VOICE))
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("{", "is no JSON"),
+        ("[]", "is no turn"),
+        ('{"question": {"text": "Who?"}}', "answer"),
+        ('{"question": {"text": " "}, "answer": {"text": "Me."}}', "neither `text` nor `voices`"),
+        ('{"question": {"text": "Who?"}, "answer": {"text": "Me.", "mood": 1}}', "answer.mood"),
+        (
+            '{"question": {"voices": [{"linguistic": [1, 1024], "semantic": [1]}]}, "answer": {"text": "a"}}',
+            "question.voices.0.linguistic.1",
+        ),
+        (
+            '{"question": {"voices": [{"linguistic": [1], "semantic": [1, 2]}]}, "answer": {"text": "a"}}',
+            "fewer codes than a group",
+        ),
+    ],
+)
+def test_a_line_that_is_no_turn_is_named(tmp_path, line, why):
+    good = '{"question": {"text": "Who?"}, "answer": {"text": "Me."}}'
+    (tmp_path / "h.jsonl").write_text(f"{good}\n{line}\n")
+    with pytest.raises(SetupError, match=r"h\.jsonl, line 2 is no") as error:
+        History.read(tmp_path / "h.jsonl")
+    assert why in str(error.value)
+
+
+def test_a_place_that_keeps_nothing_is_named(tmp_path):
+    with pytest.raises(SetupError, match="no folder that there is"):
+        History.read(tmp_path / "no" / "h.jsonl")
+    (tmp_path / "h.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(SetupError, match="no conversation that can be read"):
+        History.read(tmp_path / "h.jsonl")
+
+
+def test_an_answer_depends_on_what_was_said_before(command, askable, tmp_path):
+    """The second run reads what the first one kept; two questions of one run are two turns as well."""
+    file = tmp_path / "h.jsonl"
+    ask = ("answer", "--checkpoint", askable, "--tokens-only", "--max-tokens", 30, "--json")
+    for question in (SHORT, QUESTION):
+        assert command(*ask, question, "--history", file).code == 0
+    both = command(*ask, SHORT, QUESTION, "--history", tmp_path / "both.jsonl")
+    assert both.code == 0, both.stderr
+    kept = file.read_text()
+    assert kept == (tmp_path / "both.jsonl").read_text()
+    first, second = map(json.loads, kept.splitlines())
+    assert first["question"]["text"] == json.loads(SHORT.with_name(f"{SHORT.name}.json").read_text())["text"]
+    [heard] = tokenize_files([str(SHORT)], SPEECH)
+    assert first["question"]["voices"][0]["semantic"] == list(heard.codes.semantic)
+    whole = json.loads(both.stdout.splitlines()[-1])
+    assert (second["answer"]["text"], second["answer"]["voices"]) == (whole["text"], whole["voices"])
+    alone = json.loads(command(*ask, QUESTION).stdout.splitlines()[-1])
+    assert alone["ids"] != whole["ids"]
+
+
+def test_a_conversation_that_can_not_be_read_stops_before_the_model_is_loaded(command, tmp_path):
+    (tmp_path / "h.jsonl").write_text("{\n")
+    done = command("answer", "--checkpoint", tmp_path, SHORT, "--text", "--history", tmp_path / "h.jsonl")
+    assert done.code == 1
+    assert "h.jsonl, line 1 is no JSON" in done.stderr
+    done = command(
+        *("answer", "--checkpoint", tmp_path, SHORT, "--history", tmp_path / "h.jsonl"),
+        *("--candidates", 2, "--out", tmp_path / "c.jsonl"),
+    )
+    assert (done.code, "leave out --history" in done.stderr) == (2, True)

@@ -1,0 +1,240 @@
+"""Submission: a recipe becomes a Ray job on Kubernetes, which is followed until it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.config.recipe import load
+from pipeline.kubernetes.client import Cluster
+from pipeline.kubernetes.overlays import render
+from pipeline.kubernetes.rayjob import job_resources
+from schemas.errors import SetupError
+from tests.kubernetes_api import TOKEN, kubernetes_api, trouble
+
+JOBS = "/apis/ray.io/v1/namespaces/builds/rayjobs"
+JOB = f"{JOBS}/aqaa-data-calls"
+RUNNING = {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING", "rayClusterName": "aqaa-data-calls-x"}
+DONE = RUNNING | {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED", "message": "Job finished."}
+FAILED = RUNNING | {"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "message": "no space left"}
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "deny.txt").write_text("secret/call.wav\n")
+    file = tmp_path / "recipe.yaml"
+    file.write_text("name: calls\ninputs: [s3://b/calls]\noutput: s3://b/sets\nselect: {deny: deny.txt}\n")
+    return file
+
+
+@pytest.fixture
+def api(tmp_path, monkeypatch):
+    with kubernetes_api() as api:
+        (tmp_path / "kubeconfig").write_text(api.kubeconfig())
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+        monkeypatch.setattr("pipeline.kubernetes.client.EVERY", 0.01)
+        yield api
+
+
+@pytest.fixture
+def submit(command, recipe):
+    def run(*options):
+        return command("submit", recipe, "--overlay", "h100", "--image", "mine/aqaa-data:1", *options)
+
+    return run
+
+
+def test_a_dry_run_prints_what_would_be_sent_and_needs_no_cluster(submit, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", "/no/such/file")
+    done = submit("--dry-run", "--max-gpu-hours", "5")
+    assert done.code == 0, done.stderr
+    found = {r["kind"]: r for r in yaml.safe_load_all(done.stdout)}
+    job = found["RayJob"]
+    assert job["metadata"]["name"] == "aqaa-data-calls"
+    assert job["spec"]["entrypoint"] == "aqaa-data build /recipe/recipe.yaml --max-gpu-hours 5"
+    assert job["spec"]["backoffLimit"] == 0, "a job that is started again would count from nothing"
+    head = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+    assert head["containers"][0]["image"] == "mine/aqaa-data:1"
+    volume = next(v for v in head["volumes"] if "configMap" in v)
+    assert volume["configMap"]["name"] == found["ConfigMap"]["metadata"]["name"]
+
+
+def test_the_recipe_travels_with_the_lists_that_it_names(submit):
+    found = {
+        r["kind"]: r for r in yaml.safe_load_all(submit("--dry-run", "--set", "units.recordings=8").stdout)
+    }
+    recipe = yaml.safe_load(found["ConfigMap"]["data"]["recipe.yaml"])
+    assert recipe == {
+        "name": "calls",
+        "inputs": ["s3://b/calls"],
+        "output": "s3://b/sets",
+        "scratch": "/scratch",
+        "units": {"recordings": 8},
+        "select": {"deny": ["secret/call.wav"]},
+    }
+
+
+def test_a_job_is_sent_and_followed_to_its_end(submit, api):
+    api.statuses = [{}, RUNNING, RUNNING, DONE]
+    api.pods = [pod("head", "Running"), pod("gpu-1", "Pending", "Insufficient nvidia.com/gpu")]
+    done = submit("--json")
+    assert done.code == 0, done.stderr
+    assert yaml.safe_load(done.stdout) == {
+        "job": "aqaa-data-calls",
+        "namespace": "builds",
+        "status": "SUCCEEDED",
+    }
+    kinds = {stored["kind"] for stored in api.objects.values()}
+    assert kinds == {"ServiceAccount", "PersistentVolumeClaim", "NetworkPolicy", "ConfigMap", "RayJob"}
+    lines = [line for line in done.stderr.splitlines() if "RUNNING" in line]
+    assert len(lines) == 1, "a state is told once"
+    assert "1 pending, 1 running (gpu-1: Insufficient nvidia.com/gpu)" in lines[0]
+    assert TOKEN not in done.stdout + done.stderr
+
+
+def test_a_job_that_fails_ends_with_its_message_and_what_to_do(submit, api):
+    api.statuses = [RUNNING, FAILED]
+    done = submit()
+    assert done.code == 1
+    assert "no space left" in done.stderr
+    assert "the same command goes on" in done.stderr
+
+
+def test_one_that_has_ended_makes_room_and_one_that_runs_does_not(submit, api):
+    api.statuses = [DONE]
+    assert submit().code == 0
+    assert submit().code == 0
+    assert api.seen.count(("POST", JOBS)) == 2
+    assert api.seen.count(("DELETE", JOB)) == 1
+    api.statuses = [RUNNING]
+    again = submit()
+    assert again.code == 1
+    assert "aqaa-data-calls runs in builds already" in again.stderr
+    assert api.seen.count(("POST", JOBS)) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "answer", "told"),
+    [
+        ("GET", "rayjobs", (404, {"message": "404 page not found"}), "install the KubeRay operator"),
+        (
+            "PATCH",
+            "configmaps",
+            trouble(403, "configmaps is forbidden"),
+            "you may not do this in the namespace",
+        ),
+        ("PATCH", "configmaps", trouble(401, "Unauthorized"), "renew the credentials"),
+        ("POST", "rayjobs", trouble(422, "spec.backoffLimit: Invalid"), "spec.backoffLimit: Invalid"),
+        ("POST", "rayjobs", trouble(500, "webhook is away"), "webhook is away (500)"),
+    ],
+)
+def test_what_the_cluster_refuses_is_one_clear_message(submit, api, method, path, answer, told):
+    api.statuses = [DONE]
+    api.refuse = lambda m, p: answer if m == method and f"/{path}" in p else None
+    done = submit()
+    assert done.code == 1
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert TOKEN not in done.stderr
+
+
+def test_another_namespace_is_taken_or_told(submit, api):
+    done = submit("--namespace", "other")
+    assert done.code == 1
+    assert "no namespace other" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "no: config", "{"])
+def test_a_kubeconfig_that_is_none_is_told(submit, tmp_path, monkeypatch, text):
+    (tmp_path / "broken").write_text(text)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "broken"))
+    done = submit()
+    assert done.code == 1
+    assert "no cluster" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_cluster_that_does_not_answer_is_told(api, monkeypatch, tmp_path):
+    text = api.kubeconfig().replace(api.url, "http://127.0.0.1:1")
+    (tmp_path / "kubeconfig").write_text(text)
+    with pytest.raises(SetupError, match=r"can't reach the cluster at http://127.0.0.1:1"):
+        Cluster().apply({"kind": "ConfigMap", "metadata": {"name": "x"}})
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--overlay", "h10"], "infra/overlays has cpu-small, h100"),
+        (["--set", "output=/data/out"], "output: file:///data/out lies on this machine"),
+        (["--set", "inputs=[calls]"], "lies on this machine"),
+        (["--image", "registry.example/aqaa-data:1"], "name it with --image"),
+        (["--set", "selct.x=1"], "did you mean `select`?"),
+    ],
+)
+def test_what_cannot_run_there_is_refused_before_anything_is_sent(submit, api, options, told):
+    done = submit(*options)
+    assert done.code == 1
+    assert told in done.stderr
+    assert api.seen == []
+
+
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_look_at_it(recipe, api):
+    api.statuses = [RUNNING]
+    executable = Path(sys.executable).with_name("aqaa-data")
+    arguments = [executable, "submit", recipe, "--overlay", "cpu-small", "--image", "mine/x:1"]
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    until = time.monotonic() + 300
+    while api.seen.count(("GET", JOB)) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "kubectl -n builds get rayjob aqaa-data-calls -w" in stderr
+    assert JOB in api.objects
+
+
+def test_of_kustomize_only_what_is_known_is_rendered(tmp_path):
+    (tmp_path / "kustomization.yaml").write_text("resources: []\nnamePrefix: x-\n")
+    with pytest.raises(SetupError, match="`namePrefix` isn't rendered here"):
+        render(tmp_path)
+
+
+def test_a_patch_whose_place_is_not_there_is_told(tmp_path):
+    (tmp_path / "map.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n")
+    (tmp_path / "patch.yaml").write_text("[{op: replace, path: /data/x, value: 1}]")
+    (tmp_path / "kustomization.yaml").write_text(
+        "resources: [map.yaml]\npatches: [{path: patch.yaml, target: {kind: ConfigMap, name: m}}]\n"
+    )
+    with pytest.raises(SetupError, match="can't replace at /data/x"):
+        render(tmp_path)
+
+
+def pod(name, phase, waits=None):
+    conditions = [{"type": "PodScheduled", "status": "False", "message": waits}] if waits else []
+    return {"metadata": {"name": name}, "status": {"phase": phase, "conditions": conditions}}
+
+
+def test_the_recipe_means_the_same_there(tmp_path):
+    text = """
+name: calls
+inputs: [s3://b/calls]
+output: s3://b/sets
+transcribe: {model: "hub:Systran/faster-whisper-large-v3", device: cuda, compute_type: float16}
+resources: {transcribe: {gpus: 0.5, actors: [1, 8]}, assess: {actors: [1, 4]}}
+compose: {families: [continuation, asr]}
+mixture: {weights: {continuation: 1, asr: 2}}
+select: {sidecar: {consent: true}, languages: [en]}
+"""
+    (tmp_path / "recipe.yaml").write_text(text)
+    here = load(tmp_path / "recipe.yaml")
+    *_, job = resources = job_resources(here, "h100")
+    config = next(r for r in resources if r["kind"] == "ConfigMap")
+    (tmp_path / "there.yaml").write_text(config["data"]["recipe.yaml"])
+    assert load(tmp_path / "there.yaml") == here.model_copy(update={"scratch": "/scratch"})
+    assert job["spec"]["backoffLimit"] == 5

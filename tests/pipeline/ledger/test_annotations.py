@@ -1,0 +1,67 @@
+"""The ledger: written once, read back column by column."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.ledger.annotations import Ledger
+from pipeline.storage.store import Store
+from schemas.recording import STAGES, Assess, Codes, Decode, Diarize, Problem, Recording, Tokenize, Transcribe
+
+UNIT = "00ff-12ab"
+DONE = Recording(
+    "a.wav",
+    "file:///in/a.wav",
+    5,
+    "tag",
+    '{"licence": "CC0"}',
+    (),
+    Decode(None, (Problem("silent", "it is silent"),)),
+    Diarize(None),
+    Transcribe(()),
+    Assess(()),
+    Tokenize((Codes((1, 2), (3, 4, 5)), None)),
+)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(Store(str(tmp_path)))
+
+
+def write_all(ledger, recordings, retry=0):
+    for stage in STAGES:
+        ledger.write(stage, f"fp-{stage}", UNIT, recordings, retry)
+
+
+def files(ledger):
+    return {stage: ledger.committed(f"fp-{stage}")[UNIT] for stage in STAGES}
+
+
+def test_a_unit_comes_back_with_all_columns_and_its_sidecar(ledger):
+    write_all(ledger, [DONE, replace(DONE, id="b.wav")])
+    assert ledger.recordings(files(ledger)) == [DONE, replace(DONE, id="b.wav")]
+
+
+def test_a_stage_keeps_its_own_column_alone(ledger):
+    write_all(ledger, [DONE])
+    (row,) = ledger.read("tokenize", ledger.committed("fp-tokenize")[UNIT]).values()
+    assert set(row) == {"id", "tokenize"}
+
+
+def test_what_is_committed_is_never_written_again(ledger):
+    write_all(ledger, [DONE])
+    write_all(ledger, [replace(DONE, sidecar="{}", tokenize=Tokenize(()))])
+    assert ledger.recordings(files(ledger)) == [DONE]
+
+
+def test_a_second_try_lies_over_the_first_for_its_recordings_alone(ledger):
+    other, better = replace(DONE, id="b.wav"), replace(DONE, decode=Decode(None))
+    write_all(ledger, [DONE, other])
+    write_all(ledger, [better], retry=1)
+    assert ledger.recordings(files(ledger)) == [better, other]
+
+
+def test_nothing_is_committed_under_another_fingerprint(ledger):
+    write_all(ledger, [DONE])
+    assert ledger.committed("other") == {}

@@ -1,0 +1,53 @@
+"""Notes of deaths: counted over drivers, by recording and attempt, and without its name."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.cluster.ray import alive_nodes, running
+from pipeline.ledger.worker_deaths import InHand, alone, note, toll
+from pipeline.storage.store import Store
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return Store(str(tmp_path / "out"))
+
+
+def died(*recordings, unit="ab-cd", attempt=0):
+    return InHand("decode", unit, attempt, recordings, "node", 1)
+
+
+def test_a_unit_without_deaths_has_no_toll(dataset):
+    assert toll(dataset, "f", "ab-cd").total == 0
+
+
+def test_only_deaths_alone_are_counted_against_a_recording(dataset):
+    for hand in (died("a.wav", "b.wav"), died("a.wav"), died("b.wav"), died("a.wav")):
+        note(dataset, "f", hand)
+    found = toll(Store(dataset.uri), "f", "ab-cd")
+    assert (found.total, found.of("a.wav"), found.of("b.wav"), found.of("c.wav")) == (4, 2, 1, 0)
+
+
+def test_another_unit_stage_or_attempt_has_a_toll_of_its_own(dataset):
+    note(dataset, "f", died("a.wav"))
+    note(dataset, "f", died("a.wav", attempt=1))
+    assert toll(dataset, "f", "ab-cd", 1).of("a.wav") == 1
+    assert toll(dataset, "f", "ab-cd", 2).total == 0
+    assert toll(dataset, "g", "ab-cd").total == 0
+    assert toll(dataset, "f", "ef-cd").total == 0
+
+
+def test_a_note_does_not_tell_the_name_of_a_recording(dataset):
+    note(dataset, "f", died("calls/alice.wav"))
+    assert all(b"alice" not in dataset.get(item.path) for item in dataset.list("deaths"))
+
+
+def test_who_died_with_its_node_is_not_to_blame():
+    with running():
+        (here,) = alive_nodes()
+        assert alone(died("a.wav"), here="node"), "on the node that asks"
+        assert alone(replace(died("a.wav"), node=here), here="another"), "on one that answers"
+        assert not alone(replace(died("a.wav"), node="12" * (len(here) // 2)), here=here), (
+            "on one that is gone"
+        )

@@ -1,0 +1,252 @@
+"""Text conversations become recordings that annotate takes like any other."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pipeline.config.recipe import Recipe, load
+from pipeline.inputs.listing import Input
+from pipeline.inputs.spooled_audio import SpooledAudio
+from pipeline.models import resolve
+from pipeline.synthesis.run import Synthesis, synthesize
+from schemas.errors import SetupError
+from schemas.recording import Recording, Unit
+from schemas.turn import turns_of
+from stages.decode import DecodeStage
+from stages.decode.config import DecodeConfig
+from stages.diarize import DiarizeStage
+from stages.diarize.config import DiarizeConfig
+from stages.synthesize.checks import check, error_rate, letters
+from stages.synthesize.styles import halves
+from stages.transcribe import TranscribeConfig, TranscribeStage
+from tests.paths import DEMO
+from tests.served import Answer, completion, serving
+
+QUESTION = "Could you tell me which platform the train to Edinburgh departs from?"
+ANSWER = "The train to Edinburgh goes from platform seven, behind the ticket office."
+
+
+def talk(*texts, **fields):
+    roles = ("user", "assistant")
+    return {"messages": [{"role": roles[n % 2], "content": t} for n, t in enumerate(texts)], **fields}
+
+
+def write(path, *lines):
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
+    return str(path)
+
+
+def recipe_of(folder, *rows, **settings) -> Recipe:
+    chats = write(folder / "chats.jsonl", *rows)
+    section = {"conversations": [chats], **settings}
+    return Recipe.model_validate({"name": "spoken", "output": str(folder / "out"), "synthesize": section})
+
+
+def silent(_line: str) -> None:
+    pass
+
+
+def run(recipe: Recipe, say: Callable[[str], None] = silent) -> Synthesis:
+    found = synthesize(recipe, say)
+    assert found is not None
+    return found
+
+
+def annotated(source: SpooledAudio, listed: Input) -> Recording:
+    """The recording as decode, diarize and transcribe leave it, with their own settings."""
+    unit = Unit("u", (listed.recording(source.text(listed.sidecar.uri)),))
+    for stage, config in (
+        (DecodeStage, DecodeConfig()),
+        (DiarizeStage, DiarizeConfig()),
+        (TranscribeStage, TranscribeConfig(model="package:whisper-tiny-en")),
+    ):
+        ready = stage(config, source, {name: resolve(name).path for name in config.models})
+        ready.setup()
+        unit = ready(unit)
+    return unit.recordings[0]
+
+
+def test_question_and_answer_are_spoken_and_heard_as_written(tmp_path):
+    recipe = recipe_of(tmp_path, talk("Hi.", "Hello!", QUESTION, ANSWER, licence="CC0-1.0", source="a book"))
+    (listed,) = run(recipe).recordings
+    recording = annotated(SpooledAudio(tmp_path / "audio", DecodeConfig(), "test"), listed)
+    assert recording.problems == ()
+    question, answer = turns_of(recording)
+    assert [turn.turn.speaker for turn in (question, answer)] == ["human", "assistant"]
+    assert [turn.turn.text for turn in (question, answer)] == [QUESTION, ANSWER]
+    assert question.transcript.source == "model"
+    assert error_rate(QUESTION, question.transcript.text) < 0.15
+    assert error_rate(ANSWER, answer.transcript.text) < 0.15
+    checks = recipe.synthesize.checks
+    assert [check(turn, checks) for turn in (question, answer)] == [None, None]
+    said = question.metadata
+    assert (said["synthetic"], said["licence"]) == (True, "CC0-1.0")
+    assert "source" not in said  # which would tie all rows of one source to one side of the split
+    assert [message["content"] for message in said["messages"]] == ["Hi.", "Hello!", QUESTION, ANSWER]
+    assert said["synthesis"]["row"] == "chats.jsonl:1"
+    assert [part["message"] for part in said["synthesis"]["spoken"]] == [2, 3]
+    assert all(part["likeness"] > 0.75 for part in said["synthesis"]["spoken"])
+
+
+def test_what_is_there_is_not_made_again_and_bad_rows_are_told_with_their_line(tmp_path):
+    rows = (
+        talk("How far is it?", "Two miles."),
+        "{broken",
+        {"messages": "none"},
+        talk("?!", "Pardon?"),
+        talk("How far is it?", "Two miles."),
+        talk("x" * 2000, "That is long."),
+    )
+    first = run(recipe_of(tmp_path, *rows))
+    assert [(row.recording, row.stage, row.code) for row in first.set_aside] == [
+        ("chats.jsonl:2", "synthesize", "bad_json"),
+        ("chats.jsonl:3", "synthesize", "bad_chat"),
+        ("chats.jsonl:4", "synthesize", "no_words"),
+        ("chats.jsonl:5", "synthesize", "duplicate"),
+        ("chats.jsonl:6", "synthesize", "too_long"),
+    ]
+    assert (first.made, len(first.recordings), first.root.recordings) == (1, 1, 1)
+    more = recipe_of(tmp_path, *rows, talk("And back?", "The same."))
+    seen = synthesize(more, silent, make=False)
+    assert (seen.made, seen.recordings) == (0, first.recordings)
+    second = run(more)
+    assert second.made == 1
+    assert set(first.recordings) < set(second.recordings)
+    third = run(recipe_of(tmp_path, talk("And back?", "The same.")))
+    assert third.made == 0
+    assert set(third.recordings) == set(second.recordings) - set(first.recordings)
+
+
+def test_answers_and_voices_from_servers(tmp_path):
+    wav = DEMO / "monologues" / "LJ002-0020.wav"
+
+    def answer(asked):
+        if asked["path"] == "/v1/audio/speech":
+            return Answer(body=wav.read_bytes())
+        question = asked["body"]["messages"][-1]["content"]
+        return Answer(500) if "broken" in question else completion("Just two miles.")
+
+    rows = (talk("How far is it?"), talk("Is it broken?"), talk("How far?", "Distance: 2 mi"))
+    with serving(answer) as server:
+        place = {"url": server.url, "model": "m", "backoff": 0, "retries": 1}
+        speech = {"server": place, "human_voices": ["a", "b"], "assistant_voices": ["c"]}
+        recipe = recipe_of(tmp_path, *rows, answers=place, speech=speech)
+        found = run(recipe)
+        asked = len(server.seen)
+        again = run(recipe)
+    assert (found.made, again.made) == (2, 0)
+    assert [(row.recording, row.code) for row in found.set_aside] == [("chats.jsonl:2", "server_error")]
+    assert again.set_aside == found.set_aside
+    assert len(server.seen) == asked + 2  # only what failed is asked again, twice
+    seconds = soundfile.info(wav).duration
+    for recording in found.recordings:
+        sidecar = json.loads(Path(recording.sidecar.uri.removeprefix("file://")).read_text())
+        assert sidecar["messages"][-1] == {"role": "assistant", "content": "Just two miles."}
+        assert {part["voice"] for part in sidecar["synthesis"]["spoken"]} <= {"a", "b", "c"}
+        sound = Path(recording.uri.removeprefix("file://"))
+        assert soundfile.info(sound).duration == pytest.approx(2 * seconds + 1.0, abs=0.01)
+
+
+TROUBLES = {
+    "broken": (Answer(500), "server_error"),
+    "busy": (Answer(429), "rate_limited"),
+    "slow": (Answer(delay=8), "timeout"),
+    "wrong": (Answer(body=b'{"choices": 7}'), "bad_reply"),
+    "page": (Answer(body=b"<html>"), "bad_reply"),
+    "cut": (Answer(body=b"x" * 1000, reset=True), "unreachable"),
+    "refused": (Answer(400, b'{"error": "no"}'), "refused"),
+}
+
+
+@pytest.mark.parametrize("asked_for", ["answers", "speech"])
+def test_a_server_in_trouble_sets_its_rows_aside_and_the_others_go_on(tmp_path, asked_for):
+    wav = DEMO / "monologues" / "LJ002-0020.wav"
+
+    def answer(asked):
+        speech = "input" in asked["body"]
+        words = asked["body"]["input"] if speech else asked["body"]["messages"][-1]["content"]
+        trouble = next((one for name, (one, _) in TROUBLES.items() if name in words), None)
+        if trouble and speech == (asked_for == "speech"):
+            return trouble
+        return Answer(body=wav.read_bytes()) if speech else completion("Fine.")
+
+    rows = [talk("Well?"), *(talk(f"Is it {name}?") for name in TROUBLES), talk("And now?")]
+    with serving(answer) as server:
+        place = {"url": server.url, "model": "m", "backoff": 0, "retries": 0, "timeout": 3, "parallel": 8}
+        speech = {"server": place, "human_voices": ["a"], "assistant_voices": ["a"]}
+        found = run(recipe_of(tmp_path, *rows, answers=place, speech=speech))
+    assert [(row.recording, row.stage, row.code) for row in found.set_aside] == [
+        (f"chats.jsonl:{n}", "synthesize", code) for n, (_, code) in enumerate(TROUBLES.values(), 2)
+    ]
+    assert (found.made, len(found.recordings)) == (2, 2)
+
+
+def test_a_server_that_speaks_with_another_voice_than_its_reference_is_found_out(tmp_path):
+    monologues = DEMO / "monologues"
+    own, other = (monologues / name for name in ("LJ002-0020.wav", "1998-15444-0004.flac"))
+    rows = [talk("How far is it?", "Two miles.")]
+
+    def answer(asked):
+        return Answer(body=(other if asked["body"]["input"] == "Two miles." else own).read_bytes())
+
+    with serving(answer) as server:
+        speech = {"server": {"url": server.url, "model": "m"}}
+        recipe = recipe_of(tmp_path, *rows, speech=speech)
+        (listed,) = run(recipe).recordings
+    sidecar = json.loads(Path(listed.sidecar.uri.removeprefix("file://")).read_text())
+    question, reply = (part["likeness"] for part in sidecar["synthesis"]["spoken"])
+    assert reply < recipe.synthesize.checks.likeness_min < question
+
+
+IN_TWO = "The first train leaves at six. The last one goes shortly before midnight."
+
+
+def test_the_halves_of_an_answer_are_turns_of_their_own_styles(tmp_path):
+    styles = {"slow": {"speed": 0.7}, "soft": {"gain_db": -12}}
+    rows = [talk(f"When do the trains to {city} leave?", IN_TWO) for city in ("Leeds", "York", "Bath")]
+    recipe = recipe_of(tmp_path, *rows, styles=styles, style_share=1)
+    found = run(recipe)
+    assert found.made == 3
+    drawn = set()
+    for listed in found.recordings:
+        path = Path(listed.uri.removeprefix("file://"))
+        sidecar = json.loads(Path(f"{path}.json").read_text())
+        turns = [json.loads(line) for line in Path(f"{path}.jsonl").read_text().splitlines()]
+        assert [(turn["speaker"], turn["text"]) for turn in turns] == [
+            ("human", rows[0]["messages"][0]["content"].replace("Leeds", turns[0]["text"].split()[5])),
+            *(("assistant", half) for half in halves(IN_TWO)),
+        ]
+        question, *spans = sidecar["synthesis"]["spoken"]
+        assert (question["labels"], [span["message"] for span in spans]) == ({}, [1, 1])
+        drawn.add(json.dumps([span["labels"] for span in spans]))
+        samples, rate = soundfile.read(path)
+        for turn, span in zip(turns[1:], spans, strict=True):
+            assert span["likeness"] > 0.75
+            pace = (turn["end"] - turn["start"]) / letters(turn["text"])
+            loud = np.sqrt(np.mean(samples[round(turn["start"] * rate) : round(turn["end"] * rate)] ** 2))
+            assert (pace > 0.08) == (span["labels"]["rate"] == "slow"), pace
+            assert (loud < 0.04) == (span["labels"]["loudness"] == "soft"), loud
+    assert len(drawn) > 1
+    again = run(recipe)
+    assert (again.made, again.recordings) == (0, found.recordings)
+
+
+def test_a_server_that_ignores_the_speed_is_found_out_before_anything_is_spoken(tmp_path):
+    wav = DEMO / "monologues" / "LJ002-0020.wav"
+    with serving([Answer(body=wav.read_bytes())]) as server:
+        speech = {"server": {"url": server.url, "model": "m"}, "assistant_voices": ["anna"]}
+        recipe = recipe_of(tmp_path, talk("When?", IN_TWO), speech=speech, style_share=0.5)
+        with pytest.raises(SetupError, match=r"the voice anna is not fast at 1\.35 times its speed"):
+            run(recipe)
+    assert {body["input"] for body in server.bodies} == {recipe.synthesize.reference}
+
+
+def test_a_recipe_names_conversations_beside_itself(tmp_path):
+    write(tmp_path / "chats.jsonl", talk("How far is it?"))
+    (tmp_path / "recipe.yaml").write_text("name: x\nsynthesize: {conversations: [chats.jsonl]}\n")
+    assert load(tmp_path / "recipe.yaml").synthesize.conversations == (str(tmp_path / "chats.jsonl"),)
+    assert synthesize(Recipe(name="x", output=str(tmp_path)), silent) is None

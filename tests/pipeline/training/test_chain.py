@@ -1,0 +1,310 @@
+"""`aqaa-data train`: the chain from a version to a merged model."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipeline.storage.store import Store
+from pipeline.versions.gc import garbage, uses
+from pipeline.versions.reader import Reference, open_version
+from stages.train.metrics import read_metrics
+from tests.benchmarks.audio_drift import at_margin, text_margin
+from tests.pipeline.training.chains import RECIPE, dataset, write_recipe
+
+STAGES = ["pretrain", "sft1", "sft2", "dpo", "merge"]
+MODALITIES = ("text", "linguistic", "semantic")
+
+
+def tensors(model):
+    return load_file(model / "model.safetensors")
+
+
+class TestTheChain:
+    def test_every_stage_ends_with_a_model_that_readers_know(self, trained):
+        assert [stage["stage"] for stage in trained.said["stages"]] == STAGES
+        for name in STAGES:
+            config = json.loads((trained.stage(name) / "model" / "config.json").read_text())
+            assert config["architectures"] == ["Step1ForCausalLM"]
+            assert trained.result(name)["model"] == str(trained.stage(name) / "model")
+
+    def test_what_is_learnt_by_heart_has_less_than_half_its_loss_in_every_modality(self, trained):
+        result = trained.result("sft1")
+        for modality in MODALITIES:
+            assert result["after"][modality] < result["before"][modality] / 2, modality
+
+    def test_dpo_raises_the_margins_of_text_from_0(self, trained):
+        result = trained.result("dpo")
+        assert result["before"]["margin"] == pytest.approx(0, abs=1e-4)
+        assert result["after"]["margin"] > 0.2
+        assert result["after"]["text_gain_chosen"] > result["after"]["text_gain_rejected"]
+
+    def test_the_merge_is_the_weighted_mean_bit_for_bit(self, trained):
+        sft1, sft2, dpo, merged = (
+            tensors(trained.stage(n) / "model") for n in ("sft1", "sft2", "dpo", "merge")
+        )
+        for name, tensor in merged.items():
+            mean = (sft1[name] * 5 + sft2[name] * 5 + dpo[name] * 1) / 11
+            assert tensor.dtype == torch.float32
+            assert torch.equal(tensor, mean), name
+        assert any(not torch.equal(sft1[name], merged[name]) for name in merged)
+
+    def test_each_stage_starts_where_the_chain_says(self, trained):
+        parents = {name: json.loads((trained.stage(name) / "run.json").read_text()) for name in STAGES[:-1]}
+        assert {name: run["parent"] for name, run in parents.items()} == {
+            "pretrain": {"preset": "tiny", "seed": 0},
+            "sft1": "pretrain",
+            "sft2": "sft1",
+            "dpo": "sft1",
+        }
+        first = read_metrics(trained.stage("sft2") / "metrics.jsonl")[0]["modalities"]
+        last = trained.result("sft1")["after"]
+        assert all(abs(first[modality] - last[modality]) < 1.5 for modality in MODALITIES)
+
+    def test_the_better_half_is_chosen_by_its_measures(self, trained):
+        counts = json.loads((trained.stage("sft2") / "documents.json").read_text())["counts"]
+        assert (counts["chosen"], counts["low_quality"]) == (4, 8)
+
+    def test_a_mixture_leaves_out_what_is_over_its_share(self, trained):
+        counts = json.loads((trained.stage("pretrain") / "documents.json").read_text())["counts"]
+        assert counts["over_share"] > 0
+        assert counts["chosen"] + counts["over_share"] == 32
+
+
+class TestAgain:
+    def test_a_second_run_skips_all(self, trained, command):
+        weights = trained.stage("merge") / "model" / "model.safetensors"
+        before = weights.stat().st_mtime_ns
+        said = json.loads(command("train", trained.recipe, "--json").stdout)
+        assert [stage["skipped"] for stage in said["stages"]] == [True] * 5
+        assert weights.stat().st_mtime_ns == before
+
+    def test_other_settings_of_what_is_done_are_refused(self, trained, command):
+        done = command("train", trained.recipe, "--set", "sft1.learning_rate=1e-3")
+        assert done.code == 1
+        assert "was trained with another learning_rate: 0.01, and now it is 0.001" in done.stderr
+        done = command("train", trained.recipe, "--set", "merge.weights={sft1: 1, dpo: 1}")
+        assert "is a merge of others (5 " in done.stderr
+
+    def test_another_version_is_refused_by_its_id(self, trained, command, tmp_path):
+        other = dataset(tmp_path, interleave={"ratio": [5, 15]})
+        done = command("train", trained.recipe, "--dataset", other)
+        assert done.code == 1
+        assert "was trained with another version" in done.stderr
+
+
+class TestOneStage:
+    def test_it_runs_alone(self, untrained, command):
+        recipe = untrained(pretrain="absent", sft1={"steps": 2})
+        done = command("train", recipe, "--stage", "sft1", "--json")
+        assert [stage["stage"] for stage in json.loads(done.stdout)["stages"]] == ["sft1"]
+        runs = recipe.parent / "runs" / "chain"
+        assert (runs / "sft1" / "model").exists()
+        assert not (runs / "dpo").exists()
+        assert "sft1 2/2 | loss" in done.stderr
+        assert "tokens/s" in done.stderr
+
+    def test_it_starts_from_a_checkpoint_that_lies_elsewhere(self, trained, untrained, command):
+        start = trained.stage("sft1") / "model"
+        recipe = untrained(sft2={"steps": 1, "start": str(start)}, pretrain="absent")
+        done = command("train", recipe, "--stage", "sft2", "--json")
+        assert done.code == 0, done.stderr
+        (result,) = json.loads(done.stdout)["stages"]
+        assert result["before"]["text"] < 6  # it knows what sft1 has learnt
+
+    def test_one_whose_start_is_not_trained_says_which_is_missing(self, untrained, command):
+        done = command("train", untrained(), "--stage", "dpo")
+        assert done.code == 1
+        assert "dpo takes sft1, which is not trained yet: add --stage sft1" in done.stderr
+        assert "merge takes sft1" in command("train", untrained(), "--stage", "merge").stderr
+
+    def test_an_unknown_one_is_refused(self, untrained, command):
+        done = command("train", untrained(), "--stage", "sft3")
+        assert "no stage sft3: it has pretrain, sft1, sft2, dpo, merge" in done.stderr
+
+
+class TestForeignBackbone:
+    def test_a_language_model_of_hugging_face_gets_the_audio_and_is_trained(self, untrained, given, command):
+        known = str(given.parents[1] / "language-model")
+        only = dict.fromkeys(("pretrain", "sft2", "dpo", "merge"), "absent")
+        recipe = untrained(backbone={"checkpoint": known}, sft1={"steps": 2}, **only)
+        done = command("train", recipe, "--json")
+        assert done.code == 0, done.stderr
+        (result,) = json.loads(done.stdout)["stages"]
+        assert result["after"]["loss"] < result["before"]["loss"]
+        config = json.loads((Path(result["model"]) / "config.json").read_text())
+        assert (config["architectures"], config["vocab_size"]) == (["LlamaForCausalLM"], 5440)
+
+
+class TestObjectStorage:
+    def test_a_version_is_read_and_finished_stages_are_put_there(self, bucket, command, tmp_path):
+        dataset(tmp_path, output=bucket)
+        scratch = tmp_path / "scratch"
+        recipe = write_recipe(
+            tmp_path,
+            dataset=f"{bucket}/given",
+            output=f"{bucket}/runs",
+            scratch=str(scratch),
+            sft1={"steps": 1},
+            **dict.fromkeys(("pretrain", "sft2", "dpo", "merge"), "absent"),
+        )
+        done = command("train", recipe, "--json")
+        assert done.code == 0, done.stderr
+        (result,) = json.loads(done.stdout)["stages"]
+        assert result["model"] == f"{bucket}/runs/chain/sft1/model"
+        there = {item.path for item in Store(f"{bucket}/runs/chain/sft1").list()}
+        assert {"run.json", "metrics.jsonl", "model/config.json", "model/model.safetensors"} <= there
+        shutil.rmtree(scratch)  # another machine goes on
+        (again,) = json.loads(command("train", recipe, "--json").stdout)["stages"]
+        assert again["skipped"]
+        assert again["after"] == result["after"]
+
+
+class TestLineage:
+    def test_the_run_names_its_version_and_the_version_its_runs(self, trained, command):
+        version = open_version(Reference.parse(str(trained.dataset)))
+        run = json.loads((trained.stage("sft1") / "run.json").read_text())
+        assert (run["dataset"], run["version"], run["recipe"], run["stage"]) == (
+            "given",
+            version.id,
+            "chain",
+            "sft1",
+        )
+        assert run["code_version"]
+        said = uses(version.store, version.id)
+        assert {use["stage"] for use in said} == {"pretrain", "sft1", "sft2", "dpo"}
+        assert str(trained.stage("dpo")) in command("versions", "show", trained.dataset).stdout
+        shown = json.loads(command("versions", "show", trained.dataset, "--json").stdout)
+        assert len(shown["trainings"]) == 4
+
+    def test_a_version_that_was_trained_on_is_never_garbage(self, trained):
+        kinds = {item.kind for item in garbage(Store(str(trained.dataset)), days=0)}
+        assert "version" not in kinds
+
+
+class TestTheMask:
+    def test_it_keeps_preference_off_the_audio(self, trained, untrained, command):
+        """At the same margin of text, audio of chosen and of rejected answers parts further without it."""
+        start = str(trained.stage("sft1") / "model")
+        stage = {**RECIPE["dpo"], "start": start, "preference": {"beta": 0.5, "mask_audio": False}}
+        recipe = untrained(dpo=stage, sft1="absent", sft2="absent", pretrain="absent", merge="absent")
+        assert command("train", recipe).code == 0
+        runs = [trained.stage("dpo"), recipe.parent / "runs" / "chain" / "dpo"]
+        steps = [read_metrics(run / "metrics.jsonl") for run in runs]
+        margin = 0.5 * min(max(map(text_margin, each)) for each in steps)
+        masked, unmasked = (at_margin(run, margin) for run in runs)
+        print(
+            f"audio margin per token at a text margin of {margin:.2f}: {masked:.4f}, unmasked {unmasked:.4f}"
+        )
+        assert abs(masked) < abs(unmasked)
+
+
+@pytest.mark.slow
+class TestWorkers:
+    def test_processes_of_torchrun_run_the_chain_together(self, untrained):
+        recipe = untrained(pretrain="absent", dpo="absent", merge={"weights": {"sft1": 1, "sft2": 1}})
+        torchrun, command = (Path(sys.executable).with_name(name) for name in ("torchrun", "aqaa-data"))
+        settings = ("--set", "sft1.steps=2", "--set", "sft2.steps=2", "--json")
+        start = [torchrun, "--standalone", "--nproc-per-node", "2", "--no-python", command, "train", recipe]
+        done = subprocess.run([*start, *settings], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert [stage["stage"] for stage in json.loads(done.stdout)["stages"]] == ["sft1", "sft2", "merge"]
+
+    def test_two_of_ray_train_come_to_the_losses_of_one_process(self, untrained, command):
+        recipe = untrained(pretrain="absent", sft1={"steps": 4})
+        one = json.loads(command("train", recipe, "--stage", "sft1", "--json").stdout)["stages"][0]
+        settings = ("--set", "workers.count=2", "--set", "workers.cpus=0.5", "--set", "name=two")
+        done = command("train", recipe, "--stage", "sft1", "--json", *settings)
+        assert done.code == 0, done.stderr
+        (two,) = json.loads(done.stdout)["stages"]
+        assert two["steps"] == one["steps"] == 4
+        assert two["after"]["loss"] == pytest.approx(one["after"]["loss"], abs=1e-4)
+        assert "sft1 4/4 | loss" in done.stderr
+
+    def test_trouble_in_a_worker_is_told_in_one_message(self, untrained, command):
+        recipe = untrained(pretrain="absent", sft1={"steps": 4, "learning_rate": 1e30})
+        settings = ("--set", "workers.count=2", "--set", "workers.cpus=0.5")
+        done = command("train", recipe, "--stage", "sft1", *settings)
+        assert done.code == 1
+        assert "Stopped; the last checkpoint is good. Samples of the step" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_more_than_there_are_cores_are_refused(self, untrained, command):
+        recipe = untrained(workers={"count": 512}, train=RECIPE["train"] | {"batch": 512}, pretrain="absent")
+        done = command("train", recipe, "--stage", "sft1")
+        assert "512 workers take 512 cores and 0 GPUs, and there are" in done.stderr
+
+
+class TestBadSetUps:
+    """One clear message each, before anything is trained."""
+
+    def refused(self, command, recipe, *arguments):
+        done = command("train", recipe, *arguments)
+        assert done.code == 1
+        assert not list((recipe.parent / "runs").glob("*/*/checkpoints"))
+        return done.stderr
+
+    def test_a_dataset_that_does_not_exist(self, untrained, command, given):
+        recipe = untrained()
+        said = self.refused(command, recipe, "--dataset", given.parent / "gven")
+        assert "there is no dataset 'gven'" in said
+        assert "did you mean given?" in said
+
+    def test_a_version_without_the_families(self, untrained, command):
+        said = self.refused(command, untrained(sft1={"families": ["aqta", "taqta"]}))
+        assert "has no sample of taqta to train on; it has aqta 12, aqtaa 12" in said
+
+    def test_what_was_chosen_for_settings_that_were_refused_is_chosen_anew(self, untrained, command):
+        file = untrained().parent / "runs" / "chain" / "sft2" / "documents.json"
+        for bound, chosen in ((3, 4), (2, 12)):
+            quality = {"dnsmos_overall_min": bound}
+            self.refused(command, untrained(sft2={"quality": quality}, workers={"count": 3}))
+            assert json.loads(file.read_text())["counts"]["chosen"] == chosen
+
+    def test_a_quality_that_nothing_has(self, untrained, command):
+        said = self.refused(command, untrained(sft2={"quality": {"dnsmos_overall_min": 4.9}}))
+        assert "has nothing that the stage learns from" in said
+
+    def test_a_checkpoint_of_another_vocabulary(self, trained, untrained, command, tmp_path):
+        known = trained.stage("sft1") / "model"
+        other = tmp_path / "other"
+        other.mkdir()
+        for file in known.iterdir():
+            (other / file.name).write_bytes(file.read_bytes())
+        said = json.loads((other / "vocabulary.json").read_text()) | {"name": "another", "sha256": "0" * 64}
+        (other / "vocabulary.json").write_text(json.dumps(said))
+        recipe = untrained(backbone={"checkpoint": str(other)}, pretrain="absent")
+        assert "was trained on another (" in self.refused(command, recipe)
+
+    def test_a_checkpoint_of_another_shape(self, trained, untrained, command):
+        known = str(trained.stage("sft1") / "model")
+        recipe = untrained(backbone={"checkpoint": known, "preset": "small"}, pretrain="absent")
+        assert "has hidden 64 and the preset small 768" in self.refused(command, recipe)
+
+    def test_a_checkpoint_that_is_none(self, untrained, command, tmp_path):
+        recipe = untrained(backbone={"checkpoint": str(tmp_path / "nothing")}, pretrain="absent")
+        assert "is no checkpoint: there is no config.json in it" in self.refused(command, recipe)
+
+    def test_too_little_memory(self, untrained, command):
+        said = self.refused(command, untrained(backbone={"preset": "step1-130b"}))
+        assert "it takes about" in said
+        assert "GB and there are" in said
+        assert "optimizer" in said
+
+    def test_workers_that_cant_share_a_batch(self, untrained, command):
+        said = self.refused(command, untrained(workers={"count": 3}))
+        assert "3 processes can't share batch 2 evenly in micro-batches of 1: make it a multiple of 3" in said
+
+    def test_sequences_longer_than_the_models_context(self, untrained, command):
+        said = self.refused(command, untrained(), "--set", "sft1.sequence_length=4096")
+        assert "sequence_length 4,096 is more than the model's context, 2,048" in said
+
+    def test_an_output_that_cant_be_written(self, untrained, command, tmp_path):
+        (tmp_path / "file").write_text("")
+        said = self.refused(command, untrained(), "--output", tmp_path / "file" / "runs")
+        assert str(tmp_path / "file") in said

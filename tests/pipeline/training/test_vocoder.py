@@ -1,0 +1,88 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.cli import main
+from tests.paths import DEMO
+
+DEMO = DEMO / "monologues"
+
+
+def written(folder, dataset, **changes):
+    file = folder / "vocoder.yaml"
+    settings = {"preset": "tiny", "steps": 2, "batch": 2, "blocks": 2, "samples": 1}
+    recipe = {"name": "voice", "dataset": str(dataset), "output": "runs", "vocoder": settings}
+    file.write_text(yaml.safe_dump(recipe | changes))
+    return str(file)
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *arguments])
+    return ended.value.code, capsys.readouterr().err
+
+
+def test_a_version_without_audio_is_refused_with_what_to_do(given, tmp_path, capsys):
+    code, said = refused(capsys, written(tmp_path, given))
+    assert code == 1
+    assert "nothing to learn from" in said
+    assert "keep_audio: true" in said
+
+
+def test_a_misspelt_setting_is_told_with_its_line(given, tmp_path, capsys):
+    code, said = refused(capsys, written(tmp_path, given, vocoder={"steps": 2, "preset": "tiny", "blok": 3}))
+    assert code == 1
+    assert "vocoder.yaml:5: unknown key `vocoder.blok`; did you mean `blocks`?" in said
+
+
+def test_what_only_language_models_have_is_refused(given, tmp_path, capsys):
+    recipe = written(tmp_path, given)
+    assert refused(capsys, recipe, "--plan")[0] == 2
+    assert refused(capsys, recipe, "--stage", "sft1")[0] == 2
+    code, said = refused(capsys, recipe, "--output", "s3://bucket/runs")
+    assert code == 1
+    assert "into a directory" in said
+
+
+@pytest.mark.slow
+def test_a_version_that_keeps_audio_teaches_a_vocoder(tmp_path, capsys):
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    shutil.copy(DEMO / "LJ002-0020.wav", inputs)
+    shutil.copy(DEMO / "librivox_ss_0870.mp3", inputs)
+    build = tmp_path / "build.yaml"
+    build.write_text(
+        "name: kept\ninputs: [in]\noutput: out\ntranscribe: {model: 'package:whisper-tiny-en'}\n"
+        "compose: {families: [continuation, tts]}\nshard: {keep_audio: true, validation_share: 0}\n"
+    )
+    command = Path(sys.executable).with_name("aqaa-data")
+    built = subprocess.run([command, "build", build, "--json"], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    recipe = written(tmp_path, tmp_path / "out" / "kept")
+    main(["train", recipe, "--json"])
+    trained = json.loads(capsys.readouterr().out)
+    assert not trained["skipped"]
+    assert trained["utterances"] >= 2
+    assert (Path(trained["vocoder"]) / "model.safetensors").exists()
+    said = json.loads((Path(trained["vocoder"]) / "config.json").read_text())["codes"]
+    assert said["tokenize"]["tokenizer"] == "whisper"
+    assert said["models"], "by hash, so that others' codes are not spoken"
+    main(["versions", "show", str(tmp_path / "out" / "kept")])
+    assert str(tmp_path / "runs/voice/vocoder") in capsys.readouterr().out
+    assert len(list((tmp_path / "runs/voice/vocoder/samples/00000002").glob("*.wav"))) == 3
+    main(["train", recipe, "--json"])
+    assert json.loads(capsys.readouterr().out)["skipped"]
+    workers = ("--set", "workers.count=2", "--set", "workers.cpus=0.5", "--set", "name=two")
+    shared = subprocess.run([command, "train", recipe, "--json", *workers], capture_output=True, text=True)
+    assert shared.returncode == 0, shared.stderr
+    assert "vocoder 2/2 | flow" in shared.stderr
+    one, two = (
+        json.loads((tmp_path / f"runs/{name}/vocoder/metrics.jsonl").read_text().splitlines()[0])
+        for name in ("voice", "two")
+    )
+    assert two["flow"] == pytest.approx(one["flow"], rel=0.05), "means of means: stretches have paddings"

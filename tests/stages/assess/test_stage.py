@@ -1,0 +1,175 @@
+"""Assess: measures that tell clean from noisy, high from low, slow from fast."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pipeline.models import resolve
+from schemas.recording import (
+    Decode,
+    Decoded,
+    Diarize,
+    Diarized,
+    Recording,
+    Transcribe,
+    Transcript,
+    Turn,
+    Unit,
+)
+from stages.assess import AssessConfig, AssessStage
+from stages.assess.pitch import pitch_of
+from stages.assess.quality import WINDOW, windows
+from stages.assess.stage import loudness, rate_of
+from stages.stage import SAMPLE_RATE
+from tests.paths import DEMO
+
+LOW, HIGH = "monologues/librivox_ss_0870.mp3", "monologues/1998-15444-0004.flac"
+TEXT = Transcript("six words are said in it", "en", 1.0, (), "model", -0.2, 0.0, 1.0, 0.0, 9.0, 5, False)
+
+
+class Clips:
+    """Recordings as samples, in place of a spool."""
+
+    def __init__(self, **clips):
+        self.clips = clips
+
+    def read(self, recording, track=0, start=0.0, end=None):
+        samples = self.clips[recording.id]
+        return samples[round(start * SAMPLE_RATE) : None if end is None else round(end * SAMPLE_RATE)]
+
+    def fetch(self, recording):
+        return nullcontext(Path(recording.uri))
+
+    def spool(self, recording):
+        raise NotImplementedError
+
+    def text(self, uri):
+        raise NotImplementedError
+
+
+def speech(name):
+    samples, rate = soundfile.read(DEMO / name, dtype="float32")
+    assert rate == SAMPLE_RATE
+    return samples
+
+
+@pytest.fixture(scope="module")
+def clips():
+    low, high = speech(LOW), speech(HIGH)
+    noise = np.random.default_rng(0).normal(0, low.std(), len(low)).astype(np.float32)
+    return {
+        "low": low,
+        "high": high,
+        "noisy": low + noise,
+        "clipped": np.clip(20 * low, -1, 1),
+        "quiet": low * np.float32(0.1),
+    }
+
+
+def listed(name, samples, turns=None):
+    seconds = len(samples) / SAMPLE_RATE
+    decoded = Decoded(
+        seconds, seconds, "flac", "flac", 16000, 1, 1, "mono", -20.0, -1.0, 0.0, 0.0, 0.0, (), ""
+    )
+    turns = turns or (Turn(0.0, seconds, "S0", 0, False),)
+    return Recording(
+        name,
+        f"file:///{name}",
+        len(samples),
+        "",
+        "{}",
+        (),
+        Decode(decoded),
+        Diarize(Diarized("model", (), (), turns)),
+        Transcribe((TEXT,) * len(turns)),
+    )
+
+
+def stage_for(clips, threads=1):
+    config = AssessConfig()
+    models = {reference: resolve(reference).path for reference in config.models}
+    stage = AssessStage(config, Clips(**clips), models, threads)
+    stage.setup()
+    return stage
+
+
+@pytest.fixture(scope="module")
+def measured(clips):
+    unit = Unit("u", tuple(listed(name, samples) for name, samples in clips.items()))
+    return {r.id: r.assess.turns[0] for r in stage_for(clips)(unit).recordings}
+
+
+def test_noise_lowers_quality_and_nothing_else_much(measured):
+    assert measured["noisy"].dnsmos_overall < measured["low"].dnsmos_overall - 0.5
+    assert measured["noisy"].pitch_median_hz == pytest.approx(measured["low"].pitch_median_hz, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["low", "high"])
+def test_pitch_agrees_with_another_method(clips, measured, name):
+    import librosa
+
+    hz, _, _ = librosa.pyin(clips[name], fmin=60, fmax=400, sr=SAMPLE_RATE)
+    assert measured[name].pitch_median_hz == pytest.approx(np.nanmedian(hz), rel=0.05)
+
+
+def test_gain_moves_loudness_by_as_much(measured):
+    assert measured["low"].loudness_lufs - measured["quiet"].loudness_lufs == pytest.approx(20, abs=0.1)
+
+
+def test_clipping_is_counted(measured):
+    assert measured["low"].clipped_share == 0
+    assert measured["clipped"].clipped_share > 0.05
+
+
+def test_read_speech_is_speech_and_its_rate_counts_speech_alone(clips, measured):
+    low = measured["low"]
+    assert low.speech_share > 0.7
+    seconds = len(clips["low"]) / SAMPLE_RATE
+    assert low.words_per_second == pytest.approx(len(TEXT.text.split()) / (low.speech_share * seconds))
+
+
+def test_what_a_turn_measures_depends_on_nothing_else(clips, measured):
+    alone = stage_for(clips)(Unit("u", (listed("high", clips["high"]),)))
+    assert alone.recordings[0].assess.turns[0] == measured["high"]
+    threads = stage_for(clips, 2)(Unit("u", tuple(listed(n, s) for n, s in clips.items())))
+    assert {r.id: r.assess.turns[0] for r in threads.recordings} == measured
+
+
+def test_one_bad_turn_loses_that_turn(clips, measured):
+    seconds = len(clips["low"]) / SAMPLE_RATE
+    turns = (Turn(0.0, seconds, "S0", 0, False), Turn(seconds, seconds, "S0", 0, False))
+    done = stage_for(clips)(Unit("u", (listed("low", clips["low"], turns),))).recordings[0].assess
+    assert done.turns == (measured["low"], None)
+    assert [problem.turn for problem in done.problems] == [1]
+
+
+def test_windows_cover_all_samples_and_a_short_turn_is_repeated():
+    ramp = np.linspace(-1, 1, 3 * WINDOW + 7, dtype=np.float32)
+    found = windows(ramp)
+    assert len(found) == 4
+    assert found[0][0] == ramp[0]
+    assert found[-1][-1] == ramp[-1]
+    assert all(len(w) == WINDOW for w in found)
+    short = np.arange(5, dtype=np.float32) / 5
+    np.testing.assert_array_equal(windows(short)[0][:10], np.tile(short, 2))
+
+
+def test_pitch_ignores_unvoiced_frames():
+    hz = np.r_[np.zeros(50), np.full(45, 100.0), np.full(45, 200.0)].astype(np.float32)
+    assert pitch_of(hz).range_semitones == pytest.approx(12)
+    assert pitch_of(np.zeros(100, np.float32)) is None
+
+
+def test_two_characters_make_a_word_where_no_spaces_do():
+    assert rate_of(replace(TEXT, text="one two three"), 1.5) == pytest.approx(2)
+    assert rate_of(replace(TEXT, text="今天天气"), 1.0) == pytest.approx(2)
+    assert rate_of(TEXT, 0.0) is None
+
+
+def test_silence_and_blinks_have_no_loudness():
+    assert loudness(np.zeros(SAMPLE_RATE, np.float32)) is None
+    assert loudness(np.ones(100, np.float32)) is None

@@ -1,0 +1,414 @@
+"""The messages of every family, from kept turns."""
+
+import json
+import re
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import DataError
+from schemas.layout import ReadMessage, header, read, whole_groups
+from schemas.recording import Codes, Word
+from schemas.sample import Clip, Message, Speech, Text, turns_in
+from stages.compose import FAMILIES, ComposeConfig, Said, Source, compose, of_turns, passages
+from stages.compose.clauses import clauses
+from stages.interleave import InterleaveConfig, lay_out
+from tests.stages.annotated import a_turn
+
+CONFIG = ComposeConfig()
+ONE = ComposeConfig(asr_instructions={"en": ("Write:\n",)}, tts_instructions={"en": ("Say:\n",)})
+
+TURN = a_turn(
+    index=12, start=10.0, end=16.0, groups=50, text=" In a small town by the sea. ", sidecar={"speaker": "s1"}
+)
+QUESTION = a_turn(
+    index=11, start=7.0, end=9.5, speaker="B", text="Where did you grow up?", sidecar={"speaker": "s1"}
+)
+
+
+def speech_of(draft, message=-1):
+    return draft.messages[message].content[-1]
+
+
+def test_continuation_is_the_speech_and_nothing_else():
+    draft = compose("continuation", of_turns([TURN]), CONFIG)
+    (message,) = draft.messages
+    (speech,) = message.content
+    assert message.role is None
+    assert speech.codes == whole_groups(TURN.codes)
+    assert speech.clip == Clip("calls/one.wav", 0, 10.0, 16.0)
+
+
+def test_a_short_turn_is_no_continuation():
+    with pytest.raises(DataError, match=r"4\.00 s, under 5 s") as caught:
+        compose("continuation", of_turns([a_turn(end=4.0)]), CONFIG)
+    assert caught.value.code == "too_short"
+    assert compose("continuation", of_turns([a_turn(end=4.0)]), ComposeConfig(continuation_seconds_min=3))
+
+
+def test_asr_asks_for_the_words_of_the_speech():
+    human, assistant = compose("asr", of_turns([TURN]), ONE).messages
+    assert (human.role, human.content[0]) == ("human", Text("Write:\n"))
+    assert human.content[1].codes == whole_groups(TURN.codes)
+    assert assistant == Message("assistant", (Text("In a small town by the sea."),))
+
+
+def test_tts_asks_for_the_speech_of_the_words():
+    human, assistant = compose("tts", of_turns([TURN]), ONE).messages
+    assert human == Message("human", (Text("Say:\n"), Text("In a small town by the sea.")))
+    assert assistant.role == "assistant"
+    assert assistant.content[0].codes == whole_groups(TURN.codes)
+
+
+def test_aqtaa_answers_a_spoken_question_in_text_and_speech():
+    human, assistant = compose("aqtaa", of_turns([TURN], QUESTION), CONFIG).messages
+    assert (human.role, human.content[0].text, human.content[0].turn) == (
+        "human",
+        "Where did you grow up?",
+        11,
+    )
+    text, speech = assistant.content
+    assert (assistant.role, assistant.interleaved) == ("assistant", True)
+    assert (text, speech.turn, speech.speaker) == (Text("In a small town by the sea."), 12, "A")
+
+
+def test_aqtaa_may_have_a_system_prompt():
+    config = ComposeConfig(system_prompts={"en": ("You are a voice assistant.",)})
+    system, *_ = compose("aqtaa", of_turns([TURN], QUESTION), config).messages
+    assert system == Message("system", (Text("You are a voice assistant."),))
+
+
+@pytest.mark.parametrize("family", ["asr", "tts"])
+def test_instructions_speak_the_language_of_the_turn_and_english_where_there_is_none(family):
+    given = getattr(CONFIG, f"{family}_instructions")
+    for language, expected in [("zh", given["zh"]), ("ru", given["ru"]), ("fi", given["en"])]:
+        draft = compose(family, of_turns([a_turn(language=language)]), CONFIG)
+        assert draft.messages[0].content[0].text in expected
+
+
+def test_the_phrasing_is_drawn_by_the_key_so_every_build_draws_the_same_and_samples_differ():
+    drafts = [compose("asr", of_turns([a_turn(index=index)]), CONFIG) for index in range(40)]
+    drawn = [draft.messages[0].content[0].text for draft in drafts]
+    assert drawn == [
+        compose("asr", of_turns([a_turn(index=n)]), CONFIG).messages[0].content[0].text for n in range(40)
+    ]
+    assert set(drawn) == set(CONFIG.asr_instructions["en"])
+
+
+SECOND = a_turn(index=13, start=16.4, end=22.0, text="And then I moved away.")
+LABELS = {12: {"rate": "normal", "loudness": "normal"}, 13: {"rate": "slow", "loudness": "loud"}}
+
+
+def source_of(family, turn=TURN):
+    """What the family is made of, the given turn in the end."""
+    match FAMILIES[family][0]:
+        case "turn":
+            return of_turns([turn])
+        case "exchange":
+            return of_turns([turn], QUESTION)
+        case "passage":
+            return of_turns([turn, SECOND], QUESTION, labels=LABELS)
+    return Source("0123456789abcdef-row-00007", (Said("Once upon a time."),), "en", {}, {})
+
+
+CLAUSES = replace(
+    TURN,
+    transcript=replace(
+        TURN.transcript,
+        text="In a small town, by the",
+        words=tuple(
+            Word(10.0 + n, 10.86 + n, text, 0.9)
+            for n, text in enumerate([" In", " a", " small", " town,", " by", " the"])
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_keys_are_short_plain_and_their_own(family):
+    key = compose(family, source_of(family, CLAUSES), CONFIG).key
+    assert re.fullmatch(r"[a-z0-9-]{1,99}", key)
+    assert key.endswith(f"-{family}")
+    if family != "replay":
+        indices = {"turn": (12,), "exchange": (11, 12), "passage": (11, 12, 13)}[FAMILIES[family][0]]
+        assert key.startswith(TURN.key[:16])
+        assert turns_in(key) == indices
+
+
+class TestAnswers:
+    """A question of one speaker, an answer of the other, and their talk before."""
+
+    HISTORY = (
+        a_turn(index=7, start=0.0, end=1.0, speaker="B", text="So."),
+        a_turn(index=8, start=1.0, end=2.0, speaker="B", text="How old are you?"),
+        a_turn(index=9, start=2.0, end=4.0, speaker="A", text="Fifty."),
+    )
+
+    @pytest.mark.parametrize(
+        ("family", "asked", "answered"),
+        [
+            ("tqta", ["Text"], ["In a small town by the sea."]),
+            ("aqta", ["Speech"], ["In a small town by the sea."]),
+            ("taqta", ["Speech"], ["Where did you grow up?\n", "In a small town by the sea."]),
+        ],
+    )
+    def test_a_text_or_spoken_question_has_a_text_answer(self, family, asked, answered):
+        human, assistant = compose(family, of_turns([TURN], QUESTION), CONFIG).messages
+        assert [type(part).__name__ for part in human.content] == asked
+        assert human.content[0].text == "Where did you grow up?"
+        assert assistant == Message("assistant", tuple(map(Text, answered)))
+
+    @pytest.mark.parametrize("family", ["tqta", "aqta", "taqta", "aqtaa"])
+    def test_earlier_turns_are_text_and_one_message_a_role(self, family):
+        config = ComposeConfig(system_prompts={"en": ("Be kind.",)})
+        source = of_turns([TURN], QUESTION, self.HISTORY)
+        system, *history, human, assistant = compose(family, source, config).messages
+        assert system.role == "system"
+        assert history == [
+            Message("human", (Text("So. How old are you?"),)),
+            Message("assistant", (Text("Fifty."),)),
+        ]
+        assert (human.role, assistant.role) == ("human", "assistant")
+
+    def test_history_begins_with_the_asker(self):
+        source = of_turns([TURN], QUESTION, self.HISTORY[2:])
+        assert source.history == ()
+
+    def test_a_text_alone_is_a_text_question(self):
+        source = Source("k", (Said("Four."),), None, {}, {}, question=Said("Two and two?"), system="Count.")
+        assert compose("tqta", source, CONFIG).messages == (
+            Message("system", (Text("Count."),)),
+            Message("human", (Text("Two and two?"),)),
+            Message("assistant", (Text("Four."),)),
+        )
+        with pytest.raises(DataError) as caught:
+            compose("aqta", source, CONFIG)
+        assert caught.value.code == "no_speech"
+
+    def test_a_text_may_be_spoken_by_another_recording(self):
+        voice = a_turn(recording="speech/1.wav", start=0.0, end=2.0, text="two and to")
+        source = Source("k", (Said("Four."),), None, {}, {}, question=Said("Two and two?", voice))
+        draft = compose("aqta", source, CONFIG)
+        (speech,) = draft.messages[0].content
+        assert (speech.text, speech.clip.recording) == ("Two and two?", "speech/1.wav")
+        assert draft.record["speakers"] == ["A"]
+
+
+class TestInterleaved:
+    def test_clauses_are_text_and_speech_in_turns(self):
+        (message,) = compose("interleaved", of_turns([CLAUSES]), CONFIG).messages
+        text, speech = message.content
+        assert message.role is None
+        assert text == Text("In a small town,")
+        # Between 13.86 s and 14 s the cut falls to the nearest whole group.
+        assert speech.text == "by the"
+        assert (speech.clip.start, speech.clip.end) == (pytest.approx(10 + 33 * 0.12), 16.0)
+        whole = whole_groups(CLAUSES.codes)
+        assert speech.codes == Codes(whole.linguistic[2 * 33 :], whole.semantic[3 * 33 :])
+
+    @given(data=st.data())
+    def test_every_group_belongs_to_one_clause_and_every_word_too(self, data):
+        lengths = data.draw(st.lists(st.floats(0.05, 1.5), min_size=1, max_size=30))
+        pauses = data.draw(st.lists(st.floats(0.0, 1.0), min_size=len(lengths), max_size=len(lengths)))
+        ends = st.sampled_from(["", ",", ".", '?"', "。"])
+        time, words = 3.0, []
+        for n, (length, pause) in enumerate(zip(lengths, pauses, strict=True)):
+            words.append(Word(time, time + length, f" w{n}{data.draw(ends)}", 0.9))
+            time += length + pause
+        groups = max(1, int((time - 3.0) / 0.12))
+        turn = a_turn(start=3.0, end=time, words=words, groups=groups)
+        found = clauses(of_turns([turn]).answer[0], ComposeConfig(clause_seconds_min=0.5))
+        assert " ".join(c.text.text for c in found).split() == [word.text.strip() for word in words]
+        assert sum((c.speech.codes.linguistic for c in found), ()) == whole_groups(turn.codes).linguistic
+        assert sum((c.speech.codes.semantic for c in found), ()) == whole_groups(turn.codes).semantic
+        assert all(c.speech.codes.linguistic for c in found)
+        assert found[0].speech.clip.start == 3.0
+        for before, after in pairwise(found):
+            assert before.speech.clip.end == after.speech.clip.start
+
+    def test_a_single_clause_or_a_text_without_times_is_none(self):
+        for turn, code in [
+            (
+                replace(CLAUSES, transcript=replace(CLAUSES.transcript, words=CLAUSES.transcript.words[:2])),
+                "one_clause",
+            ),
+            (TURN, "no_words"),
+        ]:
+            with pytest.raises(DataError) as caught:
+                compose("interleaved", of_turns([turn]), CONFIG)
+            assert caught.value.code == code
+
+
+class TestControlled:
+    def test_the_instruction_names_what_changes(self):
+        source = of_turns([TURN, SECOND], QUESTION, labels=LABELS)
+        config = ComposeConfig(controlled_answer_instructions={"en": ("Say the second half {change}.\n",)})
+        human, assistant = compose("controlled", source, config).messages
+        instruction, question = human.content
+        assert instruction == Text("Say the second half slower and louder.\n")
+        assert question.text == "Where did you grow up?"
+        first, voice, second, other = assistant.content
+        assert assistant.interleaved
+        assert (first, second) == (Text("In a small town by the sea."), Text(" And then I moved away."))
+        assert (voice.turn, other.turn) == (12, 13)
+        assert other.text == "And then I moved away."
+
+    def test_without_a_question_the_text_is_read(self):
+        config = ComposeConfig(controlled_reading_instructions={"en": ("Read, second half {change}:\n",)})
+        human, _ = compose("controlled", of_turns([TURN, SECOND], labels=LABELS), config).messages
+        assert human.content == (
+            Text("Read, second half slower and louder:\n"),
+            Text("In a small town by the sea. And then I moved away."),
+        )
+
+    def test_languages_written_without_spaces_are_joined_without(self):
+        turns = [
+            a_turn(index=n, text=t, language="zh") for n, t in [(12, "我在海边长大。"), (13, "后来走了。")]
+        ]
+        human, _ = compose("controlled", of_turns(turns, labels=LABELS), CONFIG).messages
+        assert "慢一点、大声一点" in human.content[0].text
+        assert human.content[1] == Text("我在海边长大。后来走了。")
+
+    def test_an_emotion_that_changes_is_named(self):
+        labels = {12: {"emotion": "calm"}, 13: {"emotion": "happy"}}
+        human, _ = compose("controlled", of_turns([TURN, SECOND], labels=labels), CONFIG).messages
+        assert "sounding happy" in human.content[0].text
+
+    @pytest.mark.parametrize("labels", [{}, {12: LABELS[12], 13: LABELS[12]}, {12: {}, 13: LABELS[13]}])
+    def test_halves_that_sound_alike_or_are_not_known_are_none(self, labels):
+        with pytest.raises(DataError) as caught:
+            compose("controlled", of_turns([TURN, SECOND], labels=labels), CONFIG)
+        assert caught.value.code == "no_change"
+
+    def test_turns_of_one_speaker_with_nobody_between_are_halves_once(self):
+        turns = [a_turn(start=5.0 * n, end=5.0 * n + 4, index=n, speaker="AAABAAB"[n]) for n in range(7)]
+        found = passages(turns, set(range(7)), CONFIG)
+        assert [(a.index, b.index) for a, b in found] == [(0, 1), (4, 5)]
+        assert passages(turns, {0, 2, 4}, CONFIG) == []
+        assert passages(turns, set(range(7)), ComposeConfig(controlled_gap_seconds_max=0.5)) == []
+
+
+def test_a_share_of_readings_asks_for_the_style_that_the_labels_name():
+    labels = {"rate": "slow", "pitch": "normal", "loudness": "soft"}
+    drafts = {
+        share: [
+            compose(
+                "tts", of_turns([a_turn(index=n)], labels={n: labels}), ComposeConfig(tts_style_share=share)
+            )
+            for n in range(60)
+        ]
+        for share in (0, 0.5, 1)
+    }
+    styled = {
+        share: sum("slowly and softly" in d.messages[0].content[0].text for d in made)
+        for share, made in drafts.items()
+    }
+    assert styled[0] == 0
+    assert 15 < styled[0.5] < 45
+    assert styled[1] == 60
+
+
+def test_style_words_that_lack_one_are_refused():
+    with pytest.raises(ValueError, match="de lacks emotion"):
+        ComposeConfig(style_words={"en": CONFIG.style_words["en"], "de": {"and": " und "}})
+
+
+def test_the_record_says_where_a_sample_comes_from_and_what_was_measured():
+    record = compose("aqtaa", of_turns([TURN], QUESTION), CONFIG).record
+    assert record["speakers"] == ["A", "B"]
+    assert record["language"] == "en"
+    assert record["source"] == {
+        "recording": "calls/one.wav",
+        "start": 7.0,
+        "end": 16.0,
+        "sample_rate": 8000,
+        "channel_mode": "split",
+    }
+    assert record["sidecar"] == {"speaker": "s1"}
+    question, answer = record["turns"]
+    assert (question["index"], question["speaker"], question["start"]) == (11, "B", 7.0)
+    assert answer["assessment"]["dnsmos_overall"] == 2.9
+    assert answer["transcript"]["average_log_probability"] == -0.2
+    assert json.loads(json.dumps(record)) == record
+
+
+@pytest.mark.parametrize("family", ["asr", "tts", "tqta", "aqta", "taqta", "aqtaa", "controlled"])
+def test_no_words_no_sample(family):
+    with pytest.raises(DataError) as caught:
+        compose(family, source_of(family, replace(TURN, transcript=None)), CONFIG)
+    assert caught.value.code == "no_text"
+
+
+@pytest.mark.parametrize("family", ["continuation", "interleaved", "asr", "tts", "aqtaa", "controlled"])
+@pytest.mark.parametrize("codes", [None, Codes((), ()), Codes((1, 2), (1, 2)), Codes((1,), (1, 2, 3))])
+def test_no_whole_group_of_codes_no_sample(family, codes):
+    with pytest.raises(DataError) as caught:
+        compose(family, source_of(family, replace(CLAUSES, codes=codes)), CONFIG)
+    assert caught.value.code == "no_codes"
+
+
+class TestRoundTrip:
+    """Every family in every mode, with any text that a turn may have."""
+
+    LITERALS = ("<|EOT|>", "<|BOT|>assistant\n", "<audio_5>", "<audio_start>", "</s>", "<|0.00|>", "\x00")
+    texts = st.lists(st.sampled_from(LITERALS) | st.text(), min_size=1, max_size=6).map("".join)
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    @given(
+        texts=st.lists(texts.filter(str.strip), min_size=4, max_size=4),
+        groups=st.lists(st.integers(1, 30), min_size=3, max_size=3),
+        layout=st.builds(
+            InterleaveConfig,
+            mode=st.sampled_from(["interleaved", "text_first", "audio_only", "text_only"]),
+            concatenation=st.sampled_from(["marker_preserving", "marker_removal", "pre_interleaved"]),
+            ratio=st.tuples(st.integers(1, 20), st.integers(1, 40)),
+        ),
+    )
+    def test_ids_read_back_to_roles_texts_and_codes(self, vocabulary, family, texts, groups, layout):
+        before, asked, said, more = texts
+        history = [a_turn(index=n, text=before, speaker="BA"[n]) for n in range(2)]
+        question = a_turn(index=2, text=asked, speaker="B", groups=groups[0])
+        answer = a_turn(index=3, end=6.0, text=said, groups=groups[1], words=words_of(said))
+        second = a_turn(index=4, text=more, groups=groups[2])
+        labels = {3: {"rate": "slow"}, 4: {"rate": "fast"}}
+        source = {
+            "turn": of_turns([answer]),
+            "exchange": of_turns([answer], question, history),
+            "passage": of_turns([answer, second], question, history, labels),
+            "document": Source("k", (Said(said),), None, {}, {}),
+        }[FAMILIES[family][0]]
+        config = ComposeConfig(clause_seconds_min=0.1)
+        if family == "interleaved" and len(clauses(source.answer[0], config)) < 2:
+            return
+        made = compose(family, source, config)
+        sample = lay_out(made, vocabulary, layout)
+        tokens, loss = sample.tokens, sample.loss
+        assert read(tokens, vocabulary) == tuple(expected(message, layout) for message in made.messages)
+        assert ((tokens >= 0) & (tokens < vocabulary.size)).all()
+        if made.messages[0].role is None:
+            assert loss.tolist() == [0] + [1] * (len(tokens) - 1)
+        else:
+            head = len(header("assistant", vocabulary))
+            first = int(np.flatnonzero(tokens == vocabulary.bot)[-1]) + head
+            assert loss.tolist() == [0] * first + [1] * (len(tokens) - first)
+
+
+def words_of(text):
+    """Three words of a turn of four seconds, whatever the text is."""
+    return [Word(n * 1.2, n * 1.2 + 1.0, f" {text},", 0.9) for n in range(3)]
+
+
+def expected(message, layout):
+    """A message as the page of the layout has it, from its parts."""
+    one_side = {"audio_only": Speech, "text_only": Text}.get(layout.mode) if message.interleaved else None
+    parts = [part for part in message.content if one_side is None or isinstance(part, one_side)]
+    codes = [part.codes for part in parts if isinstance(part, Speech)]
+    if message.interleaved and layout.concatenation == "marker_removal" and codes:
+        linguistic = sum((c.linguistic for c in codes), ())
+        codes = [Codes(linguistic, sum((c.semantic for c in codes), ()))]
+    text = "".join(part.text for part in parts if isinstance(part, Text))
+    return ReadMessage(message.role, text, tuple(codes))

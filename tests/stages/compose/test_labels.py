@@ -1,0 +1,82 @@
+"""How turns sound beside the same speaker's other turns."""
+
+import pytest
+
+from schemas.recording import Problem
+from stages.compose import ComposeConfig, label
+from stages.compose.labels import LabelsConfig
+from tests.stages.annotated import a_turn
+
+CONFIG = LabelsConfig()
+
+
+def turns_of(measure, values, **more):
+    return [
+        a_turn(5.0 * n, 5.0 * n + 4, index=n, **({} if value is None else {measure: value}), **more)
+        for n, value in enumerate(values)
+    ]
+
+
+def labels(turns, name, config=CONFIG):
+    found = label(turns, config)
+    return [found[turn.index].get(name) for turn in turns]
+
+
+@pytest.mark.parametrize(
+    ("name", "measure", "values", "expected"),
+    [
+        ("rate", "words_per_second", [2.0, 2.5, 2.6, 3.2], ["slow", "normal", "normal", "fast"]),
+        ("pitch", "pitch_median_hz", [100, 120, 121, 140], ["low", "normal", "normal", "high"]),
+        ("liveliness", "pitch_range_semitones", [3, 6, 6.1, 9], ["flat", "normal", "normal", "lively"]),
+        ("loudness", "loudness_lufs", [-31, -27, -26, -20], ["soft", "normal", "normal", "loud"]),
+    ],
+)
+def test_a_turn_stands_out_from_its_speakers_median(name, measure, values, expected):
+    turns = turns_of(measure, values)
+    assert labels(turns, name) == expected
+    others = [other for other in ("rate", "pitch", "liveliness", "loudness") if other != name]
+    assert all(set(labels(turns, other)) == {"normal"} for other in others)
+
+
+def test_speakers_are_not_compared_with_each_other():
+    low = [a_turn(index=n, speaker="A", pitch_median_hz=100) for n in range(3)]
+    high = [a_turn(index=3 + n, speaker="B", pitch_median_hz=250) for n in range(3)]
+    assert set(labels(low + high, "pitch")) == {"normal"}
+
+
+def test_of_too_few_turns_nothing_is_said():
+    turns = turns_of("words_per_second", [2.0, 4.0])
+    assert labels(turns, "rate") == [None, None]
+    assert labels(turns, "rate", LabelsConfig(turns_min=2)) == ["slow", "fast"]
+
+
+def test_what_was_not_measured_has_no_label():
+    turns = [*turns_of("pitch_median_hz", [100, 120, 121]), a_turn(index=3, pitch_median_hz=None)]
+    assert labels(turns, "pitch") == ["low", "normal", "normal", None]
+
+
+def test_turns_set_aside_or_spoken_over_say_nothing_of_a_speaker():
+    turns = turns_of("loudness_lufs", [-27, -27, -27])
+    others = [
+        a_turn(index=3, loudness_lufs=-5, problem=Problem("x", "y", 3)),
+        a_turn(index=4, loudness_lufs=-5, overlapped=True),
+    ]
+    assert labels(turns + others, "loudness") == ["normal"] * 3 + [None] * 2
+
+
+def test_emotion_is_what_the_sidecar_says():
+    assert labels([a_turn(sidecar={"emotion": "sad"})], "emotion") == ["sad"]
+    stretches = [
+        {"start": 0.0, "end": 6.0, "emotion": "calm"},
+        {"start": 6.0, "end": 20, "emotion": "angry"},
+        {"start": "?", "emotion": 3},
+    ]
+    turns = turns_of("loudness_lufs", [None] * 5, sidecar={"emotions": stretches, "emotion": "sad"})
+    assert labels(turns, "emotion") == ["calm", "angry", "angry", "angry", "sad"]
+    assert labels([a_turn(start=5.0, end=100.0, sidecar={"emotions": stretches})], "emotion") == [None]
+
+
+def test_the_recipe_says_how_far_is_far():
+    turns = turns_of("words_per_second", [2.0, 2.5, 2.6])
+    config = ComposeConfig(labels=LabelsConfig(rate_factor=1.5)).labels
+    assert labels(turns, "rate", config) == ["normal"] * 3

@@ -1,0 +1,332 @@
+"""Every threshold has a reason of its own, says the value and the limit, and can be switched off."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from schemas.recording import Problem, Word
+from stages.select import (
+    LIMITS,
+    EvaluationPrompts,
+    Kept,
+    SelectConfig,
+    admit,
+    duplicates,
+    personal,
+    recording_item,
+    select,
+    text_item,
+    would_keep,
+)
+from stages.select.duplicates import signature
+from tests.stages.annotated import a_turn
+
+DEFAULT = SelectConfig()
+
+
+def test_a_good_turn_is_kept():
+    assert select(a_turn(), DEFAULT) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "turn", "code"),
+    [
+        ("seconds_min", a_turn(end=0.6), "too_short"),
+        ("seconds_max", a_turn(end=90.0), "too_long"),
+        ("words_min", a_turn(text="..."), "few_words"),
+        ("language_probability_min", a_turn(language_probability=0.2), "language_unsure"),
+        ("average_log_probability_min", a_turn(average_log_probability=-1.9), "text_unsure"),
+        ("no_speech_probability_max", a_turn(no_speech_probability=0.95), "no_speech_likely"),
+        ("compression_ratio_max", a_turn(compression_ratio=5.1), "repetitive"),
+        ("repeated_share_max", a_turn(repeated_share=0.8), "repeats_itself"),
+        ("characters_per_second_min", a_turn(characters_per_second=0.3), "little_text"),
+        ("characters_per_second_max", a_turn(characters_per_second=60.0), "much_text"),
+        ("longest_word_max", a_turn(longest_word=120), "long_word"),
+        ("words_per_second_min", a_turn(words_per_second=0.1), "slow"),
+        ("words_per_second_max", a_turn(words_per_second=12.0), "fast"),
+        ("dnsmos_overall_min", a_turn(dnsmos_overall=1.1), "poor_quality"),
+        ("speech_share_min", a_turn(speech_share=0.1), "little_speech"),
+        ("clipped_share_max", a_turn(clipped_share=0.2), "clipped"),
+        ("loudness_min", a_turn(loudness_lufs=-75.0), "quiet"),
+    ],
+)
+def test_a_threshold_sets_aside_what_is_beyond_it_and_none_switches_it_off(field, turn, code):
+    problem = select(turn, DEFAULT)
+    assert problem is not None
+    assert problem.code == code
+    assert f"the limit of {getattr(DEFAULT, field):g}" in problem.message
+    assert select(turn, SelectConfig(**{field: None})) is None
+
+
+def test_there_is_a_check_for_every_threshold():
+    thresholds = {field for field in SelectConfig.model_fields if field.endswith(("_min", "_max"))}
+    assert set(LIMITS) == thresholds
+
+
+def test_the_message_names_the_value_and_the_limit():
+    assert select(a_turn(index=7, dnsmos_overall=1.25), DEFAULT) == Problem(
+        "poor_quality", "DNSMOS overall is 1.25, under the limit of 1.5", 7
+    )
+
+
+def test_a_value_at_the_limit_is_kept():
+    assert select(a_turn(dnsmos_overall=1.5, compression_ratio=2.4), DEFAULT) is None
+
+
+def test_a_measure_that_was_not_taken_is_no_reason():
+    unmeasured = dict.fromkeys(
+        (
+            "average_log_probability",
+            "no_speech_probability",
+            "dnsmos_overall",
+            "words_per_second",
+            "loudness_lufs",
+        )
+    )
+    assert select(a_turn(**unmeasured), DEFAULT) is None
+
+
+def test_made_up_text_is_named_as_such():
+    turn = a_turn(text="Thanks for watching!", phantom=True, average_log_probability=-2.0)
+    assert select(turn, DEFAULT).code == "phantom"
+    assert "'Thanks for watching!'" in select(turn, DEFAULT).message
+    assert select(a_turn(phantom=True), SelectConfig(phantom=False)) is None
+
+
+def test_a_turn_without_words_or_with_two_voices_is_never_kept():
+    assert select(a_turn(transcript=False), DEFAULT).code == "no_text"
+    assert select(a_turn(text="  "), DEFAULT).code == "no_text"
+    assert select(a_turn(overlapped=True), DEFAULT).code == "overlapped"
+
+
+def test_what_annotate_set_aside_stays_so_for_its_reason():
+    problem = Problem("no_words", "nothing was recognised", 0)
+    assert select(a_turn(problem=problem), DEFAULT) is problem
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("it's a well-known fact", 4),
+        ("你好吗", 1.5),
+        ("我用 Python 写", 2.5),
+        ("ありがとう", 2.5),
+        ("안녕하세요 여러분", 2),
+    ],
+)
+def test_two_characters_make_a_word_where_no_spaces_do(text, words):
+    turn = a_turn(text=text)
+    assert select(turn, SelectConfig(words_min=int(words))) is None
+    assert select(turn, SelectConfig(words_min=int(words) + 1)).code == "few_words"
+
+
+def test_languages_are_an_allow_list():
+    config = SelectConfig(languages=("en", "zh"))
+    assert select(a_turn(language="zh"), config) is None
+    assert select(a_turn(language="de"), config).code == "other_language"
+
+
+class TestSidecar:
+    CONFIG = SelectConfig(sidecar={"consent": True, "licence.name": ["CC-BY-4.0", "CC0-1.0"]})
+
+    def test_a_recording_that_says_so_is_kept(self):
+        assert select(a_turn(sidecar={"consent": True, "licence": {"name": "CC0-1.0"}}), self.CONFIG) is None
+
+    def test_a_recording_that_lacks_a_field_is_set_aside(self):
+        assert admit("a.wav", "{}", self.CONFIG) == Problem(
+            "sidecar_lacks_field", "the sidecar has no field consent"
+        )
+        problem = admit("a.wav", '{"consent": true, "licence": "CC0-1.0"}', self.CONFIG)
+        assert problem.message == "the sidecar has no field licence.name"
+        assert select(a_turn(index=3), self.CONFIG).turn == 3
+
+    @pytest.mark.parametrize("consent", ["false", "1", '"true"', '["true"]'])
+    def test_another_value_is_another_value(self, consent):
+        problem = admit("a.wav", f'{{"consent": {consent}, "licence": {{"name": "CC0-1.0"}}}}', self.CONFIG)
+        assert problem.code == "sidecar_differs"
+        assert "consent is" in problem.message
+        assert "not True" in problem.message
+
+
+def test_the_report_sees_what_another_threshold_would_keep_all_others_as_they_are():
+    turns = [a_turn(end=4.0, dnsmos_overall=quality) for quality in (1.2, 2.0, 2.6, 3.2)]
+    turns.append(a_turn(end=4.0, dnsmos_overall=4.0, phantom=True))
+    assert would_keep(turns, DEFAULT, "dnsmos_overall_min", [None, 1.5, 2.5, 3.5]) == [
+        Kept(None, 4, 16.0),
+        Kept(1.5, 3, 12.0),
+        Kept(2.5, 2, 8.0),
+        Kept(3.5, 0, 0),
+    ]
+    assert would_keep(turns, DEFAULT, "phantom", [True, False]) == [Kept(True, 3, 12.0), Kept(False, 4, 16.0)]
+
+
+def test_an_unknown_threshold_is_refused():
+    with pytest.raises(ValidationError, match="dnsmos"):
+        SelectConfig(dnsmos=3)
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [
+        # Whisper base on excerpts of meetings (AMI) and of a call at 8 kHz, DNSMOS beside it.
+        {"end": 1.9, "dnsmos_overall": 2.91, "average_log_probability": -0.60, "no_speech_probability": 0.14},
+        {
+            "end": 22.0,
+            "dnsmos_overall": 2.68,
+            "average_log_probability": -0.21,
+            "no_speech_probability": 0.08,
+        },
+        {"end": 2.4, "dnsmos_overall": 2.22, "average_log_probability": -0.96, "no_speech_probability": 0.42},
+        {"end": 1.0, "dnsmos_overall": 1.85, "average_log_probability": -0.73, "no_speech_probability": 0.18},
+    ],
+)
+def test_meetings_and_calls_are_kept_by_default(measured):
+    assert select(a_turn(loudness_lufs=-46.0, **measured), DEFAULT) is None
+
+
+def test_a_word_made_up_on_noise_is_set_aside_by_default():
+    you = {"end": 1.1, "text": "you.", "average_log_probability": -1.83, "no_speech_probability": 0.69}
+    assert select(a_turn(**you), DEFAULT).code == "text_unsure"
+
+
+class TestLists:
+    TURN = a_turn(index=3, recording="calls/one.wav")
+    NAMES = ("calls/one.wav", TURN.key[:16], TURN.key)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_recordings_and_turns_are_denied_by_path_or_key(self, name):
+        assert select(self.TURN, SelectConfig(deny=(name,))).code == "denied"
+        assert select(a_turn(recording="calls/two.wav"), SelectConfig(deny=(name,))) is None
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_an_allow_list_keeps_what_it_names_alone(self, name):
+        assert select(self.TURN, SelectConfig(allow=(name,))) is None
+        assert select(a_turn(recording="calls/two.wav"), SelectConfig(allow=(name,))).code == "not_allowed"
+
+    def test_a_denied_recording_is_told_as_a_whole(self):
+        assert admit("calls/one.wav", "{}", SelectConfig(deny=("calls/one.wav",))).code == "denied"
+        assert admit("calls/one.wav", "{}", SelectConfig(deny=(self.TURN.key,))) is None
+
+
+@pytest.mark.parametrize(
+    ("consent", "kept"),
+    [
+        *((said, True) for said in (True, "yes", " Given ", "true")),
+        *((said, False) for said in (False, "no", "pending", 1, None, {})),
+    ],
+)
+def test_where_consent_is_required_the_sidecar_must_say_so(consent, kept):
+    config = SelectConfig(consent="required")
+    turn = a_turn(sidecar={"consent": consent})
+    assert (select(turn, config) is None) == kept
+    assert select(a_turn(), config).code == "no_consent"
+    assert select(a_turn(), SelectConfig()) is None
+
+
+class TestPersonalData:
+    @pytest.mark.parametrize(
+        ("text", "kind"),
+        [
+            ("Write to anna.b@example.co.uk, please.", "an e-mail address"),
+            ("The card is 4111 1111 1111 1111.", "a card number"),
+            ("5500-0000-0000-0004", "a card number"),
+            ("Call me on +49 30 901820 tonight.", "a phone number"),
+            ("It's (555) 123-4567.", "a phone number"),
+            ("Call 555-1234 now", "a phone number"),
+            ("我的电话是１３８ ００１３ ８０００", "a phone number"),
+        ],
+    )
+    def test_is_found(self, text, kind):
+        assert personal(text) == kind
+        assert select(a_turn(text=text), SelectConfig(pii=True)).message == f"the text holds {kind}"
+        assert select(a_turn(text=text), SelectConfig()) is None
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("In 1984 and 2001.", "It costs 1,250,000 euros.", "On 2024-01-15 at 10:30"),
+            *("Flight 4711, gate 12", "pi is 3.14159265358", "They won 3-2", "me at home"),
+        ],
+    )
+    def test_numbers_of_other_kinds_are_none(self, text):
+        assert personal(text) is None
+
+
+class TestEvaluationPrompts:
+    PROMPTS = EvaluationPrompts(
+        ["Tell me, in one sentence, why the sky is blue at noon!", "Sing a song", "唱一首关于大海的歌曲吧"], 8
+    )
+
+    @pytest.mark.parametrize(
+        "text",
+        ["So: tell me in one sentence WHY the sky was grey", "Sing a song.", "请你唱一首关于大海的歌曲吧"],
+    )
+    def test_words_in_a_row_are_shared_whatever_their_case_and_punctuation(self, text):
+        problem = self.PROMPTS.shared(text, 7)
+        assert (problem.code, problem.turn) == ("evaluation_prompt", 7)
+
+    @pytest.mark.parametrize("text", ["please sing a song for me", "the sky is blue", "", "大海"])
+    def test_fewer_are_not_and_a_short_prompt_must_be_the_whole_text(self, text):
+        assert self.PROMPTS.shared(text) is None
+
+
+class TestDuplicates:
+    SENTENCE = "the train to the city leaves at nine from the second platform behind the old station today"
+
+    def found(self, texts, **options):
+        items = [text_item(name, text, 8) for name, text in texts.items()]
+        return duplicates([item for item in items if item], **{"similarity": 0.8} | options)
+
+    def test_texts_that_differ_in_a_word_of_many_are_alike_and_others_are_not(self):
+        long = " ".join(f"w{n}" for n in range(100))
+        texts = {
+            "a": long,
+            "b": long.replace("w50", "other"),
+            "c": " ".join(f"v{n}" for n in range(100)),
+            "d": self.SENTENCE,
+            "e": self.SENTENCE.upper() + "!",
+            "f": "yes I do",
+            "g": "yes I do",
+        }
+        found = self.found(texts)
+        assert len(found) == 2
+        assert {*found.items()} <= {("a", "b"), ("b", "a"), ("d", "e"), ("e", "d")}
+
+    def test_equal_texts_survive_by_name_and_others_by_their_hash_in_any_order(self):
+        texts = {f"n{n}": self.SENTENCE for n in range(9)}
+        assert self.found(texts) == {f"n{n}": "n0" for n in range(1, 9)}
+        assert self.found(dict(reversed(texts.items()))) == self.found(texts)
+
+    @given(st.permutations(range(12)))
+    def test_the_order_makes_no_difference(self, order):
+        long = [f"w{n}" for n in range(60)]
+        texts = {f"n{n}": " ".join(long[n:] + [f"x{n // 4}"] * n) for n in range(12)}
+        shuffled = {f"n{n}": texts[f"n{n}"] for n in order}
+        assert self.found(shuffled, similarity=0.7) == self.found(texts, similarity=0.7)
+
+    def test_similarity_is_estimated_within_a_tenth(self):
+        def triples(start):
+            return {f"{n}" for n in range(start, start + 400)}
+
+        for start in (0, 40, 100, 200, 300):
+            true = len(triples(0) & triples(start)) / len(triples(0) | triples(start))
+            told = (signature(triples(0)) == signature(triples(start))).mean()
+            assert told == pytest.approx(true, abs=0.1)
+
+    def test_a_recording_in_another_format_has_its_words_at_the_same_times(self):
+        def words(shift, step=0.4):
+            said = [
+                Word(n * step + shift, n * step + shift + 0.3, f" w{n % 17}x{n % 13}", 0.9)
+                for n in range(300)
+            ]
+            return [a_turn(words=said)]
+
+        items = [
+            recording_item("original", "1" * 64, words(0.0), 8),
+            recording_item("mp3", "2" * 64, words(0.02), 8),
+            recording_item("faster", "0" * 64, words(0.0, 0.3), 8),
+            recording_item("copy", "1" * 64, [], 8),
+            recording_item("silent", "3" * 64, [], 8),
+        ]
+        assert duplicates(items, 0.8) == {"mp3": "copy", "original": "copy"}

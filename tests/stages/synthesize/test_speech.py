@@ -1,0 +1,270 @@
+"""Speech from piper and from servers, and the checks of what they speak."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.models import resolve
+from pipeline.storage.store import Store
+from schemas.errors import DataError, SetupError
+from stages.synthesize.checks import CheckConfig, as_written, check, error_rate, letters
+from stages.synthesize.config import SynthesizeConfig
+from stages.synthesize.cost import Budget, Replies
+from stages.synthesize.endpoint import Endpoint, EndpointConfig
+from stages.synthesize.sound import Utterance, read_audio, styled
+from stages.synthesize.speech import Piper, Server, SpeechConfig, speakable
+from stages.synthesize.styles import OWN, STYLES, StyleConfig, drawn_styles, halves, labels_of
+from tests.paths import DEMO
+from tests.served import Answer, serving
+from tests.stages.annotated import a_turn
+
+JOE = "package:piper-joe"
+WAV = DEMO / "monologues" / "LJ002-0020.wav"
+
+
+@pytest.fixture(scope="module")
+def piper():
+    return Piper({JOE: resolve(JOE).path})
+
+
+def test_piper_speaks_a_text_always_the_same_whatever_stands_beside_it(piper):
+    alone = piper.speak(["Good morning to you."], JOE)[0]
+    second = piper.speak(["How are you?", "Good morning to you."], JOE)[1]
+    assert alone.rate == 22_050
+    assert 0.8 < len(alone.samples) / alone.rate < 2.5
+    assert np.abs(alone.samples).max() > 0.1
+    assert np.array_equal(alone.samples, second.samples)
+
+
+def test_a_line_that_piper_can_not_say_costs_only_itself(piper):
+    first, second, third = piper.speak(["Good morning.", "...", "Good night."], JOE)
+    assert isinstance(second, DataError)
+    assert second.code == "not_spoken"
+    assert len(first.samples) > 5000
+    assert len(third.samples) > 5000
+
+
+def test_speed_makes_it_shorter(piper):
+    fast = Piper({JOE: resolve(JOE).path}, speed=2.0)
+    text = ["We are going to the market on Saturday."]
+    assert len(fast.speak(text, JOE)[0].samples) < 0.7 * len(piper.speak(text, JOE)[0].samples)
+
+
+def test_a_style_is_heard_in_the_length_and_in_the_loudness(piper):
+    text = ["We are going to the market on Saturday."]
+    plain, slow, soft = (
+        piper.speak(text, JOE, style)[0] for style in (OWN, StyleConfig(speed=0.75), StyleConfig(gain_db=-10))
+    )
+    assert len(slow.samples) > 1.15 * len(plain.samples)
+    assert np.allclose(soft.samples, plain.samples * 10**-0.5)
+
+
+@pytest.mark.parametrize("semitones", [-4.0, -1.5, 2.5])
+def test_a_pitch_is_moved_by_as_many_semitones_and_the_length_stays(semitones):
+    rate, style = 22_050, StyleConfig(semitones=semitones)
+    seconds = 2 / style.pace  # as a voice reads at that pace
+    tone = np.sin(2 * np.pi * 220 * np.arange(round(seconds * rate)) / rate).astype(np.float32)
+    moved = styled(Utterance(tone, rate), style)
+    peak = np.abs(np.fft.rfft(moved.samples)).argmax() * rate / len(moved.samples)
+    assert len(moved.samples) / rate == pytest.approx(2, abs=0.01)
+    assert 12 * np.log2(peak / 220) == pytest.approx(semitones, abs=0.1)
+
+
+def test_without_piper_or_a_voice_of_it_one_is_told_what_to_do(monkeypatch, tmp_path):
+    with pytest.raises(SetupError, match=r"does not hold, one \.onnx"):
+        Piper({"file:/x": tmp_path})
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    (tmp_path / "broken.onnx.json").write_text("{}")
+    with pytest.raises(SetupError, match="can't speak with the voice x"):
+        Piper({"x": tmp_path}).speak(["Hello."], "x")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SetupError, match="pip install piper-tts"):
+        Piper({})
+
+
+def test_only_words_are_spoken():
+    assert speakable(" One\ntwo\t three. ") == "One two three."
+    with pytest.raises(DataError, match="nothing to say"):
+        speakable("?! 🙂")
+
+
+def server_of(url, folder, **settings):
+    config = SpeechConfig(server=EndpointConfig(url=url, model="tts", backoff=0.01, retries=1, **settings))
+    return Server(config, Endpoint(config.server, Replies(Store(str(folder)), "replies")))
+
+
+def test_a_server_speaks_each_text_once(tmp_path):
+    with serving([Answer(body=WAV.read_bytes())]) as server:
+        first = server_of(server.url, tmp_path).speak(["Hello.", "Hello."], "alloy")
+        again = server_of(server.url, tmp_path).speak(["Hello."], "alloy")
+    assert server.seen[0]["path"] == "/v1/audio/speech"
+    assert server.bodies == [{"model": "tts", "input": "Hello.", "voice": "alloy", "response_format": "wav"}]
+    expected = read_audio(WAV.read_bytes())
+    for utterance in (*first, *again):
+        assert utterance.rate == expected.rate
+        assert np.array_equal(utterance.samples, expected.samples)
+
+
+def test_a_server_is_asked_for_a_style_by_speed_and_instructions(tmp_path):
+    with serving([Answer(body=WAV.read_bytes())]) as server:
+        speech = server_of(server.url, tmp_path)
+        style = StyleConfig(speed=0.8, gain_db=-20, instructions="Speak sadly.")
+        (sad,), (plain,) = (speech.speak(["Hello."], "alloy", how) for how in (style, OWN))
+    first, second = server.bodies
+    assert (first["speed"], first["instructions"]) == (0.8, "Speak sadly.")
+    assert not {"speed", "instructions"} & second.keys()
+    assert np.allclose(sad.samples, plain.samples / 10)
+
+
+def test_a_reply_that_is_no_audio_sets_its_text_aside_alone(tmp_path):
+    def answer(asked):
+        return Answer(body=b'{"oops": 1}' if asked["body"]["input"] == "Bad." else WAV.read_bytes())
+
+    with serving(answer) as server:
+        good, bad = server_of(server.url, tmp_path).speak(["Good.", "Bad."], "alloy")
+    assert len(good.samples) > 10_000
+    assert isinstance(bad, DataError)
+    assert bad.code == "bad_reply"
+    assert len(server.seen) == 3
+
+
+def test_a_budget_of_characters_is_not_exceeded(tmp_path):
+    with serving([Answer(body=WAV.read_bytes())]) as server:
+        speech = server_of(server.url, tmp_path, budget=Budget(characters=12))
+        said = speech.speak(["Hello.", "World!", "No."], "alloy")
+    assert [getattr(one, "code", "spoken") for one in said] == ["spoken", "spoken", "budget"]
+    assert len(server.seen) == 2
+
+
+# Answers in two styles
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "second"),
+    [
+        ("It leaves at six. Be there by half past five.", "It leaves at six.", "Be there by half past five."),
+        ("One is all green. Two are blue, and the rest is kind of red.", "One is all green.", None),
+        ("If it rains again tonight, we will stay at home", "If it rains again tonight,", None),
+        (
+            "下午三点有一班火车，七点还有一班。你想坐哪一班？",
+            "下午三点有一班火车，七点还有一班。",
+            None,
+        ),
+        ('He said "not again." Then he left the room.', 'He said "not again."', "Then he left the room."),
+    ],
+)
+def test_an_answer_is_cut_where_a_sentence_or_a_clause_ends(text, first, second):
+    assert halves(text) == (first, second or text.removeprefix(first).strip())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "Yes. It does.", "No, because I said so and that is that", "It costs 3.50 euros"],
+)
+def test_an_answer_without_a_place_to_be_cut_stays_whole(text):
+    assert halves(text) is None
+
+
+@given(st.text(st.sampled_from('abc .,!?。，、0"’'), max_size=120) | st.text(max_size=60))
+def test_two_halves_are_the_whole(text):
+    cut = halves(text)
+    if cut is not None:
+        assert "".join(cut).split() != []
+        assert "".join("".join(cut).split()) == "".join(text.split())
+        assert all(letters(half) >= letters(text) / 4 for half in cut)
+
+
+def test_two_styles_are_drawn_of_which_one_may_be_the_voices_own():
+    drawn = {drawn_styles(f"{n}", STYLES) for n in range(200)}
+    assert len(drawn) == 4 * 3
+    assert all(first != second for first, second in drawn)
+    assert drawn_styles("a", STYLES) == drawn_styles("a", dict(reversed(STYLES.items())))
+
+
+def test_a_style_has_its_label_and_is_as_usual_in_all_else():
+    assert labels_of("slow", STYLES) == {"rate": "slow", "loudness": "normal"}
+    assert labels_of("plain", STYLES) == {"rate": "normal", "loudness": "normal"}
+    assert labels_of("sad", ["sad", "happy", "low"]) == {"emotion": "sad", "pitch": "normal"}
+    assert labels_of("low", ["sad", "happy", "low"]) == {"emotion": "neutral", "pitch": "low"}
+
+
+@pytest.mark.parametrize(
+    ("styles", "says"),
+    [
+        ({"slow": {"speed": 1.2}}, "nothing in style `slow` makes it so"),
+        ({"sad": {"speed": 0.8}}, "nothing in style `sad`"),
+        ({"sad": {"instructions": "Speak sadly."}}, "only a server"),
+        ({"normal": {"speed": 1.2}}, "no style"),
+    ],
+)
+def test_a_style_that_nothing_would_make_true_is_refused(styles, says):
+    with pytest.raises(ValueError, match=says):
+        SynthesizeConfig(styles=styles)
+
+
+@pytest.mark.parametrize(
+    ("written", "heard", "rate"),
+    [
+        ("Good morning, everyone!", "good morning everyone", 0),
+        ("It's twenty past six.", "It’s 20 past 6.", 0),
+        ("We need 1,400 of them.", "We need fourteen hundred of them", 0),
+        ("Leave the umbrella here.", "Leave the red umbrella here.", 1 / 4),
+        ("Leave the umbrella here.", "Leave a hat here.", 2 / 4),
+        ("Leave the umbrella here.", "", 1),
+        ("今天天气很好。", "今天天氣很好", 1 / 6),
+        ("Hello.", "Hello. Thank you for watching this video.", 6),
+    ],
+)
+def test_the_error_rate_is_of_words_whatever_their_spelling(written, heard, rate):
+    assert error_rate(written, heard) == pytest.approx(rate)
+
+
+def spoken(written, heard=None, seconds=2.0, likeness=0.9):
+    from dataclasses import replace
+
+    sidecar = {"synthetic": True, "synthesis": {"spoken": [{"likeness": likeness}]}}
+    turn = a_turn(end=seconds, text=heard or written, sidecar=sidecar)
+    return replace(turn, turn=replace(turn.turn, text=written))
+
+
+LINE = "I have lived here all my life"
+
+
+@pytest.mark.parametrize(
+    ("turn", "code"),
+    [
+        (spoken(LINE), None),
+        (spoken(LINE, "I have left the deer all my wife"), "misspoken"),
+        (spoken(LINE, seconds=0.5), "too_short"),
+        (spoken(LINE, seconds=10.0), "too_long"),
+        (spoken(LINE, likeness=0.3), "other_voice"),
+        (spoken(LINE, likeness=None), None),
+        (a_turn(end=60.0), None),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_what_is_not_as_it_was_to_be_is_set_aside_with_a_reason(turn, code):
+    problem = check(turn, CheckConfig())
+    assert (problem.code if problem else None) == code
+
+
+def test_thresholds_can_be_turned_off():
+    bad = spoken(LINE, "Something else entirely here", seconds=20.0, likeness=0.0)
+    off = CheckConfig(
+        error_rate_max=None, letters_per_second_min=None, letters_per_second_max=None, likeness_min=None
+    )
+    assert check(bad, CheckConfig()) is not None
+    assert check(bad, off) is None
+
+
+def test_a_synthesised_turn_is_learnt_as_written_and_others_as_heard():
+    turn = as_written(spoken("It costs twenty euros.", "It costs €20."))
+    assert (turn.transcript.text, turn.transcript.source) == ("It costs twenty euros.", "synthesis")
+    real = a_turn(text="It costs €20.")
+    assert as_written(real) == real
+    assert json.loads(turn.sidecar)["synthetic"] is True

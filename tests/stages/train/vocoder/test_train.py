@@ -1,0 +1,245 @@
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+from schemas.errors import SetupError
+from schemas.sample import Clip, Sample
+from stages.shard import ShardConfig, mixed, write_shards
+from stages.train.metrics import read_metrics
+from stages.train.vocoder.config import VocoderTrainConfig
+from stages.train.vocoder.released import open_vocoder
+from stages.train.vocoder.shape import PRESETS, RATE, VocoderShape, frames_of
+from stages.train.vocoder.shards import Recorded, index_shard
+from stages.train.vocoder.sounds import sounds_of
+from stages.train.vocoder.speech import Spoken, Utterance, batch_of
+from stages.train.vocoder.train import train_vocoder
+from stages.train.vocoder.vocoder import load, save
+from tests.stages.train.launched import launch
+from tests.stages.train.vocoder.little import LITTLE, LITTLE_WAVE
+
+CONFIG = VocoderTrainConfig(
+    preset="tiny",
+    steps=4,
+    batch=2,
+    blocks=2,
+    frames=16,
+    checkpoint_every=2,
+    sample_every=4,
+    samples=1,
+    adversarial_from=2,
+    discriminator_width=4,
+)
+
+
+@pytest.fixture
+def speech(spoken) -> Spoken:
+    """Stretches of a real recording with codes that nobody computed."""
+    rng = np.random.default_rng(0)
+    lengths = (40, 30, 20)
+    return Spoken(
+        [
+            Utterance(f"utterance-{n}", rng.integers(0, 5120, n).astype(np.int32), spoken[: n * 530].numpy())
+            for n in lengths
+        ]
+    )
+
+
+@pytest.fixture
+def _narrow(monkeypatch):
+    """The loop is the subject, not the networks."""
+    monkeypatch.setitem(PRESETS, "tiny", VocoderShape(LITTLE, LITTLE_WAVE))
+
+
+def losses(folder):
+    return [
+        {k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(folder / "metrics.jsonl")
+    ]
+
+
+@pytest.mark.usefixtures("_narrow")
+def test_a_stopped_run_goes_on_bit_for_bit(speech, tmp_path):
+    whole = train_vocoder(CONFIG, speech, speech, {"version": "1"}, tmp_path / "whole")
+
+    def stop(metrics):
+        if metrics["step"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_vocoder(CONFIG, speech, speech, {"version": "1"}, tmp_path / "stopped", said=stop)
+    stopped = train_vocoder(CONFIG, speech, speech, {"version": "1"}, tmp_path / "stopped")
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
+    assert [line["step"] for line in losses(tmp_path / "whole")] == [0, 1, 2, 3]
+    assert {"judges", "adversarial", "features"} <= losses(tmp_path / "whole")[2].keys()
+    weights = [load(folder).state_dict() for folder in (whole, stopped)]
+    assert all(torch.equal(a, b) for a, b in zip(*(w.values() for w in weights), strict=True))
+    folder = tmp_path / "whole/samples/00000004"
+    names = ["utterance-40.wav", "utterance-40.mel.wav", "utterance-40.original.wav"]
+    assert sorted(file.name for file in folder.iterdir()) == sorted(names)
+    assert soundfile.info(folder / names[0]).frames == frames_of(40) * 256
+    assert list((tmp_path / "whole/tensorboard").iterdir())
+
+
+def narrow_run(config, speech, folder):
+    """What each process calls."""
+    torch.set_num_threads(1)
+    PRESETS["tiny"] = VocoderShape(LITTLE, LITTLE_WAVE)
+    return train_vocoder(config, speech, speech, {}, folder)
+
+
+@pytest.mark.usefixtures("_narrow")
+def test_two_processes_share_a_batch_and_learn_what_one_learns(speech, tmp_path):
+    """Of stretches without padding, whose losses are means over as much in either."""
+    config = CONFIG.model_copy(update={"blocks": 1, "adversarial_from": None})
+    train_vocoder(config, speech, speech, {}, tmp_path / "one")
+    folders = launch(2, narrow_run, config, speech, tmp_path / "two")
+    assert folders == [tmp_path / "two" / "model"] * 2
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert [line["flow"] for line in two] == pytest.approx([line["flow"] for line in one], rel=1e-4)
+    assert two[0]["mel"] == pytest.approx(one[0]["mel"], rel=1e-4)
+    assert [line["step"] for line in two] == [0, 1, 2, 3]
+
+
+@pytest.mark.usefixtures("_narrow")
+def test_processes_that_cant_share_a_batch_are_refused(speech, tmp_path):
+    with pytest.raises(ChildFailedError, match="2 processes can't share batch 3 evenly"):
+        launch(2, narrow_run, CONFIG.model_copy(update={"batch": 3}), speech, tmp_path)
+
+
+@pytest.mark.usefixtures("_narrow")
+def test_another_run_in_the_folder_is_refused(speech, tmp_path):
+    once = CONFIG.model_copy(update={"steps": 1, "samples": 0})
+    train_vocoder(once, speech, speech, {"version": "1"}, tmp_path)
+    with pytest.raises(SetupError, match="another run: its version is 1, not 2"):
+        train_vocoder(once, speech, speech, {"version": "2"}, tmp_path)
+
+
+@pytest.mark.usefixtures("_narrow")
+def test_bfloat16_begins_with_nearly_the_same_losses(speech, tmp_path):
+    for precision in ("float32", "bfloat16"):
+        changes = {"steps": 1, "samples": 0, "adversarial_from": 0, "precision": precision}
+        train_vocoder(CONFIG.model_copy(update=changes), speech, speech, {}, tmp_path / precision)
+    full, half = (losses(tmp_path / precision)[0] for precision in ("float32", "bfloat16"))
+    assert full != half
+    assert half == pytest.approx(full, rel=0.02)
+
+
+def test_codes_begin_as_what_they_sound_like(spoken):
+    """Of two recordings of a code each, in halves: the halves of one are more alike than the recordings."""
+    loud, soft = spoken[:20000].numpy(), np.random.default_rng(1).normal(0, 0.3, 20000).astype(np.float32)
+    codes = {10: loud[:9540], 11: loud[9540:19080], 2000: soft[:9540], 2001: soft[9540:19080]}
+    speech = Spoken([Utterance(str(c), np.full(18, c, np.int32), x) for c, x in codes.items()])
+    embedding = sounds_of(speech, 5120, 16, seed=0)
+    assert embedding.shape == (5120, 16)
+    distance = torch.cdist(embedding, embedding)
+    assert distance[10, 11] < distance[10, 2000]
+    assert distance[2000, 2001] < distance[2000, 11]
+    assert embedding[[10, 11, 2000, 2001]].square().mean() == pytest.approx(1, abs=0.01)
+    assert embedding.square().mean() == pytest.approx(1, abs=0.05), "codes that are never heard"
+    assert torch.equal(embedding, sounds_of(speech, 5120, 16, seed=0))
+
+
+def test_nothing_to_learn_from_is_refused(tmp_path):
+    with pytest.raises(SetupError, match="keep_audio: true"):
+        train_vocoder(CONFIG, Spoken([]), Spoken([]), {}, tmp_path)
+
+
+def test_a_stretch_and_its_mel_lie_at_the_same_place(speech):
+    """Tokens of 30 and their frames; what is past the end is padding that no loss is taken of."""
+    batch = batch_of(0, speech, CONFIG, rows=[0, 1])
+    assert batch.tokens_BL.shape == (2, 30)
+    assert batch.mel_BMT.shape == (2, 80, frames_of(30))
+    assert batch.there_BT.sum(1).tolist() == [frames_of(int(n)) for n in batch.lengths_B]
+    assert batch.sound_BN.shape == (2, 16 * 256)
+    again = batch_of(0, speech, CONFIG, rows=[1])
+    assert torch.equal(again.sound_BN, batch.sound_BN[1:]), "whoever else computes the other"
+
+
+def test_audio_parts_of_shards_are_read_with_their_codes(spoken, tmp_path):
+    """A question and an answer that is interleaved with its text; the flac has one after the other."""
+    sound = soundfile_16k(spoken)
+    question, answer = np.arange(20), np.arange(1000, 1030)
+    first_id = 70
+    ids = [
+        1,
+        2,
+        5,
+        *(first_id + question),
+        6,
+        3,
+        9,
+        9,
+        5,
+        *(first_id + answer[:15]),
+        9,
+        *(first_id + answer[15:]),
+        6,
+        3,
+    ]
+    place = {"recording": "r", "track": 0}
+    parts = [
+        {"type": "audio", **place, "start": 2.0, "end": 2.5, "spans": [[2, 24]]},
+        {"type": "text", "spans": [[25, 27], [43, 44]]},
+        {"type": "audio", **place, "start": 7.0, "end": 7.4, "spans": [[27, 43], [44, 60]]},
+    ]
+    record = {
+        "messages": [{"role": "human", "content": parts[:1]}, {"role": "assistant", "content": parts[1:]}]
+    }
+    clips = (Clip("r", 0, 2.0, 2.5), Clip("r", 0, 7.0, 7.4))
+    sample = Sample("sample", "aqtaa", record, np.array(ids, np.int32), np.ones(len(ids), np.uint8), clips)
+    config = ShardConfig(keep_audio=True)
+    twice = sorted([sample, replace(sample, key="again")], key=lambda each: mixed(each.key))
+    [shard] = write_shards(twice, tmp_path, "train", 0, config, lambda _: flac(sound[: 8000 + 6400]))
+    with shard.path.open("rb") as file:
+        index = index_shard(file, 0)
+
+    def read(number, start, size):
+        return shard.path.read_bytes()[start : start + size]
+
+    speech = Recorded(index, read, first_id)
+    assert len(speech) == 2, "turns that stand in two samples are taken once"
+    asked, said = speech.read(0), speech.read(1)
+    assert (asked.tokens.tolist(), said.tokens.tolist()) == (question.tolist(), answer.tolist())
+    assert (len(asked.samples), len(said.samples)) == (round(0.5 * RATE), round(0.4 * RATE))
+    correlation = np.corrcoef(said.samples, spoken[round(0.5 * RATE) :][: len(said.samples)])[0, 1]
+    assert correlation > 0.95
+
+
+def soundfile_16k(spoken):
+    import soxr
+
+    return soxr.resample(spoken.numpy(), RATE, 16000)
+
+
+def flac(samples):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, 16000, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def test_a_vocoder_is_read_back_bit_for_bit_and_another_folder_refused(vocoder, tmp_path):
+    save(vocoder, tmp_path)
+    back = open_vocoder(tmp_path)
+    assert back.shape == vocoder.shape
+    assert all(torch.equal(a, b) for a, b in zip(vocoder.parameters(), back.parameters(), strict=True))
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["wave"]["width"] = 17
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SetupError, match=r"wave\.\S+ is \[16"):
+        load(tmp_path)
+    with pytest.raises(SetupError, match=r"no usable config\.json of a vocoder"):
+        load(tmp_path / "nothing")
+
+
+def test_half_precision_is_half_the_size_and_speaks_nearly_the_same(vocoder, tokens, tmp_path):
+    save(vocoder, tmp_path / "float")
+    save(vocoder, tmp_path / "half", torch.float16)
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("float", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    mels = [load(tmp_path / name).mel(tokens[:30], steps=2) for name in ("float", "half")]
+    assert (mels[0] - mels[1]).abs().mean() < 0.05

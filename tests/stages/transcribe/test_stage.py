@@ -1,0 +1,154 @@
+"""Transcribe on real speech: the right words, at the right times, whatever else is in the unit."""
+
+from dataclasses import replace
+
+import jiwer
+import numpy as np
+import pytest
+import soundfile
+from whisper_normalizer.english import EnglishTextNormalizer
+
+from pipeline.inputs.spooled_audio import SpooledAudio
+from pipeline.models import resolve
+from schemas.errors import SetupError
+from schemas.recording import Companion, Diarize, Diarized, Problem, Recording, Turn, Unit
+from stages.transcribe import TranscribeConfig, TranscribeStage
+from tests.paths import DEMO
+
+MONOLOGUES = DEMO / "monologues"
+SHOP, GUT, CHINESE = "1688-142285-0003.flac", "1998-15444-0004.flac", "BAC009S0764W0121.wav"
+SAID = {
+    SHOP: "i really liked that account of himself better than anything else he said",
+    GUT: "the gut and the gullet being cut across between these ligatures the stomach may be removed entire "
+    "without spilling its contents",
+    CHINESE: "甚至出现交易几乎停滞的情况",
+}
+FAST = TranscribeConfig(model="package:whisper-tiny-en", existing="use")
+
+
+def speech(name):
+    samples, rate = soundfile.read(MONOLOGUES / name, dtype="float32")
+    assert rate == 16_000
+    return samples
+
+
+def talk(folder, *names, source="model"):
+    """A recording of some monologues after one another, a turn each, half a second apart."""
+    path = folder / f"{'-'.join(names)}.wav"
+    parts, turns, at = [], [], 0.0
+    for name in names:
+        samples = speech(name)
+        parts += [samples, np.zeros(8_000, np.float32)]
+        turns.append(Turn(at, at + len(samples) / 16_000, name, 0, False))
+        at = turns[-1].end + 0.5
+    soundfile.write(path, np.concatenate(parts), 16_000)
+    diarized = Diarized(source, (), (), tuple(turns))
+    return Recording(path.name, str(path), path.stat().st_size, "1", "{}", diarize=Diarize(diarized))
+
+
+def with_turns(recording, **changes):
+    """The recording with its first turn changed."""
+    result = recording.diarize.result
+    turns = (replace(result.turns[0], **changes), *result.turns[1:])
+    return replace(recording, diarize=Diarize(replace(result, turns=turns), recording.diarize.problems))
+
+
+@pytest.fixture
+def transcribe(audio_source: SpooledAudio):
+    def run(*recordings, config=FAST, threads=1):
+        models = {reference: resolve(reference).path for reference in config.models}
+        stage = TranscribeStage(config, audio_source, models, threads)
+        stage.setup()
+        return [recording.transcribe for recording in stage(Unit("u", recordings)).recordings]
+
+    return run
+
+
+def word_error_rate(said, heard):
+    normal = EnglishTextNormalizer()
+    return jiwer.wer(normal(said), normal(heard))
+
+
+def test_turns_that_share_a_window_get_their_own_words_at_their_own_times(transcribe, tmp_path):
+    recording = talk(tmp_path, SHOP, GUT)
+    [column] = transcribe(recording)
+    assert column.problems == ()
+    for turn, transcript in zip(recording.turns, column.turns, strict=True):
+        assert word_error_rate(SAID[turn.speaker], transcript.text) <= 0.15
+        assert "".join(word.text for word in transcript.words).strip() == transcript.text
+        times = [time for word in transcript.words for time in (word.start, word.end)]
+        assert times == sorted(times)
+        assert turn.start <= times[0] < turn.start + 1
+        assert turn.end - 1 < times[-1] <= turn.end
+        assert transcript.source == "model"
+        assert transcript.average_log_probability > -0.5
+        assert 5 < transcript.characters_per_second < 25
+        assert not transcript.phantom
+
+
+def test_a_transcript_does_not_depend_on_the_rest_of_the_unit_nor_on_threads(transcribe, tmp_path):
+    recordings = [talk(tmp_path, SHOP, GUT), talk(tmp_path, GUT), talk(tmp_path, SHOP)]
+    together = transcribe(*recordings, threads=2)
+    assert together == [transcribe(recording)[0] for recording in recordings]
+
+
+def test_turns_that_were_set_aside_are_not_transcribed_nor_heard_by_others(transcribe, tmp_path):
+    both, one = talk(tmp_path, SHOP, GUT), talk(tmp_path, SHOP)
+    problem = Problem("overlapped", "two speak at once", 1)
+    [column], [alone] = (
+        transcribe(replace(both, diarize=Diarize(both.diarize.result, (problem,)))),
+        transcribe(one),
+    )
+    assert column.turns[1] is None
+    assert column.problems == ()
+    assert column.turns[0].text == alone.turns[0].text
+
+
+def test_known_text_stands_in_for_the_model_unless_it_is_to_be_ignored(transcribe, tmp_path):
+    recording = with_turns(talk(tmp_path, SHOP, GUT, source="stm"), text="  as  it is\nwritten ")
+    [used], [ignored] = (
+        transcribe(recording),
+        transcribe(recording, config=FAST.model_copy(update={"existing": "ignore"})),
+    )
+    assert (used.turns[0].text, used.turns[0].source) == ("as it is written", "stm")
+    assert used.turns[1].source == ignored.turns[0].source == "model"
+    assert word_error_rate(SAID[SHOP], ignored.turns[0].text) <= 0.15
+
+
+def test_a_ctm_beside_the_recording_gives_words_and_times(transcribe, tmp_path):
+    recording = talk(tmp_path, SHOP)
+    ctm = tmp_path / "words.ctm"
+    ctm.write_text("x 1 0.5 0.3 two\nx 1 1.0 0.4 words\n")
+    [column] = transcribe(replace(recording, companions=(Companion("ctm", str(ctm), "1"),)))
+    assert column.turns[0].text == "two words"
+    assert [word.start for word in column.turns[0].words] == [0.5, 1.0]
+    ctm.write_text("nonsense\n")
+    [broken] = transcribe(replace(recording, companions=(Companion("ctm", str(ctm), "1"),)))
+    assert [(problem.code, problem.turn) for problem in broken.problems] == [("bad_ctm", None)]
+
+
+def test_a_turn_without_words_is_set_aside_alone(transcribe, tmp_path):
+    recording = with_turns(talk(tmp_path, SHOP, GUT), text="...")
+    [column] = transcribe(recording)
+    assert [(problem.code, problem.turn) for problem in column.problems] == [("no_words", 0)]
+    assert column.turns[0] is None
+    assert column.turns[1] is not None
+
+
+def test_each_turn_is_heard_in_its_own_language_and_chinese_in_the_chosen_script(transcribe, tmp_path):
+    recording = talk(tmp_path, GUT, CHINESE)
+    [simplified] = transcribe(recording, config=TranscribeConfig())
+    assert [transcript.language for transcript in simplified.turns] == ["en", "zh"]
+    assert word_error_rate(SAID[GUT], simplified.turns[0].text) <= 0.15
+    assert jiwer.cer(SAID[CHINESE], simplified.turns[1].text) <= 0.16
+    [traditional] = transcribe(recording, config=TranscribeConfig(chinese_script="traditional"))
+    assert "現" in traditional.turns[1].text
+    assert traditional.turns[0] == simplified.turns[0]
+
+
+def test_a_language_or_a_model_that_is_not_there_stops_the_set_up(audio_source, tmp_path):
+    english = {FAST.model: resolve(FAST.model).path}
+    with pytest.raises(SetupError, match="does not know the language 'zh'"):
+        TranscribeStage(FAST.model_copy(update={"language": "zh"}), audio_source, english).setup()
+    with pytest.raises(SetupError, match="can't load the model"):
+        TranscribeStage(FAST, audio_source, {FAST.model: tmp_path}).setup()
