@@ -200,7 +200,7 @@ class Transcribe:
 
 
 @dataclass(frozen=True)
-class Assess:
+class Quality:
     turns: tuple[Assessment | None, ...]
     problems: tuple[Problem, ...] = ()
 
@@ -226,7 +226,7 @@ class Recording:
     decode: Decode | None = None
     diarize: Diarize | None = None
     transcribe: Transcribe | None = None
-    assess: Assess | None = None
+    quality: Quality | None = None
     tokenize: Tokenize | None = None
 
     @property
@@ -265,7 +265,7 @@ COLUMNS: dict[str, type] = {
     "decode": Decode,
     "diarize": Diarize,
     "transcribe": Transcribe,
-    "assess": Assess,
+    "quality": Quality,
     "tokenize": Tokenize,
 }
 """Annotate's stages in order, with the type of each one's column in `Recording`."""

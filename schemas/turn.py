@@ -62,7 +62,7 @@ def turns_of(recording: Recording) -> Iterator[AnnotatedTurn]:
             decoded=recording.decode.result,
             turn=turn,
             transcript=_at(recording.transcribe.turns if recording.transcribe else (), index),
-            assessment=_at(recording.assess.turns if recording.assess else (), index),
+            assessment=_at(recording.quality.turns if recording.quality else (), index),
             codes=_at(recording.tokenize.turns if recording.tokenize else (), index),
             stage=stage,
             problem=problem,

@@ -47,7 +47,7 @@ class Spoken:
     language: str
 
 
-def over_cap(turns: Sequence[Spoken], config: MixtureConfig) -> dict[str, str]:
+def exceeding_caps(turns: Sequence[Spoken], config: MixtureConfig) -> dict[str, str]:
     """Key of a turn -> `speaker` or `language`, for the turns beyond the hours of theirs."""
     ordered = sorted(turns, key=lambda turn: (_draw(f"{turn.recording} {turn.start // STRETCH}"), turn.key))
     over: dict[str, str] = {}
@@ -65,7 +65,7 @@ def over_cap(turns: Sequence[Spoken], config: MixtureConfig) -> dict[str, str]:
     return over
 
 
-def in_share(
+def fit_mixture(
     keys: Sequence[str], families: Sequence[str], tokens: NDArray[np.int64], weights: Mapping[str, float]
 ) -> NDArray[np.bool_]:
     """Which samples [n] stay so that the families' tokens are to each other as their weights.

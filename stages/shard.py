@@ -63,7 +63,7 @@ class ShardFile:
         return len(self.entries)
 
 
-def mixed(key: str) -> str:
+def shuffle_key(key: str) -> str:
     """Sort samples by this: an order without neighbours of one recording, the same in every build."""
     return hashlib.sha256(key.encode()).hexdigest()
 
@@ -90,7 +90,7 @@ def write_shards(
     config: ShardConfig,
     flac: Callable[[Sample], bytes | None] | None = None,
 ) -> Iterator[ShardFile]:
-    """Write samples, which come in the order of `mixed`, as `<prefix>-<index:06d>.tar`, from index `first`;
+    """Write samples, in the order of `shuffle_key`, as `<prefix>-<index:06d>.tar`, from index `first`;
     yields each shard when it is done.
 
     One shard is open and one sample in memory at a time. `flac` returns the audio of a sample's clips
@@ -101,9 +101,9 @@ def write_shards(
     last = ""
     try:
         for sample in samples:
-            if mixed(sample.key) <= last:
-                raise ValueError(f"sample {sample.key} comes twice or is not in the order of `mixed`")
-            last = mixed(sample.key)
+            if shuffle_key(sample.key) <= last:
+                raise ValueError(f"sample {sample.key} comes twice or is not in the order of `shuffle_key`")
+            last = shuffle_key(sample.key)
             sound = None
             if flac is not None and config.keep_audio and isinstance(sample, Sample):
                 sound = flac(sample)

@@ -24,7 +24,7 @@ def annotate(
 ) -> Iterator[UnitDone]:
     """Run the `pending` rows; yields each unit as its last stage commits. Ray must be running.
 
-    The stages ask for what `requests` says and report to `watch`, a `watch.Watch` actor, as they go.
+    The stages ask for what `requests` says and report to `watch`, a `watch.Supervisor` actor, as they go.
     """
     import ray
 

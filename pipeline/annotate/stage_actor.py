@@ -21,7 +21,7 @@ from pipeline.inputs.sidecars import sidecar_text
 from pipeline.inputs.spooled_audio import SpooledAudio, scratch_folder
 from pipeline.ledger import worker_deaths
 from pipeline.ledger.annotations import Ledger
-from pipeline.ledger.worker_deaths import DEATHS, InHand
+from pipeline.ledger.worker_deaths import DEATHS, TaskInProgress
 from pipeline.models import resolve
 from pipeline.monitoring.progress import Report
 from pipeline.planning.plan import PlannedStage
@@ -97,7 +97,7 @@ class StageActor:
         with self._telling():
             lost = ray.get(watch.arrive.remote(self.id, stage.name, self.node))
             if lost is not None and worker_deaths.alone(lost, self.node):
-                self._mourn(lost)
+                self._record_crash(lost)
             watch.end.remote(self.id)
             threading.Thread(target=self._beat, daemon=True).start()
             self.audio.sweep()
@@ -187,13 +187,15 @@ class StageActor:
         if self.stage is None:
             self._load()
         name = self.planned.name
-        toll = worker_deaths.toll(self.ledger.dataset, self.planned.fingerprint, row.unit, row.retry)
-        if not toll.total:
+        crashes = worker_deaths.crash_counts(
+            self.ledger.dataset, self.planned.fingerprint, row.unit, row.retry
+        )
+        if not crashes.total:
             return self._at_work(row, todo)
         made: dict[str, Recording] = {}
         # Those that are suspected first: what comes before them would be done again after each death.
-        for recording in sorted(todo, key=lambda r: -toll.of(r.id)):
-            if toll.of(recording.id) < DEATHS:
+        for recording in sorted(todo, key=lambda r: -crashes.of(r.id)):
+            if crashes.of(recording.id) < DEATHS:
                 made |= self._at_work(row, [recording])
             else:
                 made[recording.id] = replace(recording, **{name: _blamed(name)})
@@ -218,7 +220,7 @@ class StageActor:
         """Let the watch know what dies with this process, if it does."""
         import ray
 
-        task = InHand(self.planned.name, unit, attempt, recordings, self.node, os.getpid())
+        task = TaskInProgress(self.planned.name, unit, attempt, recordings, self.node, os.getpid())
         # Waited for: a message on its way would be lost together with the process.
         ray.get(self.watch.begin.remote(self.id, task))
         try:
@@ -226,12 +228,12 @@ class StageActor:
         finally:
             self.watch.end.remote(self.id)
 
-    def _mourn(self, lost: InHand) -> None:
+    def _record_crash(self, lost: TaskInProgress) -> None:
         """Note what the process before this one died over."""
         import ray
 
         if lost.unit:
-            worker_deaths.note(self.ledger.dataset, self.planned.fingerprint, lost)
+            worker_deaths.record_crash(self.ledger.dataset, self.planned.fingerprint, lost)
         elif (number := ray.get(self.watch.died_loading.remote(lost.stage))) >= DEATHS:
             raise SetupError(
                 f"its process died {number} times while it loaded its models: see that the machine has "

@@ -1,6 +1,6 @@
 """The watch over a build: who has what in hand, and whether anything moves.
 
-`Watch` is an actor beside the driver; `guarded` looks at it from the driver and ends a build that stands
+`Supervisor` is an actor beside the driver; `guarded` looks at it from the driver and ends a build that stands
 still, which Ray Data would wait for without an end.
 """
 
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.cluster.ray import Capacity, alive_nodes
-from pipeline.ledger.worker_deaths import InHand
-from pipeline.monitoring.progress import Board
+from pipeline.ledger.worker_deaths import TaskInProgress
+from pipeline.monitoring.progress import ProgressActor
 from pipeline.planning.plan import PlannedStage
 from schemas.errors import SetupError
 
@@ -36,7 +36,7 @@ _LOST = 300.0
 class State:
     still: float
     """Seconds since something was begun, ended or computed."""
-    in_hand: tuple[tuple[InHand, float], ...]
+    in_hand: tuple[tuple[TaskInProgress, float], ...]
     """What is worked on, and for how many seconds."""
     workers: tuple[tuple[str, str], ...]
     """Stage and node of every worker that ever came."""
@@ -44,22 +44,22 @@ class State:
 
 
 @dataclass
-class Watch(Board):
+class Supervisor(ProgressActor):
     """What the stages report to; it holds nothing that a build could not begin without."""
 
-    in_hand: dict[str, tuple[InHand, float]] = field(default_factory=dict)
+    in_hand: dict[str, tuple[TaskInProgress, float]] = field(default_factory=dict)
     workers: dict[str, tuple[str, str]] = field(default_factory=dict)
     processor: dict[str, float] = field(default_factory=dict)
     lost_loading: Counter[str] = field(default_factory=Counter)
     moved: float = field(default_factory=time.monotonic)
 
-    def arrive(self, worker: str, stage: str, node: str) -> InHand | None:
+    def arrive(self, worker: str, stage: str, node: str) -> TaskInProgress | None:
         """A worker comes; what the process that it takes the place of had in hand when it died."""
         self.workers[worker] = (stage, node)
         self.processor.pop(worker, None)
         return self.in_hand[worker][0] if worker in self.in_hand else None
 
-    def begin(self, worker: str, task: InHand) -> None:
+    def begin(self, worker: str, task: TaskInProgress) -> None:
         self.in_hand[worker] = (task, time.monotonic())
         self.moved = time.monotonic()
 
@@ -90,13 +90,15 @@ class Watch(Board):
 
 
 def beside_the_driver() -> Any:
-    """A `Watch` on the node of this process: it goes when the driver goes, and with no other node."""
+    """A `Supervisor` on the node of this process: it goes when the driver goes, and with no other node."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     again = {"max_restarts": -1, "max_task_retries": -1}
-    return ray.remote(Watch).options(name="watch", num_cpus=0, scheduling_strategy=here, **again).remote()
+    return (
+        ray.remote(Supervisor).options(name="watch", num_cpus=0, scheduling_strategy=here, **again).remote()
+    )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pipeline.annotate.supervisor import beside_the_driver, guarded
 from pipeline.build.publish import publish, published_as
 from pipeline.cluster.ray import alive_nodes, requests, running
 from pipeline.monitoring.progress import Display
-from pipeline.monitoring.recorder import Account
+from pipeline.monitoring.recorder import BuildRecorder
 from pipeline.monitoring.stage_times import Timetable, timetable
 from pipeline.pack.groups import Group, each_group
 from pipeline.pack.run import Packed, groups_of, pack_group, pack_pairs
@@ -39,9 +39,9 @@ class Built:
     table: Timetable | None = None
 
 
-def build(plan: Plan, retry: bool = False, account: Account | None = None) -> Built:
+def build(plan: Plan, retry: bool = False, account: BuildRecorder | None = None) -> Built:
     """Run a plan. Raises SetupError; what was committed before that is kept and not run again."""
-    account = account or Account()
+    account = account or BuildRecorder()
     account.log.say("started", plan=plan.id, dataset=plan.dataset.uri, units=len(plan.units))
     try:
         built = _build(plan, retry, account)
@@ -52,7 +52,7 @@ def build(plan: Plan, retry: bool = False, account: Account | None = None) -> Bu
     return built
 
 
-def _build(plan: Plan, retry: bool, account: Account) -> Built:
+def _build(plan: Plan, retry: bool, account: BuildRecorder) -> Built:
     known = published_as(plan)
     if known and not retry:
         found = plan.dataset.get(f"versions/{known}/manifest.json")
@@ -79,7 +79,7 @@ def _build(plan: Plan, retry: bool, account: Account) -> Built:
     return Built(manifest, "published" if new else "unchanged", seconds, table)
 
 
-def _annotate(plan: Plan, rows: list[UnitRow], clock: Clock, account: Account) -> None:
+def _annotate(plan: Plan, rows: list[UnitRow], clock: Clock, account: BuildRecorder) -> None:
     import ray
 
     names = [stage.name for stage in plan.stages]

@@ -124,14 +124,14 @@ def answer(
     With --json each line is `{question}`, `{text}`, `{codes, voice}` or, at the end, `{reason, text, voices,
     ids, sound, latency}`; reason is `end`, `length`, `text_loop` or `audio_loop`, latency in seconds from the
     question on. With -o - text goes to stderr. With --candidates and --out a line for each question holds
-    its answers, as `prefer: {candidates: [..]}` of a recipe reads them. What is asked, for these and for
+    its answers, as `preferences: {candidates: [..]}` of a recipe reads them. What is asked, for these and for
     --history, comes from the `text` of the question's sidecar (question.wav.json); candidates are listened to
     without one.
     """
     _check(output, in_text, tokens_only, candidates, out, stream, vocoder, history, as_json)
     sounds = _sounds(questions, output) if output else {}
 
-    from pipeline.commands.telling import Teller
+    from pipeline.commands.answer_printer import AnswerPrinter
     from pipeline.inference.answerer import open_answerer
     from pipeline.inference.conversation import History
     from pipeline.inference.dialogue import Dialogue
@@ -151,7 +151,7 @@ def answer(
     if output is not None and mode == "text_only":
         raise click.UsageError("text_only answers have no sound: ask with --text in place of -o")
     dialogue = Dialogue(answerer, form, sampling, voice, system, conversation)
-    teller = Teller(as_json, tokens_only, words=sys.stderr if output == STDOUT else sys.stdout)
+    teller = AnswerPrinter(as_json, tokens_only, words=sys.stderr if output == STDOUT else sys.stdout)
     failed = 0
     with out.open("x", encoding="utf-8") if out is not None else nullcontext() as file:
         for question in questions:

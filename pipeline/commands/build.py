@@ -76,9 +76,9 @@ def build(
         click.echo(json.dumps(shown.facts, ensure_ascii=False) if as_json else shown.text)
         return
     from pipeline.build.run import build as run
-    from pipeline.monitoring.recorder import Account
+    from pipeline.monitoring.recorder import BuildRecorder
 
-    built = run(plan, retry, Account(written, max_gpu_hours))
+    built = run(plan, retry, BuildRecorder(written, max_gpu_hours))
     if as_json:
         click.echo(json.dumps(facts(built), ensure_ascii=False))
     else:

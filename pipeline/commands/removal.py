@@ -12,7 +12,7 @@ from pipeline.commands.arguments import (
     table_of,
     wide_console,
 )
-from pipeline.versions.forget import Held, bury, holding, purge
+from pipeline.versions.forget import Held, purge, tombstone, versions_containing
 from pipeline.versions.gc import DAYS, Garbage, collect, garbage
 from pipeline.versions.reader import Reference, dataset_of
 
@@ -62,11 +62,11 @@ def forget(reference: Reference, recordings: tuple[str, ...], yes: bool, as_json
     The recordings' own files are yours to delete.
     """
     dataset = dataset_of(reference)
-    held = holding(dataset, recordings)
+    held = versions_containing(dataset, recordings)
     waits = any("latest" in version.tags for version in held)
     gone: list[str] = []
     if yes:
-        bury(dataset, recordings)
+        tombstone(dataset, recordings)
         if not waits:
             gone = purge(dataset, recordings)
     if as_json:

@@ -19,7 +19,7 @@ from pipeline.commands.arguments import (
 )
 from pipeline.commands.removal import forget, gc, held_table
 from pipeline.versions.diff import Pair, difference
-from pipeline.versions.forget import holding
+from pipeline.versions.forget import versions_containing
 from pipeline.versions.gc import uses
 from pipeline.versions.reader import (
     DATASETS,
@@ -84,7 +84,7 @@ def show(reference: Reference, wanted: tuple[str, ...], as_json: bool) -> None:
     """Show what a version holds; its whole manifest with --json."""
     version = open_version(reference)
     if wanted:
-        held = holding(version.store, wanted)
+        held = versions_containing(version.store, wanted)
         if as_json:
             print_json({"versions": [asdict(one) for one in held]})
         elif held:

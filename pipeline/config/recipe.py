@@ -15,14 +15,14 @@ from pydantic import Field, ValidationInfo, field_validator
 from pipeline.config.yaml_config import beside, read
 from pipeline.storage.uri import normal
 from schemas.errors import SetupError
-from stages.assess.config import AssessConfig
 from stages.compose.config import ComposeConfig
-from stages.converse import ConverseConfig
 from stages.decode.config import DecodeConfig
 from stages.diarize.config import DiarizeConfig
 from stages.interleave import InterleaveConfig
 from stages.mixture import MixtureConfig
-from stages.prefer import PreferConfig
+from stages.pair_turns import PairTurnsConfig
+from stages.preferences import PairsConfig
+from stages.quality.config import QualityConfig
 from stages.select import SelectConfig
 from stages.shard import ShardConfig
 from stages.stage import Config, Resources
@@ -43,7 +43,7 @@ class VocabularyConfig(Config):
     )
 
 
-class PreferencesConfig(PreferConfig):
+class PreferencesConfig(PairsConfig):
     """Where preference pairs come from."""
 
     judge: EndpointConfig | None = Field(
@@ -57,7 +57,7 @@ class ResourcesConfig(Config):
     decode: Resources = Resources(cpus=1, memory_gb=0.5)
     diarize: Resources = Resources(cpus=2, memory_gb=1.5)
     transcribe: Resources = Resources(cpus=2, memory_gb=1.5)
-    assess: Resources = Resources(cpus=2, memory_gb=1)
+    quality: Resources = Resources(cpus=2, memory_gb=1)
     tokenize: Resources = Resources(cpus=2, memory_gb=1)
     stall_minutes: float = Field(30, gt=0, description="a build in which nothing moves for so long is ended")
 
@@ -84,16 +84,16 @@ class Recipe(Config):
     decode: DecodeConfig = DecodeConfig()
     diarize: DiarizeConfig = DiarizeConfig()
     transcribe: TranscribeConfig = TranscribeConfig()
-    assess: AssessConfig = AssessConfig()
+    quality: QualityConfig = QualityConfig()
     tokenize: TokenizeConfig = TokenizeConfig()
     synthesize: SynthesizeConfig = SynthesizeConfig()
     vocabulary: VocabularyConfig = VocabularyConfig()
     select: SelectConfig = SelectConfig()
-    converse: ConverseConfig = ConverseConfig()
+    pair_turns: PairTurnsConfig = PairTurnsConfig()
     compose: ComposeConfig = ComposeConfig()
     interleave: InterleaveConfig = InterleaveConfig()
     mixture: MixtureConfig = MixtureConfig()
-    prefer: PreferencesConfig = PreferencesConfig()
+    preferences: PreferencesConfig = PreferencesConfig()
     shard: ShardConfig = ShardConfig()
     resources: ResourcesConfig = ResourcesConfig()
 
@@ -111,7 +111,7 @@ class Recipe(Config):
             raise ValueError(f"`weights` and `compose.families` must name the same families, but for {named}")
         return value
 
-    @field_validator("prefer")
+    @field_validator("preferences")
     @classmethod
     def _something_to_compare(cls, value: PreferencesConfig, info: ValidationInfo) -> PreferencesConfig:
         if bool(value.candidates) != bool(value.ratings or value.judge):
@@ -130,7 +130,7 @@ class Recipe(Config):
                 **dict.fromkeys(("resources", "units"), True),
                 "select": {"evaluation_prompts"},
                 "synthesize": {"conversations"},
-                "prefer": {"candidates", "ratings"},
+                "preferences": {"candidates", "ratings"},
             },
         ) | {"units": self.units.model_dump(mode="json")}
 
@@ -153,14 +153,14 @@ def load(
     recipe = written.checked(Recipe)
     conversations = tuple(beside(file, uri) for uri in recipe.synthesize.conversations)
     sampled = {
-        name: tuple(beside(file, uri) for uri in getattr(recipe.prefer, name))
+        name: tuple(beside(file, uri) for uri in getattr(recipe.preferences, name))
         for name in ("candidates", "ratings")
     }
     prompts = tuple(beside(file, uri) for uri in recipe.select.evaluation_prompts)
     return recipe.model_copy(
         update={
             "synthesize": recipe.synthesize.model_copy(update={"conversations": conversations}),
-            "prefer": recipe.prefer.model_copy(update=sampled),
+            "preferences": recipe.preferences.model_copy(update=sampled),
             "inputs": tuple(inputs) or tuple(beside(file, uri) for uri in recipe.inputs),
             "texts": tuple(beside(file, uri) for uri in recipe.texts),
             "select": recipe.select.model_copy(update={"evaluation_prompts": prompts}),

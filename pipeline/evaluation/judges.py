@@ -10,13 +10,13 @@ from torch import Tensor
 
 from pipeline.models import Model, resolve
 from schemas.errors import DataError
-from stages.assess import AssessConfig
-from stages.assess.pitch import PitchTracker
-from stages.assess.quality import Dnsmos
 from stages.diarize.config import DiarizeConfig
 from stages.diarize.embedding import SpeakerEmbedding
 from stages.evaluate.likeness import f0_correlation, mel_distance, voicing_agreement
 from stages.evaluate.words import Errors, errors
+from stages.quality import QualityConfig
+from stages.quality.dnsmos import Dnsmos
+from stages.quality.pitch import PitchTracker
 from stages.stage import SAMPLE_RATE, Samples
 from stages.tokenize.resample import to_16k
 from stages.train.vocoder.mel import log_mel
@@ -58,7 +58,7 @@ class Judges:
     """All models, on the CPU. Raises SetupError where one is missing."""
 
     def __init__(self) -> None:
-        hearing, measures, voices = TranscribeConfig(), AssessConfig(), DiarizeConfig()
+        hearing, measures, voices = TranscribeConfig(), QualityConfig(), DiarizeConfig()
         references = (hearing.model, measures.quality, measures.pitch, voices.embedding)
         self.models: tuple[Model, ...] = tuple(map(resolve, references))
         recogniser, quality, pitch, voice = (model.path for model in self.models)

@@ -23,7 +23,8 @@ from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids, Modality
 from stages.evaluate.estimate import Estimate, ratio
 from stages.train.config import TrainConfig
 from stages.train.documents import INDEX, Document, Documents
-from stages.train.loop import Data, Said
+from stages.train.loop import Data
+from stages.train.progress import ProgressCallback
 from stages.train.run import Start, run
 
 if TYPE_CHECKING:
@@ -118,7 +119,9 @@ class Learnt:
     held: Sequence[Coded]
 
 
-def compare(utterances: Sequence[Coded], steps: int, seed: int, said: Said = lambda line: None) -> Learnt:
+def compare(
+    utterances: Sequence[Coded], steps: int, seed: int, said: ProgressCallback = lambda line: None
+) -> Learnt:
     """Train the three, and ask them. Raises SetupError where there is too little speech."""
     from stages.train.backbone import load
 

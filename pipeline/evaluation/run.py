@@ -10,7 +10,7 @@ from pipeline.evaluation.originals import Files, Originals, Turns, drawn
 from pipeline.evaluation.perplexity import Coded, Comparison, compare
 from pipeline.evaluation.sampled import Sampled, go_on
 from pipeline.evaluation.shards import turns_of
-from pipeline.evaluation.tokens import Resynthesis, Said, resynthesise
+from pipeline.evaluation.tokens import MessageCallback, Resynthesis, resynthesise
 from pipeline.evaluation.vocoding import TimedVocoder
 from pipeline.inference.tokenize_files import config_of
 from pipeline.models import resolve
@@ -66,7 +66,7 @@ class Evaluation:
         }
 
 
-def evaluate_tokens(asked: Asked, said: Said = lambda line: None) -> Evaluation:
+def evaluate_tokens(asked: Asked, said: MessageCallback = lambda line: None) -> Evaluation:
     """Raises SetupError for what can't be found or loaded, before anything is spoken."""
     version = dataset_of(asked.places)
     if version is not None and asked.tokenizer is not None:

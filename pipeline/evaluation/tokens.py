@@ -23,7 +23,7 @@ CONDITIONS = ("original", "mel", "tokens")
 KEPT = 6
 """Utterances whose sound is kept for the report."""
 
-Said = Callable[[str], None]
+MessageCallback = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Resynthesis:
 
 
 def resynthesise(
-    originals: Originals, vocoder: TimedVocoder, judges: Judges, seed: int, said: Said
+    originals: Originals, vocoder: TimedVocoder, judges: Judges, seed: int, said: MessageCallback
 ) -> Resynthesis:
     """Judge every utterance. What can't be is set aside with its reason. Raises SetupError where nothing is
     left."""

@@ -1,4 +1,4 @@
-"""Sampled answers as rows that the preference stage reads (`stages.prefer.candidates`)."""
+"""Sampled answers as rows that the preference stage reads (`stages.preferences.candidates`)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ def row_of(
     answers: "Mapping[int, Answer]",
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """A prompt with its answers by seed, as `prefer.candidates` of a recipe reads it.
+    """A prompt with its answers by seed, as `preferences.candidates` of a recipe reads it.
 
     `text` is what is asked, which a judge reads; `about` travels into the records. Raises DataError where
     fewer than two answers have words.

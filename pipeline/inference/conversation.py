@@ -62,20 +62,20 @@ class _Codes(Config):
         return Codes(tuple(map(Code, self.linguistic)), tuple(map(Code, self.semantic)))
 
 
-class Said(Config):
+class PastTurn(Config):
     """What one side said in its turn."""
 
     text: str = ""
     voices: tuple[_Codes, ...] = ()
 
     @model_validator(mode="after")
-    def _something(self) -> "Said":
+    def _something(self) -> "PastTurn":
         if not self.text.strip() and not self.voices:
             raise ValueError("neither `text` nor `voices`")
         return self
 
     @classmethod
-    def of(cls, text: str, voices: Sequence[Codes]) -> "Said":
+    def of(cls, text: str, voices: Sequence[Codes]) -> "PastTurn":
         said = [_Codes(linguistic=codes.linguistic, semantic=codes.semantic) for codes in voices]
         return cls(text=text, voices=tuple(said))
 
@@ -86,8 +86,8 @@ class Said(Config):
 
 
 class _Turn(Config):
-    question: Said
-    answer: Said
+    question: PastTurn
+    answer: PastTurn
 
     def messages(self) -> tuple[Message, Message]:
         return self.question.by("human"), self.answer.by("assistant")
@@ -122,7 +122,7 @@ class History:
             history.messages += turn.messages()
         return history
 
-    def add(self, question: Said, answer: Said) -> None:
+    def add(self, question: PastTurn, answer: PastTurn) -> None:
         turn = _Turn(question=question, answer=answer)
         with self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(turn.model_dump(), ensure_ascii=False) + "\n")

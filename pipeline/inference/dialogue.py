@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.inference.answerer import Answerer, tokenized
 from pipeline.inference.candidate_rows import written
-from pipeline.inference.conversation import History, Message, Said, prompt
+from pipeline.inference.conversation import History, Message, PastTurn, prompt
 from pipeline.inference.tokenize_files import Tokenized
 from pipeline.inference.vocoding import Sound, Voice
 from schemas.recording import Codes
@@ -39,8 +39,8 @@ class Dialogue:
         events = self.answerer.answer(self.prompt(question.codes), self.form, self.sampling)
         for event in self.voice.speak(events, self.sampling.seed) if self.voice else events:
             if isinstance(event, Answer) and self.history and (event.text.strip() or event.voices):
-                asked = Said.of(known[0] if known else "", [question.codes])
-                self.history.add(asked, Said.of(event.text, event.voices))
+                asked = PastTurn.of(known[0] if known else "", [question.codes])
+                self.history.add(asked, PastTurn.of(event.text, event.voices))
             yield event
 
     def hear(self, question: str) -> Tokenized:

@@ -16,7 +16,7 @@ from schemas.chat import Chat, ChatMessage, parse
 from schemas.errors import DataError, SetupError
 from schemas.sample import Message, Text
 from schemas.turn import recording_key
-from stages.compose import Family, Said, Source
+from stages.compose import Family, Source, SourceSpan
 
 VERSION = 1
 
@@ -116,8 +116,8 @@ def _row(value: Any, where: str, recipe: Recipe) -> TextRow:
     }
     if chat is None:
         text = _document(value["text"])
-        return TextRow(key, where, "replay", Source(answer=(Said(text),), **common), text)
-    source = of_chat(chat, recipe.converse.history_turns_max, common)
+        return TextRow(key, where, "replay", Source(answer=(SourceSpan(text),), **common), text)
+    source = of_chat(chat, recipe.pair_turns.history_turns_max, common)
     return TextRow(key, where, "tqta", source, "\n".join(message.text for message in chat.messages))
 
 
@@ -139,8 +139,8 @@ def of_chat(chat: Chat, turns_max: int, common: dict[str, Any]) -> Source:
     first = 1 if chat.messages[0].role == "system" else 0
     history = chat.messages[first : last - 1]
     return Source(
-        answer=(Said(chat.messages[last].text),),
-        question=Said(chat.messages[last - 1].text),
+        answer=(SourceSpan(chat.messages[last].text),),
+        question=SourceSpan(chat.messages[last - 1].text),
         history=tuple(map(_message, history[max(0, len(history) - turns_max // 2 * 2) :])),
         system=chat.messages[0].text if first else None,
         **common,

@@ -114,7 +114,7 @@ def _places(recipe: Recipe) -> Iterator[tuple[str, str]]:
         ("texts", recipe.texts),
         ("select.evaluation_prompts", recipe.select.evaluation_prompts),
         ("synthesize.conversations", recipe.synthesize.conversations),
-        ("prefer.candidates", recipe.prefer.candidates),
-        ("prefer.ratings", recipe.prefer.ratings),
+        ("preferences.candidates", recipe.preferences.candidates),
+        ("preferences.ratings", recipe.preferences.ratings),
     ):
         yield from ((key, uri) for uri in uris)

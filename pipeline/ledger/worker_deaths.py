@@ -26,7 +26,7 @@ _PROBE = 60.0
 
 
 @dataclass(frozen=True)
-class InHand:
+class TaskInProgress:
     """What a worker has in hand."""
 
     stage: str
@@ -40,7 +40,7 @@ class InHand:
 
 
 @dataclass(frozen=True)
-class Toll:
+class CrashCounts:
     """The deaths over one unit in one stage."""
 
     alone: Counter[str]
@@ -51,14 +51,14 @@ class Toll:
         return self.alone[_key(recording)]
 
 
-def toll(dataset: Store, fingerprint: str, unit: str, attempt: int = 0) -> Toll:
+def crash_counts(dataset: Store, fingerprint: str, unit: str, attempt: int = 0) -> CrashCounts:
     """What the notes say of one attempt at a unit."""
     notes = [json.loads(data) for data in _notes(dataset, fingerprint, unit, attempt)]
     alone = Counter(note["recordings"][0] for note in notes if len(note["recordings"]) == 1)
-    return Toll(alone, len(notes))
+    return CrashCounts(alone, len(notes))
 
 
-def note(dataset: Store, fingerprint: str, lost: InHand) -> None:
+def record_crash(dataset: Store, fingerprint: str, lost: TaskInProgress) -> None:
     """Note a death over what was in hand. Names are hashed: a note outlives no removal of its recording."""
     said = {
         "stage": lost.stage,
@@ -71,7 +71,7 @@ def note(dataset: Store, fingerprint: str, lost: InHand) -> None:
     next(path for path in paths if dataset.put_new(path, data))
 
 
-def alone(lost: InHand, here: str) -> bool:
+def alone(lost: TaskInProgress, here: str) -> bool:
     """Whether the worker died without its node; `here` is the node that asks."""
     return lost.node == here or _answers(lost.node)
 

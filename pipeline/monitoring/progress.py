@@ -1,6 +1,6 @@
 """What a build shows while it runs: a live line on a terminal, a plain line now and then in a log.
 
-The stages report to a `Board`, which counts for the display, for Prometheus, and for the log of events.
+The stages report to a `ProgressActor`, which counts for the display, for Prometheus and for the event log.
 """
 
 import sys
@@ -62,7 +62,7 @@ class Tally:
 
 
 @dataclass
-class Board:
+class ProgressActor:
     """A small Ray actor that the stages report to; it holds nothing that the build depends on."""
 
     stages: dict[str, Tally] = field(default_factory=dict)

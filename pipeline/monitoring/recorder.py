@@ -14,7 +14,7 @@ _EVERY = 1.0
 """Seconds between two looks at the board."""
 
 
-class Account:
+class BuildRecorder:
     def __init__(self, log: Log | None = None, max_gpu_hours: float | None = None) -> None:
         self.log = log or Log(None)
         self.gpus = GpuHours(max_gpu_hours)

@@ -25,7 +25,7 @@ from schemas.arrow import table_of
 from schemas.recording import Problem, Recording
 from schemas.turn import turns_of
 from schemas.vocabulary import Vocabulary
-from stages.mixture import Spoken, in_share, over_cap
+from stages.mixture import Spoken, exceeding_caps, fit_mixture
 from stages.select import EvaluationPrompts, Item, Signature, duplicates, recording_item, text_item
 
 VERSION = 1
@@ -206,7 +206,7 @@ def _refused(candidates: pa.Table, recipe: Recipe) -> dict[str, Problem]:
         if row["kind"] == "turn" and row["key"] not in refused and row["recording"] not in refused
     ]
     hours = {"speaker": recipe.mixture.speaker_hours_max, "language": recipe.mixture.language_hours_max}
-    for key, over in over_cap(spoken, recipe.mixture).items():
+    for key, over in exceeding_caps(spoken, recipe.mixture).items():
         refused[key] = Problem(
             f"over_{over}_cap", f"there are {hours[over]:g} hours of its {over} without it"
         )
@@ -248,7 +248,7 @@ def _left_out(tables: list[pa.Table], recipe: Recipe) -> list[list[str]]:
     whole = pa.concat_tables(tables)
     keys = whole["key"].to_pylist()
     tokens = whole["tokens"].to_numpy().astype(np.int64)
-    stay = in_share(keys, whole["family"].to_pylist(), tokens, recipe.mixture.weights)
+    stay = fit_mixture(keys, whole["family"].to_pylist(), tokens, recipe.mixture.weights)
     ends = np.cumsum([table.num_rows for table in tables])
     return [
         [keys[n] for n in range(end - table.num_rows, end) if not stay[n]]

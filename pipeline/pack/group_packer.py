@@ -15,9 +15,9 @@ from schemas.sample import Draft, Pair, Sample
 from schemas.turn import AnnotatedTurn, SetAsideRow, TurnRow, turns_of
 from schemas.vocabulary import Vocabulary
 from stages.compose import FAMILIES, Family, Source, compose
-from stages.converse import converse
 from stages.interleave import lay_out
-from stages.prefer.pair import prompt_group
+from stages.pair_turns import pair_turns
+from stages.preferences.pair import prompt_group
 from stages.select import EvaluationPrompts, admit
 from stages.shard import group_of, split_of
 from stages.synthesize.checks import as_written
@@ -145,7 +145,7 @@ class Packing:
 
     def _compose(self, turns: list[AnnotatedTurn], kept: list[AnnotatedTurn]) -> set[int]:
         """Add the samples of a recording's kept turns; the indices of those that some sample uses."""
-        talk = converse(turns, {turn.index for turn in kept}, self.recipe.converse)
+        talk = pair_turns(turns, {turn.index for turn in kept}, self.recipe.pair_turns)
         sources = sources_of(turns, kept, talk, self.recipe)
         spoken = "synthesis" in kept[0].metadata and sources["exchange"]
         group = self._group(

@@ -58,7 +58,7 @@ class Group:
     """Of the units that have any."""
     texts: TextFile | None = None
     decisions: Decisions = Decisions()
-    apart: frozenset[str] = frozenset()
+    pair_only: frozenset[str] = frozenset()
     """Recordings of its units that are for preference pairs alone."""
 
     def recordings(self, dataset: Store) -> list[Recording]:
@@ -66,7 +66,7 @@ class Group:
         ledger = Ledger(dataset)
         said = read_sidecars(self.sidecars, dataset)
         found = (with_sidecar(r, said.get(r.id)) for files in self.files for r in ledger.recordings(files))
-        return sorted((r for r in found if r.id not in self.apart), key=lambda r: r.id)
+        return sorted((r for r in found if r.id not in self.pair_only), key=lambda r: r.id)
 
 
 def cut(plan: Plan) -> list[Group]:
@@ -83,10 +83,10 @@ def cut(plan: Plan) -> list[Group]:
         uris = {r.id: r.uri for unit in members for r in unit.recordings}
         sidecars = tuple(UnitSidecars.of(unit) for unit in members if unit.sidecars)
         said = [unit.path for unit in sidecars]
-        apart = plan.apart & uris.keys()
-        content = {"files": files, "prefix": prefix, "sidecars": said, "apart": sorted(apart)}
+        pair_only = plan.pair_only & uris.keys()
+        content = {"files": files, "prefix": prefix, "sidecars": said, "pair_only": sorted(pair_only)}
         fingerprint = digest({"pack": plan.pack} | content)
-        groups.append(Group(prefix, fingerprint, files, uris, sidecars, apart=apart))
+        groups.append(Group(prefix, fingerprint, files, uris, sidecars, pair_only=pair_only))
     for texts in plan.texts:
         fingerprint = digest({"pack": plan.pack, "file": [texts.id, texts.bytes, texts.etag]})
         groups.append(Group(texts.id, fingerprint, texts=texts))

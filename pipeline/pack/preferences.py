@@ -22,11 +22,11 @@ from schemas.sample import Clip, Draft, Message, Pair, Speech, Text
 from schemas.turn import SetAsideRow, turns_of
 from schemas.vocabulary import Vocabulary
 from stages.interleave import lay_out
-from stages.prefer.candidates import Asked, Candidate, Choice, CodesOf, read_candidates
-from stages.prefer.contrast import Answered, contrasts_of
-from stages.prefer.judge import Ask, judge, matches
-from stages.prefer.pair import pair_of
-from stages.prefer.ratings import Scores, agreement, best_and_worst, note, read_rating
+from stages.preferences.candidates import Asked, Candidate, Choice, CodesOf, read_candidates
+from stages.preferences.contrast import Answered, contrasts_of
+from stages.preferences.judge import Ask, judge, matches
+from stages.preferences.pair import pair_of
+from stages.preferences.ratings import Scores, agreement, best_and_worst, note, read_rating
 from stages.synthesize.answers import complete
 from stages.synthesize.cost import Replies
 from stages.synthesize.endpoint import Endpoint
@@ -53,7 +53,7 @@ def sampled_pairs(recipe: Recipe, vocabulary: Vocabulary, codes_of: CodesOf) -> 
 
     Ratings and pairs are held in memory, candidates are not. Raises SetupError.
     """
-    config = recipe.prefer
+    config = recipe.preferences
     found = Sampled()
     scores, places = _ratings(config.ratings, found.set_aside)
     found.agreement = agreement(raters.values() for own in scores.values() for raters in own.values())
@@ -89,7 +89,7 @@ def contrast_pairs(
 
     Their keys are those of the drafts, with the kind in place of the family.
     """
-    config = recipe.prefer
+    config = recipe.preferences
     pairs: list[Pair] = []
     reasons: Counter[str] = Counter()
     by_key = {draft.key: draft for draft in drafts}
@@ -132,8 +132,8 @@ def sampled_recordings(plan: Plan) -> Iterator[Recording]:
     """The recordings that only candidates name, as annotated."""
     annotated = _annotated(plan)
     for unit in plan.units:
-        if any(recording.id in plan.apart for recording in unit.recordings):
-            yield from (recording for recording in annotated(unit.name) if recording.id in plan.apart)
+        if any(recording.id in plan.pair_only for recording in unit.recordings):
+            yield from (recording for recording in annotated(unit.name) if recording.id in plan.pair_only)
 
 
 def recordings_in(pairs: Iterable[Pair]) -> set[str]:
@@ -165,7 +165,7 @@ Choosing = tuple[Asked, Callable[[], Choice]]
 
 
 def _choices(asked: Asked, scores: dict[str, Scores], ask: Ask | None, recipe: Recipe) -> Iterator[Choosing]:
-    config = recipe.prefer
+    config = recipe.preferences
     if config.ratings:
         own = scores.get(asked.id, {})
         yield asked, partial(best_and_worst, asked, own, config.margin, config.raters_min)
@@ -223,7 +223,7 @@ def _prompts(uris: Sequence[str], codes_of: CodesOf, aside: list[SetAsideRow]) -
 
 def _judge(recipe: Recipe, stack: ExitStack) -> Ask | None:
     """Asks the judge at temperature 0; its verdicts are kept with the dataset."""
-    config = recipe.prefer.judge
+    config = recipe.preferences.judge
     if config is None:
         return None
     dataset = Store(f"{recipe.output}/{recipe.name}")
@@ -289,4 +289,4 @@ def _answered(draft: Draft) -> Answered:
 
 
 def _aside(where: str, error: DataError) -> SetAsideRow:
-    return SetAsideRow(where, None, None, None, "prefer", error.code, error.message)
+    return SetAsideRow(where, None, None, None, "preferences", error.code, error.message)

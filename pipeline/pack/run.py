@@ -31,7 +31,7 @@ from schemas.recording import Recording
 from schemas.sample import Clip, Pair, Sample
 from schemas.turn import IndexRow, SetAsideRow, TurnRow
 from schemas.vocabulary import Modality, Vocabulary
-from stages.shard import mixed, write_shards
+from stages.shard import shuffle_key, write_shards
 from stages.stage import SAMPLE_RATE, Samples
 
 __all__ = ["SPLITS", "Group", "Packed", "flac_of", "groups_of", "pack_group", "vocabulary_of"]
@@ -115,7 +115,7 @@ def pack_pairs(plan: Plan) -> Packed | None:
     """
     recipe, dataset = plan.recipe, plan.dataset
     aside = list(plan.synthesis.set_aside) if plan.synthesis else []
-    if not recipe.prefer.candidates and not aside:
+    if not recipe.preferences.candidates and not aside:
         return None
     vocabulary = vocabulary_of(recipe)
     found = sampled_pairs(recipe, vocabulary, annotated_codes(plan))
@@ -147,7 +147,7 @@ def _write(packing: Packing, dataset: Store, folder: str, flac: Flac | None) -> 
     index: list[IndexRow] = []
     with tempfile.TemporaryDirectory(prefix="aqaa-data-pack-") as scratch:
         for split, samples in packing.samples.items():
-            samples.sort(key=lambda sample: mixed(sample.key))
+            samples.sort(key=lambda sample: shuffle_key(sample.key))
             by_key = {sample.key: sample for sample in samples}
             for shard in write_shards(samples, Path(scratch), split, 0, packing.recipe.shard, flac):
                 name = shard.path.name

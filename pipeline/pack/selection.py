@@ -12,7 +12,7 @@ from schemas.errors import DataError
 from schemas.recording import Problem
 from schemas.turn import AnnotatedTurn
 from stages.compose import Kind, Labels, Source, label, of_turns, passages
-from stages.converse import Conversation
+from stages.pair_turns import Conversation
 from stages.select import EvaluationPrompts, SelectConfig, personal, select
 from stages.synthesize.checks import check
 
@@ -95,7 +95,7 @@ def _spoken_chat(kept: list[AnnotatedTurn], labels: Mapping[int, Labels], recipe
         last = chat.last("assistant")
         messages = [part["message"] for part in synthesis["spoken"]]
         spoken = {m: [turn for turn in kept if messages[turn.index] == m] for m in messages}
-        source = of_chat(chat, recipe.converse.history_turns_max, _common(of_turns(kept)))
+        source = of_chat(chat, recipe.pair_turns.history_turns_max, _common(of_turns(kept)))
     except (DataError, LookupError, TypeError):  # somebody else's sidecar: turns, as in any recording
         return None
     if last is None or source.question is None:

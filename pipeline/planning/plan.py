@@ -23,20 +23,20 @@ from pipeline.synthesis.run import Synthesis
 from pipeline.versions.forget import without_forgotten
 from schemas.errors import SetupError
 from schemas.recording import SCHEMA_VERSION
-from stages import compose, converse, interleave, mixture, select, shard
-from stages import prefer as preferences
-from stages.assess import AssessStage
+from stages import compose, interleave, mixture, pair_turns, select, shard
+from stages import preferences as preferences
 from stages.decode import DecodeStage
 from stages.diarize import DiarizeStage
+from stages.quality import QualityStage
 from stages.stage import Config, Resources
 from stages.synthesize.checks import VERSION as CHECKS_VERSION
 from stages.tokenize import TokenizeStage
 from stages.transcribe import TranscribeStage
 
-ANNOTATE = (DecodeStage, DiarizeStage, TranscribeStage, AssessStage, TokenizeStage)
+ANNOTATE = (DecodeStage, DiarizeStage, TranscribeStage, QualityStage, TokenizeStage)
 """The stages of annotate, in order. A new one goes in here, and its column into `schemas.recording`."""
 
-PACK = (select, converse, compose, interleave, mixture, preferences, shard)
+PACK = (select, pair_turns, compose, interleave, mixture, preferences, shard)
 """What pack runs; their versions belong to the plan."""
 
 
@@ -66,7 +66,7 @@ class Plan:
     synthesis: Synthesis | None = None
     sampled: tuple[tuple[str, str], ...] = ()
     """Name and tag of each file of candidates and ratings."""
-    apart: frozenset[str] = frozenset()
+    pair_only: frozenset[str] = frozenset()
     """Recordings that only candidates name: for pairs alone."""
 
     @cached_property
@@ -77,14 +77,14 @@ class Plan:
     def pack(self) -> dict[str, Any]:
         """What decides pack's part of the outputs."""
         recipe = self.recipe.content()
-        sections = ("vocabulary", "select", "converse", "compose", "interleave", "mixture", "shard")
+        sections = ("vocabulary", "select", "pair_turns", "compose", "interleave", "mixture", "shard")
         return {
             "recipe": {name: recipe[name] for name in sections},
             "versions": {stage.__name__.rpartition(".")[2]: stage.VERSION for stage in PACK}
             | {"texts": TEXTS_VERSION, "checks": CHECKS_VERSION},
             "checks": recipe["synthesize"]["checks"],
             "evaluation": self.evaluation,
-            "contrast": [recipe["prefer"][name] for name in ("contrast", "deaf_phrases")],
+            "contrast": [recipe["preferences"][name] for name in ("contrast", "deaf_phrases")],
             "tokenizer": self.vocabulary.sha256,
             "schema": SCHEMA_VERSION,
         }
@@ -92,7 +92,7 @@ class Plan:
     @cached_property
     def id(self) -> str:
         """Hash of inputs, recipe, stage versions and models: all that decides the outputs."""
-        prefer = self.recipe.prefer
+        preferences = self.recipe.preferences
         return digest(
             {
                 "units": [[unit.name, unit.sidecars] for unit in self.units],
@@ -100,9 +100,9 @@ class Plan:
                 and [[row.recording, row.code] for row in self.synthesis.set_aside],
                 "sampled": [
                     self.sampled,
-                    prefer.margin,
-                    prefer.raters_min,
-                    prefer.judge and prefer.judge.asked(),
+                    preferences.margin,
+                    preferences.raters_min,
+                    preferences.judge and preferences.judge.asked(),
                 ],
                 "texts": [[file.id, file.bytes, file.etag] for file in self.texts],
                 "stages": [stage.fingerprint for stage in self.stages],
@@ -128,7 +128,7 @@ def make_plan(recipe: Recipe, synthesis: Synthesis | None = None) -> Plan:
     The recordings of `synthesis` join those of the inputs.
     """
     dataset = Store(f"{recipe.output}/{recipe.name}")
-    listed, apart = _listing(recipe, synthesis)
+    listed, pair_only = _listing(recipe, synthesis)
     listing = without_forgotten(listed, dataset)
     estimate = Estimate.of(listing.recordings)
     units = tuple(cut(listing.recordings, recipe.units))
@@ -146,23 +146,23 @@ def make_plan(recipe: Recipe, synthesis: Synthesis | None = None) -> Plan:
         synthesis=synthesis,
         sampled=tuple(
             (name, store.head(name).etag)
-            for uri in (*recipe.prefer.candidates, *recipe.prefer.ratings)
+            for uri in (*recipe.preferences.candidates, *recipe.preferences.ratings)
             for store, name in files(uri)
         ),
-        apart=apart,
+        pair_only=pair_only,
     )
 
 
 def _listing(recipe: Recipe, synthesis: Synthesis | None) -> tuple[Listing, frozenset[str]]:
     """All recordings, and which of them only candidates name."""
-    more = synthesis or recipe.prefer.candidates
+    more = synthesis or recipe.preferences.candidates
     listed = list_inputs(recipe.inputs) if recipe.inputs or not more else Listing((), ())
     recordings, roots = listed.recordings, listed.roots
     if synthesis:
         recordings, roots = (*recordings, *synthesis.recordings), (*roots, synthesis.root)
-    sampled = sampled_audio(recipe.prefer.candidates, {r.id for r in recordings})
+    sampled = sampled_audio(recipe.preferences.candidates, {r.id for r in recordings})
     if sampled:
-        places = ", ".join(recipe.prefer.candidates)
+        places = ", ".join(recipe.preferences.candidates)
         roots = (*roots, Root(places, len(sampled), sum(r.bytes for r in sampled), 0))
     every = sorted((*recordings, *sampled), key=lambda r: r.id)
     return Listing(tuple(every), roots), frozenset(r.id for r in sampled)

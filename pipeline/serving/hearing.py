@@ -38,7 +38,7 @@ class Remembered(Generic[Value]):
             self._values.popitem(last=False)
 
 
-class Ears:
+class AudioTokenizer:
     """Hears what a client sends with each turn again, as the API has it, only once."""
 
     def __init__(self, answerer: Answerer, seconds: float) -> None:

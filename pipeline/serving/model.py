@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.inference.answerer import Answerer
-from pipeline.inference.conversation import Message, Said, prompt
+from pipeline.inference.conversation import Message, PastTurn, prompt
 from pipeline.inference.tokenize_files import Tokenized
 from pipeline.inference.vocoding import Sound, Voice
-from pipeline.serving.hearing import Ears, Remembered
+from pipeline.serving.hearing import AudioTokenizer, Remembered
 from pipeline.serving.request import ChatMessage, ChatRequest, RequestError, place
 from schemas.errors import DataError
 from schemas.recording import Codes
@@ -58,8 +58,8 @@ class Model:
         self.vocabulary = answerer.vocabulary
         self._answerer = answerer
         self._voice = voice
-        self._ears = Ears(answerer, limits.seconds)
-        self._said: Remembered[tuple[float, Said]] = Remembered(256)
+        self._ears = AudioTokenizer(answerer, limits.seconds)
+        self._said: Remembered[tuple[float, PastTurn]] = Remembered(256)
         """Answers by their id, with the time until which they are known."""
 
     def answer(
@@ -84,7 +84,7 @@ class Model:
                     yield from at_rate(np.zeros(0, np.float32), last=True)
                     if event.text.strip() or event.voices:
                         until = time.time() + KEPT_SECONDS
-                        self._said.put(id, (until, Said.of(event.text, event.voices)))
+                        self._said.put(id, (until, PastTurn.of(event.text, event.voices)))
                 yield event
         except DataError as error:
             code = "context_length_exceeded" if error.code == "too_long" else error.code

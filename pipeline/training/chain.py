@@ -17,7 +17,7 @@ from pipeline.training.backbone import backbone_of
 from pipeline.training.checks import check
 from pipeline.training.data import DOCUMENTS, VersionData, choose
 from pipeline.training.display import Display
-from pipeline.training.launch import Said, is_first, launch
+from pipeline.training.launch import is_first, launch
 from pipeline.training.lineage import note_use
 from pipeline.training.place import INDEX, RUN, Place
 from pipeline.training.recipe import StageConfig, TrainingRecipe
@@ -25,6 +25,7 @@ from pipeline.training.results import Result, result_of
 from pipeline.versions.reader import Reference, Version, open_version
 from schemas.errors import SetupError
 from stages.train.config import TrainConfig
+from stages.train.progress import ProgressCallback
 
 if TYPE_CHECKING:
     from stages.train.run import Start
@@ -54,7 +55,7 @@ class StageJob:
     start: "Start"
     folder: Path
 
-    def __call__(self, said: Said = lambda metrics: None) -> None:
+    def __call__(self, said: ProgressCallback = lambda metrics: None) -> None:
         from stages.train.run import run
 
         run(self.config, self.data, self.start, self.folder, said)

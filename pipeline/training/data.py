@@ -22,7 +22,7 @@ from pipeline.training.recipe import MEASURES, StageConfig
 from pipeline.versions.provenance import ids_of
 from pipeline.versions.reader import Version, batches, version_at
 from schemas.errors import SetupError
-from stages.mixture import in_share
+from stages.mixture import fit_mixture
 
 if TYPE_CHECKING:
     from stages.train.loop import Data
@@ -133,7 +133,7 @@ def _chosen(version: Version, stage: StageConfig, table: pa.Table) -> tuple[pa.T
         table = keep(table, pa.array(good, pa.bool_()), "low_quality")
     if stage.mixture:
         columns = table["key"].to_pylist(), table["family"].to_pylist(), table["length"].to_numpy()
-        stay = in_share(columns[0], columns[1], np.asarray(columns[2], np.int64), stage.mixture)
+        stay = fit_mixture(columns[0], columns[1], np.asarray(columns[2], np.int64), stage.mixture)
         table = keep(table, pa.array(stay), "over_share")
     if not table.num_rows:
         left = ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
@@ -147,7 +147,7 @@ def no_family(version: Version, missing: list[str]) -> str:
     there = ", ".join(f"{family} {n:,}" for family, n in sorted(version.manifest.samples.items()))
     return (
         f"{version.manifest.dataset}@{version.id} has no sample of {', '.join(missing)} to train on; it has "
-        f"{there}. Build a version with them (`compose.families`, `prefer` in its recipe), or set the "
+        f"{there}. Build a version with them (`compose.families`, `preferences` in its recipe), or set the "
         "stage's `families`"
     )
 

@@ -6,7 +6,7 @@ All of them call the same job, and find the state of the run in its folder.
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from pipeline.cluster.ray import running
 from pipeline.training.recipe import WorkersConfig
 from schemas.errors import SetupError
+from stages.train.progress import ProgressCallback
 
-Said = Callable[[dict[str, Any]], None]
 _TROUBLE = "trouble.txt"
 _RAY = "ray"
 
@@ -26,7 +26,7 @@ class Job(Protocol):
     @property
     def folder(self) -> Path: ...
 
-    def __call__(self, said: Said = ...) -> None:
+    def __call__(self, said: ProgressCallback = ...) -> None:
         """Take part in it; `said` hears each step's metrics, in the first process."""
 
 
@@ -35,7 +35,7 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def launch(job: Job, workers: WorkersConfig, said: Said) -> None:
+def launch(job: Job, workers: WorkersConfig, said: ProgressCallback) -> None:
     """Train in the processes that the recipe asks for; under torchrun in those that there are. Raises
     SetupError."""
     if "RANK" in os.environ or workers.count == 1:
@@ -58,7 +58,7 @@ def _check_room(workers: WorkersConfig) -> None:
         )
 
 
-def _on_ray(job: Job, workers: WorkersConfig, said: Said) -> None:
+def _on_ray(job: Job, workers: WorkersConfig, said: ProgressCallback) -> None:
     """Workers that died are started again and go on from the last checkpoint."""
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -109,7 +109,7 @@ def _worker(told: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _following(metrics: Path, said: Said) -> Iterator[None]:
+def _following(metrics: Path, said: ProgressCallback) -> Iterator[None]:
     """Tell of each line that another process appends to a file, while the context is open."""
     from stages.train.metrics import read_metrics
 

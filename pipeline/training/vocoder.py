@@ -16,7 +16,7 @@ from pipeline.config.yaml_config import beside, read
 from pipeline.storage.store import Store
 from pipeline.storage.uri import normal
 from pipeline.training.data import write_table
-from pipeline.training.launch import Said, launch
+from pipeline.training.launch import launch
 from pipeline.training.lineage import note_use
 from pipeline.training.place import INDEX
 from pipeline.training.recipe import WorkersConfig
@@ -24,6 +24,7 @@ from pipeline.versions.provenance import codes_of
 from pipeline.versions.reader import Reference, Version, open_version, version_at
 from schemas.errors import SetupError
 from stages.stage import Config
+from stages.train.progress import ProgressCallback
 from stages.train.vocoder.config import VocoderTrainConfig
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class VocoderJob:
     index: Path
     """Where the speech lies in the shards."""
 
-    def __call__(self, said: Said = lambda metrics: None) -> None:
+    def __call__(self, said: ProgressCallback = lambda metrics: None) -> None:
         from stages.train.vocoder.train import train_vocoder
 
         version = version_at(Store(self.dataset), self.version)

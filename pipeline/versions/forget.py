@@ -41,7 +41,7 @@ class Held:
     """What was made from the version, such as training runs."""
 
 
-def holding(dataset: Store, recordings: Sequence[str]) -> list[Held]:
+def versions_containing(dataset: Store, recordings: Sequence[str]) -> list[Held]:
     """The versions that hold any of some recordings, used or set aside."""
     tags = tags_of(dataset)
     found = []
@@ -83,7 +83,7 @@ def without_forgotten(listing: Listing, dataset: Store) -> Listing:
     return replace(listing, recordings=left)
 
 
-def bury(dataset: Store, recordings: Iterable[str]) -> None:
+def tombstone(dataset: Store, recordings: Iterable[str]) -> None:
     """Write the tombstones."""
     for recording in recordings:
         said = {"since": datetime.now(UTC).isoformat(timespec="seconds")}
@@ -97,7 +97,7 @@ def purge(dataset: Store, recordings: Sequence[str]) -> list[str]:
     another tag means a version that does.
     """
     with leased(dataset, "removal"):
-        held = holding(dataset, recordings)
+        held = versions_containing(dataset, recordings)
         for version in held:
             if LATEST in version.tags:
                 raise SetupError(

@@ -7,7 +7,7 @@ from schemas.layout import GROUP
 from schemas.recording import Codes, Word
 from schemas.sample import Clip, Speech, Text
 from stages.compose.config import ComposeConfig
-from stages.compose.source import Said
+from stages.compose.source import SourceSpan
 
 GROUP_SECONDS = 0.12
 
@@ -21,11 +21,11 @@ class Clause:
     speech: Speech
 
 
-def clauses(said: Said, config: ComposeConfig) -> list[Clause]:
+def clauses(said: SourceSpan, config: ComposeConfig) -> list[Clause]:
     """The clauses of a turn; every group of its codes belongs to exactly one.
 
     A clause ends at punctuation or a pause, in the middle of the silence and at the next whole group. Raises
-    DataError `no_words` without word times, and what `Said.speech` raises.
+    DataError `no_words` without word times, and what `SourceSpan.speech` raises.
     """
     whole = said.speech
     turn = said.turn

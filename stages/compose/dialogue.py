@@ -8,7 +8,7 @@ aqtaa   spoken question -> text and speech of the answer, interleaved
 
 from schemas.sample import Message, Speech, Text
 from stages.compose.config import ComposeConfig
-from stages.compose.source import Said, Source
+from stages.compose.source import Source, SourceSpan
 
 Messages = tuple[Message, ...]
 Part = Text | Speech
@@ -35,7 +35,7 @@ def aqtaa(key: str, source: Source, config: ComposeConfig) -> Messages:
     return chat(key, source, config, (question.speech,), (answer.text, answer.speech), interleaved=True)
 
 
-def _exchange(source: Source) -> tuple[Said, Said]:
+def _exchange(source: Source) -> tuple[SourceSpan, SourceSpan]:
     (answer,) = source.answer
     if source.question is None:
         raise ValueError(f"{source.key} has no question")

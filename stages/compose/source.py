@@ -18,7 +18,7 @@ UNSPACED = {"zh", "yue", "ja", "th", "lo", "my", "km"}
 
 
 @dataclass(frozen=True)
-class Said:
+class SourceSpan:
     """What somebody says: the words, and the turn where it is spoken, by a person or by synthesis."""
 
     words: str
@@ -51,7 +51,7 @@ class Source:
 
     key: str
     """Begins the sample's key: [a-z0-9-], at most 80 characters."""
-    answer: tuple[Said, ...]
+    answer: tuple[SourceSpan, ...]
     """One, or the spans of a controlled answer in order."""
     language: str | None
     """ISO 639-1."""
@@ -59,7 +59,7 @@ class Source:
     """Where it comes from: `recording` and what says where in it."""
     metadata: dict[str, Any]
     """Sidecar of the recording, or what a row of text says besides its text."""
-    question: Said | None = None
+    question: SourceSpan | None = None
     history: tuple[Message, ...] = ()
     """Earlier turns as text, the oldest first, from a human to an assistant."""
     system: str | None = None
@@ -125,8 +125,8 @@ def joint(language: str | None) -> str:
     return "" if language in UNSPACED else " "
 
 
-def _said(turn: AnnotatedTurn, labels: Labels) -> Said:
-    return Said(turn.transcript.text.strip() if turn.transcript else "", turn, labels)
+def _said(turn: AnnotatedTurn, labels: Labels) -> SourceSpan:
+    return SourceSpan(turn.transcript.text.strip() if turn.transcript else "", turn, labels)
 
 
 def _messages(history: Sequence[AnnotatedTurn], question: AnnotatedTurn) -> tuple[Message, ...]:

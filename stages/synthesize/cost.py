@@ -37,7 +37,7 @@ class Budget(Config):
     characters: int | None = Field(None, ge=0, description="characters sent")
 
 
-class Purse:
+class BudgetTracker:
     """Spends a budget. What a request may cost at most is set apart before it is sent."""
 
     def __init__(self, budget: Budget, spent: Cost) -> None:
@@ -47,9 +47,9 @@ class Purse:
         self.spent = spent
 
     @contextmanager
-    def spending(self, most: Cost) -> Iterator["Bill"]:
+    def spending(self, most: Cost) -> Iterator["Charge"]:
         """Raises DataError `budget` where the most that it may cost is more than what is left."""
-        bill = Bill(most)
+        bill = Charge(most)
         with self._lock:
             after = self.spent + self._apart + most
             for name, limit in self._budget:
@@ -67,12 +67,12 @@ class Purse:
 
 
 @dataclass
-class Bill:
+class Charge:
     cost: Cost
     """The most that it may cost, until it is known better."""
 
 
-class Kept(Protocol):
+class ReplyStore(Protocol):
     """Where replies are kept: objects that are written once."""
 
     def get(self, path: str) -> bytes: ...
@@ -86,7 +86,7 @@ _NAME = re.compile(r"([0-9a-f]{64})-(\d+)-(\d+)-(\d+)$")
 class Replies:
     """Replies by the hash of what was asked; their names say what they cost, so one listing tells both."""
 
-    def __init__(self, store: Kept, folder: str) -> None:
+    def __init__(self, store: ReplyStore, folder: str) -> None:
         self._store = store
         self._folder = folder
         self._names: dict[str, str] = {}

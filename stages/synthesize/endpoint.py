@@ -19,7 +19,7 @@ from pydantic import Field
 
 from schemas.errors import DataError, SetupError
 from stages.stage import Config
-from stages.synthesize.cost import Budget, Cost, Purse, Replies
+from stages.synthesize.cost import Budget, BudgetTracker, Cost, Replies
 
 Reply = TypeVar("Reply")
 
@@ -79,7 +79,7 @@ class Endpoint:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client = httpx2.Client(headers=headers, timeout=config.timeout)
         self._replies = replies
-        self._purse = Purse(config.budget, replies.spent)
+        self._purse = BudgetTracker(config.budget, replies.spent)
         self._pace = _Pace(60 / config.requests_per_minute if config.requests_per_minute else 0.0)
         self._unanswered = 0
 

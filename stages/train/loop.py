@@ -35,9 +35,8 @@ from stages.train.model import Backbone
 from stages.train.optimizer import adamw, clip, learning_rate, set_rate
 from stages.train.packing import Packing, pack, sequences_of
 from stages.train.parallel import World
+from stages.train.progress import ProgressCallback
 from stages.train.reference import Reference, compute
-
-Said = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Trainer:
         self.families = sorted(pc.unique(data.documents.index["family"].take(self.entries)).to_pylist())
         self.optimizer = adamw(model, config)
 
-    def finish(self, load: Callable[[], str], said: Said) -> None:
+    def finish(self, load: Callable[[], str], said: ProgressCallback) -> None:
         """Take all steps that are left. `load` gives the model its starting weights and says which they are;
         a stopped run needs them no more."""
         first = snapshot.last_step(self.folder, self.world)

@@ -16,9 +16,10 @@ from stages.train import checkpoint
 from stages.train.backbone import blank
 from stages.train.config import TrainConfig
 from stages.train.folder import MODEL, claim, emptied
-from stages.train.loop import Data, Said, Trainer
+from stages.train.loop import Data, Trainer
 from stages.train.model import Backbone, Step1
 from stages.train.parallel import World, joined, parallelize
+from stages.train.progress import ProgressCallback
 from stages.train.shape import PRESETS
 
 
@@ -79,7 +80,7 @@ def run(
     open_data: Callable[[], Data],
     start: Start,
     folder: Path,
-    said: Said = lambda metrics: None,
+    said: ProgressCallback = lambda metrics: None,
 ) -> Path:
     """Train; returns the folder of the finished model, in the run's own.
 

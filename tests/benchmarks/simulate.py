@@ -91,13 +91,13 @@ def annotated(listed: Any, turns: int) -> Any:
     import numpy as np
 
     from schemas.recording import (
-        Assess,
         Assessment,
         Codes,
         Decode,
         Decoded,
         Diarize,
         Diarized,
+        Quality,
         Tokenize,
         Transcribe,
         Transcript,
@@ -132,7 +132,7 @@ def annotated(listed: Any, turns: int) -> Any:
             )
         ),
         transcribe=Transcribe(tuple(transcript(n) for n in range(turns))),
-        assess=Assess((Assessment(2.9, 3.2, 3.5, 0.0, 0.9, 2.5, 180.0, 6.0, -27.0),) * turns),
+        quality=Quality((Assessment(2.9, 3.2, 3.5, 0.0, 0.9, 2.5, 180.0, 6.0, -27.0),) * turns),
         tokenize=Tokenize(
             tuple(
                 Codes(tuple(draw.integers(0, 1024, 90).tolist()), tuple(draw.integers(0, 4096, 135).tolist()))

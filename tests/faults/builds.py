@@ -17,7 +17,7 @@ COMMAND = str(Path(sys.executable).with_name("aqaa-data"))
 LONGEST = 900.0
 """Seconds after which a build counts as hung."""
 
-STAGES = ("decode", "diarize", "transcribe", "assess", "tokenize")
+STAGES = ("decode", "diarize", "transcribe", "quality", "tokenize")
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @contextmanager
 def watched(build: Running) -> Iterator[Callable[[], list[Any]]]:
-    """What the workers of a build on its own Ray have in hand: a call gives a list of `InHand`."""
+    """What the workers of a build on its own Ray have in hand: a call gives a list of `TaskInProgress`."""
     assert build.until(lambda: build.address() is not None)
     with watched_at(str(build.address()), build) as in_hand:
         yield in_hand

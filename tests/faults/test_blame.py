@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from pipeline.config.recipe import load
-from pipeline.ledger.worker_deaths import InHand, note
+from pipeline.ledger.worker_deaths import TaskInProgress, record_crash
 from pipeline.planning.plan import make_plan
 from tests.conftest import DEMO
 from tests.faults.builds import running, watched
@@ -33,7 +33,9 @@ def test_after_two_deaths_alone_in_earlier_runs_a_third_one_is_the_last(recipe, 
     plan = make_plan(load(str(recipe)))
     (unit,) = plan.units
     for hand in (tuple(r.id for r in unit.recordings), (GUILTY,), (GUILTY,)):
-        note(plan.dataset, plan.stages[0].fingerprint, InHand("decode", unit.name, 0, hand, "gone", 1))
+        record_crash(
+            plan.dataset, plan.stages[0].fingerprint, TaskInProgress("decode", unit.name, 0, hand, "gone", 1)
+        )
     with running(recipe) as build:
         assert kill(build, 1) == [(GUILTY,)]
         said = build.wait().said

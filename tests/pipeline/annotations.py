@@ -14,7 +14,7 @@ from pipeline.pack.run import groups_of, pack_group
 from pipeline.planning.plan import Plan, make_plan
 from pipeline.report import pages
 from schemas.manifest import Manifest
-from schemas.recording import Assess, Decode, Diarize, Diarized, Recording, Tokenize, Transcribe
+from schemas.recording import Decode, Diarize, Diarized, Quality, Recording, Tokenize, Transcribe
 from schemas.turn import AnnotatedTurn
 
 
@@ -54,7 +54,7 @@ def _recording(listed: Recording, turns: Sequence[AnnotatedTurn]) -> Recording:
         decode=Decode(replace(turns[0].decoded, sha256=_sha256(turns)) if turns else None),
         diarize=Diarize(diarized),
         transcribe=Transcribe(tuple(turn.transcript for turn in turns)),
-        assess=Assess(tuple(turn.assessment for turn in turns)),
+        quality=Quality(tuple(turn.assessment for turn in turns)),
         tokenize=Tokenize(tuple(turn.codes for turn in turns)),
     )
 

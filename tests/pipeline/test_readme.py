@@ -16,7 +16,16 @@ TRAINING = {"pretrain", "sft1", "sft2", "dpo"}
 
 def test_there_is_a_recipe_for_everything():
     shown = {key for snippet in SNIPPETS for key in yaml.safe_load(snippet)}
-    assert shown >= {"texts", "compose", "interleave", "synthesize", "prefer", "select", "mixture", *TRAINING}
+    assert shown >= {
+        "texts",
+        "compose",
+        "interleave",
+        "synthesize",
+        "preferences",
+        "select",
+        "mixture",
+        *TRAINING,
+    }
 
 
 @pytest.mark.parametrize("number", range(len(SNIPPETS)))

@@ -41,7 +41,7 @@ recordings = st.builds(
         ),
     ),
     transcribe=st.none(),
-    assess=st.none(),
+    quality=st.none(),
     tokenize=st.none()
     | st.builds(r.Tokenize, st.lists(st.none() | st.builds(r.Codes, codes, codes), max_size=3).map(tuple)),
 )

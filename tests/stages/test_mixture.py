@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.mixture import MixtureConfig, Spoken, in_share, over_cap
+from stages.mixture import MixtureConfig, Spoken, exceeding_caps, fit_mixture
 
 FAMILIES = ("continuation", "asr", "tts")
 
@@ -17,7 +17,7 @@ def samples(*counts, size=100):
 
 
 def got(keys, families, tokens, weights):
-    stay = in_share(keys, families, tokens, weights)
+    stay = fit_mixture(keys, families, tokens, weights)
     return {name: int(tokens[(np.array(families) == name) & stay].sum()) for name in set(families)}
 
 
@@ -27,7 +27,7 @@ def test_tokens_are_to_each_other_as_the_weights_and_the_scarcest_stays_whole():
 
 
 def test_without_weights_everything_stays():
-    assert in_share(*samples(10, 3), {}).all()
+    assert fit_mixture(*samples(10, 3), {}).all()
 
 
 def test_a_family_without_samples_takes_nothing_from_the_others():
@@ -58,11 +58,11 @@ def test_no_family_is_over_its_share_and_none_is_a_sample_short_of_it(counts, we
 def test_neither_order_nor_what_comes_later_moves_the_draw():
     keys, families, tokens = samples(500, 100)
     weights = {"continuation": 1, "asr": 1}
-    stay = {key for key, s in zip(keys, in_share(keys, families, tokens, weights), strict=True) if s}
-    backwards = in_share(keys[::-1], families[::-1], tokens[::-1], weights)
+    stay = {key for key, s in zip(keys, fit_mixture(keys, families, tokens, weights), strict=True) if s}
+    backwards = fit_mixture(keys[::-1], families[::-1], tokens[::-1], weights)
     assert stay == {key for key, s in zip(keys[::-1], backwards, strict=True) if s}
     more = ([*keys, "new-asr"], [*families, "asr"], np.append(tokens, 100))
-    grown = {key for key, s in zip(more[0], in_share(*more, weights), strict=True) if s}
+    grown = {key for key, s in zip(more[0], fit_mixture(*more, weights), strict=True) if s}
     assert stay < grown
     assert len(grown - stay) == 2
 
@@ -77,20 +77,20 @@ def turns(count, seconds=10.0, recordings=1, speaker="A", language="en"):
 
 class TestCaps:
     def test_a_speaker_or_language_has_so_many_hours_and_no_more(self):
-        found = over_cap(turns(360, recordings=2), MixtureConfig(speaker_hours_max=0.5))
+        found = exceeding_caps(turns(360, recordings=2), MixtureConfig(speaker_hours_max=0.5))
         assert len(found) == 720 - 180
         assert set(found.values()) == {"speaker"}
         mixed = [*turns(100, language="en"), *turns(100, recordings=3, language="zh")]
-        found = over_cap(mixed, MixtureConfig(language_hours_max=0.5))
+        found = exceeding_caps(mixed, MixtureConfig(language_hours_max=0.5))
         assert len(found) == 300 - 180
         assert set(found.values()) == {"language"}
         assert all(key.startswith("zh") for key in found)
 
     def test_without_caps_nobody_is_over(self):
-        assert over_cap(turns(1000), MixtureConfig()) == {}
+        assert exceeding_caps(turns(1000), MixtureConfig()) == {}
 
     def test_turns_stay_by_stretches_of_five_minutes(self):
-        found = over_cap(turns(360), MixtureConfig(speaker_hours_max=0.5))
+        found = exceeding_caps(turns(360), MixtureConfig(speaker_hours_max=0.5))
         stretches = {}
         for n in range(360):
             stretches.setdefault(n * 10 // 300, set()).add(f"en-0-{n}" in found)
@@ -101,7 +101,7 @@ class TestCaps:
         config = MixtureConfig(speaker_hours_max=0.2)
         shuffled = turns(100, recordings=2)
         random.shuffle(shuffled)
-        assert over_cap(shuffled, config) == over_cap(turns(100, recordings=2), config)
+        assert exceeding_caps(shuffled, config) == exceeding_caps(turns(100, recordings=2), config)
 
 
 def test_a_weight_is_positive():

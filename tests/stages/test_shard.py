@@ -14,7 +14,7 @@ from schemas.layout import ReadMessage, read, whole_groups
 from schemas.sample import Sample
 from stages.compose import ComposeConfig, compose, of_turns
 from stages.interleave import InterleaveConfig, lay_out
-from stages.shard import ShardConfig, group_of, mixed, split_of, write_shards
+from stages.shard import ShardConfig, group_of, shuffle_key, split_of, write_shards
 from tests.paths import DEMO
 from tests.stages.annotated import a_turn
 
@@ -55,7 +55,7 @@ def samples(turns, vocabulary):
         for family in ("continuation", "asr", "tts", "aqtaa")
         for n in range(len(turns) - 1)
     ]
-    drafts.sort(key=lambda draft: mixed(draft.key))
+    drafts.sort(key=lambda draft: shuffle_key(draft.key))
     return [lay_out(draft, vocabulary, InterleaveConfig()) for draft in drafts]
 
 

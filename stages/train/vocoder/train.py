@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from schemas.errors import SetupError
 from stages.train.folder import BOARD, CHECKPOINTS, METRICS, MODEL, claim, emptied
 from stages.train.metrics import MetricsFile
 from stages.train.parallel import World, joined
+from stages.train.progress import ProgressCallback
 from stages.train.vocoder.config import VocoderTrainConfig
 from stages.train.vocoder.discriminators import Discriminators, discriminator_loss, generator_losses
 from stages.train.vocoder.flow import DROPPED, Conditions, flow_matching_loss, prior_loss
@@ -43,7 +44,6 @@ PROMPTED = 0.5
 """Share of the stretches whose first part, up to `LONGEST_PROMPT`, is given."""
 LONGEST_PROMPT = 0.3
 
-Said = Callable[[dict[str, Any]], None]
 _HOW = {"checkpoint_every", "sample_every", "samples"}
 """Settings that don't change what is learnt: a stopped run may go on with others."""
 
@@ -54,7 +54,7 @@ def train_vocoder(
     held: Speech,
     identity: Mapping[str, Any],
     folder: Path,
-    said: Said = lambda metrics: None,
+    said: ProgressCallback = lambda metrics: None,
     codes: Mapping[str, Any] | None = None,
 ) -> Path:
     """Teach a new vocoder; returns the folder of the finished one, in the run's own.
@@ -108,7 +108,7 @@ class _Run:
         }
         self.optimizers = {name: _adamw(network, config) for name, network in self.networks.items()}
 
-    def finish(self, said: Said) -> None:
+    def finish(self, said: ProgressCallback) -> None:
         first = self._resume()
         config = self.config
         with ExitStack() as stack:

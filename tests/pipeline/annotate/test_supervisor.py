@@ -1,14 +1,14 @@
 """The watch: who has what in hand, and what is said of a build that stands still."""
 
-from pipeline.annotate.supervisor import BEAT, State, Watch, told
+from pipeline.annotate.supervisor import BEAT, State, Supervisor, told
 from pipeline.cluster.ray import Capacity
-from pipeline.ledger.worker_deaths import InHand
+from pipeline.ledger.worker_deaths import TaskInProgress
 from pipeline.planning.plan import PlannedStage
 from stages.decode import DecodeStage
 from stages.decode.config import DecodeConfig
 from stages.stage import Resources
 
-TASK = InHand("decode", "ab-cd", 0, ("a.wav",), "node", 42)
+TASK = TaskInProgress("decode", "ab-cd", 0, ("a.wav",), "node", 42)
 
 
 def stage(name, actors):
@@ -16,7 +16,7 @@ def stage(name, actors):
 
 
 def test_who_takes_the_place_of_a_dead_worker_learns_what_it_had_in_hand():
-    watch = Watch()
+    watch = Supervisor()
     assert watch.arrive("one", "decode", "node") is None
     watch.begin("one", TASK)
     assert watch.arrive("two", "decode", "node") is None
@@ -24,14 +24,14 @@ def test_who_takes_the_place_of_a_dead_worker_learns_what_it_had_in_hand():
 
 
 def test_what_was_ended_is_nobodys_fault():
-    watch = Watch()
+    watch = Supervisor()
     watch.begin("one", TASK)
     watch.end("one")
     assert watch.arrive("one", "decode", "node") is None
 
 
 def test_a_worker_that_computes_moves_the_build_and_one_that_waits_does_not():
-    watch = Watch()
+    watch = Supervisor()
     watch.begin("one", TASK)
     watch.beat("one", 5.0)
     watch.moved = 0.0
@@ -42,7 +42,7 @@ def test_a_worker_that_computes_moves_the_build_and_one_that_waits_does_not():
 
 
 def test_deaths_over_models_are_counted_until_somebody_has_them():
-    watch = Watch()
+    watch = Supervisor()
     assert [watch.died_loading("decode") for _ in range(2)] == [1, 2]
     watch.ready("decode")
     assert watch.died_loading("decode") == 1

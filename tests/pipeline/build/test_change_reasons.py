@@ -166,7 +166,7 @@ def test_a_dry_run_says_what_will_run_and_why(dataset, command):
     assert "0 added, 1 changed, 0 removed; sidecars of 1 units edited" in done.stdout
     assert "to run      transcribe: " in done.stdout
     assert "transcribe.beam: 5 -> 2" in done.stdout
-    assert "assess: " in done.stdout
+    assert "quality: " in done.stdout
     assert "it comes after transcribe" in done.stdout
     said = json.loads(command("build", dataset / "recipe.yaml", "--dry-run", "--json", *settings).stdout)
     assert [work["stage"] for work in said["work"]][-1] == "pack"

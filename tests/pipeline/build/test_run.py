@@ -50,7 +50,7 @@ def test_the_object_on_stdout_says_what_came_out(small_build):
     assert turns["diarized"] == turns["used"] + turns["eligible"] + turns["set_aside"]
     assert set(said["samples"]) == {"continuation", "asr", "tts", "aqtaa"}
     assert sum(shard["samples"] for shard in said["shards"]) == sum(said["samples"].values())
-    assert {"decode", "diarize", "transcribe", "assess", "tokenize", "pack", "publish"} <= set(
+    assert {"decode", "diarize", "transcribe", "quality", "tokenize", "pack", "publish"} <= set(
         said["seconds"]
     )
     assert sum(row["share"] for row in said["stages"]) == pytest.approx(1)

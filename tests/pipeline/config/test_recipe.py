@@ -98,16 +98,16 @@ def test_texts_and_evaluation_prompts_are_places_too(written, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("prefer", "told"),
+    ("preferences", "told"),
     [
         ("{candidates: [c.jsonl]}", "need `ratings` or a `judge`"),
         ("{ratings: [r.jsonl]}", "and these need some"),
         ("{contrast: {deaf: 0.1}}", "put aqtaa into"),
     ],
 )
-def test_preferences_that_could_come_to_nothing_are_refused(written, prefer, told):
-    with pytest.raises(SetupError, match=f"recipe.yaml:3: `prefer`.*{told}"):
-        load(written(f"name: a\ncompose: {{families: [asr]}}\nprefer: {prefer}\n"))
+def test_preferences_that_could_come_to_nothing_are_refused(written, preferences, told):
+    with pytest.raises(SetupError, match=f"recipe.yaml:3: `preferences`.*{told}"):
+        load(written(f"name: a\ncompose: {{families: [asr]}}\nprefer: {preferences}\n"))
 
 
 def test_a_mixture_weighs_exactly_the_families_that_are_made(written):

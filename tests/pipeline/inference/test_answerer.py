@@ -84,8 +84,10 @@ def test_candidates_are_read_by_the_preference_stage(command, checkpoint, tmp_pa
         for answer, score in scores.items()
     ]
     ratings.write_text("".join(json.dumps(rating) + "\n" for rating in given))
-    prefer = {"candidates": [str(out)], "ratings": [str(ratings)]}
-    asking = Recipe.model_validate({"name": "pairs", "output": str(tmp_path / "out"), "prefer": prefer})
+    preferences = {"candidates": [str(out)], "ratings": [str(ratings)]}
+    asking = Recipe.model_validate(
+        {"name": "pairs", "output": str(tmp_path / "out"), "preferences": preferences}
+    )
     found = sampled_pairs(asking, vocabulary, lambda name: pytest.fail(f"{name} is no recording"))
     assert [row.message for row in found.set_aside] == []
     assert len(found.pairs) == 2

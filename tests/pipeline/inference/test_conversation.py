@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.inference.conversation import HISTORY_TOKENS, History, Message, Said, prompt
+from pipeline.inference.conversation import HISTORY_TOKENS, History, Message, PastTurn, prompt
 from pipeline.inference.tokenize_files import tokenize_files
 from schemas.errors import SetupError
 from schemas.layout import header, read
@@ -54,8 +54,8 @@ def test_the_oldest_turns_give_way_and_what_is_left_begins_with_a_human(vocabula
 
 
 def test_words_stand_for_an_earlier_turn_and_its_voices_where_nobody_knows_them(vocabulary):
-    assert Said.of(" Me. ", [VOICE]).by("assistant") == Message("assistant", ("Me.",))
-    assert Said.of(" ", [VOICE, VOICE]).by("human") == Message("human", (VOICE, VOICE))
+    assert PastTurn.of(" Me. ", [VOICE]).by("assistant") == Message("assistant", ("Me.",))
+    assert PastTurn.of(" ", [VOICE, VOICE]).by("human") == Message("human", (VOICE, VOICE))
 
 
 @pytest.mark.parametrize(

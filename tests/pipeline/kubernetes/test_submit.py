@@ -226,7 +226,7 @@ name: calls
 inputs: [s3://b/calls]
 output: s3://b/sets
 transcribe: {model: "hub:Systran/faster-whisper-large-v3", device: cuda, compute_type: float16}
-resources: {transcribe: {gpus: 0.5, actors: [1, 8]}, assess: {actors: [1, 4]}}
+resources: {transcribe: {gpus: 0.5, actors: [1, 8]}, quality: {actors: [1, 4]}}
 compose: {families: [continuation, asr]}
 mixture: {weights: {continuation: 1, asr: 2}}
 select: {sidecar: {consent: true}, languages: [en]}

@@ -6,7 +6,17 @@ import pytest
 
 from pipeline.ledger.annotations import Ledger
 from pipeline.storage.store import Store
-from schemas.recording import STAGES, Assess, Codes, Decode, Diarize, Problem, Recording, Tokenize, Transcribe
+from schemas.recording import (
+    STAGES,
+    Codes,
+    Decode,
+    Diarize,
+    Problem,
+    Quality,
+    Recording,
+    Tokenize,
+    Transcribe,
+)
 
 UNIT = "00ff-12ab"
 DONE = Recording(
@@ -19,7 +29,7 @@ DONE = Recording(
     Decode(None, (Problem("silent", "it is silent"),)),
     Diarize(None),
     Transcribe(()),
-    Assess(()),
+    Quality(()),
     Tokenize((Codes((1, 2), (3, 4, 5)), None)),
 )
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.cluster.ray import alive_nodes, running
-from pipeline.ledger.worker_deaths import InHand, alone, note, toll
+from pipeline.ledger.worker_deaths import TaskInProgress, alone, crash_counts, record_crash
 from pipeline.storage.store import Store
 
 
@@ -15,31 +15,31 @@ def dataset(tmp_path):
 
 
 def died(*recordings, unit="ab-cd", attempt=0):
-    return InHand("decode", unit, attempt, recordings, "node", 1)
+    return TaskInProgress("decode", unit, attempt, recordings, "node", 1)
 
 
 def test_a_unit_without_deaths_has_no_toll(dataset):
-    assert toll(dataset, "f", "ab-cd").total == 0
+    assert crash_counts(dataset, "f", "ab-cd").total == 0
 
 
 def test_only_deaths_alone_are_counted_against_a_recording(dataset):
     for hand in (died("a.wav", "b.wav"), died("a.wav"), died("b.wav"), died("a.wav")):
-        note(dataset, "f", hand)
-    found = toll(Store(dataset.uri), "f", "ab-cd")
+        record_crash(dataset, "f", hand)
+    found = crash_counts(Store(dataset.uri), "f", "ab-cd")
     assert (found.total, found.of("a.wav"), found.of("b.wav"), found.of("c.wav")) == (4, 2, 1, 0)
 
 
 def test_another_unit_stage_or_attempt_has_a_toll_of_its_own(dataset):
-    note(dataset, "f", died("a.wav"))
-    note(dataset, "f", died("a.wav", attempt=1))
-    assert toll(dataset, "f", "ab-cd", 1).of("a.wav") == 1
-    assert toll(dataset, "f", "ab-cd", 2).total == 0
-    assert toll(dataset, "g", "ab-cd").total == 0
-    assert toll(dataset, "f", "ef-cd").total == 0
+    record_crash(dataset, "f", died("a.wav"))
+    record_crash(dataset, "f", died("a.wav", attempt=1))
+    assert crash_counts(dataset, "f", "ab-cd", 1).of("a.wav") == 1
+    assert crash_counts(dataset, "f", "ab-cd", 2).total == 0
+    assert crash_counts(dataset, "g", "ab-cd").total == 0
+    assert crash_counts(dataset, "f", "ef-cd").total == 0
 
 
 def test_a_note_does_not_tell_the_name_of_a_recording(dataset):
-    note(dataset, "f", died("calls/alice.wav"))
+    record_crash(dataset, "f", died("calls/alice.wav"))
     assert all(b"alice" not in dataset.get(item.path) for item in dataset.list("deaths"))
 
 

@@ -10,7 +10,7 @@ import pytest
 from pipeline.monitoring.event_log import Log
 from pipeline.monitoring.gpu_budget import GpuHours
 from pipeline.monitoring.metrics import METRICS
-from pipeline.monitoring.progress import Board, Report
+from pipeline.monitoring.progress import ProgressActor, Report
 from schemas.errors import SetupError
 from tests.paths import ROOT
 
@@ -68,7 +68,7 @@ def exported(endpoint, wanted):
 def test_prometheus_is_told_what_the_stages_report(endpoint):
     import ray
 
-    board = ray.remote(Board).options(num_cpus=0).remote()
+    board = ray.remote(ProgressActor).options(num_cpus=0).remote()
     ray.get(board.expect.remote(3, ["decode", "transcribe"]))
     ray.get(board.report.remote(report("u1", "decode", set_aside={"silent": 1})))
     ray.get(board.report.remote(report("u2", "decode", set_aside={"silent": 1, "unreadable": 1})))
@@ -97,13 +97,13 @@ def test_prometheus_is_told_what_the_stages_report(endpoint):
 def test_gpus_that_are_held_count_and_too_many_hours_stop_the_build(endpoint):
     import ray
 
-    board = ray.remote(Board).options(num_cpus=0).remote()
+    board = ray.remote(ProgressActor).options(num_cpus=0).remote()
     meter = GpuHours(most=0.0001)
     meter.look(board)
     time.sleep(0.2)
     meter.look(board)
     assert meter.hours == 0, "nobody held one"
-    worker = ray.remote(Board).options(num_cpus=0, num_gpus=0.5).remote()
+    worker = ray.remote(ProgressActor).options(num_cpus=0, num_gpus=0.5).remote()
     ray.get(worker.read.remote())
     until = time.monotonic() + 30
     while ray.get(board.stopped.remote()) is None and time.monotonic() < until:

@@ -14,8 +14,8 @@ from schemas.errors import DataError
 from schemas.layout import read
 from schemas.recording import Codes
 from schemas.sample import Clip, Draft, Message, Speech, Text
-from stages.prefer.judge import CRITERIA
-from stages.prefer.pair import prompt_group
+from stages.preferences.judge import CRITERIA
+from stages.preferences.pair import prompt_group
 from tests.pipeline.annotations import planned
 from tests.served import Answer, completion, serving
 from tests.stages.annotated import a_turn
@@ -51,11 +51,11 @@ def write(path, lines):
     return str(path)
 
 
-def recipe_of(folder, rows=(), ratings=(), **prefer):
-    prefer["candidates"] = [write(folder / "candidates.jsonl", rows)]
+def recipe_of(folder, rows=(), ratings=(), **preferences):
+    preferences["candidates"] = [write(folder / "candidates.jsonl", rows)]
     if ratings:
-        prefer["ratings"] = [write(folder / "ratings.jsonl", ratings)]
-    return Recipe.model_validate({"name": "pairs", "output": str(folder / "out"), "prefer": prefer})
+        preferences["ratings"] = [write(folder / "ratings.jsonl", ratings)]
+    return Recipe.model_validate({"name": "pairs", "output": str(folder / "out"), "preferences": preferences})
 
 
 def sides(pair, vocabulary):
@@ -95,15 +95,15 @@ def test_rated_answers_become_pairs_and_everything_else_is_told(tmp_path, vocabu
     assert (pair.record["differs_in"], pair.record["language"]) == ("both", "en")
     assert found.agreement == pytest.approx(1 - 2 / 34)  # anna and ben differ by 1 about one of four answers
     assert sorted((row.recording, row.stage, row.code) for row in found.set_aside) == [
-        ("candidates.jsonl:2", "prefer", "tie"),
-        ("candidates.jsonl:3", "prefer", "few_ratings"),
-        ("candidates.jsonl:4", "prefer", "prompt_twice"),
-        ("candidates.jsonl:5", "prefer", "bad_json"),
-        ("candidates.jsonl:6", "prefer", "unknown_audio"),
-        ("candidates.jsonl:7", "prefer", "bad_candidates"),
-        ("ratings.jsonl:10", "prefer", "rated_twice"),
-        ("ratings.jsonl:11", "prefer", "bad_rating"),
-        ("ratings.jsonl:9", "prefer", "unknown_answer"),
+        ("candidates.jsonl:2", "preferences", "tie"),
+        ("candidates.jsonl:3", "preferences", "few_ratings"),
+        ("candidates.jsonl:4", "preferences", "prompt_twice"),
+        ("candidates.jsonl:5", "preferences", "bad_json"),
+        ("candidates.jsonl:6", "preferences", "unknown_audio"),
+        ("candidates.jsonl:7", "preferences", "bad_candidates"),
+        ("ratings.jsonl:10", "preferences", "rated_twice"),
+        ("ratings.jsonl:11", "preferences", "bad_rating"),
+        ("ratings.jsonl:9", "preferences", "unknown_answer"),
     ]
 
 
@@ -223,9 +223,11 @@ def test_audio_beside_the_candidates_is_heard_for_pairs_alone(tmp_path, vocabula
         for n, name in enumerate(["call.wav", *audio])
     }
     turns["p2/b.flac"] = []  # nothing is heard
-    prefer = {"candidates": ["sampled/candidates.jsonl"], "ratings": ["sampled/ratings.jsonl"]}
-    plan = planned(tmp_path, turns, prefer=prefer, inputs=["in/call.wav"], compose={"families": ["asr"]})
-    assert plan.apart == set(audio)
+    preferences = {"candidates": ["sampled/candidates.jsonl"], "ratings": ["sampled/ratings.jsonl"]}
+    plan = planned(
+        tmp_path, turns, preferences=preferences, inputs=["in/call.wav"], compose={"families": ["asr"]}
+    )
+    assert plan.pair_only == set(audio)
     assert [root.recordings for root in plan.listing.roots] == [1, 8]
     done = [pack_group(group, plan.recipe, plan.dataset, "x") for group in groups_of(plan)]
     pairs = pack_pairs(plan)
@@ -233,10 +235,10 @@ def test_audio_beside_the_candidates_is_heard_for_pairs_alone(tmp_path, vocabula
     assert (done[0].recordings, pairs.recordings) == ({"kept": 1}, {"kept": 7, "set_aside": 1})
     assert pairs.turns == {"used": 3, "eligible": 4}
     assert pairs.set_aside == {
-        "prefer/bad_chat": 1,
-        "prefer/bad_json": 1,
-        "prefer/no_codes": 1,
-        "prefer/unknown_audio": 1,
+        "preferences/bad_chat": 1,
+        "preferences/bad_json": 1,
+        "preferences/no_codes": 1,
+        "preferences/unknown_audio": 1,
         "select/no_turn_kept": 1,
     }
 
@@ -261,7 +263,7 @@ def drafts(count=12):
 
 def test_real_answers_against_their_contrasts(vocabulary):
     shares = dict.fromkeys(("deaf", "other", "mismatch", "truncated", "language"), 1.0)
-    recipe = Recipe.model_validate({"name": "x", "prefer": {"contrast": shares}})
+    recipe = Recipe.model_validate({"name": "x", "preferences": {"contrast": shares}})
     made = drafts()
     pairs, reasons = contrast_pairs(made, recipe, vocabulary)
     assert not reasons

@@ -466,9 +466,11 @@ class TestSynthesis:
             for n in range(30)
         }
         (texts / "chats.jsonl").write_text("\n".join(json.dumps(chat(n)) for n in range(30)))
-        prefer, shard = {"contrast": {"deaf": 1}}, {"validation_share": 0.5}
+        preferences, shard = {"contrast": {"deaf": 1}}, {"validation_share": 0.5}
         families = {"families": ["aqtaa", "tqta"]}
-        plan = planned(tmp_path, turns, texts=["texts"], compose=families, prefer=prefer, shard=shard)
+        plan = planned(
+            tmp_path, turns, texts=["texts"], compose=families, preferences=preferences, shard=shard
+        )
         manifest = packed(plan)
         assert (manifest.samples["preference"], manifest.samples["aqtaa"]) == (30, 30)
         by_key = {row["key"]: row["split"] for row in rows_of(plan, manifest, "index")}

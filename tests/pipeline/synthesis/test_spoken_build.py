@@ -40,7 +40,8 @@ def test_conversations_and_candidates_become_samples_and_pairs(tmp_path, command
     (tmp_path / "recipe.yaml").write_text(
         "name: spoken\noutput: out\ntranscribe: {model: 'package:whisper-tiny-en'}\n"
         "synthesize: {conversations: [chats.jsonl]}\ncompose: {families: [aqta, aqtaa]}\n"
-        "prefer: {candidates: [candidates.jsonl], ratings: [ratings.jsonl], contrast: {deaf: 1, other: 1}}\n"
+        "preferences:\n"
+        "  {candidates: [candidates.jsonl], ratings: [ratings.jsonl], contrast: {deaf: 1, other: 1}}\n"
         "shard: {validation_share: 0.3}\n"
     )
     done = command("build", tmp_path / "recipe.yaml", "--json")
@@ -53,8 +54,8 @@ def test_conversations_and_candidates_become_samples_and_pairs(tmp_path, command
     aside = pq.read_table(tmp_path / "out" / "spoken" / version.path("set_aside.parquet")).to_pylist()
     assert {(row["recording"], row["stage"], row["code"]) for row in aside} == {
         ("chats.jsonl:3", "synthesize", "bad_chat"),
-        ("candidates.jsonl:2", "prefer", "unknown_audio"),
-        ("ratings.jsonl:5", "prefer", "unknown_answer"),
+        ("candidates.jsonl:2", "preferences", "unknown_audio"),
+        ("ratings.jsonl:5", "preferences", "unknown_answer"),
     }
     assert command("versions", "verify", tmp_path / "out" / "spoken").code == 0
     assert command("build", tmp_path / "recipe.yaml").stdout.splitlines()[0].count("nothing new") == 1

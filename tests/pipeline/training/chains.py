@@ -59,8 +59,8 @@ def dataset(folder: Path, **recipe: object) -> Path:
     settings = {
         "vocabulary": {"tokenizer": f"file:{tokenizer}", "preset": "extended"},
         "compose": {"families": ["asr", "tts", "aqta", "aqtaa"]},
-        "converse": {"history_turns_max": 0},
-        "prefer": {"contrast": {"deaf": 1, "other": 1}},
+        "pair_turns": {"history_turns_max": 0},
+        "preferences": {"contrast": {"deaf": 1, "other": 1}},
         "shard": {"megabytes": 0.05, "validation_share": 0},
     }
     plan = planned(folder, turns, **(settings | recipe))

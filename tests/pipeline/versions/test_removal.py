@@ -14,7 +14,7 @@ from pipeline.storage.store import Store
 from pipeline.synthesis.run import synthesize as made
 from pipeline.versions import leases
 from pipeline.versions.diff import difference
-from pipeline.versions.forget import bury, forgotten, holding, purge
+from pipeline.versions.forget import forgotten, purge, tombstone, versions_containing
 from pipeline.versions.gc import ANSWERS, collect, garbage, record_use
 from pipeline.versions.leases import leased, live
 from pipeline.versions.reader import Reference, open_version, tags_of, version_at, version_ids
@@ -228,8 +228,8 @@ def test_the_tag_command_moves_and_refuses(build, dataset, command):
 
 def test_the_versions_that_hold_a_recording_are_found(build, dataset, command):
     first, second = build("a.wav", "b.wav"), build("b.wav", "c.wav")
-    assert {held.version for held in holding(dataset, ["b.wav"])} == {first, second}
-    (held,) = holding(dataset, ["a.wav", "none.wav"])
+    assert {held.version for held in versions_containing(dataset, ["b.wav"])} == {first, second}
+    (held,) = versions_containing(dataset, ["a.wav", "none.wav"])
     assert (held.version, held.recordings, held.turns) == (first, ("a.wav",), 6)
     assert held.samples > 0
     said = json.loads(command("versions", "show", dataset.uri, "--recording", "c.wav", "--json").stdout)
@@ -239,7 +239,7 @@ def test_the_versions_that_hold_a_recording_are_found(build, dataset, command):
 def test_what_was_made_of_a_recording_is_found_through_the_versions_that_hold_it(build, dataset, command):
     first, second = build("a.wav", "b.wav"), build("b.wav", "c.wav")
     record_use(dataset, first, "training-small.json", b'{"kind": "training"}')
-    assert {held.version: held.trainings for held in holding(dataset, ["b.wav"])} == {
+    assert {held.version: held.trainings for held in versions_containing(dataset, ["b.wav"])} == {
         first: ("training-small.json",),
         second: (),
     }
@@ -314,7 +314,7 @@ def test_a_forgotten_conversation_is_gone_with_its_voice_and_all_that_servers_sa
         recipe = Recipe.model_validate(values)
         secret, other = (r.id for r in made(recipe, print).recordings)
         asked, spent = len(server.seen), Replies(dataset, ANSWERS).spent
-        bury(dataset, [secret])
+        tombstone(dataset, [secret])
         purge(dataset, [secret])
         name = secret.rpartition("/")[2]
         assert not [item.path for item in dataset.list() if name in item.path]

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.models import resolve
-from stages.assess.pitch import PitchTracker
 from stages.evaluate.estimate import mean, ratio
 from stages.evaluate.likeness import f0_correlation, mel_distance, voicing_agreement
 from stages.evaluate.words import Errors, errors
+from stages.quality.pitch import PitchTracker
 from stages.train.vocoder.mel import log_mel
 from tests.paths import DEMO
 

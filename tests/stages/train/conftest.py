@@ -7,7 +7,7 @@ import pytest
 
 from schemas.sample import Pair, Sample
 from schemas.vocabulary import Vocabulary
-from stages.shard import ShardConfig, mixed, write_shards
+from stages.shard import ShardConfig, shuffle_key, write_shards
 from stages.train.documents import Documents
 from tests.stages.train.opened import documents_in
 
@@ -30,7 +30,7 @@ def pairs(vocabulary: Vocabulary) -> list[Pair]:
         ]
         record = {"family": "preference", "differs_in": "both" if n else "audio"}
         made.append(Pair(f"pair-{n:02}", record, *(np.array(ids, np.int32) for ids in (prompt, *sides))))
-    return sorted(made, key=lambda pair: mixed(pair.key))
+    return sorted(made, key=lambda pair: shuffle_key(pair.key))
 
 
 def _codes(rng: np.random.Generator, vocabulary: Vocabulary, groups: int) -> list[int]:
@@ -68,7 +68,7 @@ def sample_shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         tokens = rng.integers(3, 70, rng.integers(5, 40)).astype(np.int32)
         loss = (np.arange(len(tokens)) > 2).astype(np.uint8)
         samples.append(Sample(f"sample-{n:02}", family, {"family": family}, tokens, loss, ()))
-    samples.sort(key=lambda sample: mixed(sample.key))
+    samples.sort(key=lambda sample: shuffle_key(sample.key))
     folder, config = tmp_path_factory.mktemp("samples"), ShardConfig(megabytes=0.05)
     return [shard.path for shard in write_shards(samples, folder, "train", 0, config)]
 
@@ -84,6 +84,6 @@ def narrow_pair_shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         sides = [np.concatenate([text, own]) for text, own in zip(texts, codes, strict=True)]
         record = {"family": "preference", "differs_in": "both" if n else "audio"}
         pairs.append(Pair(f"pair-{n:02}", record, *(each.astype(np.int32) for each in (prompt, *sides))))
-    pairs.sort(key=lambda pair: mixed(pair.key))
+    pairs.sort(key=lambda pair: shuffle_key(pair.key))
     folder, config = tmp_path_factory.mktemp("pairs"), ShardConfig(megabytes=0.02)
     return [shard.path for shard in write_shards(pairs, folder, "preference", 0, config)]

@@ -10,7 +10,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from schemas.errors import SetupError
 from schemas.sample import Clip, Sample
-from stages.shard import ShardConfig, mixed, write_shards
+from stages.shard import ShardConfig, shuffle_key, write_shards
 from stages.train.metrics import read_metrics
 from stages.train.vocoder.config import VocoderTrainConfig
 from stages.train.vocoder.released import open_vocoder
@@ -193,7 +193,7 @@ def test_audio_parts_of_shards_are_read_with_their_codes(spoken, tmp_path):
     clips = (Clip("r", 0, 2.0, 2.5), Clip("r", 0, 7.0, 7.4))
     sample = Sample("sample", "aqtaa", record, np.array(ids, np.int32), np.ones(len(ids), np.uint8), clips)
     config = ShardConfig(keep_audio=True)
-    twice = sorted([sample, replace(sample, key="again")], key=lambda each: mixed(each.key))
+    twice = sorted([sample, replace(sample, key="again")], key=lambda each: shuffle_key(each.key))
     [shard] = write_shards(twice, tmp_path, "train", 0, config, lambda _: flac(sound[: 8000 + 6400]))
     with shard.path.open("rb") as file:
         index = index_shard(file, 0)

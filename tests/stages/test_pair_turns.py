@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.recording import Problem
-from stages.converse import Conversation, ConverseConfig, converse
+from stages.pair_turns import Conversation, PairTurnsConfig, pair_turns
 from tests.stages.annotated import a_turn
 
-DEFAULT = ConverseConfig()
+DEFAULT = PairTurnsConfig()
 
 
 def talk(*turns):
@@ -23,14 +23,14 @@ def talk(*turns):
 
 
 def pairs(turns, kept=None, config=DEFAULT):
-    found = converse(turns, {turn.index for turn in turns} if kept is None else kept, config)
+    found = pair_turns(turns, {turn.index for turn in turns} if kept is None else kept, config)
     assert len(found.pairs) + sum(found.reasons.values()) == len(turns)
     return [(pair.question.index, pair.answer.index) for pair in found.pairs], found.reasons
 
 
 def test_a_question_and_its_answer():
     turns = talk(("A", 0, 3, "Where did you grow up?"), ("B", 3.5, 8, "In a small town by the sea"))
-    found = converse(turns, {0, 1}, DEFAULT)
+    found = pair_turns(turns, {0, 1}, DEFAULT)
     (pair,) = found.pairs
     assert (pair.question, pair.answer, pair.gap) == (turns[0], turns[1], 0.5)
     assert found.reasons == {"nothing_before": 1}
@@ -95,8 +95,8 @@ class TestBackchannels:
 
     def test_the_lists_are_the_users(self):
         turns = talk(("A", 0, 3), ("B", 3.2, 4.6, "Yeah."))
-        assert pairs(turns, config=ConverseConfig(backchannels={}))[0] == [(0, 1)]
-        assert pairs(turns, config=ConverseConfig(backchannels={"en": ("yes",)}))[0] == [(0, 1)]
+        assert pairs(turns, config=PairTurnsConfig(backchannels={}))[0] == [(0, 1)]
+        assert pairs(turns, config=PairTurnsConfig(backchannels={"en": ("yes",)}))[0] == [(0, 1)]
 
     def test_a_long_row_of_sounds_takes_no_time_to_judge(self):
         assert pairs(talk(("A", 0, 3), ("B", 3.2, 5.0, "m" * 400 + "?!x")))[0] == [(0, 1)]
@@ -111,7 +111,7 @@ class TestOverlap:
         assert pairs(turns) == ([], {"nothing_before": 1, "barge_in": 1})
 
     def test_boundaries_may_touch_within_the_tolerance(self):
-        (pair,) = converse(talk(("A", 0, 3), ("B", 2.85, 6)), {0, 1}, DEFAULT).pairs
+        (pair,) = pair_turns(talk(("A", 0, 3), ("B", 2.85, 6)), {0, 1}, DEFAULT).pairs
         assert pair.gap == pytest.approx(-0.15)
 
     def test_words_inside_another_turn_are_no_answer(self):
@@ -146,7 +146,7 @@ def test_question_and_answer_have_their_lengths():
 
 
 def test_nothing_makes_no_pairs():
-    assert converse([], set(), DEFAULT) == Conversation((), {})
+    assert pair_turns([], set(), DEFAULT) == Conversation((), {})
 
 
 @given(
@@ -166,7 +166,7 @@ def test_every_pair_is_two_kept_speakers_who_let_each_other_finish_and_all_turns
     turns = talk(*((speaker, start, start + length, text) for speaker, start, length, text, _ in spoken))
     kept = {turn.index for turn, (*_, keep) in zip(turns, spoken, strict=True) if keep}
     pairs(turns, kept)
-    for pair in converse(turns, kept, DEFAULT).pairs:
+    for pair in pair_turns(turns, kept, DEFAULT).pairs:
         question, answer = pair.question.turn, pair.answer.turn
         assert {pair.question.index, pair.answer.index} <= kept
         assert question.speaker != answer.speaker
@@ -185,7 +185,7 @@ class TestHistory:
 
     def histories(self, turns, kept=None, **config):
         kept = {turn.index for turn in turns} if kept is None else kept
-        found = converse(turns, kept, ConverseConfig(**config))
+        found = pair_turns(turns, kept, PairTurnsConfig(**config))
         return {(p.question.index, p.answer.index): [turn.index for turn in p.history] for p in found.pairs}
 
     def all_histories(self, *talked, kept=None, **config):

@@ -1,4 +1,4 @@
-"""A preference pair in ids: one prompt, the answer to prefer and the one to avoid."""
+"""A preference pair in ids: one prompt, the answer to preferences and the one to avoid."""
 
 import hashlib
 from collections.abc import Sequence

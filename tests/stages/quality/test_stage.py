@@ -1,4 +1,4 @@
-"""Assess: measures that tell clean from noisy, high from low, slow from fast."""
+"""Quality: measures that tell clean from noisy, high from low, slow from fast."""
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -20,10 +20,10 @@ from schemas.recording import (
     Turn,
     Unit,
 )
-from stages.assess import AssessConfig, AssessStage
-from stages.assess.pitch import pitch_of
-from stages.assess.quality import WINDOW, windows
-from stages.assess.stage import loudness, rate_of
+from stages.quality import QualityConfig, QualityStage
+from stages.quality.dnsmos import WINDOW, windows
+from stages.quality.pitch import pitch_of
+from stages.quality.stage import loudness, rate_of
 from stages.stage import SAMPLE_RATE
 from tests.paths import DEMO
 
@@ -90,9 +90,9 @@ def listed(name, samples, turns=None):
 
 
 def stage_for(clips, threads=1):
-    config = AssessConfig()
+    config = QualityConfig()
     models = {reference: resolve(reference).path for reference in config.models}
-    stage = AssessStage(config, Clips(**clips), models, threads)
+    stage = QualityStage(config, Clips(**clips), models, threads)
     stage.setup()
     return stage
 
@@ -100,7 +100,7 @@ def stage_for(clips, threads=1):
 @pytest.fixture(scope="module")
 def measured(clips):
     unit = Unit("u", tuple(listed(name, samples) for name, samples in clips.items()))
-    return {r.id: r.assess.turns[0] for r in stage_for(clips)(unit).recordings}
+    return {r.id: r.quality.turns[0] for r in stage_for(clips)(unit).recordings}
 
 
 def test_noise_lowers_quality_and_nothing_else_much(measured):
@@ -134,15 +134,15 @@ def test_read_speech_is_speech_and_its_rate_counts_speech_alone(clips, measured)
 
 def test_what_a_turn_measures_depends_on_nothing_else(clips, measured):
     alone = stage_for(clips)(Unit("u", (listed("high", clips["high"]),)))
-    assert alone.recordings[0].assess.turns[0] == measured["high"]
+    assert alone.recordings[0].quality.turns[0] == measured["high"]
     threads = stage_for(clips, 2)(Unit("u", tuple(listed(n, s) for n, s in clips.items())))
-    assert {r.id: r.assess.turns[0] for r in threads.recordings} == measured
+    assert {r.id: r.quality.turns[0] for r in threads.recordings} == measured
 
 
 def test_one_bad_turn_loses_that_turn(clips, measured):
     seconds = len(clips["low"]) / SAMPLE_RATE
     turns = (Turn(0.0, seconds, "S0", 0, False), Turn(seconds, seconds, "S0", 0, False))
-    done = stage_for(clips)(Unit("u", (listed("low", clips["low"], turns),))).recordings[0].assess
+    done = stage_for(clips)(Unit("u", (listed("low", clips["low"], turns),))).recordings[0].quality
     assert done.turns == (measured["low"], None)
     assert [problem.turn for problem in done.problems] == [1]
 

@@ -90,7 +90,7 @@ BACKCHANNELS: dict[str, tuple[str, ...]] = {
 }
 
 
-class ConverseConfig(Config):
+class PairTurnsConfig(Config):
     gap_seconds_max: float = Field(3.0, ge=0, description="longest silence between question and answer")
     overlap_seconds_max: float = Field(
         0.2,
@@ -139,7 +139,9 @@ class Conversation:
     reasons: Mapping[str, int]
 
 
-def converse(turns: Sequence[AnnotatedTurn], kept: Collection[int], config: ConverseConfig) -> Conversation:
+def pair_turns(
+    turns: Sequence[AnnotatedTurn], kept: Collection[int], config: PairTurnsConfig
+) -> Conversation:
     """Pair the turns of one recording; `kept` are the indices of those that selection kept.
 
     A turn can answer one pair and ask the next. Backchannels ask nothing, answer nothing and stand
@@ -167,7 +169,7 @@ def converse(turns: Sequence[AnnotatedTurn], kept: Collection[int], config: Conv
     return Conversation(tuple(pairs), dict(reasons))
 
 
-def _no_pair(pair: Pair, at_once: Mapping[int, Collection[int]], config: ConverseConfig) -> str | None:
+def _no_pair(pair: Pair, at_once: Mapping[int, Collection[int]], config: PairTurnsConfig) -> str | None:
     question, answer = pair.question.turn, pair.answer.turn
     if question.speaker == answer.speaker:
         return "same_speaker"
@@ -189,7 +191,7 @@ def _history(
     pair: Pair,
     kept: Collection[int],
     at_once: Mapping[int, Collection[int]],
-    config: ConverseConfig,
+    config: PairTurnsConfig,
 ) -> tuple[AnnotatedTurn, ...]:
     """The unbroken talk of the two up to the question, cut to a drawn number of turns."""
     asker, answerer = pair.question.turn.speaker, pair.answer.turn.speaker
@@ -224,7 +226,7 @@ def _at_once(turns: Sequence[AnnotatedTurn], tolerance: float) -> Mapping[int, C
     return found
 
 
-def _backchannels(config: ConverseConfig) -> Callable[[AnnotatedTurn], bool]:
+def _backchannels(config: PairTurnsConfig) -> Callable[[AnnotatedTurn], bool]:
     """The test whether a turn is a backchannel: few words of the lists in little time."""
     words = {_letters(word) for language in config.backchannels.values() for word in language}
     longest_first = sorted(words, key=lambda word: (-len(word), word))

@@ -15,12 +15,12 @@ from schemas.layout import read
 from schemas.recording import Codes
 from schemas.sample import Clip, Draft, Message, Speech, Text, turns_in
 from stages.interleave import InterleaveConfig, lay_out
-from stages.prefer.candidates import read_candidates
-from stages.prefer.config import DEAF
-from stages.prefer.contrast import KINDS, Answered, contrasts_of
-from stages.prefer.pair import pair_of, prompt_group
-from stages.prefer.ratings import agreement, best_and_worst, note, read_rating
-from stages.shard import ShardConfig, mixed, split_of, write_shards
+from stages.preferences.candidates import read_candidates
+from stages.preferences.config import DEAF
+from stages.preferences.contrast import KINDS, Answered, contrasts_of
+from stages.preferences.pair import pair_of, prompt_group
+from stages.preferences.ratings import agreement, best_and_worst, note, read_rating
+from stages.shard import ShardConfig, shuffle_key, split_of, write_shards
 
 WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40) | st.sampled_from(
     ["<|EOT|>", "<audio_5> hm", "<audio_start>", "  x", "是的。", "Good morning."]
@@ -99,7 +99,7 @@ def test_a_pair_is_three_arrays_and_its_record(vocabulary, tmp_path):
         pair_of(*(sample(vocabulary, *s, question=speech(n)) for s in sides), TOLD, vocabulary)
         for n in range(1, 6)
     ]
-    pairs.sort(key=lambda pair: mixed(pair.key))
+    pairs.sort(key=lambda pair: shuffle_key(pair.key))
     (shard,) = write_shards(pairs, tmp_path, "train", 0, ShardConfig(keep_audio=True), lambda _: b"")
     with tarfile.open(shard.path) as tar:
         assert {name.partition(".")[2] for name in tar.getnames()} == {

@@ -1,4 +1,4 @@
-"""The assess stage: how every turn sounds."""
+"""The quality stage: how every turn sounds."""
 
 import math
 from collections.abc import Mapping
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from schemas.recording import Assess, Assessment, Problem, Recording, Transcript, Unit
+from schemas.recording import Assessment, Problem, Quality, Recording, Transcript, Unit
 from schemas.script import UNSPACED_LETTER
-from stages.assess.config import AssessConfig
+from stages.quality.config import QualityConfig
 from stages.stage import SAMPLE_RATE, AudioSource, Samples, each_recording, problem_of
 
 FULL_SCALE = 32766 / 32768
@@ -21,14 +21,14 @@ LEAST_SPEECH = 0.1
 """Seconds of speech from which a rate means something."""
 
 
-class AssessStage:
-    """Fills `Recording.assess` for the turns that have a transcript."""
+class QualityStage:
+    """Fills `Recording.quality` for the turns that have a transcript."""
 
-    name = "assess"
+    name = "quality"
     version = 1
 
     def __init__(
-        self, config: AssessConfig, audio: AudioSource, models: Mapping[str, Path], threads: int = 1
+        self, config: QualityConfig, audio: AudioSource, models: Mapping[str, Path], threads: int = 1
     ) -> None:
         self._config = config
         self._audio = audio
@@ -40,8 +40,8 @@ class AssessStage:
         import torch
         from silero_vad.sequence_vad import SileroVADSequence
 
-        from stages.assess.pitch import PitchTracker
-        from stages.assess.quality import Dnsmos
+        from stages.quality.dnsmos import Dnsmos
+        from stages.quality.pitch import PitchTracker
 
         torch.set_num_threads(1)
         self._vad = SileroVADSequence(str(self._models[self._config.vad]))
@@ -49,9 +49,9 @@ class AssessStage:
         self._pitch = PitchTracker(self._models[self._config.pitch])
 
     def __call__(self, unit: Unit) -> Unit:
-        return each_recording(unit, self._assess, lambda p: Assess((), p), self.name, self._threads)
+        return each_recording(unit, self._assess, lambda p: Quality((), p), self.name, self._threads)
 
-    def _assess(self, recording: Recording) -> Assess:
+    def _assess(self, recording: Recording) -> Quality:
         found: list[Assessment | None] = [None] * len(recording.turns)
         problems: list[Problem] = []
         transcripts = recording.transcribe.turns if recording.transcribe else ()
@@ -62,7 +62,7 @@ class AssessStage:
                 found[index] = self._measure(samples, transcripts[index])
             except Exception as error:
                 problems.append(problem_of(error, index))
-        return Assess(tuple(found), tuple(problems))
+        return Quality(tuple(found), tuple(problems))
 
     def _measure(self, samples: Samples, transcript: Transcript | None) -> Assessment:
         speech = self._speech(samples)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Teller:
+class AnswerPrinter:
     as_json: bool
     tokens: bool
     """A person reads codes too."""

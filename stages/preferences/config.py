@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.prefer.contrast import Kind
+from stages.preferences.contrast import Kind
 from stages.stage import Config
 
 DEAF: dict[str, tuple[str, ...]] = {
@@ -38,7 +38,7 @@ DEAF: dict[str, tuple[str, ...]] = {
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class PreferConfig(Config):
+class PairsConfig(Config):
     candidates: tuple[str, ...] = Field(
         (), description="JSON lines or Parquet: a prompt a row, with the answers that were sampled for it"
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.chat import ChatMessage
 from schemas.errors import DataError
-from stages.prefer.candidates import Asked, Candidate, Choice
+from stages.preferences.candidates import Asked, Candidate, Choice
 
 CRITERIA = ("instruction_following", "naturalness", "safety", "factuality")
 

@@ -1,11 +1,11 @@
-"""Settings of assess."""
+"""Settings of quality."""
 
 from pydantic import Field
 
 from stages.stage import Config
 
 
-class AssessConfig(Config):
+class QualityConfig(Config):
     """Which models measure. Thresholds on what they measure are select's."""
 
     vad: str = Field("package:silero-vad", description="voice activity")

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from schemas.errors import DataError
-from stages.prefer.candidates import Asked, Candidate, Choice
+from stages.preferences.candidates import Asked, Candidate, Choice
 
 
 @dataclass(frozen=True)
