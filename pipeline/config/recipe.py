@@ -31,6 +31,14 @@ from stages.synthesize.endpoint import EndpointConfig
 from stages.tokenize.config import TokenizeConfig
 from stages.transcribe.config import TranscribeConfig
 
+RENAMED_KEYS = {
+    "converse": "pair_turns",
+    "prefer": "preferences",
+    "assess": "quality",
+    "resources.assess": "quality",
+}
+"""Old name of a key -> its new name in the same section. The old names work until the next release."""
+
 
 class VocabularyConfig(Config):
     """Which text tokenizer the ids are built on."""
@@ -147,7 +155,7 @@ def load(
     Places in the recipe are relative to its own directory. Raises SetupError with file, line and what to
     write instead.
     """
-    written = read(path, settings)
+    written = read(path, settings, RENAMED_KEYS)
     file = written.file
     _read_lists(file, written.values)
     recipe = written.checked(Recipe)

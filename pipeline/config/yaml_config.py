@@ -5,9 +5,11 @@ A mistake is told with its file and line (or its `--set`) and the nearest valid 
 
 import difflib
 import json
+import os
+import sys
 import types
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,13 +39,15 @@ class Written:
         except ValidationError as error:
             raise SetupError("\n".join(self._explained(model, e) for e in error.errors())) from error
 
+    def place_of(self, path: KeyPath) -> str:
+        """Where a key is set; for one that the file doesn't have, where its section is."""
+        places = (self.places.get(path[:n]) for n in range(len(path), 0, -1))
+        return next((place for place in places if place is not None), str(self.file))
+
     def _explained(self, model: type[BaseModel], error: Any) -> str:
         """One validation error as a sentence with its place."""
         path: KeyPath = error["loc"]
-        places = self.places
-        place = next(
-            (places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in places), str(self.file)
-        )
+        place = self.place_of(path)
         name = _dotted(path)
         if error["type"] == "extra_forbidden":
             known = _fields(model, path[:-1])
@@ -57,8 +61,14 @@ class Written:
         return f"{place}: `{name}`: {message}{said}"
 
 
-def read(path: str | Path, settings: Sequence[str] = ()) -> Written:
-    """A file's values with `settings`, `a.b=value` each, over them. Raises SetupError."""
+def read(path: str | Path, settings: Sequence[str] = (), renamed: Mapping[str, str] | None = None) -> Written:
+    """A file's values with `settings`, `a.b=value` each, over them. Raises SetupError.
+
+    `renamed` maps the dotted path of a key's old name to its new name within the same section, such as
+    `{"resources.assess": "quality"}`. An old name still works in the file and in `settings`, with a warning
+    on stderr; a file with both names is refused. Positions in lists don't count: `pretrain.clip` also
+    matches each item of a list `pretrain`.
+    """
     file = Path(path)
     try:
         text = file.read_text(encoding="utf-8")
@@ -66,9 +76,10 @@ def read(path: str | Path, settings: Sequence[str] = ()) -> Written:
         raise SetupError(f"can't read recipe {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SetupError(f"recipe {file} is no UTF-8 text") from error
-    written = _parse(file, text)
+    renamed = renamed or {}
+    written = _with_current_names(_parse(file, text), renamed)
     for setting in settings:
-        _set(written, setting)
+        _set(written, setting, renamed)
     return written
 
 
@@ -106,11 +117,68 @@ def _find(file: Path, node: yaml.Node, path: KeyPath, places: dict[KeyPath, str]
             _find(file, item, (*path, index), places)
 
 
-def _set(written: Written, setting: str) -> None:
+def _with_current_names(written: Written, renamed: Mapping[str, str]) -> Written:
+    """The same settings under the new names of their keys. Warns of each old name, and raises SetupError
+    where the old and the new name of a key are both there."""
+
+    def current(value: Any, path: KeyPath) -> Any:
+        if isinstance(value, list):
+            return [current(item, (*path, index)) for index, item in enumerate(value)]
+        if not isinstance(value, dict):
+            return value
+        found: dict[Any, Any] = {}
+        written_as: dict[Any, Any] = {}
+        for key, inner in value.items():
+            new_path = _current_path((*path, key), renamed)
+            name = new_path[-1]
+            if name in found:
+                places = [written.place_of((*path, each)) for each in (written_as[name], key)]
+                old = _dotted((*path, key if key != name else written_as[name]))
+                raise SetupError(
+                    f"{' and '.join(places)}: `{old}` is the old name of `{_dotted(new_path)}`, and both are "
+                    "set: remove one of them"
+                )
+            if key != name:
+                _warn_of_old_name(written.place_of((*path, key)), (*path, key), new_path)
+            found[name], written_as[name] = current(inner, (*path, key)), key
+        return found
+
+    if not renamed:
+        return written
+    values = current(written.values, ())
+    places = {_current_path(path, renamed): place for path, place in written.places.items()}
+    return Written(written.file, values, places)
+
+
+def _current_path(path: KeyPath, renamed: Mapping[str, str]) -> KeyPath:
+    """A key's path with the new name of each key in it."""
+    current: KeyPath = ()
+    for key in path:
+        section = [name for name in current if isinstance(name, str)]
+        current = (*current, renamed.get(_dotted((*section, key)), key))
+    return current
+
+
+def _warn_of_old_name(place: str, old: KeyPath, new: KeyPath) -> None:
+    # Under torchrun every process reads the recipe: one warning is enough.
+    if os.environ.get("RANK", "0") == "0":
+        print(
+            f"{place}: `{_dotted(old)}` is now called `{_dotted(new)}`; the old name works until the next "
+            "release",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _set(written: Written, setting: str, renamed: Mapping[str, str]) -> None:
     dotted, equals, text = setting.partition("=")
     if not equals or not dotted:
         raise SetupError(f"--set {setting}: write it as key.key=value, such as select.dnsmos_overall=2.5")
-    *parents, last = dotted.split(".")
+    path = tuple(dotted.split("."))
+    current = tuple(map(str, _current_path(path, renamed)))
+    if path != current:
+        _warn_of_old_name(f"--set {setting}", path, current)
+    *parents, last = current
     section: Any = written.values
     for parent in parents:
         if section.get(parent) is None:

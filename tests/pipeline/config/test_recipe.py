@@ -107,7 +107,7 @@ def test_texts_and_evaluation_prompts_are_places_too(written, tmp_path):
 )
 def test_preferences_that_could_come_to_nothing_are_refused(written, preferences, told):
     with pytest.raises(SetupError, match=f"recipe.yaml:3: `preferences`.*{told}"):
-        load(written(f"name: a\ncompose: {{families: [asr]}}\nprefer: {preferences}\n"))
+        load(written(f"name: a\ncompose: {{families: [asr]}}\npreferences: {preferences}\n"))
 
 
 def test_a_mixture_weighs_exactly_the_families_that_are_made(written):
@@ -116,3 +116,80 @@ def test_a_mixture_weighs_exactly_the_families_that_are_made(written):
     assert recipe.mixture.weights == {"asr": 1, "tts": 2}
     with pytest.raises(SetupError, match=r"recipe.yaml:3: `mixture`.*but for replay, tts"):
         load(written(f"name: a\n{families}mixture: {{weights: {{asr: 1, replay: 2}}}}\n"))
+
+
+OLD_NAMES = """\
+name: a
+converse: {gap_seconds_max: 2}
+prefer:
+  contrast: {deaf: 0.1}
+resources:
+  assess: {cpus: 3}
+"""
+
+
+def test_old_names_of_keys_still_work_with_one_warning_each(written, capsys):
+    path = written(OLD_NAMES)
+    recipe = load(path, ["assess.pitch=file:/pitch"])
+    assert recipe.pair_turns.gap_seconds_max == 2
+    assert recipe.preferences.contrast["deaf"] == 0.1
+    assert recipe.resources.quality.cpus == 3
+    assert recipe.quality.pitch == "file:/pitch"
+    out, err = capsys.readouterr()
+    assert out == ""
+    ending = "; the old name works until the next release"
+    assert err.splitlines() == [
+        f"{path}:2: `converse` is now called `pair_turns`{ending}",
+        f"{path}:3: `prefer` is now called `preferences`{ending}",
+        f"{path}:6: `resources.assess` is now called `resources.quality`{ending}",
+        f"--set assess.pitch=file:/pitch: `assess.pitch` is now called `quality.pitch`{ending}",
+    ]
+
+
+def test_old_and_new_names_describe_the_same_build(written):
+    old = load(written(OLD_NAMES))
+    new = OLD_NAMES.replace("converse", "pair_turns").replace("prefer:", "preferences:")
+    assert load(written(new.replace("assess", "quality"))).content() == old.content()
+
+
+def test_new_names_are_read_without_a_warning(written, capsys):
+    load(written("name: a\nquality: {pitch: file:/pitch}\n"), ["pair_turns.gap_seconds_max=2"])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_setting_with_an_old_name_overrides_the_new_name_in_the_file(written):
+    recipe = load(written("name: a\npair_turns: {gap_seconds_max: 2}\n"), ["converse.gap_seconds_max=3"])
+    assert recipe.pair_turns.gap_seconds_max == 3
+
+
+def test_a_setting_with_a_new_name_overrides_the_old_name_in_the_file(written):
+    recipe = load(written("name: a\nconverse: {gap_seconds_max: 2}\n"), ["pair_turns.gap_seconds_max=3"])
+    assert recipe.pair_turns.gap_seconds_max == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "name: a\nconverse: {}\npair_turns: {}\n",
+            "{0}:2 and {0}:3: `converse` is the old name of `pair_turns`, and both are set",
+        ),
+        (
+            "name: a\nresources:\n  quality: {}\n  assess: {}\n",
+            "{0}:3 and {0}:4: `resources.assess` is the old name of `resources.quality`, and both are set",
+        ),
+    ],
+)
+def test_a_file_with_both_names_of_a_key_is_refused_with_both_lines(written, text, message):
+    path = written(text)
+    with pytest.raises(SetupError) as error:
+        load(path)
+    assert message.format(path) in str(error.value)
+
+
+def test_a_mistake_under_an_old_name_is_reported_with_its_line(written):
+    with pytest.raises(SetupError) as error:
+        load(written("name: a\nconverse:\n  gap_seconds_max: much\n  gap: 1\n"))
+    first, second = str(error.value).splitlines()
+    assert "recipe.yaml:3: `pair_turns.gap_seconds_max`: input should be a valid number" in first
+    assert "recipe.yaml:4: unknown key `pair_turns.gap`;" in second
