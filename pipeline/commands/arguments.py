@@ -1,14 +1,18 @@
-"""What the commands that read a version have in common."""
+"""Arguments, options and output that several commands share."""
 
 import json
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.table import Table
 
 from schemas.errors import SetupError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class ReferenceType(click.ParamType):
@@ -27,6 +31,37 @@ class ReferenceType(click.ParamType):
 
 dataset_argument = click.argument("reference", metavar="DATASET", type=ReferenceType())
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+
+
+def renamed_option(old: str, new: str, *names: str, **attributes: Any) -> Callable[[Command], Command]:
+    """`click.option(new, *names, **attributes)` whose previous spelling `old` still works for one release.
+
+    The old spelling isn't in --help and prints one line of warning on stderr; both together are a usage
+    error. Not for options with `required` or `callback`.
+    """
+    hidden = {"help": None, "hidden": True, "show_default": False, "expose_value": False}
+
+    def given(context: click.Context, option: click.Parameter) -> bool:
+        return context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+
+    def read_old(context: click.Context, option: click.Parameter, value: Any) -> None:
+        if given(context, option):
+            context.meta[old] = value
+
+    def read_new(context: click.Context, option: click.Parameter, value: Any) -> Any:
+        if old not in context.meta:
+            return value
+        if given(context, option):
+            raise click.UsageError(f"{old} is the previous name of {new}: use {new} alone")
+        click.echo(f"warning: {old} is now {new}; the next release removes {old}", err=True)
+        return context.meta[old]
+
+    def decorate(command: Command) -> Command:
+        # Eager, so that it is read before the new spelling.
+        command = click.option(old, **attributes | hidden, is_eager=True, callback=read_old)(command)
+        return click.option(new, *names, **attributes, callback=read_new)(command)
+
+    return decorate
 
 
 def wide_console() -> Console:

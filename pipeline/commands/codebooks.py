@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.arguments import json_option, print_json
+from pipeline.commands.arguments import json_option, print_json, renamed_option
 
 
 @click.group()
@@ -15,7 +15,12 @@ def codebooks() -> None:
 @codebooks.command(epilog="Example: aqaa-data codebooks fit --input recordings --out codebooks/calls")
 @click.option("--recipe", type=click.Path(dir_okay=False), help="Inputs, decoding and model of a recipe.")
 @click.option("--input", "inputs", multiple=True, help="File, directory or glob, in place of the recipe's.")
-@click.option("--held", multiple=True, help="Recordings only to measure use on; repeatable.")
+@renamed_option(
+    "--held",
+    "--holdout",
+    multiple=True,
+    help="Recordings to measure codebook use on, never fitted to; repeatable.",
+)
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Directory to write."
 )
@@ -25,7 +30,7 @@ def codebooks() -> None:
 def fit(
     recipe: str | None,
     inputs: tuple[str, ...],
-    held: tuple[str, ...],
+    holdout: tuple[str, ...],
     out: Path,
     model: str | None,
     seed: int,
@@ -53,7 +58,7 @@ def fit(
         out,
         model or tokenize.model,
         FitConfig(seed=seed),
-        held,
+        holdout,
         decode,
         lambda text: click.echo(text, err=True),
     )

@@ -9,6 +9,7 @@ from pipeline.commands.arguments import (
     dataset_argument,
     json_option,
     print_json,
+    renamed_option,
     table_of,
     wide_console,
 )
@@ -49,15 +50,17 @@ def _size(found: list[Garbage]) -> str:
     return f"{sum(item.bytes for item in found) / 1e6:,.1f} MB"
 
 
-@click.command(epilog="Example: aqaa-data versions forget out/demo calls/0042.wav --yes")
+@click.command(epilog="Example: aqaa-data versions forget out/demo calls/0042.wav --confirm")
 @click.argument("reference", metavar="DATASET", type=ReferenceType())
 @click.argument("recordings", metavar="RECORDING...", nargs=-1, required=True)
-@click.option("--yes", is_flag=True, help="Do it; without it only the versions that hold them are listed.")
+@renamed_option(
+    "--yes", "--confirm", is_flag=True, help="Remove them; without it the versions that hold them are listed."
+)
 @json_option
-def forget(reference: Reference, recordings: tuple[str, ...], yes: bool, as_json: bool) -> None:
+def forget(reference: Reference, recordings: tuple[str, ...], confirm: bool, as_json: bool) -> None:
     """Remove recordings from a dataset for good, by their ids.
 
-    With --yes no build takes them from now on. When the next build has published a version without them,
+    With --confirm no build takes them from now on. When the next build has published a version without them,
     run the same command again: it deletes the versions that hold them, their annotations and all caches.
     The recordings' own files are yours to delete.
     """
@@ -65,20 +68,20 @@ def forget(reference: Reference, recordings: tuple[str, ...], yes: bool, as_json
     held = versions_containing(dataset, recordings)
     waits = any("latest" in version.tags for version in held)
     gone: list[str] = []
-    if yes:
+    if confirm:
         tombstone(dataset, recordings)
         if not waits:
             gone = purge(dataset, recordings)
     if as_json:
-        state = "listed" if not yes else "buried" if waits else "purged"
+        state = "listed" if not confirm else "buried" if waits else "purged"
         print_json({"state": state, "versions": [asdict(version) for version in held], "deleted": gone})
         return
     if held:
         wide_console().print(held_table(held))
     else:
         click.echo("no version holds any of these")
-    if not yes:
-        click.echo("nothing was changed; remove them with --yes")
+    if not confirm:
+        click.echo("nothing was changed; remove them with --confirm")
     elif waits:
         click.echo(
             "no build takes them from now on. Publish a version without them (aqaa-data build RECIPE), then "

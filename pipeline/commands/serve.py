@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.arguments import print_json
+from pipeline.commands.arguments import print_json, renamed_option
 from schemas.errors import SetupError
 
 
@@ -42,12 +42,13 @@ from schemas.errors import SetupError
     show_default=True,
     help="Body of a request, at most.",
 )
-@click.option(
+@renamed_option(
     "--waiting",
+    "--max-queue",
     type=click.IntRange(0),
     default=8,
     show_default=True,
-    help="Requests that wait, at most, while one is answered; others are told to come back.",
+    help="Most requests that wait while one is answered; others get status 429.",
 )
 @click.option(
     "--tokenizer", metavar="REF", help="Speech tokenizer, if not the one that the checkpoint names."
@@ -63,7 +64,7 @@ def serve(
     max_tokens: int,
     max_seconds: float,
     max_megabytes: float,
-    waiting: int,
+    max_queue: int,
     tokenizer: str | None,
     vocabulary: str | None,
     as_json: bool,
@@ -87,7 +88,7 @@ def serve(
     voice.check(answerer.models)
     limits = Limits(max_tokens, max_seconds, max_megabytes)
     model = Model(name or checkpoint.resolve().name, answerer, voice, limits)
-    server = server_of(model, waiting)
+    server = server_of(model, max_queue)
     # What is asked and said is in no log.
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("aqaa_data.serve").setLevel(logging.INFO)

@@ -1,7 +1,7 @@
 """Lays out the recordings that the shipped codebooks are fitted to, and those held out.
 
     python tests/benchmarks/codebook_data.py RECORDINGS SPOKEN --out DATA
-    aqaa-data codebooks fit --input DATA/fit --held DATA/held --out DATA/codebooks --json
+    aqaa-data codebooks fit --input DATA/fit --holdout DATA/held --out DATA/codebooks --json
 
 RECORDINGS is a directory with a MANIFEST.jsonl (path, licence), SPOKEN what speak_text.py wrote. DATA gets
 links to the recordings, with sidecars that name their licences. Held out are four readers, two conversations,

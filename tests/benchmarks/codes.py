@@ -1,7 +1,7 @@
 """What codes carry: plain k-means on the encoder's final states against codebooks as the package fits them.
 
     python tests/benchmarks/codebook_data.py RECORDINGS SPOKEN --out DATA
-    aqaa-data codebooks fit --input DATA/fit --held DATA/held --out CODEBOOKS
+    aqaa-data codebooks fit --input DATA/fit --holdout DATA/held --out CODEBOOKS
     python tests/benchmarks/codes.py DATA CODEBOOKS
 
 Read-outs are trained on codes of DATA/fit and tested on DATA/held, once for the spoken lines of one voice and

@@ -268,7 +268,7 @@ def test_a_forgotten_recording_is_left_out_and_then_gone(build, dataset, command
     assert make_plan(load(tmp_path / "recipe.yaml")).id
     assert not list(dataset.list("forgotten"))
 
-    said = json.loads(command("versions", "forget", dataset.uri, "secret.wav", "--yes", "--json").stdout)
+    said = json.loads(command("versions", "forget", dataset.uri, "secret.wav", "--confirm", "--json").stdout)
     assert (said["state"], said["deleted"]) == ("buried", [])
     assert version_ids(dataset) == [first], "the old version serves until there is a new one"
 
@@ -277,14 +277,14 @@ def test_a_forgotten_recording_is_left_out_and_then_gone(build, dataset, command
     assert [r.id for r in make_plan(load(tmp_path / "recipe.yaml")).listing.recordings] == ["a.wav"]
     assert everything_said_of(dataset, "secret.wav")
 
-    said = json.loads(command("versions", "forget", dataset.uri, "secret.wav", "--yes", "--json").stdout)
+    said = json.loads(command("versions", "forget", dataset.uri, "secret.wav", "--confirm", "--json").stdout)
     assert said["state"] == "purged"
     assert version_ids(dataset) == [second]
     assert everything_said_of(dataset, "secret.wav") == []
     assert list(faults(version_at(dataset, second))) == []
     assert build("a.wav", "secret.wav") == second
 
-    again = command("versions", "forget", dataset.uri, "secret.wav", "--yes")
+    again = command("versions", "forget", dataset.uri, "secret.wav", "--confirm")
     assert again.code == 0
     assert "no version holds" in again.stdout
 
@@ -329,19 +329,19 @@ def test_a_forgotten_conversation_is_gone_with_its_voice_and_all_that_servers_sa
 def test_a_tag_on_a_version_that_must_go_is_moved_first(build, dataset, command):
     first = build("a.wav", "b.wav")
     tag(dataset, "good", first)
-    command("versions", "forget", dataset.uri, "b.wav", "--yes")
+    command("versions", "forget", dataset.uri, "b.wav", "--confirm")
     second = build("a.wav", "b.wav")
-    done = command("versions", "forget", dataset.uri, "b.wav", "--yes")
+    done = command("versions", "forget", dataset.uri, "b.wav", "--confirm")
     assert done.code == 1
     assert "the tag good means" in done.stderr
     assert version_ids(dataset) == sorted([first, second])
     tag(dataset, "good", second)
-    assert command("versions", "forget", dataset.uri, "b.wav", "--yes").code == 0
+    assert command("versions", "forget", dataset.uri, "b.wav", "--confirm").code == 0
     assert version_ids(dataset) == [second]
 
 
 def test_a_build_of_forgotten_recordings_alone_is_refused(build, dataset, command):
     build("a.wav")
-    command("versions", "forget", dataset.uri, "a.wav", "--yes")
+    command("versions", "forget", dataset.uri, "a.wav", "--confirm")
     with refuse("all recordings of the inputs have been forgotten"):
         build("a.wav")
