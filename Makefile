@@ -1,39 +1,80 @@
-# make demo: a dataset version from the recordings in tests/recordings. make test: the tests.
-# Both make the pinned environment in .venv first; nothing outside Python's package registry is needed.
-# Byte code is compiled once, because every worker of a build imports the same packages again.
+# Run `make` to list the targets. All of them work in .venv, which is made on first use from the versions and
+# hashes in constraints.txt. Models are bundled in packages: only a Python package index is needed.
 
-PYTHON ?= python3.11
+# The interpreter for .venv, such as python3.12 or a path. Default: the first of Python 3.11 to 3.13 that runs.
+PYTHON ?=
+
 BIN := .venv/bin
+UV := 0.13.9
+PICK := for p in python3.11 python3.12 python3.13 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done
+VERSION := import sys; print("%d.%d" % sys.version_info[:2])
+# With PYTHON given, an existing .venv of another version is made again.
+STAMP := .venv/made$(if $(PYTHON),-$(shell $(PYTHON) -c '$(VERSION)' 2>/dev/null))
+COMPILE := pip compile pyproject.toml --all-extras --universal --generate-hashes --no-annotate --no-header
 
 export HF_HUB_OFFLINE = 1
 export PYANNOTE_METRICS_ENABLED = 0
 
-.PHONY: demo test test-slow lint types venv clean
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-slow coverage lint types format docs lock clean
 
-venv: .venv/made
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'Another interpreter: make PYTHON=python3.12 test'
 
-.venv/made: pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed; name it with: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet uv==0.13.9
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt --editable '.[dev]'
-	@touch $@
+venv: $(STAMP)  ## Install the pinned environment in .venv (PYTHON= any of 3.11, 3.12 and 3.13)
 
-demo: venv
+$(STAMP): pyproject.toml constraints.txt
+	@python="$(PYTHON)"; \
+	[ -n "$$python" ] || [ ! -x $(BIN)/python ] || python=$(BIN)/python; \
+	[ -n "$$python" ] || python=$$($(PICK)); \
+	version=$$("$${python:-none}" -c '$(VERSION)' 2>/dev/null) || version=none; \
+	case $$version in \
+	3.11|3.12|3.13) ;; \
+	none) echo "make: no Python found$${python:+ at $$python}: install Python 3.11, 3.12 or 3.13, or name one:" \
+	    "make PYTHON=/path/to/python3.12" >&2; exit 1 ;; \
+	*) echo "make: $$python is Python $$version, and 3.11, 3.12 or 3.13 is needed: name one with" \
+	    "make PYTHON=/path/to/python3.12" >&2; exit 1 ;; \
+	esac; \
+	[ "$$version" = "$$($(BIN)/python -c '$(VERSION)' 2>/dev/null)" ] || "$$python" -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet uv==$(UV)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r constraints.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@rm -f .venv/made*
+	@touch .venv/made $@
+
+demo: venv  ## Build a dataset version from the bundled recordings (two minutes on two cores)
 	$(BIN)/aqaa-data build pipeline/recipes/demo.yaml
 
-test: venv
+test: venv  ## Run the tests
 	$(BIN)/pytest -m 'not slow and not gpu'
 
-test-slow: venv
+test-slow: venv  ## Run the tests that take minutes each
 	$(BIN)/pytest -m 'slow and not gpu'
 
-lint: venv
+coverage: venv  ## Run the tests and show which lines they miss (report in build/coverage)
+	$(BIN)/pytest -m 'not slow and not gpu' --cov=schemas --cov=stages --cov=pipeline \
+	    --cov-report=term:skip-covered --cov-report=html:build/coverage
+
+lint: venv  ## Check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: venv
+types: venv  ## Check types
 	$(BIN)/mypy
 
-clean:
-	rm -rf .venv build dist *.egg-info
+format: venv  ## Fix style and formatting in place
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: venv  ## Build the documentation in build/docs; a dead link is an error
+	$(BIN)/mkdocs build --strict --quiet
+
+lock: $(BIN)/uv  ## Update constraints.txt after a change of pyproject.toml; UPGRADE=1 takes newer versions
+	$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) --quiet --output-file constraints.txt
+
+$(BIN)/uv:
+	@$(MAKE) venv
+
+clean:  ## Remove .venv and everything built (datasets and runs are kept)
+	rm -rf .venv build dist site *.egg-info

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.commands.extras import missing_extra
 from schemas.errors import SetupError
 
 COMMANDS = {
@@ -70,6 +71,12 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
     except SetupError as error:
         click.echo(f"aqaa-data: {error}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        click.echo(f"aqaa-data: {missing}", err=True)
         sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

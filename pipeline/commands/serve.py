@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from pipeline.commands.arguments import print_json, renamed_option
+from pipeline.commands.extras import require_extra
 from schemas.errors import SetupError
 
 
@@ -76,6 +77,7 @@ def serve(
     talk to the model, GET /v1/models and /health tell of it. Requests are answered one at a time and can't
     name files. There is no password: whoever reaches the address may ask.
     """
+    require_extra("serve")
     bound = _bound(host, port)
 
     from pipeline.inference.answerer import open_answerer

@@ -5,6 +5,7 @@ import sys
 import click
 
 from pipeline.commands.arguments import json_option, print_json
+from pipeline.commands.extras import require_extra
 
 
 @click.command(epilog="Example: aqaa-data submit recipe.yaml --overlay h100 --image my.registry/aqaa-data:1")
@@ -50,6 +51,7 @@ def submit(
             click.echo(as_yaml([*others, job]), nl=False)
         return
     check_images(job)
+    require_extra("kubernetes")
     cluster = Cluster(namespace)
     for resource in others:
         cluster.apply(resource)

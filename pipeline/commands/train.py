@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.commands.arguments import ReferenceType, json_option, print_json, table_of, wide_console
+from pipeline.commands.extras import require_extra
 
 if TYPE_CHECKING:
     from pipeline.training.recipe import TrainingRecipe
@@ -51,6 +52,8 @@ def train(
 
     A recipe with a section `vocoder` trains a token vocoder, from a version that keeps audio.
     """
+    if not only_plan:
+        require_extra("train")
     from pipeline.training import vocoder
     from pipeline.training.launch import is_first
 

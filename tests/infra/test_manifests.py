@@ -254,7 +254,7 @@ def test_secrets_are_named_and_never_held(rayjob):
 
 def test_versions_are_those_of_the_project(rayjob):
     pins = (ROOT / "constraints.txt").read_text()
-    assert f"\nray=={rayjob['spec']['rayClusterSpec']['rayVersion']}\n" in pins
+    assert f"\nray=={rayjob['spec']['rayClusterSpec']['rayVersion']} " in pins
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert {c["image"] for c in containers(rayjob)} == {f"registry.example/aqaa-data:{version}"}
 
