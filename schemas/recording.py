@@ -34,7 +34,7 @@ class Companion:
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedAudio:
     """The audio as it came and as it was spooled (16 kHz, 16 bit, `tracks` channels)."""
 
     seconds: float
@@ -107,7 +107,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Diarized:
+class Diarization:
     source: str
     """`model`, or the kind of file that it was taken from."""
     segments: tuple[Segment, ...]
@@ -150,7 +150,7 @@ class Transcript:
 
 
 @dataclass(frozen=True)
-class Assessment:
+class QualityMeasures:
     """Measures of one turn's sound."""
 
     dnsmos_overall: float | None
@@ -178,21 +178,21 @@ class Codes:
 
 
 @dataclass(frozen=True)
-class Decode:
+class DecodeColumn:
     """Column of the decode stage; `result` is None where the recording was set aside."""
 
-    result: Decoded | None
+    result: DecodedAudio | None
     problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
-class Diarize:
-    result: Diarized | None
+class DiarizeColumn:
+    result: Diarization | None
     problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
-class Transcribe:
+class TranscribeColumn:
     """One transcript a turn, None for turns set aside here or before."""
 
     turns: tuple[Transcript | None, ...]
@@ -200,13 +200,13 @@ class Transcribe:
 
 
 @dataclass(frozen=True)
-class Quality:
-    turns: tuple[Assessment | None, ...]
+class QualityColumn:
+    turns: tuple[QualityMeasures | None, ...]
     problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
-class Tokenize:
+class TokenizeColumn:
     turns: tuple[Codes | None, ...]
     problems: tuple[Problem, ...] = ()
 
@@ -223,11 +223,11 @@ class Recording:
     sidecar: str
     """The JSON text of `<recording>.json` beside it, `{}` without one."""
     companions: tuple[Companion, ...] = ()
-    decode: Decode | None = None
-    diarize: Diarize | None = None
-    transcribe: Transcribe | None = None
-    quality: Quality | None = None
-    tokenize: Tokenize | None = None
+    decode: DecodeColumn | None = None
+    diarize: DiarizeColumn | None = None
+    transcribe: TranscribeColumn | None = None
+    quality: QualityColumn | None = None
+    tokenize: TokenizeColumn | None = None
 
     @property
     def problems(self) -> tuple[tuple[str, Problem], ...]:
@@ -262,11 +262,11 @@ class Recording:
 
 
 COLUMNS: dict[str, type] = {
-    "decode": Decode,
-    "diarize": Diarize,
-    "transcribe": Transcribe,
-    "quality": Quality,
-    "tokenize": Tokenize,
+    "decode": DecodeColumn,
+    "diarize": DiarizeColumn,
+    "transcribe": TranscribeColumn,
+    "quality": QualityColumn,
+    "tokenize": TokenizeColumn,
 }
 """Annotate's stages in order, with the type of each one's column in `Recording`."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from schemas.recording import Assessment, Codes, Decoded, Problem, Recording, Transcript, Turn
+from schemas.recording import Codes, DecodedAudio, Problem, QualityMeasures, Recording, Transcript, Turn
 
 SCHEMA_VERSION = 1
 
@@ -22,10 +22,10 @@ class AnnotatedTurn:
     """Position among the recording's turns, in order of start."""
     sidecar: str
     """JSON text of the recording's sidecar."""
-    decoded: Decoded
+    decoded: DecodedAudio
     turn: Turn
     transcript: Transcript | None
-    assessment: Assessment | None
+    assessment: QualityMeasures | None
     codes: Codes | None
     stage: str | None = None
     """The stage that set the turn aside; None where it is still in."""
@@ -94,7 +94,7 @@ class TurnRow:
     text: str | None
     language: str | None
     transcript: Transcript | None
-    assessment: Assessment | None
+    assessment: QualityMeasures | None
     linguistic_codes: int
     semantic_codes: int
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from schemas.recording import Decode, Decoded, Recording, Unit
+from schemas.recording import DecodeColumn, DecodedAudio, Recording, Unit
 from stages.decode.channels import Tracks, choose
 from stages.decode.checks import checked
 from stages.decode.config import DecodeConfig
@@ -35,15 +35,15 @@ class DecodeStage:
 
     def __call__(self, unit: Unit) -> Unit:
         return each_recording(
-            unit, self._decode, lambda problems: Decode(None, problems), "decode", self.threads
+            unit, self._decode, lambda problems: DecodeColumn(None, problems), "decode", self.threads
         )
 
-    def _decode(self, recording: Recording) -> Decode:
+    def _decode(self, recording: Recording) -> DecodeColumn:
         with self.audio.fetch(recording) as path:
-            return Decode(decode_file(path, self.audio.spool(recording), self.config))
+            return DecodeColumn(decode_file(path, self.audio.spool(recording), self.config))
 
 
-def decode_file(path: Path, spool: Path, config: DecodeConfig) -> Decoded:
+def decode_file(path: Path, spool: Path, config: DecodeConfig) -> DecodedAudio:
     """Decode a file of any format to the spool, 16 kHz and 16 bit, in bounded memory.
 
     Raises DataError where the file holds no usable audio, SetupError where the spool can't be written.
@@ -58,7 +58,7 @@ def decode_file(path: Path, spool: Path, config: DecodeConfig) -> Decoded:
     loudness = Loudness(SAMPLE_RATE, len(tracks))
     with opened(path) as again:
         written = write_spool(_resampled(again, tracks, gain, loudness), spool, len(tracks))
-    return Decoded(
+    return DecodedAudio(
         seconds=written / SAMPLE_RATE,
         declared_seconds=source.declared,
         container=source.container,

@@ -20,7 +20,7 @@ _TO_MOS = {
 
 
 @dataclass(frozen=True)
-class Quality:
+class DnsmosScores:
     """Mean opinion scores, 1 to 5."""
 
     signal: float
@@ -41,7 +41,7 @@ class Dnsmos:
             folder / "sig_bak_ovr.onnx", options, providers=["CPUExecutionProvider"]
         )
 
-    def score(self, samples: Samples) -> Quality:
+    def score(self, samples: Samples) -> DnsmosScores:
         """Mean score of samples [n] at 16 kHz over evenly spread windows.
 
         A turn shorter than a window is repeated until it fills one, as the reference does. The reference
@@ -52,7 +52,7 @@ class Dnsmos:
             float(np.mean([np.polyval(polynomial, scores[column]) for scores in raw]))
             for column, polynomial in enumerate(_TO_MOS.values())
         ]
-        return Quality(*means)
+        return DnsmosScores(*means)
 
 
 def windows(samples: Samples) -> list[NDArray[np.float32]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from schemas.recording import Assessment, Problem, Quality, Recording, Transcript, Unit
+from schemas.recording import Problem, QualityColumn, QualityMeasures, Recording, Transcript, Unit
 from schemas.script import UNSPACED_LETTER
 from stages.quality.config import QualityConfig
 from stages.stage import SAMPLE_RATE, AudioSource, Samples, each_recording, problem_of
@@ -49,10 +49,10 @@ class QualityStage:
         self._pitch = PitchTracker(self._models[self._config.pitch])
 
     def __call__(self, unit: Unit) -> Unit:
-        return each_recording(unit, self._assess, lambda p: Quality((), p), self.name, self._threads)
+        return each_recording(unit, self._assess, lambda p: QualityColumn((), p), self.name, self._threads)
 
-    def _assess(self, recording: Recording) -> Quality:
-        found: list[Assessment | None] = [None] * len(recording.turns)
+    def _assess(self, recording: Recording) -> QualityColumn:
+        found: list[QualityMeasures | None] = [None] * len(recording.turns)
         problems: list[Problem] = []
         transcripts = recording.transcribe.turns if recording.transcribe else ()
         for index in recording.live_turns():
@@ -62,13 +62,13 @@ class QualityStage:
                 found[index] = self._measure(samples, transcripts[index])
             except Exception as error:
                 problems.append(problem_of(error, index))
-        return Quality(tuple(found), tuple(problems))
+        return QualityColumn(tuple(found), tuple(problems))
 
-    def _measure(self, samples: Samples, transcript: Transcript | None) -> Assessment:
+    def _measure(self, samples: Samples, transcript: Transcript | None) -> QualityMeasures:
         speech = self._speech(samples)
         quality = self._quality.score(samples)
         pitch = self._pitch.track(samples)
-        return Assessment(
+        return QualityMeasures(
             dnsmos_overall=quality.overall,
             dnsmos_signal=quality.signal,
             dnsmos_background=quality.background,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from schemas.errors import DataError, SetupError
-from schemas.recording import Codes, Problem, Recording, Tokenize, Unit
+from schemas.recording import Codes, Problem, Recording, TokenizeColumn, Unit
 from stages.stage import AudioSource, Samples, problem_of
 from stages.tokenize.config import TokenizeConfig
 from stages.tokenize.tokenizer import Tokenizer
@@ -138,11 +138,13 @@ def _long_enough(codes: Codes | Exception, samples: int) -> Codes:
     return codes
 
 
-def _column(recording: Recording, place: int, found: Mapping[tuple[int, int], Codes | Problem]) -> Tokenize:
+def _column(
+    recording: Recording, place: int, found: Mapping[tuple[int, int], Codes | Problem]
+) -> TokenizeColumn:
     if recording.set_aside:
-        return Tokenize(())
+        return TokenizeColumn(())
     answers = [found.get((place, index)) for index in range(len(recording.turns))]
-    return Tokenize(
+    return TokenizeColumn(
         tuple(answer if isinstance(answer, Codes) else None for answer in answers),
         tuple(answer for answer in answers if isinstance(answer, Problem)),
     )

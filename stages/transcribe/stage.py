@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from schemas.errors import SetupError
-from schemas.recording import Problem, Recording, Transcribe, Transcript, Turn, Unit, Word
+from schemas.recording import Problem, Recording, TranscribeColumn, Transcript, Turn, Unit, Word
 from stages.stage import SAMPLE_RATE, AudioSource, Samples, each_recording
 from stages.transcribe import measures
 from stages.transcribe.config import TranscribeConfig
@@ -59,10 +59,10 @@ class TranscribeStage:
     def __call__(self, unit: Unit) -> Unit:
         """The unit with a transcript for every turn that is still in and has words."""
         return each_recording(
-            unit, self._recording, lambda problems: Transcribe((), problems), self.name, self._threads
+            unit, self._recording, lambda problems: TranscribeColumn((), problems), self.name, self._threads
         )
 
-    def _recording(self, recording: Recording) -> Transcribe:
+    def _recording(self, recording: Recording) -> TranscribeColumn:
         turns, live = recording.turns, recording.live_turns()
         spoken = self._languages(recording, live)
         known = self._known(recording, live)
@@ -80,7 +80,7 @@ class TranscribeStage:
             if transcript is None or transcript.longest_word == 0:
                 transcripts[index] = None
                 problems.append(Problem("no_words", "no words are heard in this turn", index))
-        return Transcribe(tuple(transcripts), tuple(problems))
+        return TranscribeColumn(tuple(transcripts), tuple(problems))
 
     def _languages(self, recording: Recording, live: Sequence[int]) -> dict[int, tuple[str, float]]:
         """(language, probability) of each live turn."""

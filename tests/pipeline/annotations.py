@@ -14,7 +14,15 @@ from pipeline.pack.run import groups_of, pack_group
 from pipeline.planning.plan import Plan, make_plan
 from pipeline.report import pages
 from schemas.manifest import Manifest
-from schemas.recording import Decode, Diarize, Diarized, Quality, Recording, Tokenize, Transcribe
+from schemas.recording import (
+    DecodeColumn,
+    Diarization,
+    DiarizeColumn,
+    QualityColumn,
+    Recording,
+    TokenizeColumn,
+    TranscribeColumn,
+)
 from schemas.turn import AnnotatedTurn
 
 
@@ -48,14 +56,14 @@ def packed(plan: Plan, told: bool = False) -> Manifest:
 
 
 def _recording(listed: Recording, turns: Sequence[AnnotatedTurn]) -> Recording:
-    diarized = Diarized("model", (), (), tuple(turn.turn for turn in turns))
+    diarized = Diarization("model", (), (), tuple(turn.turn for turn in turns))
     return replace(
         listed,
-        decode=Decode(replace(turns[0].decoded, sha256=_sha256(turns)) if turns else None),
-        diarize=Diarize(diarized),
-        transcribe=Transcribe(tuple(turn.transcript for turn in turns)),
-        quality=Quality(tuple(turn.assessment for turn in turns)),
-        tokenize=Tokenize(tuple(turn.codes for turn in turns)),
+        decode=DecodeColumn(replace(turns[0].decoded, sha256=_sha256(turns)) if turns else None),
+        diarize=DiarizeColumn(diarized),
+        transcribe=TranscribeColumn(tuple(turn.transcript for turn in turns)),
+        quality=QualityColumn(tuple(turn.assessment for turn in turns)),
+        tokenize=TokenizeColumn(tuple(turn.codes for turn in turns)),
     )
 
 

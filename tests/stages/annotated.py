@@ -2,10 +2,10 @@
 
 import json
 
-from schemas.recording import Assessment, Codes, Decoded, Transcript, Turn
+from schemas.recording import Codes, DecodedAudio, QualityMeasures, Transcript, Turn
 from schemas.turn import AnnotatedTurn
 
-DECODED = Decoded(
+DECODED = DecodedAudio(
     seconds=600.0,
     declared_seconds=600.0,
     container="wav",
@@ -80,7 +80,7 @@ def a_turn(
         decoded=DECODED,
         turn=Turn(start, end, speaker, track, overlapped),
         transcript=said,
-        assessment=Assessment(**sound),
+        assessment=QualityMeasures(**sound),
         codes=Codes(
             tuple((7 * n + index) % 1024 for n in range(2 * groups + 1)),
             tuple((11 * n + index) % 4096 for n in range(3 * groups + 2)),

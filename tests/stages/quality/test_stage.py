@@ -10,12 +10,12 @@ import soundfile
 
 from pipeline.models import resolve
 from schemas.recording import (
-    Decode,
-    Decoded,
-    Diarize,
-    Diarized,
+    DecodeColumn,
+    DecodedAudio,
+    Diarization,
+    DiarizeColumn,
     Recording,
-    Transcribe,
+    TranscribeColumn,
     Transcript,
     Turn,
     Unit,
@@ -72,7 +72,7 @@ def clips():
 
 def listed(name, samples, turns=None):
     seconds = len(samples) / SAMPLE_RATE
-    decoded = Decoded(
+    decoded = DecodedAudio(
         seconds, seconds, "flac", "flac", 16000, 1, 1, "mono", -20.0, -1.0, 0.0, 0.0, 0.0, (), ""
     )
     turns = turns or (Turn(0.0, seconds, "S0", 0, False),)
@@ -83,9 +83,9 @@ def listed(name, samples, turns=None):
         "",
         "{}",
         (),
-        Decode(decoded),
-        Diarize(Diarized("model", (), (), turns)),
-        Transcribe((TEXT,) * len(turns)),
+        DecodeColumn(decoded),
+        DiarizeColumn(Diarization("model", (), (), turns)),
+        TranscribeColumn((TEXT,) * len(turns)),
     )
 
 
