@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from stages.diarize.segmentation import Segmentation
 from stages.diarize.turns import Quietest, overlaps, turns_of, with_problems
 from stages.diarize.vad import Stretch, VoiceActivity, without_crosstalk
 from stages.diarize.window import SOMEBODY, WindowDiarizer
-from stages.stage import SAMPLE_RATE, AudioSource, Samples, each_recording
+from stages.stage import SAMPLE_RATE, Samples, Stage
 
 LEAST_SPEECH = 0.2
 """Seconds of voice activity in a whole recording under which nobody speaks in it."""
@@ -41,22 +41,15 @@ TOUCHING = 0.1
 """Seconds by which turns of known text may overlap before they count as overlapped."""
 
 
-class DiarizeStage:
-    """Who speaks when: from the files beside a recording, from its channels, or by listening."""
+class DiarizeStage(Stage[DiarizeConfig]):
+    """Fills `Recording.diarize`: from a companion file, from separate channels, or with models."""
 
     name = "diarize"
     version = 1
+    memory_settings = ("diarize.window_minutes",)
 
-    def __init__(
-        self, config: DiarizeConfig, audio: AudioSource, models: Mapping[str, Path], threads: int = 1
-    ) -> None:
-        self._config = config
-        self._audio = audio
-        self._models = models
-        self._threads = threads
-
-    def setup(self) -> None:
-        """Load voice activity, segmentation and embedding. Raises SetupError with what to do."""
+    def _load_models(self) -> None:
+        """Load voice activity detection, segmentation and speaker embedding."""
         import torch
 
         torch.set_num_threads(1)
@@ -72,9 +65,7 @@ class DiarizeStage:
             )
 
     def __call__(self, unit: Unit) -> Unit:
-        return each_recording(
-            unit, self._diarize, lambda problems: DiarizeColumn(None, problems), self.name, self._threads
-        )
+        return self._each_recording(unit, self._diarize, lambda problems: DiarizeColumn(None, problems))
 
     def _diarize(self, recording: Recording) -> DiarizeColumn:
         assert recording.decode is not None
