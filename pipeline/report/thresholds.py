@@ -91,7 +91,7 @@ def _turn(row: dict[str, Any]) -> AnnotatedTurn:
     return AnnotatedTurn(
         recording=row["recording"],
         index=0,
-        sidecar="{}",
+        metadata={},
         decoded=cast(DecodedAudio, None),  # no limit is on it
         turn=Turn(row["start"], row["end"], row["speaker"], 0, False),
         transcript=None

@@ -1,5 +1,6 @@
 """A dataset whose annotations are given, as annotate would have committed them: what pack begins with."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,8 +35,8 @@ def planned(folder: Path, turns: Mapping[str, Sequence[AnnotatedTurn]], **recipe
         if not (inputs / name).exists():
             (inputs / name).parent.mkdir(parents=True, exist_ok=True)
             (inputs / name).write_bytes(name.encode())
-            if said and said[0].sidecar != "{}":
-                (inputs / f"{name}.json").write_text(said[0].sidecar)
+            if said and said[0].metadata:
+                (inputs / f"{name}.json").write_text(json.dumps(said[0].metadata))
     file = folder / "recipe.yaml"
     file.write_text(yaml.safe_dump({"name": "given", "inputs": ["in"], "output": "out"} | recipe))
     plan = make_plan(load(file))

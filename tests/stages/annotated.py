@@ -1,7 +1,5 @@
 """Annotated turns for the tests of pack, as annotate would have written them."""
 
-import json
-
 from schemas.recording import Codes, DecodedAudio, QualityMeasures, Transcript, Turn
 from schemas.turn import AnnotatedTurn
 
@@ -76,7 +74,7 @@ def a_turn(
     return AnnotatedTurn(
         recording=recording,
         index=index,
-        sidecar=json.dumps(sidecar or {}),
+        metadata=sidecar or {},
         decoded=DECODED,
         turn=Turn(start, end, speaker, track, overlapped),
         transcript=said,

@@ -114,7 +114,7 @@ def annotated(row):
     return AnnotatedTurn(
         recording=row["recording"],
         index=row["index"],
-        sidecar="{}",
+        metadata={},
         decoded=None,
         turn=Turn(row["start"], row["end"], row["speaker"], row["track"], row["code"] == "overlapped"),
         codes=None,
