@@ -1,10 +1,12 @@
-"""What annotate knows of a recording: each stage fills one field, and that field is its column.
+"""The records of annotate. Each stage fills one field of `Recording`, which is its column in Parquet.
 
 All times are seconds from the start of the recording.
 """
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from schemas.arrow import Code
 
@@ -13,19 +15,19 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a recording, or one turn of it, was set aside."""
+    """Why a recording, or one of its turns, was set aside."""
 
     code: str
-    """A short name to count by, such as `no_speech`."""
+    """A reason code, such as `no_speech`, by which problems are counted."""
     message: str
-    """One sentence for a person."""
+    """One sentence for a reader."""
     turn: int | None = None
-    """Index of the turn; None sets the whole recording aside."""
+    """Index of the turn; None if the whole recording is set aside."""
 
 
 @dataclass(frozen=True, slots=True)
 class Companion:
-    """A file beside the recording that already holds its diarization or transcript."""
+    """A file next to the recording with an existing diarization or transcript of it."""
 
     kind: str
     """`rttm`, `stm`, `ctm` or `jsonl`."""
@@ -34,22 +36,23 @@ class Companion:
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """The audio as it came and as it was spooled (16 kHz, 16 bit, `tracks` channels)."""
+class DecodedAudio:
+    """Properties of the original audio, and of its spool (16 kHz, 16 bit, `tracks` channels)."""
 
     seconds: float
-    """Duration of what was decoded."""
+    """Duration of the decoded audio."""
     declared_seconds: float | None
-    """Duration that the header claims; None where it claims nothing believable."""
+    """Duration according to the header; None if it has none, or an implausible one."""
     container: str
     codec: str
     sample_rate: int
     """Hz, before resampling."""
     channels: int
+    """Channels of the original."""
     tracks: int
-    """Channels kept: 1, or one a speaker where a call keeps its speakers apart."""
+    """Channels of the spool: 1, or one per speaker for a call with a speaker on each channel."""
     channel_mode: str
-    """`mono`, `mix`, `split` or `one` (a single channel stood for all)."""
+    """`mono`, `mix` (mean of the channels), `split` (a track per channel) or `one` (one channel of several)."""
     loudness_lufs: float | None
     """Integrated loudness (BS.1770); None below the gate."""
     peak_dbfs: float
@@ -57,20 +60,20 @@ class Decoded:
     clipped_share: float
     """Share of samples at full scale."""
     gain_db: float
-    """Gain applied so that over-range samples fit the spool; 0 as a rule."""
+    """Gain that was needed to fit over-range samples into the spool; usually 0."""
     repairs: tuple[str, ...]
-    """What was mended or is doubtful, in words (`truncated: 3.1 of 6.2 s`, ..)."""
+    """What was repaired or is doubtful, as sentences for a reader."""
     sha256: str
-    """Of the file's bytes."""
+    """Hash of the original file."""
 
 
 UNKNOWN_SPEAKER = "somebody"
-"""Who is heard only while others speak too: a segment's speaker, never one that counts."""
+"""Speaker of segments whose voice is only heard while others speak; not counted as a speaker."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One stretch of one speaker as diarization heard it; segments of two speakers may overlap."""
+    """A stretch of speech by one speaker, as diarized; segments of different speakers may overlap."""
 
     start: float
     end: float
@@ -85,21 +88,21 @@ class Speaker:
     name: str
     seconds: float
     embedding: tuple[float, ...]
-    """Unit-length centroid, empty where none was computed."""
+    """Unit-length centroid; empty if none was computed."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What one speaker says until another does or a long pause comes: the grain of the data."""
+    """Speech of one speaker, up to a change of speaker or a long pause."""
 
     start: float
     end: float
     speaker: str
     track: int
     overlapped: bool
-    """Somebody else speaks too on the same track: kept for the record, never used."""
+    """Another speaker is heard on the same track. Such turns are recorded, but never used."""
     text: str | None = None
-    """Known text, from a file beside the recording."""
+    """Text from a companion file."""
 
     @property
     def seconds(self) -> float:
@@ -107,13 +110,15 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Diarized:
+class Diarization:
+    """Who speaks when in a recording."""
+
     source: str
-    """`model`, or the kind of file that it was taken from."""
+    """`model`, or the kind of companion file that it was read from."""
     segments: tuple[Segment, ...]
     speakers: tuple[Speaker, ...]
     turns: tuple[Turn, ...]
-    """In order of start, then track; later stages answer turn by turn in this order."""
+    """In order of start, then track. Later stages store one result per turn, in this order."""
 
 
 @dataclass(frozen=True)
@@ -121,13 +126,13 @@ class Word:
     start: float
     end: float
     text: str
-    """As spoken in the transcript, with its own leading space where the language has one."""
+    """As in the transcript, with a leading space where the language uses one."""
     probability: float
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """Text of one turn, with what speaks for and against it."""
+    """Text of one turn, and measures of how reliable it is."""
 
     text: str
     language: str
@@ -135,103 +140,120 @@ class Transcript:
     language_probability: float
     words: tuple[Word, ...]
     source: str
-    """`model`, or the kind of file that it was taken from."""
+    """`model`, or the kind of companion file that it was read from."""
     average_log_probability: float | None
+    """Mean over tokens or words; None if the text is not from the model."""
     no_speech_probability: float | None
     compression_ratio: float
-    """Length of the text over its zlib length: repetition raises it."""
+    """Length of the text divided by its zlib-compressed length; high for repetitive text."""
     repeated_share: float
-    """Share of words that stand in repeated n-grams."""
+    """Share of words that are part of a repeated n-gram."""
     characters_per_second: float
     longest_word: int
-    """Letters."""
+    """Letters of the longest word."""
     phantom: bool
-    """The text is a phrase that recognisers are known to make up on silence or music."""
+    """The text is a known hallucination: a phrase that recognisers produce on silence or music."""
 
 
 @dataclass(frozen=True)
-class Assessment:
-    """Measures of one turn's sound."""
+class QualityMeasures:
+    """Measures of the audio of one turn. A measure is None where it is undefined, as pitch without voice."""
 
     dnsmos_overall: float | None
+    """Mean opinion scores by DNSMOS P.835, from 1 to 5."""
     dnsmos_signal: float | None
     dnsmos_background: float | None
     clipped_share: float
+    """Share of samples at full scale."""
     speech_share: float
-    """Share of the turn in which the VAD hears speech."""
+    """Share of the turn's duration that is speech according to the VAD."""
     words_per_second: float | None
-    """Per second of speech; characters over 2 for languages written without spaces."""
+    """Per second of speech; in scripts without spaces, two characters count as a word."""
     pitch_median_hz: float | None
+    """Over voiced frames."""
     pitch_range_semitones: float | None
-    """10th to 90th percentile of voiced frames."""
+    """From the 10th to the 90th percentile of voiced frames."""
     loudness_lufs: float | None
+    """Integrated loudness (BS.1770); None for turns under 0.4 s or below its gate."""
 
 
 @dataclass(frozen=True)
 class Codes:
-    """Dual-codebook tokens of one turn."""
+    """Codes of one utterance from both codebooks (Step-Audio-AQAA, section 2.1)."""
 
     linguistic: tuple[Code, ...]
-    """Indices 0..1023, 16.67 Hz."""
+    """Indices 0..1023, 16.67 per second."""
     semantic: tuple[Code, ...]
-    """Indices 0..4095, 25 Hz."""
+    """Indices 0..4095, 25 per second."""
 
 
 @dataclass(frozen=True)
-class Decode:
-    """Column of the decode stage; `result` is None where the recording was set aside."""
+class DecodeColumn:
+    """Output of the decode stage."""
 
-    result: Decoded | None
+    result: DecodedAudio | None
+    """None if the recording was set aside."""
     problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
-class Diarize:
-    result: Diarized | None
+class DiarizeColumn:
+    """Output of the diarize stage."""
+
+    result: Diarization | None
+    """None if the recording was set aside."""
     problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
-class Transcribe:
-    """One transcript a turn, None for turns set aside here or before."""
+class TranscribeColumn:
+    """Output of the transcribe stage."""
 
     turns: tuple[Transcript | None, ...]
+    """One per turn; None for turns set aside by this or an earlier stage. Empty if the recording was."""
     problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
-class Quality:
-    turns: tuple[Assessment | None, ...]
+class QualityColumn:
+    """Output of the quality stage."""
+
+    turns: tuple[QualityMeasures | None, ...]
+    """One per turn, as in `TranscribeColumn`."""
     problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
-class Tokenize:
+class TokenizeColumn:
+    """Output of the tokenize stage."""
+
     turns: tuple[Codes | None, ...]
+    """One per turn, as in `TranscribeColumn`."""
     problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording with everything that annotate has said of it so far."""
+    """A listed recording, and the output of the stages that have processed it so far."""
 
     id: str
-    """Path relative to its input, the same wherever the input lies."""
+    """Path relative to its input, and so the same wherever the input is stored."""
     uri: str
     bytes: int
+    """Size of the file."""
     etag: str
     sidecar: str
-    """The JSON text of `<recording>.json` beside it, `{}` without one."""
+    """JSON text of the sidecar `<recording>.json`; `{}` without one."""
     companions: tuple[Companion, ...] = ()
-    decode: Decode | None = None
-    diarize: Diarize | None = None
-    transcribe: Transcribe | None = None
-    quality: Quality | None = None
-    tokenize: Tokenize | None = None
+    decode: DecodeColumn | None = None
+    diarize: DiarizeColumn | None = None
+    transcribe: TranscribeColumn | None = None
+    quality: QualityColumn | None = None
+    tokenize: TokenizeColumn | None = None
 
     @property
     def problems(self) -> tuple[tuple[str, Problem], ...]:
-        """(stage, problem) of all stages, in stage order."""
+        """(stage, problem) for the problems of all stages, in stage order."""
         return tuple(
             (stage, problem)
             for stage in STAGES
@@ -241,13 +263,18 @@ class Recording:
 
     @property
     def set_aside(self) -> bool:
-        """The whole recording is out."""
+        """Whether a stage set the whole recording aside."""
         return any(problem.turn is None for _, problem in self.problems)
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        """The sidecar, parsed: read-only."""
+        return dict(json.loads(self.sidecar))
 
     @property
     def synthesized(self) -> bool:
-        """Its speech was made here of text: turns and words are known from the file beside it."""
-        return "synthesis" in json.loads(self.sidecar)
+        """Whether the speech was synthesized from text; a companion file then states its turns and words."""
+        return "synthesis" in self.metadata
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -257,25 +284,25 @@ class Recording:
         """Indices of the turns that no stage has set aside."""
         if self.set_aside:
             return []
-        out = {problem.turn for _, problem in self.problems}
-        return [index for index in range(len(self.turns)) if index not in out]
+        set_aside = {problem.turn for _, problem in self.problems}
+        return [index for index in range(len(self.turns)) if index not in set_aside]
 
 
 COLUMNS: dict[str, type] = {
-    "decode": Decode,
-    "diarize": Diarize,
-    "transcribe": Transcribe,
-    "quality": Quality,
-    "tokenize": Tokenize,
+    "decode": DecodeColumn,
+    "diarize": DiarizeColumn,
+    "transcribe": TranscribeColumn,
+    "quality": QualityColumn,
+    "tokenize": TokenizeColumn,
 }
-"""Annotate's stages in order, with the type of each one's column in `Recording`."""
+"""The stages of annotate in order, and the type of each stage's column in `Recording`."""
 
 STAGES = tuple(COLUMNS)
 
 
 @dataclass(frozen=True)
 class Unit:
-    """The grain of work, resume and commit: some recordings that go through annotate together."""
+    """Recordings that go through annotate together. Work is scheduled, committed and resumed by unit."""
 
     id: str
     recordings: tuple[Recording, ...]

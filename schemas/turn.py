@@ -1,34 +1,34 @@
-"""A turn with everything that annotate measured of it: what pack chooses from."""
+"""A turn with everything that annotate recorded about it, and the rows of a version's tables."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from schemas.recording import Assessment, Codes, Decoded, Problem, Recording, Transcript, Turn
+from schemas.recording import Codes, DecodedAudio, Problem, QualityMeasures, Recording, Transcript, Turn
 
 SCHEMA_VERSION = 1
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class AnnotatedTurn:
-    """One turn, its recording's circumstances, and why annotate set it aside, if it did."""
+    """A turn with what each stage recorded of it, and the reason if a stage set it aside."""
 
     recording: str
+    """Id of the recording."""
     index: int
     """Position among the recording's turns, in order of start."""
-    sidecar: str
-    """JSON text of the recording's sidecar."""
-    decoded: Decoded
+    metadata: dict[str, Any]
+    """The recording's sidecar, parsed once and shared by all of its turns: read-only."""
+    decoded: DecodedAudio
     turn: Turn
     transcript: Transcript | None
-    assessment: Assessment | None
+    assessment: QualityMeasures | None
     codes: Codes | None
     stage: str | None = None
-    """The stage that set the turn aside; None where it is still in."""
+    """The stage that set the turn or its recording aside; None if none did."""
     problem: Problem | None = None
 
     @property
@@ -36,19 +36,14 @@ class AnnotatedTurn:
         """Unique in the dataset, [a-z0-9-], the same in every build."""
         return f"{recording_key(self.recording)}-{self.index:05d}"
 
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """The sidecar, parsed."""
-        return dict(json.loads(self.sidecar))
-
 
 def recording_key(recording: str) -> str:
-    """16 hexadecimal digits that stand for a recording id in keys."""
+    """16 hexadecimal digits that identify a recording in keys, from its id."""
     return hashlib.sha256(recording.encode()).hexdigest()[:16]
 
 
 def turns_of(recording: Recording) -> Iterator[AnnotatedTurn]:
-    """Every diarized turn of a recording, in order; nothing for one that has none."""
+    """Every diarized turn of a recording, in order."""
     if recording.decode is None or recording.decode.result is None:
         return
     whole = next(((stage, problem) for stage, problem in recording.problems if problem.turn is None), None)
@@ -58,7 +53,7 @@ def turns_of(recording: Recording) -> Iterator[AnnotatedTurn]:
         yield AnnotatedTurn(
             recording=recording.id,
             index=index,
-            sidecar=recording.sidecar,
+            metadata=recording.metadata,
             decoded=recording.decode.result,
             turn=turn,
             transcript=_at(recording.transcribe.turns if recording.transcribe else (), index),
@@ -69,14 +64,14 @@ def turns_of(recording: Recording) -> Iterator[AnnotatedTurn]:
         )
 
 
-def _at(turns: tuple[Answer | None, ...], index: int) -> Answer | None:
-    """A stage's answer for a turn; None where the stage never saw the recording."""
+def _at(turns: tuple[Result | None, ...], index: int) -> Result | None:
+    """A stage's result for a turn; None if the stage didn't process the recording."""
     return turns[index] if index < len(turns) else None
 
 
 @dataclass(frozen=True)
 class TurnRow:
-    """A row of a version's `turns.parquet`: every diarized turn, with its fate and its measures."""
+    """A row of a version's `turns.parquet`: a diarized turn, its status and its measures."""
 
     key: str
     recording: str
@@ -86,15 +81,15 @@ class TurnRow:
     speaker: str
     track: int
     status: str
-    """`used` in a sample, `eligible` (chosen, but no family took it), or `set_aside`."""
+    """`used` in a sample, `eligible` (selected, but not used by any family), or `set_aside`."""
     stage: str | None
-    """Where a turn was set aside."""
+    """The stage that set the turn aside."""
     code: str | None
     message: str | None
     text: str | None
     language: str | None
     transcript: Transcript | None
-    assessment: Assessment | None
+    assessment: QualityMeasures | None
     linguistic_codes: int
     semantic_codes: int
 
@@ -105,7 +100,7 @@ class SetAsideRow:
 
     recording: str
     turn: int | None
-    """Index of the turn; None where the whole recording is out."""
+    """Index of the turn; None if the whole recording was set aside."""
     start: float | None
     end: float | None
     stage: str
@@ -115,7 +110,7 @@ class SetAsideRow:
 
 @dataclass(frozen=True)
 class IndexRow:
-    """A row of a version's `index.parquet`: where each sample lies."""
+    """A row of a version's `index.parquet`: the shard of a sample, and its size."""
 
     key: str
     shard: str
@@ -124,7 +119,7 @@ class IndexRow:
     recording: str
     language: str
     seconds: float
-    """Audio that the sample holds as tokens."""
+    """Seconds of audio that the sample holds as tokens."""
     text_tokens: int
     linguistic_tokens: int
     semantic_tokens: int

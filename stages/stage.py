@@ -1,12 +1,14 @@
-"""What a stage of annotate is, and what it is handed."""
+"""What an annotate stage is, and what the pipeline passes to it."""
 
 import errno
-from collections.abc import Callable
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,109 +18,180 @@ from schemas.errors import DataError, SetupError
 from schemas.recording import Problem, Recording, Unit
 
 SAMPLE_RATE = 16_000
-"""Hz of the spool and of everything behind decode."""
+"""Sample rate in Hz of the spool, and so of all audio after decode."""
 
 Samples = NDArray[np.float32]
-Column = TypeVar("Column")
 
 
 class Config(BaseModel):
-    """Base of every stage's settings: frozen, and unknown keys are refused."""
+    """Base class of the settings of every stage: frozen, and unknown keys are rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Resources(Config):
-    """What one actor of a stage takes, and how many actors there may be."""
+ConfigT = TypeVar("ConfigT", bound=Config)
+ColumnT = TypeVar("ColumnT")
 
-    cpus: float = Field(1, gt=0, description="cores, also the number of recordings worked on at once")
-    gpus: float = Field(0, ge=0, description="fractions share a GPU")
+
+class Resources(Config):
+    """What one actor of a stage reserves, and how many actors there may be."""
+
+    cpus: float = Field(1, gt=0, description="cores; also the number of recordings processed at once")
+    gpus: float = Field(0, ge=0, description="GPUs; with a fraction, several actors share one")
     memory_gb: float = Field(2, gt=0)
-    actors: tuple[int, int] = Field((1, 1), description="fewest and most actors")
+    actors: tuple[int, int] = Field((1, 1), description="minimum and maximum number of actors")
 
     @model_validator(mode="after")
-    def _can_be_asked_for(self) -> "Resources":
+    def _schedulable(self) -> "Resources":
         if self.gpus > 1 and self.gpus % 1:
-            raise ValueError(f"gpus are a fraction of one or a whole number, not {self.gpus:g}")
-        least, most = self.actors
-        if not 1 <= least <= most:
-            raise ValueError(f"actors are the fewest, at least 1, and the most: not [{least}, {most}]")
+            raise ValueError(f"gpus must be a fraction below 1 or a whole number, not {self.gpus:g}")
+        fewest, most = self.actors
+        if not 1 <= fewest <= most:
+            raise ValueError(f"actors must be [minimum, maximum] with 1 <= minimum, not [{fewest}, {most}]")
         return self
 
 
 class AudioSource(Protocol):
-    """Where a stage gets its audio: the pipeline hands it in, so that no stage knows about storage."""
+    """Where a stage reads audio from. The pipeline implements it, so that no stage depends on storage."""
 
     def fetch(self, recording: Recording) -> AbstractContextManager[Path]:
-        """The recording's own file, on local disk while the context is open."""
+        """The original file of a recording, on local disk while the context is open."""
 
     def spool(self, recording: Recording) -> Path:
-        """Where the decoded 16 kHz FLAC of a recording lies, or is to be written."""
+        """Path of the decoded 16 kHz FLAC file of a recording, whether or not it exists yet."""
 
     def read(
         self, recording: Recording, track: int = 0, start: float = 0.0, end: float | None = None
     ) -> Samples:
-        """Samples [n] of one track of the spool between two times in seconds, float32 at 16 kHz."""
+        """Samples [n], float32 at 16 kHz, of one track of the spool between two times in seconds."""
 
     def text(self, uri: str) -> str:
-        """A small text file, such as an RTTM beside the recording."""
+        """Contents of a small text file, such as an RTTM companion."""
 
 
-class Stage(Protocol):
-    """A step of annotate: measures every recording of a unit and never raises for bad data."""
+class Stage(ABC, Generic[ConfigT]):
+    """A step of annotate: fills one column of every recording in a unit.
 
-    name: str
-    version: int
-    """Raised by a change of behaviour; part of the fingerprint."""
+    A stage never raises for bad data, which it reports as problems; it raises SetupError when the machine or
+    its set-up is at fault, which stops the build.
+    """
+
+    name: ClassVar[str]
+    """Key of the stage in recipes and ledgers, and of its column in `Recording`."""
+    version: ClassVar[int]
+    """Incremented when the output changes; part of the fingerprint."""
+    memory_settings: ClassVar[tuple[str, ...]] = ()
+    """Settings of this stage that lower its memory use."""
+
+    def __init__(
+        self, config: ConfigT, audio: AudioSource, models: Mapping[str, Path], threads: int = 1
+    ) -> None:
+        """`models` maps every reference in `config.models` to its local files; `threads` is the number of
+        recordings to process at once."""
+        self._config = config
+        self._audio = audio
+        self._models = models
+        self._threads = threads
 
     def setup(self) -> None:
-        """Load models, once a worker. Raises SetupError with what to do."""
+        """Load the models, once per worker. Raises SetupError with what to do."""
+        try:
+            self._load_models()
+        except Exception as error:
+            self._problem_of(error)  # raises SetupError where it knows the cause
+            raise
 
+    def _load_models(self) -> None:
+        """Load what `__call__` needs."""
+
+    @abstractmethod
     def __call__(self, unit: Unit) -> Unit:
         """The unit with this stage's column filled in every recording."""
 
+    def _each_recording(
+        self,
+        unit: Unit,
+        annotate: Callable[[Recording], ColumnT],
+        failed: Callable[[tuple[Problem, ...]], ColumnT],
+    ) -> Unit:
+        """Fill the column of each recording with `annotate`; recordings set aside get `failed(())`.
 
-def each_recording(
-    unit: Unit,
-    work: Callable[[Recording], Column],
-    failed: Callable[[tuple[Problem, ...]], Column],
-    column: str,
-    threads: int = 1,
-) -> Unit:
-    """Run `work` on each recording that is still in; what it raises sets that recording aside.
+        An exception from `annotate` sets that recording aside. Recordings are processed `threads` at a time,
+        largest first, and each by a single thread, so the output depends neither on the number of threads nor
+        on the other recordings of the unit.
+        """
 
-    Recordings are worked on `threads` at a time, the largest first, each by one thread from start
-    to end, so that the result depends neither on the number of threads nor on the neighbours.
+        def annotated(recording: Recording) -> Recording:
+            if recording.set_aside:
+                column = failed(())
+            else:
+                try:
+                    column = annotate(recording)
+                except Exception as error:
+                    column = failed((self._problem_of(error),))
+            return replace(recording, **{self.name: column})  # type: ignore[arg-type]
+
+        order = sorted(range(len(unit.recordings)), key=lambda i: -unit.recordings[i].bytes)
+        with ThreadPoolExecutor(max(1, self._threads)) as pool:
+            done = dict(zip(order, pool.map(lambda i: annotated(unit.recordings[i]), order), strict=True))
+        return Unit(unit.id, tuple(done[i] for i in range(len(unit.recordings))))
+
+    def _problem_of(self, error: Exception, turn: int | None = None) -> Problem:
+        """`problem_of` an error in this stage, with the settings to lower when memory ran out."""
+        return problem_of(error, turn, self.name, self.memory_settings)
+
+
+def problem_of(
+    error: Exception, turn: int | None = None, stage: str = "", memory_settings: Sequence[str] = ()
+) -> Problem:
+    """The problem to record when `error` was raised for a recording, or for one turn of it.
+
+    Raises SetupError where the data is not at fault: a full disk, a missing library, a failing GPU, no memory
+    left. Running out of host memory counts too: a stage reads audio in pieces of bounded length, so what it
+    needs depends on its settings and on what else runs on the machine, not on the recording.
     """
-
-    def one(recording: Recording) -> Recording:
-        if recording.set_aside:
-            return _with(recording, column, failed(()))
-        try:
-            return _with(recording, column, work(recording))
-        except Exception as error:
-            return _with(recording, column, failed((problem_of(error),)))
-
-    order = sorted(range(len(unit.recordings)), key=lambda i: -unit.recordings[i].bytes)
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        done = dict(zip(order, pool.map(lambda i: one(unit.recordings[i]), order), strict=True))
-    return Unit(unit.id, tuple(done[i] for i in range(len(unit.recordings))))
-
-
-def problem_of(error: Exception, turn: int | None = None) -> Problem:
-    """What to set aside for an error, or the error again where the set-up is to blame."""
     if isinstance(error, DataError):
         return Problem(error.code, error.message, turn)
-    if isinstance(error, (SetupError, MemoryError)):
+    if isinstance(error, SetupError):
         raise error
-    if isinstance(error, OSError) and error.errno in _SETUP_ERRNO:
-        raise SetupError(f"{error.strerror}: {error.filename or 'while writing'}") from error
+    if fault := _setup_fault(error, stage, memory_settings):
+        raise SetupError(fault) from error
     return Problem("unexpected", f"{type(error).__name__}: {str(error)[:300]}", turn)
 
 
-_SETUP_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE}
-"""No space, no quota, read-only, too many open files: not the recording's fault."""
+_SETUP_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
+"""No space, no quota, read-only, too many open files."""
+
+_NO_HOST_MEMORY = re.compile(
+    r"DefaultCPUAllocator|Failed to allocate memory for requested buffer|bad_alloc|Cannot allocate memory"
+)
+"""As PyTorch, ONNX Runtime (which runs on the CPU here), C++ and the system report it."""
+_NO_GPU_MEMORY = re.compile(r"out of memory|_STATUS_ALLOC_FAILED", re.IGNORECASE)
+"""As PyTorch and CTranslate2, and cuBLAS and cuDNN report it."""
+_GPU_FAILED = re.compile(r"\bCUDA (error|failed|driver)|\bCUDNN_STATUS|\bCUBLAS_STATUS|cuDNN error")
+_NO_LIBRARY = re.compile(
+    r"Library lib\S+ is not found or cannot be loaded|cannot open shared object file|Unable to load any of"
+)
+"""As CTranslate2, the dynamic linker and cuDNN report it."""
 
 
-def _with(recording: Recording, column: str, value: Any) -> Recording:
-    return replace(recording, **{column: value})
+def _setup_fault(error: Exception, stage: str, memory_settings: Sequence[str]) -> str | None:
+    """What is wrong with the machine or its set-up and what to do; None for any other error."""
+    where = f"{stage}: " if stage else ""
+    text = str(error)
+    reason = (text.strip() or type(error).__name__).splitlines()[0][:400]
+    code = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, OSError) and code in _SETUP_ERRNO:
+        return f"{where}{error.strerror}: {error.filename or 'while writing'}"
+    settings = [*memory_settings, f"resources.{stage}.cpus (recordings processed at once)"]
+    lower = f". Lower {' or '.join(settings)}" if stage else ""
+    if isinstance(error, MemoryError) or code == errno.ENOMEM or _NO_HOST_MEMORY.search(text):
+        return f"{where}out of memory: {reason}{lower}"
+    if _NO_GPU_MEMORY.search(text):
+        share = f", or raise resources.{stage}.gpus so that fewer actors share a GPU" if stage else ""
+        return f"{where}out of GPU memory: {reason}{lower}{share}"
+    if isinstance(error, ImportError) or _NO_LIBRARY.search(text):
+        return f"{where}a library is missing or can't be loaded: {reason}. Install it on every machine"
+    if _GPU_FAILED.search(text):
+        return f"{where}the GPU failed: {reason}. Check the driver and the GPU with nvidia-smi"
+    return None

@@ -18,7 +18,15 @@ from pipeline.inputs.units import PlannedUnit
 from pipeline.storage.store import Store, split
 from schemas.arrow import from_row, table_of
 from schemas.errors import DataError
-from schemas.recording import Decode, Diarize, Problem, Quality, Recording, Tokenize, Transcribe
+from schemas.recording import (
+    DecodeColumn,
+    DiarizeColumn,
+    Problem,
+    QualityColumn,
+    Recording,
+    TokenizeColumn,
+    TranscribeColumn,
+)
 
 LARGEST = 1_000_000
 """Bytes; a sidecar says things about a recording, it is no data set."""
@@ -77,8 +85,8 @@ def with_sidecar(recording: Recording, said: Sidecar | None) -> Recording:
     if said is not None and said.trouble:
         problem = Problem("bad_sidecar", f"the JSON file beside the recording can't be used: {said.trouble}")
         listed = (recording.id, recording.uri, recording.bytes, recording.etag, "{}", ())
-        blank = (Diarize(None), Transcribe(()), Quality(()), Tokenize(()))
-        return Recording(*listed, Decode(None, (problem,)), *blank)
+        blank = (DiarizeColumn(None), TranscribeColumn(()), QualityColumn(()), TokenizeColumn(()))
+        return Recording(*listed, DecodeColumn(None, (problem,)), *blank)
     return replace(recording, sidecar=said.text if said else "{}")
 
 

@@ -130,7 +130,7 @@ class Packing:
         """A row for a recording of which nothing is kept: its own problem, else what befell its turns."""
         told = next(((stage, p) for stage, p in recording.problems if p.turn is None), None)
         if told is None and (
-            refused := admit(recording.id, recording.sidecar, self.recipe.select)
+            refused := admit(recording.id, recording.metadata, self.recipe.select)
             or self.decisions.of(recording.id)
         ):
             told = ("select", refused)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
-from schemas.recording import Assessment, Decoded, Transcript, Turn
+from schemas.recording import DecodedAudio, QualityMeasures, Transcript, Turn
 from schemas.turn import AnnotatedTurn
 from stages.select import LIMITS, SelectConfig
 
@@ -91,19 +91,19 @@ def _turn(row: dict[str, Any]) -> AnnotatedTurn:
     return AnnotatedTurn(
         recording=row["recording"],
         index=0,
-        sidecar="{}",
-        decoded=cast(Decoded, None),  # no limit is on it
+        metadata={},
+        decoded=cast(DecodedAudio, None),  # no limit is on it
         turn=Turn(row["start"], row["end"], row["speaker"], 0, False),
         transcript=None
         if row["transcript.text"] is None
         else Transcript(**column("transcript", _TRANSCRIPT), words=()),
-        assessment=Assessment(**column("assessment", _ASSESSMENT)),
+        assessment=QualityMeasures(**column("assessment", _ASSESSMENT)),
         codes=None,
     )
 
 
 _TRANSCRIPT = [f.name for f in fields(Transcript) if f.name != "words"]
-_ASSESSMENT = [f.name for f in fields(Assessment)]
+_ASSESSMENT = [f.name for f in fields(QualityMeasures)]
 MEASURED = {
     **{
         name: ds.field(name)

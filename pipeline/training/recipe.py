@@ -15,7 +15,7 @@ from pipeline.config.yaml_config import Written, beside, read
 from pipeline.storage.uri import normal
 from pipeline.versions.reader import Reference
 from schemas.errors import SetupError
-from schemas.recording import Assessment, Transcript
+from schemas.recording import QualityMeasures, Transcript
 from stages.stage import Config
 from stages.train.config import TrainConfig
 from stages.train.shape import PRESETS
@@ -25,7 +25,7 @@ TRAINED = ("pretrain", "sft1", "sft2", "dpo")
 
 MEASURES = {
     **{field.name: "transcript" for field in fields(Transcript) if field.type in (float, float | None)},
-    **{field.name: "assessment" for field in fields(Assessment) if field.type in (float, float | None)},
+    **{field.name: "assessment" for field in fields(QualityMeasures) if field.type in (float, float | None)},
 }
 """Measure of a turn that `quality` can bound -> its column in turns.parquet."""
 

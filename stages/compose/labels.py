@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from schemas.recording import Assessment
+from schemas.recording import QualityMeasures
 from schemas.style import SCALES
 from schemas.turn import AnnotatedTurn
 from stages.stage import Config
@@ -82,7 +82,7 @@ def _log(value: float | None, factor: float = 1.0) -> float | None:
     return factor * math.log(value) if value is not None and value > 0 else None
 
 
-_MEASURES: dict[str, Callable[[Assessment], float | None]] = {
+_MEASURES: dict[str, Callable[[QualityMeasures], float | None]] = {
     "rate": lambda sound: _log(sound.words_per_second),
     "pitch": lambda sound: _log(sound.pitch_median_hz, 12 / math.log(2)),
     "liveliness": lambda sound: _log(sound.pitch_range_semitones),

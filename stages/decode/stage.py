@@ -1,12 +1,12 @@
-"""Recordings into 16 kHz audio: two passes over each file, one to judge it, one to write the spool."""
+"""The decode stage: two passes over each file, one to check and measure it, one to write the spool."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from schemas.recording import Decode, Decoded, Recording, Unit
+from schemas.recording import DecodeColumn, DecodedAudio, Recording, Unit
 from stages.decode.channels import Tracks, choose
 from stages.decode.checks import checked
 from stages.decode.config import DecodeConfig
@@ -14,36 +14,24 @@ from stages.decode.loudness import Loudness
 from stages.decode.reading import Source, opened
 from stages.decode.spool import Resampler, write_spool
 from stages.decode.survey import survey_of
-from stages.stage import SAMPLE_RATE, AudioSource, Samples, each_recording
+from stages.stage import SAMPLE_RATE, Samples, Stage
 
 
-class DecodeStage:
-    """Fills `Recording.decode`, and writes the spool that the later stages read."""
+class DecodeStage(Stage[DecodeConfig]):
+    """Fills `Recording.decode`, and writes the spool that later stages read."""
 
     name = "decode"
     version = 1
 
-    def __init__(
-        self, config: DecodeConfig, audio: AudioSource, models: Mapping[str, Path], threads: int = 1
-    ) -> None:
-        self.config = config
-        self.audio = audio
-        self.threads = threads
-
-    def setup(self) -> None:
-        """Nothing to load."""
-
     def __call__(self, unit: Unit) -> Unit:
-        return each_recording(
-            unit, self._decode, lambda problems: Decode(None, problems), "decode", self.threads
-        )
+        return self._each_recording(unit, self._decode, lambda problems: DecodeColumn(None, problems))
 
-    def _decode(self, recording: Recording) -> Decode:
-        with self.audio.fetch(recording) as path:
-            return Decode(decode_file(path, self.audio.spool(recording), self.config))
+    def _decode(self, recording: Recording) -> DecodeColumn:
+        with self._audio.fetch(recording) as path:
+            return DecodeColumn(decode_file(path, self._audio.spool(recording), self._config))
 
 
-def decode_file(path: Path, spool: Path, config: DecodeConfig) -> Decoded:
+def decode_file(path: Path, spool: Path, config: DecodeConfig) -> DecodedAudio:
     """Decode a file of any format to the spool, 16 kHz and 16 bit, in bounded memory.
 
     Raises DataError where the file holds no usable audio, SetupError where the spool can't be written.
@@ -58,7 +46,7 @@ def decode_file(path: Path, spool: Path, config: DecodeConfig) -> Decoded:
     loudness = Loudness(SAMPLE_RATE, len(tracks))
     with opened(path) as again:
         written = write_spool(_resampled(again, tracks, gain, loudness), spool, len(tracks))
-    return Decoded(
+    return DecodedAudio(
         seconds=written / SAMPLE_RATE,
         declared_seconds=source.declared,
         container=source.container,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,9 @@ from schemas.errors import DataError
 from schemas.recording import (
     UNKNOWN_SPEAKER,
     Companion,
-    Decoded,
-    Diarize,
-    Diarized,
+    DecodedAudio,
+    Diarization,
+    DiarizeColumn,
     Recording,
     Segment,
     Speaker,
@@ -29,7 +29,7 @@ from stages.diarize.segmentation import Segmentation
 from stages.diarize.turns import Quietest, overlaps, turns_of, with_problems
 from stages.diarize.vad import Stretch, VoiceActivity, without_crosstalk
 from stages.diarize.window import SOMEBODY, WindowDiarizer
-from stages.stage import SAMPLE_RATE, AudioSource, Samples, each_recording
+from stages.stage import SAMPLE_RATE, Samples, Stage
 
 LEAST_SPEECH = 0.2
 """Seconds of voice activity in a whole recording under which nobody speaks in it."""
@@ -41,22 +41,15 @@ TOUCHING = 0.1
 """Seconds by which turns of known text may overlap before they count as overlapped."""
 
 
-class DiarizeStage:
-    """Who speaks when: from the files beside a recording, from its channels, or by listening."""
+class DiarizeStage(Stage[DiarizeConfig]):
+    """Fills `Recording.diarize`: from a companion file, from separate channels, or with models."""
 
     name = "diarize"
     version = 1
+    memory_settings = ("diarize.window_minutes",)
 
-    def __init__(
-        self, config: DiarizeConfig, audio: AudioSource, models: Mapping[str, Path], threads: int = 1
-    ) -> None:
-        self._config = config
-        self._audio = audio
-        self._models = models
-        self._threads = threads
-
-    def setup(self) -> None:
-        """Load voice activity, segmentation and embedding. Raises SetupError with what to do."""
+    def _load_models(self) -> None:
+        """Load voice activity detection, segmentation and speaker embedding."""
         import torch
 
         torch.set_num_threads(1)
@@ -72,11 +65,9 @@ class DiarizeStage:
             )
 
     def __call__(self, unit: Unit) -> Unit:
-        return each_recording(
-            unit, self._diarize, lambda problems: Diarize(None, problems), self.name, self._threads
-        )
+        return self._each_recording(unit, self._diarize, lambda problems: DiarizeColumn(None, problems))
 
-    def _diarize(self, recording: Recording) -> Diarize:
+    def _diarize(self, recording: Recording) -> DiarizeColumn:
         assert recording.decode is not None
         assert recording.decode.result is not None
         decoded = recording.decode.result
@@ -88,7 +79,7 @@ class DiarizeStage:
 
     # By listening
 
-    def _heard(self, recording: Recording, decoded: Decoded) -> Diarize:
+    def _heard(self, recording: Recording, decoded: DecodedAudio) -> DiarizeColumn:
         """Speakers in two passes: voices inside each window, then one clustering of all voices."""
         config = self._config
         fewest, most = config.min_speakers or 1, config.max_speakers
@@ -114,10 +105,10 @@ class DiarizeStage:
         centroids = voices.merged(speaker).centroids
         own = {names[who]: centroids[who] for who in order}
         turns, problems = turns_of(segments, config, self._quietest(recording))
-        return Diarize(Diarized("model", segments, _speakers(segments, own), turns), problems)
+        return DiarizeColumn(Diarization("model", segments, _speakers(segments, own), turns), problems)
 
     def _windows(
-        self, recording: Recording, decoded: Decoded
+        self, recording: Recording, decoded: DecodedAudio
     ) -> Iterator[tuple[float, list[Samples], list[list[Stretch]]]]:
         """(start, samples of every track, speech of every track) of windows cut where all are silent.
 
@@ -143,7 +134,7 @@ class DiarizeStage:
 
     # Channels that are the speakers
 
-    def _split(self, recording: Recording, decoded: Decoded) -> Diarize:
+    def _split(self, recording: Recording, decoded: DecodedAudio) -> DiarizeColumn:
         """Voice activity cuts each channel; what leaks in from a louder one is left out."""
         segments: list[Segment] = []
         for start, tracks, speech in self._windows(recording, decoded):
@@ -158,7 +149,7 @@ class DiarizeStage:
         ordered = tuple(sorted(segments, key=lambda s: (s.start, s.track)))
         turns, problems = turns_of(ordered, self._config, self._quietest(recording))
         voices = self._voices(recording, turns)
-        return Diarize(Diarized("model", ordered, _speakers(ordered, voices), turns), problems)
+        return DiarizeColumn(Diarization("model", ordered, _speakers(ordered, voices), turns), problems)
 
     # Files beside the recording
 
@@ -168,7 +159,7 @@ class DiarizeStage:
         known = {companion.kind: companion for companion in reversed(recording.companions)}
         return next((known[kind] for kind in PREFERENCE if kind in known), None)
 
-    def _stated(self, recording: Recording, decoded: Decoded, companion: Companion) -> Diarize:
+    def _stated(self, recording: Recording, decoded: DecodedAudio, companion: Companion) -> DiarizeColumn:
         """What a file beside the recording says. Raises DataError where the two don't fit together."""
         config = self._config
         name = PurePosixPath(companion.uri).name
@@ -192,7 +183,9 @@ class DiarizeStage:
         else:
             turns, problems = turns_of(segments, config, self._quietest(recording))
         voices = self._voices(recording, turns)
-        return Diarize(Diarized(companion.kind, segments, _speakers(segments, voices), turns), problems)
+        return DiarizeColumn(
+            Diarization(companion.kind, segments, _speakers(segments, voices), turns), problems
+        )
 
     # Both
 
@@ -239,7 +232,7 @@ def _pause(speech: list[Stretch], limit: float) -> float:
     return best
 
 
-def _segment(stated: Stated, decoded: Decoded) -> Segment:
+def _segment(stated: Stated, decoded: DecodedAudio) -> Segment:
     track = min(stated.channel, decoded.tracks) - 1
     return Segment(round(stated.start, 3), round(min(stated.end, decoded.seconds), 3), stated.speaker, track)
 

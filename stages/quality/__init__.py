@@ -1,4 +1,4 @@
-"""How well each turn sounds: measures, no verdicts."""
+"""The quality stage: measures how each turn sounds. Thresholds on the measures belong to select."""
 
 from stages.quality.config import QualityConfig
 from stages.quality.stage import QualityStage

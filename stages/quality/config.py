@@ -1,4 +1,4 @@
-"""Settings of quality."""
+"""Settings of the quality stage."""
 
 from pydantic import Field
 
@@ -6,12 +6,13 @@ from stages.stage import Config
 
 
 class QualityConfig(Config):
-    """Which models measure. Thresholds on what they measure are select's."""
+    """The models to measure with."""
 
-    vad: str = Field("package:silero-vad", description="voice activity")
-    quality: str = Field("package:dnsmos", description="DNSMOS P.835 speech quality")
-    pitch: str = Field("package:fcpe", description="pitch")
+    vad: str = Field("package:silero-vad", description="voice activity detection model")
+    quality: str = Field("package:dnsmos", description="DNSMOS P.835 speech quality model")
+    pitch: str = Field("package:fcpe", description="FCPE pitch model")
 
     @property
     def models(self) -> tuple[str, ...]:
+        """References of the models that the stage loads."""
         return (self.vad, self.quality, self.pitch)

@@ -1,4 +1,4 @@
-"""Speech quality by DNSMOS P.835 (Reddy et al., arXiv 2110.01763), on its published ONNX model."""
+"""Speech quality by DNSMOS P.835 (Reddy et al., arXiv:2110.01763), with the published ONNX model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 from stages.stage import Samples
 
 WINDOW = 144_160
-"""Samples that the model hears at once: 9.01 s."""
+"""Samples of the model's input: 9.01 s."""
 
-_TO_MOS = {
+_MOS_POLYNOMIALS = {
     "signal": (-0.08397278, 1.22083953, 0.0052439),
     "background": (-0.13166888, 1.60915514, -0.39604546),
     "overall": (-0.06766283, 1.11546468, 0.04602535),
 }
-"""The published quadratic maps from the model's raw outputs, in their order, to mean opinion scores."""
+"""The published polynomials that map the model's raw outputs, in order, to mean opinion scores."""
 
 
 @dataclass(frozen=True)
-class Quality:
-    """Mean opinion scores, 1 to 5."""
+class DnsmosScores:
+    """Mean opinion scores, from 1 (bad) to 5 (excellent)."""
 
     signal: float
     background: float
@@ -29,7 +29,7 @@ class Quality:
 
 
 class Dnsmos:
-    """The model, on one thread an operation; safe to call from several threads."""
+    """The model, with a single thread per call; safe to call from several threads."""
 
     def __init__(self, folder: Path) -> None:
         import onnxruntime
@@ -41,22 +41,22 @@ class Dnsmos:
             folder / "sig_bak_ovr.onnx", options, providers=["CPUExecutionProvider"]
         )
 
-    def score(self, samples: Samples) -> Quality:
-        """Mean score of samples [n] at 16 kHz over evenly spread windows.
+    def score(self, samples: Samples) -> DnsmosScores:
+        """Mean scores of samples [n] at 16 kHz over evenly spaced windows.
 
-        A turn shorter than a window is repeated until it fills one, as the reference does. The reference
-        moves its window a second at a time, which costs nine times as much; here windows hardly overlap.
+        Audio shorter than a window is repeated to fill it, as in the reference implementation. The reference
+        moves its window by one second, which costs nine times as much; the windows here barely overlap.
         """
         raw = [self._session.run(None, {"input_1": w[None]})[0][0] for w in windows(samples)]
         means = [
             float(np.mean([np.polyval(polynomial, scores[column]) for scores in raw]))
-            for column, polynomial in enumerate(_TO_MOS.values())
+            for column, polynomial in enumerate(_MOS_POLYNOMIALS.values())
         ]
-        return Quality(*means)
+        return DnsmosScores(*means)
 
 
 def windows(samples: Samples) -> list[NDArray[np.float32]]:
-    """As few windows [144,160] as cover the samples, from the first sample to the last."""
+    """The fewest windows, [144,160] each, that cover samples [n] from the first to the last."""
     samples = np.clip(samples, -1.0, 1.0)
     if len(samples) <= WINDOW:
         return [np.resize(samples, WINDOW)]

@@ -1,4 +1,4 @@
-"""Pitch level and range by FCPE (torchfcpe), on the model that comes with it."""
+"""Pitch level and range by FCPE, with the model bundled in torchfcpe."""
 
 import threading
 from dataclasses import dataclass
@@ -9,30 +9,32 @@ import numpy as np
 
 from stages.stage import SAMPLE_RATE, Samples
 
-LEAST_VOICED = 10
-"""Frames of 10 ms; fewer say nothing about a voice."""
+MIN_VOICED_FRAMES = 10
+"""Voiced frames of 10 ms below which no pitch is reported."""
 
 
 @dataclass(frozen=True)
 class Pitch:
+    """Pitch of a turn, over its voiced frames."""
+
     median_hz: float
     range_semitones: float
-    """From the 10th to the 90th percentile of the voiced frames."""
+    """From the 10th to the 90th percentile."""
 
 
 class PitchTracker:
-    """FCPE with an instance for each thread, because its mel front end keeps state."""
+    """FCPE with one model instance per thread, because its mel front end keeps state."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._local = threading.local()
 
     def track(self, samples: Samples) -> Pitch | None:
-        """Pitch of samples [n] at 16 kHz; None where hardly anything is voiced."""
+        """Pitch of samples [n] at 16 kHz; None if hardly any of it is voiced."""
         return pitch_of(self.hz(samples))
 
     def hz(self, samples: Samples) -> Samples:
-        """F0 [frames of 10 ms] of samples [n] at 16 kHz, 0 where unvoiced."""
+        """Fundamental frequency in Hz of samples [n] at 16 kHz, [frames of 10 ms]; 0 where unvoiced."""
         import torch
 
         wave = torch.from_numpy(samples)[None, :, None]
@@ -48,9 +50,9 @@ class PitchTracker:
 
 
 def pitch_of(hz: Samples) -> Pitch | None:
-    """Level and range of F0 values [frames] in Hz, 0 where unvoiced."""
+    """Pitch of fundamental frequencies [frames] in Hz, 0 where unvoiced; None if too few are voiced."""
     voiced = hz[hz > 0].astype(np.float64)
-    if len(voiced) < LEAST_VOICED:
+    if len(voiced) < MIN_VOICED_FRAMES:
         return None
     low, median, high = np.percentile(voiced, [10, 50, 90])
     return Pitch(float(median), float(12 * np.log2(high / low)))

@@ -1,42 +1,32 @@
-"""The quality stage: how every turn sounds."""
+"""The quality stage: speech quality, pitch, speaking rate and loudness of every turn."""
 
 import math
-from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
-from schemas.recording import Assessment, Problem, Quality, Recording, Transcript, Unit
+from schemas.recording import Problem, QualityColumn, QualityMeasures, Recording, Transcript, Unit
 from schemas.script import UNSPACED_LETTER
 from stages.quality.config import QualityConfig
-from stages.stage import SAMPLE_RATE, AudioSource, Samples, each_recording, problem_of
+from stages.stage import SAMPLE_RATE, Samples, Stage
 
-FULL_SCALE = 32766 / 32768
-"""From here on a sample of the 16-bit spool is clipped."""
+CLIPPED = 32766 / 32768
+"""Magnitude, of full scale at 1.0, from which a sample of the 16-bit spool counts as clipped."""
 
-LOUDNESS_BLOCK = 0.4
-"""Seconds; BS.1770 measures nothing shorter."""
+MIN_LOUDNESS_SECONDS = 0.4
+"""Length in seconds of one gating block of BS.1770, the shortest audio that it defines a loudness for."""
 
-LEAST_SPEECH = 0.1
-"""Seconds of speech from which a rate means something."""
+MIN_SPEECH_SECONDS = 0.1
+"""Speech in seconds below which a speaking rate is meaningless."""
 
 
-class QualityStage:
-    """Fills `Recording.quality` for the turns that have a transcript."""
+class QualityStage(Stage[QualityConfig]):
+    """Fills `Recording.quality`: measures every live turn. It judges none, which is left to select."""
 
     name = "quality"
     version = 1
 
-    def __init__(
-        self, config: QualityConfig, audio: AudioSource, models: Mapping[str, Path], threads: int = 1
-    ) -> None:
-        self._config = config
-        self._audio = audio
-        self._models = models
-        self._threads = threads
-
-    def setup(self) -> None:
-        """Load voice activity, DNSMOS and the pitch tracker."""
+    def _load_models(self) -> None:
+        """Load voice activity detection, DNSMOS and the pitch tracker."""
         import torch
         from silero_vad.sequence_vad import SileroVADSequence
 
@@ -45,63 +35,68 @@ class QualityStage:
 
         torch.set_num_threads(1)
         self._vad = SileroVADSequence(str(self._models[self._config.vad]))
-        self._quality = Dnsmos(self._models[self._config.quality])
+        self._dnsmos = Dnsmos(self._models[self._config.quality])
         self._pitch = PitchTracker(self._models[self._config.pitch])
 
     def __call__(self, unit: Unit) -> Unit:
-        return each_recording(unit, self._assess, lambda p: Quality((), p), self.name, self._threads)
+        return self._each_recording(unit, self._measure_turns, lambda problems: QualityColumn((), problems))
 
-    def _assess(self, recording: Recording) -> Quality:
-        found: list[Assessment | None] = [None] * len(recording.turns)
+    def _measure_turns(self, recording: Recording) -> QualityColumn:
+        """Measures of every live turn. A turn that can't be measured is set aside, the others are kept."""
+        measures: list[QualityMeasures | None] = [None] * len(recording.turns)
         problems: list[Problem] = []
         transcripts = recording.transcribe.turns if recording.transcribe else ()
         for index in recording.live_turns():
             turn = recording.turns[index]
             samples = self._audio.read(recording, turn.track, turn.start, turn.end)
             try:
-                found[index] = self._measure(samples, transcripts[index])
+                measures[index] = self._measure(samples, transcripts[index])
             except Exception as error:
-                problems.append(problem_of(error, index))
-        return Quality(tuple(found), tuple(problems))
+                problems.append(self._problem_of(error, index))
+        return QualityColumn(tuple(measures), tuple(problems))
 
-    def _measure(self, samples: Samples, transcript: Transcript | None) -> Assessment:
-        speech = self._speech(samples)
-        quality = self._quality.score(samples)
+    def _measure(self, samples: Samples, transcript: Transcript | None) -> QualityMeasures:
+        """Measures of one turn from its samples [n] and its transcript."""
+        speech = self._speech_seconds(samples)
+        scores = self._dnsmos.score(samples)
         pitch = self._pitch.track(samples)
-        return Assessment(
-            dnsmos_overall=quality.overall,
-            dnsmos_signal=quality.signal,
-            dnsmos_background=quality.background,
-            clipped_share=float(np.mean(np.abs(samples) >= FULL_SCALE)),
+        return QualityMeasures(
+            dnsmos_overall=scores.overall,
+            dnsmos_signal=scores.signal,
+            dnsmos_background=scores.background,
+            clipped_share=float(np.mean(np.abs(samples) >= CLIPPED)),
             speech_share=speech / (len(samples) / SAMPLE_RATE),
-            words_per_second=rate_of(transcript, speech),
+            words_per_second=words_per_second(transcript, speech),
             pitch_median_hz=pitch.median_hz if pitch else None,
             pitch_range_semitones=pitch.range_semitones if pitch else None,
             loudness_lufs=loudness(samples),
         )
 
-    def _speech(self, samples: Samples) -> float:
-        """Seconds in which the VAD hears speech."""
+    def _speech_seconds(self, samples: Samples) -> float:
+        """Seconds of speech in samples [n] according to the VAD."""
         from silero_vad.sequence_vad import get_speech_timestamps_sequence
 
-        found = get_speech_timestamps_sequence(samples, self._vad)
-        return float(sum(s["end"] - s["start"] for s in found) / SAMPLE_RATE)
+        segments = get_speech_timestamps_sequence(samples, self._vad)
+        return float(sum(s["end"] - s["start"] for s in segments) / SAMPLE_RATE)
 
 
-def rate_of(transcript: Transcript | None, speech: float) -> float | None:
-    """Words a second of `speech` seconds; two characters make a word in languages without spaces."""
-    if transcript is None or speech < LEAST_SPEECH:
+def words_per_second(transcript: Transcript | None, speech: float) -> float | None:
+    """Words per second of speech, given the seconds of speech; None without a transcript or speech.
+
+    In scripts without spaces, two characters count as one word.
+    """
+    if transcript is None or speech < MIN_SPEECH_SECONDS:
         return None
     spaced, unspaced = UNSPACED_LETTER.subn(" ", transcript.text)
     return (len(spaced.split()) + unspaced / 2) / speech
 
 
 def loudness(samples: Samples) -> float | None:
-    """Integrated loudness (ITU-R BS.1770-4) in LUFS; None under 0.4 s or below its gate."""
+    """Integrated loudness (ITU-R BS.1770-4) in LUFS of samples [n]; None below 0.4 s or below its gate."""
     import torch
-    from torchaudio.functional import loudness as integrated
+    from torchaudio.functional import loudness as integrated_loudness
 
-    if len(samples) < LOUDNESS_BLOCK * SAMPLE_RATE:
+    if len(samples) < MIN_LOUDNESS_SECONDS * SAMPLE_RATE:
         return None
-    value = float(integrated(torch.from_numpy(samples)[None], SAMPLE_RATE))
-    return value if math.isfinite(value) else None
+    lufs = float(integrated_loudness(torch.from_numpy(samples)[None], SAMPLE_RATE))
+    return lufs if math.isfinite(lufs) else None

@@ -4,7 +4,6 @@ A measure that was not taken (no DNSMOS of half a second, no probabilities of a 
 no reason. Every limit of None is off.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,15 +22,15 @@ def select(turn: AnnotatedTurn, config: SelectConfig) -> Problem | None:
     return next(_problems(turn, config), None)
 
 
-def admit(recording: str, sidecar: str, config: SelectConfig) -> Problem | None:
+def admit(recording: str, metadata: dict[str, Any], config: SelectConfig) -> Problem | None:
     """Why a whole recording is set aside, for its name or for what its sidecar says or doesn't say."""
     if config.denied & {recording, recording_key(recording)}:
         return Problem("denied", "the recipe's deny list names the recording")
-    if config.consent == "required" and not _consents(json.loads(sidecar).get("consent")):
+    if config.consent == "required" and not _consents(metadata.get("consent")):
         return Problem("no_consent", "the sidecar doesn't say that the speakers consent")
     for field, wanted in config.sidecar.items():
         allowed = wanted if isinstance(wanted, tuple) else (wanted,)
-        value = _at(json.loads(sidecar), field)
+        value = _at(metadata, field)
         if value is None:
             return Problem("sidecar_lacks_field", f"the sidecar has no field {field}")
         if not any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in allowed):
@@ -76,7 +75,7 @@ def _problems(turn: AnnotatedTurn, config: SelectConfig) -> Iterator[Problem]:
     if turn.problem is not None:
         yield turn.problem
         return
-    refused = admit(turn.recording, turn.sidecar, config)
+    refused = admit(turn.recording, turn.metadata, config)
     if refused is not None:
         yield problem(refused.code, refused.message)
     if turn.key in config.denied:

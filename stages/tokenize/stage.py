@@ -1,104 +1,97 @@
-"""The stage: every live turn of a unit as codes."""
+"""The tokenize stage: the codes of every live turn."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from schemas.errors import DataError, SetupError
-from schemas.recording import Codes, Problem, Recording, Tokenize, Unit
-from stages.stage import AudioSource, Samples, problem_of
+from schemas.recording import Codes, Problem, Recording, TokenizeColumn, Unit
+from stages.stage import Samples, Stage
 from stages.tokenize.config import TokenizeConfig
 from stages.tokenize.tokenizer import Tokenizer
 
-CPU_SECONDS = 30.0
-GPU_SECONDS = 600.0
-"""Speech that goes to the tokenizer at once, or one turn where it is longer: what a thread has in memory."""
+CPU_BATCH_SECONDS = 30.0
+GPU_BATCH_SECONDS = 600.0
+"""Seconds of speech per batch. A longer turn is a batch of its own. A thread holds one batch in memory."""
 
 LiveTurn = tuple[Recording, int]
+"""A recording and the index of one of its turns."""
 
 
-class TokenizeStage:
-    """Fills `Recording.tokenize`: turns of all recordings of a unit go to the tokenizer in batches.
+class TokenizeStage(Stage[TokenizeConfig]):
+    """Fills `Recording.tokenize`. A batch may hold turns of several recordings of the unit.
 
-    Several threads read and encode beside each other, so that a GPU need not wait for files.
+    Several threads read audio and encode concurrently, so that a GPU doesn't wait for files.
     """
 
     name = "tokenize"
     version = 2
 
-    def __init__(
-        self, config: TokenizeConfig, audio: AudioSource, models: Mapping[str, Path], threads: int = 1
-    ) -> None:
-        self._config = config
-        self._audio = audio
-        self._models = models
-        self._threads = threads
-
-    def setup(self) -> None:
-        """Load the tokenizer. Raises SetupError where its files are missing, damaged or don't fit."""
+    def _load_models(self) -> None:
+        """Load the tokenizer. Raises SetupError if its files are missing, damaged or don't match."""
         import ctranslate2
 
-        self._seconds = GPU_SECONDS if ctranslate2.get_cuda_device_count() else CPU_SECONDS
+        self._batch_seconds = GPU_BATCH_SECONDS if ctranslate2.get_cuda_device_count() else CPU_BATCH_SECONDS
         self._tokenizer = load_tokenizer(self._config, self._models, self._threads)
 
     def __call__(self, unit: Unit) -> Unit:
-        """The unit with codes for every turn that is still in.
+        """The unit with codes for every live turn.
 
-        What goes into a batch depends on the unit alone, never on the number of threads.
+        The contents of a batch depend only on the unit, never on the number of threads.
         """
         live = [
-            (place, index)
-            for place, recording in enumerate(unit.recordings)
+            (number, index)
+            for number, recording in enumerate(unit.recordings)
             for index in recording.live_turns()
         ]
-        turns = [(unit.recordings[place], index) for place, index in live]
+        turns = [(unit.recordings[number], index) for number, index in live]
         with ThreadPoolExecutor(max(1, self._threads)) as pool:
-            answers = [
-                answer for batch in pool.map(self._batch, batches(turns, self._seconds)) for answer in batch
-            ]
-        found = dict(zip(live, answers, strict=True))
+            encoded = pool.map(self._encode_turns, batches(turns, self._batch_seconds))
+            results = dict(zip(live, (result for batch in encoded for result in batch), strict=True))
         return replace(
             unit,
             recordings=tuple(
-                replace(recording, tokenize=_column(recording, place, found))
-                for place, recording in enumerate(unit.recordings)
+                replace(recording, tokenize=_column(recording, number, results))
+                for number, recording in enumerate(unit.recordings)
             ),
         )
 
-    def _batch(self, turns: Sequence[LiveTurn]) -> list[Codes | Problem]:
-        """Codes of each turn, or why it has none."""
-        heard: dict[int, Samples] = {}
-        answers: dict[int, Codes | Problem] = {}
-        for place, (recording, index) in enumerate(turns):
+    def _encode_turns(self, turns: Sequence[LiveTurn]) -> list[Codes | Problem]:
+        """The codes of each turn, or the reason why it has none."""
+        utterances: dict[int, Samples] = {}
+        results: dict[int, Codes | Problem] = {}
+        for position, (recording, index) in enumerate(turns):
             turn = recording.turns[index]
             try:
-                heard[place] = self._audio.read(recording, turn.track, turn.start, turn.end)
+                utterances[position] = self._audio.read(recording, turn.track, turn.start, turn.end)
             except Exception as error:
-                answers[place] = problem_of(error, index)
-        for place, codes in zip(heard, self._encoded(list(heard.values())), strict=True):
-            try:
-                answers[place] = _long_enough(codes, len(heard[place]))
-            except Exception as error:
-                answers[place] = problem_of(error, turns[place][1])
-        return [answers[place] for place in range(len(turns))]
+                results[position] = self._problem_of(error, index)
+        for position, result in zip(utterances, self._encode(list(utterances.values())), strict=True):
+            if isinstance(result, Problem):
+                results[position] = replace(result, turn=turns[position][1])
+            else:
+                results[position] = result
+        return [results[position] for position in range(len(turns))]
 
-    def _encoded(self, utterances: Sequence[Samples]) -> list[Codes | Exception]:
-        """Codes of each utterance, or what is wrong with it alone."""
+    def _encode(self, utterances: Sequence[Samples]) -> list[Codes | Problem]:
+        """The codes of each utterance [n], or its problem, without the index of the turn.
+
+        If a batch fails, its utterances are encoded one by one to find the one at fault.
+        """
         try:
-            return list(self._tokenizer.encode(utterances))
-        except (SetupError, MemoryError):
-            raise
+            encoded = self._tokenizer.encode(utterances)
         except Exception as error:
+            problem = self._problem_of(error)
             if len(utterances) == 1:
-                return [error]
-            return [codes for utterance in utterances for codes in self._encoded([utterance])]
+                return [problem]
+            return [result for utterance in utterances for result in self._encode([utterance])]
+        return [_checked(codes, len(samples)) for codes, samples in zip(encoded, utterances, strict=True)]
 
 
 def load_tokenizer(config: TokenizeConfig, models: Mapping[str, Path], threads: int = 1) -> Tokenizer:
-    """The tokenizer that the settings name. `models` maps every reference in `config.models` to its files.
+    """The tokenizer selected by the settings. `models` maps every reference in `config.models` to its files.
 
-    Raises SetupError where they are missing, damaged or don't fit.
+    Raises SetupError if files are missing, damaged or don't match each other.
     """
     if config.tokenizer == "step-audio":
         import torch
@@ -117,32 +110,33 @@ def load_tokenizer(config: TokenizeConfig, models: Mapping[str, Path], threads: 
 
 
 def batches(turns: Sequence[LiveTurn], seconds: float) -> list[list[LiveTurn]]:
-    """Turns in their order, in groups of at most so many seconds, or of one that is longer."""
-    found: list[list[LiveTurn]] = []
+    """The turns in order, in batches of at most `seconds`; a longer turn is a batch of its own."""
+    result: list[list[LiveTurn]] = []
     filled = seconds
     for recording, index in turns:
         length = recording.turns[index].seconds
         if filled + length > seconds:
-            found.append([])
+            result.append([])
             filled = 0.0
-        found[-1].append((recording, index))
+        result[-1].append((recording, index))
         filled += length
-    return found
+    return result
 
 
-def _long_enough(codes: Codes | Exception, samples: int) -> Codes:
-    if isinstance(codes, Exception):
-        raise codes
+def _checked(codes: Codes, samples: int) -> Codes | Problem:
     if len(codes.linguistic) < 2 or len(codes.semantic) < 3:
-        raise DataError("too_short", f"{samples / 16:.0f} ms are too short for one group of codes (120 ms)")
+        return Problem("too_short", f"{samples / 16:.0f} ms is too short for one group of codes (120 ms)")
     return codes
 
 
-def _column(recording: Recording, place: int, found: Mapping[tuple[int, int], Codes | Problem]) -> Tokenize:
+def _column(
+    recording: Recording, number: int, results: Mapping[tuple[int, int], Codes | Problem]
+) -> TokenizeColumn:
+    """The column of the unit's recording `number`, from the results by (number, index of the turn)."""
     if recording.set_aside:
-        return Tokenize(())
-    answers = [found.get((place, index)) for index in range(len(recording.turns))]
-    return Tokenize(
-        tuple(answer if isinstance(answer, Codes) else None for answer in answers),
-        tuple(answer for answer in answers if isinstance(answer, Problem)),
+        return TokenizeColumn(())
+    own = [results.get((number, index)) for index in range(len(recording.turns))]
+    return TokenizeColumn(
+        tuple(result if isinstance(result, Codes) else None for result in own),
+        tuple(result for result in own if isinstance(result, Problem)),
     )

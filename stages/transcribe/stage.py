@@ -3,11 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from schemas.errors import SetupError
-from schemas.recording import Problem, Recording, Transcribe, Transcript, Turn, Unit, Word
-from stages.stage import SAMPLE_RATE, AudioSource, Samples, each_recording
+from schemas.recording import Problem, Recording, TranscribeColumn, Transcript, Turn, Unit, Word
+from stages.stage import SAMPLE_RATE, Samples, Stage
 from stages.transcribe import measures
 from stages.transcribe.config import TranscribeConfig
 from stages.transcribe.existing import read_ctm, words_within
@@ -24,7 +23,7 @@ UNSURE = -1.0
 """Average log probability below which text counts as failed (the same)."""
 
 
-class TranscribeStage:
+class TranscribeStage(Stage[TranscribeConfig]):
     """Fills `Recording.transcribe`. In memory at a time: `batch` windows of half a minute a thread.
 
     Turns of one recording and language share windows. A turn that a shared window did not serve (skipped,
@@ -33,16 +32,9 @@ class TranscribeStage:
 
     name = "transcribe"
     version = 2
+    memory_settings = ("transcribe.batch", "transcribe.beam")
 
-    def __init__(
-        self, config: TranscribeConfig, audio: AudioSource, models: Mapping[str, Path], threads: int = 1
-    ) -> None:
-        self._config = config
-        self._audio = audio
-        self._models = models
-        self._threads = threads
-
-    def setup(self) -> None:
+    def _load_models(self) -> None:
         """Load the recogniser. Raises SetupError for a model that can't be loaded or a language it lacks."""
         config = self._config
         path = self._models[config.model]
@@ -58,11 +50,9 @@ class TranscribeStage:
 
     def __call__(self, unit: Unit) -> Unit:
         """The unit with a transcript for every turn that is still in and has words."""
-        return each_recording(
-            unit, self._recording, lambda problems: Transcribe((), problems), self.name, self._threads
-        )
+        return self._each_recording(unit, self._recording, lambda problems: TranscribeColumn((), problems))
 
-    def _recording(self, recording: Recording) -> Transcribe:
+    def _recording(self, recording: Recording) -> TranscribeColumn:
         turns, live = recording.turns, recording.live_turns()
         spoken = self._languages(recording, live)
         known = self._known(recording, live)
@@ -80,7 +70,7 @@ class TranscribeStage:
             if transcript is None or transcript.longest_word == 0:
                 transcripts[index] = None
                 problems.append(Problem("no_words", "no words are heard in this turn", index))
-        return Transcribe(tuple(transcripts), tuple(problems))
+        return TranscribeColumn(tuple(transcripts), tuple(problems))
 
     def _languages(self, recording: Recording, live: Sequence[int]) -> dict[int, tuple[str, float]]:
         """(language, probability) of each live turn."""

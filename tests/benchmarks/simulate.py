@@ -91,15 +91,15 @@ def annotated(listed: Any, turns: int) -> Any:
     import numpy as np
 
     from schemas.recording import (
-        Assessment,
         Codes,
-        Decode,
-        Decoded,
-        Diarize,
-        Diarized,
-        Quality,
-        Tokenize,
-        Transcribe,
+        DecodeColumn,
+        DecodedAudio,
+        Diarization,
+        DiarizeColumn,
+        QualityColumn,
+        QualityMeasures,
+        TokenizeColumn,
+        TranscribeColumn,
         Transcript,
         Turn,
         Word,
@@ -107,7 +107,7 @@ def annotated(listed: Any, turns: int) -> Any:
 
     seed = int(hashlib.md5(listed.id.encode()).hexdigest()[:8], 16)
     draw = np.random.default_rng(seed)
-    decoded = Decoded(
+    decoded = DecodedAudio(
         6.0 * turns, None, "wav", "pcm_s16le", 16000, 1, 1, "mono", -27.0, -3.0, 0.0, 0.0, 0.0, (), listed.id
     )
     spans = [(6.0 * n, 6.0 * n + 5.4) for n in range(turns)]
@@ -125,15 +125,15 @@ def annotated(listed: Any, turns: int) -> Any:
     return replace(
         listed,
         sidecar='{"licence": "x"}',
-        decode=Decode(decoded),
-        diarize=Diarize(
-            Diarized(
+        decode=DecodeColumn(decoded),
+        diarize=DiarizeColumn(
+            Diarization(
                 "model", (), (), tuple(Turn(a, b, "AB"[n % 2], 0, False) for n, (a, b) in enumerate(spans))
             )
         ),
-        transcribe=Transcribe(tuple(transcript(n) for n in range(turns))),
-        quality=Quality((Assessment(2.9, 3.2, 3.5, 0.0, 0.9, 2.5, 180.0, 6.0, -27.0),) * turns),
-        tokenize=Tokenize(
+        transcribe=TranscribeColumn(tuple(transcript(n) for n in range(turns))),
+        quality=QualityColumn((QualityMeasures(2.9, 3.2, 3.5, 0.0, 0.9, 2.5, 180.0, 6.0, -27.0),) * turns),
+        tokenize=TokenizeColumn(
             tuple(
                 Codes(tuple(draw.integers(0, 1024, 90).tolist()), tuple(draw.integers(0, 4096, 135).tolist()))
                 for _ in range(turns)

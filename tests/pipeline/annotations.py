@@ -1,5 +1,6 @@
 """A dataset whose annotations are given, as annotate would have committed them: what pack begins with."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,15 @@ from pipeline.pack.run import groups_of, pack_group
 from pipeline.planning.plan import Plan, make_plan
 from pipeline.report import pages
 from schemas.manifest import Manifest
-from schemas.recording import Decode, Diarize, Diarized, Quality, Recording, Tokenize, Transcribe
+from schemas.recording import (
+    DecodeColumn,
+    Diarization,
+    DiarizeColumn,
+    QualityColumn,
+    Recording,
+    TokenizeColumn,
+    TranscribeColumn,
+)
 from schemas.turn import AnnotatedTurn
 
 
@@ -26,8 +35,8 @@ def planned(folder: Path, turns: Mapping[str, Sequence[AnnotatedTurn]], **recipe
         if not (inputs / name).exists():
             (inputs / name).parent.mkdir(parents=True, exist_ok=True)
             (inputs / name).write_bytes(name.encode())
-            if said and said[0].sidecar != "{}":
-                (inputs / f"{name}.json").write_text(said[0].sidecar)
+            if said and said[0].metadata:
+                (inputs / f"{name}.json").write_text(json.dumps(said[0].metadata))
     file = folder / "recipe.yaml"
     file.write_text(yaml.safe_dump({"name": "given", "inputs": ["in"], "output": "out"} | recipe))
     plan = make_plan(load(file))
@@ -48,14 +57,14 @@ def packed(plan: Plan, told: bool = False) -> Manifest:
 
 
 def _recording(listed: Recording, turns: Sequence[AnnotatedTurn]) -> Recording:
-    diarized = Diarized("model", (), (), tuple(turn.turn for turn in turns))
+    diarized = Diarization("model", (), (), tuple(turn.turn for turn in turns))
     return replace(
         listed,
-        decode=Decode(replace(turns[0].decoded, sha256=_sha256(turns)) if turns else None),
-        diarize=Diarize(diarized),
-        transcribe=Transcribe(tuple(turn.transcript for turn in turns)),
-        quality=Quality(tuple(turn.assessment for turn in turns)),
-        tokenize=Tokenize(tuple(turn.codes for turn in turns)),
+        decode=DecodeColumn(replace(turns[0].decoded, sha256=_sha256(turns)) if turns else None),
+        diarize=DiarizeColumn(diarized),
+        transcribe=TranscribeColumn(tuple(turn.transcript for turn in turns)),
+        quality=QualityColumn(tuple(turn.assessment for turn in turns)),
+        tokenize=TokenizeColumn(tuple(turn.codes for turn in turns)),
     )
 
 

@@ -22,12 +22,12 @@ recordings = st.builds(
     etag=st.text(),
     sidecar=st.just("{}"),
     companions=st.lists(st.builds(r.Companion, st.text(), st.text(), st.text()), max_size=2).map(tuple),
-    decode=st.none() | st.builds(r.Decode, st.none(), problems),
+    decode=st.none() | st.builds(r.DecodeColumn, st.none(), problems),
     diarize=st.none()
     | st.builds(
-        r.Diarize,
+        r.DiarizeColumn,
         st.builds(
-            r.Diarized,
+            r.Diarization,
             st.text(),
             st.just(()),
             st.lists(st.builds(r.Speaker, st.text(), number, st.lists(number, max_size=3).map(tuple))).map(
@@ -43,7 +43,9 @@ recordings = st.builds(
     transcribe=st.none(),
     quality=st.none(),
     tokenize=st.none()
-    | st.builds(r.Tokenize, st.lists(st.none() | st.builds(r.Codes, codes, codes), max_size=3).map(tuple)),
+    | st.builds(
+        r.TokenizeColumn, st.lists(st.none() | st.builds(r.Codes, codes, codes), max_size=3).map(tuple)
+    ),
 )
 
 

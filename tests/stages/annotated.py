@@ -1,11 +1,9 @@
 """Annotated turns for the tests of pack, as annotate would have written them."""
 
-import json
-
-from schemas.recording import Assessment, Codes, Decoded, Transcript, Turn
+from schemas.recording import Codes, DecodedAudio, QualityMeasures, Transcript, Turn
 from schemas.turn import AnnotatedTurn
 
-DECODED = Decoded(
+DECODED = DecodedAudio(
     seconds=600.0,
     declared_seconds=600.0,
     container="wav",
@@ -76,11 +74,11 @@ def a_turn(
     return AnnotatedTurn(
         recording=recording,
         index=index,
-        sidecar=json.dumps(sidecar or {}),
+        metadata=sidecar or {},
         decoded=DECODED,
         turn=Turn(start, end, speaker, track, overlapped),
         transcript=said,
-        assessment=Assessment(**sound),
+        assessment=QualityMeasures(**sound),
         codes=Codes(
             tuple((7 * n + index) % 1024 for n in range(2 * groups + 1)),
             tuple((11 * n + index) % 4096 for n in range(3 * groups + 2)),

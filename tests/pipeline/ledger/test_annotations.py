@@ -9,13 +9,13 @@ from pipeline.storage.store import Store
 from schemas.recording import (
     STAGES,
     Codes,
-    Decode,
-    Diarize,
+    DecodeColumn,
+    DiarizeColumn,
     Problem,
-    Quality,
+    QualityColumn,
     Recording,
-    Tokenize,
-    Transcribe,
+    TokenizeColumn,
+    TranscribeColumn,
 )
 
 UNIT = "00ff-12ab"
@@ -26,11 +26,11 @@ DONE = Recording(
     "tag",
     '{"licence": "CC0"}',
     (),
-    Decode(None, (Problem("silent", "it is silent"),)),
-    Diarize(None),
-    Transcribe(()),
-    Quality(()),
-    Tokenize((Codes((1, 2), (3, 4, 5)), None)),
+    DecodeColumn(None, (Problem("silent", "it is silent"),)),
+    DiarizeColumn(None),
+    TranscribeColumn(()),
+    QualityColumn(()),
+    TokenizeColumn((Codes((1, 2), (3, 4, 5)), None)),
 )
 
 
@@ -61,12 +61,12 @@ def test_a_stage_keeps_its_own_column_alone(ledger):
 
 def test_what_is_committed_is_never_written_again(ledger):
     write_all(ledger, [DONE])
-    write_all(ledger, [replace(DONE, sidecar="{}", tokenize=Tokenize(()))])
+    write_all(ledger, [replace(DONE, sidecar="{}", tokenize=TokenizeColumn(()))])
     assert ledger.recordings(files(ledger)) == [DONE]
 
 
 def test_a_second_try_lies_over_the_first_for_its_recordings_alone(ledger):
-    other, better = replace(DONE, id="b.wav"), replace(DONE, decode=Decode(None))
+    other, better = replace(DONE, id="b.wav"), replace(DONE, decode=DecodeColumn(None))
     write_all(ledger, [DONE, other])
     write_all(ledger, [better], retry=1)
     assert ledger.recordings(files(ledger)) == [better, other]

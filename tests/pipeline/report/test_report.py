@@ -16,7 +16,7 @@ from pipeline.report.facts import families, reasons, turn_facts
 from pipeline.report.listen import PICKED, listen, mp3, pick
 from pipeline.report.page import select_of
 from schemas.arrow import from_row
-from schemas.recording import UNKNOWN_SPEAKER, Assessment, Problem, Transcript, Turn
+from schemas.recording import UNKNOWN_SPEAKER, Problem, QualityMeasures, Transcript, Turn
 from schemas.turn import AnnotatedTurn
 from stages.select import LIMITS, would_keep
 from stages.stage import SAMPLE_RATE
@@ -108,13 +108,13 @@ def annotated(row):
     """The turn as select saw it."""
     measured = {
         name: from_row(record, row[name]) if row[name] else None
-        for name, record in {"transcript": Transcript, "assessment": Assessment}.items()
+        for name, record in {"transcript": Transcript, "assessment": QualityMeasures}.items()
     }
     before = row["stage"] not in (None, "select")
     return AnnotatedTurn(
         recording=row["recording"],
         index=row["index"],
-        sidecar="{}",
+        metadata={},
         decoded=None,
         turn=Turn(row["start"], row["end"], row["speaker"], row["track"], row["code"] == "overlapped"),
         codes=None,

@@ -1,4 +1,4 @@
-"""Quality: measures that tell clean from noisy, high from low, slow from fast."""
+"""Quality measures distinguish clean from noisy, high from low, and slow from fast speech."""
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -10,12 +10,12 @@ import soundfile
 
 from pipeline.models import resolve
 from schemas.recording import (
-    Decode,
-    Decoded,
-    Diarize,
-    Diarized,
+    DecodeColumn,
+    DecodedAudio,
+    Diarization,
+    DiarizeColumn,
     Recording,
-    Transcribe,
+    TranscribeColumn,
     Transcript,
     Turn,
     Unit,
@@ -23,7 +23,7 @@ from schemas.recording import (
 from stages.quality import QualityConfig, QualityStage
 from stages.quality.dnsmos import WINDOW, windows
 from stages.quality.pitch import pitch_of
-from stages.quality.stage import loudness, rate_of
+from stages.quality.stage import loudness, words_per_second
 from stages.stage import SAMPLE_RATE
 from tests.paths import DEMO
 
@@ -31,8 +31,8 @@ LOW, HIGH = "monologues/librivox_ss_0870.mp3", "monologues/1998-15444-0004.flac"
 TEXT = Transcript("six words are said in it", "en", 1.0, (), "model", -0.2, 0.0, 1.0, 0.0, 9.0, 5, False)
 
 
-class Clips:
-    """Recordings as samples, in place of a spool."""
+class InMemoryAudio:
+    """An AudioSource over arrays of samples."""
 
     def __init__(self, **clips):
         self.clips = clips
@@ -70,9 +70,9 @@ def clips():
     }
 
 
-def listed(name, samples, turns=None):
+def recording_of(name, samples, turns=None):
     seconds = len(samples) / SAMPLE_RATE
-    decoded = Decoded(
+    decoded = DecodedAudio(
         seconds, seconds, "flac", "flac", 16000, 1, 1, "mono", -20.0, -1.0, 0.0, 0.0, 0.0, (), ""
     )
     turns = turns or (Turn(0.0, seconds, "S0", 0, False),)
@@ -83,71 +83,71 @@ def listed(name, samples, turns=None):
         "",
         "{}",
         (),
-        Decode(decoded),
-        Diarize(Diarized("model", (), (), turns)),
-        Transcribe((TEXT,) * len(turns)),
+        DecodeColumn(decoded),
+        DiarizeColumn(Diarization("model", (), (), turns)),
+        TranscribeColumn((TEXT,) * len(turns)),
     )
 
 
 def stage_for(clips, threads=1):
     config = QualityConfig()
     models = {reference: resolve(reference).path for reference in config.models}
-    stage = QualityStage(config, Clips(**clips), models, threads)
+    stage = QualityStage(config, InMemoryAudio(**clips), models, threads)
     stage.setup()
     return stage
 
 
 @pytest.fixture(scope="module")
 def measured(clips):
-    unit = Unit("u", tuple(listed(name, samples) for name, samples in clips.items()))
+    unit = Unit("u", tuple(recording_of(name, samples) for name, samples in clips.items()))
     return {r.id: r.quality.turns[0] for r in stage_for(clips)(unit).recordings}
 
 
-def test_noise_lowers_quality_and_nothing_else_much(measured):
+def test_noise_lowers_quality_and_leaves_pitch_unchanged(measured):
     assert measured["noisy"].dnsmos_overall < measured["low"].dnsmos_overall - 0.5
     assert measured["noisy"].pitch_median_hz == pytest.approx(measured["low"].pitch_median_hz, rel=0.1)
 
 
 @pytest.mark.parametrize("name", ["low", "high"])
-def test_pitch_agrees_with_another_method(clips, measured, name):
+def test_pitch_agrees_with_pyin(clips, measured, name):
     import librosa
 
     hz, _, _ = librosa.pyin(clips[name], fmin=60, fmax=400, sr=SAMPLE_RATE)
     assert measured[name].pitch_median_hz == pytest.approx(np.nanmedian(hz), rel=0.05)
 
 
-def test_gain_moves_loudness_by_as_much(measured):
+def test_loudness_changes_by_the_gain(measured):
     assert measured["low"].loudness_lufs - measured["quiet"].loudness_lufs == pytest.approx(20, abs=0.1)
 
 
-def test_clipping_is_counted(measured):
+def test_clipped_samples_are_counted(measured):
     assert measured["low"].clipped_share == 0
     assert measured["clipped"].clipped_share > 0.05
 
 
-def test_read_speech_is_speech_and_its_rate_counts_speech_alone(clips, measured):
+def test_the_speaking_rate_counts_only_the_seconds_of_speech(clips, measured):
     low = measured["low"]
     assert low.speech_share > 0.7
     seconds = len(clips["low"]) / SAMPLE_RATE
     assert low.words_per_second == pytest.approx(len(TEXT.text.split()) / (low.speech_share * seconds))
 
 
-def test_what_a_turn_measures_depends_on_nothing_else(clips, measured):
-    alone = stage_for(clips)(Unit("u", (listed("high", clips["high"]),)))
+def test_measures_do_not_depend_on_other_recordings_or_threads(clips, measured):
+    alone = stage_for(clips)(Unit("u", (recording_of("high", clips["high"]),)))
     assert alone.recordings[0].quality.turns[0] == measured["high"]
-    threads = stage_for(clips, 2)(Unit("u", tuple(listed(n, s) for n, s in clips.items())))
+    threads = stage_for(clips, 2)(Unit("u", tuple(recording_of(n, s) for n, s in clips.items())))
     assert {r.id: r.quality.turns[0] for r in threads.recordings} == measured
 
 
-def test_one_bad_turn_loses_that_turn(clips, measured):
+def test_a_turn_that_cannot_be_measured_is_set_aside_alone(clips, measured):
     seconds = len(clips["low"]) / SAMPLE_RATE
     turns = (Turn(0.0, seconds, "S0", 0, False), Turn(seconds, seconds, "S0", 0, False))
-    done = stage_for(clips)(Unit("u", (listed("low", clips["low"], turns),))).recordings[0].quality
+    done = stage_for(clips)(Unit("u", (recording_of("low", clips["low"], turns),))).recordings[0].quality
     assert done.turns == (measured["low"], None)
     assert [problem.turn for problem in done.problems] == [1]
 
 
-def test_windows_cover_all_samples_and_a_short_turn_is_repeated():
+def test_windows_cover_all_samples_and_short_audio_is_repeated():
     ramp = np.linspace(-1, 1, 3 * WINDOW + 7, dtype=np.float32)
     found = windows(ramp)
     assert len(found) == 4
@@ -164,12 +164,12 @@ def test_pitch_ignores_unvoiced_frames():
     assert pitch_of(np.zeros(100, np.float32)) is None
 
 
-def test_two_characters_make_a_word_where_no_spaces_do():
-    assert rate_of(replace(TEXT, text="one two three"), 1.5) == pytest.approx(2)
-    assert rate_of(replace(TEXT, text="今天天气"), 1.0) == pytest.approx(2)
-    assert rate_of(TEXT, 0.0) is None
+def test_two_characters_count_as_a_word_in_scripts_without_spaces():
+    assert words_per_second(replace(TEXT, text="one two three"), 1.5) == pytest.approx(2)
+    assert words_per_second(replace(TEXT, text="今天天气"), 1.0) == pytest.approx(2)
+    assert words_per_second(TEXT, 0.0) is None
 
 
-def test_silence_and_blinks_have_no_loudness():
+def test_silence_and_very_short_audio_have_no_loudness():
     assert loudness(np.zeros(SAMPLE_RATE, np.float32)) is None
     assert loudness(np.ones(100, np.float32)) is None

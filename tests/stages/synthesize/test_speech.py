@@ -1,6 +1,5 @@
 """Speech from piper and from servers, and the checks of what they speak."""
 
-import json
 import sys
 
 import numpy as np
@@ -267,4 +266,4 @@ def test_a_synthesised_turn_is_learnt_as_written_and_others_as_heard():
     assert (turn.transcript.text, turn.transcript.source) == ("It costs twenty euros.", "synthesis")
     real = a_turn(text="It costs €20.")
     assert as_written(real) == real
-    assert json.loads(turn.sidecar)["synthetic"] is True
+    assert turn.metadata["synthetic"] is True

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.models import resolve
 from schemas.errors import SetupError
-from schemas.recording import Codes, Decode, Diarize, Diarized, Problem, Recording, Turn, Unit
+from schemas.recording import Codes, DecodeColumn, Diarization, DiarizeColumn, Problem, Recording, Turn, Unit
 from stages.stage import Samples
 from stages.tokenize import TokenizeConfig, TokenizeStage
 from stages.tokenize.codebooks import FILE, Codebook, Codebooks, Vectors
@@ -187,7 +187,11 @@ def recording_of(path: str) -> Recording:
 
 def diarized(path: str, *times: tuple[float, float]) -> Recording:
     turns = tuple(Turn(start, end, "A", 0, overlapped=False) for start, end in times)
-    return replace(recording_of(path), decode=Decode(None), diarize=Diarize(Diarized("model", (), (), turns)))
+    return replace(
+        recording_of(path),
+        decode=DecodeColumn(None),
+        diarize=DiarizeColumn(Diarization("model", (), (), turns)),
+    )
 
 
 def test_every_live_turn_gets_codes_of_its_own_stretch(audio_source: SpooledAudio):
@@ -213,7 +217,7 @@ def test_a_turn_too_short_for_a_group_is_set_aside_alone(audio_source: SpooledAu
 
 
 def test_a_recording_set_aside_gets_no_codes(audio_source: SpooledAudio):
-    out = replace(recording_of(SPEECH), decode=Decode(None, (Problem("silent", "nothing is heard"),)))
+    out = replace(recording_of(SPEECH), decode=DecodeColumn(None, (Problem("silent", "nothing is heard"),)))
     assert stage(audio_source)(Unit("u", (out,))).recordings[0].tokenize.turns == ()
 
 

@@ -11,7 +11,7 @@ from whisper_normalizer.english import EnglishTextNormalizer
 from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.models import resolve
 from schemas.errors import SetupError
-from schemas.recording import Companion, Diarize, Diarized, Problem, Recording, Turn, Unit
+from schemas.recording import Companion, Diarization, DiarizeColumn, Problem, Recording, Turn, Unit
 from stages.transcribe import TranscribeConfig, TranscribeStage
 from tests.paths import DEMO
 
@@ -42,15 +42,15 @@ def talk(folder, *names, source="model"):
         turns.append(Turn(at, at + len(samples) / 16_000, name, 0, False))
         at = turns[-1].end + 0.5
     soundfile.write(path, np.concatenate(parts), 16_000)
-    diarized = Diarized(source, (), (), tuple(turns))
-    return Recording(path.name, str(path), path.stat().st_size, "1", "{}", diarize=Diarize(diarized))
+    diarized = Diarization(source, (), (), tuple(turns))
+    return Recording(path.name, str(path), path.stat().st_size, "1", "{}", diarize=DiarizeColumn(diarized))
 
 
 def with_turns(recording, **changes):
     """The recording with its first turn changed."""
     result = recording.diarize.result
     turns = (replace(result.turns[0], **changes), *result.turns[1:])
-    return replace(recording, diarize=Diarize(replace(result, turns=turns), recording.diarize.problems))
+    return replace(recording, diarize=DiarizeColumn(replace(result, turns=turns), recording.diarize.problems))
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_turns_that_were_set_aside_are_not_transcribed_nor_heard_by_others(trans
     both, one = talk(tmp_path, SHOP, GUT), talk(tmp_path, SHOP)
     problem = Problem("overlapped", "two speak at once", 1)
     [column], [alone] = (
-        transcribe(replace(both, diarize=Diarize(both.diarize.result, (problem,)))),
+        transcribe(replace(both, diarize=DiarizeColumn(both.diarize.result, (problem,)))),
         transcribe(one),
     )
     assert column.turns[1] is None

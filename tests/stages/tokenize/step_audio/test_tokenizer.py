@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.inputs.spooled_audio import SpooledAudio
 from schemas.errors import DataError, SetupError
-from schemas.recording import Codes, Decode, Diarize, Diarized, Recording, Turn, Unit
+from schemas.recording import Codes, DecodeColumn, Diarization, DiarizeColumn, Recording, Turn, Unit
 from stages.stage import Samples
 from stages.tokenize import TokenizeConfig, TokenizeStage
 from stages.tokenize.resample import to_16k
@@ -554,7 +554,8 @@ def diarized(name: str, *times: tuple[float, float]) -> Recording:
     turns = tuple(Turn(start, end, "A", 0, overlapped=False) for start, end in times)
     listed = Recording(name, file.as_uri(), file.stat().st_size, "1", "{}")
     return Recording(
-        **vars(listed) | {"decode": Decode(None), "diarize": Diarize(Diarized("model", (), (), turns))}
+        **vars(listed)
+        | {"decode": DecodeColumn(None), "diarize": DiarizeColumn(Diarization("model", (), (), turns))}
     )
 
 
