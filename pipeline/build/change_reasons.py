@@ -1,4 +1,4 @@
-"""What a build will run and why, told before it runs: the plan against the latest version and the ledger."""
+"""What a build will run and why: the plan compared with the latest version and the ledger."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from pipeline.versions.diff import changed, flat
 from pipeline.versions.reader import LATEST, tags_of, version_at
 from schemas.manifest import Manifest
 
-_UNITS_READ = 2000
-"""So many units at most are looked into for the recordings that changed: beyond, all of them did."""
+_UNITS_COMPARED = 2000
+"""With more changed units than this, recordings are not compared one by one."""
 
-_NAMED = 3
-"""Settings that are named for one stage."""
+_SETTINGS_LISTED = 3
+"""Changed settings that are listed for one stage; more are counted."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Changes:
-    """Recordings since the latest version, and units in which only sidecars say something else."""
+    """Numbers of recordings that changed since the latest version, and of units with edited sidecars."""
 
     version: str
     added: int
@@ -45,20 +45,20 @@ class Changes:
 
 
 def work_of(plan: Plan) -> list[Work]:
-    """The stages that have something to do, in order, pack last."""
+    """The stages that have work to do, in order, pack last."""
     latest = _latest(plan.dataset)
-    found = []
+    work = []
     for stage, committed in plan.committed().items():
         todo = [unit for unit in plan.units if unit.name not in committed]
         if todo:
-            found.append(_work(plan, stage, todo, _why(plan, stage, latest, len(todo))))
+            work.append(_work(plan, stage, todo, _why(plan, stage, latest)))
     why = "; ".join(_settings(plan.recipe.content(), latest, [*_PACKED, "vocabulary"])) if latest else ""
-    found.append(_work(plan, "pack", plan.units, why or ("new annotations" if found else "")))
-    return found
+    work.append(_work(plan, "pack", plan.units, why or ("new annotations" if work else "")))
+    return work
 
 
 def changes_of(plan: Plan) -> Changes | None:
-    """What became of the recordings since the latest version; None where there is none to compare with."""
+    """Recordings that changed since the latest version; None without one, or if too much has changed."""
     latest = _latest(plan.dataset)
     if latest is None:
         return None
@@ -68,26 +68,26 @@ def changes_of(plan: Plan) -> Changes | None:
         for path in latest.ledgers
         if path.startswith(folder) and ".retry-" not in path
     }
-    now = {unit.name: unit for unit in plan.units}
-    new = [unit for name, unit in now.items() if name not in before]
-    gone = [path for name, path in before.items() if name not in now]
-    if max(len(new), len(gone)) > _UNITS_READ:
+    after = {unit.name: unit for unit in plan.units}
+    new = [unit for name, unit in after.items() if name not in before]
+    gone = [path for name, path in before.items() if name not in after]
+    if max(len(new), len(gone)) > _UNITS_COMPARED:
         return None
-    was = {row["id"]: _listed(row) for path in gone for row in _rows(plan.dataset, path)}
-    is_ = {
-        r.id: _listed({"bytes": r.bytes, "etag": r.etag, "companions": r.companions})
-        for u in new
-        for r in u.recordings
+    old_recordings = {row["id"]: _content(row) for path in gone for row in _rows(plan.dataset, path)}
+    new_recordings = {
+        r.id: _content({"bytes": r.bytes, "etag": r.etag, "companions": r.companions})
+        for unit in new
+        for r in unit.recordings
     }
-    both = was.keys() & is_.keys()
-    stayed = [unit for name, unit in now.items() if name in before]
-    known = set(latest.ledgers)
+    both = old_recordings.keys() & new_recordings.keys()
+    unchanged = [unit for name, unit in after.items() if name in before]
+    ledgers = set(latest.ledgers)
     return Changes(
         version=latest.version,
-        added=len(is_.keys() - both),
-        changed=sum(1 for id in both if was[id] != is_[id]),
-        removed=len(was.keys() - both),
-        sidecars=sum(1 for unit in stayed if unit.sidecars and unit.sidecars not in known),
+        added=len(new_recordings.keys() - both),
+        changed=sum(1 for id in both if old_recordings[id] != new_recordings[id]),
+        removed=len(old_recordings.keys() - both),
+        sidecars=sum(1 for unit in unchanged if unit.sidecars and unit.sidecars not in ledgers),
     )
 
 
@@ -100,28 +100,30 @@ def _work(plan: Plan, stage: str, units: Sequence[PlannedUnit], why: str) -> Wor
     return Work(stage, len(units), len(recordings), round(hours, 4), why)
 
 
-def _why(plan: Plan, stage: str, latest: Manifest | None, units: int) -> str:
+def _why(plan: Plan, stage: str, latest: Manifest | None) -> str:
     if latest is None:
         return "not annotated yet"
-    fresh = [s.name for s in plan.stages if latest.stages.get(s.name) != s.fingerprint]
-    if stage not in fresh:
+    changed_stages = [s.name for s in plan.stages if latest.stages.get(s.name) != s.fingerprint]
+    if stage not in changed_stages:
         return "new or changed recordings"
-    if stage != fresh[0]:
-        return f"it comes after {fresh[0]}"
-    said = _settings(plan.recipe.content(), latest, [stage])
+    if stage != changed_stages[0]:
+        return f"it comes after {changed_stages[0]}"
+    reasons = _settings(plan.recipe.content(), latest, [stage])
     before = {model.reference: model.sha256 for model in latest.models}
     planned = next(s for s in plan.stages if s.name == stage)
-    said += [
+    reasons += [
         f"{m.reference} has changed" for m in planned.models if before.get(m.reference, m.sha256) != m.sha256
     ]
-    return "; ".join(said) or "the stage has a new version"
+    return "; ".join(reasons) or "the stage has a new version"
 
 
 def _settings(recipe: dict[str, Any], latest: Manifest, sections: Sequence[str]) -> list[str]:
-    """`section.key: old -> new` of what is set otherwise than in a version."""
+    """`section.key: old -> new` for each setting that differs from a version's."""
     old, new = ({name: r.get(name) for name in sections} for r in (latest.recipe, recipe))
-    told = [f"{key}: {was} -> {now}" for key, (was, now) in changed(flat(old), flat(new)).items()]
-    return told[:_NAMED] + ([f"and {len(told) - _NAMED} more settings"] if len(told) > _NAMED else [])
+    settings = [f"{key}: {was} -> {now}" for key, (was, now) in changed(flat(old), flat(new)).items()]
+    return settings[:_SETTINGS_LISTED] + (
+        [f"and {len(settings) - _SETTINGS_LISTED} more settings"] if len(settings) > _SETTINGS_LISTED else []
+    )
 
 
 def _latest(dataset: Store) -> Manifest | None:
@@ -132,12 +134,12 @@ def _latest(dataset: Store) -> Manifest | None:
 def _rows(dataset: Store, path: str) -> list[dict[str, Any]]:
     try:
         content = dataset.get(path)
-    except FileNotFoundError:  # purged with a recording that had to be forgotten
+    except FileNotFoundError:  # purged with a forgotten recording
         return []
     return list(pq.read_table(BytesIO(content), columns=["id", "bytes", "etag", "companions"]).to_pylist())
 
 
-def _listed(row: dict[str, Any]) -> tuple[Any, ...]:
-    """What makes a recording another one."""
-    beside = [c if isinstance(c, dict) else {"kind": c.kind, "etag": c.etag} for c in row["companions"]]
-    return row["bytes"], row["etag"], sorted((c["kind"], c["etag"]) for c in beside)
+def _content(row: dict[str, Any]) -> tuple[Any, ...]:
+    """A recording whose content differs is a changed one: size, tag and companions."""
+    companions = [c if isinstance(c, dict) else {"kind": c.kind, "etag": c.etag} for c in row["companions"]]
+    return row["bytes"], row["etag"], sorted((c["kind"], c["etag"]) for c in companions)

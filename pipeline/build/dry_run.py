@@ -1,37 +1,41 @@
-"""What a build would do, without starting anything."""
+"""Preview of a build; starts and writes nothing."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.annotate.run import pending
 from pipeline.build.change_reasons import changes_of, work_of
-from pipeline.build.publish import published_as
+from pipeline.build.plan_records import published_as
 from pipeline.cluster.ray import cpu_share, requests, this_machine
 from pipeline.planning.plan import Plan
 from schemas.errors import SetupError
 
-BYTES_A_SECOND = 2_300
-"""Of shards, for a second of recordings in all families without audio; measured on half an hour."""
+SHARD_BYTES_PER_SECOND = 2_300
+"""Bytes of shards without audio per second of recordings, all families; measured on half an hour."""
 
-FLAC_BYTES_A_SECOND = 14_000
-"""Of 16 kHz recordings; a turn's audio lies in a shard about three times, once a family."""
+FLAC_BYTES_PER_SECOND = 14_000
+"""Bytes of 16 kHz FLAC per second; a turn's audio is in about three samples, one for each family."""
 
 
 @dataclass(frozen=True)
 class Preview:
+    """The preview for people and for machines."""
+
     text: str
     facts: dict[str, Any]
 
 
 def preview(plan: Plan) -> Preview:
-    """Inputs, hours, units, models, resources and expected shards of a plan."""
+    """Inputs, hours, units, models, resources and expected shards of a plan.
+
+    Hours and shards are those of the plan's units: with a limit, of the recordings that it takes.
+    """
     known = published_as(plan)
     todo = {row.unit for row in pending(plan, retry=False)}
     changes = None if known else changes_of(plan)
-    hours = plan.estimate.seconds / 3600
     config = plan.recipe.shard
-    rate = BYTES_A_SECOND + (3 * FLAC_BYTES_A_SECOND if config.keep_audio else 0)
-    expected = plan.estimate.seconds * rate
+    rate = SHARD_BYTES_PER_SECOND + (3 * FLAC_BYTES_PER_SECOND if config.keep_audio else 0)
+    expected = plan.seconds * rate
     machine = this_machine()
     try:
         requests(plan.stages, [machine])
@@ -45,7 +49,8 @@ def preview(plan: Plan) -> Preview:
         "known_version": known,
         "inputs": [root.__dict__ for root in plan.listing.roots],
         "recordings": sum(len(unit.recordings) for unit in plan.units),
-        "hours": round(hours, 4),
+        "hours": round(plan.seconds / 3600, 4),
+        "limit_hours": plan.recipe.limit_hours,
         "texts": {"files": len(plan.texts), "bytes": sum(file.bytes for file in plan.texts)},
         "units": {"all": len(plan.units), "to_run": len(todo)},
         "changes": changes and asdict(changes),
@@ -68,32 +73,35 @@ def preview(plan: Plan) -> Preview:
         "trouble": trouble,
         "expected": {"shards": max(1, round(expected / 1e6 / config.megabytes)), "bytes": round(expected)},
     }
-    return Preview(_told(facts), facts)
+    return Preview(_text(facts), facts)
 
 
-def _told(facts: dict[str, Any]) -> str:
+def _text(facts: dict[str, Any]) -> str:
     lines = [f"{facts['dataset']} -> {facts['output'].removeprefix('file://')}, plan {facts['plan']}"]
     for root in facts["inputs"]:
-        place = root["uri"].removeprefix("file://")
+        uri = root["uri"].removeprefix("file://")
         ignored = f", {root['ignored']} other files" if root["ignored"] else ""
         lines.append(
-            f"  input       {place}: {root['recordings']} recordings, {root['bytes'] / 1e6:.1f} MB{ignored}"
+            f"  input       {uri}: {root['recordings']} recordings, {root['bytes'] / 1e6:.1f} MB{ignored}"
         )
     if facts["texts"]["files"]:
         texts = facts["texts"]
         lines.append(f"  texts       {texts['files']} files, {texts['bytes'] / 1e6:.1f} MB")
-    units = facts["units"]
-    lines.append(f"  audio       about {facts['hours']:.2f} hours in {facts['recordings']} recordings")
-    lines.append(f"  units       {units['all']}, {units['to_run']} of them to be annotated")
+    units, limit = facts["units"], facts["limit_hours"]
+    lines.append(
+        f"  audio       about {facts['hours']:.2f} hours in {facts['recordings']} recordings"
+        f"{f', limited to {limit:g} hours' if limit else ''}"
+    )
+    lines.append(f"  units       {units['all']}, {units['to_run']} of them to annotate")
     if changes := facts["changes"]:
-        told = ", ".join(f"{changes[kind]} {kind}" for kind in ("added", "changed", "removed"))
+        counts = ", ".join(f"{changes[kind]} {kind}" for kind in ("added", "changed", "removed"))
         edited = f"; sidecars of {changes['sidecars']} units edited" if changes["sidecars"] else ""
-        lines.append(f"  recordings  since {changes['version']}: {told}{edited}")
+        lines.append(f"  recordings  since {changes['version']}: {counts}{edited}")
     for work in facts["work"]:
-        much = (
+        amount = (
             f"{work['units']} units, about {work['hours']:.2f} hours" if work["stage"] != "pack" else "runs"
         )
-        lines.append(f"  to run      {work['stage']}: {much}{': ' if work['why'] else ''}{work['why']}")
+        lines.append(f"  to run      {work['stage']}: {amount}{': ' if work['why'] else ''}{work['why']}")
     for stage in facts["stages"]:
         models = ", ".join(f"{m['reference']} ({m['bytes'] / 1e6:.0f} MB, present)" for m in stage["models"])
         gpus = f", {stage['gpus']:g} GPU" if stage["gpus"] else ""
@@ -102,14 +110,12 @@ def _told(facts: dict[str, Any]) -> str:
         needs = f"{actors} of {stage['cpus']:g} CPU{gpus}, {stage['memory_gb']:g} GB"
         lines.append(f"  {stage['name']:<11} {needs}{'; ' + models if models else ''}")
     machine = facts["machine"]
-    share = (
-        "" if machine["cpu_share"] == 1 else f", so every stage gets {machine['cpu_share']:.0%} of its CPUs"
-    )
+    share = "" if machine["cpu_share"] == 1 else f"; every stage gets {machine['cpu_share']:.0%} of its CPUs"
     lines.append(f"  machine     {machine['cpus']:g} CPU, {machine['memory_gb']:.0f} GB{share}")
     expected = facts["expected"]
     lines.append(f"  shards      about {expected['shards']}, {expected['bytes'] / 1e6:.1f} MB")
     if facts["trouble"]:
-        lines.append(f"  trouble     {facts['trouble']}")
+        lines.append(f"  problem     {facts['trouble']}")
     if facts["known_version"]:
         lines.append(f"  nothing new: this plan is version {facts['known_version']}")
     return "\n".join(lines)

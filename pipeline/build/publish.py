@@ -1,7 +1,7 @@
-"""Publish: what the groups packed becomes one version, whole or not at all.
+"""Publish: the packed groups become one version, atomically.
 
-All writes are create-only and the manifest comes last. The version's id hashes the outputs, so equal
-outputs are the same version, whoever made them and however often.
+All writes are create-only and the manifest is written last. The version id is a hash of the outputs, so
+equal outputs are the same version, no matter who built them or how often.
 """
 
 import hashlib
@@ -9,7 +9,6 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
-from importlib.metadata import version as installed
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,12 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from pipeline.pack.run import SPLITS, Packed, vocabulary_of
+from pipeline.build.plan_records import record_published
+from pipeline.pack.packed_group import PackedGroup
+from pipeline.pack.run import SPLITS, vocabulary_of
 from pipeline.planning.plan import Plan
 from pipeline.storage.store import Store
+from pipeline.versions.provenance import code_version
 from pipeline.versions.tags import tag
 from schemas.arrow import schema_of
 from schemas.manifest import (
@@ -39,33 +41,28 @@ from schemas.turn import IndexRow, SetAsideRow, TurnRow
 TABLES: dict[str, type] = {"turns": TurnRow, "set_aside": SetAsideRow, "index": IndexRow}
 
 Pages = Callable[[Manifest, dict[str, ds.Dataset]], dict[str, bytes]]
-"""Makes `README.md` and `report.html` of a manifest and the tables."""
+"""Renders `README.md` and `report.html` from a manifest and the tables."""
 
 ROW_GROUP = 50_000
-"""About so many rows of a table are in memory at a time."""
+"""Rows of a table in memory at a time, approximately."""
 
 
-def published_as(plan: Plan) -> str | None:
-    """The version that this very plan came to before, if it did."""
-    try:
-        version = str(json.loads(plan.dataset.get(f"plans/{plan.id}.json"))["version"])
-    except FileNotFoundError:
-        return None
-    return version if plan.dataset.exists(f"versions/{version}/manifest.json") else None
-
-
-def publish(plan: Plan, packed: list[Packed], pages: Pages) -> tuple[Manifest, bool]:
-    """Write the version of these groups; the manifest, and whether the version is new."""
+def publish(plan: Plan, packed: list[PackedGroup], pages: Pages) -> tuple[Manifest, bool]:
+    """Write the version that these groups make up. Returns its manifest and whether it is new."""
     dataset = plan.dataset
     names = shard_names(packed)
     shards = [
         Shard(
-            path=names[group.folder, s["name"]], **{k: s[k] for k in ("split", "samples", "bytes", "sha256")}
+            path=names[group.folder, shard.name],
+            split=split,
+            samples=shard.samples,
+            bytes=shard.bytes,
+            sha256=shard.sha256,
         )
         for split in SPLITS
         for group in packed
-        for s in group.shards
-        if s["split"] == split
+        for shard in group.shards
+        if shard.split == split
     ]
     with tempfile.TemporaryDirectory(prefix="aqaa-data-publish-") as scratch:
         tables = {
@@ -79,50 +76,50 @@ def publish(plan: Plan, packed: list[Packed], pages: Pages) -> tuple[Manifest, b
         if new:
             for (group, name), target in names.items():
                 dataset.copy_new(f"{group}/{name}", f"{folder}/{target}")
-            read = {name: ds.dataset(tables[f"{name}.parquet"]) for name in TABLES}
-            written: dict[str, Path | bytes] = {**tables, **pages(manifest, read)}
-            for name, content in written.items():
+            datasets = {name: ds.dataset(tables[f"{name}.parquet"]) for name in TABLES}
+            contents: dict[str, Path | bytes] = {**tables, **pages(manifest, datasets)}
+            for name, content in contents.items():
                 dataset.put_new(f"{folder}/{name}", content)
-            # What lies there counts: another build of the same version may have been first.
-            files = [_stored(dataset, folder, name) for name in sorted(written)]
+            # Hash the stored files: a concurrent build of the same version may have written them first.
+            files = [_stored(dataset, folder, name) for name in sorted(contents)]
             manifest = manifest.model_copy(update={"files": files})
             new = dataset.put_new(f"{folder}/manifest.json", _json(manifest.model_dump(mode="json")))
     if not new:
         manifest = Manifest.model_validate_json(dataset.get(f"{folder}/manifest.json"))
-    dataset.put_new(f"plans/{plan.id}.json", _json({"version": version}))
+    record_published(plan, version)
     tag(dataset, "latest", version)
     return manifest, new
 
 
-def shard_names(packed: list[Packed]) -> dict[tuple[str, str], str]:
-    """(group folder, shard in it) -> path in the version, numbered through each split."""
+def shard_names(packed: list[PackedGroup]) -> dict[tuple[str, str], str]:
+    """(group folder, shard name) -> path in the version, numbered consecutively within each split."""
     names: dict[tuple[str, str], str] = {}
     for split in SPLITS:
-        mine = [(group.folder, s["name"]) for group in packed for s in group.shards if s["split"] == split]
-        names |= {shard: f"shards/{split}-{index:06d}.tar" for index, shard in enumerate(mine)}
+        of_split = [(group.folder, s.name) for group in packed for s in group.shards if s.split == split]
+        names |= {shard: f"shards/{split}-{index:06d}.tar" for index, shard in enumerate(of_split)}
     return names
 
 
 def _joined(
-    dataset: Store, packed: list[Packed], table: str, names: dict[tuple[str, str], str], folder: Path
+    dataset: Store, packed: list[PackedGroup], table: str, names: dict[tuple[str, str], str], folder: Path
 ) -> Path:
-    """The groups' pieces of a table, one behind another, in a file that grows piece by piece."""
+    """Concatenate the groups' pieces of a table into one file, a few pieces in memory at a time."""
     path = folder / f"{table}.parquet"
     schema = schema_of(TABLES[table])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        waiting = schema.empty_table()
+        pending = schema.empty_table()
         for group in packed:
             piece = pq.read_table(BytesIO(dataset.get(f"{group.folder}/{table}.parquet")))
             if table == "index":
                 paths = [names[group.folder, shard] for shard in piece["shard"].to_pylist()]
-                at = piece.schema.get_field_index("shard")
-                piece = piece.set_column(at, "shard", pa.array(paths, pa.string()))
-            waiting = pa.concat_tables([waiting, piece])
-            if waiting.num_rows >= ROW_GROUP:
-                writer.write_table(waiting, row_group_size=waiting.num_rows)
-                waiting = schema.empty_table()
-        if waiting.num_rows:
-            writer.write_table(waiting, row_group_size=waiting.num_rows)
+                column = piece.schema.get_field_index("shard")
+                piece = piece.set_column(column, "shard", pa.array(paths, pa.string()))
+            pending = pa.concat_tables([pending, piece])
+            if pending.num_rows >= ROW_GROUP:
+                writer.write_table(pending, row_group_size=pending.num_rows)
+                pending = schema.empty_table()
+        if pending.num_rows:
+            writer.write_table(pending, row_group_size=pending.num_rows)
     return path
 
 
@@ -133,7 +130,7 @@ def _file(name: str, path: Path) -> File:
 
 
 def _stored(dataset: Store, folder: str, name: str) -> File:
-    """What lies in the store."""
+    """A file of the version as it is in the store."""
     with dataset.local(f"{folder}/{name}") as path:
         return _file(name, path)
 
@@ -150,7 +147,7 @@ def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
 
 
 def _manifest(
-    plan: Plan, packed: list[Packed], version: str, shards: list[Shard], files: list[File]
+    plan: Plan, packed: list[PackedGroup], version: str, shards: list[Shard], files: list[File]
 ) -> Manifest:
     recordings, turns = _sum(g.recordings for g in packed), _sum(g.turns for g in packed)
     texts = _sum(g.texts for g in packed)
@@ -161,7 +158,7 @@ def _manifest(
         dataset=plan.recipe.name,
         version=version,
         plan=plan.id,
-        code_version=installed("aqaa-data"),
+        code_version=code_version(),
         recipe=plan.recipe.content(),
         inputs=[root.__dict__ for root in plan.listing.roots],
         models=[
@@ -170,7 +167,7 @@ def _manifest(
         ],
         stages={stage.name: stage.fingerprint for stage in plan.stages},
         ledgers=sorted(
-            [file for found in committed.values() for files in found.values() for file in files]
+            [file for units in committed.values() for paths in units.values() for file in paths]
             + [unit.sidecars for unit in plan.units if unit.sidecars]
         ),
         recordings=RecordingCounts(
@@ -196,7 +193,7 @@ def _manifest(
         licences=_sum(g.licences for g in packed),
         mixture=_mixture(plan, packed),
         rater_agreement=next((g.rater_agreement for g in packed if g.rater_agreement is not None), None),
-        splits=_sum({s.split: s.samples} for s in shards),
+        splits=_sum({shard.split: shard.samples} for shard in shards),
         tokens=_sum(g.tokens for g in packed),
         audio_seconds=round(sum(g.audio_seconds for g in packed), 3),
         kept_seconds=round(sum(g.kept_seconds for g in packed), 3),
@@ -206,7 +203,7 @@ def _manifest(
     )
 
 
-def _mixture(plan: Plan, packed: list[Packed]) -> dict[str, Share]:
+def _mixture(plan: Plan, packed: list[PackedGroup]) -> dict[str, Share]:
     weights = plan.recipe.mixture.weights
     tokens, left_out = _sum(g.family_tokens for g in packed), _sum(g.left_out for g in packed)
     return {

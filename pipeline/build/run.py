@@ -13,51 +13,53 @@ from datetime import UTC, datetime
 from pipeline.annotate.run import annotate, pending
 from pipeline.annotate.stage_actor import UnitRow
 from pipeline.annotate.supervisor import beside_the_driver, guarded
-from pipeline.build.publish import publish, published_as
+from pipeline.build.plan_records import published_as
+from pipeline.build.publish import publish
 from pipeline.cluster.ray import alive_nodes, requests, running
 from pipeline.monitoring.progress import Display
 from pipeline.monitoring.recorder import BuildRecorder
 from pipeline.monitoring.stage_times import Timetable, timetable
 from pipeline.pack.groups import Group, each_group
-from pipeline.pack.run import Packed, groups_of, pack_group, pack_pairs
+from pipeline.pack.packed_group import PackedGroup
+from pipeline.pack.run import groups_of, pack_group, pack_pairs
 from pipeline.planning.plan import Plan
 from pipeline.versions.leases import leased
 from schemas.errors import SetupError
 from schemas.manifest import Manifest
 
 Clock = defaultdict[str, float]
-"""Seconds by stage and phase."""
+"""Stage or phase -> seconds."""
 
 
 @dataclass(frozen=True)
 class Built:
     manifest: Manifest
     status: str
-    """`published`, `unchanged` (the same outputs were there) or `nothing new` (the plan was known)."""
+    """`published`, `unchanged` (the outputs existed already) or `nothing new` (so did the plan)."""
     seconds: dict[str, float]
-    """Wall seconds of each stage's actors and of each phase; empty where nothing ran."""
+    """Wall seconds of each stage's actors and of each phase; empty if nothing ran."""
     table: Timetable | None = None
 
 
-def build(plan: Plan, retry: bool = False, account: BuildRecorder | None = None) -> Built:
-    """Run a plan. Raises SetupError; what was committed before that is kept and not run again."""
-    account = account or BuildRecorder()
-    account.log.say("started", plan=plan.id, dataset=plan.dataset.uri, units=len(plan.units))
+def build(plan: Plan, retry: bool = False, recorder: BuildRecorder | None = None) -> Built:
+    """Run a plan. Raises SetupError; work that was committed before it is kept and not repeated."""
+    recorder = recorder or BuildRecorder()
+    recorder.log.say("started", plan=plan.id, dataset=plan.dataset.uri, units=len(plan.units))
     try:
-        built = _build(plan, retry, account)
+        built = _build(plan, retry, recorder)
     except SetupError as error:
-        account.log.say("stopped", message=str(error))
+        recorder.log.say("stopped", message=str(error))
         raise
-    account.log.say("ended", status=built.status, version=built.manifest.version, seconds=built.seconds)
+    recorder.log.say("ended", status=built.status, version=built.manifest.version, seconds=built.seconds)
     return built
 
 
-def _build(plan: Plan, retry: bool, account: BuildRecorder) -> Built:
-    known = published_as(plan)
-    if known and not retry:
-        found = plan.dataset.get(f"versions/{known}/manifest.json")
-        return Built(Manifest.model_validate_json(found), "nothing new", {})
-    # Behind the answer that nothing is new, which must come at once: this import takes seconds.
+def _build(plan: Plan, retry: bool, recorder: BuildRecorder) -> Built:
+    published = None if retry else published_as(plan)
+    if published:
+        manifest_json = plan.dataset.get(f"versions/{published}/manifest.json")
+        return Built(Manifest.model_validate_json(manifest_json), "nothing new", {})
+    # Imported here because it takes seconds, and "nothing new" must be reported at once.
     from pipeline.report import pages
 
     plan.dataset.check_writable()
@@ -66,7 +68,7 @@ def _build(plan: Plan, retry: bool, account: BuildRecorder) -> Built:
     with _timed(clock, "total"), leased(plan.dataset):
         rows = pending(plan, retry)
         if rows:
-            _annotate(plan, rows, clock, account)
+            _annotate(plan, rows, clock, recorder)
         with _timed(clock, "pack"):
             packed = _pack(plan, groups_of(plan))
             if (pairs := pack_pairs(plan)) is not None:
@@ -74,19 +76,20 @@ def _build(plan: Plan, retry: bool, account: BuildRecorder) -> Built:
         with _timed(clock, "publish"):
             manifest, new = publish(plan, packed, pages(plan))
     seconds = {name: round(value, 3) for name, value in clock.items()}
-    table = timetable(account.work, clock, account.cpus)
+    table = timetable(recorder.work, clock, recorder.cpus)
     _record(plan, manifest.version, started, seconds, table)
     return Built(manifest, "published" if new else "unchanged", seconds, table)
 
 
-def _annotate(plan: Plan, rows: list[UnitRow], clock: Clock, account: BuildRecorder) -> None:
+def _annotate(plan: Plan, rows: list[UnitRow], clock: Clock, recorder: BuildRecorder) -> None:
     import ray
 
     names = [stage.name for stage in plan.stages]
     wanted = {item.id: item for row in rows for item in row.inputs}
     display = Display(sum(plan.estimate.seconds_of(item) for item in wanted.values()), names)
     display.say(
-        f"annotating {len(wanted)} recordings in {len(rows)} units, {len(plan.units) - len(rows)} done before"
+        f"annotating {len(wanted)} recordings in {len(rows)} units; "
+        f"{len(plan.units) - len(rows)} units are done already"
     )
     done = 0
     stall = plan.recipe.resources.stall_minutes * 60
@@ -94,29 +97,28 @@ def _annotate(plan: Plan, rows: list[UnitRow], clock: Clock, account: BuildRecor
         context = running()
         context.__enter__()
     try:
-        asked = requests(plan.stages, list(alive_nodes().values()))
-        watch = beside_the_driver()
-        watch.expect.remote(len(rows), names)
+        capacities = requests(plan.stages, list(alive_nodes().values()))
+        supervisor = beside_the_driver()
+        supervisor.expect.remote(len(rows), names)
         began = time.time()
         with (
             _timed(clock, "annotate"),
-            display.watching(watch),
-            account.following(watch),
-            guarded(watch, plan.stages, asked, stall),
+            display.watching(supervisor),
+            recorder.following(supervisor),
+            guarded(supervisor, plan.stages, capacities, stall),
         ):
-            for unit in annotate(plan, rows, asked, watch):
+            for unit in annotate(plan, rows, capacities, supervisor):
                 done += 1
                 for spent in unit.times:
                     clock[spent.stage] += spent.wall
-        # Of `annotate`: until the workers of every stage that ran had their models.
-        clock["load"] = max(ray.get(watch.ready_at.remote()).values(), default=began) - began
+        # Part of `annotate`: until the workers of every stage that ran had loaded their models.
+        clock["load"] = max(ray.get(supervisor.ready_at.remote()).values(), default=began) - began
     except SetupError:
         raise
     except (KeyboardInterrupt, Exception) as error:
         if _interrupted(error):
             raise SetupError(
-                f"stopped: {done} of {len(rows)} units are committed whole; the same command goes on from "
-                "there"
+                f"stopped: {done} of {len(rows)} units are committed; run the same command again to resume"
             ) from None
         if isinstance(error, ray.exceptions.RayError):
             raise SetupError(f"annotate stopped: {str(error).strip()[-1000:]}") from error
@@ -126,19 +128,19 @@ def _annotate(plan: Plan, rows: list[UnitRow], clock: Clock, account: BuildRecor
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Whether somebody stopped the build: what Ray was doing then may end in an error of its own."""
+    """Whether the build was interrupted; Ray may raise an error of its own as a result."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error is not None
 
 
-def _pack(plan: Plan, groups: list[Group]) -> list[Packed]:
+def _pack(plan: Plan, groups: list[Group]) -> list[PackedGroup]:
     arguments = (plan.recipe, plan.dataset, plan.stages[0].fingerprint)
     return each_group(groups, lambda group: pack_group(group, *arguments))
 
 
 def _record(plan: Plan, version: str, started: datetime, seconds: dict[str, float], table: Timetable) -> None:
-    """A file of this run beside the versions: times belong to runs, versions have none."""
+    """Write the record of this run: times belong to runs, so that versions are reproducible."""
     run = {
         "plan": plan.id,
         "version": version,
@@ -153,8 +155,8 @@ def _record(plan: Plan, version: str, started: datetime, seconds: dict[str, floa
 
 @contextmanager
 def _timed(clock: Clock, name: str) -> Iterator[None]:
-    begun = time.monotonic()
+    start = time.monotonic()
     try:
         yield
     finally:
-        clock[name] += time.monotonic() - begun
+        clock[name] += time.monotonic() - start

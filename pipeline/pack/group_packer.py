@@ -1,4 +1,4 @@
-"""One group in the making: samples by split, and a row for everything that was or was not used."""
+"""Packs one group: samples by split, and a row for every turn and text with its outcome."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -25,8 +25,8 @@ from stages.synthesize.checks import as_written
 SPLITS = ("train", "validation")
 
 
-class Packing:
-    """Samples of recordings and texts, and what became of each turn and row."""
+class GroupPacker:
+    """Collects the samples of recordings and texts, and the outcome of each turn and row."""
 
     def __init__(
         self, recipe: Recipe, vocabulary: Vocabulary, prompts: EvaluationPrompts | None, decisions: Decisions
@@ -37,7 +37,7 @@ class Packing:
         self.decisions = decisions
         self.samples: dict[str, list[Sample | Pair]] = {split: [] for split in SPLITS}
         self.answers: list[tuple[Draft, str]] = []
-        """Spoken ones, each with its side of the split."""
+        """Drafts that end with a spoken answer, each with its split."""
         self.turns: list[TurnRow] = []
         self.set_aside: list[SetAsideRow] = []
         self.recordings: Counter[str] = Counter()
@@ -49,12 +49,12 @@ class Packing:
         self.kept_seconds = 0.0
 
     def add(self, recording: Recording) -> None:
-        """Choose, pair and compose one recording's turns, and note the fate of each."""
+        """Select, pair and compose one recording's turns, and record the outcome of each."""
         if recording.decode and recording.decode.result:
             self.audio_seconds += recording.decode.result.seconds
-        heard = list(turns_of(recording))
-        refused = refused_turns(heard, self.recipe, self.prompts, self.decisions)
-        turns = list(map(as_written, heard))
+        annotated = list(turns_of(recording))
+        refused = refused_turns(annotated, self.recipe, self.prompts, self.decisions)
+        turns = list(map(as_written, annotated))
         kept = [turn for turn in turns if turn.index not in refused]
         used: set[int] = set()
         if kept:
@@ -62,18 +62,18 @@ class Packing:
             self.licences[_licence(kept[0].metadata)] += 1
         self.recordings["kept" if kept else "set_aside"] += 1
         if not kept:
-            self._recording_aside(recording, Counter(problem.code for _, problem in refused.values()))
-        for turn in heard:
+            self._set_aside_recording(recording, Counter(problem.code for _, problem in refused.values()))
+        for turn in annotated:
             stage, problem = refused.get(turn.index, (None, None))
             status = "used" if turn.index in used else "set_aside" if problem else "eligible"
             if problem and not recording.set_aside:
-                self._turn_aside(turn, stage or "", problem)
+                self._set_aside_turn(turn, stage or "", problem)
             if not problem:
                 self.kept_seconds += turn.turn.seconds
             self.turns.append(_row(turn, status, stage, problem))
 
     def add_sampled(self, recording: Recording, used: bool) -> None:
-        """Note a recording that is for pairs alone, and whether one of them holds it."""
+        """Record the outcome of a recording that is for pairs only; `used` if a pair contains it."""
         if recording.decode and recording.decode.result:
             self.audio_seconds += recording.decode.result.seconds
         turns = list(turns_of(recording))
@@ -81,72 +81,73 @@ class Packing:
         self.kept_seconds += sum(turn.turn.seconds for turn in kept)
         self.recordings["kept" if kept else "set_aside"] += 1
         if not kept:
-            self._recording_aside(recording, Counter(turn.problem.code for turn in turns if turn.problem))
+            self._set_aside_recording(recording, Counter(turn.problem.code for turn in turns if turn.problem))
         for turn in turns:
             if turn.problem:
                 self.turns.append(_row(turn, "set_aside", turn.stage, turn.problem))
                 if not recording.set_aside:
-                    self._turn_aside(turn, turn.stage or "", turn.problem)
+                    self._set_aside_turn(turn, turn.stage or "", turn.problem)
             else:
                 self.turns.append(_row(turn, "used" if used else "eligible", None, None))
 
     def add_text(self, where: str, row: TextRow | DataError) -> None:
-        """Compose a row of text, or note what is wrong with it."""
+        """Compose a row of text, or set it aside."""
         if isinstance(row, DataError):
-            self._text_aside(where, "texts", Problem(row.code, row.message))
+            self._set_aside_text(where, "texts", Problem(row.code, row.message))
             return
         problem = refused_text(row, self.recipe.select, self.prompts, self.decisions)
         if problem is not None:
-            self._text_aside(where, "select", problem)
+            self._set_aside_text(where, "select", problem)
             return
         group = self._group(prompt_group_of(row.source), row.source.metadata)
         wanted = row.family in self.recipe.compose.families
-        made = wanted and self._sample(row.family, row.source, self._split(group))
-        self.texts["used" if made else "eligible"] += 1
+        used = wanted and self._add_sample(row.family, row.source, self._split(group))
+        self.texts["used" if used else "eligible"] += 1
         self.licences[_licence(row.source.metadata)] += 1
 
     def add_contrasts(self) -> None:
-        """Set what must not be said against the spoken answers, as far as the recipe asks for it."""
+        """Add contrast pairs of the spoken answers, if the recipe requests any."""
         pairs, reasons = contrast_pairs([draft for draft, _ in self.answers], self.recipe, self.vocabulary)
-        sides = {draft.key.removesuffix(draft.family): split for draft, split in self.answers}
-        for pair in pairs:  # beside the answer that it was made of
-            self.samples[sides[pair.key.rpartition("-")[0] + "-"]].append(pair)
+        splits = {draft.key.removesuffix(draft.family): split for draft, split in self.answers}
+        for pair in pairs:  # on the same side of the split as the answer that it was made of
+            self.samples[splits[pair.key.rpartition("-")[0] + "-"]].append(pair)
         self.not_composed.update(reasons)
 
     def add_pairs(self, pairs: Iterable[Pair]) -> None:
-        """Add pairs of sampled answers, all of one prompt on one side of the split."""
+        """Add pairs of sampled answers; all pairs of one prompt fall on the same side of the split."""
         for pair in pairs:
             self.samples[self._split(prompt_group(pair, self.vocabulary))].append(pair)
 
-    def _turn_aside(self, turn: AnnotatedTurn, stage: str, problem: Problem) -> None:
-        place = (turn.recording, turn.index, turn.turn.start, turn.turn.end)
-        self.set_aside.append(SetAsideRow(*place, stage, problem.code, problem.message))
+    def _set_aside_turn(self, turn: AnnotatedTurn, stage: str, problem: Problem) -> None:
+        where = (turn.recording, turn.index, turn.turn.start, turn.turn.end)
+        self.set_aside.append(SetAsideRow(*where, stage, problem.code, problem.message))
 
-    def _text_aside(self, where: str, stage: str, problem: Problem) -> None:
+    def _set_aside_text(self, where: str, stage: str, problem: Problem) -> None:
         self.set_aside.append(SetAsideRow(where, None, None, None, stage, problem.code, problem.message))
         self.texts["set_aside"] += 1
 
-    def _recording_aside(self, recording: Recording, reasons: Counter[str]) -> None:
-        """A row for a recording of which nothing is kept: its own problem, else what befell its turns."""
-        told = next(((stage, p) for stage, p in recording.problems if p.turn is None), None)
-        if told is None and (
+    def _set_aside_recording(self, recording: Recording, reasons: Counter[str]) -> None:
+        """Add a row for a recording without a kept turn: its own problem, else a summary of its turns'."""
+        reason = next(((stage, p) for stage, p in recording.problems if p.turn is None), None)
+        if reason is None and (
             refused := admit(recording.id, recording.metadata, self.recipe.select)
             or self.decisions.of(recording.id)
         ):
-            told = ("select", refused)
-        if told is None:
-            each = ", ".join(f"{count} {code}" for code, count in reasons.most_common())
-            told = ("select", Problem("no_turn_kept", f"none of its turns was kept: {each or 'it has none'}"))
+            reason = ("select", refused)
+        if reason is None:
+            counts = ", ".join(f"{count} {code}" for code, count in reasons.most_common())
+            message = f"none of its turns was kept: {counts or 'it has none'}"
+            reason = ("select", Problem("no_turn_kept", message))
         decoded = recording.decode.result if recording.decode else None
         start, end = (0.0, decoded.seconds) if decoded else (None, None)
-        stage, problem = told
+        stage, problem = reason
         row = SetAsideRow(recording.id, None, start, end, stage, problem.code, problem.message)
         self.set_aside.append(row)
 
     def _compose(self, turns: list[AnnotatedTurn], kept: list[AnnotatedTurn]) -> set[int]:
-        """Add the samples of a recording's kept turns; the indices of those that some sample uses."""
-        talk = pair_turns(turns, {turn.index for turn in kept}, self.recipe.pair_turns)
-        sources = sources_of(turns, kept, talk, self.recipe)
+        """Add the samples of a recording's kept turns; returns the indices of the turns that are used."""
+        conversation = pair_turns(turns, {turn.index for turn in kept}, self.recipe.pair_turns)
+        sources = sources_of(turns, kept, conversation, self.recipe)
         spoken = "synthesis" in kept[0].metadata and sources["exchange"]
         group = self._group(
             prompt_group_of(sources["exchange"][0]) if spoken else kept[0].recording, kept[0].metadata
@@ -155,14 +156,14 @@ class Packing:
         for family in self.recipe.compose.families:
             kind, _ = FAMILIES[family]
             if kind == "exchange":
-                self.not_composed.update({f"{family}/{code}": n for code, n in talk.reasons.items()})
+                self.not_composed.update({f"{family}/{code}": n for code, n in conversation.reasons.items()})
             for source in sources[kind]:
-                if self._sample(family, source, self._split(group)):
+                if self._add_sample(family, source, self._split(group)):
                     used.update(source.turns)
         return used
 
-    def _sample(self, family: Family, source: Source, split: str) -> bool:
-        """Add one sample; False where the source can't serve the family, or the mixture has enough of it."""
+    def _add_sample(self, family: Family, source: Source, split: str) -> bool:
+        """Add one sample; False if the source does not suit the family or the mixture leaves it out."""
         try:
             draft = compose(family, source, self.recipe.compose)
             sample = lay_out(draft, self.vocabulary, self.recipe.interleave)

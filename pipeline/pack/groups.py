@@ -1,7 +1,6 @@
-"""Groups, each for one task of pack: units whose ids begin alike, or a file of texts."""
+"""Pack groups: what one task packs, either units whose ids share a prefix or one file of texts."""
 
 import logging
-import math
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -11,33 +10,36 @@ from typing import Any, TypeVar
 from pipeline.config.recipe import digest
 from pipeline.inputs.sidecars import UnitSidecars, read_sidecars, with_sidecar
 from pipeline.inputs.texts import TextFile
+from pipeline.inputs.units import PlannedUnit
 from pipeline.ledger.annotations import Ledger
 from pipeline.planning.plan import Plan
 from pipeline.storage.store import Store
 from schemas.errors import SetupError
 from schemas.recording import Problem, Recording
 
-UNITS_A_GROUP = 16
-"""About so many; a group is held in memory while it is packed."""
+UNITS_PER_GROUP = 16
+"""A group with more units is split. A group is held in memory while it is packed."""
+
+_ID_BITS = 64
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Decisions:
-    """What was decided in view of the whole dataset, as far as it concerns a group."""
+    """What was decided over the whole dataset, as far as it concerns one group."""
 
     refused: dict[str, Problem] = field(default_factory=dict)
     """Recording id, turn key or row key -> why it is set aside."""
     left_out: frozenset[str] = frozenset()
-    """Keys of samples over their family's share."""
+    """Keys of samples that exceed their family's share of the mixture."""
 
     def of(self, *keys: str) -> Problem | None:
-        """Why what has one of these keys is set aside."""
+        """Why the item with one of these keys is set aside; None if it is not."""
         return next((self.refused[key] for key in keys if key in self.refused), None)
 
     def content(self) -> Any:
-        """All of it, for a hash."""
+        """Everything that was decided, as JSON values for a hash."""
         refused = sorted((key, problem.code, problem.message) for key, problem in self.refused.items())
         return [refused, sorted(self.left_out)]
 
@@ -47,44 +49,43 @@ class Group:
     """What one task packs: units of recordings, or a file of texts."""
 
     name: str
-    """The bits that the group's unit ids begin with, empty for the only group; or the file's id."""
+    """The bits that the group's unit ids start with, empty if there is only one group; or the file's id."""
     fingerprint: str
-    """Hash of all that goes into it; its files lie under it."""
+    """Hash of everything that goes into the group; names the folder of its files."""
     files: tuple[dict[str, list[str]], ...] = ()
     """Ledger files of each unit, by stage."""
     uris: dict[str, str] = field(default_factory=dict)
-    """Recording id -> where it lies now, for the audio."""
+    """Recording id -> current URI, to read the audio from."""
     sidecars: tuple[UnitSidecars, ...] = ()
-    """Of the units that have any."""
+    """Sidecars of the units that have any."""
     texts: TextFile | None = None
     decisions: Decisions = Decisions()
     pair_only: frozenset[str] = frozenset()
-    """Recordings of its units that are for preference pairs alone."""
+    """Recordings of its units that are used for preference pairs only."""
 
     def recordings(self, dataset: Store) -> list[Recording]:
-        """Recordings of which samples are made, with what their sidecars say now, in order of their id."""
+        """The recordings that samples are made of, with their current sidecars, sorted by id."""
         ledger = Ledger(dataset)
-        said = read_sidecars(self.sidecars, dataset)
-        found = (with_sidecar(r, said.get(r.id)) for files in self.files for r in ledger.recordings(files))
-        return sorted((r for r in found if r.id not in self.pair_only), key=lambda r: r.id)
+        sidecars = read_sidecars(self.sidecars, dataset)
+        recordings = (
+            with_sidecar(recording, sidecars.get(recording.id))
+            for files in self.files
+            for recording in ledger.recordings(files)
+        )
+        return sorted((r for r in recordings if r.id not in self.pair_only), key=lambda r: r.id)
 
 
 def cut(plan: Plan) -> list[Group]:
-    """The groups of a plan whose units are all committed, before anything is decided over all of them."""
+    """The groups of a plan whose units are all committed, before any dataset-wide decision."""
     committed = plan.committed()
-    bits = max(0, math.ceil(math.log2(max(1, len(plan.units) / UNITS_A_GROUP))))
-    units: dict[str, list[Any]] = {}
-    for unit in plan.units:
-        prefix = f"{int(unit.id, 16):064b}"[:bits]
-        units.setdefault(prefix, []).append(unit)
     groups = []
-    for prefix, members in sorted(units.items()):
-        files = tuple({stage: found[unit.name] for stage, found in committed.items()} for unit in members)
-        uris = {r.id: r.uri for unit in members for r in unit.recordings}
-        sidecars = tuple(UnitSidecars.of(unit) for unit in members if unit.sidecars)
-        said = [unit.path for unit in sidecars]
+    for prefix, units in sorted(units_by_prefix(plan.units).items()):
+        files = tuple({stage: paths[unit.name] for stage, paths in committed.items()} for unit in units)
+        uris = {r.id: r.uri for unit in units for r in unit.recordings}
+        sidecars = tuple(UnitSidecars.of(unit) for unit in units if unit.sidecars)
+        paths = [unit.path for unit in sidecars]
         pair_only = plan.pair_only & uris.keys()
-        content = {"files": files, "prefix": prefix, "sidecars": said, "pair_only": sorted(pair_only)}
+        content = {"files": files, "prefix": prefix, "sidecars": paths, "pair_only": sorted(pair_only)}
         fingerprint = digest({"pack": plan.pack} | content)
         groups.append(Group(prefix, fingerprint, files, uris, sidecars, pair_only=pair_only))
     for texts in plan.texts:
@@ -93,31 +94,58 @@ def cut(plan: Plan) -> list[Group]:
     return groups
 
 
+def units_by_prefix(
+    units: Sequence[PlannedUnit], most: int = UNITS_PER_GROUP, prefix: str = ""
+) -> dict[str, list[PlannedUnit]]:
+    """Leaves of a binary prefix tree over unit ids: only a leaf with more than `most` units is split.
+
+    The tree depends on the current units alone, not on the order in which they arrived, and a unit
+    that is added or removed changes only the leaf that it falls into. Units keep their order.
+    """
+    if not units:
+        return {}
+    if len(units) <= most or len(prefix) == _ID_BITS:
+        return {prefix: list(units)}
+    halves: dict[str, list[PlannedUnit]] = {"0": [], "1": []}
+    for unit in units:
+        halves[f"{int(unit.id, 16):0{_ID_BITS}b}"[len(prefix)]].append(unit)
+    return {
+        name: leaf
+        for bit, half in halves.items()
+        for name, leaf in units_by_prefix(half, most, prefix + bit).items()
+    }
+
+
 def each_group(groups: Iterable[Group], work: Callable[[Group], Result]) -> list[Result]:
-    """What `work` makes of each: of few here, of many as tasks beside each other."""
+    """The results of `work` for each group, in order; many groups run as parallel Ray tasks.
+
+    Raises SetupError as `work` raised it.
+    """
     todo = list(groups)
-    if not _many(todo):
+    if not _needs_ray(todo):
         return [work(group) for group in todo]
     import ray
 
-    with together(todo):
+    with shared_ray(todo):
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         # Each task is sent its own group, not all of them.
-        sent = [{"index": index, "group": pickle.dumps(group)} for index, group in enumerate(todo)]
-        items: Any = ray.data.from_items(sent)
-        rows = items.map(lambda row: {"index": row["index"], "made": _made(work, row["group"])}).take_all()
-    made = [pickle.loads(row["made"]) for row in sorted(rows, key=lambda row: row["index"])]
-    for trouble in made:
-        if isinstance(trouble, SetupError):
-            raise trouble
-    return made
+        rows = [{"index": index, "group": pickle.dumps(group)} for index, group in enumerate(todo)]
+        tasks: Any = ray.data.from_items(rows)
+        done = tasks.map(
+            lambda row: {"index": row["index"], "result": _result_of(work, row["group"])}
+        ).take_all()
+    results = [pickle.loads(row["result"]) for row in sorted(done, key=lambda row: row["index"])]
+    for result in results:
+        if isinstance(result, SetupError):
+            raise result
+    return results
 
 
-def _made(work: Callable[[Group], Result], group: bytes) -> bytes:
-    """What a task makes of a group, or what is wrong: on its way an exception would lose its type."""
+def _result_of(work: Callable[[Group], Result], group: bytes) -> bytes:
+    """The pickled result of a task, or its SetupError: Ray would wrap a raised one in a type of its own."""
     try:
         return pickle.dumps(work(pickle.loads(group)))
     except SetupError as error:
@@ -125,9 +153,9 @@ def _made(work: Callable[[Group], Result], group: bytes) -> bytes:
 
 
 @contextmanager
-def together(groups: Sequence[Group]) -> Iterator[None]:
-    """One Ray for all that is done with these groups meanwhile; none where they are few."""
-    if not _many(groups):
+def shared_ray(groups: Sequence[Group]) -> Iterator[None]:
+    """One Ray for everything that is done with these groups inside the context; none if they are few."""
+    if not _needs_ray(groups):
         yield
         return
     import ray
@@ -138,5 +166,5 @@ def together(groups: Sequence[Group]) -> Iterator[None]:
         yield
 
 
-def _many(groups: Sequence[Group]) -> bool:
-    return sum(max(1, len(group.files)) for group in groups) > UNITS_A_GROUP
+def _needs_ray(groups: Sequence[Group]) -> bool:
+    return sum(max(1, len(group.files)) for group in groups) > UNITS_PER_GROUP

@@ -1,4 +1,4 @@
-"""Preference pairs: sampled answers that people or a judge compared, and real ones against contrasts."""
+"""Preference pairs: sampled answers compared by people or a judge, and real answers against contrasts."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,61 +33,61 @@ from stages.synthesize.endpoint import Endpoint
 
 GROUP_SECONDS = 0.12
 VERDICT_TOKENS = 300
-AT_ONCE = 64
-"""Prompts in memory."""
+_BATCH_PROMPTS = 64
+"""Prompts in memory at a time."""
 
 
 @dataclass
-class Sampled:
-    """Pairs of sampled answers, and what became of everything else."""
+class SampledPairs:
+    """Pairs of sampled answers, and the rows that did not result in one."""
 
     pairs: list[Pair] = field(default_factory=list)
     set_aside: list[SetAsideRow] = field(default_factory=list)
-    """Rows that can't be used and comparisons without a winner; `recording` is their file and line."""
+    """Unusable rows and comparisons without a winner; `recording` is their file and line."""
     agreement: float | None = None
     """Krippendorff's alpha of all ratings."""
 
 
-def sampled_pairs(recipe: Recipe, vocabulary: Vocabulary, codes_of: CodesOf) -> Sampled:
-    """Pairs of the recipe's candidates: best and worst by ratings, and by the judge if one is named.
+def sampled_pairs(recipe: Recipe, vocabulary: Vocabulary, codes_of: CodesOf) -> SampledPairs:
+    """Pairs of the recipe's candidates: the best and worst by ratings, and by the judge if there is one.
 
     Ratings and pairs are held in memory, candidates are not. Raises SetupError.
     """
     config = recipe.preferences
-    found = Sampled()
-    scores, places = _ratings(config.ratings, found.set_aside)
-    found.agreement = agreement(raters.values() for own in scores.values() for raters in own.values())
-    made: set[str] = set()
+    result = SampledPairs()
+    scores, rated_at = _ratings(config.ratings, result.set_aside)
+    result.agreement = agreement(raters.values() for own in scores.values() for raters in own.values())
+    keys: set[str] = set()
     with ExitStack() as stack:
         ask = _judge(recipe, stack)
         pool = stack.enter_context(ThreadPoolExecutor(config.judge.parallel if config.judge else 1))
-        prompts = _prompts(config.candidates, codes_of, found.set_aside)
-        while batch := list(islice(prompts, AT_ONCE)):
-            for asked in batch:
-                for candidate in asked.candidates:
-                    places.pop((asked.id, candidate.id), None)
-            choices = [choice for asked in batch for choice in _choices(asked, scores, ask, recipe)]
+        prompts = _prompts(config.candidates, codes_of, result.set_aside)
+        while batch := list(islice(prompts, _BATCH_PROMPTS)):
+            for prompt in batch:
+                for candidate in prompt.candidates:
+                    rated_at.pop((prompt.id, candidate.id), None)
+            choices = [choice for prompt in batch for choice in _choices(prompt, scores, ask, recipe)]
             laid_out = pool.map(partial(_pair, recipe, vocabulary), choices)
-            for (asked, _), pair in zip(choices, laid_out, strict=True):
-                if isinstance(pair, Pair) and pair.key in made:
+            for (prompt, _), pair in zip(choices, laid_out, strict=True):
+                if isinstance(pair, Pair) and pair.key in keys:
                     pair = DataError("duplicate", "the same pair comes from a row before")
                 if isinstance(pair, DataError):
-                    found.set_aside.append(_aside(asked.chat.row, pair))
+                    result.set_aside.append(_set_aside_row(prompt.chat.row, pair))
                 else:
-                    made.add(pair.key)
-                    found.pairs.append(pair)
-    for (prompt, answer), where in places.items():
-        unknown = DataError("unknown_answer", f"there is no answer {answer} to a prompt {prompt}")
-        found.set_aside += [_aside(place, unknown) for place in where]
-    return found
+                    keys.add(pair.key)
+                    result.pairs.append(pair)
+    for (prompt_id, answer), rows_of_rating in rated_at.items():
+        unknown = DataError("unknown_answer", f"there is no answer {answer} to a prompt {prompt_id}")
+        result.set_aside += [_set_aside_row(where, unknown) for where in rows_of_rating]
+    return result
 
 
 def contrast_pairs(
     drafts: Sequence[Draft], recipe: Recipe, vocabulary: Vocabulary
 ) -> tuple[list[Pair], Counter[str]]:
-    """Pairs of spoken answers (drafts of `aqtaa`) against what is made of them, and why others have none.
+    """Pairs of spoken answers (drafts of `aqtaa`) against their contrasts, and reasons for missing ones.
 
-    Their keys are those of the drafts, with the kind in place of the family.
+    A pair's key is its draft's key with the kind of contrast in place of the family.
     """
     config = recipe.preferences
     pairs: list[Pair] = []
@@ -99,8 +99,10 @@ def contrast_pairs(
             if isinstance(rejected, DataError):
                 raise rejected
             draft = by_key[answer.key]
-            other = replace(draft, messages=(*draft.messages[:-1], _answer(rejected.text, rejected.speech)))
-            chosen, avoided = (lay_out(one, vocabulary, recipe.interleave) for one in (draft, other))
+            contrast = replace(
+                draft, messages=(*draft.messages[:-1], _answer(rejected.text, rejected.speech))
+            )
+            chosen, avoided = (lay_out(one, vocabulary, recipe.interleave) for one in (draft, contrast))
             key = f"{draft.key.removesuffix(draft.family)}{kind}"
             pairs.append(pair_of(chosen, avoided, rejected.provenance, vocabulary, key))
         except DataError as error:
@@ -109,27 +111,27 @@ def contrast_pairs(
 
 
 def annotated_codes(plan: Plan) -> CodesOf:
-    """The codes that annotate has made of a recording: those of all its turns, one after another."""
+    """A function that returns the codes of an annotated recording: those of its turns, concatenated."""
     units = {recording.id: unit.name for unit in plan.units for recording in unit.recordings}
     annotated = _annotated(plan)
 
-    @lru_cache(maxsize=16)  # answers of one prompt tend to lie together
+    @lru_cache(maxsize=16)  # answers to one prompt tend to be in one unit
     def codes(unit: str) -> dict[str, Codes]:
-        return {recording.id: _whole(recording) for recording in annotated(unit)}
+        return {recording.id: _codes_of_turns(recording) for recording in annotated(unit)}
 
     def codes_of(name: str) -> Codes:
         if name not in units:
             raise DataError("unknown_audio", f"the dataset has no recording {name}")
-        found = codes(units[name])[name]
-        if not found.linguistic:
+        of_recording = codes(units[name])[name]
+        if not of_recording.linguistic:
             raise DataError("no_codes", f"the recording {name} has no turn with audio tokens")
-        return found
+        return of_recording
 
     return codes_of
 
 
 def sampled_recordings(plan: Plan) -> Iterator[Recording]:
-    """The recordings that only candidates name, as annotated."""
+    """The annotated recordings that only candidates name."""
     annotated = _annotated(plan)
     for unit in plan.units:
         if any(recording.id in plan.pair_only for recording in unit.recordings):
@@ -137,23 +139,25 @@ def sampled_recordings(plan: Plan) -> Iterator[Recording]:
 
 
 def recordings_in(pairs: Iterable[Pair]) -> set[str]:
-    """Ids of the recordings that pairs hold codes of."""
-    said = (
+    """Ids of the recordings whose codes are in some pairs."""
+    messages = (
         message
         for pair in pairs
         for message in (*pair.record["messages"], pair.record["chosen"], pair.record["rejected"])
     )
-    return {part["recording"] for message in said for part in message["content"] if part["type"] == "audio"}
+    return {
+        part["recording"] for message in messages for part in message["content"] if part["type"] == "audio"
+    }
 
 
 def _annotated(plan: Plan) -> Callable[[str], list[Recording]]:
-    """Reads the recordings of a unit from the ledger."""
+    """A function that reads the recordings of a unit from the ledger."""
     committed = plan.committed()
     ledger = Ledger(plan.dataset)
-    return lambda unit: ledger.recordings({stage: found[unit] for stage, found in committed.items()})
+    return lambda unit: ledger.recordings({stage: paths[unit] for stage, paths in committed.items()})
 
 
-def _whole(recording: Recording) -> Codes:
+def _codes_of_turns(recording: Recording) -> Codes:
     turns = [whole_groups(turn.codes) for turn in turns_of(recording) if turn.codes and not turn.problem]
     return Codes(
         tuple(code for codes in turns for code in codes.linguistic),
@@ -161,24 +165,27 @@ def _whole(recording: Recording) -> Codes:
     )
 
 
-Choosing = tuple[Asked, Callable[[], Choice]]
+PendingChoice = tuple[Asked, Callable[[], Choice]]
+"""A prompt, and what chooses between its candidates when called."""
 
 
-def _choices(asked: Asked, scores: dict[str, Scores], ask: Ask | None, recipe: Recipe) -> Iterator[Choosing]:
+def _choices(
+    prompt: Asked, scores: dict[str, Scores], ask: Ask | None, recipe: Recipe
+) -> Iterator[PendingChoice]:
     config = recipe.preferences
     if config.ratings:
-        own = scores.get(asked.id, {})
-        yield asked, partial(best_and_worst, asked, own, config.margin, config.raters_min)
+        own = scores.get(prompt.id, {})
+        yield prompt, partial(best_and_worst, prompt, own, config.margin, config.raters_min)
     if ask:
-        yield from ((asked, partial(judge, asked, one, other, ask)) for one, other in matches(asked))
+        yield from ((prompt, partial(judge, prompt, one, other, ask)) for one, other in matches(prompt))
 
 
-def _pair(recipe: Recipe, vocabulary: Vocabulary, choosing: Choosing) -> Pair | DataError:
-    asked, choose = choosing
+def _pair(recipe: Recipe, vocabulary: Vocabulary, pending: PendingChoice) -> Pair | DataError:
+    prompt, choose = pending
     try:
         choice = choose()
         chosen, rejected = (
-            lay_out(_draft(asked, candidate), vocabulary, recipe.interleave)
+            lay_out(_draft(prompt, candidate), vocabulary, recipe.interleave)
             for candidate in (choice.chosen, choice.rejected)
         )
         return pair_of(chosen, rejected, choice.provenance, vocabulary)
@@ -187,42 +194,42 @@ def _pair(recipe: Recipe, vocabulary: Vocabulary, choosing: Choosing) -> Pair | 
 
 
 def _ratings(
-    uris: Sequence[str], aside: list[SetAsideRow]
+    uris: Sequence[str], set_aside: list[SetAsideRow]
 ) -> tuple[dict[str, Scores], dict[tuple[str, str], list[str]]]:
-    """Scores by prompt, and where the ratings of each (prompt, answer) stand."""
+    """Scores by prompt, and the file and line of each rating by (prompt, answer)."""
     scores: dict[str, Scores] = {}
-    places: dict[tuple[str, str], list[str]] = {}
+    rated_at: dict[tuple[str, str], list[str]] = {}
     for row in rows(uris):
         try:
             if isinstance(row.value, DataError):
                 raise row.value
             rating = read_rating(row.value)
             note(rating, scores)
-            places.setdefault((rating.prompt, rating.answer), []).append(row.where)
+            rated_at.setdefault((rating.prompt, rating.answer), []).append(row.where)
         except DataError as error:
-            aside.append(_aside(row.where, error))
-    return scores, places
+            set_aside.append(_set_aside_row(row.where, error))
+    return scores, rated_at
 
 
-def _prompts(uris: Sequence[str], codes_of: CodesOf, aside: list[SetAsideRow]) -> Iterator[Asked]:
-    """Every prompt with its candidates; notes which rows are none."""
+def _prompts(uris: Sequence[str], codes_of: CodesOf, set_aside: list[SetAsideRow]) -> Iterator[Asked]:
+    """Every prompt with its candidates; unusable rows are added to `set_aside`."""
     seen: set[str] = set()
     for row in rows(uris):
         try:
             if isinstance(row.value, DataError):
                 raise row.value
-            asked = read_candidates(row.value, row.where, codes_of)
-            if asked.id in seen:
-                raise DataError("prompt_twice", f"a row before has the id {asked.id} too")
+            prompt = read_candidates(row.value, row.where, codes_of)
+            if prompt.id in seen:
+                raise DataError("prompt_twice", f"a row before has the id {prompt.id} too")
         except DataError as error:
-            aside.append(_aside(row.where, error))
+            set_aside.append(_set_aside_row(row.where, error))
             continue
-        seen.add(asked.id)
-        yield asked
+        seen.add(prompt.id)
+        yield prompt
 
 
 def _judge(recipe: Recipe, stack: ExitStack) -> Ask | None:
-    """Asks the judge at temperature 0; its verdicts are kept with the dataset."""
+    """A function that queries the judge at temperature 0; its verdicts are stored with the dataset."""
     config = recipe.preferences.judge
     if config is None:
         return None
@@ -235,11 +242,11 @@ def _judge(recipe: Recipe, stack: ExitStack) -> Ask | None:
     return ask
 
 
-def _draft(asked: Asked, candidate: Candidate) -> Draft:
+def _draft(prompt: Asked, candidate: Candidate) -> Draft:
     """A prompt with one of its answers."""
-    *history, question = asked.chat.messages
-    speech = _speech(asked.codes, asked.audio or asked.chat.row, "human", question.text)
-    answer = _speech(candidate.codes, candidate.audio or asked.chat.row, "assistant", candidate.text)
+    *history, question = prompt.chat.messages
+    speech = _speech(prompt.codes, prompt.audio or prompt.chat.row, "human", question.text)
+    answer = _speech(candidate.codes, candidate.audio or prompt.chat.row, "assistant", candidate.text)
     last = Message("human", (speech or Text(question.text),))
     earlier = (Message(message.role, (Text(message.text),)) for message in history)
     return Draft(
@@ -248,18 +255,18 @@ def _draft(asked: Asked, candidate: Candidate) -> Draft:
         messages=(*earlier, last, _answer(candidate.text, answer)),
         record={
             "speakers": ["assistant", "human"],
-            "language": asked.chat.fields.get("language"),
+            "language": prompt.chat.fields.get("language"),
             "source": {
-                "recording": asked.audio or asked.chat.row,
+                "recording": prompt.audio or prompt.chat.row,
                 "start": 0.0,
                 "end": speech.clip.end if speech else 0.0,
-                "row": asked.chat.row,
-                "prompt": asked.id,
+                "row": prompt.chat.row,
+                "prompt": prompt.id,
             },
             "turns": [],
             "sidecar": {
                 name: value
-                for name, value in asked.chat.fields.items()
+                for name, value in prompt.chat.fields.items()
                 if name not in ("id", "answers", "codes", "audio")
             },
         },
@@ -280,7 +287,7 @@ def _speech(codes: Codes | None, recording: str, role: str, text: str) -> Speech
 
 
 def _answered(draft: Draft) -> Answered:
-    """The real answer that a draft ends with."""
+    """The answer that a draft ends with."""
     content = draft.messages[-1].content
     text = " ".join(part.text for part in content if isinstance(part, Text))
     speech = next((part for part in content if isinstance(part, Speech)), None)
@@ -288,5 +295,5 @@ def _answered(draft: Draft) -> Answered:
     return Answered(draft.key, conversation, draft.record["language"] or "", text, speech)
 
 
-def _aside(where: str, error: DataError) -> SetAsideRow:
+def _set_aside_row(where: str, error: DataError) -> SetAsideRow:
     return SetAsideRow(where, None, None, None, "preferences", error.code, error.message)

@@ -1,14 +1,13 @@
-"""Pack: from annotations to shards, no model and in minutes, again for every threshold.
+"""Pack: from annotations to shards. Runs no model and takes minutes, so that thresholds are cheap to change.
 
-One task packs one group into whole shards. A group's files lie under the hash of all that went into them,
-so a group that nothing touched is never packed twice.
+One task packs one group into whole shards. A group's files are stored under the hash of everything that
+went into them, so a group without a change is never packed twice.
 """
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ from pipeline.inputs.spooled_audio import SpooledAudio, scratch_folder
 from pipeline.inputs.texts import read_texts
 from pipeline.models import resolve
 from pipeline.pack.global_decisions import decide, prompts_of
-from pipeline.pack.group_packer import SPLITS, Packing
+from pipeline.pack.group_packer import SPLITS, GroupPacker
 from pipeline.pack.groups import Decisions, Group, cut
+from pipeline.pack.packed_group import PackedGroup, PackedShard
 from pipeline.pack.preferences import annotated_codes, recordings_in, sampled_pairs, sampled_recordings
 from pipeline.planning.plan import Plan
 from pipeline.storage.store import Store
@@ -34,41 +34,15 @@ from schemas.vocabulary import Modality, Vocabulary
 from stages.shard import shuffle_key, write_shards
 from stages.stage import SAMPLE_RATE, Samples
 
-__all__ = ["SPLITS", "Group", "Packed", "flac_of", "groups_of", "pack_group", "vocabulary_of"]
+__all__ = ["SPLITS", "Group", "PackedGroup", "flac_of", "groups_of", "pack_group", "vocabulary_of"]
 
 
-Flac = Callable[[Sample], bytes | None]
-"""The audio of a sample's clips, one after another; None for a sample without any."""
-
-
-@dataclass(frozen=True)
-class Packed:
-    """What a group came to, also its `summary.json`."""
-
-    folder: str
-    shards: list[dict[str, Any]]
-    recordings: dict[str, int]
-    texts: dict[str, int]
-    """Rows of text by what became of them."""
-    turns: dict[str, int]
-    set_aside: dict[str, int]
-    samples: dict[str, int]
-    tokens: dict[str, int]
-    family_tokens: dict[str, int]
-    left_out: dict[str, int]
-    """Family -> tokens over its share of the mixture."""
-    not_composed: dict[str, int]
-    """`family/reason` -> kept turns that this family could not use."""
-    licences: dict[str, int]
-    """What the sidecars of kept recordings and rows of text name as their licence."""
-    audio_seconds: float
-    kept_seconds: float
-    rater_agreement: float | None = None
-    """Krippendorff's alpha of the ratings that its pairs come from."""
+FlacOf = Callable[[Sample], bytes | None]
+"""The audio of a sample's clips, one after another; None for a sample without audio."""
 
 
 def groups_of(plan: Plan) -> list[Group]:
-    """The groups of a plan whose units are all committed, each with what was decided over all of them."""
+    """The groups of a plan whose units are all committed, each with its dataset-wide decisions."""
     groups = cut(plan)
     decided = decide(groups, plan.recipe, plan.dataset, vocabulary_of)
     return [
@@ -81,20 +55,20 @@ def groups_of(plan: Plan) -> list[Group]:
     ]
 
 
-def pack_group(group: Group, recipe: Recipe, dataset: Store, decode_fingerprint: str) -> Packed:
-    """Pack one group, or read what it came to before."""
+def pack_group(group: Group, recipe: Recipe, dataset: Store, decode_fingerprint: str) -> PackedGroup:
+    """Pack one group, or read the summary of an earlier build that packed it."""
     folder = f"packs/{group.fingerprint}"
     try:
-        return Packed(**json.loads(dataset.get(f"{folder}/summary.json")))
+        return PackedGroup.from_json(dataset.get(f"{folder}/summary.json"))
     except FileNotFoundError:
         pass
-    packing = Packing(recipe, vocabulary_of(recipe), prompts_of(recipe), group.decisions)
+    packer = GroupPacker(recipe, vocabulary_of(recipe), prompts_of(recipe), group.decisions)
     recordings = group.recordings(dataset)
     for recording in recordings:
-        packing.add(recording)
+        packer.add(recording)
     for where, row in read_texts(group.texts, recipe) if group.texts else ():
-        packing.add_text(where, row)
-    packing.add_contrasts()
+        packer.add_text(where, row)
+    packer.add_contrasts()
     audio = SpooledAudio(scratch_folder(recipe.scratch), recipe.decode, decode_fingerprint)
     by_id = {r.id: replace(r, uri=group.uris[r.id]) for r in recordings}
 
@@ -102,36 +76,36 @@ def pack_group(group: Group, recipe: Recipe, dataset: Store, decode_fingerprint:
         clips = [_clip(audio, by_id, clip) for clip in sample.audio]
         return flac_of(np.concatenate(clips)) if clips else None
 
-    packed = _write(packing, dataset, folder, flac)
-    # Last: a group without a summary is not packed.
-    dataset.put_new(f"{folder}/summary.json", json.dumps(packed.__dict__, sort_keys=True).encode())
+    packed = _write(packer, dataset, folder, flac)
+    # Written last: a group without a summary is not packed.
+    dataset.put_new(f"{folder}/summary.json", packed.to_json())
     return packed
 
 
-def pack_pairs(plan: Plan) -> Packed | None:
-    """The pairs of sampled answers with their recordings, and the rows of which there is none, as a group.
+def pack_pairs(plan: Plan) -> PackedGroup | None:
+    """A group of the pairs of sampled answers, their recordings, and the rows without a recording or pair.
 
-    Asks the judge where the recipe names one. None for a recipe that has neither.
+    Queries the judge if the recipe names one. None for a recipe without candidates or such rows.
     """
     recipe, dataset = plan.recipe, plan.dataset
-    aside = list(plan.synthesis.set_aside) if plan.synthesis else []
-    if not recipe.preferences.candidates and not aside:
+    set_aside = list(plan.synthesis.set_aside) if plan.synthesis else []
+    if not recipe.preferences.candidates and not set_aside:
         return None
     vocabulary = vocabulary_of(recipe)
-    found = sampled_pairs(recipe, vocabulary, annotated_codes(plan))
-    packing = Packing(recipe, vocabulary, None, Decisions())
-    packing.add_pairs(found.pairs)
-    packing.set_aside = aside + found.set_aside
-    used = recordings_in(found.pairs)
-    heard = list(sampled_recordings(plan))
-    for recording in heard:
-        packing.add_sampled(recording, used=recording.id in used)
-    made = [[pair.key, pair.record] for pair in found.pairs]
-    rows = [[row.recording, row.code, row.message] for row in packing.set_aside]
-    turns = [[row.key, row.status, row.text] for row in packing.turns]
-    folder = f"packs/{digest({'pack': plan.pack, 'made': made, 'rows': rows, 'turns': turns})}"
-    packed = _write(packing, dataset, folder, None)
-    return replace(packed, rater_agreement=found.agreement)
+    sampled = sampled_pairs(recipe, vocabulary, annotated_codes(plan))
+    packer = GroupPacker(recipe, vocabulary, None, Decisions())
+    packer.add_pairs(sampled.pairs)
+    packer.set_aside = set_aside + sampled.set_aside
+    used = recordings_in(sampled.pairs)
+    recordings = list(sampled_recordings(plan))
+    for recording in recordings:
+        packer.add_sampled(recording, used=recording.id in used)
+    pairs = [[pair.key, pair.record] for pair in sampled.pairs]
+    rows = [[row.recording, row.code, row.message] for row in packer.set_aside]
+    turns = [[row.key, row.status, row.text] for row in packer.turns]
+    folder = f"packs/{digest({'pack': plan.pack, 'made': pairs, 'rows': rows, 'turns': turns})}"
+    packed = _write(packer, dataset, folder, None)
+    return replace(packed, rater_agreement=sampled.agreement)
 
 
 def vocabulary_of(recipe: Recipe) -> Vocabulary:
@@ -141,26 +115,25 @@ def vocabulary_of(recipe: Recipe) -> Vocabulary:
     return Vocabulary.of(recipe.vocabulary.preset, file)
 
 
-def _write(packing: Packing, dataset: Store, folder: str, flac: Flac | None) -> Packed:
-    """Write shards and tables of the group into the store."""
-    shards: list[dict[str, Any]] = []
+def _write(packer: GroupPacker, dataset: Store, folder: str, flac: FlacOf | None) -> PackedGroup:
+    """Write the group's shards and tables to the store."""
+    shards: list[PackedShard] = []
     index: list[IndexRow] = []
     with tempfile.TemporaryDirectory(prefix="aqaa-data-pack-") as scratch:
-        for split, samples in packing.samples.items():
+        for split, samples in packer.samples.items():
             samples.sort(key=lambda sample: shuffle_key(sample.key))
             by_key = {sample.key: sample for sample in samples}
-            for shard in write_shards(samples, Path(scratch), split, 0, packing.recipe.shard, flac):
+            for shard in write_shards(samples, Path(scratch), split, 0, packer.recipe.shard, flac):
                 name = shard.path.name
                 dataset.put_new(f"{folder}/{name}", shard.path)
                 shard.path.unlink()
-                fields = {"name": name, "split": split, "samples": shard.samples}
-                shards.append(fields | {"bytes": shard.bytes, "sha256": shard.sha256})
+                shards.append(PackedShard(name, split, shard.samples, shard.bytes, shard.sha256))
                 index += [
-                    _index(by_key[entry.key], name, split, packing.vocabulary) for entry in shard.entries
+                    _index_row(by_key[entry.key], name, split, packer.vocabulary) for entry in shard.entries
                 ]
     tables: list[tuple[str, type, Sequence[Any]]] = [
-        ("turns", TurnRow, packing.turns),
-        ("set_aside", SetAsideRow, packing.set_aside),
+        ("turns", TurnRow, packer.turns),
+        ("set_aside", SetAsideRow, packer.set_aside),
         ("index", IndexRow, index),
     ]
     for table, record, rows in tables:
@@ -170,29 +143,29 @@ def _write(packing: Packing, dataset: Store, folder: str, flac: Flac | None) -> 
     family_tokens: Counter[str] = Counter()
     for row in index:
         family_tokens[row.family] += row.text_tokens + row.linguistic_tokens + row.semantic_tokens
-    return Packed(
+    return PackedGroup(
         folder=folder,
-        shards=shards,
-        recordings=dict(packing.recordings),
-        texts=dict(packing.texts),
-        turns=dict(Counter(row.status for row in packing.turns)),
-        set_aside=dict(Counter(f"{row.stage}/{row.code}" for row in packing.set_aside)),
+        shards=tuple(shards),
+        recordings=dict(packer.recordings),
+        texts=dict(packer.texts),
+        turns=dict(Counter(row.status for row in packer.turns)),
+        set_aside=dict(Counter(f"{row.stage}/{row.code}" for row in packer.set_aside)),
         samples=dict(Counter(row.family for row in index)),
         tokens={
             name: sum(getattr(row, f"{name}_tokens") for row in index)
             for name in ("text", "linguistic", "semantic")
         },
         family_tokens=dict(family_tokens),
-        left_out=dict(packing.left_out),
-        not_composed=dict(packing.not_composed),
-        licences=dict(packing.licences),
-        audio_seconds=packing.audio_seconds,
-        kept_seconds=packing.kept_seconds,
+        left_out=dict(packer.left_out),
+        not_composed=dict(packer.not_composed),
+        licences=dict(packer.licences),
+        audio_seconds=packer.audio_seconds,
+        kept_seconds=packer.kept_seconds,
     )
 
 
-def _index(sample: Sample | Pair, shard: str, split: str, vocabulary: Vocabulary) -> IndexRow:
-    kinds = np.bincount(vocabulary.modality(sample.tokens), minlength=len(Modality))
+def _index_row(sample: Sample | Pair, shard: str, split: str, vocabulary: Vocabulary) -> IndexRow:
+    counts = np.bincount(vocabulary.modality(sample.tokens), minlength=len(Modality))
     return IndexRow(
         key=sample.key,
         shard=shard,
@@ -201,9 +174,9 @@ def _index(sample: Sample | Pair, shard: str, split: str, vocabulary: Vocabulary
         recording=sample.record["source"]["recording"],
         language=sample.record["language"] or "",
         seconds=sum(clip.end - clip.start for clip in sample.audio),
-        text_tokens=int(kinds[Modality.TEXT]),
-        linguistic_tokens=int(kinds[Modality.LINGUISTIC]),
-        semantic_tokens=int(kinds[Modality.SEMANTIC]),
+        text_tokens=int(counts[Modality.TEXT]),
+        linguistic_tokens=int(counts[Modality.LINGUISTIC]),
+        semantic_tokens=int(counts[Modality.SEMANTIC]),
     )
 
 
@@ -212,7 +185,7 @@ def _clip(audio: SpooledAudio, recordings: dict[str, Recording], clip: Clip) -> 
 
 
 def flac_of(samples: Samples) -> bytes:
-    """16-bit FLAC of samples at 16 kHz."""
+    """16-bit FLAC of 16 kHz samples."""
     import soundfile
 
     buffer = BytesIO()

@@ -1,4 +1,4 @@
-"""What pack takes of recordings and texts, and what samples can be made of it."""
+"""Which turns and texts pack keeps, and the sources of samples that it makes of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ Sources = tuple[list[Source], list[Source]]
 def refused_turns(
     turns: Sequence[AnnotatedTurn], recipe: Recipe, prompts: EvaluationPrompts | None, decisions: Decisions
 ) -> dict[int, tuple[str, Problem]]:
-    """Index of a turn -> stage and reason, for the turns of a recording that are set aside."""
+    """Index -> stage and reason, for the turns of a recording that are set aside."""
     refused: dict[int, tuple[str, Problem]] = {}
     for turn in turns:
         if problem := select(turn, recipe.select):
@@ -41,7 +41,7 @@ def refused_text(
     prompts: EvaluationPrompts | None,
     decisions: Decisions,
 ) -> Problem | None:
-    """Why a row of text is set aside; None where it is kept."""
+    """Why a row of text is set aside; None if it is kept."""
     language = row.source.language
     if config.denied & {row.key, row.where}:
         return Problem("denied", "the recipe's deny list names the row")
@@ -54,11 +54,12 @@ def refused_text(
 
 
 def sources_of(
-    turns: list[AnnotatedTurn], kept: list[AnnotatedTurn], talk: Conversation, recipe: Recipe
+    turns: list[AnnotatedTurn], kept: list[AnnotatedTurn], conversation: Conversation, recipe: Recipe
 ) -> dict[Kind, list[Source]]:
-    """What samples of a recording can be made of; `kept` are those of its turns that are kept."""
+    """The sources of a recording's samples, by kind; `kept` is the subset of `turns` that is kept."""
     labels = label(turns, recipe.compose.labels)
-    exchanges, halves = _spoken_chat(kept, labels, recipe) or _talk(turns, kept, talk, labels, recipe)
+    spoken = _synthesized_chat(kept, labels, recipe)
+    exchanges, halves = spoken or _real_conversation(turns, kept, conversation, labels, recipe)
     return {
         "turn": [of_turns([turn], labels=labels) for turn in kept],
         "exchange": exchanges,
@@ -67,25 +68,28 @@ def sources_of(
     }
 
 
-def _talk(
+def _real_conversation(
     turns: list[AnnotatedTurn],
     kept: list[AnnotatedTurn],
-    talk: Conversation,
+    conversation: Conversation,
     labels: Mapping[int, Labels],
     recipe: Recipe,
 ) -> Sources:
-    """What real speakers asked and answered, and where one of them went on."""
-    asked = {pair.answer.index: pair for pair in talk.pairs}
+    """Exchanges between real speakers, and passages in which one of them continues."""
+    pair_of_answer = {pair.answer.index: pair for pair in conversation.pairs}
     halves = []
     for first, second in passages(turns, {turn.index for turn in kept}, recipe.compose):
-        pair = asked.get(first.index)
+        pair = pair_of_answer.get(first.index)
         question, history = (pair.question, pair.history) if pair else (None, ())
         halves.append(of_turns([first, second], question, history, labels))
-    return [of_turns([p.answer], p.question, p.history, labels) for p in talk.pairs], halves
+    exchanges = [of_turns([p.answer], p.question, p.history, labels) for p in conversation.pairs]
+    return exchanges, halves
 
 
-def _spoken_chat(kept: list[AnnotatedTurn], labels: Mapping[int, Labels], recipe: Recipe) -> Sources | None:
-    """The conversation whose last question or answer a synthesised recording speaks; None for others."""
+def _synthesized_chat(
+    kept: list[AnnotatedTurn], labels: Mapping[int, Labels], recipe: Recipe
+) -> Sources | None:
+    """The conversation whose last question or answer a synthesized recording speaks; None for others."""
     sidecar = kept[0].metadata
     synthesis = sidecar.get("synthesis")
     if not isinstance(synthesis, dict):
@@ -94,20 +98,20 @@ def _spoken_chat(kept: list[AnnotatedTurn], labels: Mapping[int, Labels], recipe
         chat = parse({"messages": sidecar.get("messages")}, kept[0].recording)
         last = chat.last("assistant")
         messages = [part["message"] for part in synthesis["spoken"]]
-        spoken = {m: [turn for turn in kept if messages[turn.index] == m] for m in messages}
+        turns_by_message = {m: [turn for turn in kept if messages[turn.index] == m] for m in messages}
         source = of_chat(chat, recipe.pair_turns.history_turns_max, _common(of_turns(kept)))
-    except (DataError, LookupError, TypeError):  # somebody else's sidecar: turns, as in any recording
+    except (DataError, LookupError, TypeError):  # not a sidecar of ours: an ordinary recording
         return None
     if last is None or source.question is None:
         return None
-    question = next(iter(spoken.get(last - 1, ())), None)
+    question = next(iter(turns_by_message.get(last - 1, ())), None)
     source = replace(source, question=replace(source.question, turn=question))
-    said = spoken.get(last, [])
+    answers = turns_by_message.get(last, [])
     if messages.count(last) < 2:
-        answer = replace(source.answer[0], turn=next(iter(said), None))
+        answer = replace(source.answer[0], turn=next(iter(answers), None))
         return [replace(source, answer=(answer,))], []
-    whole = [replace(source, answer=of_turns(said, labels=labels).answer)] if len(said) == 2 else []
-    return [source], whole
+    passage = [replace(source, answer=of_turns(answers, labels=labels).answer)] if len(answers) == 2 else []
+    return [source], passage
 
 
 def _common(source: Source) -> dict[str, Any]:

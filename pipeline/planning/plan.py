@@ -1,6 +1,7 @@
-"""The plan of a build: what goes in, what is to be run, and what is committed already.
+"""The plan of a build: its inputs, its stages, and what is committed already.
 
-Everything here is known before any audio is read; `Plan.id` hashes all of it that decides the outputs.
+Everything here is known before any audio is read; `Plan.id` is a hash of everything that determines the
+outputs.
 """
 
 import hashlib
@@ -34,15 +35,15 @@ from stages.tokenize import TokenizeStage
 from stages.transcribe import TranscribeStage
 
 ANNOTATE = (DecodeStage, DiarizeStage, TranscribeStage, QualityStage, TokenizeStage)
-"""The stages of annotate, in order. A new one goes in here, and its column into `schemas.recording`."""
+"""The stages of annotate, in order. A new one is added here, and its column to `schemas.recording`."""
 
 PACK = (select, pair_turns, compose, interleave, mixture, preferences, shard)
-"""What pack runs; their versions belong to the plan."""
+"""The stages that pack runs; their versions are part of the plan."""
 
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """A stage of annotate with all that its actors need to start anywhere in a cluster."""
+    """A stage of annotate with everything that its actors need to start on any node."""
 
     name: str
     type: type
@@ -54,6 +55,8 @@ class PlannedStage:
 
 @dataclass(frozen=True)
 class Plan:
+    """What a build takes in and runs."""
+
     recipe: Recipe
     listing: Listing
     units: tuple[PlannedUnit, ...]
@@ -65,17 +68,22 @@ class Plan:
     """sha256 of each file of evaluation prompts."""
     synthesis: Synthesis | None = None
     sampled: tuple[tuple[str, str], ...] = ()
-    """Name and tag of each file of candidates and ratings."""
+    """Name and etag of each file of candidates and ratings."""
     pair_only: frozenset[str] = frozenset()
-    """Recordings that only candidates name: for pairs alone."""
+    """Recordings that only candidates name; they are used for pairs only."""
 
     @cached_property
     def dataset(self) -> Store:
         return Store(f"{self.recipe.output}/{self.recipe.name}")
 
     @cached_property
+    def seconds(self) -> float:
+        """Estimated audio of its units: with a limit, of those that the limit takes."""
+        return sum(self.estimate.seconds_of(r) for unit in self.units for r in unit.recordings)
+
+    @cached_property
     def pack(self) -> dict[str, Any]:
-        """What decides pack's part of the outputs."""
+        """Everything besides the inputs that determines the outputs of pack."""
         recipe = self.recipe.content()
         sections = ("vocabulary", "select", "pair_turns", "compose", "interleave", "mixture", "shard")
         return {
@@ -91,7 +99,7 @@ class Plan:
 
     @cached_property
     def id(self) -> str:
-        """Hash of inputs, recipe, stage versions and models: all that decides the outputs."""
+        """Hash of inputs, recipe, stage versions and models: everything that determines the outputs."""
         preferences = self.recipe.preferences
         return digest(
             {
@@ -111,19 +119,19 @@ class Plan:
         )
 
     def committed(self) -> dict[str, dict[str, list[str]]]:
-        """Stage -> unit -> ledger files, of this plan's units."""
+        """Stage -> unit -> ledger files, for this plan's units."""
         ledger = Ledger(self.dataset)
         wanted = {unit.name for unit in self.units}
         return {
             stage.name: {
-                unit: files for unit, files in ledger.committed(stage.fingerprint).items() if unit in wanted
+                unit: paths for unit, paths in ledger.committed(stage.fingerprint).items() if unit in wanted
             }
             for stage in self.stages
         }
 
 
 def make_plan(recipe: Recipe, synthesis: Synthesis | None = None) -> Plan:
-    """List the inputs, cut units, resolve models. Raises SetupError; starts and writes nothing.
+    """List the inputs, cut units and resolve models. Raises SetupError; starts and writes nothing.
 
     The recordings of `synthesis` join those of the inputs.
     """
@@ -154,18 +162,18 @@ def make_plan(recipe: Recipe, synthesis: Synthesis | None = None) -> Plan:
 
 
 def _listing(recipe: Recipe, synthesis: Synthesis | None) -> tuple[Listing, frozenset[str]]:
-    """All recordings, and which of them only candidates name."""
-    more = synthesis or recipe.preferences.candidates
-    listed = list_inputs(recipe.inputs) if recipe.inputs or not more else Listing((), ())
+    """All recordings, and the ids of those that only candidates name."""
+    other_sources = synthesis or recipe.preferences.candidates
+    listed = list_inputs(recipe.inputs) if recipe.inputs or not other_sources else Listing((), ())
     recordings, roots = listed.recordings, listed.roots
     if synthesis:
         recordings, roots = (*recordings, *synthesis.recordings), (*roots, synthesis.root)
     sampled = sampled_audio(recipe.preferences.candidates, {r.id for r in recordings})
     if sampled:
-        places = ", ".join(recipe.preferences.candidates)
-        roots = (*roots, Root(places, len(sampled), sum(r.bytes for r in sampled), 0))
-    every = sorted((*recordings, *sampled), key=lambda r: r.id)
-    return Listing(tuple(every), roots), frozenset(r.id for r in sampled)
+        uris = ", ".join(recipe.preferences.candidates)
+        roots = (*roots, Root(uris, len(sampled), sum(r.bytes for r in sampled), 0))
+    combined = sorted((*recordings, *sampled), key=lambda r: r.id)
+    return Listing(tuple(combined), roots), frozenset(r.id for r in sampled)
 
 
 def _sha256(uri: str) -> str:
@@ -177,7 +185,7 @@ def _sha256(uri: str) -> str:
 
 
 def plan_stages(recipe: Recipe) -> tuple[PlannedStage, ...]:
-    """The stages with their models, each fingerprint covering all stages before it."""
+    """The stages with their models. A stage's fingerprint covers the stages before it."""
     planned: list[PlannedStage] = []
     for stage in ANNOTATE:
         config = getattr(recipe, stage.name)

@@ -8,7 +8,6 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from pipeline.training.lineage import note_use
 from pipeline.training.place import INDEX, RUN, Place
 from pipeline.training.recipe import StageConfig, TrainingRecipe
 from pipeline.training.results import Result, result_of
+from pipeline.versions.provenance import code_version
 from pipeline.versions.reader import Reference, Version, open_version
 from schemas.errors import SetupError
 from stages.train.config import TrainConfig
@@ -155,7 +155,7 @@ def _identity(recipe: TrainingRecipe, stage: Planned, place: Place) -> dict[str,
         "mixture": sorted(map(list, stage.config.mixture.items())),
         "parent": parent or {"preset": recipe.backbone.preset, "seed": recipe.backbone.seed},
         "parent_run": _record_of(place.stage(parent)) if parent in recipe.stages else None,
-        "code_version": before.get("code_version", installed("aqaa-data")),
+        "code_version": before.get("code_version", code_version()),
     }
 
 

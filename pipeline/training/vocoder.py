@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -20,7 +19,7 @@ from pipeline.training.launch import launch
 from pipeline.training.lineage import note_use
 from pipeline.training.place import INDEX
 from pipeline.training.recipe import WorkersConfig
-from pipeline.versions.provenance import codes_of
+from pipeline.versions.provenance import code_version, codes_of
 from pipeline.versions.reader import Reference, Version, open_version, version_at
 from schemas.errors import SetupError
 from stages.stage import Config
@@ -125,7 +124,7 @@ def train(recipe: VocoderRecipe) -> VocoderResult:
     job = VocoderJob(recipe.vocoder, version.store.uri, version.id, folder, index)
     speech = job.speech(version, "train")
     refuse_nothing(speech)
-    note_use(version, recipe.name, SECTION, run.join(SECTION), installed("aqaa-data"))
+    note_use(version, recipe.name, SECTION, run.join(SECTION), code_version())
     began = said = time.monotonic()
 
     def say(metrics: dict[str, Any]) -> None:

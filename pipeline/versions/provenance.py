@@ -1,5 +1,9 @@
 """How the ids of a version were made, as a checkpoint says it that was trained on them."""
 
+import subprocess
+from functools import lru_cache
+from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Any
 
 from schemas.manifest import Manifest
@@ -7,6 +11,31 @@ from stages.tokenize.config import TokenizeConfig
 
 MADE_BY = "made_by"
 """Key of vocabulary.json under which stands how the version's ids were made."""
+
+
+_DISTRIBUTION = "aqaa-data"
+_CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@lru_cache(maxsize=1)
+def code_version(checkout: Path = _CHECKOUT) -> str:
+    """The version of the running code, for records only: no plan id or version id depends on it.
+
+    That of the installed distribution; in a git checkout with the commit, as `0.1.0+gbaefe47a2514`, and with
+    `.dirty` if files differ from it.
+    """
+    release = installed_version(_DISTRIBUTION)
+    # Of this project's checkout only: an installed package may be inside somebody else's.
+    if not (checkout / ".git").exists() or not (checkout / "pyproject.toml").exists():
+        return release
+    command = ["git", "--no-optional-locks", "-C", str(checkout), "describe", "--always", "--dirty=.dirty"]
+    try:
+        described = subprocess.run(
+            [*command, "--exclude=*", "--abbrev=12"], capture_output=True, text=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError):  # no git, or a checkout of another user
+        return release
+    return f"{release}+g{described.stdout.strip()}"
 
 
 def codes_of(manifest: Manifest) -> dict[str, Any]:

@@ -204,7 +204,7 @@ def simulate(folder: Path, number: int, groups: int, turns: int, published: bool
         todo = [group for group in groups_of(plan) if group.name in chosen]
     with measured("pack: groups", facts, groups=len(todo), recordings=sum(len(g.uris) for g in todo)):
         packed = [pack_group(g, plan.recipe, plan.dataset, plan.stages[0].fingerprint) for g in todo]
-    facts["pack: groups"]["bytes_of_shards"] = sum(s["bytes"] for p in packed for s in p.shards)
+    facts["pack: groups"]["bytes_of_shards"] = sum(shard.bytes for p in packed for shard in p.shards)
     if published:
         everything = list(stand_ins(root, packed, facts["groups"]))
         with measured("publish", facts, groups=len(everything)):

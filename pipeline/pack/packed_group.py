@@ -1,0 +1,56 @@
+"""What packing one group produced; `summary.json` in the group's folder."""
+
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class PackedShard:
+    """A shard of a group, in the group's folder."""
+
+    name: str
+    split: str
+    samples: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class PackedGroup:
+    """The shards and the counts of a packed group."""
+
+    folder: str
+    """Path in the dataset of its shards and tables."""
+    shards: tuple[PackedShard, ...]
+    recordings: dict[str, int]
+    """`kept` and `set_aside` -> number."""
+    texts: dict[str, int]
+    """Status (`used`, `eligible`, `set_aside`) -> number of rows of text."""
+    turns: dict[str, int]
+    """Status -> number."""
+    set_aside: dict[str, int]
+    """`stage/code` -> number."""
+    samples: dict[str, int]
+    """Family -> number."""
+    tokens: dict[str, int]
+    """Modality -> number."""
+    family_tokens: dict[str, int]
+    left_out: dict[str, int]
+    """Family -> tokens that exceed its share of the mixture."""
+    not_composed: dict[str, int]
+    """`family/reason` -> kept turns that this family could not use."""
+    licences: dict[str, int]
+    """Licence as sidecars and rows name it -> number of kept recordings and rows of text."""
+    audio_seconds: float
+    kept_seconds: float
+    rater_agreement: float | None = None
+    """Krippendorff's alpha of the ratings that its pairs come from."""
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), sort_keys=True).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> "PackedGroup":
+        fields = json.loads(content)
+        shards = tuple(PackedShard(**shard) for shard in fields.pop("shards"))
+        return cls(shards=shards, **fields)
