@@ -11,11 +11,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from schemas.vocabulary import Vocabulary
 from tests.object_storage import KEY, SECRET, Proxy, Server, faulty, seaweedfs
-from tests.paths import DEMO
+from tests.paths import DEMO, ROOT
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
@@ -62,12 +63,37 @@ SMALL = (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes, a folder is tested by one of them: its tests share what takes long to make."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(str(item.path.parent.relative_to(ROOT))))
+
+
 @pytest.fixture(scope="session")
-def small_build(tmp_path_factory: pytest.TempPathFactory) -> SmallBuild:
-    """Built once a run, with the small English recogniser; tests must not write into it."""
-    folder = tmp_path_factory.mktemp("small")
+def small_build(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> SmallBuild:
+    """Built once for all test processes, with the small English recogniser; tests must not write into it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "small"
+    said = folder / "said.json"
+    with FileLock(f"{folder}.lock"):
+        if not said.exists():
+            said.write_text(_build_small(folder))
+    built = json.loads(said.read_text())
+    dataset = folder / "out" / "small"
+    return SmallBuild(
+        folder / "recipe.yaml",
+        folder / "in",
+        folder / "out",
+        dataset,
+        dataset / "versions" / built["version"],
+        built,
+    )
+
+
+def _build_small(folder: Path) -> str:
+    """What `--json` printed."""
     inputs = folder / "in"
-    inputs.mkdir()
+    inputs.mkdir(parents=True)
     for name in SMALL:
         for file in (DEMO / name, DEMO / f"{name}.json"):
             if file.exists():
@@ -80,9 +106,7 @@ def small_build(tmp_path_factory: pytest.TempPathFactory) -> SmallBuild:
     command = Path(sys.executable).with_name("aqaa-data")
     done = subprocess.run([command, "build", recipe, "--json"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    dataset = folder / "out" / "small"
-    return SmallBuild(recipe, inputs, folder / "out", dataset, dataset / "versions" / said["version"], said)
+    return done.stdout
 
 
 @pytest.fixture(scope="session")
