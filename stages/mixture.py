@@ -3,7 +3,6 @@
 Nothing is taken twice: the family of which there is least for its weight decides how much there is of all.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 
+from schemas.hashing import hash_integer
 from stages.stage import Config
 
 VERSION = 1
@@ -87,4 +87,4 @@ def fit_mixture(
 
 
 def _draw(key: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"mixture:{key}".encode()).digest()[:8])
+    return hash_integer(f"mixture:{key}")

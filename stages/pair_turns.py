@@ -1,6 +1,5 @@
 """Who answers whom: consecutive turns of different speakers become question and answer."""
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import Field
 
+from schemas.hashing import hash_integer
 from schemas.turn import AnnotatedTurn
 from stages.stage import Config
 
@@ -209,7 +209,7 @@ def _history(
     if not found or found[-1].turn.speaker == asker:
         return ()
     starts = [n for n, turn in enumerate(found) if turn.turn.speaker == asker] + [len(found)]
-    draw = int.from_bytes(hashlib.sha256(f"history:{pair.answer.key}".encode()).digest()[:8])
+    draw = hash_integer(f"history:{pair.answer.key}")
     return tuple(found[starts[draw % len(starts)] :])
 
 

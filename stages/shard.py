@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from schemas.hashing import hash_fraction, shuffle_key
 from schemas.sample import Pair, Sample
 from stages.stage import Config
 
@@ -63,11 +64,6 @@ class ShardFile:
         return len(self.entries)
 
 
-def shuffle_key(key: str) -> str:
-    """Sort samples by this: an order without neighbours of one recording, the same in every build."""
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
 def group_of(recording: str, sidecar: dict[str, Any], split_by: Sequence[str]) -> str:
     """What must stay on one side of the split: a sidecar field's value, else the recording."""
     for field in split_by:
@@ -78,8 +74,7 @@ def group_of(recording: str, sidecar: dict[str, Any], split_by: Sequence[str]) -
 
 def split_of(group: str, validation_share: float, seed: int) -> Literal["train", "validation"]:
     """The side of the split that a group falls on: its hash against a threshold, so growth moves nothing."""
-    draw = int.from_bytes(hashlib.sha256(f"{seed}:{group}".encode()).digest()[:8]) / 2**64
-    return "validation" if draw < validation_share else "train"
+    return "validation" if hash_fraction(f"{seed}:{group}") < validation_share else "train"
 
 
 def write_shards(

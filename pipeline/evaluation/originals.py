@@ -1,6 +1,5 @@
 """Utterances that are to be spoken again, from files or from a version's shards."""
 
-import hashlib
 import heapq
 import io
 import json
@@ -18,6 +17,7 @@ from pipeline.models import resolve
 from pipeline.storage.store import split
 from pipeline.versions.reader import Version
 from schemas.errors import DataError
+from schemas.hashing import shuffle_key
 from schemas.layout import merged
 from schemas.vocabulary import Ids
 from stages.decode import DecodeConfig
@@ -114,11 +114,7 @@ class Turns:
 
 def drawn(found: Iterable[Chosen], limit: int, seed: int, name: Callable[[Chosen], str]) -> list[Chosen]:
     """At most so many, drawn by hash: what is added elsewhere changes little of what is drawn."""
-
-    def hashed(one: Chosen) -> str:
-        return hashlib.sha256(f"{seed} {name(one)}".encode()).hexdigest()
-
-    return sorted(heapq.nsmallest(limit, found, key=hashed), key=name)
+    return sorted(heapq.nsmallest(limit, found, key=lambda one: shuffle_key(f"{seed} {name(one)}")), key=name)
 
 
 def _of_file(item: Input, tokenizer: Tokenizer) -> Original:

@@ -6,7 +6,6 @@ none of them learnt from. Rates differ (16.67, 25 and 41.67 tokens a second), so
 nats a token.
 """
 
-import hashlib
 import math
 import tempfile
 from collections import Counter, defaultdict
@@ -19,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.errors import SetupError
+from schemas.hashing import shuffle_key
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids, Modality
 from stages.evaluate.estimate import Estimate, ratio
 from stages.train.config import TrainConfig
@@ -193,7 +193,7 @@ def held_out(utterances: Sequence[Coded], seed: int) -> tuple[list[Coded], list[
     for one in utterances:
         seconds[one.source] += one.seconds
     wanted, held = HELD * sum(seconds.values()), set()
-    for source in sorted(seconds, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).hexdigest()):
+    for source in sorted(seconds, key=lambda name: shuffle_key(f"{seed} {name}")):
         if wanted > 0:
             held.add(source)
             wanted -= seconds[source]

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from pipeline.inputs.listing import Input, extension
-from pipeline.inputs.units import PlannedUnit, position
+from pipeline.inputs.units import PlannedUnit
 from pipeline.storage.store import split
+from schemas.hashing import hash_fraction
 
 PROBES = 40
 """Headers read for each extension."""
@@ -30,7 +31,7 @@ class Estimate:
         for recording in recordings:
             groups[extension(recording.id)].append(recording)
         rates = {
-            name: _rate(sorted(group, key=lambda r: position(r.id))[:PROBES])
+            name: _rate(sorted(group, key=lambda r: hash_fraction(r.id))[:PROBES])
             for name, group in groups.items()
         }
         return Estimate(rates, sum(r.bytes / rates[extension(r.id)] for r in recordings))
@@ -44,7 +45,7 @@ def take_hours(units: Sequence[PlannedUnit], estimate: Estimate, hours: float) -
 
     Where the first unit alone is more, as many of its recordings as fit, at least one.
     """
-    drawn = sorted(units, key=lambda unit: position(unit.id))
+    drawn = sorted(units, key=lambda unit: hash_fraction(unit.id))
     taken: list[PlannedUnit] = []
     left = hours * 3600
     for unit in drawn:

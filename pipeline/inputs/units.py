@@ -12,6 +12,7 @@ from functools import cached_property
 
 from pipeline.config.recipe import UnitsConfig
 from pipeline.inputs.listing import Input
+from schemas.hashing import hash_fraction
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,11 @@ def cut(recordings: Iterable[Input], config: UnitsConfig) -> Iterator[PlannedUni
             unit, size = [], 0
         unit.append(recording)
         size += recording.bytes
-        if position(recording.id) * config.recordings < 1 or len(unit) == 4 * config.recordings:
+        if hash_fraction(recording.id) * config.recordings < 1 or len(unit) == 4 * config.recordings:
             yield PlannedUnit(tuple(unit))
             unit, size = [], 0
     if unit:
         yield PlannedUnit(tuple(unit))
-
-
-def position(text: str) -> float:
-    """A number in [0, 1) that stands for a text wherever a fair draw is needed."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
 def _hash(value: object) -> str:

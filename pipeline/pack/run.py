@@ -27,11 +27,12 @@ from pipeline.pack.preferences import annotated_codes, recordings_in, sampled_pa
 from pipeline.planning.plan import Plan
 from pipeline.storage.store import Store
 from schemas.arrow import table_of
+from schemas.hashing import shuffle_key
 from schemas.recording import Recording
 from schemas.sample import Clip, Pair, Sample
 from schemas.turn import IndexRow, SetAsideRow, TurnRow
 from schemas.vocabulary import Modality, Vocabulary
-from stages.shard import shuffle_key, write_shards
+from stages.shard import write_shards
 from stages.stage import SAMPLE_RATE, Samples
 
 __all__ = ["SPLITS", "Group", "PackedGroup", "flac_of", "groups_of", "pack_group", "vocabulary_of"]

@@ -1,7 +1,6 @@
 """The samples that a reader of the report can listen to."""
 
 import base64
-import hashlib
 import io
 from collections import defaultdict
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from markupsafe import Markup
 
 from pipeline.report.charts import Stretch, strip
 from pipeline.versions.reader import batches
+from schemas.hashing import shuffle_key
 from schemas.sample import turns_in
 from stages.stage import SAMPLE_RATE, Samples
 
@@ -57,7 +57,7 @@ def pick(index: ds.Dataset, every: int) -> list[Row]:
             if not row["seconds"]:
                 continue
             group = groups[row["family"], row["language"] or ""]
-            group.append((hashlib.sha256(row["key"].encode()).hexdigest(), row))
+            group.append((shuffle_key(row["key"]), row))
             if len(group) > 4 * PICKED:
                 group[:] = _first(group)
         seen += batch.num_rows

@@ -1,6 +1,5 @@
 """A studio: conversations in, recordings with sidecar and turns out."""
 
-import hashlib
 import io
 import json
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ from pipeline.synthesis.voice_check import Voices
 from pipeline.versions.gc import ANSWERS, SPEECH
 from schemas.chat import Chat
 from schemas.errors import DataError
+from schemas.hashing import hash_fraction, hash_integer
 from stages.stage import Samples
 from stages.synthesize.answers import with_answer
 from stages.synthesize.config import SynthesizeConfig
@@ -24,7 +24,7 @@ from stages.synthesize.cost import Replies
 from stages.synthesize.endpoint import Endpoint, EndpointConfig
 from stages.synthesize.sound import MARGIN, Utterance, joined
 from stages.synthesize.speech import Backend, Piper, Server, speakable
-from stages.synthesize.styles import PLAIN, drawn_styles, halves, labels_of, share
+from stages.synthesize.styles import PLAIN, drawn_styles, halves, labels_of
 
 LIFTED = ("licence", "license", "language", "consent")
 """What a row says of itself in the words of a sidecar."""
@@ -119,7 +119,11 @@ class Studio:
     def _spans(self, text: str, role: str, key: str) -> list[tuple[str, str]]:
         """A message with its style; halves in two styles for the share of answers that is to have some."""
         config = self._config
-        wanted = role == "assistant" and config.styles and share(f"{key} halves") < config.style_share
+        wanted = (
+            role == "assistant"
+            and config.styles
+            and hash_fraction(f"{key} halves", bits=48) < config.style_share
+        )
         cut = halves(text) if wanted else None
         if cut is None:
             return [(text, PLAIN)]
@@ -181,7 +185,7 @@ def _flac(samples: Samples, rate: int) -> bytes:
 
 
 def _drawn(voices: Sequence[str], key: str) -> str:
-    return voices[int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) % len(voices)]
+    return voices[hash_integer(key) % len(voices)]
 
 
 def _or_raise(spoken: Utterance | DataError) -> Utterance:

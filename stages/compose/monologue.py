@@ -8,11 +8,12 @@ replay        text alone
 """
 
 from schemas.errors import DataError
+from schemas.hashing import hash_fraction
 from schemas.sample import Message, Text
 from schemas.style import SCALES
 from stages.compose.clauses import clauses
 from stages.compose.config import ComposeConfig
-from stages.compose.source import Source, share
+from stages.compose.source import Source
 
 Messages = tuple[Message, ...]
 
@@ -61,7 +62,7 @@ def _styled(key: str, source: Source, config: ComposeConfig) -> str | None:
     styles = [words[said.labels[name]] for name in SCALES if said.labels.get(name, "normal") != "normal"]
     if emotion := said.labels.get("emotion"):
         styles.append(words["emotion"].replace("{emotion}", emotion))
-    if not styles or share(f"style:{key}") >= config.tts_style_share:
+    if not styles or hash_fraction(f"style:{key}", bits=48) >= config.tts_style_share:
         return None
     template = source.drawn(config.styled_tts_instructions, key)
     return template.replace("{style}", words["and"].join(styles)) if template else None

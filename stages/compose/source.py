@@ -1,12 +1,12 @@
 """What one sample is made of: turns of a recording, or a text with or without speech."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.arrow import to_row
 from schemas.errors import DataError
+from schemas.hashing import hash_fraction
 from schemas.layout import whole_groups
 from schemas.sample import Clip, Message, Speech, Text
 from schemas.turn import AnnotatedTurn, recording_key
@@ -67,7 +67,7 @@ class Source:
     def drawn(self, phrasings: Phrasings, draw: str) -> str | None:
         """One of the phrasings in the source's language, the same for the same `draw`; None without any."""
         choice = phrasings.get(self.language or "en") or phrasings.get("en") or ()
-        return choice[int(share(draw) * len(choice))] if choice else None
+        return choice[int(hash_fraction(draw, bits=48) * len(choice))] if choice else None
 
     @property
     def turns(self) -> tuple[int, ...]:
@@ -113,11 +113,6 @@ def of_turns(
         question=said[question.index] if question else None,
         history=_messages(history, question) if question else (),
     )
-
-
-def share(draw: str) -> float:
-    """A number in [0, 1) that stands for a key wherever a fair draw is needed."""
-    return int.from_bytes(hashlib.sha256(draw.encode()).digest()[:6]) / 2**48
 
 
 def joint(language: str | None) -> str:

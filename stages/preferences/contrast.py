@@ -7,13 +7,13 @@ truncated   it breaks off, in text and speech alike
 language    it comes in another language
 """
 
-import hashlib
 from bisect import bisect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from schemas.errors import DataError
+from schemas.hashing import hash_fraction
 from schemas.layout import GROUP, whole_groups
 from schemas.recording import Codes
 from schemas.sample import Speech
@@ -50,13 +50,13 @@ class Contrasts:
     """Draws from the answers of some conversations; the same answer always gets the same."""
 
     def __init__(self, answers: Sequence[Answered], phrases: dict[str, tuple[str, ...]]) -> None:
-        self._ring = sorted(answers, key=lambda answer: _draw(answer.key))
-        self._places = [_draw(answer.key) for answer in self._ring]
+        self._ring = sorted(answers, key=lambda answer: hash_fraction(answer.key))
+        self._places = [hash_fraction(answer.key) for answer in self._ring]
         self._phrases = phrases
 
     def wanted(self, answer: Answered, shares: dict[Kind, float]) -> list[Kind]:
         """The kinds that an answer gets, each for its share of all answers."""
-        return [kind for kind in KINDS if _draw(f"{answer.key} {kind}") < shares.get(kind, 0.0)]
+        return [kind for kind in KINDS if hash_fraction(f"{answer.key} {kind}") < shares.get(kind, 0.0)]
 
     def reject(self, answer: Answered, kind: Kind) -> Rejected:
         """The contrast of a kind. Raises DataError `no_contrast`."""
@@ -73,7 +73,7 @@ class Contrasts:
         phrases = self._phrases.get(answer.language) or self._phrases.get("en") or ()
         if not phrases:
             raise DataError("no_contrast", f"there is no phrase of not hearing in {answer.language} or en")
-        phrase = phrases[int(_draw(f"{answer.key} phrase") * len(phrases))]
+        phrase = phrases[int(hash_fraction(f"{answer.key} phrase") * len(phrases))]
         return Rejected(phrase, None, _told("deaf"))
 
     def _other(self, answer: Answered) -> Rejected:
@@ -89,13 +89,13 @@ class Contrasts:
         found = self._another(answer, lambda o: o.language == answer.language and o.speech is not None)
         if answer.speech is None:
             raise DataError("no_contrast", "the answer has no speech that its text could disagree with")
-        if _draw(f"{answer.key} side") < 0.5:
+        if hash_fraction(f"{answer.key} side") < 0.5:
             return Rejected(answer.text, found.speech, _told("mismatch", found) | {"taken": "speech"})
         return Rejected(found.text, answer.speech, _told("mismatch", found) | {"taken": "text"})
 
     def _truncated(self, answer: Answered) -> Rejected:
         """Cut at the same share of text and speech, between a fifth and three fifths."""
-        share = 0.2 + 0.4 * _draw(f"{answer.key} cut")
+        share = 0.2 + 0.4 * hash_fraction(f"{answer.key} cut")
         words = answer.text.split()
         text = " ".join(words[: max(1, int(share * len(words)))])
         if len(words) < 4:  # or a language without spaces
@@ -107,7 +107,7 @@ class Contrasts:
 
     def _another(self, answer: Answered, fits: Callable[[Answered], bool]) -> Answered:
         """The next one on the ring: an answer that comes or goes changes few of the others' draws."""
-        first = bisect(self._places, _draw(f"{answer.key} other"))
+        first = bisect(self._places, hash_fraction(f"{answer.key} other"))
         for step in range(min(LOOKED_AT, len(self._ring))):
             other = self._ring[(first + step) % len(self._ring)]
             if other.conversation != answer.conversation and other.text != answer.text and fits(other):
@@ -130,11 +130,6 @@ def _cut(speech: Speech, share: float) -> Speech:
 
 def _told(kind: Kind, other: Answered | None = None) -> dict[str, Any]:
     return {"source": "contrast", "kind": kind} | ({"from": other.key} if other else {})
-
-
-def _draw(text: str) -> float:
-    """0 <= number < 1 that the text alone decides."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
 
 
 def contrasts_of(

@@ -1,12 +1,12 @@
 """Answers compared by a language model: a fixed rubric, both orders, and only verdicts that hold in both."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from schemas.chat import ChatMessage
 from schemas.errors import DataError
+from schemas.hashing import shuffle_key
 from stages.preferences.candidates import Asked, Candidate, Choice
 
 CRITERIA = ("instruction_following", "naturalness", "safety", "factuality")
@@ -29,7 +29,7 @@ Ask = Callable[[Sequence[ChatMessage]], str]
 
 def matches(asked: Asked) -> Iterator[tuple[Candidate, Candidate]]:
     """The candidates two by two, each once, in an order that only their ids decide."""
-    drawn = sorted(asked.candidates, key=lambda c: hashlib.sha256(f"{asked.id}\n{c.id}".encode()).digest())
+    drawn = sorted(asked.candidates, key=lambda c: shuffle_key(f"{asked.id}\n{c.id}"))
     return zip(drawn[::2], drawn[1::2], strict=False)
 
 

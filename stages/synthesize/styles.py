@@ -1,12 +1,12 @@
 """Ways to say something, and answers that change theirs half way."""
 
-import hashlib
 import re
 from collections.abc import Collection
 from itertools import permutations
 
 from pydantic import Field
 
+from schemas.hashing import hash_fraction
 from schemas.style import measure_of
 from stages.stage import Config
 from stages.synthesize.checks import letters
@@ -70,12 +70,7 @@ def labels_of(style: str, styles: Collection[str]) -> dict[str, str]:
 def drawn_styles(key: str, styles: Collection[str]) -> tuple[str, str]:
     """Two different ones, of which one may be the voice's own way, the same for the same key."""
     pairs = list(permutations([PLAIN, *sorted(styles)], 2))
-    return pairs[int(share(key) * len(pairs))]
-
-
-def share(key: str) -> float:
-    """0 <= number < 1 that the key alone decides."""
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:6]) / 2**48
+    return pairs[int(hash_fraction(key, bits=48) * len(pairs))]
 
 
 _SENTENCE = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|[。！？…]+[”’」』）]*")

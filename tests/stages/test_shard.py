@@ -10,11 +10,12 @@ import pytest
 import soundfile
 import webdataset
 
+from schemas.hashing import shuffle_key
 from schemas.layout import ReadMessage, read, whole_groups
 from schemas.sample import Sample
 from stages.compose import ComposeConfig, compose, of_turns
 from stages.interleave import InterleaveConfig, lay_out
-from stages.shard import ShardConfig, group_of, shuffle_key, split_of, write_shards
+from stages.shard import ShardConfig, group_of, split_of, write_shards
 from tests.paths import DEMO
 from tests.stages.annotated import a_turn
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.arrow import Code
 from schemas.errors import DataError
+from schemas.hashing import shuffle_key
 from schemas.layout import read
 from schemas.recording import Codes
 from schemas.sample import Clip, Draft, Message, Speech, Text, turns_in
@@ -20,7 +21,7 @@ from stages.preferences.config import DEAF
 from stages.preferences.contrast import KINDS, Answered, contrasts_of
 from stages.preferences.pair import pair_of, prompt_group
 from stages.preferences.ratings import agreement, best_and_worst, note, read_rating
-from stages.shard import ShardConfig, shuffle_key, split_of, write_shards
+from stages.shard import ShardConfig, split_of, write_shards
 
 WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40) | st.sampled_from(
     ["<|EOT|>", "<audio_5> hm", "<audio_start>", "  x", "是的。", "Good morning."]

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from schemas.hashing import shuffle_key
 from schemas.sample import Pair, Sample
 from schemas.vocabulary import Vocabulary
-from stages.shard import ShardConfig, shuffle_key, write_shards
+from stages.shard import ShardConfig, write_shards
 from stages.train.documents import Documents
 from tests.stages.train.opened import documents_in
 

@@ -9,8 +9,9 @@ import torch
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from schemas.errors import SetupError
+from schemas.hashing import shuffle_key
 from schemas.sample import Clip, Sample
-from stages.shard import ShardConfig, shuffle_key, write_shards
+from stages.shard import ShardConfig, write_shards
 from stages.train.metrics import read_metrics
 from stages.train.vocoder.config import VocoderTrainConfig
 from stages.train.vocoder.released import open_vocoder
