@@ -12,6 +12,7 @@ from functools import cached_property
 
 from pipeline.config.recipe import UnitsConfig
 from pipeline.inputs.listing import Input
+from pipeline.storage import dataset_layout as layout
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class PlannedUnit:
     def sidecars(self) -> str:
         """Where the ledger keeps what the unit's sidecars say; empty where it has none."""
         tags = [[r.id, sidecar.etag] for r in self.recordings if (sidecar := r.sidecar)]
-        return f"annotations/sidecars/{self.id}-{_hash(tags)[:12]}.parquet" if tags else ""
+        return layout.sidecars(self.id, _hash(tags)[:12]) if tags else ""
 
     @property
     def bytes(self) -> int:

@@ -12,8 +12,8 @@ from pipeline.config.recipe import Recipe
 from pipeline.inputs.row_files import rows
 from pipeline.ledger.annotations import Ledger
 from pipeline.planning.plan import Plan
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
-from pipeline.versions.gc import VERDICTS
 from schemas.chat import ChatMessage
 from schemas.errors import DataError
 from schemas.layout import GROUP, whole_groups
@@ -234,7 +234,7 @@ def _judge(recipe: Recipe, stack: ExitStack) -> Ask | None:
     if config is None:
         return None
     dataset = Store(f"{recipe.output}/{recipe.name}")
-    endpoint = stack.enter_context(closing(Endpoint(config, Replies(dataset, VERDICTS))))
+    endpoint = stack.enter_context(closing(Endpoint(config, Replies(dataset, layout.VERDICTS))))
 
     def ask(messages: Sequence[ChatMessage]) -> str:
         return complete(messages, config, endpoint, temperature=0, max_tokens=VERDICT_TOKENS)

@@ -15,10 +15,10 @@ from pipeline.config.recipe import Recipe, digest
 from pipeline.inputs.listing import Input, Root
 from pipeline.inputs.row_files import rows
 from pipeline.models import Model, resolve
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from pipeline.synthesis.recorder import Refused, Studio
 from pipeline.versions.forget import forgotten
-from pipeline.versions.gc import SYNTHESIS
 from schemas.chat import Chat, parse
 from schemas.errors import DataError
 from schemas.recording import Companion
@@ -56,7 +56,7 @@ def synthesize(recipe: Recipe, say: Callable[[str], None], make: bool = True) ->
     if make:
         dataset.check_writable()
     voices, embedding = _voices(config), resolve(config.embedding)
-    folder = f"{SYNTHESIS}/{_fingerprint(config, voices, embedding)}"
+    folder = layout.synthesis(_fingerprint(config, voices, embedding))
     there = {found.path for found in dataset.list(folder)}
     aside: list[SetAsideRow] = []
     keys: set[str] = set()
@@ -152,7 +152,7 @@ def _in_threads(
 
 def _id(key: str) -> str:
     """A conversation's recording."""
-    return f"{SYNTHESIS}/{key}.flac"
+    return layout.synthesized_id(key)
 
 
 def _inputs(dataset: Store, folder: str, keys: set[str]) -> Iterator[Input]:
