@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipeline.annotate.supervisor import BEAT
 from pipeline.background import BackgroundLoop
-from pipeline.inputs.listing import Input
+from pipeline.inputs.listing import ListedRecording
 from pipeline.inputs.sidecars import sidecar_text
 from pipeline.inputs.spooled_audio import SpooledAudio, scratch_folder
 from pipeline.ledger import worker_deaths
@@ -53,7 +53,7 @@ class UnitRow:
     """What flows through Ray Data."""
 
     unit: str
-    inputs: tuple[Input, ...]
+    inputs: tuple[ListedRecording, ...]
     recordings: tuple[Recording, ...]
     committed: tuple[Committed, ...]
     again: tuple[str, ...]
@@ -254,7 +254,7 @@ class StageActor:
             ray.get(self.watch.stop.remote(f"{self.planned.name}: {error}"))
             raise
 
-    def _listed(self, item: Input, known: dict[str, dict[str, Any]]) -> Recording:
+    def _listed(self, item: ListedRecording, known: dict[str, dict[str, Any]]) -> Recording:
         """The record of a listed file, with the text of its sidecar; what can't be used, pack sets aside."""
         if item.id in known:
             return item.recording(known[item.id]["sidecar"])

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline.config.recipe import UnitsConfig
-from pipeline.inputs.listing import Input
+from pipeline.inputs.listing import ListedRecording
 from pipeline.storage import dataset_layout as layout
 
 
 @dataclass(frozen=True)
 class PlannedUnit:
-    recordings: tuple[Input, ...]
+    recordings: tuple[ListedRecording, ...]
 
     @cached_property
     def id(self) -> str:
@@ -50,9 +50,9 @@ class PlannedUnit:
         return sum(r.bytes for r in self.recordings)
 
 
-def cut(recordings: Iterable[Input], config: UnitsConfig) -> Iterator[PlannedUnit]:
+def cut(recordings: Iterable[ListedRecording], config: UnitsConfig) -> Iterator[PlannedUnit]:
     """Units of a sorted listing, each holding at least one recording."""
-    unit: list[Input] = []
+    unit: list[ListedRecording] = []
     size = 0
     for recording in recordings:
         if unit and size + recording.bytes > config.megabytes * 1_000_000:

@@ -30,7 +30,7 @@ _REQUESTS = 16
 
 
 @dataclass(frozen=True)
-class Held:
+class ContainingVersion:
     """What one version holds of some recordings."""
 
     version: str
@@ -42,7 +42,7 @@ class Held:
     """What was made from the version, such as training runs."""
 
 
-def versions_containing(dataset: Store, recordings: Sequence[str]) -> list[Held]:
+def versions_containing(dataset: Store, recordings: Sequence[str]) -> list[ContainingVersion]:
     """The versions that hold any of some recordings, used or set aside."""
     tags = tags_of(dataset)
     found = []
@@ -54,7 +54,7 @@ def versions_containing(dataset: Store, recordings: Sequence[str]) -> list[Held]
             mine = tuple(tag for tag in tags if tags[tag] == id)
             turns, samples = sum(counts["turns"].values()), sum(counts["index"].values())
             made = tuple(item.path.rpartition("/")[2] for item in dataset.list(layout.lineage(id)))
-            found.append(Held(id, mine, tuple(sorted(held)), turns, samples, made))
+            found.append(ContainingVersion(id, mine, tuple(sorted(held)), turns, samples, made))
     return found
 
 
