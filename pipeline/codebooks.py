@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.inputs.listing import Input, list_inputs
+from pipeline.inputs.listing import ListedRecording, list_inputs
 from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.models import resolve
 from schemas.errors import DataError, SetupError
@@ -111,7 +111,9 @@ def fit(
 class Speech:
     """The speech of recordings, a stretch of at most 20 s at a time; counts what it came from."""
 
-    def __init__(self, recordings: Sequence[Input], audio: SpooledAudio, decode: DecodeConfig) -> None:
+    def __init__(
+        self, recordings: Sequence[ListedRecording], audio: SpooledAudio, decode: DecodeConfig
+    ) -> None:
         self._recordings = recordings
         self._audio = audio
         self._decode = decode
@@ -135,7 +137,7 @@ class Speech:
             finally:
                 self._audio.drop(recording)
 
-    def _licence(self, found: Input) -> str:
+    def _licence(self, found: ListedRecording) -> str:
         try:
             sidecar = json.loads(self._audio.text(found.sidecar.uri)) if found.sidecar else {}
         except json.JSONDecodeError as error:

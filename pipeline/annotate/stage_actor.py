@@ -5,7 +5,6 @@ before is read back and not run again, so a build that was stopped goes on where
 """
 
 import os
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.annotate.supervisor import BEAT
-from pipeline.inputs.listing import Input
+from pipeline.background import BackgroundLoop
+from pipeline.inputs.listing import ListedRecording
 from pipeline.inputs.sidecars import sidecar_text
 from pipeline.inputs.spooled_audio import SpooledAudio, scratch_folder
 from pipeline.ledger import worker_deaths
@@ -53,7 +53,7 @@ class UnitRow:
     """What flows through Ray Data."""
 
     unit: str
-    inputs: tuple[Input, ...]
+    inputs: tuple[ListedRecording, ...]
     recordings: tuple[Recording, ...]
     committed: tuple[Committed, ...]
     again: tuple[str, ...]
@@ -99,7 +99,7 @@ class StageActor:
             if lost is not None and worker_deaths.alone(lost, self.node):
                 self._record_crash(lost)
             watch.end.remote(self.id)
-            threading.Thread(target=self._beat, daemon=True).start()
+            BackgroundLoop(self._beat, BEAT).start()
             self.audio.sweep()
             if warm:
                 self._load()
@@ -241,9 +241,7 @@ class StageActor:
             )
 
     def _beat(self) -> None:
-        while True:
-            time.sleep(BEAT)
-            self.watch.beat.remote(self.id, time.process_time())
+        self.watch.beat.remote(self.id, time.process_time())
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -256,7 +254,7 @@ class StageActor:
             ray.get(self.watch.stop.remote(f"{self.planned.name}: {error}"))
             raise
 
-    def _listed(self, item: Input, known: dict[str, dict[str, Any]]) -> Recording:
+    def _listed(self, item: ListedRecording, known: dict[str, dict[str, Any]]) -> Recording:
         """The record of a listed file, with the text of its sidecar; what can't be used, pack sets aside."""
         if item.id in known:
             return item.recording(known[item.id]["sidecar"])

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.background import BackgroundLoop
 from pipeline.cluster.ray import Capacity, alive_nodes
 from pipeline.ledger.worker_deaths import TaskInProgress
 from pipeline.monitoring.progress import ProgressActor
@@ -112,28 +113,29 @@ def guarded(
     import ray
 
     trouble: list[str] = []
-    over = threading.Event()
+    heard = time.monotonic()
 
     def look() -> None:
-        heard = time.monotonic()
-        while not over.wait(_LOOK) and not trouble:
-            try:
-                state: State = ray.get(watch.state.remote(), timeout=_LOOK)
-                heard = time.monotonic()
-                if state.trouble:
-                    trouble.append(state.trouble)
-                elif state.still > stall:
-                    trouble.append(told(state, stages, requests, alive_nodes()))
-            except Exception as error:
-                if time.monotonic() - heard > _LOST:
-                    trouble.append(f"Ray doesn't answer any more ({type(error).__name__})")
-        if trouble and not over.is_set():
+        nonlocal heard
+        if trouble:
+            return
+        try:
+            state: State = ray.get(watch.state.remote(), timeout=_LOOK)
+            heard = time.monotonic()
+            if state.trouble:
+                trouble.append(state.trouble)
+            elif state.still > stall:
+                trouble.append(told(state, stages, requests, alive_nodes()))
+        except Exception as error:
+            if time.monotonic() - heard > _LOST:
+                trouble.append(f"Ray doesn't answer any more ({type(error).__name__})")
+        if trouble and not loop.stopped:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
 
     # A real signal: nothing less wakes a thread that waits for a lock.
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
+    loop = BackgroundLoop(look, _LOOK, patience=2 * _LOOK)
+    loop.start()
     try:
         yield
     except (KeyboardInterrupt, Exception) as error:
@@ -142,8 +144,7 @@ def guarded(
             raise SetupError(said[0]) from error
         raise
     finally:
-        over.set()
-        thread.join(timeout=2 * _LOOK)
+        loop.stop()
         signal.signal(signal.SIGALRM, before)
 
 

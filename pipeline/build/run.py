@@ -23,6 +23,7 @@ from pipeline.pack.groups import Group, each_group
 from pipeline.pack.packed_group import PackedGroup
 from pipeline.pack.run import groups_of, pack_group, pack_pairs
 from pipeline.planning.plan import Plan
+from pipeline.storage import dataset_layout as layout
 from pipeline.versions.leases import leased
 from schemas.errors import SetupError
 from schemas.manifest import Manifest
@@ -57,7 +58,7 @@ def build(plan: Plan, retry: bool = False, recorder: BuildRecorder | None = None
 def _build(plan: Plan, retry: bool, recorder: BuildRecorder) -> Built:
     published = None if retry else published_as(plan)
     if published:
-        manifest_json = plan.dataset.get(f"versions/{published}/manifest.json")
+        manifest_json = plan.dataset.get(layout.manifest(published))
         return Built(Manifest.model_validate_json(manifest_json), "nothing new", {})
     # Imported here because it takes seconds, and "nothing new" must be reported at once.
     from pipeline.report import pages
@@ -149,8 +150,7 @@ def _record(plan: Plan, version: str, started: datetime, seconds: dict[str, floa
         "seconds": seconds,
         "stages": asdict(table),
     }
-    name = f"runs/{started:%Y%m%dT%H%M%S}-{plan.id}.json"
-    plan.dataset.put_new(name, (json.dumps(run, indent=1) + "\n").encode())
+    plan.dataset.put_new(layout.run(started, plan.id), (json.dumps(run, indent=1) + "\n").encode())
 
 
 @contextmanager

@@ -11,11 +11,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.background import BackgroundLoop
 from pipeline.planning.plan import PlannedStage
 from schemas.errors import SetupError
 
@@ -146,20 +147,14 @@ def running() -> Iterator[Capacity]:
 @contextmanager
 def _outliving(node: Any) -> Iterator[None]:
     """Ray ends this process without a word when the node that it began has died: have the last one."""
-    over = threading.Event()
 
     def look() -> None:
-        while not over.wait(0.5):
-            if any(kind == "raylet" for kind, _ in node.dead_processes()):
-                print(_NODE_DIED, file=sys.stderr, flush=True)
-                os._exit(1)
+        if any(kind == "raylet" for kind, _ in node.dead_processes()):
+            print(_NODE_DIED, file=sys.stderr, flush=True)
+            os._exit(1)
 
-    if node is not None:
-        threading.Thread(target=look, daemon=True).start()
-    try:
+    with BackgroundLoop(look, 0.5) if node is not None else nullcontext():
         yield
-    finally:
-        over.set()
 
 
 def _started(trouble: str, **options: Any) -> None:

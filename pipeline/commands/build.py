@@ -62,11 +62,13 @@ def build(
     """
     from pipeline.config.recipe import load
     from pipeline.monitoring.event_log import Log
-    from pipeline.planning.plan import make_plan
-    from pipeline.synthesis.run import synthesize
 
     written = Log(log)
     loaded = load(recipe, settings, inputs, output, limit)
+    # Imported after the recipe was validated, so that a mistake in it is reported at once.
+    from pipeline.planning.plan import make_plan
+    from pipeline.synthesis.run import synthesize
+
     synthesis = synthesize(loaded, lambda line: click.echo(line, err=True), make=not dry_run)
     plan = make_plan(loaded, synthesis)
     if dry_run:

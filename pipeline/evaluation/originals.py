@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.evaluation.shards import Turn, turns_of
 from pipeline.inference.tokenize_files import Refused, config_of
-from pipeline.inputs.listing import Input, list_inputs
+from pipeline.inputs.listing import ListedRecording, list_inputs
 from pipeline.inputs.sidecars import sidecar_text
 from pipeline.models import resolve
 from pipeline.storage.store import split
@@ -117,7 +117,7 @@ def drawn(found: Iterable[Chosen], limit: int, seed: int, name: Callable[[Chosen
     return sorted(heapq.nsmallest(limit, found, key=lambda one: shuffle_key(f"{seed} {name(one)}")), key=name)
 
 
-def _of_file(item: Input, tokenizer: Tokenizer) -> Original:
+def _of_file(item: ListedRecording, tokenizer: Tokenizer) -> Original:
     store, name = split(item.uri)
     with store.local(name) as path:
         sound = to_16k(*read_whole(path, DecodeConfig()))

@@ -4,7 +4,6 @@ The stages report to a `ProgressActor`, which counts for the display, for Promet
 """
 
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from pipeline.background import BackgroundLoop
 from pipeline.monitoring.metrics import Meters
 
 LOG_EVERY = 30.0
@@ -179,30 +179,22 @@ class Display:
             transient=True,
         )
         task = bar.add_task("starting", total=self.total)
-        stop = threading.Event()
 
-        def follow() -> None:
-            while not stop.wait(1.0):
-                try:
-                    tallies = ray.get(board.read.remote(), timeout=5)
-                except Exception:  # the build says what is wrong; the display only stops
-                    return
-                last = tallies.get(self.stages[-1], Tally())
-                if self.live:
-                    bar.update(task, completed=last.audio_seconds, description=self.line(tallies))
-                elif time.monotonic() - self._said > LOG_EVERY:
-                    self._said = time.monotonic()
-                    self.say(self.line(tallies))
+        def show() -> None:
+            tallies = ray.get(board.read.remote(), timeout=5)
+            last = tallies.get(self.stages[-1], Tally())
+            if self.live:
+                bar.update(task, completed=last.audio_seconds, description=self.line(tallies))
+            elif time.monotonic() - self._said > LOG_EVERY:
+                self._said = time.monotonic()
+                self.say(self.line(tallies))
 
-        thread = threading.Thread(target=follow, daemon=True)
         if self.live:
             bar.start()
-        thread.start()
         try:
-            yield
+            with BackgroundLoop(show, 1.0, patience=6):
+                yield
         finally:
-            stop.set()
-            thread.join(timeout=6)
             bar.stop()
 
     def line(self, tallies: dict[str, Tally]) -> str:

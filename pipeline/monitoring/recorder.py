@@ -1,10 +1,10 @@
 """What a build did, taken down while it runs: a log for machines, hours of GPUs, seconds of each stage."""
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
+from pipeline.background import BackgroundLoop
 from pipeline.monitoring.event_log import Log
 from pipeline.monitoring.gpu_budget import GpuHours
 from pipeline.monitoring.progress import Report
@@ -37,25 +37,13 @@ class BuildRecorder:
         import ray
 
         self.cpus = ray.cluster_resources().get("CPU", 1.0)
-        over = threading.Event()
 
         def look() -> None:
-            with suppress(Exception):  # a look that failed is made up for by the next
-                self._note(ray.get(board.take.remote(), timeout=5))
-                self.gpus.look(board)
+            self._note(ray.get(board.take.remote(), timeout=5))
+            self.gpus.look(board)
 
-        def follow() -> None:
-            while not over.wait(_EVERY):
-                look()
-
-        thread = threading.Thread(target=follow, daemon=True)
-        thread.start()
-        try:
+        with BackgroundLoop(look, _EVERY, patience=11, final_round=True):
             yield
-        finally:
-            over.set()
-            thread.join(timeout=11)
-            look()
 
     def _note(self, reports: list[Report]) -> None:
         for report in reports:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from pipeline.synthesis.voice_check import Voices
-from pipeline.versions.gc import ANSWERS, SPEECH
 from schemas.chat import Chat
 from schemas.errors import DataError
 from schemas.hashing import hash_fraction, hash_integer
@@ -58,10 +58,10 @@ class Studio:
         self._open = ExitStack()
         self._backend: Backend
         if config.speech.server:
-            self._backend = Server(config.speech, self._endpoint(config.speech.server, SPEECH))
+            self._backend = Server(config.speech, self._endpoint(config.speech.server, layout.SPEECH))
         else:
             self._backend = Piper(voices, config.speech.speed)
-        self._answers = self._endpoint(config.answers, ANSWERS) if config.answers else None
+        self._answers = self._endpoint(config.answers, layout.ANSWERS) if config.answers else None
         self._voices = Voices(self._backend, config, embedding)
 
     def close(self) -> None:

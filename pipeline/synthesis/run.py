@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from pipeline.config.recipe import Recipe, digest
-from pipeline.inputs.listing import Input, Root
-from pipeline.inputs.row_files import rows
+from pipeline.inputs.listing import InputRoot, ListedRecording
+from pipeline.inputs.row_files import read_rows
 from pipeline.models import Model, resolve
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from pipeline.synthesis.recorder import Refused, Studio
 from pipeline.versions.forget import forgotten
-from pipeline.versions.gc import SYNTHESIS
 from schemas.chat import Chat, parse
 from schemas.errors import DataError
 from schemas.recording import Companion
@@ -34,9 +34,9 @@ AT_ONCE = 16
 class Synthesis:
     """What the conversations of a recipe came to."""
 
-    recordings: tuple[Input, ...]
+    recordings: tuple[ListedRecording, ...]
     """One for each conversation, as the listing of inputs has them, sorted by id."""
-    root: Root
+    root: InputRoot
     set_aside: tuple[SetAsideRow, ...]
     """Rows that became no recording; `recording` is their file and line."""
     made: int
@@ -56,7 +56,7 @@ def synthesize(recipe: Recipe, say: Callable[[str], None], make: bool = True) ->
     if make:
         dataset.check_writable()
     voices, embedding = _voices(config), resolve(config.embedding)
-    folder = f"{SYNTHESIS}/{_fingerprint(config, voices, embedding)}"
+    folder = layout.synthesis(_fingerprint(config, voices, embedding))
     there = {found.path for found in dataset.list(folder)}
     aside: list[SetAsideRow] = []
     keys: set[str] = set()
@@ -77,7 +77,7 @@ def synthesize(recipe: Recipe, say: Callable[[str], None], make: bool = True) ->
                 aside += [_aside(chat.row, error) for chat, error in refused]
                 say(f"{made} conversations spoken, {len(aside)} set aside")
     recordings = tuple(_inputs(dataset, folder, keys))
-    root = Root(dataset.join(folder), len(recordings), sum(r.bytes for r in recordings), 0)
+    root = InputRoot(dataset.join(folder), len(recordings), sum(r.bytes for r in recordings), 0)
     return Synthesis(recordings, root, tuple(sorted(aside, key=_place)), made)
 
 
@@ -112,7 +112,7 @@ def _fingerprint(config: SynthesizeConfig, voices: dict[str, Model], embedding: 
 
 def _chats(config: SynthesizeConfig, keys: set[str], aside: list[SetAsideRow]) -> Iterator[Chat]:
     """Every conversation once. Notes the keys of all, and which rows are none."""
-    for row in rows(config.conversations):
+    for row in read_rows(config.conversations):
         try:
             if isinstance(row.value, DataError):
                 raise row.value
@@ -152,10 +152,10 @@ def _in_threads(
 
 def _id(key: str) -> str:
     """A conversation's recording."""
-    return f"{SYNTHESIS}/{key}.flac"
+    return layout.synthesized_id(key)
 
 
-def _inputs(dataset: Store, folder: str, keys: set[str]) -> Iterator[Input]:
+def _inputs(dataset: Store, folder: str, keys: set[str]) -> Iterator[ListedRecording]:
     """The recordings of these conversations, under ids that say nothing of the settings."""
     found = {stored.path.rpartition("/")[2]: stored for stored in dataset.list(folder)}
     for key in sorted(keys):
@@ -168,7 +168,7 @@ def _inputs(dataset: Store, folder: str, keys: set[str]) -> Iterator[Input]:
             for kind in ("json", "jsonl")
         )
         uri = dataset.join(sound.path)
-        yield Input(_id(key), uri, sound.bytes, sound.etag, sidecar, (turns,))
+        yield ListedRecording(_id(key), uri, sound.bytes, sound.etag, sidecar, (turns,))
 
 
 def _place(row: SetAsideRow) -> tuple[str, int]:

@@ -5,12 +5,12 @@ All of them call the same job, and find the state of the run in its folder.
 
 import os
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipeline.background import BackgroundLoop
 from pipeline.cluster.ray import running
 from pipeline.training.recipe import WorkersConfig
 from schemas.errors import SetupError
@@ -113,23 +113,14 @@ def _following(metrics: Path, said: ProgressCallback) -> Iterator[None]:
     """Tell of each line that another process appends to a file, while the context is open."""
     from stages.train.metrics import read_metrics
 
-    over = threading.Event()
     last = len(read_metrics(metrics)) - 1 if metrics.exists() else -1
 
     def follow() -> None:
         nonlocal last
-        ended = False
-        while not ended:
-            ended = over.wait(1.0)
-            for line in read_metrics(metrics) if metrics.exists() else ():
-                if line["step"] > last:
-                    last = line["step"]
-                    said(line)
+        for line in read_metrics(metrics) if metrics.exists() else ():
+            if line["step"] > last:
+                last = line["step"]
+                said(line)
 
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    try:
+    with BackgroundLoop(follow, 1.0, final_round=True):
         yield
-    finally:
-        over.set()
-        thread.join()

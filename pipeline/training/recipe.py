@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
-from pipeline.config.yaml_config import Written, beside, read
+from pipeline.config.yaml_config import YamlSettings, beside, read_yaml
 from pipeline.storage.uri import normal
 from pipeline.versions.reader import Reference
 from schemas.errors import SetupError
@@ -194,30 +194,30 @@ def load(
     Places in the recipe are relative to its own directory. Raises SetupError with file, line and what to
     write instead.
     """
-    written = read(path, settings)
-    if isinstance(written.values.get("pretrain"), dict):
-        written.values["pretrain"] = [written.values["pretrain"]]
-    _name_defaults(written)
-    written.checked(TrainingRecipe)  # before a mistake in `train` stands in every stage
-    _share(written)
-    recipe = written.checked(TrainingRecipe)
+    parsed = read_yaml(path, settings)
+    if isinstance(parsed.values.get("pretrain"), dict):
+        parsed.values["pretrain"] = [parsed.values["pretrain"]]
+    _name_defaults(parsed)
+    parsed.validated(TrainingRecipe)  # before a mistake in `train` stands in every stage
+    _share(parsed)
+    recipe = parsed.validated(TrainingRecipe)
     if not recipe.chain:
         raise SetupError(f"{path}: there is nothing to do: name a stage, such as `sft1:`, or `merge:`")
 
     def placed(place: str | None) -> str | None:
-        return place and (beside(written.file, place) if "/" in place else place)
+        return place and (beside(parsed.file, place) if "/" in place else place)
 
     def staged(stage: StageConfig) -> StageConfig:
         named = dataset or placed(stage.dataset) or placed(recipe.dataset)
         return stage.model_copy(update={"dataset": named, "start": placed(stage.start)})
 
     backbone = recipe.backbone
-    checkpoint = backbone.checkpoint and beside(written.file, backbone.checkpoint)
+    checkpoint = backbone.checkpoint and beside(parsed.file, backbone.checkpoint)
     merge = recipe.merge and MergeConfig(weights={str(placed(k)): w for k, w in recipe.merge.weights.items()})
     recipe = recipe.model_copy(
         update={
             "dataset": dataset or placed(recipe.dataset),
-            "output": normal(output or beside(written.file, recipe.output)),
+            "output": normal(output or beside(parsed.file, recipe.output)),
             "backbone": backbone.model_copy(update={"checkpoint": checkpoint}),
             "pretrain": tuple(map(staged, recipe.pretrain)),
             **{name: stage and staged(stage) for name in TRAINED[1:] if (stage := getattr(recipe, name))},
@@ -228,16 +228,16 @@ def load(
     return recipe
 
 
-def _name_defaults(written: Written) -> None:
+def _name_defaults(parsed: YamlSettings) -> None:
     """`sft1:` without settings is a stage with all its defaults."""
     for name in (*TRAINED, "merge"):
-        if name in written.values and written.values[name] is None:
-            written.values[name] = [{}] if name == "pretrain" else {}
+        if name in parsed.values and parsed.values[name] is None:
+            parsed.values[name] = [{}] if name == "pretrain" else {}
 
 
-def _share(written: Written) -> None:
+def _share(parsed: YamlSettings) -> None:
     """Put what stands in `train` into each stage that doesn't say otherwise."""
-    values = written.values
+    values = parsed.values
     shared = values.get("train") or {}
     values["pretrain"] = [shared | stage for stage in values.get("pretrain", [])]
     values |= {name: shared | values[name] for name in TRAINED[1:] if name in values}

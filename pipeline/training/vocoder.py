@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from pipeline.config.yaml_config import beside, read
+from pipeline.config.yaml_config import beside, read_yaml
 from pipeline.storage.store import Store
 from pipeline.storage.uri import normal
 from pipeline.training.data import write_table
@@ -55,19 +55,19 @@ class VocoderResult:
 
 def is_vocoder(path: str) -> bool:
     """Whether a recipe is of a vocoder. Raises SetupError for a file that is none."""
-    return SECTION in read(path).values
+    return SECTION in read_yaml(path).values
 
 
 def load(
     path: str, settings: Sequence[str] = (), dataset: str | None = None, output: str | None = None
 ) -> VocoderRecipe:
     """Read a recipe. Places in it are relative to its own directory. Raises SetupError."""
-    written = read(path, settings)
-    if written.values[SECTION] is None:
-        written.values[SECTION] = {}
-    recipe = written.checked(VocoderRecipe)
-    placed = beside(written.file, recipe.dataset) if "/" in recipe.dataset else recipe.dataset
-    output = normal(output or beside(written.file, recipe.output))
+    parsed = read_yaml(path, settings)
+    if parsed.values[SECTION] is None:
+        parsed.values[SECTION] = {}
+    recipe = parsed.validated(VocoderRecipe)
+    placed = beside(parsed.file, recipe.dataset) if "/" in recipe.dataset else recipe.dataset
+    output = normal(output or beside(parsed.file, recipe.output))
     if not Store(output).is_local:
         raise SetupError(f"a vocoder is trained into a directory, not {output}: name one as `output`")
     return recipe.model_copy(update={"dataset": dataset or placed, "output": output})

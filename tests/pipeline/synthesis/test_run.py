@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from pipeline.config.recipe import Recipe, load
-from pipeline.inputs.listing import Input
+from pipeline.inputs.listing import ListedRecording
 from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.models import resolve
 from pipeline.synthesis.run import Synthesis, synthesize
@@ -56,7 +56,7 @@ def run(recipe: Recipe, say: Callable[[str], None] = silent) -> Synthesis:
     return found
 
 
-def annotated(source: SpooledAudio, listed: Input) -> Recording:
+def annotated(source: SpooledAudio, listed: ListedRecording) -> Recording:
     """The recording as decode, diarize and transcribe leave it, with their own settings."""
     unit = Unit("u", (listed.recording(source.text(listed.sidecar.uri)),))
     for stage, config in (

@@ -10,12 +10,13 @@ import pytest
 
 from pipeline.config.recipe import Recipe, load
 from pipeline.planning.plan import make_plan
+from pipeline.storage.dataset_layout import ANSWERS
 from pipeline.storage.store import Store
 from pipeline.synthesis.run import synthesize as made
 from pipeline.versions import leases
 from pipeline.versions.diff import difference
 from pipeline.versions.forget import forgotten, purge, tombstone, versions_containing
-from pipeline.versions.gc import ANSWERS, collect, garbage, record_use
+from pipeline.versions.gc import collect, garbage, record_use
 from pipeline.versions.leases import leased, live
 from pipeline.versions.reader import Reference, open_version, tags_of, version_at, version_ids
 from pipeline.versions.tags import tag
