@@ -152,13 +152,13 @@ def compare(
             model = load(folder, "cpu")
             told = foretold(model, held, kind)
             alone[kind] = _estimated(told, seed)
-            epochs[kind] = steps * config.batch / _sequences(documents, config)
+            epochs[kind] = steps * config.global_batch_size / _sequences(documents, config)
             last[kind] = float(np.mean(losses[-max(1, steps // 20) :]))
         for codebook, modality in (("linguistic", Modality.LINGUISTIC), ("semantic", Modality.SEMANTIC)):
             beside[codebook] = _estimated(told, seed, modality)
     comparison = Comparison(
         steps=steps,
-        tokens_per_step=config.batch * config.sequence_length,
+        tokens_per_step=config.global_batch_size * config.sequence_length,
         parameters=model.shape.parameters,
         seconds={"learnt": round(_seconds(learnt), 2), "held": round(_seconds(held), 2)},
         sources={
@@ -177,7 +177,7 @@ def config_of(steps: int, seed: int, longest: int) -> TrainConfig:
     """The same for all three, so that each computes as much."""
     return TrainConfig(
         sequence_length=max(256, longest),
-        batch=4,
+        global_batch_size=4,
         precision="float32",
         steps=steps,
         learning_rate=5e-3,

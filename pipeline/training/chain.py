@@ -166,7 +166,9 @@ def _record_of(folder: Path) -> str:
 
 def _refuse_another(recipe: TrainingRecipe, stage: Planned, place: Place) -> None:
     """Raise SetupError where what is done is not what the recipe asks for."""
-    there = json.loads((place.stage(stage.name) / RUN).read_text())
+    from stages.train.folder import read_record
+
+    there = read_record(place.stage(stage.name))
     known = {**there["config"], **there}
     wanted = {**stage.config.trained.model_dump(mode="json"), **_identity(recipe, stage, place)}
     for name, asked in json.loads(json.dumps(wanted)).items():

@@ -104,13 +104,15 @@ def _refuse_other_ids(checkpoint: Path, shape: Shape, vocabulary: dict[str, Any]
 
 def _refuse_uneven(recipe: TrainingRecipe, stage: "Planned", shape: Shape, said: str) -> None:
     config, count = stage.config, processes(recipe)
-    if count % config.tensor:
-        raise SetupError(f"{said}: tensor {config.tensor} does not divide the {count} processes")
-    share = count // config.tensor * config.micro_batch
-    if config.batch % share:
+    if count % config.tensor_parallel:
         raise SetupError(
-            f"{said}: {count} processes can't share batch {config.batch} evenly in micro-batches of "
-            f"{config.micro_batch}: make it a multiple of {share}"
+            f"{said}: tensor_parallel {config.tensor_parallel} does not divide the {count} processes"
+        )
+    share = count // config.tensor_parallel * config.micro_batch
+    if config.global_batch_size % share:
+        raise SetupError(
+            f"{said}: {count} processes can't share global_batch_size {config.global_batch_size} evenly in "
+            f"micro-batches of {config.micro_batch}: make it a multiple of {share}"
         )
     if config.sequence_length > shape.context:
         raise SetupError(
@@ -136,6 +138,6 @@ def _refuse_too_large(recipe: TrainingRecipe, stage: "Planned", shape: Shape, sa
     if memory.total * here > limit:
         raise SetupError(
             f"{said}: it takes about {memory.total * here / 1e9:.1f} GB and there are {limit / 1e9:.1f} "
-            f"({memory.line()}): lower sequence_length or micro_batch, set recompute, or take more GPUs; "
-            "`--plan --gpus N` says how many"
+            f"({memory.line()}): lower sequence_length or micro_batch, set "
+            "activation_checkpointing, or take more GPUs; `--plan --gpus N` says how many"
         )

@@ -76,4 +76,4 @@ def _steps(config: TrainConfig, folder: Path) -> int | None:
     file = folder / PACKING
     if not file.exists():
         return None
-    return math.ceil(config.epochs * Packing.load(file).sequences / config.batch)
+    return math.ceil(config.epochs * Packing.load(file).sequences / config.global_batch_size)

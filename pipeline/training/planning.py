@@ -28,17 +28,19 @@ class StagePlan:
     """Why the dataset can't be counted; hours are for a billion tokens then."""
     documents: int
     tokens: int
-    batch: int
+    global_batch_size: int
     """Sequences of a step."""
     tokens_per_step: int
     steps: int
     hours: float
     layout: Layout
-    recompute: bool
+    activation_checkpointing: bool
     precision: str
 
     def facts(self) -> dict[str, Any]:
-        told = asdict(self) | {"layout": {"gpus": self.layout.devices, "tensor": self.layout.tensor}}
+        told = asdict(self) | {
+            "layout": {"gpus": self.layout.devices, "tensor_parallel": self.layout.tensor_parallel}
+        }
         told["layout"] |= {"data": self.layout.data, "fits": self.layout.fits}
         return told | {"memory_per_gpu": asdict(self.layout.memory) | {"total": self.layout.memory.total}}
 
@@ -64,18 +66,20 @@ class TrainingPlan:
         ]
         for stage in self.stages:
             layout = stage.layout
+            recomputed = ", layers computed twice (activation_checkpointing)"
             lines += [
                 f"{stage.stage} on {stage.dataset}",
-                f"  {layout.devices} GPUs = {layout.tensor} tensor x {layout.data} FSDP, {stage.precision}"
-                f"{', layers computed twice (recompute)' if stage.recompute else ''}"
+                f"  {layout.devices} GPUs = {layout.tensor_parallel} tensor x {layout.data} FSDP, "
+                f"{stage.precision}{recomputed if stage.activation_checkpointing else ''}"
                 f"{'' if layout.fits else ': DOES NOT FIT, take more GPUs or shorter sequences'}",
                 f"  memory of each: {layout.memory.total / 1e9:.1f} GB ({layout.memory.line()})",
                 f"  {stage.tokens_per_step:,} tokens a step, {stage.steps:,} steps, {stage.tokens:,} tokens "
                 f"in {stage.documents:,} documents: {stage.hours:,.2f} hours",
             ]
-            if stage.batch % layout.data:
+            if stage.global_batch_size % layout.data:
                 lines.append(
-                    f"  {layout.data} processes can't share batch {stage.batch}: take a multiple of it"
+                    f"  {layout.data} processes can't share global_batch_size {stage.global_batch_size}: "
+                    "take a multiple of it"
                 )
             if stage.problem:
                 lines.append(f"  for a billion tokens, because {stage.problem}")
@@ -115,7 +119,7 @@ def _stage_plan(
     problem = version if isinstance(version, str) else None if tokens else "the version has no such samples"
     if not tokens:
         documents, tokens = round(BILLION / DOCUMENT), BILLION
-    step = config.batch * config.sequence_length
+    step = config.global_batch_size * config.sequence_length
     steps = steps_of(config, tokens)
     seen = min(tokens * config.epochs, steps * step) if config.steps is None else steps * step
     needed = hours(
@@ -127,12 +131,12 @@ def _stage_plan(
         problem=problem,
         documents=documents,
         tokens=tokens,
-        batch=config.batch,
+        global_batch_size=config.global_batch_size,
         tokens_per_step=step,
         steps=steps,
         hours=round(needed, 4),
         layout=layout,
-        recompute=config.recompute,
+        activation_checkpointing=config.activation_checkpointing,
         precision=config.precision,
     )
 

@@ -17,11 +17,15 @@ from pipeline.versions.reader import Reference
 from schemas.errors import SetupError
 from schemas.recording import QualityMeasures, Transcript
 from stages.stage import Config
-from stages.train.config import TrainConfig
+from stages.train.config import RENAMED_SETTINGS, TrainConfig
 from stages.train.shape import PRESETS
 
 TRAINED = ("pretrain", "sft1", "sft2", "dpo")
 """Sections of stages that train, in the order of the chain."""
+RENAMED_KEYS = {
+    f"{section}.{old}": new for section in ("train", *TRAINED) for old, new in RENAMED_SETTINGS.items()
+}
+"""Old name of a recipe key -> its new name in the same section."""
 
 MEASURES = {
     **{field.name: "transcript" for field in fields(Transcript) if field.type in (float, float | None)},
@@ -56,7 +60,7 @@ class BackboneConfig(Config):
 class WorkersConfig(Config):
     """Processes of a training. More than one are started by Ray Train, here or on RAY_ADDRESS's cluster."""
 
-    count: int = Field(1, gt=0, description="processes; they must divide every stage's `batch`")
+    count: int = Field(1, gt=0, description="processes; they must divide every stage's `global_batch_size`")
     gpu: bool = Field(False, description="give each a GPU of its own")
     cpus: float = Field(1, gt=0, description="cores of each")
     retries: int = Field(3, ge=0, description="times that workers which died are started again")
@@ -194,7 +198,7 @@ def load(
     Places in the recipe are relative to its own directory. Raises SetupError with file, line and what to
     write instead.
     """
-    written = read(path, settings)
+    written = read(path, settings, RENAMED_KEYS)
     if isinstance(written.values.get("pretrain"), dict):
         written.values["pretrain"] = [written.values["pretrain"]]
     _name_defaults(written)

@@ -23,6 +23,7 @@ from pipeline.versions.provenance import code_version, codes_of
 from pipeline.versions.reader import Reference, Version, open_version, version_at
 from schemas.errors import SetupError
 from stages.stage import Config
+from stages.train.config import RENAMED_SETTINGS
 from stages.train.progress import ProgressCallback
 from stages.train.vocoder.config import VocoderTrainConfig
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 SECTION = "vocoder"
 """Of a recipe that trains a vocoder, and no language model."""
+RENAMED_KEYS = {f"{SECTION}.{old}": RENAMED_SETTINGS[old] for old in ("batch", "clip")}
+"""Old name of a recipe key -> its new name in the same section."""
 LOG_EVERY = 30.0
 """Seconds between lines."""
 
@@ -62,7 +65,7 @@ def load(
     path: str, settings: Sequence[str] = (), dataset: str | None = None, output: str | None = None
 ) -> VocoderRecipe:
     """Read a recipe. Places in it are relative to its own directory. Raises SetupError."""
-    written = read(path, settings)
+    written = read(path, settings, RENAMED_KEYS)
     if written.values[SECTION] is None:
         written.values[SECTION] = {}
     recipe = written.checked(VocoderRecipe)

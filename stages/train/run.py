@@ -71,7 +71,7 @@ def _rounded(vocabulary: int) -> int:
     return -(-vocabulary // 64) * 64
 
 
-_HOW = {"checkpoint_every", "micro_batch", "tensor", "recompute", "compile"}
+_HOW = {"checkpoint_every", "micro_batch", "tensor_parallel", "activation_checkpointing", "compile"}
 """Settings of how a run is computed, not of what: a stopped run may go on with others."""
 
 
@@ -89,7 +89,7 @@ def run(
     Raises SetupError, in all processes, where the folder holds another run, where model, data and processes
     don't fit, or where the loss is no number.
     """
-    with joined(config.tensor) as world:
+    with joined(config.tensor_parallel) as world:
         data = open_data()
         what = {"config": config.model_dump(mode="json", exclude=_HOW), "start": start.describe()}
         world.first(lambda: claim(folder, {**what, **data.identity}))

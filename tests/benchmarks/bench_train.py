@@ -140,9 +140,9 @@ def measured(objective: str, form: str, data: Data, asked: argparse.Namespace) -
     config = TrainConfig(
         objective=objective,
         sequence_length=asked.length,
-        batch=asked.batch,
+        global_batch_size=asked.batch,
         precision="bfloat16" if asked.device == "cuda" else "float32",
-        recompute=not asked.keep_activations,
+        activation_checkpointing=not asked.keep_activations,
         steps=1_000_000,
         checkpoint_every=1_000_000,
         warmup=0,

@@ -77,7 +77,7 @@ class Batch:
 
 def batch_of(step: int, speech: Speech, config: VocoderTrainConfig, rows: Sequence[int]) -> Batch:
     """These rows of a step's batch, the same whenever and wherever they are asked for."""
-    numbers = sequences_of(step, config.batch, len(speech), config.seed)
+    numbers = sequences_of(step, config.global_batch_size, len(speech), config.seed)
     stretches = [
         _stretch(speech.read(numbers[row]), np.random.default_rng([config.seed, 2, step, row]), config)
         for row in rows

@@ -68,7 +68,7 @@ def train_vocoder(
     """
     refuse_nothing(speech)
     finished = folder / MODEL
-    with joined(tensor=1) as world:
+    with joined(tensor_parallel=1) as world:
         what = {"config": config.model_dump(mode="json", exclude=_HOW), **identity}
         world.first(lambda: claim(folder, what))
         if not world.first(finished.exists):
@@ -91,12 +91,12 @@ class _Run:
     ) -> None:
         self.config, self.speech, self.held = config, speech, held
         self.folder, self.world, self.device = folder, world, world.device
-        if config.batch % world.data.size():
+        if config.global_batch_size % world.data.size():
             raise SetupError(
-                f"{world.data.size()} processes can't share batch {config.batch} evenly: make it a multiple "
-                f"of {world.data.size()}"
+                f"{world.data.size()} processes can't share global_batch_size {config.global_batch_size} "
+                f"evenly: make it a multiple of {world.data.size()}"
             )
-        self.rows = world.shares(list(range(config.batch)))
+        self.rows = world.shares(list(range(config.global_batch_size)))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.vocoder = Vocoder.of(PRESETS[config.preset]).to(self.device)
@@ -154,9 +154,9 @@ class _Run:
     def _flow_losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         flow = self.vocoder.flow
         mel_BMT = flow.normalised(batch.mel_BMT)
-        drawn_4B = torch.rand(4, self.config.batch, generator=generator)
+        drawn_4B = torch.rand(4, self.config.global_batch_size, generator=generator)
         t_B, kept_B, prompted_B, share_B = drawn_4B[:, self.rows].to(self.device)
-        noise_BMT = torch.randn(self.config.batch, *mel_BMT.shape[1:], generator=generator)
+        noise_BMT = torch.randn(self.config.global_batch_size, *mel_BMT.shape[1:], generator=generator)
         noise_BMT = noise_BMT[self.rows].to(self.device)
         given_B = LONGEST_PROMPT * share_B * (prompted_B < PROMPTED) * batch.there_BT.sum(1)
         is_given_BT = torch.arange(mel_BMT.shape[2], device=self.device) < given_B[:, None]
@@ -194,7 +194,7 @@ class _Run:
         together = self.world.mean(torch.cat([loss.detach()[None], *(g.flatten() for g in gradients)]))
         for gradient, mean in zip(gradients, together[1:].split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
-        norm = nn.utils.clip_grad_norm_(self.networks[name].parameters(), self.config.clip)
+        norm = nn.utils.clip_grad_norm_(self.networks[name].parameters(), self.config.max_grad_norm)
         # Of all processes, so that none goes on alone.
         if not torch.isfinite(together[0]) or not torch.isfinite(norm):
             raise SetupError(

@@ -73,7 +73,7 @@ RECIPE = {
     "backbone": {"preset": "tiny"},
     "train": {
         "sequence_length": 512,
-        "batch": 2,
+        "global_batch_size": 2,
         "precision": "float32",
         "learning_rate": 1e-2,
         "final_learning_rate": 1e-3,

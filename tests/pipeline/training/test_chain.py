@@ -1,6 +1,7 @@
 """`aqaa-data train`: the chain from a version to a merged model."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline.config.recipe import digest
 from pipeline.storage.store import Store
 from pipeline.versions.gc import garbage, uses
 from pipeline.versions.reader import Reference, open_version
 from stages.train.metrics import read_metrics
 from tests.benchmarks.audio_drift import at_margin, text_margin
 from tests.pipeline.training.chains import RECIPE, dataset, write_recipe
+from tests.stages.train.old_records import use_old_names
 
 STAGES = ["pretrain", "sft1", "sft2", "dpo", "merge"]
 MODALITIES = ("text", "linguistic", "semantic")
@@ -83,6 +86,32 @@ class TestAgain:
         said = json.loads(command("train", trained.recipe, "--json").stdout)
         assert [stage["skipped"] for stage in said["stages"]] == [True] * 5
         assert weights.stat().st_mtime_ns == before
+
+    def test_stages_recorded_under_old_names_of_settings_are_done_and_merged(
+        self, trained, command, tmp_path
+    ):
+        shutil.copytree(trained.folder / "runs", tmp_path / "runs")
+        recipe = tmp_path / "chain.yaml"
+        recipe.write_text(trained.recipe.read_text().replace("global_batch_size:", "batch:"))
+        for name in STAGES[:-1]:
+            folder = tmp_path / "runs" / "chain" / name
+            use_old_names(folder)
+            record = json.loads((folder / "run.json").read_text())
+            if record["parent_run"]:
+                parent = folder.with_name(record["parent"]) / "run.json"
+                record["parent_run"] = digest(json.loads(parent.read_text()))
+            (folder / "run.json").write_text(json.dumps(record))
+        shutil.rmtree(tmp_path / "runs" / "chain" / "merge")
+        done = command("train", recipe, "--json")
+        assert done.code == 0, done.stderr
+        results = json.loads(done.stdout)["stages"]
+        assert [stage["skipped"] for stage in results] == [True, True, True, True, False]
+        (warning,) = [line for line in done.stderr.splitlines() if "is now called" in line]
+        assert re.search(r"chain.yaml:\d+: `train.batch` is now called `train.global_batch_size`", warning)
+        merged = tmp_path / "runs" / "chain" / "merge" / "model" / "model.safetensors"
+        assert merged.read_bytes() == (trained.stage("merge") / "model" / "model.safetensors").read_bytes()
+        other = command("train", recipe, "--set", "sft1.max_grad_norm=2")
+        assert "was trained with another max_grad_norm: 1.0, and now it is 2.0" in other.stderr
 
     def test_other_settings_of_what_is_done_are_refused(self, trained, command):
         done = command("train", trained.recipe, "--set", "sft1.learning_rate=1e-3")
@@ -235,7 +264,9 @@ class TestWorkers:
         assert "Traceback" not in done.stderr
 
     def test_more_than_there_are_cores_are_refused(self, untrained, command):
-        recipe = untrained(workers={"count": 512}, train=RECIPE["train"] | {"batch": 512}, pretrain="absent")
+        recipe = untrained(
+            workers={"count": 512}, train=RECIPE["train"] | {"global_batch_size": 512}, pretrain="absent"
+        )
         done = command("train", recipe, "--stage", "sft1")
         assert "512 workers take 512 cores and 0 GPUs, and there are" in done.stderr
 
@@ -298,7 +329,8 @@ class TestBadSetUps:
 
     def test_workers_that_cant_share_a_batch(self, untrained, command):
         said = self.refused(command, untrained(workers={"count": 3}))
-        assert "3 processes can't share batch 2 evenly in micro-batches of 1: make it a multiple of 3" in said
+        assert "3 processes can't share global_batch_size 2 evenly in micro-batches of 1: make it" in said
+        assert "a multiple of 3" in said
 
     def test_sequences_longer_than_the_models_context(self, untrained, command):
         said = self.refused(command, untrained(), "--set", "sft1.sequence_length=4096")

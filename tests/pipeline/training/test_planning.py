@@ -29,7 +29,7 @@ def test_numbers_follow_from_the_recipe_and_the_version(untrained, command, toke
     assert (sft1["tokens"], sft1["documents"], sft1["problem"]) == (tokens, 24, None)
     assert sft1["tokens_per_step"] == 2 * 512
     assert sft1["steps"] == -(-3 * tokens // 1024)
-    assert sft1["layout"] == {"gpus": 2, "tensor": 1, "data": 2, "fits": True}
+    assert sft1["layout"] == {"gpus": 2, "tensor_parallel": 1, "data": 2, "fits": True}
     memory = sft1["memory_per_gpu"]
     assert memory["optimizer"] == pytest.approx(8 * said["parameters"] / 2, rel=1e-6)
     assert memory["total"] == sum(size for kind, size in memory.items() if kind != "total")

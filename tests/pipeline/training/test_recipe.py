@@ -42,9 +42,37 @@ def test_dpo_starts_from_the_first_stage_of_fine_tuning_others_from_the_stage_be
 
 
 def test_what_stands_in_train_holds_for_all_stages_that_dont_say_otherwise(written):
-    recipe = load(written(LEAST + "dpo: {batch: 2}\ntrain: {batch: 4, sequence_length: 512}\n"))
-    assert (recipe.sft1.batch, recipe.dpo.batch) == (4, 2)
+    recipe = load(
+        written(LEAST + "dpo: {global_batch_size: 2}\ntrain: {global_batch_size: 4, sequence_length: 512}\n")
+    )
+    assert (recipe.sft1.global_batch_size, recipe.dpo.global_batch_size) == (4, 2)
     assert recipe.sft1.sequence_length == recipe.dpo.sequence_length == 512
+
+
+def test_old_names_of_keys_still_work_with_a_warning_each(written, capsys):
+    text = LEAST + "train: {batch: 4, clip: 2}\npretrain: [{embedding_rate: 5}, {}]\ndpo: {tensor: 2}\n"
+    recipe = load(written(text), ["sft1.recompute=true"])
+    assert (recipe.dpo.global_batch_size, recipe.dpo.max_grad_norm, recipe.dpo.tensor_parallel) == (4, 2, 2)
+    assert recipe.pretrain[0].embedding_lr_multiplier == 5
+    assert recipe.sft1.activation_checkpointing
+    file, ending = written(text), "; the old name works until the next release"
+    assert capsys.readouterr().err.splitlines() == [
+        f"{file}:5: `train.batch` is now called `train.global_batch_size`{ending}",
+        f"{file}:5: `train.clip` is now called `train.max_grad_norm`{ending}",
+        f"{file}:6: `pretrain.0.embedding_rate` is now called `pretrain.0.embedding_lr_multiplier`{ending}",
+        f"{file}:7: `dpo.tensor` is now called `dpo.tensor_parallel`{ending}",
+        "--set sft1.recompute=true: `sft1.recompute` is now called `sft1.activation_checkpointing`" + ending,
+    ]
+
+
+def test_both_names_of_a_key_are_refused(written):
+    with pytest.raises(SetupError, match=r"recipe.yaml:6 and .*recipe.yaml:7: `dpo.clip` is the old name"):
+        load(written(LEAST + "dpo:\n  clip: 1\n  max_grad_norm: 1\n"))
+
+
+def test_an_old_name_in_a_shared_section_of_yaml_is_read_once_for_each_stage(written):
+    recipe = load(written(LEAST.replace("sft1:", "sft1: &own {batch: 4}\nsft2: *own")))
+    assert (recipe.sft1.global_batch_size, recipe.sft2.global_batch_size) == (4, 4)
 
 
 def test_places_are_relative_to_the_recipe_and_bare_names_are_datasets(written, tmp_path):
@@ -65,8 +93,16 @@ def test_dataset_and_output_of_the_command_stand_in_for_the_recipes(written):
     [
         ("stf2: {}\n", [], "recipe.yaml:5: unknown key `stf2`; did you mean `sft2`?"),
         ("sft2: {learning_rat: 1}\n", [], "recipe.yaml:5: unknown key `sft2.learning_rat`; did you mean"),
-        ("train:\n  bach: 3\n", [], "recipe.yaml:6: unknown key `train.bach`; did you mean `batch`?"),
-        ("", ["sft1.batch=x"], "--set sft1.batch=x: `sft1.batch`: input should be a valid integer"),
+        (
+            "train:\n  global_batch: 3\n",
+            [],
+            "recipe.yaml:6: unknown key `train.global_batch`; did you mean `global_batch_size`?",
+        ),
+        (
+            "",
+            ["sft1.global_batch_size=x"],
+            "--set sft1.global_batch_size=x: `sft1.global_batch_size`: input should be a valid integer",
+        ),
         ("", ["backbone.preset=tine"], "there is no preset tine: one of tiny, small, step1-3b, step1-130b"),
         ("", ["backbone={}"], "`backbone`: value error, name a preset or a checkpoint"),
         ("sft2: {quality: {dnsmos_overal_min: 3}}\n", [], "did you mean `dnsmos_overall_min`?"),

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from pipeline.cli import main
+from pipeline.training.vocoder import load
 from tests.paths import DEMO
 
 DEMO = DEMO / "monologues"
@@ -15,7 +16,7 @@ DEMO = DEMO / "monologues"
 
 def written(folder, dataset, **changes):
     file = folder / "vocoder.yaml"
-    settings = {"preset": "tiny", "steps": 2, "batch": 2, "blocks": 2, "samples": 1}
+    settings = {"preset": "tiny", "steps": 2, "global_batch_size": 2, "blocks": 2, "samples": 1}
     recipe = {"name": "voice", "dataset": str(dataset), "output": "runs", "vocoder": settings}
     file.write_text(yaml.safe_dump(recipe | changes))
     return str(file)
@@ -38,6 +39,15 @@ def test_a_misspelt_setting_is_told_with_its_line(given, tmp_path, capsys):
     code, said = refused(capsys, written(tmp_path, given, vocoder={"steps": 2, "preset": "tiny", "blok": 3}))
     assert code == 1
     assert "vocoder.yaml:5: unknown key `vocoder.blok`; did you mean `blocks`?" in said
+
+
+def test_old_names_of_settings_still_work_with_a_warning(tmp_path, capsys):
+    settings = {"preset": "tiny", "batch": 3}
+    recipe = load(written(tmp_path, "calls", vocoder=settings), ["vocoder.clip=2"])
+    assert (recipe.vocoder.global_batch_size, recipe.vocoder.max_grad_norm) == (3, 2)
+    first, second = capsys.readouterr().err.splitlines()
+    assert "vocoder.yaml:5: `vocoder.batch` is now called `vocoder.global_batch_size`" in first
+    assert second.startswith("--set vocoder.clip=2: `vocoder.clip` is now called `vocoder.max_grad_norm`")
 
 
 def test_what_only_language_models_have_is_refused(given, tmp_path, capsys):

@@ -169,12 +169,12 @@ def test_it_is_trained_by_the_engine_and_what_comes_out_is_read_by_transformers(
 ):
     config = TrainConfig(
         sequence_length=64,
-        batch=2,
+        global_batch_size=2,
         steps=6,
         learning_rate=1e-2,
         warmup=0,
         precision="float32",
-        recompute=True,
+        activation_checkpointing=True,
     )
 
     def data():

@@ -19,7 +19,7 @@ from tests.stages.train.launched import Job
 pytestmark = pytest.mark.gpu
 
 SFT = TrainConfig(
-    sequence_length=128, batch=4, micro_batch=2, steps=8, learning_rate=3e-3, checkpoint_every=4
+    sequence_length=128, global_batch_size=4, micro_batch=2, steps=8, learning_rate=3e-3, checkpoint_every=4
 )
 DPO = SFT.model_copy(update={"objective": "dpo", "sequence_length": 256, "preference": DPOConfig(beta=0.5)})
 
@@ -40,7 +40,7 @@ def sft(sample_shards, ids, start, tmp_path) -> Job:
 def on_cpu(documents, start, config):
     """loss of the first step, and the norm of its gradient, in float32."""
     packing = pack(documents.lengths, config.sequence_length, config.seed)
-    numbers = sequences_of(0, config.batch, packing.sequences, config.seed)
+    numbers = sequences_of(0, config.global_batch_size, packing.sequences, config.seed)
     sequences = [[d for e in packing.documents(n) for d in documents.read(int(e))] for n in numbers]
     batch = batch_of(sequences, config.sequence_length, pad=0)
     model = load(start.checkpoint)
@@ -55,7 +55,9 @@ def test_a_step_has_the_loss_and_the_gradient_that_it_has_on_a_cpu(
     sample_shards, ids, start, opened, tmp_path, precision, off, fused
 ):
     documents = opened(sample_shards)
-    config = SFT.model_copy(update={"precision": precision, "compile": fused, "recompute": fused})
+    config = SFT.model_copy(
+        update={"precision": precision, "compile": fused, "activation_checkpointing": fused}
+    )
     run(config, lambda: Data(documents, ids, {}), start, tmp_path / "run")
     lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
     loss, norm = on_cpu(documents, start, config)

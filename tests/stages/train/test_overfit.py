@@ -14,7 +14,7 @@ from stages.train.shape import PRESETS
 SHORT = TrainConfig(
     families=("asr", "tts"),
     sequence_length=200,
-    batch=2,
+    global_batch_size=2,
     steps=130,
     learning_rate=1e-2,
     final_learning_rate=1e-3,

@@ -21,12 +21,13 @@ from stages.train.vocoder.speech import Spoken, Utterance, batch_of
 from stages.train.vocoder.train import train_vocoder
 from stages.train.vocoder.vocoder import load, save
 from tests.stages.train.launched import launch
+from tests.stages.train.old_records import use_old_names
 from tests.stages.train.vocoder.little import LITTLE, LITTLE_WAVE
 
 CONFIG = VocoderTrainConfig(
     preset="tiny",
     steps=4,
-    batch=2,
+    global_batch_size=2,
     blocks=2,
     frames=16,
     checkpoint_every=2,
@@ -85,6 +86,16 @@ def test_a_stopped_run_goes_on_bit_for_bit(speech, tmp_path):
     assert list((tmp_path / "whole/tensorboard").iterdir())
 
 
+@pytest.mark.usefixtures("_narrow")
+def test_a_run_recorded_under_old_names_of_settings_is_left_as_it_is(speech, tmp_path):
+    config = CONFIG.model_copy(update={"steps": 1, "adversarial_from": None, "samples": 0})
+    finished = train_vocoder(config, speech, speech, {}, tmp_path)
+    use_old_names(tmp_path)
+    assert train_vocoder(config, speech, speech, {}, tmp_path) == finished
+    with pytest.raises(SetupError, match=r"its config\.global_batch_size is 2, not 4"):
+        train_vocoder(config.model_copy(update={"global_batch_size": 4}), speech, speech, {}, tmp_path)
+
+
 def narrow_run(config, speech, folder):
     """What each process calls."""
     torch.set_num_threads(1)
@@ -107,8 +118,8 @@ def test_two_processes_share_a_batch_and_learn_what_one_learns(speech, tmp_path)
 
 @pytest.mark.usefixtures("_narrow")
 def test_processes_that_cant_share_a_batch_are_refused(speech, tmp_path):
-    with pytest.raises(ChildFailedError, match="2 processes can't share batch 3 evenly"):
-        launch(2, narrow_run, CONFIG.model_copy(update={"batch": 3}), speech, tmp_path)
+    with pytest.raises(ChildFailedError, match="2 processes can't share global_batch_size 3 evenly"):
+        launch(2, narrow_run, CONFIG.model_copy(update={"global_batch_size": 3}), speech, tmp_path)
 
 
 @pytest.mark.usefixtures("_narrow")
