@@ -23,7 +23,7 @@ from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids, Modality
 from stages.evaluate.estimate import Estimate, ratio
 from stages.train.config import TrainConfig
 from stages.train.documents import INDEX, Document, Documents
-from stages.train.loop import Data
+from stages.train.loop import TrainingData
 from stages.train.progress import ProgressCallback
 from stages.train.run import Start, run
 
@@ -145,8 +145,8 @@ def compare(
                 losses.append(metrics["loss"])
                 said(metrics | {"kind": kind, "steps": steps})
 
-            def open_data(documents: Documents = documents) -> Data:
-                return Data(documents, VOCABULARY, {})
+            def open_data(documents: Documents = documents) -> TrainingData:
+                return TrainingData(documents, VOCABULARY, {})
 
             folder = run(config, open_data, Start(preset="tiny", seed=seed), Path(scratch) / kind, hear)
             model = load(folder, "cpu")

@@ -36,11 +36,11 @@ from stages.train.optimizer import adamw, clip_gradients, learning_rate, set_rat
 from stages.train.packing import Packing, pack, sequences_of
 from stages.train.parallel import World
 from stages.train.progress import ProgressCallback
-from stages.train.reference import Reference, compute
+from stages.train.reference import ReferenceLogProbs, compute
 
 
 @dataclass(frozen=True)
-class Data:
+class TrainingData:
     """What a run learns from."""
 
     documents: Documents
@@ -54,7 +54,9 @@ class Trainer:
     """A run in one of its processes. Raises SetupError where nothing can be learnt from the data, or where
     its processes can't share a step."""
 
-    def __init__(self, config: TrainConfig, data: Data, model: Backbone, folder: Path, world: World) -> None:
+    def __init__(
+        self, config: TrainConfig, data: TrainingData, model: Backbone, folder: Path, world: World
+    ) -> None:
         self.config = config
         self.data = data
         self.model = model
@@ -236,7 +238,7 @@ class Trainer:
             numbers = self.world.shares([n % self.packing.sequences for n in range(total)])
             batches = (batch.to(self.device) for batch in self._batches(numbers))
             compute(file, batches, lambda batch: self._sides(batch, self._losses(batch)), self.world)
-        self.reference = Reference(file)
+        self.reference = ReferenceLogProbs(file)
 
     def _documents(self, step: int) -> NDArray:
         """Numbers of the documents of a step, in all processes."""

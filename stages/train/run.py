@@ -16,7 +16,7 @@ from stages.train import checkpoint
 from stages.train.backbone import blank
 from stages.train.config import TrainConfig
 from stages.train.folder import MODEL, claim, emptied
-from stages.train.loop import Data, Trainer
+from stages.train.loop import Trainer, TrainingData
 from stages.train.model import Backbone, Step1
 from stages.train.parallel import World, joined, parallelize
 from stages.train.progress import ProgressCallback
@@ -77,7 +77,7 @@ _HOW = {"checkpoint_every", "micro_batch", "tensor_parallel", "activation_checkp
 
 def run(
     config: TrainConfig,
-    open_data: Callable[[], Data],
+    open_data: Callable[[], TrainingData],
     start: Start,
     folder: Path,
     said: ProgressCallback = lambda metrics: None,

@@ -19,7 +19,7 @@ from schemas.sample import Sample
 from stages.shard import ShardConfig, shuffle_key, write_shards
 from stages.train.config import TrainConfig
 from stages.train.documents import Documents, index_shard
-from stages.train.loop import Data
+from stages.train.loop import TrainingData
 from stages.train.plan import memory_of
 from stages.train.run import Start, run
 
@@ -33,7 +33,7 @@ IDS = {
 """As many as the embedded vocabulary has."""
 
 
-def random_data(folder: Path, length: int) -> Data:
+def random_data(folder: Path, length: int) -> TrainingData:
     """Documents that fill four sequences, every token a target."""
     rng = np.random.default_rng(0)
     loss = np.ones(length, np.uint8)
@@ -50,7 +50,7 @@ def random_data(folder: Path, length: int) -> Data:
         with shard.open("rb") as file:
             return os.pread(file.fileno(), size, start)
 
-    return Data(Documents(pa.table(index), read), IDS, {})
+    return TrainingData(Documents(pa.table(index), read), IDS, {})
 
 
 def resident(field: str) -> int:

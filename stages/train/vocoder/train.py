@@ -23,14 +23,14 @@ from stages.train.folder import BOARD, CHECKPOINTS, METRICS, MODEL, claim, empti
 from stages.train.metrics import MetricsFile
 from stages.train.parallel import World, joined
 from stages.train.progress import ProgressCallback
+from stages.train.vocoder.code_embeddings import initial_embeddings
 from stages.train.vocoder.config import VocoderTrainConfig
 from stages.train.vocoder.discriminators import Discriminators, discriminator_loss, generator_losses
 from stages.train.vocoder.flow import DROPPED, Conditions, flow_matching_loss, prior_loss
 from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.shape import MELS, PRESETS, RATE
-from stages.train.vocoder.sounds import sounds_of
 from stages.train.vocoder.spectrum import spectral_distance
-from stages.train.vocoder.speech import Batch, Speech, batch_of, refuse_nothing
+from stages.train.vocoder.utterances import Utterances, VocoderBatch, batch_of, refuse_empty
 from stages.train.vocoder.vocoder import Vocoder, save
 
 SAMPLES = "samples"
@@ -50,8 +50,8 @@ _HOW = {"checkpoint_every", "sample_every", "samples"}
 
 def train_vocoder(
     config: VocoderTrainConfig,
-    speech: Speech,
-    held: Speech,
+    speech: Utterances,
+    held: Utterances,
     identity: Mapping[str, Any],
     folder: Path,
     said: ProgressCallback = lambda metrics: None,
@@ -66,7 +66,7 @@ def train_vocoder(
     folder holds another run, where there is nothing to learn from, where they can't share a batch, or where a
     loss is no number.
     """
-    refuse_nothing(speech)
+    refuse_empty(speech)
     finished = folder / MODEL
     with joined(tensor_parallel=1) as world:
         what = {"config": config.model_dump(mode="json", exclude=_HOW), **identity}
@@ -87,7 +87,7 @@ def _publish(vocoder: Vocoder, finished: Path, codes: Mapping[str, Any] | None) 
 
 class _Run:
     def __init__(
-        self, config: VocoderTrainConfig, speech: Speech, held: Speech, folder: Path, world: World
+        self, config: VocoderTrainConfig, speech: Utterances, held: Utterances, folder: Path, world: World
     ) -> None:
         self.config, self.speech, self.held = config, speech, held
         self.folder, self.world, self.device = folder, world, world.device
@@ -151,7 +151,7 @@ class _Run:
         low = self.config.precision == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
 
-    def _flow_losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def _flow_losses(self, batch: VocoderBatch, generator: torch.Generator) -> dict[str, Tensor]:
         flow = self.vocoder.flow
         mel_BMT = flow.normalised(batch.mel_BMT)
         drawn_4B = torch.rand(4, self.config.global_batch_size, generator=generator)
@@ -170,7 +170,7 @@ class _Run:
             loss = flow_matching_loss(flow, mel_BMT, batch.there_BT, conditions, t_B, noise_BMT)
             return {"flow": loss, "prior": prior_loss(said_BMT, mel_BMT, batch.there_BT)}
 
-    def _teach_generator(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def _teach_generator(self, batch: VocoderBatch, step: int) -> dict[str, Tensor]:
         with self._computing():
             made_BN = self.vocoder.wave(batch.sound_mel_BMT)
         mel = (log_mel(made_BN) - log_mel(batch.sound_BN)).abs().mean()
@@ -238,7 +238,9 @@ class _Run:
         if not found:
             codes = self.vocoder.flow.input_embedding.weight.data
             size, width = codes.shape
-            codes.copy_(self.world.first(lambda: sounds_of(self.speech, size, width, self.config.seed)))
+            codes.copy_(
+                self.world.first(lambda: initial_embeddings(self.speech, size, width, self.config.seed))
+            )
             return 0
         state = torch.load(found[-1] / STATE, map_location=self.device, weights_only=True)
         for name, network in self.networks.items():

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from schemas.errors import SetupError
 from stages.train.checkpoint import load, read_vocabulary, save
 from stages.train.config import DPOConfig, ModalityWeights, TrainConfig
-from stages.train.loop import Data
+from stages.train.loop import TrainingData
 from stages.train.metrics import read_metrics
 from stages.train.model import Step1
 from stages.train.packing import pack
@@ -40,13 +40,13 @@ DPO = SFT.model_copy(
 
 
 @pytest.fixture
-def data(ids, sample_shards, opened) -> Data:
-    return Data(opened(sample_shards), ids, {"version": "1"})
+def data(ids, sample_shards, opened) -> TrainingData:
+    return TrainingData(opened(sample_shards), ids, {"version": "1"})
 
 
 @pytest.fixture
-def paired(ids, narrow_pair_shards, opened) -> Data:
-    return Data(opened(narrow_pair_shards), ids, {"version": "1"})
+def paired(ids, narrow_pair_shards, opened) -> TrainingData:
+    return TrainingData(opened(narrow_pair_shards), ids, {"version": "1"})
 
 
 def model(vocabulary=70, seed=0):
@@ -56,11 +56,11 @@ def model(vocabulary=70, seed=0):
     return made
 
 
-def train(config, data, start, folder, said=lambda metrics: None):
+def train(config, data, start, folder, on_progress=lambda metrics: None):
     """A run that starts from the weights of a model."""
     checkpoint = folder.with_name(f"{folder.name}-start")
     save(start, checkpoint)
-    return run(config, lambda: data, Start(checkpoint=checkpoint), folder, said)
+    return run(config, lambda: data, Start(checkpoint=checkpoint), folder, on_progress)
 
 
 def losses(folder):
@@ -131,9 +131,11 @@ def stop_after(step):
 def test_a_stopped_run_goes_on_with_the_same_losses_bit_for_bit(data, tmp_path, step):
     train(SFT, data, model(), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train(SFT, data, model(), tmp_path / "stopped", said=stop_after(step))
+        train(SFT, data, model(), tmp_path / "stopped", on_progress=stop_after(step))
     went_on = []
-    train(SFT, data, model(), tmp_path / "stopped", said=lambda metrics: went_on.append(metrics["step"]))
+    train(
+        SFT, data, model(), tmp_path / "stopped", on_progress=lambda metrics: went_on.append(metrics["step"])
+    )
     assert went_on[0] == (step + 1) // 2 * 2
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
     whole, stopped = (weights_of(tmp_path / name / "model") for name in ("whole", "stopped"))
@@ -168,7 +170,7 @@ def test_a_folder_of_another_run_is_refused(data, tmp_path):
     train(SFT, data, model(), tmp_path / "run")
     with pytest.raises(SetupError, match=r"its config\.learning_rate is 0\.003, not 0\.1"):
         train(SFT.model_copy(update={"learning_rate": 0.1}), data, model(), tmp_path / "run")
-    other = Data(data.documents, data.vocabulary, {"version": "2"})
+    other = TrainingData(data.documents, data.vocabulary, {"version": "2"})
     with pytest.raises(SetupError, match="its version is 1, not 2"):
         train(SFT, other, model(), tmp_path / "run")
 
@@ -247,7 +249,7 @@ def test_stopped_dpo_goes_on_against_the_same_reference(paired, tmp_path, step):
     short = DPO.model_copy(update={"steps": 4, "global_batch_size": 2})
     train(short, paired, model(vocabulary), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train(short, paired, model(vocabulary), tmp_path / "stopped", said=stop_after(step))
+        train(short, paired, model(vocabulary), tmp_path / "stopped", on_progress=stop_after(step))
     train(short, paired, model(vocabulary), tmp_path / "stopped")
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
 
@@ -296,7 +298,7 @@ def test_metrics_stand_on_tensorboard_too(data, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with pytest.raises(KeyboardInterrupt):
-        train(SFT, data, model(), tmp_path / "run", said=stop_after(4))
+        train(SFT, data, model(), tmp_path / "run", on_progress=stop_after(4))
     train(SFT, data, model(), tmp_path / "run")
     board = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     lines = losses(tmp_path / "run")
