@@ -23,7 +23,7 @@ from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids, Modality
 from stages.evaluate.estimate import Estimate, ratio
 from stages.train.config import TrainConfig
 from stages.train.documents import INDEX, Document, Documents
-from stages.train.loop import Data
+from stages.train.loop import TrainingData
 from stages.train.progress import ProgressCallback
 from stages.train.run import Start, run
 
@@ -145,20 +145,20 @@ def compare(
                 losses.append(metrics["loss"])
                 said(metrics | {"kind": kind, "steps": steps})
 
-            def open_data(documents: Documents = documents) -> Data:
-                return Data(documents, VOCABULARY, {})
+            def open_data(documents: Documents = documents) -> TrainingData:
+                return TrainingData(documents, VOCABULARY, {})
 
             folder = run(config, open_data, Start(preset="tiny", seed=seed), Path(scratch) / kind, hear)
             model = load(folder, "cpu")
             told = foretold(model, held, kind)
             alone[kind] = _estimated(told, seed)
-            epochs[kind] = steps * config.batch / _sequences(documents, config)
+            epochs[kind] = steps * config.global_batch_size / _sequences(documents, config)
             last[kind] = float(np.mean(losses[-max(1, steps // 20) :]))
         for codebook, modality in (("linguistic", Modality.LINGUISTIC), ("semantic", Modality.SEMANTIC)):
             beside[codebook] = _estimated(told, seed, modality)
     comparison = Comparison(
         steps=steps,
-        tokens_per_step=config.batch * config.sequence_length,
+        tokens_per_step=config.global_batch_size * config.sequence_length,
         parameters=model.shape.parameters,
         seconds={"learnt": round(_seconds(learnt), 2), "held": round(_seconds(held), 2)},
         sources={
@@ -177,7 +177,7 @@ def config_of(steps: int, seed: int, longest: int) -> TrainConfig:
     """The same for all three, so that each computes as much."""
     return TrainConfig(
         sequence_length=max(256, longest),
-        batch=4,
+        global_batch_size=4,
         precision="float32",
         steps=steps,
         learning_rate=5e-3,

@@ -13,7 +13,7 @@ from schemas.errors import DataError
 from stages.stage import SAMPLE_RATE
 from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.shape import RATE
-from stages.train.vocoder.speech import Utterance
+from stages.train.vocoder.utterances import VocoderUtterance
 
 
 class TimedVocoder:
@@ -61,13 +61,13 @@ class TimedVocoder:
         }
 
 
-def utterance_of(original: Original) -> Utterance:
+def utterance_of(original: Original) -> VocoderUtterance:
     import soxr
 
     if not len(original.tokens):
         raise DataError("too_short", "it is too short for a group of codes (0.12 s)")
     samples = soxr.resample(original.sound, SAMPLE_RATE, RATE)
-    return Utterance(original.name, original.tokens, samples)
+    return VocoderUtterance(original.name, original.tokens, samples)
 
 
 def _checked(wave: Tensor) -> Tensor:

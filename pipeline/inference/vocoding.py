@@ -32,7 +32,7 @@ def open_voice(directory: Path | None, stream: bool | None = None) -> "Voice":
     import torch
 
     from stages.train.vocoder import released
-    from stages.train.vocoder.stream import Stream
+    from stages.train.vocoder.stream import VocoderStream
     from stages.train.vocoder.vocoder import codes_of
 
     if directory is None and not released.SHIPPED.is_dir():
@@ -42,7 +42,7 @@ def open_voice(directory: Path | None, stream: bool | None = None) -> "Voice":
     vocoder.to("cuda" if torch.cuda.is_available() else "cpu")
     if stream is not False:
         try:
-            Stream(vocoder)
+            VocoderStream(vocoder)
         except SetupError as error:
             if stream:
                 raise SetupError(f"{directory}: {error}") from None
@@ -92,9 +92,9 @@ class Voice:
                     yield event
 
     def _begun(self, seed: int) -> "_Speech":
-        from stages.train.vocoder.stream import Stream
+        from stages.train.vocoder.stream import VocoderStream
 
-        return Stream(self.vocoder, seed=seed) if self.stream else _Whole(self.vocoder, seed)
+        return VocoderStream(self.vocoder, seed=seed) if self.stream else _Whole(self.vocoder, seed)
 
 
 def _names(models: Mapping[str, str]) -> str:

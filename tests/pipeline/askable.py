@@ -13,7 +13,7 @@ from stages.train.vocoder import vocoder
 from stages.train.vocoder.flow import Flow
 from stages.train.vocoder.istft import Generator
 from tests.paths import DEMO, FIXTURES
-from tests.stages.train.vocoder.little import LITTLE, LITTLE_WAVE, randomised
+from tests.stages.train.vocoder.small_shapes import LITTLE, LITTLE_WAVE, randomised
 
 MONOLOGUES = DEMO / "monologues"
 QUESTION = MONOLOGUES / "1688-142285-0003.flac"

@@ -15,8 +15,8 @@ from stages.tokenize import TokenizeConfig, load_tokenizer
 from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.released import SHIPPED, open_vocoder
 from stages.train.vocoder.shape import RATE
-from stages.train.vocoder.speech import Utterance
-from stages.train.vocoder.stream import Stream
+from stages.train.vocoder.stream import VocoderStream
+from stages.train.vocoder.utterances import VocoderUtterance
 from stages.train.vocoder.vocoder import codes_of
 from tests.conftest import DEMO
 
@@ -29,11 +29,11 @@ def vocoder():
 
 
 @pytest.fixture(scope="module")
-def utterance() -> Utterance:
+def utterance() -> VocoderUtterance:
     samples, rate = soundfile.read(DEMO / "monologues" / "LJ002-0020.wav", dtype="float32")
     tokenizer = load_tokenizer(CONFIG, {name: resolve(name).path for name in CONFIG.models})
     (codes,) = tokenizer.encode([soxr.resample(samples, rate, SAMPLE_RATE).astype(np.float32)])
-    return Utterance("lj", merged(codes).astype(np.int32), soxr.resample(samples, rate, RATE))
+    return VocoderUtterance("lj", merged(codes).astype(np.int32), soxr.resample(samples, rate, RATE))
 
 
 def distance(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -62,7 +62,7 @@ def test_mel_to_wave_is_nearest_then_its_tokens_then_other_tokens(vocoder, utter
 
 def test_it_streams_the_same_speech(vocoder, utterance):
     tokens = utterance.tokens[:60].tolist()
-    stream = Stream(vocoder)
+    stream = VocoderStream(vocoder)
     pieces = [stream.push(tokens[n : n + 7]) for n in range(0, len(tokens), 7)]
     streamed = torch.cat([*pieces, stream.finish()])
     assert torch.allclose(streamed, vocoder.speak(tokens), atol=1e-3)

@@ -11,7 +11,7 @@ from torch import Tensor
 from stages.train.packing import sequences_of
 from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.shape import MELS, frames_of
-from stages.train.vocoder.speech import Speech
+from stages.train.vocoder.utterances import Utterances
 
 AROUND = (-3, 0, 3)
 """Frames of 11.6 ms from the middle of a token."""
@@ -19,7 +19,7 @@ MOST = 4000
 """Utterances that are listened to."""
 
 
-def sounds_of(speech: Speech, codes: int, width: int, seed: int) -> Tensor:
+def initial_embeddings(speech: Utterances, codes: int, width: int, seed: int) -> Tensor:
     """embedding_CD of all codes, of deviation 1: principal components of their mean mels; random numbers
     for a code that is never heard."""
     sums = np.zeros((codes, len(AROUND) * MELS))

@@ -20,7 +20,7 @@ PEAK = 0.95
 
 
 @dataclass(frozen=True)
-class Utterance:
+class VocoderUtterance:
     key: str
     tokens: NDArray[np.int32]
     """[n] numbers N of `<audio_N>`, whole groups."""
@@ -35,29 +35,29 @@ class Utterance:
         return samples_N * (PEAK / samples_N.abs().max().clamp(min=1e-4))
 
 
-class Speech(Protocol):
+class Utterances(Protocol):
     """Utterances by number, of at least a block each."""
 
     def __len__(self) -> int: ...
 
-    def read(self, number: int) -> Utterance: ...
+    def read(self, number: int) -> VocoderUtterance: ...
 
 
-class Spoken:
+class InMemoryUtterances:
     """Utterances that are in memory."""
 
-    def __init__(self, utterances: Sequence[Utterance]) -> None:
+    def __init__(self, utterances: Sequence[VocoderUtterance]) -> None:
         self._utterances = utterances
 
     def __len__(self) -> int:
         return len(self._utterances)
 
-    def read(self, number: int) -> Utterance:
+    def read(self, number: int) -> VocoderUtterance:
         return self._utterances[number]
 
 
 @dataclass(frozen=True)
-class Batch:
+class VocoderBatch:
     """What both networks see in a step: stretches of the same utterances, B of them."""
 
     tokens_BL: Tensor
@@ -71,22 +71,22 @@ class Batch:
     sound_mel_BMT: Tensor
     """Cut from the mel of the whole, so that its edges are none."""
 
-    def to(self, device: torch.device) -> "Batch":
-        return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+    def to(self, device: torch.device) -> "VocoderBatch":
+        return VocoderBatch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
 
-def batch_of(step: int, speech: Speech, config: VocoderTrainConfig, rows: Sequence[int]) -> Batch:
+def batch_of(step: int, speech: Utterances, config: VocoderTrainConfig, rows: Sequence[int]) -> VocoderBatch:
     """These rows of a step's batch, the same whenever and wherever they are asked for."""
-    numbers = sequences_of(step, config.batch, len(speech), config.seed)
+    numbers = sequences_of(step, config.global_batch_size, len(speech), config.seed)
     stretches = [
         _stretch(speech.read(numbers[row]), np.random.default_rng([config.seed, 2, step, row]), config)
         for row in rows
     ]
-    return Batch(*(torch.stack(part) for part in zip(*stretches, strict=True)))
+    return VocoderBatch(*(torch.stack(part) for part in zip(*stretches, strict=True)))
 
 
 def _stretch(
-    utterance: Utterance, generator: np.random.Generator, config: VocoderTrainConfig
+    utterance: VocoderUtterance, generator: np.random.Generator, config: VocoderTrainConfig
 ) -> tuple[Tensor, ...]:
     sound_N = utterance.sound()
     mel_MT = log_mel(sound_N[None])[0]
@@ -114,7 +114,7 @@ def _stretch(
     )
 
 
-def refuse_nothing(speech: Speech) -> None:
+def refuse_empty(speech: Utterances) -> None:
     """Raises SetupError where there is nothing to learn from."""
     if not len(speech):
         raise SetupError(
