@@ -132,14 +132,14 @@ def answer(
     sounds = _sounds(questions, output) if output else {}
 
     from pipeline.commands.answer_printer import AnswerPrinter
+    from pipeline.inference.answer_vocoder import open_answer_vocoder
     from pipeline.inference.answerer import open_answerer
     from pipeline.inference.conversation import History
     from pipeline.inference.dialogue import Dialogue
-    from pipeline.inference.vocoding import open_voice
     from stages.train.sampling import Sampling
 
     conversation = History.read(history) if history else None
-    voice = open_voice(vocoder, stream) if output else None
+    voice = open_answer_vocoder(vocoder, stream) if output else None
     answerer = open_answerer(checkpoint, tokenizer, vocabulary)
     if voice:
         voice.check(answerer.models)
@@ -231,13 +231,13 @@ def _sounds(questions: tuple[str, ...], output: Path) -> "dict[str, Path | Binar
 def _candidates(
     dialogue: "Dialogue", question: str, samplings: "list[Sampling]", checkpoint: str
 ) -> dict[str, Any]:
-    from pipeline.inference.answerer import tokenized
-    from pipeline.inference.candidate_rows import row_of, words_of
+    from pipeline.inference.answerer import tokenize_question
+    from pipeline.inference.candidate_rows import candidate_row, question_text
 
-    asked = tokenized(dialogue.answerer, question)
-    text, language = words_of(question)
+    asked = tokenize_question(dialogue.answerer, question)
+    text, language = question_text(question)
     prompt = dialogue.prompt(asked.codes)
     found = dialogue.answerer.candidates(prompt, dialogue.form, samplings)
     drawn = {name: value for name, value in vars(samplings[0]).items() if name != "seed"}
     about = {"language": language, "checkpoint": checkpoint, "sampling": drawn}
-    return row_of(asked, text, dialogue.system, found, about)
+    return candidate_row(asked, text, dialogue.system, found, about)

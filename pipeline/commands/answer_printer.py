@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 import click
 
 from pipeline.commands.arguments import print_json
-from pipeline.inference.vocoding import Latency, Sound
+from pipeline.inference.answer_vocoder import AudioChunk, Latency
 from pipeline.inference.wav import WavWriter
 from schemas.layout import merged
 
@@ -40,14 +40,14 @@ class AnswerPrinter:
         samples = 0
         try:
             for event in dialogue.ask(asked):
-                latency.saw(event)
+                latency.record(event)
                 match event:
                     case TextPiece(text):
                         self._piece({"text": text}, text)
                     case CodeGroup(codes, voice) if self.as_json or self.tokens:
                         numbers = "".join(f"<audio_{n}>" for n in merged(codes).tolist())
                         self._piece({"codes": vars(codes), "voice": voice}, numbers)
-                    case Sound():
+                    case AudioChunk():
                         assert out is not None
                         writer = writer or WavWriter(out, RATE)
                         writer.write(event.samples)

@@ -78,17 +78,17 @@ def serve(
     """
     bound = _bound(host, port)
 
+    from pipeline.inference.answer_vocoder import open_answer_vocoder
     from pipeline.inference.answerer import open_answerer
-    from pipeline.inference.vocoding import open_voice
-    from pipeline.serving.model import Limits, Model
-    from pipeline.serving.server import server_of
+    from pipeline.serving.model import Limits, ServedModel
+    from pipeline.serving.server import create_server
 
-    voice = open_voice(vocoder)
+    voice = open_answer_vocoder(vocoder)
     answerer = open_answerer(checkpoint, tokenizer, vocabulary)
     voice.check(answerer.models)
     limits = Limits(max_tokens, max_seconds, max_megabytes)
-    model = Model(name or checkpoint.resolve().name, answerer, voice, limits)
-    server = server_of(model, max_queue)
+    model = ServedModel(name or checkpoint.resolve().name, answerer, voice, limits)
+    server = create_server(model, max_queue)
     # What is asked and said is in no log.
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("aqaa_data.serve").setLevel(logging.INFO)

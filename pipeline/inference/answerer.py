@@ -42,14 +42,16 @@ class Answerer:
         from stages.train.backbone import reader_of
         from stages.train.sampling import answer
 
-        return answer(reader_of(self.model), prompt, self.vocabulary, form, self._within(prompt, sampling))
+        return answer(
+            reader_of(self.model), prompt, self.vocabulary, form, self._fit_to_context(prompt, sampling)
+        )
 
     def candidates(self, prompt: Ids, form: "Form", samplings: "Sequence[Sampling]") -> "dict[int, Answer]":
         """The answer of each seed; the prompt is read once. Raises DataError `too_long`."""
         from stages.train.backbone import reader_of
         from stages.train.sampling import answer, answered
 
-        samplings = [self._within(prompt, sampling) for sampling in samplings]
+        samplings = [self._fit_to_context(prompt, sampling) for sampling in samplings]
         reader = reader_of(self.model)
         reader.read(prompt[:-1].tolist())
         return {
@@ -57,7 +59,7 @@ class Answerer:
             for sampling in samplings
         }
 
-    def _within(self, prompt: Ids, sampling: "Sampling") -> "Sampling":
+    def _fit_to_context(self, prompt: Ids, sampling: "Sampling") -> "Sampling":
         """With no more tokens than the model's context has room for. Raises DataError where it has none."""
         room = self.model.shape.context - len(prompt) - ENDING
         if room < 1:
@@ -96,7 +98,7 @@ def open_answerer(checkpoint: Path, tokenizer: str | None = None, vocabulary: st
     return Answerer(model, text, speech, form, models)
 
 
-def tokenized(answerer: Answerer, question: str) -> Tokenized:
+def tokenize_question(answerer: Answerer, question: str) -> Tokenized:
     """The codes of a question. Raises DataError for a file that can't be used, or holds under 120 ms."""
     found = tokenize_file(question, answerer.tokenizer)
     if isinstance(found, Refused):

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from stages.train.sampling import Answer
     from stages.transcribe.recogniser import Recogniser
 
-LISTENER = "package:whisper-base"
+RECOGNISER = "package:whisper-base"
 """Tells what is asked where nobody has written it down."""
 _WINDOW = 30 * SAMPLE_RATE
 
 
-def row_of(
+def candidate_row(
     question: Tokenized,
     text: str,
     system: str | None,
@@ -58,11 +58,11 @@ def row_of(
     }
 
 
-def words_of(question: str) -> tuple[str, str | None]:
+def question_text(question: str) -> tuple[str, str | None]:
     """What is said in a question, and its language: from its sidecar, else by listening.
 
     Raises DataError where nothing is heard."""
-    if (known := written(question)) is not None:
+    if (known := written_text(question)) is not None:
         return known
     text, language = _heard(question)
     if not text:
@@ -70,7 +70,7 @@ def words_of(question: str) -> tuple[str, str | None]:
     return text, language
 
 
-def written(question: str) -> tuple[str, str | None] | None:
+def written_text(question: str) -> tuple[str, str | None] | None:
     """What the `text` and `language` of a question's sidecar say; None without one."""
     sidecar = next((file for file in _sidecars(question) if file.exists()), None)
     if sidecar is not None:
@@ -88,7 +88,7 @@ def _sidecars(question: str) -> tuple[Path, Path]:
 
 
 def _heard(question: str) -> tuple[str, str]:
-    recogniser = _listener()
+    recogniser = _recogniser()
     sound = to_16k(*read_whole(Path(question), DecodeConfig()))
     chances = recogniser.language_probabilities(sound[:_WINDOW], 30)
     language = max(chances, key=lambda name: chances[name])
@@ -97,11 +97,11 @@ def _heard(question: str) -> tuple[str, str]:
 
 
 @cache
-def _listener() -> "Recogniser":
+def _recogniser() -> "Recogniser":
     """Loaded for the first question that nobody has written down."""
     from stages.transcribe.recogniser import Recogniser
 
-    return Recogniser(resolve(LISTENER).path, "cpu", "int8", beam=5, threads=1)
+    return Recogniser(resolve(RECOGNISER).path, "cpu", "int8", beam=5, threads=1)
 
 
 def _joined(voices: Sequence[Codes]) -> Codes:

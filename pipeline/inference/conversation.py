@@ -21,7 +21,7 @@ HISTORY_TOKENS = 1024
 
 
 @dataclass(frozen=True)
-class Message:
+class PromptMessage:
     role: str
     """`system`, `human` or `assistant`."""
     parts: tuple[str | Codes, ...]
@@ -32,7 +32,7 @@ class Message:
         return np.concatenate([header(self.role, vocabulary), *parts, [vocabulary.eot]], dtype=np.int32)
 
 
-def prompt(messages: Sequence[Message], vocabulary: Vocabulary) -> Ids:
+def prompt(messages: Sequence[PromptMessage], vocabulary: Vocabulary) -> Ids:
     """The ids of a conversation that ends with a question, and the header of the answer to it.
 
     Of what was said before the question only the last that fits `HISTORY_TOKENS` is laid out, from a human's
@@ -79,17 +79,17 @@ class PastTurn(Config):
         said = [_Codes(linguistic=codes.linguistic, semantic=codes.semantic) for codes in voices]
         return cls(text=text, voices=tuple(said))
 
-    def by(self, role: str) -> Message:
+    def by(self, role: str) -> PromptMessage:
         """As an earlier message: its words, as in training; the voices of what nobody has written down."""
         words = self.text.strip()
-        return Message(role, (words,) if words else tuple(voice.codes for voice in self.voices))
+        return PromptMessage(role, (words,) if words else tuple(voice.codes for voice in self.voices))
 
 
 class _Turn(Config):
     question: PastTurn
     answer: PastTurn
 
-    def messages(self) -> tuple[Message, Message]:
+    def messages(self) -> tuple[PromptMessage, PromptMessage]:
         return self.question.by("human"), self.answer.by("assistant")
 
 
@@ -100,7 +100,7 @@ class History:
     """
 
     file: Path
-    messages: list[Message] = field(default_factory=list)
+    messages: list[PromptMessage] = field(default_factory=list)
 
     @classmethod
     def read(cls, file: Path) -> "History":

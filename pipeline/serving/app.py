@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Awaitable
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.inference.vocoding import Latency
-from pipeline.serving.model import Model
+from pipeline.inference.answer_vocoder import Latency
+from pipeline.serving.model import ServedModel
 from pipeline.serving.reply import Reply
 from pipeline.serving.request import RequestError, parse
-from pipeline.serving.worker import RETRY_SECONDS, Job, Worker
+from pipeline.serving.worker import RETRY_SECONDS, GenerationJob, Worker
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -26,7 +26,7 @@ GONE = 499
 Result = TypeVar("Result")
 
 
-def app_of(model: Model, worker: Worker) -> "FastAPI":
+def create_app(model: ServedModel, worker: Worker) -> "FastAPI":
     from fastapi import FastAPI, Request, Response
     from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
     from starlette.background import BackgroundTask
@@ -60,7 +60,7 @@ def app_of(model: Model, worker: Worker) -> "FastAPI":
             raise RequestError(404, f"this server's model is {model.name}", "model", "model_not_found")
         reply = Reply(asked, model.name, model.vocabulary)
         job = worker.submit(lambda: model.answer(asked, reply.audio_id))
-        followed = _Followed(job, reply)
+        followed = _JobReader(job, reply)
         try:
             # The question is understood, or refused, before anything is answered.
             await _unless_gone(request, followed.begin())
@@ -96,10 +96,10 @@ def app_of(model: Model, worker: Worker) -> "FastAPI":
 _PLAIN = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 
-class _Followed:
+class _JobReader:
     """A job whose answer goes into a reply, with the time that it takes."""
 
-    def __init__(self, job: Job, reply: Reply) -> None:
+    def __init__(self, job: GenerationJob, reply: Reply) -> None:
         self._job, self._reply = job, reply
         self._latency = Latency()
         self._first: list[dict[str, Any]] = []
@@ -127,7 +127,7 @@ class _Followed:
         for chunk in self._first:
             yield chunk
         async for event in self._job:
-            self._latency.saw(event)
+            self._latency.record(event)
             for chunk in self._reply.take(event):
                 yield chunk
         answer, prompted = self._reply.answer, self._reply.prompted

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.inference.answer_vocoder import AnswerVocoder, AudioChunk
 from pipeline.inference.answerer import Answerer
-from pipeline.inference.conversation import Message, PastTurn, prompt
+from pipeline.inference.conversation import PastTurn, PromptMessage, prompt
 from pipeline.inference.tokenize_files import Tokenized
-from pipeline.inference.vocoding import Sound, Voice
-from pipeline.serving.hearing import AudioTokenizer, Remembered
-from pipeline.serving.request import ChatMessage, ChatRequest, RequestError, place
+from pipeline.serving.audio_tokenizer import AudioTokenizer, LruCache
+from pipeline.serving.request import ChatRequest, RequestError, RequestMessage, json_path
 from schemas.errors import DataError
 from schemas.recording import Codes
 from schemas.vocabulary import Ids, Modality, Vocabulary
@@ -41,7 +41,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Prompted:
+class PromptReady:
     """The question has been understood; now the answer comes."""
 
     text_tokens: int
@@ -50,8 +50,8 @@ class Prompted:
     """Of audio."""
 
 
-class Model:
-    def __init__(self, name: str, answerer: Answerer, voice: Voice, limits: Limits) -> None:
+class ServedModel:
+    def __init__(self, name: str, answerer: Answerer, voice: AnswerVocoder, limits: Limits) -> None:
         self.name = name
         self.limits = limits
         self.created = int(time.time())
@@ -59,12 +59,12 @@ class Model:
         self._answerer = answerer
         self._voice = voice
         self._ears = AudioTokenizer(answerer, limits.seconds)
-        self._said: Remembered[tuple[float, PastTurn]] = Remembered(256)
+        self._said: LruCache[tuple[float, PastTurn]] = LruCache(256)
         """Answers by their id, with the time until which they are known."""
 
     def answer(
         self, request: ChatRequest, id: str
-    ) -> "Iterator[Prompted | TextPiece | CodeGroup | Sound | Answer]":
+    ) -> "Iterator[PromptReady | TextPiece | CodeGroup | AudioChunk | Answer]":
         """What is known of an answer as it comes. Raises RequestError."""
         from stages.train.sampling import Answer
 
@@ -74,10 +74,10 @@ class Model:
             ids, seconds = self._prompt(request)
             events = self._answerer.answer(ids, form, sampling)
             text, audio = counts(ids, self.vocabulary)
-            yield Prompted(text, audio, seconds)
+            yield PromptReady(text, audio, seconds)
             at_rate = _Resampled(PCM_RATE if request.format == "pcm16" else RATE)
             for event in self._voice.speak(events, sampling.seed) if request.speaks else events:
-                if isinstance(event, Sound):
+                if isinstance(event, AudioChunk):
                     yield from at_rate(event.samples)
                     continue
                 if isinstance(event, Answer) and request.speaks:
@@ -105,7 +105,7 @@ class Model:
     def _prompt(self, request: ChatRequest) -> tuple[Ids, float]:
         """The ids, and how many seconds of audio were heard."""
         clips = {
-            place("messages", m, "content", p, "input_audio", "data"): part.input_audio.data
+            json_path("messages", m, "content", p, "input_audio", "data"): part.input_audio.data
             for m, message in enumerate(request.messages)
             for p, part in enumerate(message.content)
             if part.input_audio is not None
@@ -114,34 +114,34 @@ class Model:
         messages = [self._message(m, message, heard) for m, message in enumerate(request.messages)]
         return prompt(messages, self.vocabulary), sum(found.seconds for found in heard.values())
 
-    def _message(self, number: int, message: ChatMessage, heard: Mapping[str, Tokenized]) -> Message:
+    def _message(self, number: int, message: RequestMessage, heard: Mapping[str, Tokenized]) -> PromptMessage:
         if message.audio is not None and not message.content:
             until, said = self._said.get(message.audio.id) or (0.0, None)
             if said is None or until < time.time():
-                at = place("messages", number, "audio", "id")
+                at = json_path("messages", number, "audio", "id")
                 said_so = f"{at} is no answer that this server still knows: send its text as `content`"
                 raise RequestError(400, said_so, at, "audio_not_found")
             return said.by("assistant")
         parts: list[str | Codes] = []
         for p, part in enumerate(message.content):
-            at = place("messages", number, "content", p, "input_audio", "data")
+            at = json_path("messages", number, "content", p, "input_audio", "data")
             parts.append(heard[at].codes if at in heard else part.text or "")
-        return Message(_ROLES[message.role], tuple(parts))
+        return PromptMessage(_ROLES[message.role], tuple(parts))
 
 
 class _Resampled:
-    """Sound at 22.05 kHz at another rate, piece by piece."""
+    """Audio at 22.05 kHz at another rate, piece by piece."""
 
     def __init__(self, rate: int) -> None:
         import soxr
 
         self._resampler = None if rate == RATE else soxr.ResampleStream(RATE, rate, 1, dtype="float32")
 
-    def __call__(self, samples: Samples, last: bool = False) -> Iterator[Sound]:
+    def __call__(self, samples: Samples, last: bool = False) -> Iterator[AudioChunk]:
         if self._resampler is not None:
             samples = self._resampler.resample_chunk(samples, last=last)
         if len(samples):
-            yield Sound(samples)
+            yield AudioChunk(samples)
 
 
 def counts(ids: Ids, vocabulary: Vocabulary) -> tuple[int, int]:

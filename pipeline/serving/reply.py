@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from pipeline.inference.vocoding import Sound
+from pipeline.inference.answer_vocoder import AudioChunk
 from pipeline.inference.wav import header, pcm16
-from pipeline.serving.model import KEPT_SECONDS, Prompted, counts
+from pipeline.serving.model import KEPT_SECONDS, PromptReady, counts
 from pipeline.serving.request import ChatRequest
 from schemas.vocabulary import Vocabulary
 from stages.train.vocoder.shape import RATE
@@ -28,21 +28,23 @@ class Reply:
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
     audio_id: str = field(default_factory=lambda: f"audio_{uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
-    prompted: Prompted | None = None
+    prompted: PromptReady | None = None
     answer: "Answer | None" = None
     pcm: bytearray = field(default_factory=bytearray)
 
-    def take(self, event: "Prompted | TextPiece | CodeGroup | Sound | Answer") -> Iterator[dict[str, Any]]:
+    def take(
+        self, event: "PromptReady | TextPiece | CodeGroup | AudioChunk | Answer"
+    ) -> Iterator[dict[str, Any]]:
         """The chunks that an event makes."""
         from stages.train.sampling import Answer, TextPiece
 
         match event:
-            case Prompted():
+            case PromptReady():
                 self.prompted = event
                 yield self._chunk({"role": "assistant", **({} if self.request.speaks else {"content": ""})})
             case TextPiece(text):
                 yield self._chunk(self._audio(transcript=text) if self.request.speaks else {"content": text})
-            case Sound(samples):
+            case AudioChunk(samples):
                 data = pcm16(samples)
                 if self.request.stream:
                     yield self._chunk(self._audio(data=base64.b64encode(data).decode()))

@@ -38,13 +38,13 @@ class InputAudio(_Known):
     """Not looked at: files are told by their content."""
 
 
-class Part(_Known):
+class RequestPart(_Known):
     type: Literal["text", "input_audio"]
     text: str | None = None
     input_audio: InputAudio | None = None
 
     @model_validator(mode="after")
-    def _its_own(self) -> "Part":
+    def _its_own(self) -> "RequestPart":
         given = {"text": self.text, "input_audio": self.input_audio}
         if [name for name, value in given.items() if value is not None] != [self.type]:
             raise ValueError(f"a part of the type `{self.type}` has `{self.type}`, and nothing else")
@@ -60,16 +60,16 @@ class AudioId(_Known):
     id: str
 
 
-class ChatMessage(_Known):
+class RequestMessage(_Known):
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[tuple[Part, ...], BeforeValidator(_parts), Field(max_length=PARTS)] = ()
+    content: Annotated[tuple[RequestPart, ...], BeforeValidator(_parts), Field(max_length=PARTS)] = ()
     audio: AudioId | None = None
     """An earlier answer of this server."""
     name: str | None = None
     refusal: None = None
 
     @model_validator(mode="after")
-    def _something(self) -> "ChatMessage":
+    def _something(self) -> "RequestMessage":
         if self.audio is not None and self.role != "assistant":
             raise ValueError("`audio` names an earlier answer: it is of the role assistant")
         said = any((part.text or "").strip() or part.input_audio for part in self.content)
@@ -92,7 +92,7 @@ class StreamOptions(_Known):
 
 
 class ChatRequest(_Known):
-    messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1, max_length=MESSAGES)]
+    messages: Annotated[tuple[RequestMessage, ...], Field(min_length=1, max_length=MESSAGES)]
     model: str | None = None
     modalities: tuple[Literal["text", "audio"], ...] = ("text",)
     audio: AudioParameters | None = None
@@ -149,7 +149,7 @@ def parse(body: bytes) -> ChatRequest:
         return ChatRequest.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        at = place(*first["loc"])
+        at = json_path(*first["loc"])
         if first["type"] == "json_invalid":
             raise RequestError(400, f"the body is no JSON: {first['msg']}") from None
         if first["type"] == "extra_forbidden":
@@ -158,6 +158,6 @@ def parse(body: bytes) -> ChatRequest:
         raise RequestError(400, f"{at}: {said}" if at else said, at or None, "invalid_value") from None
 
 
-def place(*path: str | int) -> str:
+def json_path(*path: str | int) -> str:
     """`messages[0].content[1].type`"""
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).removeprefix(".")

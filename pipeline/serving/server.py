@@ -4,8 +4,8 @@ from socket import socket
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from pipeline.serving.app import app_of
-from pipeline.serving.model import Model
+from pipeline.serving.app import create_app
+from pipeline.serving.model import ServedModel
 from pipeline.serving.worker import Worker
 
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ SECONDS_TO_END = 5
 """For what is being answered when the server is stopped, to say so."""
 
 
-def server_of(model: Model, waiting: int) -> "uvicorn.Server":
+def create_server(model: ServedModel, waiting: int) -> "uvicorn.Server":
     """Runs until it is told to exit, by a signal or `handle_exit`; `waiting` requests may wait for one."""
     import uvicorn
 
     worker = Worker(waiting)
 
-    class Server(uvicorn.Server):
+    class ModelServer(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             worker.close()
             super().handle_exit(sig, frame)
@@ -35,9 +35,9 @@ def server_of(model: Model, waiting: int) -> "uvicorn.Server":
                 worker.close()
                 worker.join(SECONDS_TO_END)
 
-    return Server(
+    return ModelServer(
         uvicorn.Config(
-            app_of(model, worker),
+            create_app(model, worker),
             log_level="warning",
             access_log=False,
             server_header=False,

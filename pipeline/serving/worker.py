@@ -17,7 +17,7 @@ RETRY_SECONDS = 5
 Item = TypeVar("Item")
 
 
-class Job(Generic[Item]):
+class GenerationJob(Generic[Item]):
     """What the thread makes, for one reader in the event loop that made the job."""
 
     def __init__(self, items: Callable[[], Iterator[Item]]) -> None:
@@ -26,7 +26,7 @@ class Job(Generic[Item]):
         self._made: asyncio.Queue[Item | RequestError | None] = asyncio.Queue()
         self._cancelled = Event()
 
-    def __aiter__(self) -> "Job[Item]":
+    def __aiter__(self) -> "GenerationJob[Item]":
         return self
 
     async def __anext__(self) -> Item:
@@ -71,8 +71,8 @@ class Job(Generic[Item]):
 class Worker:
     def __init__(self, waiting: int) -> None:
         self._most = waiting
-        self._jobs: deque[Job] = deque()
-        self._running: Job | None = None
+        self._jobs: deque[GenerationJob] = deque()
+        self._running: GenerationJob | None = None
         self._closed = False
         self._changed = Condition()
         self._thread = Thread(target=self._work, name="model", daemon=True)
@@ -90,7 +90,7 @@ class Worker:
     def waiting(self) -> int:
         return sum(not job.cancelled for job in self._jobs)
 
-    def submit(self, items: Callable[[], Iterator[Item]]) -> Job[Item]:
+    def submit(self, items: Callable[[], Iterator[Item]]) -> GenerationJob[Item]:
         """Have it made in its turn. Raises RequestError where too many wait already."""
         with self._changed:
             if self._closed:
@@ -99,7 +99,7 @@ class Worker:
                 raise RequestError(
                     429, f"{self.waiting} requests wait already: try again later", code="rate_limit_exceeded"
                 )
-            job = Job(items)
+            job = GenerationJob(items)
             self._jobs.append(job)
             self._changed.notify()
             return job

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from pipeline.config.recipe import Recipe
-from pipeline.inference.candidate_rows import words_of
+from pipeline.inference.candidate_rows import question_text
 from pipeline.pack.preferences import sampled_pairs
 from pipeline.versions.provenance import MADE_BY, ids_of
 from schemas.errors import DataError
 from schemas.layout import read
-from tests.pipeline.askable import MONOLOGUES, QUESTION, SPEECH, ids_made_by, rewritten
+from tests.pipeline.tiny_models import MONOLOGUES, QUESTION, SPEECH, ids_made_by, rewritten
 
 
 @pytest.fixture
-def checkpoint(askable, tmp_path):
+def checkpoint(tiny_checkpoint, tmp_path):
     """One to be changed."""
-    return Path(shutil.copytree(askable, tmp_path / "model"))
+    return Path(shutil.copytree(tiny_checkpoint, tmp_path / "model"))
 
 
 def test_a_version_says_how_its_ids_were_made(version, vocabulary):
@@ -119,7 +119,7 @@ def test_a_candidate_is_the_answer_of_its_seed(command, checkpoint, tmp_path):
 
 def test_what_nobody_has_written_down_is_heard(tmp_path):
     shutil.copy(QUESTION, tmp_path / "question.flac")
-    text, language = words_of(str(tmp_path / "question.flac"))
+    text, language = question_text(str(tmp_path / "question.flac"))
     assert language == "en"
     assert "account of himself" in text.lower()
 
@@ -189,4 +189,4 @@ def test_a_question_that_can_not_be_used_stops_no_others(command, checkpoint, tm
 def test_a_sidecar_that_is_no_json_is_named(tmp_path):
     (tmp_path / "q.wav.json").write_text("{")
     with pytest.raises(DataError, match=r"q\.wav\.json is no JSON"):
-        words_of(str(tmp_path / "q.wav"))
+        question_text(str(tmp_path / "q.wav"))

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.inference.conversation import HISTORY_TOKENS, History, Message, PastTurn, prompt
+from pipeline.inference.conversation import HISTORY_TOKENS, History, PastTurn, PromptMessage, prompt
 from pipeline.inference.tokenize_files import tokenize_files
 from schemas.errors import SetupError
 from schemas.layout import header, read
 from schemas.recording import Codes
-from tests.pipeline.askable import QUESTION, SHORT, SPEECH
+from tests.pipeline.tiny_models import QUESTION, SHORT, SPEECH
 
 VOICE = Codes((5, 6), (7, 8, 9))
 
@@ -22,10 +22,10 @@ def told(messages, vocabulary):
 
 def test_a_prompt_is_the_conversation_and_the_header_of_its_answer(vocabulary):
     messages = [
-        Message("system", ("Be brief.",)),
-        Message("human", ("Who?",)),
-        Message("assistant", ("Me.",)),
-        Message("human", ("Say it again: ", VOICE)),
+        PromptMessage("system", ("Be brief.",)),
+        PromptMessage("human", ("Who?",)),
+        PromptMessage("assistant", ("Me.",)),
+        PromptMessage("human", ("Say it again: ", VOICE)),
     ]
     ids = prompt(messages, vocabulary)
     assert ids.dtype == np.int32
@@ -43,19 +43,19 @@ def test_a_prompt_is_the_conversation_and_the_header_of_its_answer(vocabulary):
 
 
 def test_the_oldest_turns_give_way_and_what_is_left_begins_with_a_human(vocabulary):
-    turn = [Message("human", ("word " * 150,)), Message("assistant", ("word " * 150,))]
-    messages = [Message("system", ("Be brief.",)), *turn * 6, Message("human", (VOICE,))]
+    turn = [PromptMessage("human", ("word " * 150,)), PromptMessage("assistant", ("word " * 150,))]
+    messages = [PromptMessage("system", ("Be brief.",)), *turn * 6, PromptMessage("human", (VOICE,))]
     found = told(messages, vocabulary)
     assert [m.role for m in found] == ["system", *["human", "assistant"] * 3, "human", "assistant"]
     kept = sum(len(message.ids(vocabulary)) for message in [*turn * 3])
     assert kept <= HISTORY_TOKENS < kept + len(turn[0].ids(vocabulary)) + len(turn[1].ids(vocabulary))
-    long = Message("human", ("word " * 2000,))
+    long = PromptMessage("human", ("word " * 2000,))
     assert [m.role for m in told([*turn, long], vocabulary)] == ["human", "assistant", "human", "assistant"]
 
 
 def test_words_stand_for_an_earlier_turn_and_its_voices_where_nobody_knows_them(vocabulary):
-    assert PastTurn.of(" Me. ", [VOICE]).by("assistant") == Message("assistant", ("Me.",))
-    assert PastTurn.of(" ", [VOICE, VOICE]).by("human") == Message("human", (VOICE, VOICE))
+    assert PastTurn.of(" Me. ", [VOICE]).by("assistant") == PromptMessage("assistant", ("Me.",))
+    assert PastTurn.of(" ", [VOICE, VOICE]).by("human") == PromptMessage("human", (VOICE, VOICE))
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ def test_a_place_that_keeps_nothing_is_named(tmp_path):
         History.read(tmp_path / "h.jsonl")
 
 
-def test_an_answer_depends_on_what_was_said_before(command, askable, tmp_path):
+def test_an_answer_depends_on_what_was_said_before(command, tiny_checkpoint, tmp_path):
     """The second run reads what the first one kept; two questions of one run are two turns as well."""
     file = tmp_path / "h.jsonl"
-    ask = ("answer", "--checkpoint", askable, "--tokens-only", "--max-tokens", 30, "--json")
+    ask = ("answer", "--checkpoint", tiny_checkpoint, "--tokens-only", "--max-tokens", 30, "--json")
     for question in (SHORT, QUESTION):
         assert command(*ask, question, "--history", file).code == 0
     both = command(*ask, SHORT, QUESTION, "--history", tmp_path / "both.jsonl")

@@ -21,15 +21,15 @@ import numpy as np
 import pytest
 import soundfile
 
+from pipeline.inference.answer_vocoder import AnswerVocoder, open_answer_vocoder
 from pipeline.inference.answerer import Answerer, open_answerer
-from pipeline.inference.conversation import Message, prompt
+from pipeline.inference.conversation import PromptMessage, prompt
 from pipeline.inference.tokenize_files import tokenize_file
-from pipeline.inference.vocoding import Voice, open_voice
-from pipeline.serving.model import PCM_RATE, Limits, Model
-from pipeline.serving.server import server_of
+from pipeline.serving.model import PCM_RATE, Limits, ServedModel
+from pipeline.serving.server import create_server
 from stages.train.vocoder.shape import RATE
 from tests.paths import RECORDINGS
-from tests.pipeline.askable import QUESTION, SHORT
+from tests.pipeline.tiny_models import QUESTION, SHORT
 
 PATIENCE = 120
 """Seconds that a busy machine is given."""
@@ -97,20 +97,20 @@ def closing_connection(connection) -> Iterator[HTTPConnection]:
 
 
 @pytest.fixture(scope="module")
-def answerer(askable) -> Answerer:
-    return open_answerer(askable)
+def answerer(tiny_checkpoint) -> Answerer:
+    return open_answerer(tiny_checkpoint)
 
 
 @pytest.fixture(scope="module")
-def voice(vocoder) -> Voice:
-    return open_voice(vocoder)
+def voice(vocoder) -> AnswerVocoder:
+    return open_answer_vocoder(vocoder)
 
 
 @contextmanager
 def serving(model, waiting=1) -> Iterator[Client]:
     """A server in a thread of this process."""
     bound = socket.create_server(("127.0.0.1", 0))
-    server = server_of(model, waiting)
+    server = create_server(model, waiting)
     thread = Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     client = Client(bound.getsockname()[1])
@@ -125,7 +125,9 @@ def serving(model, waiting=1) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def client(answerer, voice) -> Iterator[Client]:
-    with serving(Model("tiny", answerer, voice, Limits(tokens=LONG, seconds=12, megabytes=1))) as client:
+    with serving(
+        ServedModel("tiny", answerer, voice, Limits(tokens=LONG, seconds=12, megabytes=1))
+    ) as client:
         yield client
 
 
@@ -165,7 +167,7 @@ def test_an_answer_in_text_and_sound(client, answerer, voice, vocabulary):
     assert message["audio"]["expires_at"] > time.time()
     usage = told["usage"]
     asked = tokenize_file(str(SHORT), answerer.tokenizer)
-    ids = prompt([Message("human", (asked.codes,))], vocabulary)
+    ids = prompt([PromptMessage("human", (asked.codes,))], vocabulary)
     assert usage["prompt_tokens"] == len(ids)
     assert usage["prompt_tokens_details"]["audio_tokens"] == len(asked.ids)
     assert usage["completion_tokens_details"]["audio_tokens"] >= 20
@@ -218,7 +220,9 @@ def test_text_alone(client):
 def test_a_written_question_with_a_system_prompt(client, vocabulary):
     messages = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Who is there?"}]
     told = client.ask(messages=messages, max_tokens=5)
-    ids = prompt([Message("system", ("Be brief.",)), Message("human", ("Who is there?",))], vocabulary)
+    ids = prompt(
+        [PromptMessage("system", ("Be brief.",)), PromptMessage("human", ("Who is there?",))], vocabulary
+    )
     assert told["usage"]["prompt_tokens"] == len(ids)
 
 
@@ -235,9 +239,9 @@ def test_an_earlier_answer_is_named_by_its_id_or_its_text(client, vocabulary, an
     codes = tokenize_file(str(SHORT), answerer.tokenizer).codes
     expected = prompt(
         [
-            Message("human", (codes,)),
-            Message("assistant", (said["transcript"].strip(),)),
-            Message("human", ("And then?", codes)),
+            PromptMessage("human", (codes,)),
+            PromptMessage("assistant", (said["transcript"].strip(),)),
+            PromptMessage("human", ("And then?", codes)),
         ],
         vocabulary,
     )
@@ -333,7 +337,7 @@ def test_a_body_that_is_no_json_or_too_large(client):
 
 def test_a_question_that_leaves_no_room(answerer, voice):
     messages = [{"role": "user", "content": "word " * answerer.model.shape.context}]
-    with serving(Model("tiny", answerer, voice, Limits(10, 10, 1))) as client:
+    with serving(ServedModel("tiny", answerer, voice, Limits(10, 10, 1))) as client:
         status, told, _ = client.post({"messages": messages})
     assert (status, told["error"]["code"]) == (400, "context_length_exceeded")
 
@@ -386,7 +390,7 @@ def test_who_leaves_while_waiting_gives_the_place_free(client):
 
 
 def test_the_log_says_how_long_it_took_and_not_what_was_said(client, caplog, answerer, voice):
-    class Broken(Model):
+    class Broken(ServedModel):
         def answer(self, request, id):
             raise ValueError(f"can't say {request.messages}")
 
@@ -399,21 +403,34 @@ def test_the_log_says_how_long_it_took_and_not_what_was_said(client, caplog, ans
     assert (status, error["error"]["type"]) == (500, "server_error")
     assert re.search(r"0\.0 s of audio answered in \d+ tokens; first text", caplog.text)
     assert "an answer failed: ValueError" in caplog.text
-    assert "test_serving.py" in caplog.text
+    assert "test_app.py" in caplog.text
     assert secret not in caplog.text
     assert told["choices"][0]["message"]["content"].strip() not in caplog.text
 
 
 def test_a_server_that_is_stopped_says_so_to_who_is_listening(answerer, voice):
-    with serving(Model("tiny", answerer, voice, Limits(LONG, 10, 1))) as client, endless(client) as asked:
+    with (
+        serving(ServedModel("tiny", answerer, voice, Limits(LONG, 10, 1))) as client,
+        endless(client) as asked,
+    ):
         client.stop()
         *_, last = asked.answer.read().decode().strip().split("\n\n")
         assert json.loads(last.removeprefix("data: "))["error"]["message"] == "the server is being stopped"
 
 
-def test_the_command_listens_until_ctrl_c(askable, vocoder):
+def test_the_command_listens_until_ctrl_c(tiny_checkpoint, vocoder):
     command = Path(sys.executable).with_name("aqaa-data")
-    arguments = ("--checkpoint", askable, "--vocoder", vocoder, "--port", "0", "--name", "mine", "--json")
+    arguments = (
+        "--checkpoint",
+        tiny_checkpoint,
+        "--vocoder",
+        vocoder,
+        "--port",
+        "0",
+        "--name",
+        "mine",
+        "--json",
+    )
     arguments += ("--max-tokens", str(LONG))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = subprocess.Popen([command, "serve", *arguments], **pipes)

@@ -18,13 +18,13 @@ import soundfile
 import websocket
 from faster_whisper import WhisperModel
 
+from pipeline.inference.answer_vocoder import open_answer_vocoder
 from pipeline.inference.answerer import open_answerer
-from pipeline.inference.vocoding import open_voice
 from pipeline.models import resolve
 from pipeline.serving.app import page_and_policy
-from pipeline.serving.model import Limits, Model
-from pipeline.serving.server import server_of
-from tests.pipeline.askable import QUESTION, SHORT
+from pipeline.serving.model import Limits, ServedModel
+from pipeline.serving.server import create_server
+from tests.pipeline.tiny_models import QUESTION, SHORT
 
 PATIENCE = 180
 """Seconds that a busy machine is given."""
@@ -85,10 +85,12 @@ class Tab:
 
 
 @pytest.fixture(scope="module")
-def url(askable, vocoder) -> Iterator[str]:
-    model = Model("tiny", open_answerer(askable), open_voice(vocoder), Limits(60, 60, 4))
+def url(tiny_checkpoint, vocoder) -> Iterator[str]:
+    model = ServedModel(
+        "tiny", open_answerer(tiny_checkpoint), open_answer_vocoder(vocoder), Limits(60, 60, 4)
+    )
     bound = socket.create_server(("127.0.0.1", 0))
-    server = server_of(model, 1)
+    server = create_server(model, 1)
     thread = Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     yield f"http://127.0.0.1:{bound.getsockname()[1]}/"

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.inference import vocoding
-from pipeline.inference.vocoding import open_voice
+from pipeline.inference import answer_vocoder
+from pipeline.inference.answer_vocoder import open_answer_vocoder
 from pipeline.models import resolve
 from schemas.errors import SetupError
 from schemas.layout import merged
@@ -24,14 +24,14 @@ from stages.train.grammar import Form
 from stages.train.sampling import Sampling, answer
 from stages.train.vocoder import released
 from stages.train.vocoder.shape import RATE, frames_of
-from tests.pipeline.askable import QUESTION, SEES_ALL, SHORT, SPEECH, write_vocoder
+from tests.pipeline.tiny_models import QUESTION, SEES_ALL, SHORT, SPEECH, write_vocoder
 
 
 @pytest.fixture
-def ask(command, askable, vocoder):
+def ask(command, tiny_checkpoint, vocoder):
     """Asks the short question for an answer of at most 60 tokens, unless told otherwise."""
 
-    def asked(*arguments, questions=(SHORT,), checkpoint=askable, vocoder=vocoder):
+    def asked(*arguments, questions=(SHORT,), checkpoint=tiny_checkpoint, vocoder=vocoder):
         voice = () if vocoder is None else ("--vocoder", vocoder)
         return command(
             "answer", "--checkpoint", checkpoint, *voice, *questions, "--max-tokens", 60, *arguments
@@ -59,7 +59,7 @@ def test_an_answer_is_a_wav_of_all_its_codes(ask, tmp_path, vocoder):
     tokens = merged(Codes(**whole["voices"][0])).tolist()
     assert len(tokens) >= 20
     assert len(samples) == whole["sound"]["samples"] == frames_of(len(tokens)) * 256
-    by_itself = open_voice(vocoder).vocoder.speak(tokens).numpy()
+    by_itself = open_answer_vocoder(vocoder).vocoder.speak(tokens).numpy()
     assert np.abs(samples - by_itself * 32767).max() < 2
     assert samples.std() > 50
     assert 0 < whole["latency"]["first_text"] <= whole["latency"]["first_sound"] <= whole["latency"]["total"]
@@ -102,7 +102,7 @@ def test_several_questions_are_answered_into_a_folder(ask, tmp_path):
     assert samples_of(tmp_path / "answers/LJ002-0020.wav").std() > 50
 
 
-def test_voices_follow_each_other(askable, vocoder, vocabulary):
+def test_voices_follow_each_other(tiny_checkpoint, vocoder, vocabulary):
     """Each voice as if it were spoken alone, streamed or whole."""
     import torch
 
@@ -112,7 +112,7 @@ def test_voices_follow_each_other(askable, vocoder, vocabulary):
         """Ends a voice as soon as it may."""
 
         def __init__(self):
-            self.reader = reader_of(load(askable, "cpu"))
+            self.reader = reader_of(load(tiny_checkpoint, "cpu"))
 
         def read(self, ids):
             logits = self.reader.read(ids).clone()
@@ -128,21 +128,21 @@ def test_voices_follow_each_other(askable, vocoder, vocabulary):
         events = answer(
             TwoVoices(), prompt, vocabulary, Form("audio_only"), Sampling(max_tokens=90, temperature=0)
         )
-        *told, whole = open_voice(vocoder, stream).speak(events, seed=0)
-        sounds = [event.samples for event in told if isinstance(event, vocoding.Sound)]
+        *told, whole = open_answer_vocoder(vocoder, stream).speak(events, seed=0)
+        sounds = [event.samples for event in told if isinstance(event, answer_vocoder.AudioChunk)]
         heard[stream] = np.concatenate(sounds)
     assert len(whole.voices) >= 2
-    voice = open_voice(vocoder).vocoder
+    voice = open_answer_vocoder(vocoder).vocoder
     alone = np.concatenate([voice.speak(merged(codes).tolist()).numpy() for codes in whole.voices])
     assert np.allclose(heard[False], alone, atol=1e-5)
     assert np.allclose(heard[True], alone, atol=1e-5)
 
 
-def test_a_pipe_hears_the_same(ask, tmp_path, askable, vocoder):
+def test_a_pipe_hears_the_same(ask, tmp_path, tiny_checkpoint, vocoder):
     said(ask("-o", tmp_path / "a.wav", "--json"))
     arguments = (
         "--checkpoint",
-        askable,
+        tiny_checkpoint,
         "--vocoder",
         vocoder,
         SHORT,
@@ -158,12 +158,12 @@ def test_a_pipe_hears_the_same(ask, tmp_path, askable, vocoder):
     assert b"first sound" in done.stderr
 
 
-def test_a_player_can_follow_and_ctrl_c_leaves_what_was_said(askable, vocoder, tmp_path):
+def test_a_player_can_follow_and_ctrl_c_leaves_what_was_said(tiny_checkpoint, vocoder, tmp_path):
     """The wav grows while the answer comes, and is whole after an interrupt."""
     file = tmp_path / "a.wav"
     arguments = (
         "--checkpoint",
-        askable,
+        tiny_checkpoint,
         "--vocoder",
         vocoder,
         SHORT,
@@ -233,7 +233,7 @@ def test_a_vocoder_that_can_not_speak_is_named(ask, tmp_path, monkeypatch):
     assert (done.code, done.stderr.count("\n")) == (1, 1)
     assert f"{deaf}: this vocoder can't stream" in done.stderr
     assert ask("-o", tmp_path / "a.wav", vocoder=deaf).code == 0
-    assert not open_voice(deaf).stream
+    assert not open_answer_vocoder(deaf).stream
     done = ask("-o", tmp_path / "b.wav", vocoder=tmp_path / "nothing")
     assert (done.code, done.stderr.count("\n")) == (1, 1)
     assert str(tmp_path / "nothing") in done.stderr
@@ -241,5 +241,5 @@ def test_a_vocoder_that_can_not_speak_is_named(ask, tmp_path, monkeypatch):
     done = ask("-o", tmp_path / "b.wav", vocoder=None)
     assert "name the folder of one with --vocoder" in done.stderr
     with pytest.raises(SetupError, match="can't stream"):
-        open_voice(deaf, stream=True)
+        open_answer_vocoder(deaf, stream=True)
     assert not (tmp_path / "b.wav").exists()

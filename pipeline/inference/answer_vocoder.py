@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Sound:
+class AudioChunk:
     """Some more of an answer's speech."""
 
     samples: Samples
     """[n] at 22.05 kHz"""
 
 
-def open_voice(directory: Path | None, stream: bool | None = None) -> "Voice":
+def open_answer_vocoder(directory: Path | None, stream: bool | None = None) -> "AnswerVocoder":
     """The vocoder of a folder, or the one that comes with the project; it streams where it can if `stream`
     is None. Raises SetupError where there is none, or one that can't stream.
     """
@@ -47,11 +47,11 @@ def open_voice(directory: Path | None, stream: bool | None = None) -> "Voice":
             if stream:
                 raise SetupError(f"{directory}: {error}") from None
             stream = False
-    return Voice(vocoder, stream is not False, directory, codes_of(directory).get("models", {}))
+    return AnswerVocoder(vocoder, stream is not False, directory, codes_of(directory).get("models", {}))
 
 
 @dataclass(frozen=True)
-class Voice:
+class AnswerVocoder:
     """A vocoder, and how it is used."""
 
     vocoder: "Vocoder"
@@ -71,7 +71,7 @@ class Voice:
 
     def speak(
         self, events: "Iterable[TextPiece | CodeGroup | Answer]", seed: int
-    ) -> "Iterator[TextPiece | CodeGroup | Sound | Answer]":
+    ) -> "Iterator[TextPiece | CodeGroup | AudioChunk | Answer]":
         """What an answer says, with its sound; voices follow each other. `seed` is of the vocoder's noise."""
         from stages.train.sampling import Answer, CodeGroup
 
@@ -124,9 +124,9 @@ class _Whole:
         return self._vocoder.speak(self._tokens, seed=self._seed)
 
 
-def _sound(samples: "Tensor") -> Iterator[Sound]:
+def _sound(samples: "Tensor") -> Iterator[AudioChunk]:
     if len(samples):
-        yield Sound(samples.cpu().numpy())
+        yield AudioChunk(samples.cpu().numpy())
 
 
 @dataclass
@@ -138,13 +138,13 @@ class Latency:
     total: float | None = None
     _began: float = field(default_factory=time.monotonic, repr=False)
 
-    def saw(self, event: "TextPiece | CodeGroup | Sound | Answer") -> None:
+    def record(self, event: "TextPiece | CodeGroup | AudioChunk | Answer") -> None:
         from stages.train.sampling import Answer, TextPiece
 
         passed = round(time.monotonic() - self._began, 3)
         if isinstance(event, TextPiece) and self.first_text is None:
             self.first_text = passed
-        elif isinstance(event, Sound) and self.first_sound is None:
+        elif isinstance(event, AudioChunk) and self.first_sound is None:
             self.first_sound = passed
         elif isinstance(event, Answer):
             self.total = passed

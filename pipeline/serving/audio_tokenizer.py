@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pipeline.inference.answerer import Answerer, tokenized
+from pipeline.inference.answerer import Answerer, tokenize_question
 from pipeline.inference.tokenize_files import Tokenized
 from pipeline.serving.request import RequestError
 from schemas.errors import DataError
@@ -19,7 +19,7 @@ from stages.stage import problem_of
 Value = TypeVar("Value")
 
 
-class Remembered(Generic[Value]):
+class LruCache(Generic[Value]):
     """The latest values of some keys."""
 
     def __init__(self, most: int) -> None:
@@ -44,7 +44,7 @@ class AudioTokenizer:
     def __init__(self, answerer: Answerer, seconds: float) -> None:
         self._answerer = answerer
         self._seconds = seconds
-        self._heard: Remembered[Tokenized] = Remembered(64)
+        self._heard: LruCache[Tokenized] = LruCache(64)
 
     def hear(self, clips: Iterable[tuple[str, str]]) -> dict[str, Tokenized]:
         """Place in the request -> its codes, of (place, base64).
@@ -81,7 +81,7 @@ class AudioTokenizer:
                 for _ in source.blocks():
                     if source.seconds > left:
                         raise DataError("audio_too_long", self._too_long)
-            return tokenized(self._answerer, str(file))
+            return tokenize_question(self._answerer, str(file))
 
     @property
     def _too_long(self) -> str:
