@@ -1,4 +1,4 @@
-"""Spoken questions answered one after another: tokenizer, backbone, and a voice where there is one."""
+"""Spoken questions answered one after another: tokenizer, backbone and, for speech, a vocoder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,27 +22,27 @@ class Dialogue:
     answerer: Answerer
     form: "Form"
     sampling: "Sampling"
-    voice: AnswerVocoder | None = None
+    vocoder: AnswerVocoder | None = None
     system: str | None = None
     history: History | None = None
 
     def prompt(self, question: Codes) -> Ids:
         system = [] if self.system is None else [PromptMessage("system", (self.system,))]
-        before = self.history.messages if self.history else []
-        return prompt([*system, *before, PromptMessage("human", (question,))], self.answerer.vocabulary)
+        earlier = self.history.messages if self.history else []
+        return prompt([*system, *earlier, PromptMessage("human", (question,))], self.answerer.vocabulary)
 
     def ask(self, question: Tokenized) -> "Iterator[TextPiece | CodeGroup | AudioChunk | Answer]":
-        """The answer as it comes; when it ends, the history has it. Raises DataError `too_long`."""
+        """Stream the answer; once it is complete it is in the history. Raises DataError `too_long`."""
         from stages.train.sampling import Answer
 
-        known = written_text(question.file) if self.history else None
+        written = written_text(question.file) if self.history else None
         events = self.answerer.answer(self.prompt(question.codes), self.form, self.sampling)
-        for event in self.voice.speak(events, self.sampling.seed) if self.voice else events:
+        for event in self.vocoder.speak(events, self.sampling.seed) if self.vocoder else events:
             if isinstance(event, Answer) and self.history and (event.text.strip() or event.voices):
-                asked = PastTurn.of(known[0] if known else "", [question.codes])
-                self.history.add(asked, PastTurn.of(event.text, event.voices))
+                past_question = PastTurn.of(written[0] if written else "", [question.codes])
+                self.history.add(past_question, PastTurn.of(event.text, event.voices))
             yield event
 
-    def hear(self, question: str) -> Tokenized:
-        """The codes of a question. Raises DataError for a file that can't be used."""
+    def tokenize(self, question: str) -> Tokenized:
+        """The codes of a question file. Raises DataError if it can't be used."""
         return tokenize_question(self.answerer, question)

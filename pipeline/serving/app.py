@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.inference.answer_vocoder import Latency
+from pipeline.inference.latency import Latency
 from pipeline.serving.model import ServedModel
 from pipeline.serving.reply import Reply
 from pipeline.serving.request import RequestError, parse

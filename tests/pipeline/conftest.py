@@ -49,18 +49,18 @@ def copy(small_build, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, vocabulary: Vocabulary) -> Path:
-    """A checkpoint that answers, not to be changed."""
+    """A checkpoint that can answer; tests must not change it."""
     import torch
 
     from tests.pipeline.tiny_models import write_checkpoint
 
     torch.set_num_threads(1)
-    return write_checkpoint(tmp_path_factory.mktemp("tiny_checkpoint") / "model", vocabulary)
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "model", vocabulary)
 
 
 @pytest.fixture(scope="session")
 def vocoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a vocoder that streams."""
+    """The folder of a tiny vocoder that can stream."""
     from tests.pipeline.tiny_models import write_vocoder
 
-    return write_vocoder(tmp_path_factory.mktemp("speaking") / "vocoder")
+    return write_vocoder(tmp_path_factory.mktemp("vocoder") / "vocoder")
