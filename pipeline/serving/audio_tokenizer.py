@@ -1,4 +1,4 @@
-"""Audio of requests into codes, within limits."""
+"""The audio of requests, tokenized within limits."""
 
 import base64
 import binascii
@@ -20,10 +20,10 @@ Value = TypeVar("Value")
 
 
 class LruCache(Generic[Value]):
-    """The latest values of some keys."""
+    """Keeps the values that were used last."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, size: int) -> None:
+        self._size = size
         self._values: OrderedDict[str, Value] = OrderedDict()
 
     def get(self, key: str) -> Value | None:
@@ -34,57 +34,57 @@ class LruCache(Generic[Value]):
     def put(self, key: str, value: Value) -> None:
         self._values[key] = value
         self._values.move_to_end(key)
-        if len(self._values) > self._most:
+        if len(self._values) > self._size:
             self._values.popitem(last=False)
 
 
 class AudioTokenizer:
-    """Hears what a client sends with each turn again, as the API has it, only once."""
+    """Tokenizes the audio of requests, with a cache: clients send earlier turns again with each request."""
 
     def __init__(self, answerer: Answerer, seconds: float) -> None:
+        """`seconds` of audio are allowed per request."""
         self._answerer = answerer
         self._seconds = seconds
-        self._heard: LruCache[Tokenized] = LruCache(64)
+        self._cache: LruCache[Tokenized] = LruCache(64)
 
-    def hear(self, clips: Iterable[tuple[str, str]]) -> dict[str, Tokenized]:
-        """Place in the request -> its codes, of (place, base64).
+    def tokenize(self, clips: Iterable[tuple[str, str]]) -> dict[str, Tokenized]:
+        """JSON path -> codes, for (JSON path, base64 of an audio file).
 
-        Raises RequestError where one can't be used, or all together are longer than the limit."""
-        found: dict[str, Tokenized] = {}
-        for place, data in clips:
-            left = self._seconds - sum(heard.seconds for heard in found.values())
-            found[place] = self._hear(place, data, left)
-        return found
+        Raises RequestError if one can't be used, or if they are longer than the limit together.
+        """
+        tokenized: dict[str, Tokenized] = {}
+        for path, data in clips:
+            remaining = self._seconds - sum(clip.seconds for clip in tokenized.values())
+            tokenized[path] = self._tokenize_clip(path, data, remaining)
+        return tokenized
 
-    def _hear(self, place: str, data: str, left: float) -> Tokenized:
+    def _tokenize_clip(self, path: str, data: str, remaining: float) -> Tokenized:
         key = hashlib.sha256(data.encode()).hexdigest()
-        heard = self._heard.get(key)
-        if heard is None:
+        clip = self._cache.get(key)
+        if clip is None:
             try:
-                heard = self._tokenized(base64.b64decode(data, validate=True), left)
+                clip = self._decode_and_tokenize(base64.b64decode(data, validate=True), remaining)
             except (binascii.Error, ValueError):
-                raise RequestError(400, f"{place} is no base64", place, "invalid_base64") from None
+                raise RequestError(400, f"{path} is not valid base64", path, "invalid_base64") from None
             except (DataError, OSError) as error:
                 problem = problem_of(error)
-                raise RequestError(400, f"{place}: {problem.message}", place, problem.code) from None
-            self._heard.put(key, heard)
-        elif heard.seconds > left:
-            raise RequestError(400, f"{place}: {self._too_long}", place, "audio_too_long")
-        return heard
+                raise RequestError(400, f"{path}: {problem.message}", path, problem.code) from None
+            self._cache.put(key, clip)
+        elif clip.seconds > remaining:
+            raise RequestError(400, f"{path}: {self._too_long}", path, "audio_too_long")
+        return clip
 
-    def _tokenized(self, data: bytes, left: float) -> Tokenized:
-        # In a folder that nobody else reads, gone as soon as it is heard.
+    def _decode_and_tokenize(self, data: bytes, remaining: float) -> Tokenized:
+        # In a private folder, deleted right after tokenizing.
         with tempfile.TemporaryDirectory(prefix="aqaa-data-") as folder:
             file = Path(folder) / "audio"
             file.write_bytes(data)
             with opened(file) as source:
                 for _ in source.blocks():
-                    if source.seconds > left:
+                    if source.seconds > remaining:
                         raise DataError("audio_too_long", self._too_long)
             return tokenize_question(self._answerer, str(file))
 
     @property
     def _too_long(self) -> str:
-        return (
-            f"the audio of the messages is longer than the {self._seconds:g} s that this server hears at once"
-        )
+        return f"the audio of the messages is longer than the {self._seconds:g} s that this server allows"

@@ -1,4 +1,4 @@
-"""Answers in the form of the API: one object, or the data of chunks."""
+"""Answers in the form of the API: one object, or a stream of chunks."""
 
 import base64
 import time
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Reply:
-    """One answer while it comes."""
+    """An answer while it is generated."""
 
     request: ChatRequest
     model: str
@@ -35,7 +35,7 @@ class Reply:
     def take(
         self, event: "PromptReady | TextPiece | CodeGroup | AudioChunk | Answer"
     ) -> Iterator[dict[str, Any]]:
-        """The chunks that an event makes."""
+        """The chunks of the response for an event."""
         from stages.train.sampling import Answer, TextPiece
 
         match event:
@@ -78,11 +78,11 @@ class Reply:
         assert self.answer is not None
         assert self.prompted is not None
         text, audio = counts(self.answer.ids, self.vocabulary)
-        asked = self.prompted.text_tokens + self.prompted.audio_tokens
+        prompt_tokens = self.prompted.text_tokens + self.prompted.audio_tokens
         return {
-            "prompt_tokens": asked,
+            "prompt_tokens": prompt_tokens,
             "completion_tokens": text + audio,
-            "total_tokens": asked + text + audio,
+            "total_tokens": prompt_tokens + text + audio,
             "prompt_tokens_details": {
                 "text_tokens": self.prompted.text_tokens,
                 "audio_tokens": self.prompted.audio_tokens,
@@ -92,11 +92,11 @@ class Reply:
 
     @property
     def _finish(self) -> str:
-        """An answer that went round in circles was cut off, as one that is too long."""
+        """An answer that repeated itself was cut off and counts as too long."""
         return "stop" if self.answer is not None and self.answer.reason == "end" else "length"
 
-    def _audio(self, **told: Any) -> dict[str, Any]:
-        return {"audio": {"id": self.audio_id, **told}}
+    def _audio(self, **fields: Any) -> dict[str, Any]:
+        return {"audio": {"id": self.audio_id, **fields}}
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
