@@ -6,8 +6,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pipeline.evaluation.resynthesis import CONDITIONS, JudgedUtterance, Resynthesis
 from pipeline.evaluation.run import Evaluation
-from pipeline.evaluation.tokens import CONDITIONS, Judged, Resynthesis
 from pipeline.report.charts import Lane, lanes
 from pipeline.report.listen import mp3
 from pipeline.report.page import template
@@ -83,7 +83,7 @@ def drawn(spoken: Resynthesis, name: str, of: dict[str, Estimate | None]) -> Mar
     return lanes(rows, low, high, TITLES[name])
 
 
-def values_of(judged: Sequence[Judged], name: str, condition: str) -> list[float]:
+def values_of(judged: Sequence[JudgedUtterance], name: str, condition: str) -> list[float]:
     """A measure of each utterance that has it."""
     found = []
     for one in judged:

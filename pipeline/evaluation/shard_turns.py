@@ -16,7 +16,7 @@ from stages.stage import SAMPLE_RATE
 
 
 @dataclass(frozen=True)
-class Place:
+class ByteRange:
     """Bytes of a file of the version."""
 
     path: str
@@ -28,17 +28,17 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Turn:
+class ShardTurn:
     name: str
     recording: str
     split: str
     text: str | None
     """Where a person or a script says it; a recogniser's is none."""
     language: str | None
-    ids: Place
+    ids: ByteRange
     spans: tuple[tuple[int, int], ...]
     """Of the ids, with markers and whatever text stands between."""
-    flac: Place | None
+    flac: ByteRange | None
     first: int
     """Sample of the audio, at 16 kHz."""
     end: int
@@ -49,7 +49,7 @@ class Turn:
         return audio_tokens(ids, self.spans, version.manifest.vocabulary["linguistic"]["first"])
 
 
-def turns_of(version: Version, parts: Sequence[str]) -> Iterator[Turn]:
+def shard_turns(version: Version, parts: Sequence[str]) -> Iterator[ShardTurn]:
     """Every turn in the samples of some splits once, whichever sample it stands in first."""
     seen = set()
     for shard in version.manifest.shards:
@@ -62,13 +62,13 @@ def turns_of(version: Version, parts: Sequence[str]) -> Iterator[Turn]:
                         yield turn
 
 
-def _of_shard(file: BinaryIO, path: str, part: str) -> Iterator[Turn]:
+def _of_shard(file: BinaryIO, path: str, part: str) -> Iterator[ShardTurn]:
     records: dict[str, Any] = {}
-    places: dict[str, dict[str, Place]] = {}
+    places: dict[str, dict[str, ByteRange]] = {}
     with tarfile.open(fileobj=file, mode="r:") as tar:
         for member in tar:
             key, _, name = member.name.partition(".")
-            places.setdefault(key, {})[name] = Place(path, member.offset_data, member.size)
+            places.setdefault(key, {})[name] = ByteRange(path, member.offset_data, member.size)
             if name == "json":
                 records[key] = json.load(cast(BinaryIO, tar.extractfile(member)))
     for key, record in records.items():
@@ -76,7 +76,7 @@ def _of_shard(file: BinaryIO, path: str, part: str) -> Iterator[Turn]:
             yield from _of_record(record, places[key], part)
 
 
-def _of_record(record: dict[str, Any], places: dict[str, Place], part: str) -> Iterator[Turn]:
+def _of_record(record: dict[str, Any], places: dict[str, ByteRange], part: str) -> Iterator[ShardTurn]:
     transcripts = {turn["index"]: turn.get("transcript") or {} for turn in record.get("turns", ())}
     end = 0
     for message in record["messages"]:
@@ -87,7 +87,7 @@ def _of_record(record: dict[str, Any], places: dict[str, Place], part: str) -> I
             transcript = transcripts.get(said["turn"], {})
             heard = transcript.get("source", "model") == "model"
             track = f" track {said['track']}" if said["track"] else ""
-            yield Turn(
+            yield ShardTurn(
                 name=f"{said['recording']}{track} {said['start']:.3f}-{said['end']:.3f}",
                 recording=said["recording"],
                 split=part,

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pipeline.evaluation.judges import Beside, Judges, at_16k
 from pipeline.evaluation.originals import Original, Originals
-from pipeline.evaluation.vocoding import TimedVocoder
+from pipeline.evaluation.speech_judge import ReferenceScores, SpeechJudge, at_16k
+from pipeline.evaluation.timed_vocoder import TimedVocoder
 from pipeline.inference.tokenize_files import Refused
 from schemas.errors import SetupError
 from schemas.vocabulary import Ids
@@ -27,7 +27,7 @@ MessageCallback = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedUtterance:
     """An utterance in all conditions."""
 
     name: str
@@ -37,7 +37,7 @@ class Judged:
     """What somebody wrote down."""
     language: str
     tokens: Ids
-    conditions: dict[str, Beside]
+    conditions: dict[str, ReferenceScores]
     sounds: dict[str, Samples] | None
     """At 16 kHz, of the first few."""
 
@@ -59,7 +59,7 @@ class Resynthesis:
     found: int
     seed: int
     vocoder: dict[str, Any] = field(default_factory=dict)
-    judged: list[Judged] = field(default_factory=list)
+    judged: list[JudgedUtterance] = field(default_factory=list)
     set_aside: list[Refused] = field(default_factory=list)
 
     @property
@@ -112,7 +112,7 @@ class Resynthesis:
 
 
 def resynthesise(
-    originals: Originals, vocoder: TimedVocoder, judges: Judges, seed: int, said: MessageCallback
+    originals: Originals, vocoder: TimedVocoder, judge: SpeechJudge, seed: int, said: MessageCallback
 ) -> Resynthesis:
     """Judge every utterance. What can't be is set aside with its reason. Raises SetupError where nothing is
     left."""
@@ -120,7 +120,7 @@ def resynthesise(
     for number, original in enumerate(originals, 1):
         if isinstance(original, Original):
             try:
-                result.judged.append(_judged(original, vocoder, judges, len(result.judged) < KEPT))
+                result.judged.append(_judged(original, vocoder, judge, len(result.judged) < KEPT))
             except Exception as error:
                 problem = problem_of(error)
                 result.set_aside.append(Refused(original.name, problem.code, problem.message))
@@ -133,11 +133,11 @@ def resynthesise(
     return result
 
 
-def _judged(original: Original, vocoder: TimedVocoder, judges: Judges, keep: bool) -> Judged:
+def _judged(original: Original, vocoder: TimedVocoder, judge: SpeechJudge, keep: bool) -> JudgedUtterance:
     sounds = vocoder.conditions(original)
-    language = judges.language(original.sound, original.language)
-    beside = judges.beside(sounds, original.text, language)
-    return Judged(
+    language = judge.language(original.sound, original.language)
+    beside = judge.compare(sounds, original.text, language)
+    return JudgedUtterance(
         original.name,
         original.source,
         len(original.sound) / SAMPLE_RATE,
@@ -149,7 +149,7 @@ def _judged(original: Original, vocoder: TimedVocoder, judges: Judges, keep: boo
     )
 
 
-def _as_json(beside: Beside) -> dict[str, Any]:
+def _as_json(beside: ReferenceScores) -> dict[str, Any]:
     told = asdict(beside)
     alone: dict[str, Any] = told.pop("alone")
     return alone | told

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.evaluation.originals import Original
-from pipeline.inference.vocoding import open_voice
+from pipeline.inference.answer_vocoder import open_answer_vocoder
 from schemas.errors import DataError
 from stages.stage import SAMPLE_RATE
 from stages.train.vocoder.mel import log_mel
@@ -21,7 +21,7 @@ class TimedVocoder:
 
     def __init__(self, folder: Path | None, seed: int) -> None:
         """Raises SetupError where the folder (None: what comes with the project) holds no vocoder."""
-        self.voice = open_voice(folder, stream=False)
+        self.voice = open_answer_vocoder(folder, stream=False)
         self._vocoder = self.voice.vocoder
         self._seed = seed
         self.took = 0.0

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.evaluation.judges import Alone, Judges, at_16k
-from pipeline.evaluation.perplexity import BOS, FIRST, GROUP_SECONDS, Coded
-from pipeline.evaluation.vocoding import TimedVocoder
+from pipeline.evaluation.perplexity import BOS, FIRST, GROUP_SECONDS, CodedUtterance
+from pipeline.evaluation.speech_judge import SpeechJudge, SpeechScores, at_16k
+from pipeline.evaluation.timed_vocoder import TimedVocoder
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids
 from stages.evaluate.estimate import Estimate, mean
 from stages.stage import Samples
@@ -35,21 +35,21 @@ MEASURES = ("dnsmos", "average_log_probability", "no_speech_probability")
 
 
 @dataclass(frozen=True)
-class Pair:
+class ContinuationPair:
     """How an utterance goes on, extracted and sampled."""
 
     source: str
     seconds: float
     """Of what follows."""
-    extracted: Alone
-    sampled: Alone
+    extracted: SpeechScores
+    sampled: SpeechScores
     sounds: tuple[Samples, Samples]
     """At 16 kHz, with what was given."""
 
 
 @dataclass(frozen=True)
-class Sampled:
-    pairs: Sequence[Pair]
+class ContinuationComparison:
+    pairs: Sequence[ContinuationPair]
     seed: int
 
     def measures(self) -> dict[str, dict[str, Estimate | None]]:
@@ -83,26 +83,26 @@ class Sampled:
         }
 
 
-def go_on(
-    model: "Backbone", held: Sequence[Coded], vocoder: TimedVocoder, judges: Judges, seed: int
-) -> Sampled:
+def compare_continuations(
+    model: "Backbone", held: Sequence[CodedUtterance], vocoder: TimedVocoder, judge: SpeechJudge, seed: int
+) -> ContinuationComparison:
     """Judge how the first long enough utterances go on; none where all are short."""
     long_enough = [one for one in held if len(one.tokens) >= 5 * (BEGUN + LEAST)]
     pairs = []
     for number, one in enumerate(long_enough[:UTTERANCES]):
         extracted = one.tokens[: 5 * (BEGUN + MOST)]
         begun = extracted[: 5 * BEGUN]
-        drawn = continued(model, begun, len(extracted) // 5 - BEGUN, seed + number)
+        drawn = sample_continuation(model, begun, len(extracted) // 5 - BEGUN, seed + number)
         sounds = [vocoder.speak(tokens.tolist()) for tokens in (extracted, np.concatenate([begun, drawn]))]
-        language = judges.language(at_16k(sounds[0]), one.language)
+        language = judge.language(at_16k(sounds[0]), one.language)
         first = frames_of(len(begun)) * HOP
-        alone = [judges.alone(at_16k(sound[first:]), language) for sound in sounds]
+        alone = [judge.score(at_16k(sound[first:]), language) for sound in sounds]
         heard = at_16k(sounds[0]), at_16k(sounds[1])
-        pairs.append(Pair(one.source, len(drawn) // 5 * GROUP_SECONDS, alone[0], alone[1], heard))
-    return Sampled(pairs, seed)
+        pairs.append(ContinuationPair(one.source, len(drawn) // 5 * GROUP_SECONDS, alone[0], alone[1], heard))
+    return ContinuationComparison(pairs, seed)
 
 
-def continued(model: "Backbone", begun: Ids, groups: int, seed: int) -> Ids:
+def sample_continuation(model: "Backbone", begun: Ids, groups: int, seed: int) -> Ids:
     """[5 groups] numbers N of `<audio_N>` that a model of both codebooks draws behind some others, in whole
     groups of two linguistic and three semantic codes."""
     from stages.train.backbone import reader_of

@@ -1,4 +1,4 @@
-"""What can be asked at once: a tiny backbone and a tiny vocoder of random weights, and real questions."""
+"""Models that load at once: a tiny backbone and a tiny vocoder with random weights; and real questions."""
 
 import json
 from dataclasses import replace
@@ -18,10 +18,10 @@ from tests.stages.train.vocoder.small_shapes import LITTLE, LITTLE_WAVE, randomi
 MONOLOGUES = DEMO / "monologues"
 QUESTION = MONOLOGUES / "1688-142285-0003.flac"
 SHORT = MONOLOGUES / "LJ002-0020.wav"
-SEES_ALL = replace(LITTLE, past=None, ahead=0)
-"""Can't stream."""
+FULL_ATTENTION = replace(LITTLE, past=None, ahead=0)
+"""The shape of a vocoder that can't stream."""
 SPEECH = f"file:{FIXTURES / 'step-audio-tokenizer-small'}"
-"""A speech tokenizer that is loaded at once."""
+"""A small speech tokenizer."""
 
 RECIPE = Recipe.model_validate(
     {
@@ -32,8 +32,8 @@ RECIPE = Recipe.model_validate(
 )
 
 
-def ids_made_by(vocabulary, recipe):
-    """What a version of a recipe says of its ids, by the manifest's own words."""
+def described_ids(vocabulary, recipe):
+    """What the manifest of a version built with a recipe says about its ids."""
     content = recipe.content()
     return vocabulary.describe() | {
         MADE_BY: {
@@ -48,7 +48,7 @@ def ids_made_by(vocabulary, recipe):
 def write_checkpoint(folder, vocabulary):
     model = Step1(PRESETS["tiny"].with_vocabulary(vocabulary.size))
     model.initialise(seed=1)
-    save(model, folder, ids_made_by(vocabulary, RECIPE))
+    save(model, folder, described_ids(vocabulary, RECIPE))
     return folder
 
 
@@ -57,7 +57,8 @@ def write_vocoder(folder, flow=LITTLE):
     return folder
 
 
-def rewritten(checkpoint, change):
+def change_vocabulary(checkpoint, change):
+    """Apply `change` to the content of a checkpoint's vocabulary.json."""
     file = checkpoint / "vocabulary.json"
     described = json.loads(file.read_text())
     change(described)

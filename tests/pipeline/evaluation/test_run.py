@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.evaluation.originals import Original, Turns, drawn
-from pipeline.evaluation.run import SPLITS, Asked, Evaluation, evaluate_tokens
+from pipeline.evaluation.originals import Original, TurnOriginals, drawn
+from pipeline.evaluation.run import SPLITS, Evaluation, EvaluationOptions, evaluate_tokens
 from pipeline.inference.tokenize_files import Refused
 from tests.paths import RECORDINGS
-from tests.pipeline.evaluation.readers import MONOLOGUES, version_of
+from tests.pipeline.evaluation.published import MONOLOGUES, version_of
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(folder: Path, untaught: Path) -> Evaluation:
-    return evaluate_tokens(Asked((str(folder),), vocoder=untaught))
+    return evaluate_tokens(EvaluationOptions((str(folder),), vocoder=untaught))
 
 
 def test_what_can_not_be_judged_is_set_aside_with_its_reason_and_all_are_counted(found):
@@ -86,7 +86,7 @@ def test_languages_without_spaces_are_counted_in_characters(found):
 def test_an_utterance_is_judged_the_same_whoever_stands_beside_it(found, folder, untaught, tmp_path):
     shutil.copy(folder / "LJ002-0020.wav", tmp_path)
     shutil.copy(folder / "LJ002-0020.wav.json", tmp_path)
-    again = evaluate_tokens(Asked((str(tmp_path / "*.wav"),), vocoder=untaught))
+    again = evaluate_tokens(EvaluationOptions((str(tmp_path / "*.wav"),), vocoder=untaught))
     assert again.resynthesis.judged[0].conditions == found.resynthesis.judged[1].conditions
 
 
@@ -132,7 +132,7 @@ def test_the_command_judges_the_turns_of_a_version(command, kept, untaught, tmp_
 
 
 def test_a_turn_is_read_once_with_its_own_sound_and_codes(kept):
-    turns = Turns(kept, SPLITS, 10, 0)
+    turns = TurnOriginals(kept, SPLITS, 10, 0)
     [turn] = turns
     assert isinstance(turn, Original)
     assert (turns.found, turn.source, turn.language) == (1, "reader-0.wav", "en")
@@ -149,10 +149,10 @@ def resampled(samples, rate):
 
 
 def test_a_recognisers_text_is_not_what_somebody_wrote(kept, tmp_path):
-    [turn] = Turns(kept, SPLITS, 10, 0)
+    [turn] = TurnOriginals(kept, SPLITS, 10, 0)
     assert turn.text == "in eighteen thirteen"
     other = version_of(tmp_path / "two", keep_audio=True, recordings=2)
-    assert [one.text for one in Turns(other, SPLITS, 10, 0)] == ["in eighteen thirteen", None]
+    assert [one.text for one in TurnOriginals(other, SPLITS, 10, 0)] == ["in eighteen thirteen", None]
 
 
 def test_a_draw_is_the_same_for_a_seed_and_changes_little_by_what_is_added():
@@ -199,19 +199,19 @@ def test_where_nothing_is_left_the_reasons_are_told(command, untaught):
 
 
 def test_sidecars_that_say_nothing_useful_do_no_harm(untaught, tmp_path):
-    from pipeline.evaluation.originals import Files
+    from pipeline.evaluation.originals import FileOriginals
 
     for name, said in (("a", '{"text": 3, "language": null}'), ("b", "{"), ("c", '{"text": "  "}')):
         shutil.copy(MONOLOGUES / "LJ002-0020.wav", tmp_path / f"{name}.wav")
         (tmp_path / f"{name}.wav.json").write_text(said)
-    good, bad, blank = Files([str(tmp_path)], "whisper", 10, 0)
+    good, bad, blank = FileOriginals([str(tmp_path)], "whisper", 10, 0)
     assert (good.text, good.source, blank.text) == (None, "a.wav", None)
     assert isinstance(bad, Refused)
     assert bad.code == "bad_sidecar"
 
 
 def test_files_are_limited_by_hash_and_the_rest_is_counted(untaught, folder):
-    from pipeline.evaluation.originals import Files
+    from pipeline.evaluation.originals import FileOriginals
 
-    files = Files([str(folder)], "whisper", 3, 0)
+    files = FileOriginals([str(folder)], "whisper", 3, 0)
     assert (files.found, len(files), len(list(files))) == (7, 3, 3)

@@ -26,7 +26,7 @@ from stages.transcribe.recogniser import Recogniser
 
 
 @dataclass(frozen=True)
-class Alone:
+class SpeechScores:
     """What is heard of a sound without another beside it."""
 
     text: str
@@ -38,10 +38,10 @@ class Alone:
 
 
 @dataclass(frozen=True)
-class Beside:
+class ReferenceScores:
     """A sound beside its original."""
 
-    alone: Alone
+    alone: SpeechScores
     errors: Errors | None
     """Against the text that somebody wrote down."""
     heard_otherwise: Errors
@@ -54,7 +54,7 @@ class Beside:
     """dB"""
 
 
-class Judges:
+class SpeechJudge:
     """All models, on the CPU. Raises SetupError where one is missing."""
 
     def __init__(self) -> None:
@@ -80,23 +80,23 @@ class Judges:
         chances = self._recogniser.language_probabilities(sound, 30)
         return max(chances, key=lambda name: chances[name])
 
-    def alone(self, sound: Samples, language: str) -> Alone:
+    def score(self, sound: Samples, language: str) -> SpeechScores:
         """Of at most 30 s at 16 kHz."""
         [heard] = self._recogniser.hear([sound], language)
-        return Alone(
+        return SpeechScores(
             heard.text.strip(),
             heard.average_log_probability,
             heard.no_speech_probability,
             self._quality.score(sound).overall,
         )
 
-    def beside(self, sounds: Sequence[Tensor], text: str | None, language: str) -> list[Beside]:
+    def compare(self, sounds: Sequence[Tensor], text: str | None, language: str) -> list[ReferenceScores]:
         """Sounds [n] at 22.05 kHz beside the first of them, the original; the first one beside itself.
 
         Raises DataError `no_words` where nothing is said in the original.
         """
         heard_at = [at_16k(sound) for sound in sounds]
-        alone = [self.alone(sound, language) for sound in heard_at]
+        alone = [self.score(sound, language) for sound in heard_at]
         pitches = [self._pitch.hz(sound) for sound in heard_at]
         mels = [log_mel(sound[None])[0].numpy() for sound in sounds]
         # One by one: a voice's vector is the same whatever stands beside it in a batch, but for roundings.
@@ -108,7 +108,7 @@ class Judges:
                 raise DataError("no_words", "no words are heard in it")
             similarity = float(np.clip(voices[n] @ voices[0], -1, 1))
             found.append(
-                Beside(
+                ReferenceScores(
                     own,
                     None if text is None else errors(language, text, own.text),
                     otherwise,
