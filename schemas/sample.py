@@ -71,7 +71,7 @@ class Sample:
     family: str
     record: dict[str, Any]
     """The draft's record with `schema_version`, `family` and `messages`: `[{role, content: [{type, text,
-    spans, ..}]}]`, where `type` is `text` or `audio`. `spans` are `[start, end)` in `tokens`, with markers."""
+    spans, ..}]}]`, `type` being `text` or `audio`. `spans` are `[start, end)` in `tokens`, with markers."""
     tokens: Ids
     """[n] int32"""
     loss: NDArray[np.uint8]
