@@ -82,7 +82,7 @@ class Judges:
 
     def alone(self, sound: Samples, language: str) -> Alone:
         """Of at most 30 s at 16 kHz."""
-        [heard] = self._recogniser.hear([sound], language)
+        [heard] = self._recogniser.recognise([sound], language)
         return Alone(
             heard.text.strip(),
             heard.average_log_probability,

@@ -93,7 +93,7 @@ def _heard(question: str) -> tuple[str, str]:
     chances = recogniser.language_probabilities(sound[:_WINDOW], 30)
     language = max(chances, key=lambda name: chances[name])
     windows = [sound[at : at + _WINDOW] for at in range(0, len(sound), _WINDOW)]
-    return "".join(heard.text for w in windows for heard in recogniser.hear([w], language)).strip(), language
+    return "".join(heard.text for w in windows for heard in recogniser.recognise([w], language)).strip(), language
 
 
 @cache

@@ -26,7 +26,7 @@ class DecodeConfig(Config):
         0.01,
         ge=0,
         le=1,
-        description="maximum share of samples that are not finite or far beyond full scale (they are silenced)",
+        description="maximum share of samples that are not finite or far beyond full scale, and silenced",
     )
 
     @property

@@ -83,7 +83,7 @@ class AudioReader:
         self.filled = 0
         """Number of samples of silence per channel that replace lost packets."""
         self.damaged = 0
-        """Number of samples of all channels that were silenced because they or their neighbours are invalid."""
+        """Number of samples of all channels that were silenced: invalid ones and their neighbours."""
         self.skipped = 0
         """Number of packets that couldn't be decoded."""
 
