@@ -212,9 +212,7 @@ def _by_turn(
         offset = window[k].start - times[k][0]
         words[k].append(replace(word, start=word.start + offset, end=word.end + offset))
     return {
-        excerpt.turn: replace(
-            hypothesis, words=tuple(own), average_log_probability=_mean_log(own, hypothesis)
-        )
+        excerpt.turn: replace(hypothesis, words=tuple(own), average_log_probability=_mean(own, hypothesis))
         for excerpt, own in zip(window, words, strict=True)
     }
 
