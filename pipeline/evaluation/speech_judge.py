@@ -82,7 +82,7 @@ class SpeechJudge:
 
     def score(self, sound: Samples, language: str) -> SpeechScores:
         """Of at most 30 s at 16 kHz."""
-        [heard] = self._recogniser.hear([sound], language)
+        [heard] = self._recogniser.recognise([sound], language)
         return SpeechScores(
             heard.text.strip(),
             heard.average_log_probability,

@@ -96,7 +96,8 @@ def _transcribed(question: str) -> tuple[str, str]:
     probabilities = recogniser.language_probabilities(samples[:_WINDOW], 30)
     language = max(probabilities, key=lambda name: probabilities[name])
     windows = [samples[start : start + _WINDOW] for start in range(0, len(samples), _WINDOW)]
-    return "".join(part.text for w in windows for part in recogniser.hear([w], language)).strip(), language
+    parts = [part.text for window in windows for part in recogniser.recognise([window], language)]
+    return "".join(parts).strip(), language
 
 
 @cache

@@ -13,7 +13,7 @@ from pipeline.inference.answerer import Answerer, tokenize_question
 from pipeline.inference.tokenize_files import Tokenized
 from pipeline.serving.request import RequestError
 from schemas.errors import DataError
-from stages.decode.reading import opened
+from stages.decode.reading import open_audio
 from stages.stage import problem_of
 
 Value = TypeVar("Value")
@@ -79,7 +79,7 @@ class AudioTokenizer:
         with tempfile.TemporaryDirectory(prefix="aqaa-data-") as folder:
             file = Path(folder) / "audio"
             file.write_bytes(data)
-            with opened(file) as source:
+            with open_audio(file) as source:
                 for _ in source.blocks():
                     if source.seconds > remaining:
                         raise DataError("audio_too_long", self._too_long)

@@ -125,7 +125,7 @@ def batches(turns: Sequence[LiveTurn], seconds: float) -> list[list[LiveTurn]]:
 
 def _checked(codes: Codes, samples: int) -> Codes | Problem:
     if len(codes.linguistic) < 2 or len(codes.semantic) < 3:
-        return Problem("too_short", f"{samples / 16:.0f} ms is too short for one group of codes (120 ms)")
+        return Problem("too_short", f"{samples / 16:.0f} ms are too short for one group of codes (120 ms)")
     return codes
 
 
