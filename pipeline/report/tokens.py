@@ -49,14 +49,14 @@ def render(found: Evaluation) -> str:
     sampled = found.sampled.measures() if found.sampled else {}
     return template("tokens.html").render(
         found=found,
-        told=found.as_json(),
+        facts=found.as_json(),
         names=NAMES,
         titles=TITLES,
         measures=measures,
         sampled=sampled,
         shown=shown,
         charts=[(TITLES[name], drawn(spoken, name, of)) for name, of in measures.items()] if spoken else [],
-        heard=[one for one in spoken.judged if one.sounds] if spoken else [],
+        utterances=[one for one in spoken.judged if one.sounds] if spoken else [],
         played=played,
     )
 

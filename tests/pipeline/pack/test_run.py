@@ -334,7 +334,7 @@ class TestMixture:
         )
         manifest = packed(plan, told=True)
         folder = plan.dataset.directory / "versions" / manifest.version
-        assert "75.0 % asked" in (folder / "README.md").read_text()
+        assert "75.0 % requested" in (folder / "README.md").read_text()
         assert "<th>Mixture</th>" in (folder / "report.html").read_text()
 
 
