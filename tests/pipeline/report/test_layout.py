@@ -47,7 +47,7 @@ def report(tmp_path_factory):
 
     turns = {name: two_who_talk(name, 40, one) for name in ("a-rather-long-name.wav", "b.wav")}
     plan = planned(folder, turns, compose={"families": ["asr", "tts", "aqtaa"]})
-    manifest = packed(plan, told=True)
+    manifest = packed(plan, with_pages=True)
     return plan.dataset.directory / "versions" / manifest.version / "report.html"
 
 
