@@ -145,7 +145,7 @@ def _active(
 def _overlapping(
     activity: SpeakerActivity, alone: NDArray[np.bool_], chunk: int, start: int, end: int
 ) -> list[int]:
-    """The two speakers of an overlap; local speakers are told apart by where in the chunk they speak alone."""
+    """The two speakers of an overlap; local speakers are told apart by where they speak alone."""
     first = int(activity.first[chunk])
     local = activity.local[chunk][: len(alone) - first]
     solo = local & (local.sum(axis=1, keepdims=True) == 1)

@@ -159,5 +159,5 @@ def test_the_command_compares_codes_of_a_version_without_audio(command, codes_al
     assert told["resynthesis"] is None
     assert told["perplexity"]["steps"] == 20
     assert told["sampled"] is None, "no turn is long enough to be begun"
-    assert "What a small model can foretell" in page.read_text()
+    assert "How well a small model predicts the codes" in page.read_text()
     assert "both merged" in command("evaluate", "tokens", *options, dataset).stdout

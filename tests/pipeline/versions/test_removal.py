@@ -323,7 +323,7 @@ def test_a_forgotten_conversation_is_gone_with_its_voice_and_all_that_servers_sa
         assert Replies(dataset, ANSWERS).spent == spent
         # The next build neither makes it again nor asks for what is there.
         again = made(recipe, print)
-        assert (again.made, len(server.seen)) == (0, asked)
+        assert (again.created, len(server.seen)) == (0, asked)
     assert [r.id for r in again.recordings if recording_key(r.id) not in forgotten(dataset)] == [other]
 
 
