@@ -61,11 +61,11 @@ def build(
     What was built before is not built again, and a build that was stopped goes on where it was.
     """
     from pipeline.config.recipe import load
-    from pipeline.monitoring.event_log import Log
+    from pipeline.monitoring.event_log import EventLog
     from pipeline.planning.plan import make_plan
     from pipeline.synthesis.run import synthesize
 
-    written = Log(log)
+    event_log = EventLog(log)
     loaded = load(recipe, settings, inputs, output, limit)
     synthesis = synthesize(loaded, lambda line: click.echo(line, err=True), make=not dry_run)
     plan = make_plan(loaded, synthesis)
@@ -78,7 +78,7 @@ def build(
     from pipeline.build.run import build as run
     from pipeline.monitoring.recorder import BuildRecorder
 
-    built = run(plan, retry, BuildRecorder(written, max_gpu_hours))
+    built = run(plan, retry, BuildRecorder(event_log, max_gpu_hours))
     if as_json:
         click.echo(json.dumps(facts(built), ensure_ascii=False))
     else:
