@@ -72,8 +72,8 @@ class ResourcesConfig(Config):
         ge=0,
         le=19,
         description="how much a build on this machine gives way to other programs: 0 shares the cores "
-        "evenly, 19 leaves them to the others. At 1 Ray's own processes still go first; Ray's default of 15 starves "
-        "a build beside other work",
+        "evenly, 19 leaves them to the others. At 1 Ray's own processes still go first; Ray's default of 15 "
+        "starves a build beside other work",
     )
     stall_minutes: float = Field(30, gt=0, description="a build in which nothing moves for so long is ended")
 

@@ -41,7 +41,7 @@ class BuildDisplay:
 
         bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=16),
             TimeElapsedColumn(),
             console=self.console,
             transient=True,
@@ -67,23 +67,17 @@ class BuildDisplay:
             bar.stop()
 
     def line(self, tallies: Mapping[str, StageTally], now: float) -> str:
-        """`21% | decode 0.47 h, diarize 0.30 h .. | about 12 min left | 3 set aside`
+        """`21% | about 12 min left | 3 set aside | decode 0.47 h, diarize 0.30 h ..`
 
-        `now` is in seconds since the epoch.
+        `now` is in seconds since the epoch. A narrow terminal cuts the end off.
         """
-        hours = (
-            f"{stage} {tallies.get(stage, StageTally()).audio_seconds / 3600:.2f} h" for stage in self.stages
-        )
         left = self.left.seconds(tallies, now)
+        audio = (tallies.get(stage, StageTally()).audio_seconds / 3600 for stage in self.stages)
         parts = [
             f"{self.left.share(tallies):.0%}",
-            ", ".join(hours),
-            "loading models"
-            if not tallies
-            else "estimating the time left"
-            if left is None
-            else duration(left),
+            "loading models" if not tallies else "estimating" if left is None else duration(left),
             f"{sum(tally.set_aside for tally in tallies.values())} set aside",
+            ", ".join(f"{stage} {hours:.2f} h" for stage, hours in zip(self.stages, audio, strict=True)),
         ]
         return " | ".join(parts)
 

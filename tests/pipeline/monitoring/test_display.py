@@ -42,11 +42,11 @@ def test_a_late_answer_skips_a_round_and_does_not_end_the_display(monkeypatch, c
 def test_the_line_names_share_stages_and_set_aside():
     work = {"a": {"decode": 1800.0, "tokenize": 1800.0}, "b": {"decode": 1800.0, "tokenize": 1800.0}}
     display = BuildDisplay(work, ["decode", "tokenize"], cpus=2)
-    assert display.line({}, now=0.0) == "0% | decode 0.00 h, tokenize 0.00 h | loading models | 0 set aside"
+    assert display.line({}, now=0.0) == "0% | loading models | 0 set aside | decode 0.00 h, tokenize 0.00 h"
     tally = StageTally(audio_seconds=1800.0, set_aside=3, done_seconds=1800.0, done_units=1)
     tally.recent.append((1800.0, 13.0))
     line = display.line({"decode": tally}, now=60.0)
-    assert line == "6% | decode 0.50 h, tokenize 0.00 h | estimating the time left | 3 set aside"
+    assert line == "6% | estimating | 3 set aside | decode 0.50 h, tokenize 0.00 h"
 
 
 @pytest.mark.parametrize(
