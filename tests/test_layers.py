@@ -34,6 +34,7 @@ PIPELINE = (
     "kubernetes",
     "serving",
     "training",
+    "api",
     "commands",
     "cli",
 )

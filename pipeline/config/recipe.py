@@ -67,6 +67,14 @@ class ResourcesConfig(Config):
     transcribe: Resources = Resources(cpus=2, memory_gb=1.5)
     quality: Resources = Resources(cpus=2, memory_gb=1)
     tokenize: Resources = Resources(cpus=2, memory_gb=1)
+    worker_niceness: int = Field(
+        1,
+        ge=0,
+        le=19,
+        description="how much a build on this machine gives way to other programs: 0 shares the cores "
+        "evenly, 19 leaves them to the others. At 1 Ray's own processes still go first; Ray's default of 15 "
+        "starves a build beside other work",
+    )
     stall_minutes: float = Field(30, gt=0, description="minutes without progress until a build is stopped")
 
 
