@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "pipeline.commands.export",
     "tokenize": "pipeline.commands.tokenize",
     "versions": "pipeline.commands.versions",
+    "recipe": "pipeline.commands.recipe",
     "models": "pipeline.commands.models",
     "codebooks": "pipeline.commands.codebooks",
     "train": "pipeline.commands.train",
