@@ -74,7 +74,9 @@ def recipe_sections(model: type[BaseModel], path: str, title: str) -> Iterator[s
 
 def commands_page() -> str:
     """All commands with their help texts."""
-    parts = ["# Commands\n\nExit code 0: done, 1: failed with one message, 2: wrong usage. Results go to stdout,"]
+    parts = [
+        "# Commands\n\nExit code 0: done, 1: failed with one message, 2: wrong usage. Results go to stdout,"
+    ]
     parts.append("progress and logs to stderr.\n")
     for path, command in commands(root, "aqaa-data"):
         context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
