@@ -17,7 +17,7 @@ from pipeline.training.recipe import TrainingRecipe
 from pipeline.training.vocoder import VocoderRecipe
 
 LONGEST_DEFAULT = 60
-"""Characters; a longer default is a table of its own in the code."""
+"""Characters; longer defaults, such as lists of phrasings, are in the code."""
 
 _INTROS = {
     "recipe": (
@@ -45,31 +45,60 @@ _INTROS = {
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages. Called by MkDocs."""
     for name, (title, intro, model) in _INTROS.items():
-        page = f"# {title}\n\n{intro}\n\n" + "\n".join(recipe_sections(model, "", "Top level"))
+        page = f"# {title}\n\n{intro}\n\n" + "\n".join(recipe_sections(model))
         files.append(File.generated(config, f"reference/{name}.md", content=page))
     files.append(File.generated(config, "reference/commands.md", content=commands_page()))
     return files
 
 
-def recipe_sections(model: type[BaseModel], path: str, title: str) -> Iterator[str]:
-    """A table of a model's own keys, and after it a section for each nested model."""
-    yield f"## {title}\n"
-    if path and model.__doc__ and model.__doc__ != BaseModel.__doc__:
-        yield f"{_text(model.__doc__)}\n"
-    yield "| key | type | default | |\n| --- | --- | --- | --- |"
-    nested: list[tuple[str, type[BaseModel]]] = []
-    for name, field in model.model_fields.items():
-        inner = _model_of(field.annotation)
-        key = f"{path}.{name}" if path else name
-        description = _text(field.description or "")
-        if inner is not None:
-            nested.append((key, inner))
-            link = f"see [`{key}`](#{_anchor(key)})"
-            description = f"{description}; {link}" if description else link
-        yield f"| `{name}` | {_cell(_type_of(field))} | {_cell(_default_of(field))} | {_cell(description)} |"
-    yield ""
-    for key, inner in nested:
-        yield from recipe_sections(inner, key, f"`{key}` {{ #{_anchor(key)} }}")
+def recipe_sections(recipe: type[BaseModel]) -> Iterator[str]:
+    """A table of the top-level keys, and after it a section for each nested model.
+
+    A section that is the same as an earlier one is shown once. One that extends an earlier one, as the
+    stages of a training extend `train`, shows only what is new or has another default.
+    """
+    shown: dict[type[BaseModel], tuple[str, dict[str, Any]]] = {}
+    waiting: list[tuple[str, type[BaseModel], BaseModel | None]] = [("", recipe, None)]
+    while waiting:
+        path, model, defaults = waiting.pop(0)
+        base = next((parent for parent in model.__mro__ if parent in shown), None)
+        values = _defaults(model, defaults)
+        fields = dict(model.model_fields)
+        yield f"## `{path}` {{ #{_anchor(path)} }}\n" if path else "## Top level\n"
+        if path and model.__doc__ and model.__doc__ != BaseModel.__doc__:
+            yield f"{_text(model.__doc__)}\n"
+        if base is not None:
+            known, of_base = shown[base]
+            fields = {n: f for n, f in fields.items() if n not in of_base or of_base[n] != values[n]}
+            yield f"All keys of [`{known}`](#{_anchor(known)}){', and:' if fields else '.'}\n"
+        elif path:
+            shown[model] = path, values
+        if fields:
+            yield "| key | type | default | |\n| --- | --- | --- | --- |"
+        nested: list[tuple[str, type[BaseModel], BaseModel | None]] = []
+        for name, field in fields.items():
+            key = f"{path}.{name}" if path else name
+            description = _text(field.description or "")
+            if (inner := _model_of(field.annotation)) is not None:
+                value = values[name] if isinstance(values[name], BaseModel) else None
+                known, of_known = shown.get(inner, (key, None))
+                if _defaults(inner, value) != of_known:
+                    known = key
+                    nested.append((key, inner, value))
+                link = f"see [`{known}`](#{_anchor(known)})"
+                description = f"{description}; {link}" if description else link
+            default = _default_of(field, values[name])
+            yield f"| `{name}` | {_cell(_type_of(field))} | {_cell(default)} | {_cell(description)} |"
+        yield ""
+        waiting = nested + waiting
+
+
+def _defaults(model: type[BaseModel], instance: BaseModel | None) -> dict[str, Any]:
+    """Default of each field: those of the instance that the enclosing section has as default, else the
+    model's own."""
+    if instance is not None:
+        return {name: getattr(instance, name) for name in model.model_fields}
+    return {name: f.get_default(call_default_factory=True) for name, f in model.model_fields.items()}
 
 
 def commands_page() -> str:
@@ -105,7 +134,15 @@ def _model_of(hint: Any) -> type[BaseModel] | None:
 def _type_of(field: FieldInfo) -> str:
     if _model_of(field.annotation) is not None:
         return "section"
-    return f"`{_name_of(field.annotation)}`"
+    bounds = [f"{sign} {bound:g}" for rule in field.metadata for sign, bound in _bounds(rule)]
+    return " ".join([f"`{_name_of(field.annotation)}`", ", ".join(bounds)]).strip()
+
+
+def _bounds(rule: Any) -> Iterator[tuple[str, float]]:
+    """The bounds of a number that a rule of pydantic sets, as sign and number."""
+    for name, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<")):
+        if (bound := getattr(rule, name, None)) is not None:
+            yield sign, bound
 
 
 def _name_of(hint: Any) -> str:
@@ -129,10 +166,9 @@ def _name_of(hint: Any) -> str:
     return " or ".join(_name_of(part) for part in parts) or str(getattr(hint, "__name__", hint))
 
 
-def _default_of(field: FieldInfo) -> str:
+def _default_of(field: FieldInfo, value: Any) -> str:
     if field.is_required():
         return "required"
-    value = field.get_default(call_default_factory=True)
     if isinstance(value, BaseModel):
         return ""
     text = json.dumps(value, ensure_ascii=False, default=str)
