@@ -1,7 +1,7 @@
 """Audio of sampled answers: recordings that only rows of candidates name.
 
-They are annotated like any other, for their codes, and become no samples of their own: what a model has said
-is no example, unless somebody finds it better than something else.
+They are annotated like any other recording to get their codes, but become no samples of their own: the answer
+of a model is not an example to learn from unless a rater or judge prefers it.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -15,43 +15,43 @@ from pipeline.storage.uri import normal
 from schemas.errors import SetupError
 
 _REQUESTS = 32
-"""Beside each other, to see which files are there."""
+"""Concurrent requests to see which files exist."""
 
 
 def sampled_audio(uris: Sequence[str], known: Collection[str]) -> tuple[ListedRecording, ...]:
-    """What rows of candidates name as audio, beside their file, but for the recordings that are `known`.
+    """The audio that rows of candidates name, relative to their file, without the recordings in `known`.
 
-    A file that isn't there is left out: its row is set aside when it is read. Raises SetupError where one
-    name means two files.
+    A missing file is left out: its row is set aside when it is read. Raises SetupError if one name means two
+    files.
     """
-    places: dict[str, str] = {}
+    uri_of: dict[str, str] = {}
     for uri in uris:
         for store, name in list_row_files(uri):
             folder, _ = split(store.join(name))
             for row in read_rows([store.join(name)]):
-                for named in _named(row.value):
-                    elsewhere = "://" in named or named.startswith("/")
-                    place = normal(named) if elsewhere else folder.join(named)
-                    if named not in known and places.setdefault(named, place) != place:
+                for audio in _audio_of(row.value):
+                    absolute = "://" in audio or audio.startswith("/")
+                    audio_uri = normal(audio) if absolute else folder.join(audio)
+                    if audio not in known and uri_of.setdefault(audio, audio_uri) != audio_uri:
                         raise SetupError(
-                            f"two files of candidates name an audio {named}: give one of them another name"
+                            f"two files of candidates name the audio {audio}: rename one of them"
                         )
     with ThreadPoolExecutor(_REQUESTS) as pool:
-        return tuple(found for found in pool.map(_seen, places, places.values()) if found)
+        return tuple(item for item in pool.map(_stat, uri_of, uri_of.values()) if item)
 
 
-def _named(row: Any) -> Iterator[str]:
-    """The audio of a prompt and of its answers, as far as they name some."""
+def _audio_of(row: Any) -> Iterator[str]:
+    """The audio that a prompt and its answers name, if any."""
     answers = row.get("answers") if isinstance(row, dict) else None
     for one in (row, *(answers if isinstance(answers, list) else ())):
         if isinstance(one, dict) and isinstance(one.get("audio"), str) and one.get("codes") is None:
             yield one["audio"]
 
 
-def _seen(id: str, uri: str) -> ListedRecording | None:
+def _stat(id: str, uri: str) -> ListedRecording | None:
     store, name = split(uri)
     try:
-        found = store.head(name)
+        stored = store.head(name)
     except FileNotFoundError:
         return None
-    return ListedRecording(id, uri, found.bytes, found.etag, None, ())
+    return ListedRecording(id, uri, stored.bytes, stored.etag, None, ())

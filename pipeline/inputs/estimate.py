@@ -1,4 +1,4 @@
-"""How many hours a listing holds, judged from the headers of some of its files."""
+"""An estimate of the hours in a listing, from the headers of a sample of its files."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,22 +11,22 @@ from pipeline.storage.store import split
 from schemas.hashing import hash_fraction
 
 PROBES = 40
-"""Headers read for each extension."""
+"""Headers read per extension."""
 
 _UNKNOWN = 16_000.0
-"""Bytes a second where no header could be read."""
+"""Bytes per second if no header could be read."""
 
 
 @dataclass(frozen=True)
 class HoursEstimate:
-    """Bytes of a second of audio by extension, and what that makes of a listing."""
+    """Bytes per second of audio by extension, and the seconds of a listing that follow from them."""
 
     rates: dict[str, float]
     seconds: float
 
     @staticmethod
     def of(recordings: Sequence[ListedRecording]) -> "HoursEstimate":
-        """Probe the recordings that a hash picks, of each extension."""
+        """Probe recordings of each extension, drawn by a hash."""
         groups: dict[str, list[ListedRecording]] = defaultdict(list)
         for recording in recordings:
             groups[extension(recording.id)].append(recording)
@@ -43,9 +43,9 @@ class HoursEstimate:
 def take_hours(
     units: Sequence[PlannedUnit], estimate: HoursEstimate, hours: float
 ) -> tuple[PlannedUnit, ...]:
-    """About so many hours: whole units by a fair draw, so that the full build later reuses their work.
+    """Units of about a number of hours, drawn by a hash; the full build later reuses their work.
 
-    Where the first unit alone is more, as many of its recordings as fit, at least one.
+    If the first unit alone is longer, as many of its recordings as fit, at least one.
     """
     drawn = sorted(units, key=lambda unit: hash_fraction(unit.id))
     taken: list[PlannedUnit] = []
@@ -73,13 +73,13 @@ def _first_hours(
 
 
 def _rate(probes: Sequence[ListedRecording]) -> float:
-    """Median bytes a second of some recordings; headers that lie or can't be read don't count."""
+    """Median bytes per second of some recordings, without implausible and unreadable headers."""
     rates = [rate for probe in probes if (rate := _probe(probe)) is not None]
     return median(rates) if rates else _UNKNOWN
 
 
 def _probe(recording: ListedRecording) -> float | None:
-    """Bytes a second by the header of a file; None where it says nothing believable."""
+    """Bytes per second according to a file's header; None if it is implausible or can't be read."""
     import av
 
     store, name = split(recording.uri)
@@ -88,5 +88,5 @@ def _probe(recording: ListedRecording) -> float | None:
             seconds = (container.duration or 0) / av.time_base
     except (OSError, ValueError, av.FFmpegError):
         return None
-    # From 4 kbit/s (speech codecs) to 12 Mbit/s (float, many channels); outside, the header lies.
+    # From 4 kbit/s (speech codecs) to 12 Mbit/s (float, many channels); outside of that the header is wrong.
     return rate if seconds and 500 < (rate := recording.bytes / seconds) < 1_500_000 else None

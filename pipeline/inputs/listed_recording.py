@@ -1,4 +1,4 @@
-"""One recording as listed."""
+"""One recording in a listing."""
 
 from dataclasses import dataclass
 from sys import intern
@@ -11,13 +11,13 @@ _SIDECAR = ".json"
 
 @dataclass(frozen=True, init=False)
 class ListedRecording:
-    """A recording as listed, before anything was read.
+    """A recording as listed, before it is read.
 
-    Millions are held while a build is planned, so what follows from the id is not kept: a URI that ends in
-    it, and a sidecar of the recording's own name.
+    Millions are in memory while a build is planned, so what follows from the id is not stored: a URI that
+    ends in it, and a sidecar with the name of the recording.
     """
 
-    __slots__ = ("_place", "_sidecar", "bytes", "companions", "etag", "id")
+    __slots__ = ("_prefix", "_sidecar", "bytes", "companions", "etag", "id")
 
     id: str
     """Path relative to its root."""
@@ -39,8 +39,8 @@ class ListedRecording:
         follows = sidecar is not None and (sidecar.kind, sidecar.uri) == ("json", uri + _SIDECAR)
         values: dict[str, Any] = {
             "id": id,
-            # Of the root alone it ends in a slash.
-            "_place": intern(uri.removesuffix(id)) if uri.endswith(f"/{id}") else uri,
+            # A root ends in a slash, a whole URI does not.
+            "_prefix": intern(uri.removesuffix(id)) if uri.endswith(f"/{id}") else uri,
             "bytes": bytes,
             "etag": etag,
             "_sidecar": sidecar.etag if sidecar is not None and follows else sidecar,
@@ -51,17 +51,17 @@ class ListedRecording:
 
     @property  # type: ignore[no-redef]
     def uri(self) -> str:
-        place: str = self._place  # type: ignore[attr-defined]
-        return place + self.id if place.endswith("/") else place
+        prefix: str = self._prefix  # type: ignore[attr-defined]
+        return prefix + self.id if prefix.endswith("/") else prefix
 
     @property  # type: ignore[no-redef]
     def sidecar(self) -> Companion | None:
-        kept: Companion | str | None = self._sidecar  # type: ignore[attr-defined]
-        return Companion("json", self.uri + _SIDECAR, kept) if isinstance(kept, str) else kept
+        sidecar: Companion | str | None = self._sidecar  # type: ignore[attr-defined]
+        return Companion("json", self.uri + _SIDECAR, sidecar) if isinstance(sidecar, str) else sidecar
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ListedRecording, (self.id, self.uri, self.bytes, self.etag, self.sidecar, self.companions)
 
     def recording(self, sidecar: str) -> Recording:
-        """The record that annotate starts from, with the text of the sidecar."""
+        """The record that annotate starts with; `sidecar` is the text of the sidecar."""
         return Recording(self.id, self.uri, self.bytes, self.etag, sidecar, self.companions)

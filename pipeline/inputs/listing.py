@@ -1,4 +1,4 @@
-"""Listing of the inputs: which files are recordings, which stand beside one and belong to it."""
+"""Listing of the inputs: which files are recordings, and which files beside them belong to them."""
 
 import glob
 import re
@@ -24,18 +24,18 @@ COMPANIONS = ("rttm", "stm", "ctm", "jsonl")
 _BESIDE = "json rttm stm ctm jsonl txt md csv tsv lab textgrid srt vtt xml html htm yaml yml toml log"
 _ELSE = "py sh ipynb pdf png jpg jpeg gif svg parquet tar zip gz xz npy npz pt sha256 md5 ds_store"
 NOT_AUDIO = frozenset(f"{_BESIDE} {_ELSE}".split())
-"""Extensions that no recording has; everything else is tried, because names lie."""
+"""Extensions that no recording has; any other file is tried, because extensions can be wrong."""
 
 
 @dataclass(frozen=True)
 class InputRoot:
-    """One of the recipe's inputs, with what was found there."""
+    """One of the recipe's inputs, with what it contains."""
 
     uri: str
     recordings: int
     bytes: int
     ignored: int
-    """Files that are neither a recording nor beside one by name."""
+    """Files that neither are a recording nor belong to one by their name."""
 
 
 @dataclass(frozen=True)
@@ -48,25 +48,31 @@ class Listing:
 def list_inputs(uris: Sequence[str]) -> Listing:
     """Every recording under files, directories, globs or prefixes, or named by manifests.
 
-    Raises SetupError where an input does not exist, or nothing at all was found.
+    An input that exists is taken as it is, even if its name looks like a glob. Raises SetupError if an input
+    doesn't exist, or no recording was found.
     """
     found: list[tuple[str, list[ListedRecording], int]] = []
     for uri in uris:
-        if uri.endswith(SUFFIXES) and not glob.has_magic(uri):
+        if uri.endswith(SUFFIXES) and (not glob.has_magic(uri) or _exists(uri)):
             recordings, ignored = read_manifest(uri), 0
         else:
             store, objects = _objects(uri)
-            # A file that is named itself may be a link to anywhere; what is found in a folder may not.
-            named = isinstance(objects, list)
-            links = None if named or not store.is_local else Links(store.directory)
+            # An input that is a file may be a link to anywhere, a file in a folder may not.
+            single = isinstance(objects, list)
+            links = None if single or not store.is_local else Links(store.directory)
             recordings, ignored = _recordings(store, objects, links)
         found.append((normal(uri), recordings, ignored))
     recordings = sorted(_distinct(found), key=lambda r: r.id)
     if not recordings:
-        places = ", ".join(uris) or "(no input)"
-        raise SetupError(f"no recording found under {places}: name a file, a directory, a glob or a manifest")
+        shown = ", ".join(uris) or "(no input)"
+        raise SetupError(f"no recording found under {shown}: name a file, a directory, a glob or a manifest")
     roots = tuple(InputRoot(uri, len(r), sum(x.bytes for x in r), ignored) for uri, r, ignored in found)
     return Listing(tuple(recordings), roots)
+
+
+def _exists(uri: str) -> bool:
+    store, name = split(uri)
+    return store.exists(name)
 
 
 def _objects(uri: str) -> tuple[Store, Iterable[Object]]:
@@ -84,14 +90,14 @@ def _objects(uri: str) -> tuple[Store, Iterable[Object]]:
     elif "/" in full.partition("://")[2]:
         with suppress(FileNotFoundError):
             return _one(full)
-    if glob.has_magic(uri):
-        return _glob(full if "://" in uri else uri)
     store = Store(full)
+    if glob.has_magic(uri) and (store.is_local or next(store.list(), None) is None):
+        return _glob(full if "://" in uri else uri)
     return store, store.list()
 
 
 def _one(uri: str) -> tuple[Store, list[Object]]:
-    """A single file and those beside it. Raises FileNotFoundError."""
+    """A single file and the files that belong to it. Raises FileNotFoundError."""
     store, name = split(uri)
     objects = [store.head(name)]
     for stem in {name, name.rpartition(".")[0] or name}:
@@ -108,11 +114,11 @@ def _glob(uri: str) -> tuple[Store, Iterator[Object]]:
         (pattern if pattern or glob.has_magic(part) else fixed).append(part)
     store = Store("/".join(fixed) or ("/" if uri.startswith("/") else "."))
     matches = _translate("/".join(pattern)).match
-    return store, (o for o in store.list() if _beside(o.path) or matches(o.path))
+    return store, (o for o in store.list() if _is_not_audio(o.path) or matches(o.path))
 
 
 def _translate(pattern: str) -> re.Pattern[str]:
-    """A glob as a regular expression: `**` crosses folders, `*` and `?` don't."""
+    """A glob as a regular expression: `**` matches across folders, `*` and `?` don't."""
     out = ""
     for piece in re.split(r"(\*\*/|\*\*|\*|\?|\[[^]]*\])", pattern):
         match piece:
@@ -134,22 +140,24 @@ def _translate(pattern: str) -> re.Pattern[str]:
 def _recordings(
     store: Store, objects: Iterable[Object], links: Links | None
 ) -> tuple[list[ListedRecording], int]:
-    """Recordings with the files beside them, and the number of files passed over.
+    """Recordings with the files that belong to them, and the number of ignored files.
 
-    Of a listing that never ends only what may be used is held.
+    Ignored files are not kept in memory, because a listing can be very long.
     """
     found: list[Object] = []
     beside: dict[str, Object] = {}
     ignored = 0
     for item in objects:
         if links is not None and links.lead_out(item.path):
-            if _beside(item.path) or _hidden(item.path):
+            if _is_not_audio(item.path) or _hidden(item.path):
                 ignored += 1
             else:
                 found.append(replace(item, etag=LEADS_OUT))
         elif extension(item.path) in ("json", *COMPANIONS):
             beside[item.path] = item
-        elif _beside(item.path) or _hidden(item.path) or (not store.is_local and _stands_for_folder(item)):
+        elif (
+            _is_not_audio(item.path) or _hidden(item.path) or (not store.is_local and _is_folder_marker(item))
+        ):
             ignored += 1
         else:
             found.append(item)
@@ -159,21 +167,21 @@ def _recordings(
         file = beside.pop(f"{path}.{kind}", None)
         if file is None:
             stem = path.rpartition(".")[0] or path
-            file = beside.get(f"{stem}.{kind}")  # of all recordings of this stem
+            file = beside.get(f"{stem}.{kind}")  # shared by all recordings with this stem
             if file is None:
                 return None
             shared.add(file.path)
         return Companion(kind, store.join(file.path), file.etag)
 
-    # Of many recordings most have no files of most kinds beside them.
-    some = {extension(path) for path in beside}
-    kinds = [kind for kind in COMPANIONS if kind in some]
+    # Most listings have few kinds of companions: look only for those.
+    listed_kinds = {extension(path) for path in beside}
+    kinds = [kind for kind in COMPANIONS if kind in listed_kinds]
     recordings = []
     found.reverse()
-    while found:  # what was listed goes as its recording comes, so that millions fit
+    while found:  # each object is freed as its recording is created, so that millions fit in memory
         item = found.pop()
         companions = tuple(c for kind in kinds if (c := companion(item.path, kind)))
-        sidecar = companion(item.path, "json") if some else None
+        sidecar = companion(item.path, "json") if listed_kinds else None
         uri = store.join(item.path)
         recordings.append(ListedRecording(item.path, uri, item.bytes, item.etag, sidecar, companions))
     return recordings, ignored + len(beside.keys() - shared)
@@ -183,24 +191,24 @@ def _hidden(path: str) -> bool:
     return path.startswith(".") or "/." in path
 
 
-def _stands_for_folder(item: Object) -> bool:
-    """Whether a key is one of those that consoles put where a folder shall be seen."""
+def _is_folder_marker(item: Object) -> bool:
+    """Whether a key is an empty object by which web consoles create a folder."""
     return item.bytes == 0 and not extension(item.path)
 
 
-def _beside(path: str) -> bool:
+def _is_not_audio(path: str) -> bool:
     return extension(path) in NOT_AUDIO
 
 
 def extension(path: str) -> str:
-    """Lower-case extension of a path's last part, without the dot; empty without one."""
+    """The lower-case extension of a path, without the dot; empty if it has none."""
     return path.rpartition("/")[2].rpartition(".")[2].lower() if "." in path else ""
 
 
 def _distinct(found: list[tuple[str, list[ListedRecording], int]]) -> Iterator[ListedRecording]:
-    """Every recording once, with an id of its own: equal ids get the name of their root in front."""
+    """Every recording once, with a unique id: equal ids are prefixed with the name of their root."""
     if len(found) == 1 and len({r.id for r in found[0][1]}) == len(found[0][1]):
-        yield from found[0][1]  # by far the most, and a million of them
+        yield from found[0][1]  # the usual case, possibly with millions of recordings
         return
     by_uri = {r.uri: (uri, r) for uri, recordings, _ in found for r in recordings}
     times = Counter(r.id for _, r in by_uri.values())
@@ -212,7 +220,7 @@ def _distinct(found: list[tuple[str, list[ListedRecording], int]]) -> Iterator[L
             name = f"{base}/{name}"
         if name in seen:
             raise SetupError(
-                f"two inputs hold a recording called {name}: give them folders of different names"
+                f"two inputs have a recording called {name}: put them in folders with different names"
             )
         seen.add(name)
         yield recording if name == recording.id else replace(recording, id=name)

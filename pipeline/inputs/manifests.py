@@ -1,7 +1,7 @@
-"""Manifests as inputs: JSON lines or Parquet files whose rows name recordings by `uri`.
+"""Manifests as inputs: JSON Lines or Parquet files whose rows name recordings by `uri`.
 
-`bytes` and `etag` of a row stand for a look at the recording, so that a million need no request; all else
-in a row is what a sidecar would say. What lies beside a recording is not looked for.
+With `bytes` and `etag` in a row no request is needed for its recording, so that a manifest can list
+millions. All other fields of a row are its sidecar. Files beside a recording are not looked for.
 """
 
 import hashlib
@@ -19,44 +19,60 @@ from schemas.errors import DataError, SetupError
 from schemas.recording import Companion
 
 INLINE = "data:application/json,"
-"""How the URI of a sidecar begins that stands in a manifest itself."""
+"""Prefix of the URI of a sidecar that is in a manifest itself."""
 
 _REQUESTS = 32
-"""Beside each other, to learn the size of recordings that a manifest doesn't tell."""
+"""Concurrent requests for the sizes of recordings that a manifest doesn't give."""
+
+_BATCH_ROWS = 1000
 
 
 def read_manifest(uri: str) -> list[ListedRecording]:
     """The recordings that a manifest names.
 
-    The id of one under the manifest's own folder is its path there, as if the folder were listed; of another,
-    its URI without the scheme. Raises SetupError with the line of a row that can't be used.
+    The id of a recording under the manifest's folder is its relative path, as if the folder were listed; the
+    id of any other is its URI without the scheme. Raises SetupError with the line of an invalid row.
     """
     folder = split(uri)[0]
     recordings: list[ListedRecording] = []
     with ThreadPoolExecutor(_REQUESTS) as pool:
-        every = read_rows([uri])
-        while some := list(islice(every, 1000)):
-            recordings += pool.map(lambda row: _input(folder, row), some)
+        rows = read_rows([uri])
+        while batch := list(islice(rows, _BATCH_ROWS)):
+            recordings += pool.map(lambda row: _recording(folder, row), batch)
     return recordings
 
 
-def _input(folder: Store, row: FileRow) -> ListedRecording:
-    if isinstance(row.value, DataError):
-        raise SetupError(f"manifest {row.where}: {row.value}")
-    if not isinstance(row.value, dict) or not isinstance(row.value.get("uri"), str):
-        raise SetupError(f"manifest {row.where}: every row names a recording by its `uri`")
-    said: dict[str, Any] = {name: value for name, value in row.value.items() if value is not None}
-    named = said.pop("uri")
-    uri = normal(named) if "://" in named or named.startswith("/") else folder.join(named)
-    size, etag = said.pop("bytes", None), said.pop("etag", None)
+def _recording(folder: Store, row: FileRow) -> ListedRecording:
+    try:
+        return _parsed(folder, row.value)
+    except (DataError, SetupError) as error:
+        raise SetupError(f"manifest {row.where}: {error}") from error
+
+
+def _parsed(folder: Store, row: Any) -> ListedRecording:
+    if isinstance(row, DataError):
+        raise row
+    row = row if isinstance(row, dict) else {}
+    fields = {name: value for name, value in row.items() if value is not None}
+    path = fields.pop("uri", None)
+    if not isinstance(path, str) or not path.strip():
+        raise SetupError("every row names a recording by its `uri`")
+    size, etag = fields.pop("bytes", None), fields.pop("etag", None)
+    if isinstance(size, float) and size.is_integer():  # a column of Parquet that pandas wrote with nulls
+        size = int(size)
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
+        raise SetupError(f"`bytes` is the size of the file, a number, not {json.dumps(size, default=str)}")
+    if etag is not None and not isinstance(etag, str | int):
+        raise SetupError(f"`etag` is a text that changes with the file, not {json.dumps(etag, default=str)}")
+    uri = normal(path) if "://" in path or path.startswith("/") else folder.join(path)
     if size is None or etag is None:
-        size, etag = _seen(uri)
+        size, etag = _size_and_tag(uri)
     sidecar = None
-    if said:
-        text = json.dumps(said, ensure_ascii=False, sort_keys=True, default=str)
+    if fields:
+        text = json.dumps(fields, ensure_ascii=False, sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         sidecar = Companion("json", INLINE + quote(text), digest)
-    return ListedRecording(_id(folder, uri), uri, int(size), str(etag), sidecar, ())
+    return ListedRecording(_id(folder, uri), uri, size, str(etag), sidecar, ())
 
 
 def _id(folder: Store, uri: str) -> str:
@@ -65,11 +81,11 @@ def _id(folder: Store, uri: str) -> str:
     return unquote(path) if uri.startswith("file://") else path
 
 
-def _seen(uri: str) -> tuple[int, str]:
-    """Size and tag of a recording; one that isn't there is set aside when its turn comes."""
+def _size_and_tag(uri: str) -> tuple[int, str]:
+    """Of a recording; one that doesn't exist is set aside when it is decoded."""
     store, name = split(uri)
     try:
-        found = store.head(name)
+        stored = store.head(name)
     except FileNotFoundError:
         return 0, "missing"
-    return found.bytes, found.etag
+    return stored.bytes, stored.etag

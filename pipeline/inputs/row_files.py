@@ -1,28 +1,29 @@
-"""Rows of JSON lines and Parquet files, each with the place that it comes from."""
+"""Rows of JSON Lines and Parquet files, each with its file and line."""
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.storage.store import Store, split
 from schemas.errors import DataError, SetupError
 
 SUFFIXES = (".jsonl", ".parquet")
-_AT_ONCE = 1000
+_BATCH_ROWS = 1000
 
 
 class FileRow(NamedTuple):
     where: str
-    """`chats.jsonl:17` (line) or `chats.parquet:17` (row), both from 1."""
+    """`chats.jsonl:17` (line) or `chats.parquet:17` (row), both counted from 1."""
     value: Any
-    """The row, or the DataError `bad_json` of a line that can't be read."""
+    """The row, or the DataError `bad_json` of a line that can't be parsed."""
 
 
 def read_rows(uris: Sequence[str]) -> Iterator[FileRow]:
     """Every row of some files, or of all `.jsonl` and `.parquet` files under directories and prefixes.
 
-    One line or a thousand Parquet rows are held at a time. Raises SetupError for a file that isn't there or
-    is no Parquet.
+    Keeps one line or a thousand Parquet rows in memory. Raises SetupError for a file that doesn't exist or is
+    not valid Parquet.
     """
     for uri in uris:
         for store, name in list_row_files(uri):
@@ -31,7 +32,7 @@ def read_rows(uris: Sequence[str]) -> Iterator[FileRow]:
 
 
 def list_row_files(uri: str) -> Iterator[tuple[Store, str]]:
-    """(store, path in it) of a file, or of those under a prefix. Raises SetupError where there is none."""
+    """(store, path in it) of a file, or of each file under a prefix. Raises SetupError if there is none."""
     store, name = split(uri)
     if name.endswith(SUFFIXES):
         if not store.exists(name):
@@ -39,13 +40,18 @@ def list_row_files(uri: str) -> Iterator[tuple[Store, str]]:
         yield store, name
         return
     store = Store(uri)
-    names = sorted(found.path for found in store.list() if found.path.endswith(SUFFIXES))
+    names = sorted(stored.path for stored in store.list() if _is_row_file(stored.path))
     if not names:
         raise SetupError(f"{uri}: name a .jsonl or .parquet file, or a folder that holds some")
     yield from ((store, name) for name in names)
 
 
-def _lines(path: Any, name: str) -> Iterator[FileRow]:
+def _is_row_file(path: str) -> bool:
+    """Not hidden files, such as `._chats.jsonl` of a Mac or `.ipynb_checkpoints/`."""
+    return path.endswith(SUFFIXES) and not path.startswith(".") and "/." not in path
+
+
+def _lines(path: Path, name: str) -> Iterator[FileRow]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -53,19 +59,19 @@ def _lines(path: Any, name: str) -> Iterator[FileRow]:
             where = f"{name}:{number}"
             try:
                 yield FileRow(where, json.loads(line))
-            except ValueError as error:
-                yield FileRow(where, DataError("bad_json", f"the line is no JSON: {error}"))
+            except (ValueError, RecursionError) as error:
+                yield FileRow(where, DataError("bad_json", f"the line is not valid JSON: {error}"))
 
 
-def _parquet(path: Any, name: str) -> Iterator[FileRow]:
+def _parquet(path: Path, name: str) -> Iterator[FileRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     number = 0
     try:
-        for batch in pq.ParquetFile(path).iter_batches(_AT_ONCE):
+        for batch in pq.ParquetFile(path).iter_batches(_BATCH_ROWS):
             for value in batch.to_pylist():
                 number += 1
                 yield FileRow(f"{name}:{number}", value)
     except (pa.ArrowException, OSError) as error:
-        raise SetupError(f"{name}: no readable Parquet file: {str(error).splitlines()[0]}") from error
+        raise SetupError(f"{name} is not a valid Parquet file: {str(error).splitlines()[0]}") from error

@@ -1,7 +1,7 @@
-"""What sidecars say, read when samples are made: an edited one re-runs no model.
+"""The contents of sidecars, read when groups are packed, so that editing one re-runs no model.
 
-Read once for all tasks and all later builds: the ledger keeps the texts of a unit under the hash of the
-sidecars' tags, as `annotations/sidecars/<unit id>-<hash>.parquet`.
+Each is read once for all tasks and all later builds: the ledger keeps the texts of a unit under the hash of
+the sidecars' tags, as `annotations/sidecars/<unit id>-<hash>.parquet`.
 """
 
 import json
@@ -29,17 +29,17 @@ from schemas.recording import (
 )
 
 LARGEST = 1_000_000
-"""Bytes; a sidecar says things about a recording, it is no data set."""
+"""Maximum bytes of a sidecar, which is metadata of a recording and not a data set."""
 
 _REQUESTS = 16
 
 
 @dataclass(frozen=True)
 class UnitSidecars:
-    """Where the sidecars of one unit lie."""
+    """The locations of the sidecars of one unit."""
 
     path: str
-    """In the ledger, once they were read."""
+    """In the ledger; written when they are first read."""
     uris: tuple[tuple[str, str], ...]
     """Recording id, URI of its sidecar."""
 
@@ -50,48 +50,48 @@ class UnitSidecars:
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What one sidecar says."""
+    """The contents of one sidecar."""
 
     id: str
     """The recording's."""
     text: str
-    """A JSON object; empty where it can't be used."""
+    """A JSON object; empty if it is invalid."""
     trouble: str
-    """Why it can't be used; empty where it can."""
+    """Why it is invalid; empty if it is valid."""
 
 
 def read_sidecars(units: Iterable[UnitSidecars], dataset: Store) -> dict[str, Sidecar]:
-    """Recording id -> what its sidecar says; what is read for the first time is written to the ledger."""
-    found: dict[str, Sidecar] = {}
+    """Recording id -> its sidecar; those read for the first time are written to the ledger."""
+    by_recording: dict[str, Sidecar] = {}
     for unit in units:
         try:
             table = pq.read_table(BytesIO(dataset.get(unit.path)))
-            said = [from_row(Sidecar, row) for row in table.to_pylist()]
+            sidecars = [from_row(Sidecar, row) for row in table.to_pylist()]
         except FileNotFoundError:
             with ThreadPoolExecutor(_REQUESTS) as pool:
-                said = list(pool.map(lambda item: _read(*item), unit.uris))
+                sidecars = list(pool.map(lambda item: _read(*item), unit.uris))
             buffer = BytesIO()
-            pq.write_table(table_of(Sidecar, said), buffer, compression="zstd")
+            pq.write_table(table_of(Sidecar, sidecars), buffer, compression="zstd")
             dataset.put_new(unit.path, buffer.getvalue())
-        found |= {sidecar.id: sidecar for sidecar in said}
-    return found
+        by_recording |= {sidecar.id: sidecar for sidecar in sidecars}
+    return by_recording
 
 
-def with_sidecar(recording: Recording, said: Sidecar | None) -> Recording:
-    """The recording with what its sidecar says, `{}` without one.
+def with_sidecar(recording: Recording, sidecar: Sidecar | None) -> Recording:
+    """The recording with the text of its sidecar, `{}` without one.
 
-    A sidecar that can't be used sets its recording aside: it may say what must not be done with it.
+    An invalid sidecar sets its recording aside: it may restrict how the recording can be used.
     """
-    if said is not None and said.trouble:
-        problem = Problem("bad_sidecar", f"the JSON file beside the recording can't be used: {said.trouble}")
+    if sidecar is not None and sidecar.trouble:
+        problem = Problem("bad_sidecar", f"the JSON file beside the recording is invalid: {sidecar.trouble}")
         listed = (recording.id, recording.uri, recording.bytes, recording.etag, "{}", ())
         blank = (DiarizeColumn(None), TranscribeColumn(()), QualityColumn(()), TokenizeColumn(()))
         return Recording(*listed, DecodeColumn(None, (problem,)), *blank)
-    return replace(recording, sidecar=said.text if said else "{}")
+    return replace(recording, sidecar=sidecar.text if sidecar else "{}")
 
 
 def sidecar_text(uri: str) -> str:
-    """The text of a sidecar, a JSON object. Raises DataError `bad_sidecar` where it is none."""
+    """The text of a sidecar. Raises DataError `bad_sidecar` if it is not a JSON object."""
     store, name = split(uri) if not uri.startswith(INLINE) else (None, "")
     try:
         if store is None:
@@ -101,12 +101,12 @@ def sidecar_text(uri: str) -> str:
                 raise ValueError(f"it has over {LARGEST:,} bytes")
             text = store.get(name).decode("utf-8-sig")
         if not isinstance(json.loads(text), dict):
-            raise ValueError("it holds no object")
+            raise ValueError("it is not a JSON object")
     except FileNotFoundError as error:
         raise DataError("bad_sidecar", "it is no longer there") from error
     except RecursionError as error:
         raise DataError("bad_sidecar", "it is nested too deeply") from error
-    except ValueError as error:  # no UTF-8, no JSON, or what was said above
+    except ValueError as error:  # invalid UTF-8 or JSON, or one of the above
         raise DataError("bad_sidecar", str(error)) from error
     return text
 

@@ -1,11 +1,11 @@
-"""Where stages get their audio: recordings from storage, decoded once into a 16 kHz spool on local disk."""
+"""Audio for the stages: recordings from storage, decoded once into a 16 kHz FLAC spool on local disk."""
 
 import hashlib
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -22,26 +22,46 @@ from stages.decode import decode_file
 from stages.decode.config import DecodeConfig
 from stages.stage import SAMPLE_RATE, Samples
 
-_FORGOTTEN = 86_400.0
-"""Seconds after which nobody writes any more at what is half written."""
+_ABANDONED = 86_400.0
+"""Seconds after which a partly written file is abandoned: its writer was killed."""
 
+UNUSED_DAYS = 7
+"""Days after which a spool that nobody has read is deleted, by the next build on its machine."""
 
 LARGEST_TEXT = 64_000_000
-"""Bytes of a file beside a recording: what a day of talk comes to as RTTM or JSON lines, some times over."""
+"""Maximum bytes of a file beside a recording: several times the RTTM or JSON Lines of a day of speech."""
 
 
 class SpooledAudio:
-    """An `AudioSource` over any storage. The spool is a cache: what is lost is decoded again."""
+    """An `AudioSource` over any storage. The spool is a cache: a missing file is decoded again.
+
+    As a context manager it deletes at its end the spools that it had to decode itself, for readers outside
+    the annotate stages, which delete theirs after the last stage:
+
+        with SpooledAudio(scratch, config, fingerprint) as audio:
+            samples = audio.read(recording, track=0, start=1.0, end=2.0)
+    """
 
     def __init__(self, scratch: Path, config: DecodeConfig, fingerprint: str) -> None:
-        self._folder = scratch / "spool" / fingerprint
+        self._scratch = scratch
+        self._folder = _spool_folder(scratch) / fingerprint
         self._config = config
+        self._decoded: list[Path] = []
+
+    def __enter__(self) -> "SpooledAudio":
+        self.sweep()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for path in self._decoded:
+            path.unlink(missing_ok=True)
+        self._decoded.clear()
 
     @contextmanager
     def fetch(self, recording: Recording) -> Iterator[Path]:
         """The recording's own file, on local disk while the context is open."""
         if recording.etag == LEADS_OUT:
-            raise DataError("leads_out", "it is a link to a place outside of the input's folder")
+            raise DataError("leads_out", "it is a link to a path outside the input's folder")
         store, name = split(recording.uri)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -55,10 +75,9 @@ class SpooledAudio:
             raise DataError("unreadable", "there is no permission to read the file") from error
 
     def spool(self, recording: Recording) -> Path:
-        """Where the decoded FLAC of a recording lies, or is to be written."""
+        """The path of a recording's decoded FLAC, whether it exists or not."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        name = hashlib.sha256(f"{recording.uri}\n{recording.etag}".encode()).hexdigest()[:32]
-        return self._folder / f"{name}.flac"
+        return self._folder / _spool_name(recording.uri, recording.etag)
 
     def read(
         self, recording: Recording, track: int = 0, start: float = 0.0, end: float | None = None
@@ -66,31 +85,35 @@ class SpooledAudio:
         """Samples [n] of one track between two times in seconds, float32 at 16 kHz."""
         import soundfile
 
-        with self._spooled(recording) as file, soundfile.SoundFile(file.fileno(), closefd=False) as sound:
-            first = min(max(0, round(start * SAMPLE_RATE)), sound.frames)
-            last = sound.frames if end is None else min(round(end * SAMPLE_RATE), sound.frames)
-            sound.seek(first)
-            samples = sound.read(max(0, last - first), dtype="float32", always_2d=True)
+        with self._spooled(recording) as file, soundfile.SoundFile(file.fileno(), closefd=False) as flac:
+            first = min(max(0, round(start * SAMPLE_RATE)), flac.frames)
+            last = flac.frames if end is None else min(round(end * SAMPLE_RATE), flac.frames)
+            flac.seek(first)
+            samples = flac.read(max(0, last - first), dtype="float32", always_2d=True)
         return np.ascontiguousarray(samples[:, track])
 
     def _spooled(self, recording: Recording) -> IO[bytes]:
-        """The spool, open; decoded again where it never was on this node or another build dropped it."""
+        """The open spool; decoded again if it was never on this node or another build deleted it."""
         path = self.spool(recording)
         while True:
             with suppress(FileNotFoundError):
+                os.utime(path)  # so that `sweep` sees it in use
                 return path.open("rb")
             with self.fetch(recording) as raw:
                 decode_file(raw, path, self._config)
+            self._decoded.append(path)
 
     def sweep(self) -> None:
-        """Delete what processes that were killed left half written."""
-        for path in self._folder.glob("*"):
+        """Delete what killed processes left behind: partly written files, and spools that nobody reads."""
+        now = time.time()
+        for path in _spool_folder(self._scratch).glob("*/*"):
             with suppress(FileNotFoundError):
-                if path.suffix != ".flac" and path.stat().st_mtime < time.time() - _FORGOTTEN:
+                limit = UNUSED_DAYS * 86_400.0 if path.suffix == ".flac" else _ABANDONED
+                if path.stat().st_mtime < now - limit:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def text(self, uri: str) -> str:
-        """A small text file, or what a manifest says. Raises DataError where it can't be read."""
+        """A small text file, or the sidecar in a manifest. Raises DataError if it can't be read."""
         if uri.startswith(INLINE):
             return unquote(uri.removeprefix(INLINE))
         store, name = split(uri)
@@ -101,13 +124,31 @@ class SpooledAudio:
         except FileNotFoundError as error:
             raise DataError("vanished", f"{name} is no longer there") from error
         except UnicodeDecodeError as error:
-            raise DataError("not_text", f"{name} is no UTF-8 text") from error
+            raise DataError("not_text", f"{name} is not valid UTF-8") from error
 
     def drop(self, recording: Recording) -> None:
-        """Free the spool of a recording."""
+        """Delete the spool of a recording."""
         self.spool(recording).unlink(missing_ok=True)
 
 
+def drop_spools(scratch: Path, files: Iterable[tuple[str, str]]) -> int:
+    """Delete all spools of recordings, given as (URI, tag), on this machine. Returns how many there were."""
+    deleted = 0
+    for uri, etag in files:
+        for path in _spool_folder(scratch).glob(f"*/{_spool_name(uri, etag)}"):
+            path.unlink(missing_ok=True)
+            deleted += 1
+    return deleted
+
+
 def scratch_folder(configured: str | None) -> Path:
-    """The local directory for what is only needed while a build runs."""
+    """The local directory for files that are needed only while a build runs."""
     return Path(configured) if configured else Path(tempfile.gettempdir()) / f"aqaa-data-{os.getuid()}"
+
+
+def _spool_folder(scratch: Path) -> Path:
+    return scratch / "spool"
+
+
+def _spool_name(uri: str, etag: str) -> str:
+    return hashlib.sha256(f"{uri}\n{etag}".encode()).hexdigest()[:32] + ".flac"

@@ -1,6 +1,7 @@
-"""Texts that nobody has spoken: conversations and plain documents of JSON lines and Parquet files.
+"""Written texts: conversations and plain documents in JSON Lines and Parquet files.
 
-A row with `messages` is a conversation, one with `text` a document; what else it says goes into the record.
+A row with `messages` is a conversation, a row with `text` a document; all other fields become metadata of the
+record. A `messages` that is null counts as absent.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ class TextFile:
     """A file of texts, as listed."""
 
     id: str
-    """Path relative to its folder: unique in the dataset."""
+    """Path relative to its folder; unique in the dataset."""
     uri: str
     bytes: int
     etag: str
@@ -34,33 +35,33 @@ class TextFile:
 
 @dataclass(frozen=True)
 class TextRow:
-    """A row that can be used."""
+    """A valid row."""
 
     key: str
     """Unique in the dataset, [a-z0-9-]."""
     where: str
     """File and line."""
     family: Family
-    """What can be made of it as it is."""
+    """The family of the sample that the row becomes."""
     source: Source
     text: str
-    """All that is said in it."""
+    """All of its messages, or the document."""
 
 
 def list_texts(uris: Sequence[str]) -> tuple[TextFile, ...]:
-    """The files of a recipe's texts. Raises SetupError where there is none, or two have one name."""
-    found: dict[str, TextFile] = {}
+    """The files of a recipe's texts. Raises SetupError if there is none, or two have the same name."""
+    by_name: dict[str, TextFile] = {}
     for uri in uris:
         for store, name in list_row_files(uri):
             stored = store.head(name)
             file = TextFile(name, store.join(name), stored.bytes, stored.etag)
-            if found.setdefault(name, file).uri != file.uri:
-                raise SetupError(f"two of the texts are called {name}: give one of them another name")
-    return tuple(sorted(found.values(), key=lambda file: file.id))
+            if by_name.setdefault(name, file).uri != file.uri:
+                raise SetupError(f"two files of texts are called {name}: rename one of them")
+    return tuple(sorted(by_name.values(), key=lambda file: file.id))
 
 
 def read_texts(file: TextFile, recipe: Recipe) -> Iterator[tuple[str, TextRow | DataError]]:
-    """(file and line, the row or what is wrong with it) of every row, one in memory at a time."""
+    """(file and line, the row or its error) of every row, one in memory at a time."""
     store, name = split(file.uri)
     for row in read_rows([store.join(name)]):
         where = f"{file.id}:{row.where.rpartition(':')[2]}"
@@ -73,19 +74,19 @@ def read_texts(file: TextFile, recipe: Recipe) -> Iterator[tuple[str, TextRow | 
 
 
 def read_prompts(uris: Sequence[str]) -> list[str]:
-    """Prompts, one a line of text, or rows of JSON with `prompt`, `question`, `text` or `messages`."""
-    found: list[str] = []
+    """Prompts: lines of a text file, or rows with `prompt`, `question`, `text` or `messages`."""
+    prompts: list[str] = []
     for uri in uris:
         if not uri.endswith((".jsonl", ".parquet")):
             store, name = split(uri)
-            found += store.get(name).decode("utf-8-sig", "replace").splitlines()
+            prompts += store.get(name).decode("utf-8-sig", "replace").splitlines()
             continue
         for row in read_rows([uri]):
             try:
-                found += _prompts(row.value)
+                prompts += _prompts(row.value)
             except DataError as error:
                 raise SetupError(f"evaluation prompts: {row.where}: {error}") from None
-    return [prompt for prompt in found if prompt.strip()]
+    return [prompt for prompt in prompts if prompt.strip()]
 
 
 def _prompts(row: Any) -> list[str]:
@@ -101,9 +102,11 @@ def _prompts(row: Any) -> list[str]:
 
 
 def _row(value: Any, where: str, recipe: Recipe) -> TextRow:
-    document = isinstance(value, dict) and "messages" not in value and "text" in value
+    # In Parquet every row has every column: `messages` of a document is null.
+    document = isinstance(value, dict) and value.get("messages") is None and "text" in value
     chat = None if document else parse(value, where)
-    fields = chat.fields if chat else {name: field for name, field in value.items() if name != "text"}
+    contents = ("text", "messages")
+    fields = chat.fields if chat else {name: field for name, field in value.items() if name not in contents}
     file, _, line = where.rpartition(":")
     key = f"{recording_key(file)}-row-{int(line):07d}"
     language = fields.get("language")
@@ -111,7 +114,7 @@ def _row(value: Any, where: str, recipe: Recipe) -> TextRow:
         "key": key,
         "language": language if isinstance(language, str) else None,
         "place": {"recording": where, "start": None, "end": None},
-        # Parquet has types that JSON lacks: dates, decimals, bytes.
+        # Parquet has types that JSON doesn't have: dates, decimals, bytes.
         "metadata": json.loads(json.dumps(fields, default=str)),
     }
     if chat is None:
@@ -123,19 +126,19 @@ def _row(value: Any, where: str, recipe: Recipe) -> TextRow:
 
 def _document(text: Any) -> str:
     if not isinstance(text, str) or not text.strip():
-        raise DataError("bad_text", "`text` is no text, or empty")
+        raise DataError("bad_text", "`text` is not a text, or empty")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise DataError("bad_text", "`text` holds half a character (a lone surrogate)") from None
+        raise DataError("bad_text", "`text` contains a lone surrogate, which is not valid Unicode") from None
     return text.strip()
 
 
 def of_chat(chat: Chat, turns_max: int, common: dict[str, Any]) -> Source:
-    """The last question of a conversation and its answer, and some earlier messages."""
+    """The last question of a conversation, its answer, and at most `turns_max` earlier messages."""
     last = chat.last("assistant")
     if last is None:
-        raise DataError("no_answer", "the assistant says nothing in it")
+        raise DataError("no_answer", "the assistant has no message in it")
     first = 1 if chat.messages[0].role == "system" else 0
     history = chat.messages[first : last - 1]
     return Source(
@@ -148,11 +151,11 @@ def of_chat(chat: Chat, turns_max: int, common: dict[str, Any]) -> Source:
 
 
 def prompt_group_of(source: Source) -> str:
-    """What is on one side of the split: what stands before the last answer, or a document, whatever its case
-    and spaces are."""
-    said = [part.text or "" for message in source.history for part in message.content]
-    said.append(source.question.words if source.question else source.answer[0].words)
-    prompt = " ".join("\n".join(said).casefold().split())
+    """The key that keeps equal prompts in one split: a hash of everything before the last answer, or of a
+    document, ignoring case and white space."""
+    texts = [part.text or "" for message in source.history for part in message.content]
+    texts.append(source.question.words if source.question else source.answer[0].words)
+    prompt = " ".join("\n".join(texts).casefold().split())
     return f"prompt:{hashlib.sha256(prompt.encode()).hexdigest()}"
 
 

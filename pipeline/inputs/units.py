@@ -1,7 +1,7 @@
-"""Units: the listing cut into the pieces that are worked on, resumed and committed as a whole.
+"""Units: the pieces of the listing that are processed, resumed and committed as a whole.
 
-Cuts are content-defined: a unit ends where the hash of a path says so. So a recording that comes or
-goes changes the unit that it falls into and leaves all others, with their committed work, as they are.
+Boundaries are content-defined: the hash of a path decides whether a unit ends there. Adding or removing a
+recording changes only its own unit and keeps the committed work of all others.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ class PlannedUnit:
 
     @cached_property
     def id(self) -> str:
-        """Hash of the relative paths: the same while the same recordings fall together."""
+        """Hash of the relative paths of its recordings."""
         return _hash([r.id for r in self.recordings])
 
     @cached_property
     def content(self) -> str:
-        """Hash of what decides the annotation besides the recipe: sizes, tags, files beside.
+        """Hash of what determines the annotations besides the recipe: sizes, tags and companions.
 
-        Not what a sidecar says, which is read when samples are made.
+        Without the sidecars, which are read when a group is packed.
         """
         return _hash(
             [[r.id, r.bytes, r.etag, [[c.kind, c.etag] for c in r.companions]] for r in self.recordings]
@@ -37,12 +37,12 @@ class PlannedUnit:
 
     @property
     def name(self) -> str:
-        """Name of the unit's files in the ledger."""
+        """The name of the unit's files in the ledger."""
         return f"{self.id}-{self.content[:12]}"
 
     @cached_property
     def sidecars(self) -> str:
-        """Where the ledger keeps what the unit's sidecars say; empty where it has none."""
+        """The path of the ledger's copy of the unit's sidecars; empty if it has none."""
         tags = [[r.id, sidecar.etag] for r in self.recordings if (sidecar := r.sidecar)]
         return layout.sidecars(self.id, _hash(tags)[:12]) if tags else ""
 
@@ -52,7 +52,7 @@ class PlannedUnit:
 
 
 def cut(recordings: Iterable[ListedRecording], config: UnitsConfig) -> Iterator[PlannedUnit]:
-    """Units of a sorted listing, each holding at least one recording."""
+    """The units of a sorted listing, each with at least one recording."""
     unit: list[ListedRecording] = []
     size = 0
     for recording in recordings:

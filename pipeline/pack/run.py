@@ -71,14 +71,14 @@ def pack_group(group: Group, recipe: Recipe, dataset: Store, decode_fingerprint:
     for where, row in read_texts(group.texts, recipe) if group.texts else ():
         packer.add_text(where, row)
     packer.add_contrasts()
-    audio = SpooledAudio(scratch_folder(recipe.scratch), recipe.decode, decode_fingerprint)
     by_id = {r.id: replace(r, uri=group.uris[r.id]) for r in recordings}
+    with SpooledAudio(scratch_folder(recipe.scratch), recipe.decode, decode_fingerprint) as audio:
 
-    def flac(sample: Sample) -> bytes | None:
-        clips = [_clip(audio, by_id, clip) for clip in sample.audio]
-        return flac_of(np.concatenate(clips)) if clips else None
+        def flac(sample: Sample) -> bytes | None:
+            clips = [_clip(audio, by_id, clip) for clip in sample.audio]
+            return flac_of(np.concatenate(clips)) if clips else None
 
-    packed = _write(packer, dataset, folder, flac)
+        packed = _write(packer, dataset, folder, flac)
     # Written last: a group without a summary is not packed.
     dataset.put_new(f"{folder}/{layout.SUMMARY}", packed.to_json())
     return packed

@@ -11,6 +11,7 @@ from pipeline.report.facts import turn_facts
 from pipeline.report.listen import Clip
 from pipeline.report.page import render, select_of
 from pipeline.report.sample_parts import stored_parts
+from pipeline.storage import dataset_layout as layout
 from schemas.errors import DataError
 from schemas.manifest import Manifest
 from stages.stage import Samples
@@ -18,23 +19,21 @@ from stages.stage import Samples
 
 def pages(plan: Plan) -> Callable[[Manifest, dict[str, ds.Dataset]], dict[str, bytes]]:
     """A function that renders the pages of a plan's version from its manifest, its tables and its shards."""
-    clip = _clip(plan)
 
     def make(manifest: Manifest, tables: dict[str, ds.Dataset]) -> dict[str, bytes]:
         turns, set_aside, index = (tables[name] for name in ("turns", "set_aside", "index"))
         facts = turn_facts(turns, select_of(manifest))
-        parts_of = stored_parts(plan.dataset, f"versions/{manifest.version}")
-        return {
-            "README.md": card(manifest, facts).encode(),
-            "report.html": render(manifest, facts, turns, set_aside, index, clip, parts_of).encode(),
-        }
+        parts_of = stored_parts(plan.dataset, layout.version(manifest.version))
+        scratch = scratch_folder(plan.recipe.scratch)
+        with SpooledAudio(scratch, plan.recipe.decode, plan.stages[0].fingerprint) as audio:
+            page = render(manifest, facts, turns, set_aside, index, _clip(plan, audio), parts_of)
+        return {"README.md": card(manifest, facts).encode(), "report.html": page.encode()}
 
     return make
 
 
-def _clip(plan: Plan) -> Clip:
-    """Reads audio of a plan's recordings from the spool, which is filled again where it is missing."""
-    audio = SpooledAudio(scratch_folder(plan.recipe.scratch), plan.recipe.decode, plan.stages[0].fingerprint)
+def _clip(plan: Plan, audio: SpooledAudio) -> Clip:
+    """Reads audio of a plan's recordings."""
     inputs = {item.id: item for unit in plan.units for item in unit.recordings}
 
     def clip(recording: str, track: int, start: float, end: float) -> Samples | None:

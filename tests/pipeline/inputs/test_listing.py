@@ -1,4 +1,4 @@
-"""Listing: what is a recording, what stands beside one; the same on a disk and on S3."""
+"""Listing: recordings and the files beside them, the same on disk and on S3."""
 
 import json
 
@@ -37,7 +37,7 @@ def ids(listing):
     return [r.id for r in listing.recordings]
 
 
-def test_a_directory_gives_its_files_but_not_what_stands_beside_them(folder):
+def test_a_directory_lists_its_recordings_without_the_files_beside_them(folder):
     listing = list_inputs([folder])
     assert ids(listing) == [
         "calls/deep/three.mp3",
@@ -56,7 +56,7 @@ def test_files_beside_a_recording_belong_to_it(folder):
     assert by_id["no_extension"].sidecar is None
 
 
-def test_one_file_alone_keeps_its_sidecar(folder):
+def test_a_single_file_has_its_sidecar(folder):
     (recording,) = list_inputs([f"{folder}/calls/one.wav"]).recordings
     assert recording.id == "one.wav"
     assert recording.sidecar is not None
@@ -80,7 +80,7 @@ def test_the_same_file_named_twice_is_one_recording(folder):
     assert len(list_inputs([folder, f"{folder}/calls/one.wav"]).recordings) == 4
 
 
-def test_equal_names_from_two_folders_get_the_folders_in_front(folder, tmp_path):
+def test_equal_names_from_two_folders_are_prefixed_with_the_folders(folder, tmp_path):
     other = tmp_path / "more"
     other.mkdir()
     (other / "one.wav").write_bytes(b"1")
@@ -92,11 +92,11 @@ def test_equal_names_from_two_folders_get_the_folders_in_front(folder, tmp_path)
     ]
 
 
-def test_what_is_passed_over_is_counted(folder):
+def test_ignored_files_are_counted(folder):
     assert list_inputs([folder]).roots[0].ignored == 2
 
 
-def test_keys_that_stand_for_folders_are_no_recordings(bucket, s3):
+def test_folder_markers_are_not_recordings(bucket, s3):
     Store(bucket).put_new("calls/one.wav", b"1")
     s3.client().put_object(Bucket=bucket.removeprefix("s3://"), Key="calls/empty/", Body=b"")
     assert ids(list_inputs([bucket])) == ["calls/one.wav"]
@@ -130,7 +130,7 @@ def test_a_manifest_names_recordings_as_their_folder_would(folder, name):
 
 
 @pytest.mark.parametrize("name", ["calls.jsonl", "calls.parquet"])
-def test_what_else_a_manifest_says_is_the_sidecar(folder, name, tmp_path):
+def test_the_other_fields_of_a_manifest_are_the_sidecar(folder, name, tmp_path):
     rows = [
         {"uri": "calls/one.wav", "licence": "CC0 – frei", "year": 1999},
         {"uri": "no_extension", "licence": None, "year": None},
@@ -144,32 +144,51 @@ def test_what_else_a_manifest_says_is_the_sidecar(folder, name, tmp_path):
     assert changed.sidecar.etag != one.sidecar.etag
 
 
-def test_size_and_tag_in_a_manifest_stand_for_a_look(tmp_path):
-    rows = [{"uri": "s3://no-such-bucket-at-all/x/a.wav", "bytes": 5, "etag": "abc"}]
+def test_with_size_and_tag_in_a_manifest_the_recording_is_not_requested(tmp_path):
+    rows = [{"uri": "s3://no-such-bucket-at-all/x/a.wav", "bytes": 5.0, "etag": "abc"}]
     (recording,) = list_inputs([written(str(tmp_path), "m.jsonl", rows)]).recordings
     assert (recording.id, recording.bytes, recording.etag) == ("no-such-bucket-at-all/x/a.wav", 5, "abc")
     assert recording.sidecar is None
 
 
-def test_a_recording_of_a_manifest_that_is_not_there_is_listed_and_later_set_aside(folder):
+def test_a_missing_recording_of_a_manifest_is_listed_and_later_set_aside(folder):
     (recording,) = list_inputs([written(folder, "m.jsonl", [{"uri": "calls/none.wav"}])]).recordings
     assert (recording.id, recording.bytes) == ("calls/none.wav", 0)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
-    [("{uri: x}\n", r"m.jsonl:1: .*no JSON"), ('{"uri": "a"}\n[]\n', r"m.jsonl:2: every row names")],
+    ("text", "message"),
+    [
+        ("{uri: x}\n", r"m.jsonl:1: .*not valid JSON"),
+        ('{"uri": "a"}\n[]\n', r"m.jsonl:2: every row names"),
+        ('{"uri": ""}\n', r"m.jsonl:1: every row names a recording by its `uri`"),
+        ('{"uri": null}\n', r"m.jsonl:1: every row names a recording by its `uri`"),
+        ('{"uri": "a", "bytes": "12 MB"}\n', r'm.jsonl:1: `bytes` is the size of the file.*"12 MB"'),
+        ('{"uri": "a", "bytes": -1}\n', r"m.jsonl:1: `bytes` is the size of the file"),
+        ('{"uri": "a", "bytes": true}\n', r"m.jsonl:1: `bytes` is the size of the file"),
+        ('{"uri": "a", "bytes": 1, "etag": [1]}\n', r"m.jsonl:1: `etag` is a text"),
+        ('{"uri": "ftp://host/a"}\n', r"m.jsonl:1: can't read ftp"),
+    ],
 )
-def test_a_wrong_line_of_a_manifest_is_told(tmp_path, text, told):
+def test_an_invalid_line_of_a_manifest_is_reported(tmp_path, text, message):
     (tmp_path / "m.jsonl").write_text(text)
-    with pytest.raises(SetupError, match=told):
+    with pytest.raises(SetupError, match=message):
         list_inputs([str(tmp_path / "m.jsonl")])
 
 
-def test_a_wrong_path_and_an_empty_folder_are_told(tmp_path):
+def test_a_missing_path_and_an_empty_folder_are_errors(tmp_path):
     with pytest.raises(SetupError, match="no such file or directory"):
         list_inputs([str(tmp_path / "nowhere")])
     with pytest.raises(SetupError, match="no recording found"):
         list_inputs([str(tmp_path)])
     with pytest.raises(SetupError, match="there is no file"):
         list_inputs([str(tmp_path / "m.jsonl")])
+
+
+def test_an_input_that_exists_is_not_taken_for_a_glob(folder):
+    Store(folder).put_new("take[1].wav", b"1")
+    Store(folder).put_new("set[1]/a.wav", b"1")
+    manifest = written(folder, "a[1].jsonl", [{"uri": "calls/one.wav"}])
+    assert ids(list_inputs([manifest])) == ["calls/one.wav"]
+    assert ids(list_inputs([f"{folder}/take[1].wav"])) == ["take[1].wav"]
+    assert ids(list_inputs([f"{folder}/set[1]"])) == ["a.wav"]

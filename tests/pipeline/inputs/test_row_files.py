@@ -6,10 +6,11 @@ from pipeline.inputs.row_files import read_rows
 from schemas.errors import DataError, SetupError
 
 
-def test_rows_of_both_kinds_of_file_tell_where_they_stand(tmp_path):
+def test_rows_of_both_kinds_of_files_have_their_file_and_line(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"n": 1}\n\n{"n": 2}\n')
     pq.write_table(pa.table({"n": [3, 4]}), tmp_path / "b.parquet")
     (tmp_path / "README.md").write_text("not rows")
+    (tmp_path / "._a.jsonl").write_bytes(b"\x00")
     found = [
         ("a.jsonl:1", {"n": 1}),
         ("a.jsonl:3", {"n": 2}),
@@ -20,7 +21,7 @@ def test_rows_of_both_kinds_of_file_tell_where_they_stand(tmp_path):
     assert list(read_rows([str(tmp_path / "a.jsonl"), str(tmp_path / "b.parquet")])) == found
 
 
-def test_a_line_that_is_no_json_is_told_and_the_rest_is_read(tmp_path):
+def test_an_invalid_line_is_reported_and_the_others_are_read(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(b'{"n": 1\n\xff\n{"n": 2}\n')
     first, second, third = read_rows([str(tmp_path / "a.jsonl")])
     assert isinstance(first.value, DataError)
@@ -29,14 +30,14 @@ def test_a_line_that_is_no_json_is_told_and_the_rest_is_read(tmp_path):
     assert third == ("a.jsonl:3", {"n": 2})
 
 
-def test_files_that_are_not_there_or_no_parquet_stop(tmp_path):
+def test_missing_files_and_invalid_parquet_are_errors(tmp_path):
     (tmp_path / "no.parquet").write_text("words")
-    for uri, says in [
+    for uri, message in [
         ("gone.jsonl", "there is no file"),
-        ("no.parquet", "no readable Parquet"),
+        ("no.parquet", "not a valid Parquet"),
         ("", "name a"),
     ]:
         if not uri:
             (tmp_path / "no.parquet").unlink()
-        with pytest.raises(SetupError, match=says):
+        with pytest.raises(SetupError, match=message):
             list(read_rows([str(tmp_path / uri)]))
