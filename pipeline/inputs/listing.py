@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pipeline.inputs.listed_recording import ListedRecording
 from pipeline.inputs.manifests import read_manifest
 from pipeline.inputs.row_files import SUFFIXES
-from pipeline.storage.store import Object, Store, split
+from pipeline.storage.store import Store, StoredObject, split
 from pipeline.storage.symlinks import LEADS_OUT, Links
 from pipeline.storage.uri import local_path, normal
 from schemas.errors import SetupError
@@ -75,7 +75,7 @@ def _exists(uri: str) -> bool:
     return store.exists(name)
 
 
-def _objects(uri: str) -> tuple[Store, Iterable[Object]]:
+def _objects(uri: str) -> tuple[Store, Iterable[StoredObject]]:
     """The store to read from and the objects that an input names, paths relative to the store."""
     full = normal(uri)
     if full.startswith("file://"):
@@ -96,7 +96,7 @@ def _objects(uri: str) -> tuple[Store, Iterable[Object]]:
     return store, store.list()
 
 
-def _one(uri: str) -> tuple[Store, list[Object]]:
+def _one(uri: str) -> tuple[Store, list[StoredObject]]:
     """A single file and the files that belong to it. Raises FileNotFoundError."""
     store, name = split(uri)
     objects = [store.head(name)]
@@ -107,7 +107,7 @@ def _one(uri: str) -> tuple[Store, list[Object]]:
     return store, objects
 
 
-def _glob(uri: str) -> tuple[Store, Iterator[Object]]:
+def _glob(uri: str) -> tuple[Store, Iterator[StoredObject]]:
     fixed: list[str] = []
     pattern: list[str] = []
     for part in uri.split("/"):
@@ -138,14 +138,14 @@ def _translate(pattern: str) -> re.Pattern[str]:
 
 
 def _recordings(
-    store: Store, objects: Iterable[Object], links: Links | None
+    store: Store, objects: Iterable[StoredObject], links: Links | None
 ) -> tuple[list[ListedRecording], int]:
     """Recordings with the files that belong to them, and the number of ignored files.
 
     Ignored files are not kept in memory, because a listing can be very long.
     """
-    found: list[Object] = []
-    beside: dict[str, Object] = {}
+    found: list[StoredObject] = []
+    beside: dict[str, StoredObject] = {}
     ignored = 0
     for item in objects:
         if links is not None and links.lead_out(item.path):
@@ -191,7 +191,7 @@ def _hidden(path: str) -> bool:
     return path.startswith(".") or "/." in path
 
 
-def _is_folder_marker(item: Object) -> bool:
+def _is_folder_marker(item: StoredObject) -> bool:
     """Whether a key is an empty object by which web consoles create a folder."""
     return item.bytes == 0 and not extension(item.path)
 

@@ -1,4 +1,4 @@
-"""Connections to buckets: credentials, retries, and trouble in words of the user."""
+"""Connections to buckets: credentials, retries, and error messages for users."""
 
 import re
 from collections.abc import Iterator
@@ -14,22 +14,22 @@ from pipeline.storage.uri import parts, public
 from schemas.errors import SetupError
 
 _REQUEST = {"timeout": "5m", "connect_timeout": "10s"}
-"""A whole shard goes up in one request; what hangs longer is tried again."""
+"""A whole shard is uploaded in one request; a request that takes longer is retried."""
 
 _RETRY = {
     "max_retries": 10,
     "retry_timeout": timedelta(minutes=4),
-    # Each wait is drawn from up to 3 times the last: about 20 seconds in all before trouble is told.
+    # Each wait is drawn from up to 3 times the last: about 20 seconds in total before an error is raised.
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=15), "base": 3},
 }
-"""On throttling, server errors and lost connections."""
+"""After throttling, server errors and lost connections."""
 
 _CREDENTIALS = {"s3": "AWS_PROFILE, keys or role", "gs": "GOOGLE_APPLICATION_CREDENTIALS or account"}
 
 
 @lru_cache(maxsize=256)
 def opened(uri: str, environment: tuple[tuple[str, str], ...]) -> Any:
-    """A store with its open connections; credentials are looked up once for an environment."""
+    """A store with its open connections; credentials are looked up once per environment."""
     scheme, bucket, prefix = parts(uri)
     options: dict[str, Any] = {"prefix": prefix or None, "retry_config": _RETRY}
     if scheme == "gs":
@@ -39,21 +39,21 @@ def opened(uri: str, environment: tuple[tuple[str, str], ...]) -> Any:
 
 @lru_cache(maxsize=8)
 def _s3_options(environment: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    """Credentials, region and endpoint as boto3 would find them: environment, profile, role, web identity."""
+    """Credentials, region and endpoint as boto3 finds them: environment, profile, role, web identity."""
     from boto3 import Session
     from botocore.exceptions import BotoCoreError
     from botocore.session import get_session
     from obstore.auth.boto3 import Boto3CredentialProvider
 
-    found = get_session()
+    botocore = get_session()
     try:
-        session = Session(botocore_session=found)
+        session = Session(botocore_session=botocore)
         credentials = session.get_credentials()
-        written = found.get_scoped_config().get("endpoint_url")
+        configured = botocore.get_scoped_config().get("endpoint_url")
     except BotoCoreError as error:
         raise SetupError(f"no credentials for s3://: {error}") from error
-    said = dict(environment)
-    endpoint = said.get("AWS_ENDPOINT_URL_S3") or said.get("AWS_ENDPOINT_URL") or written
+    variables = dict(environment)
+    endpoint = variables.get("AWS_ENDPOINT_URL_S3") or variables.get("AWS_ENDPOINT_URL") or configured
     request = _REQUEST | {"allow_http": bool(endpoint and endpoint.startswith("http://"))}
     options: dict[str, Any] = {"region": session.region_name or "us-east-1", "client_options": request}
     if endpoint:
@@ -67,7 +67,7 @@ def _s3_options(environment: tuple[tuple[str, str], ...]) -> dict[str, Any]:
 
 @contextmanager
 def explained(uri: str) -> Iterator[None]:
-    """Storage trouble in words of the user, without the library's debug listing."""
+    """Turn storage errors into SetupError with a message for users, without the library's debug output."""
     try:
         yield
     except (BaseError, OSError) as error:
@@ -80,14 +80,16 @@ def explained(uri: str) -> Iterator[None]:
         if isinstance(error, FileNotFoundError):
             raise
         if "No space left" in text:
-            raise SetupError(f"no space left on the disk of {uri}: make room and run again") from error
+            raise SetupError(
+                f"no space left on the disk of {uri}: free some space and run the command again"
+            ) from error
         if _refused(error):
             raise SetupError(
-                f"can't use {uri}: access to the bucket {bucket} is refused{named}. See that the credentials "
-                f"in use ({_CREDENTIALS[scheme]}) are the right ones, haven't expired, and may list, read "
-                "and write there; what is committed is kept, and the same command goes on"
+                f"can't use {uri}: access to the bucket {bucket} is refused{named}. Check that the "
+                f"credentials in use ({_CREDENTIALS[scheme]}) are the right ones, haven't expired, and can list, "
+                "read and write there. Committed work is kept; run the same command again to resume"
                 if bucket
-                else f"can't use {uri}: there is no permission"
+                else f"can't use {uri}: permission denied"
             ) from error
         reason = public(text.split("\n", 1)[0])[:300]
         raise SetupError(f"can't use {uri}: {reason}{named}") from error
@@ -96,10 +98,10 @@ def explained(uri: str) -> Iterator[None]:
 def _refused(error: Exception) -> bool:
     kinds = (PermissionDeniedError, UnauthenticatedError, PermissionError)
     return isinstance(error, kinds) or any(
-        said in str(error) for said in ("403 Forbidden", "401 Unauthorized", "<Code>ExpiredToken")
+        mark in str(error) for mark in ("403 Forbidden", "401 Unauthorized", "<Code>ExpiredToken")
     )
 
 
 def connection_lost(error: GenericError) -> bool:
-    """Whether a request was lost on its way, and the library didn't try it again to the end itself."""
+    """Whether the connection was lost, and obstore didn't already use up its own retries."""
     return "HTTP error" in str(error) and f"after {_RETRY['max_retries']} retries" not in str(error)

@@ -1,7 +1,7 @@
 """Object storage behind URIs: `file:///..` (or a plain path), `s3://..`, `gs://..`.
 
-One `Store` is one root. Every write is atomic, and `put_new` is create-only: of several writers one
-wins, and the others are told. obstore does the work; on S3 boto3's credential chain opens the door.
+A `Store` is one root. Every write is atomic, and `put_new` is create-only: of several writers one wins, and
+the others get False. It is a thin layer over obstore, with credentials from boto3's chain on S3.
 """
 
 import io
@@ -11,7 +11,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,18 +30,22 @@ from schemas.errors import SetupError
 _CHUNK = 8 * 1024 * 1024
 _HEADER = 64 * 1024
 _ONE_REQUEST = 1024**3
-"""A larger file goes up in parts: one request may hold 5 GB."""
+"""Size from which a file is uploaded in parts; a single request can hold 5 GB."""
 _PART = 64 * 1024 * 1024
-"""Of which there may be 10,000."""
+"""Size of a part; an object has at most 10,000 parts."""
+
+_DELETE_BATCH = 1000
+_DELETE_REQUESTS = 16
+"""Concurrent requests, when objects of a batch are deleted one by one."""
 
 _WAITS = (0.2, 0.6, 2.0, 5.0)
-"""Seconds before another try at what the library itself gives up at the first lost connection."""
+"""Seconds before each retry of a request that obstore doesn't retry itself after a lost connection."""
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Object:
+class StoredObject:
     """A stored object: path relative to the store's root, size, and a tag that changes with its content."""
 
     path: str
@@ -51,7 +56,7 @@ class Object:
 
 
 class Store:
-    """A root in object storage, or a directory. Holds no open connection that couldn't be pickled."""
+    """A root in object storage, or a directory. It can be pickled: connections are opened on first use."""
 
     def __init__(self, uri: str) -> None:
         self.uri = normal(uri)
@@ -83,8 +88,8 @@ class Store:
         return opened(self.uri, tuple(item for item in sorted(os.environ.items()) if item[0][:4] == "AWS_"))
 
     def get(self, path: str) -> bytes:
-        """The bytes of an object. Raises FileNotFoundError where there is none."""
-        return self._tried(path, lambda: bytes(obstore.get(self._obstore, path).bytes()))
+        """The bytes of an object. Raises FileNotFoundError."""
+        return self._retry(path, lambda: bytes(obstore.get(self._obstore, path).bytes()))
 
     def exists(self, path: str) -> bool:
         try:
@@ -94,57 +99,82 @@ class Store:
         return True
 
     def put_new(self, path: str, data: bytes | Path) -> bool:
-        """Write an object that must not exist yet; False when somebody else was first.
+        """Write an object that must not exist yet; False if another writer was first.
 
-        On object stores, two that write a file of over 1 GB to one path at the same moment must write the
-        same bytes; it is there wholly or not at all.
+        In object stores, concurrent writers of a file of over 1 GB to the same path must write the same
+        bytes. The write is atomic there too.
         """
         if isinstance(data, Path) and not self.is_local and data.stat().st_size > _ONE_REQUEST:
             return self._put_parts(path, data)
-        unsure = False
+        answer_lost = False
 
         def put() -> bool:
-            nonlocal unsure
+            nonlocal answer_lost
             if self.is_local:
                 self.directory.mkdir(parents=True, exist_ok=True)
             try:
                 obstore.put(self._obstore, path, data, mode="create")
             except AlreadyExistsError:
-                # After a lost answer, what lies there may be our own.
-                wanted = data if isinstance(data, bytes) or not unsure else data.read_bytes()
-                return unsure and bytes(obstore.get(self._obstore, path).bytes()) == wanted
+                # If the answer to an earlier try was lost, the object may be our own.
+                content = data if isinstance(data, bytes) or not answer_lost else data.read_bytes()
+                return answer_lost and bytes(obstore.get(self._obstore, path).bytes()) == content
             except GenericError:
-                unsure = True
+                answer_lost = True
                 raise
             return True
 
-        return self._tried(path, put)
+        return self._retry(path, put)
 
     def _put_parts(self, path: str, file: Path) -> bool:
         if self.exists(path):
             return False
-        parts = partial(obstore.put, self._obstore, path, file, use_multipart=True, chunk_size=_PART)
-        self._tried(path, parts)
+        upload = partial(obstore.put, self._obstore, path, file, use_multipart=True, chunk_size=_PART)
+        self._retry(path, upload)
         return True
 
     def put(self, path: str, data: bytes) -> None:
-        """Write an object, over one that is there."""
+        """Write an object, replacing an existing one."""
         if self.is_local:
             self.directory.mkdir(parents=True, exist_ok=True)
-        self._tried(path, lambda: obstore.put(self._obstore, path, data, mode="overwrite"))
+        self._retry(path, lambda: obstore.put(self._obstore, path, data, mode="overwrite"))
 
     def delete(self, paths: Sequence[str]) -> None:
-        """Delete objects; one that isn't there is no trouble."""
-        at_once = 1 if self.is_local else 1000
-        for start in range(0, len(paths), at_once):
-            some = list(paths[start : start + at_once])
-            with suppress(FileNotFoundError):
-                self._tried("", partial(obstore.delete, self._obstore, some))
+        """Delete objects; a missing one is ignored. Raises SetupError, after the others were deleted."""
+        errors: list[SetupError] = []
+        for start in range(0, len(paths), _DELETE_BATCH):
+            batch = paths[start : start + _DELETE_BATCH]
+            try:
+                self._retry("", partial(obstore.delete, self._obstore, list(batch)))
+            except (FileNotFoundError, SetupError):
+                # The first error ends the batch and hides what happened to the rest: delete one by one.
+                failed = self._delete_each(batch)
+                errors += failed
+                if len(failed) == len(batch):
+                    break
+        if errors:
+            more = f" (and {len(errors) - 1:,} more objects)" if len(errors) > 1 else ""
+            raise SetupError(f"can't delete: {errors[0]}{more}") from errors[0]
+
+    def _delete_each(self, paths: Sequence[str]) -> list[SetupError]:
+        """Delete objects independently; the errors of those that couldn't be deleted."""
+
+        def delete(path: str) -> SetupError | None:
+            try:
+                self._retry(path, partial(obstore.delete, self._obstore, path))
+            except FileNotFoundError:
+                pass
+            except SetupError as error:
+                return error
+            return None
+
+        with ThreadPoolExecutor(_DELETE_REQUESTS) as pool:
+            return [error for error in pool.map(delete, paths) if error]
 
     def copy_new(self, source: str, target: str) -> bool:
-        """Copy inside the store, without moving bytes through here (a hard link on local disks).
+        """Copy inside the store, without transferring the bytes (a hard link on local disks).
 
-        On object stores, two that copy to one target at the same moment must copy the same bytes.
+        In object stores, concurrent copies to the same target must have the same bytes. False if the target
+        exists.
         """
         if not self.is_local and self.exists(target):
             return False
@@ -156,16 +186,16 @@ class Store:
                 return False
             return True
 
-        return self._tried(target, copy)
+        return self._retry(target, copy)
 
     def folders(self, prefix: str = "") -> Sequence[str]:
-        """Names of the folders directly under a prefix, without a walk through what they hold."""
+        """Names of the folders directly under a prefix, without listing their contents."""
         if self.is_local and not (self.directory / prefix).is_dir():
             return []
-        listed = self._tried(prefix, lambda: obstore.list_with_delimiter(self._obstore, prefix or None))
+        listed = self._retry(prefix, lambda: obstore.list_with_delimiter(self._obstore, prefix or None))
         return sorted(path.rstrip("/").rpartition("/")[2] for path in listed["common_prefixes"])
 
-    def list(self, prefix: str = "") -> Iterator[Object]:
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Objects under a prefix, in the store's order, page by page."""
         if self.is_local and not (self.directory / prefix).is_dir():
             return
@@ -182,39 +212,39 @@ class Store:
                 pages = None
                 raise
 
-        while metas := self._tried(prefix, page):
+        while metas := self._retry(prefix, page):
             for meta in metas:
                 yield self._object(meta)
             last = metas[-1]["path"]
 
-    def _object(self, meta: Any) -> Object:
-        return Object(meta["path"], meta["size"], self._etag(meta), meta["last_modified"].timestamp())
+    def _object(self, meta: Any) -> StoredObject:
+        return StoredObject(meta["path"], meta["size"], self._etag(meta), meta["last_modified"].timestamp())
 
     def _etag(self, meta: Any) -> str:
-        if self.is_local:  # an inode number would change with every copy of the same file
+        if self.is_local:  # not the inode number, which changes with every copy of a file
             return f"{int(meta['last_modified'].timestamp() * 1e6):x}-{meta['size']:x}"
         return str(meta.get("e_tag") or meta["last_modified"].isoformat()).strip('"')
 
-    def head(self, path: str) -> Object:
-        """Size and tag of one object. Raises FileNotFoundError."""
-        meta = self._tried(path, lambda: obstore.head(self._obstore, path))
+    def head(self, path: str) -> StoredObject:
+        """The size and tag of one object. Raises FileNotFoundError."""
+        meta = self._retry(path, lambda: obstore.head(self._obstore, path))
         return self._object(meta)
 
     def open(self, path: str) -> IO[bytes]:
-        """An object as a file that can seek; of a remote one only the ranges that are read are fetched."""
+        """An object as a seekable file; of a remote object only the ranges that are read are downloaded."""
         if self.is_local:
             return self._inside(path).open("rb")
-        return io.BufferedReader(_Ranges(self, path), _HEADER)
+        return io.BufferedReader(_RangeReader(self, path), _HEADER)
 
     def read(self, path: str, start: int, end: int) -> bytes:
-        """The bytes [start, end) of an object, fewer at its end."""
+        """The bytes [start, end) of an object; fewer at its end."""
         if start >= end:
             return b""
-        return self._tried(path, lambda: bytes(obstore.get_range(self._obstore, path, start=start, end=end)))
+        return self._retry(path, lambda: bytes(obstore.get_range(self._obstore, path, start=start, end=end)))
 
     @contextmanager
     def local(self, path: str, folder: Path | None = None) -> Iterator[Path]:
-        """The object as a file on this machine while the context is open: itself, or a copy in `folder`."""
+        """The object as a local file while the context is open: itself, or a copy in `folder`."""
         if self.is_local:
             yield self._inside(path)
             return
@@ -222,39 +252,39 @@ class Store:
             target = Path(copies) / Path(path).name
             with explained(self.join(path)), target.open("wb") as out:
                 for chunk in obstore.get(self._obstore, path).stream(min_chunk_size=_CHUNK):
-                    with _room(copies):
+                    with _explain_full_disk(copies):
                         out.write(chunk)
             yield target
 
     def _inside(self, path: str) -> Path:
-        """The file of a path, which may come from a manifest of others: never one outside of the root."""
+        """The file of a path, which may come from an untrusted manifest: never one outside the root."""
         if ".." in path.split("/") or path.startswith("/"):
-            raise SetupError(f"{path!r} leads out of {self.uri}: it is not read")
+            raise SetupError(f"{path!r} is outside {self.uri}: it is not read")
         return self.directory / path
 
-    def _tried(self, path: str, work: Callable[[], Answer]) -> Answer:
-        """What `work` answers, tried again after a lost connection; trouble in words of the user."""
+    def _retry(self, path: str, request: Callable[[], Result]) -> Result:
+        """The result of a request, retried after a lost connection; errors are explained to the user."""
         with explained(self.join(path)):
             for wait in _WAITS:
                 try:
-                    return work()
+                    return request()
                 except ValueError as error:
                     if "Could not parse path" not in str(error):
                         raise
-                    # No object has such a name: `..` or an empty part.
+                    # An invalid name, with `..` or an empty part: no such object exists.
                     raise FileNotFoundError(self.join(path)) from error
                 except GenericError as error:
                     if not connection_lost(error):
                         raise
                 time.sleep(wait * random.uniform(0.5, 1.5))
-            return work()
+            return request()
 
     def join(self, path: str) -> str:
         """The URI of an object."""
         return f"{self.uri.rstrip('/')}/{quote(path) if self.is_local else path}"
 
     def check_writable(self) -> None:
-        """Raise SetupError where this process can't write here, before any work is done."""
+        """Raise SetupError if this process can't write to the store, before any work is done."""
         probe = f".probe-{os.getpid()}-{os.urandom(4).hex()}"
         self.put_new(probe, b"")
         self.delete([probe])
@@ -262,7 +292,7 @@ class Store:
             raise SetupError(f"less than 64 MB are free on the disk of {self.directory}: make room there")
 
 
-class _Ranges(io.RawIOBase):
+class _RangeReader(io.RawIOBase):
     """An object as a raw file; every read is a request for a range."""
 
     def __init__(self, store: Store, path: str) -> None:
@@ -290,17 +320,17 @@ class _Ranges(io.RawIOBase):
 
 
 @contextmanager
-def _room(folder: str) -> Iterator[None]:
-    """Say which disk is full where it isn't the store's."""
+def _explain_full_disk(folder: str) -> Iterator[None]:
+    """Name the local disk that is full, which is not the store's."""
     try:
         yield
     except OSError as error:
         raise SetupError(
-            f"can't write to {folder}: {error.strerror}: make room, or name another disk by `scratch`"
+            f"can't write to {folder}: {error.strerror}: free some space, or set `scratch` to another disk"
         ) from error
 
 
 def split(uri: str) -> tuple[Store, str]:
-    """The store of the folder that holds an object, and the object's name in it."""
+    """The store of the folder of an object, and the object's name in it."""
     parent, _, name = normal(uri).rpartition("/")
     return Store(parent), unquote(name) if parent.startswith("file://") else name

@@ -1,14 +1,14 @@
-"""Links in a folder of recordings: one that leads out of the folder brings in nothing."""
+"""Symbolic links in a folder of recordings: a link that leads out of the folder is not followed."""
 
 import os
 from pathlib import Path
 
 LEADS_OUT = "leads out of its folder"
-"""Stands for the tag of a recording that is a link to a place outside, which is set aside in its turn."""
+"""The tag of a recording that is a link out of the folder; decode sets it aside."""
 
 
 class Links:
-    """Where the links under a folder lead."""
+    """The targets of the links under a folder."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -16,11 +16,11 @@ class Links:
         self._folders: dict[str, str] = {}
 
     def lead_out(self, path: str) -> bool:
-        """Whether a file, by its path under the folder, lies elsewhere in truth."""
+        """Whether a file, given by its path under the folder, is in fact outside it."""
         folder, _, name = path.rpartition("/")
         if folder not in self._folders:
             self._folders[folder] = os.path.realpath(self._root / folder)
-        place = f"{self._folders[folder]}/{name}"
-        if os.path.islink(place):  # noqa: PTH114 (a million times)
-            place = os.path.realpath(place)
-        return not place.startswith(self._real.rstrip("/") + "/")
+        file = f"{self._folders[folder]}/{name}"
+        if os.path.islink(file):  # noqa: PTH114 (called a million times)
+            file = os.path.realpath(file)
+        return not file.startswith(self._real.rstrip("/") + "/")

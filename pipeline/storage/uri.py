@@ -1,4 +1,4 @@
-"""Places as URIs: `file:///..`, `s3://bucket/..`, `gs://bucket/..`."""
+"""URIs of storage: `file:///..`, `s3://bucket/..`, `gs://bucket/..`."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ def normal(uri: str) -> str:
     scheme, bucket, _ = parts(uri)
     if "@" in bucket:
         raise SetupError(
-            f"a URI can't hold credentials ({scheme}://..): name a profile by AWS_PROFILE instead"
+            f"a URI can't hold credentials ({scheme}://..): set AWS_PROFILE to a profile instead"
         )
     if scheme not in ("file", "s3", "gs") or (scheme != "file" and not bucket):
         raise SetupError(f"can't read {public(uri)}: storage is a path, file://, s3://bucket or gs://bucket")
@@ -22,13 +22,13 @@ def normal(uri: str) -> str:
 
 
 def public(text: str) -> str:
-    """A text without what may be secret in its URLs: user and password, and the query of http(s) ones."""
+    """A text without possible secrets in its URLs: user and password, and the query of http(s) URLs."""
     text = re.sub(r"(\w+://)[^/@\s]+@", r"\1", text)
     return re.sub(r"(https?://[^\s?]*)\?[^\s\"')]*", r"\1?..", text)
 
 
 def parts(uri: str) -> tuple[str, str, str]:
-    """Scheme, bucket and prefix, as they are: a key may hold any character that a URL would read as more."""
+    """Scheme, bucket and prefix, not decoded: a key may contain characters that mean something in a URL."""
     scheme, _, rest = uri.partition("://")
     bucket, _, prefix = rest.partition("/")
     return scheme, bucket, prefix

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.storage import dataset_layout as layout
-from pipeline.storage.store import Object, Store
+from pipeline.storage.store import Store, StoredObject
 from pipeline.versions.leases import leased
 from pipeline.versions.reader import Version, tags_of, version_at
 
@@ -83,7 +83,7 @@ def collect(dataset: Store, days: float = DAYS) -> list[Garbage]:
     return done
 
 
-def version_files(id: str, found: list[Object]) -> Garbage:
+def version_files(id: str, found: list[StoredObject]) -> Garbage:
     """All of a version, its manifest first: without that it doesn't exist any more."""
     ordered = sorted(found, key=lambda item: item.path != layout.manifest(id))
     return Garbage("version", id, sum(item.bytes for item in found), tuple(item.path for item in ordered))
@@ -93,5 +93,5 @@ def _whole(dataset: Store, id: str) -> Version | None:
     return version_at(dataset, id) if dataset.exists(layout.manifest(id)) else None
 
 
-def _version_of(dataset: Store, plan: Object) -> str:
+def _version_of(dataset: Store, plan: StoredObject) -> str:
     return str(json.loads(dataset.get(plan.path))["version"])

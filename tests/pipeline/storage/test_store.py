@@ -1,4 +1,4 @@
-"""Storage: atomic, create-only, streaming, and clear about trouble; the same on a disk and on S3."""
+"""Storage: atomic, create-only, streaming, with clear errors; the same on disk and on S3."""
 
 import os
 import pickle
@@ -35,7 +35,7 @@ def paths(store, prefix=""):
     return sorted(found.path for found in store.list(prefix))
 
 
-def test_the_first_writer_wins_and_the_others_are_told(store):
+def test_of_many_writers_the_first_wins_and_the_others_get_false(store):
     with ThreadPoolExecutor(32) as pool:
         won = list(pool.map(lambda n: store.put_new("a/b", b"%d" % n), range(32)))
     assert sum(won) == 1
@@ -51,7 +51,7 @@ def test_a_file_is_written_as_it_is_and_once(store, tmp_path):
     assert store.head("x").bytes == len(content)
 
 
-def test_a_large_file_goes_up_in_parts_and_once(behind, proxy, tmp_path, monkeypatch):
+def test_a_large_file_is_uploaded_in_parts_and_once(behind, proxy, tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.storage.store._ONE_REQUEST", 4_000_000)
     monkeypatch.setattr("pipeline.storage.store._PART", 5 * 1024 * 1024)
     content = np.random.default_rng(0).bytes(12_000_000)
@@ -63,7 +63,7 @@ def test_a_large_file_goes_up_in_parts_and_once(behind, proxy, tmp_path, monkeyp
     assert behind.get("at") == content
 
 
-def test_what_is_not_there_is_told_apart_from_trouble(store):
+def test_missing_objects_are_not_errors_of_the_storage(store):
     store.put_new("y", b"1")
     assert not store.exists("x")
     for read in (store.get, store.head, lambda path: store.read(path, 0, 5)):
@@ -93,7 +93,7 @@ def test_a_range_is_read_and_a_file_seeks(store):
         assert file.read(3) == bytes([160, 161, 162])
 
 
-def test_of_an_open_object_only_what_is_read_is_fetched(behind, proxy):
+def test_of_an_open_object_only_the_ranges_that_are_read_are_downloaded(behind, proxy):
     behind.put_new("x", b"0" * 3_000_000)
     proxy.seen.clear()
     with behind.open("x") as file:
@@ -122,14 +122,14 @@ def test_a_copy_overwrites_nothing(store):
     assert store.get("c") == b"2"
 
 
-def test_a_copy_on_a_disk_moves_no_bytes(tmp_path):
+def test_a_copy_on_disk_is_a_link(tmp_path):
     store = Store(str(tmp_path))
     store.put_new("a", b"1")
     store.copy_new("a", "b/a")
     assert (tmp_path / "a").samefile(tmp_path / "b/a")
 
 
-def test_what_is_put_stands_in_place_of_what_was_there(store):
+def test_put_replaces_an_object(store):
     store.put("x", b"1")
     before = store.head("x").etag
     assert store.head("x").etag == before
@@ -138,7 +138,7 @@ def test_what_is_put_stands_in_place_of_what_was_there(store):
     assert store.head("x").etag != before
 
 
-def test_names_of_any_script_are_found_again(store):
+def test_names_in_any_script_can_be_read_back(store):
     for name in NAMES:
         store.put_new(name, name.encode())
     assert paths(store) == sorted(NAMES)
@@ -155,7 +155,7 @@ def test_a_folder_of_any_name_is_a_root(store):
     assert paths(inner) == ["x"]
 
 
-def test_folders_are_named_without_what_they_hold(store):
+def test_folders_are_listed_without_their_contents(store):
     for name in ("a/1", "a/2/3", "ab/1", "c"):
         store.put_new(name, b"")
     assert store.folders() == ["a", "ab"]
@@ -164,7 +164,7 @@ def test_folders_are_named_without_what_they_hold(store):
     assert paths(store, "a") == ["a/1", "a/2/3"]
 
 
-def test_a_listing_comes_page_by_page_as_it_is_read(behind, proxy, bucket, s3, monkeypatch):
+def test_a_listing_is_requested_page_by_page(behind, proxy, bucket, s3, monkeypatch):
     straight = Store(f"{bucket}/root")
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
     with ThreadPoolExecutor(16) as pool:
@@ -189,7 +189,7 @@ FAULTS = [Fault(status=500), Fault(status=503), *(Fault(reset=at) for at in ("be
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.status or fault.reset}")
-def test_two_faults_in_a_row_are_outlived(behind, proxy, tmp_path, fault):
+def test_two_faults_in_a_row_are_retried(behind, proxy, tmp_path, fault):
     content = os.urandom(300_000)
 
     def work():
@@ -216,7 +216,7 @@ def test_two_faults_in_a_row_are_outlived(behind, proxy, tmp_path, fault):
         assert next(steps), f"step {number}"
 
 
-def test_a_write_whose_answer_was_lost_is_known_as_our_own(behind, proxy, bucket):
+def test_a_write_whose_answer_was_lost_is_recognized_as_our_own(behind, proxy, bucket):
     proxy.fault = first(1, Fault(reset="after"), "PUT")
     assert behind.put_new("x", b"mine")
     Store(bucket).put_new("root/y", b"other")
@@ -225,7 +225,7 @@ def test_a_write_whose_answer_was_lost_is_known_as_our_own(behind, proxy, bucket
     assert behind.get("y") == b"other"
 
 
-def test_access_lost_in_mid_run_names_the_bucket_and_what_to_do(behind, proxy):
+def test_access_lost_during_a_run_names_the_bucket_and_what_to_do(behind, proxy):
     behind.put_new("x", b"1")
     proxy.fault = lambda method, path: Fault(status=403)
     bucket = behind.uri.split("/")[2]
@@ -237,11 +237,11 @@ def test_access_lost_in_mid_run_names_the_bucket_and_what_to_do(behind, proxy):
         lambda: behind.folders(),
         behind.check_writable,
     ):
-        with pytest.raises(SetupError, match=rf"bucket {bucket} is refused.*AWS_PROFILE.*goes on"):
+        with pytest.raises(SetupError, match=rf"bucket {bucket} is refused.*AWS_PROFILE.*to resume"):
             use()
 
 
-def test_a_bucket_that_is_not_there_and_a_server_that_is_not_are_told(s3, monkeypatch, bucket):
+def test_a_missing_bucket_and_a_missing_server_are_reported(s3, monkeypatch, bucket):
     missing = Store("s3://no-such-bucket/x")
     for use in (lambda: missing.get("a"), lambda: missing.put_new("a", b""), lambda: list(missing.list())):
         with pytest.raises(SetupError, match="no bucket no-such-bucket"):
@@ -249,7 +249,7 @@ def test_a_bucket_that_is_not_there_and_a_server_that_is_not_are_told(s3, monkey
 
 
 @pytest.mark.slow
-def test_a_server_that_never_recovers_is_told_after_some_tries(behind, proxy):
+def test_a_server_that_never_recovers_is_reported_after_some_tries(behind, proxy):
     proxy.fault = lambda method, path: Fault(status=503)
     with pytest.raises(SetupError, match=r"after 10 retries.*SlowDown"):
         behind.get("x")
@@ -286,7 +286,7 @@ def test_a_program_of_a_profile_gives_keys(s3, bucket, tmp_path, monkeypatch):
     assert Store(bucket).put_new("x", b"1")
 
 
-def test_who_may_only_read_reads_and_is_told_that_writing_is_refused(bucket, monkeypatch):
+def test_with_read_only_access_writing_is_refused_with_a_clear_error(bucket, monkeypatch):
     Store(bucket).put_new("x", b"1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER_SECRET)
@@ -297,7 +297,7 @@ def test_who_may_only_read_reads_and_is_told_that_writing_is_refused(bucket, mon
         reading.check_writable()
 
 
-def test_no_secret_stands_in_an_error(bucket, monkeypatch):
+def test_no_secret_is_in_an_error(bucket, monkeypatch):
     wrong = "wrong-secret-that-nobody-may-read"
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", wrong)
     with pytest.raises(SetupError, match="SignatureDoesNotMatch") as told:
@@ -309,7 +309,7 @@ def test_no_secret_stands_in_an_error(bucket, monkeypatch):
     assert "hidden" not in str(told.value)
 
 
-def test_a_place_that_is_no_directory_is_told(tmp_path):
+def test_a_path_that_is_not_a_directory_is_reported(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(SetupError, match="can't use"):
         Store(str(tmp_path / "file" / "sub")).check_writable()
@@ -318,13 +318,64 @@ def test_a_place_that_is_no_directory_is_told(tmp_path):
             normal(uri)
 
 
-def test_a_writable_place_is_left_as_it_was(store):
+def test_checking_for_write_access_leaves_nothing_behind(store):
     store.check_writable()
     assert paths(store) == []
 
 
-def test_a_store_travels_to_workers_without_its_keys(store):
+def test_a_pickled_store_has_no_credentials(store):
     store.put_new("a", b"1")
     travelling = pickle.dumps(store)
     assert SECRET.encode() not in travelling
     assert pickle.loads(travelling).get("a") == b"1"
+
+
+class GoogleDeletes:
+    """Deletes one object after another and stops at the first error, as obstore does for gs://."""
+
+    def __init__(self, stored, protected=()):
+        self.stored, self.protected = set(stored), set(protected)
+        self.requests = 0
+
+    def delete(self, store, paths):
+        for path in [paths] if isinstance(paths, str) else paths:
+            self.requests += 1
+            if path in self.protected:
+                raise PermissionError(f"403 Forbidden: {path}")
+            if path not in self.stored:
+                raise FileNotFoundError(path)
+            self.stored.remove(path)
+
+
+@pytest.fixture
+def google(monkeypatch):
+    def fake(stored, protected=()):
+        deletes = GoogleDeletes(stored, protected)
+        monkeypatch.setattr("pipeline.storage.store.obstore.delete", deletes.delete)
+        store = Store("gs://bucket/root")
+        store._store = object()
+        return store, deletes
+
+    return fake
+
+
+def test_a_missing_object_does_not_keep_the_rest_of_a_batch_from_being_deleted(google):
+    store, deletes = google({"a", "b", "c", "d"})
+    store.delete(["a", "gone", "b", "gone too", "c"])
+    assert deletes.stored == {"d"}
+
+
+def test_objects_that_cannot_be_deleted_are_reported_after_the_others_were_deleted(google):
+    store, deletes = google({"a", "b", "c", "d"}, protected={"b", "c"})
+    with pytest.raises(SetupError, match=r"can't delete: .*gs://bucket/root/b.*\(and 1 more objects\)"):
+        store.delete(["a", "b", "c", "gone", "d"])
+    assert deletes.stored == {"b", "c"}
+
+
+def test_without_permission_the_first_batch_is_enough(google, monkeypatch):
+    monkeypatch.setattr("pipeline.storage.store._DELETE_BATCH", 2)
+    names = [str(number) for number in range(10)]
+    store, deletes = google(names, protected=names)
+    with pytest.raises(SetupError, match="is refused"):
+        store.delete(names)
+    assert deletes.requests == 3
