@@ -96,7 +96,7 @@ class StageActor:
         self.id, self.node = context.get_actor_id(), context.get_node_id()
         with self._setup_errors_reported():
             lost = ray.get(supervisor.arrive.remote(self.id, stage.name, self.node))
-            if lost is not None and worker_deaths.alone(lost, self.node):
+            if lost is not None and worker_deaths.died_alone(lost, self.node):
                 self._record_crash(lost)
             supervisor.end.remote(self.id)
             BackgroundLoop(self._heartbeat, HEARTBEAT).start()
@@ -182,7 +182,8 @@ class StageActor:
         columns = self.ledger.read(name, files)
         if files and not row.again:
             return columns, frozenset()
-        late = self.ledger.read(name, self.ledger.there(self.planned.fingerprint, row.unit, row.retry))
+        late_files = self.ledger.committed_file(self.planned.fingerprint, row.unit, row.retry)
+        late = self.ledger.read(name, late_files)
         return columns | late, frozenset(row.again) - late.keys()
 
     def _run(self, row: UnitRow, todo: Sequence[Recording]) -> dict[str, Recording]:

@@ -1,4 +1,4 @@
-"""`aqaa-data versions gc` and `forget`: what takes things away."""
+"""`aqaa-data versions gc` and `forget`: the commands that delete."""
 
 from dataclasses import asdict
 
@@ -20,16 +20,21 @@ from pipeline.versions.reader import Reference, dataset_of
 
 @click.command(epilog="Example: aqaa-data versions gc out/demo --older-than 7 --delete")
 @dataset_argument
-@click.option("--delete", is_flag=True, help="Delete what is listed; without it nothing is touched.")
+@click.option("--delete", is_flag=True, help="Delete what is listed; without it nothing is changed.")
 @click.option(
-    "--older-than", "days", type=click.FloatRange(0), default=DAYS, show_default=True, help="Days of age."
+    "--older-than",
+    "days",
+    type=click.FloatRange(0),
+    default=DAYS,
+    show_default=True,
+    help="Minimum age in days.",
 )
 @json_option
 def gc(reference: Reference, delete: bool, days: float, as_json: bool) -> None:
-    """List what nothing needs any more: old versions without a tag, and annotations that none was made from.
+    """List what is no longer needed: old versions without a tag, and annotations that no version uses.
 
-    Kept are versions that a tag means or a training run was made from, all that they were packed from, and
-    whatever is younger. While a build runs nothing is deleted.
+    Kept are versions with a tag, versions that a training run was made from, all that they were packed
+    from, and everything younger. While a build is running nothing is deleted.
     """
     dataset = dataset_of(reference)
     found = collect(dataset, days) if delete else list(garbage(dataset, days))
@@ -54,15 +59,22 @@ def _size(found: list[Garbage]) -> str:
 @click.argument("reference", metavar="DATASET", type=ReferenceType())
 @click.argument("recordings", metavar="RECORDING...", nargs=-1, required=True)
 @renamed_option(
-    "--yes", "--confirm", is_flag=True, help="Remove them; without it the versions that hold them are listed."
+    "--yes",
+    "--confirm",
+    is_flag=True,
+    help="Remove them; without it the versions that contain them are listed.",
 )
 @json_option
 def forget(reference: Reference, recordings: tuple[str, ...], confirm: bool, as_json: bool) -> None:
     """Remove recordings from a dataset for good, by their ids.
 
-    With --confirm no build takes them from now on. When the next build has published a version without them,
-    run the same command again: it deletes the versions that hold them, their annotations and all caches.
-    The recordings' own files are yours to delete.
+    With --confirm no build uses them from now on. When the next build has published a version without them,
+    run the same command again: it deletes the versions that contain them, their annotations and all caches,
+    and their decoded audio in the default scratch directory of this machine.
+
+    Not deleted: the recordings' own files, and models that were trained on them. Decoded audio on other
+    machines or in a recipe's `scratch` is deleted when the build that decoded it ends; if that build was
+    killed, by the next build there after 7 days.
     """
     dataset = dataset_of(reference)
     held = versions_containing(dataset, recordings)
@@ -79,13 +91,13 @@ def forget(reference: Reference, recordings: tuple[str, ...], confirm: bool, as_
     if held:
         wide_console().print(held_table(held))
     else:
-        click.echo("no version holds any of these")
+        click.echo("no version contains any of these")
     if not confirm:
         click.echo("nothing was changed; remove them with --confirm")
     elif waits:
         click.echo(
-            "no build takes them from now on. Publish a version without them (aqaa-data build RECIPE), then "
-            "run this again: it deletes the versions that hold them"
+            "no build uses them from now on. Publish a version without them (aqaa-data build RECIPE), then "
+            "run this command again: it deletes the versions that contain them"
         )
     else:
         click.echo(f"deleted {len(gone):,} files: these versions, their annotations and all caches")

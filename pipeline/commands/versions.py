@@ -90,7 +90,7 @@ def show(reference: Reference, wanted: tuple[str, ...], as_json: bool) -> None:
         elif held:
             wide_console().print(held_table(held))
         else:
-            click.echo("no version holds any of these")
+            click.echo("no version contains any of these")
         return
     manifest = version.manifest
     if as_json:

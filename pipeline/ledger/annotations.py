@@ -1,7 +1,7 @@
-"""The ledger: what annotate has committed, a file for each unit and stage, written once.
+"""The ledger: what annotate has committed, one file per unit and stage, written once.
 
-`annotations/<stage fingerprint>/<unit>.parquet` holds that stage's column for every recording of the
-unit; `<unit>.retry-<n>.parquet` beside it holds later answers for recordings that were tried again.
+`annotations/<stage fingerprint>/<unit>.parquet` has the stage's column for every recording of the unit;
+`<unit>.retry-<n>.parquet` beside it has the results of recordings that were retried.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from schemas.arrow import from_row, schema_of, to_row
 from schemas.recording import STAGES, Recording
 
 _LISTED = ("id", "uri", "bytes", "etag", "sidecar", "companions")
-"""Columns that the first stage keeps besides its own: what the listing and the sidecar said."""
+"""Columns of the listing and the sidecar, which the first stage writes besides its own."""
 
 
 class Ledger:
@@ -28,17 +28,17 @@ class Ledger:
         self.dataset = dataset
 
     def committed(self, fingerprint: str) -> dict[str, list[str]]:
-        """Units that a stage has committed, each with its files in the order in which they are read."""
-        found: dict[str, list[tuple[int, str]]] = {}
+        """Unit -> its files in the order in which they are read, for all units that a stage has committed."""
+        by_unit: dict[str, list[tuple[int, str]]] = {}
         for stored in self.dataset.list(layout.annotations(fingerprint)):
             if named := layout.parse_annotation(stored.path):
                 unit, retry = named
-                found.setdefault(unit, []).append((retry, stored.path))
+                by_unit.setdefault(unit, []).append((retry, stored.path))
         # A unit without its first file was never committed.
-        return {unit: [p for _, p in sorted(files)] for unit, files in found.items() if min(files)[0] == 0}
+        return {unit: [p for _, p in sorted(files)] for unit, files in by_unit.items() if min(files)[0] == 0}
 
     def read(self, stage: str, files: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Recording id -> the row of a stage, later files before earlier ones."""
+        """Recording id -> its row of a stage; later files override earlier ones."""
         rows: dict[str, dict[str, Any]] = {}
         for path in files:
             table = pq.read_table(BytesIO(self.dataset.get(path)), schema=_schema(stage))
@@ -48,7 +48,7 @@ class Ledger:
     def write(
         self, stage: str, fingerprint: str, unit: str, recordings: Iterable[Recording], retry: int = 0
     ) -> int:
-        """Commit a stage's column; its bytes, 0 where another was first, whose file stays."""
+        """Commit a stage's column. Returns the bytes written, 0 if another build was first."""
         rows = [{name: to_row(getattr(r, name)) for name in _columns(stage)} for r in recordings]
         buffer = BytesIO()
         pq.write_table(pa.Table.from_pylist(rows, schema=_schema(stage)), buffer, compression="zstd")
@@ -56,13 +56,13 @@ class Ledger:
         new = self.dataset.put_new(layout.annotation(fingerprint, unit, retry), content)
         return len(content) if new else 0
 
-    def there(self, fingerprint: str, unit: str, retry: int = 0) -> tuple[str, ...]:
-        """The file of a unit's stage, if it has been committed by now."""
+    def committed_file(self, fingerprint: str, unit: str, retry: int = 0) -> tuple[str, ...]:
+        """The file of a unit's stage, if it has been committed."""
         path = layout.annotation(fingerprint, unit, retry)
         return (path,) if self.dataset.exists(path) else ()
 
     def recordings(self, files: dict[str, list[str]]) -> list[Recording]:
-        """The recordings of one unit with all columns; `files` are the unit's, by stage."""
+        """The recordings of one unit with all columns, from the unit's files by stage."""
         merged: dict[str, dict[str, Any]] = {}
         for stage in STAGES:
             for recording, row in self.read(stage, files[stage]).items():

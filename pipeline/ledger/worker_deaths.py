@@ -1,9 +1,9 @@
-"""Deaths of workers, and which recording is to blame.
+"""Deaths of workers, and which recording caused them.
 
-A worker that dies (killed for its memory, a crash inside a library) dies over what it has in hand. From then
-on the recordings of that unit are worked on one at a time, and one that a worker died over three times
-alone is set aside. Each death is a small note in the output store, so that the next run goes on counting;
-the loss of a node or of the driver leaves none.
+A worker that dies (killed for its memory, a crash inside a library) takes down the task in progress. After
+that the recordings of the unit are processed one at a time, and a recording that killed its worker three
+times while it was alone is set aside. Each death is recorded as a small object in the output store, so that
+the next run continues to count; the loss of a node or of the driver is not recorded.
 """
 
 import hashlib
@@ -20,21 +20,21 @@ from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 
 DEATHS = 3
-"""So many alone are no accident."""
+"""Deaths over a recording alone after which it is set aside."""
 
 _PROBE = 60.0
-"""Seconds in which a node that is there has answered."""
+"""Seconds in which a node that is alive answers."""
 
 
 @dataclass(frozen=True)
 class TaskInProgress:
-    """What a worker has in hand."""
+    """What a worker is processing."""
 
     stage: str
     unit: str
-    """Empty while it loads its models."""
+    """Empty while the worker loads its models."""
     attempt: int
-    """0, or the number of this attempt at what was set aside."""
+    """0, or the number of the retry of recordings that were set aside."""
     recordings: tuple[str, ...]
     node: str
     process: int
@@ -45,7 +45,7 @@ class CrashCounts:
     """The deaths over one unit in one stage."""
 
     alone: Counter[str]
-    """Recording, as `_key` -> how often a worker died over it alone."""
+    """Key of a recording (`_key`) -> how often a worker died over it alone."""
     total: int
 
     def of(self, recording: str) -> int:
@@ -53,49 +53,49 @@ class CrashCounts:
 
 
 def crash_counts(dataset: Store, fingerprint: str, unit: str, attempt: int = 0) -> CrashCounts:
-    """What the notes say of one attempt at a unit."""
-    notes = [json.loads(data) for data in _notes(dataset, fingerprint, unit, attempt)]
-    alone = Counter(note["recordings"][0] for note in notes if len(note["recordings"]) == 1)
-    return CrashCounts(alone, len(notes))
+    """The recorded deaths of one attempt at a unit."""
+    deaths = [json.loads(data) for data in _recorded(dataset, fingerprint, unit, attempt)]
+    alone = Counter(death["recordings"][0] for death in deaths if len(death["recordings"]) == 1)
+    return CrashCounts(alone, len(deaths))
 
 
 def record_crash(dataset: Store, fingerprint: str, lost: TaskInProgress) -> None:
-    """Note a death over what was in hand. Names are hashed: a note outlives no removal of its recording."""
-    said = {
+    """Record a death. Recordings are hashed, so that no name outlives the removal of a recording."""
+    death = {
         "stage": lost.stage,
         "recordings": [_key(recording) for recording in lost.recordings],
         "host": socket.gethostname(),
         "seconds": round(time.time(), 3),
     }
-    data = (json.dumps(said, sort_keys=True) + "\n").encode()
+    data = (json.dumps(death, sort_keys=True) + "\n").encode()
     paths = (layout.death(fingerprint, lost.unit, lost.attempt, number) for number in count(1))
     next(path for path in paths if dataset.put_new(path, data))
 
 
-def alone(lost: TaskInProgress, here: str) -> bool:
-    """Whether the worker died without its node; `here` is the node that asks."""
-    return lost.node == here or _answers(lost.node)
+def died_alone(lost: TaskInProgress, this_node: str) -> bool:
+    """Whether the worker died, but not its node."""
+    return lost.node == this_node or _answers(lost.node)
 
 
 def _answers(node: str) -> bool:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    there = NodeAffinitySchedulingStrategy(node, soft=False)
-    probe: Any = ray.remote(_present)
+    on_node = NodeAffinitySchedulingStrategy(node, soft=False)
+    probe: Any = ray.remote(_nothing)
     try:
-        asked = probe.options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote()
-        ray.get(asked, timeout=_PROBE)
+        reply = probe.options(num_cpus=0, max_retries=0, scheduling_strategy=on_node).remote()
+        ray.get(reply, timeout=_PROBE)
     except ray.exceptions.RayError:
         return False
     return True
 
 
-def _present() -> None:
-    """What a node that is there can do."""
+def _nothing() -> None:
+    """A task that any node which is alive can run."""
 
 
-def _notes(dataset: Store, fingerprint: str, unit: str, attempt: int) -> Iterator[bytes]:
+def _recorded(dataset: Store, fingerprint: str, unit: str, attempt: int) -> Iterator[bytes]:
     for number in count(1):
         try:
             yield dataset.get(layout.death(fingerprint, unit, attempt, number))

@@ -86,8 +86,8 @@ def explained(uri: str) -> Iterator[None]:
         if _refused(error):
             raise SetupError(
                 f"can't use {uri}: access to the bucket {bucket} is refused{named}. Check that the "
-                f"credentials in use ({_CREDENTIALS[scheme]}) are the right ones, haven't expired, and can list, "
-                "read and write there. Committed work is kept; run the same command again to resume"
+                f"credentials in use ({_CREDENTIALS[scheme]}) are the right ones, haven't expired, and can "
+                "list, read and write there. Committed work is kept; run the same command again to resume"
                 if bucket
                 else f"can't use {uri}: permission denied"
             ) from error

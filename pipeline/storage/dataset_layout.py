@@ -75,6 +75,11 @@ def parse_annotation(path: str) -> tuple[str, int] | None:
     return (match["unit"], int(match["retry"] or 0)) if match else None
 
 
+def is_ledger_file(path: str) -> bool:
+    """Whether a path is a file of annotations or of sidecars."""
+    return re.fullmatch(rf"{ANNOTATIONS}/[^./][^/]*/[0-9a-f][^/]*\.parquet", path) is not None
+
+
 def sidecars(unit_id: str, content: str) -> str:
     return f"{ANNOTATIONS}/sidecars/{unit_id}-{content}.parquet"
 
@@ -148,6 +153,11 @@ def is_tag_name(name: str) -> bool:
 def lineage(version_id: str, name: str = "") -> str:
     """The folder of what was made from a version, or a file in it."""
     return f"{LINEAGE}/{version_id}/{name}".rstrip("/")
+
+
+def is_lineage(path: str) -> bool:
+    """Whether a path is a file that records what was made from a version."""
+    return re.fullmatch(rf"{LINEAGE}/[0-9a-f]+/[A-Za-z0-9_][A-Za-z0-9._-]*\.json", path) is not None
 
 
 def lease(kind: str, seconds: float, random: str) -> str:

@@ -8,14 +8,14 @@ from pipeline.versions.reader import Version, batches
 from schemas.manifest import Manifest
 
 Pair = tuple[Any, Any]
-"""A value in the first version and in the second; None where there is none."""
+"""A value in the first version and in the second; None if it is missing."""
 
 NAMED = 20
-"""So many of the recordings that came or went are named."""
+"""Maximum number of added or removed recordings that are listed by name."""
 
 
-class Recordings(BaseModel):
-    """Recordings that only one of the versions holds, used or set aside."""
+class RecordingChanges(BaseModel):
+    """Recordings in only one of the versions, used or set aside."""
 
     added: int
     removed: int
@@ -24,7 +24,7 @@ class Recordings(BaseModel):
 
 
 class Difference(BaseModel):
-    """From version `a` to version `b`. What is the same in both is left out, but for counts and hours."""
+    """Changes from version `a` to version `b`; except for counts and hours, equal values are left out."""
 
     a: str
     b: str
@@ -32,29 +32,29 @@ class Difference(BaseModel):
     """`section.key` -> values."""
     inputs: dict[str, Pair]
     """URI -> number of recordings."""
-    recordings: Recordings
+    recordings: RecordingChanges
     models: dict[str, Pair]
     """Reference -> sha256."""
     stages: list[str]
-    """Stages of annotate that gave other answers, or could have."""
+    """Annotate stages with another fingerprint."""
     counts: dict[str, Pair]
     hours: dict[str, Pair]
     mixture: dict[str, Pair]
-    """Family -> its part of all tokens, 0..1."""
+    """Family -> its share of all tokens, 0 to 1."""
     code_version: Pair
 
 
 def difference(a: Version, b: Version) -> Difference:
     one, two = a.manifest, b.manifest
     before, after = _recordings(a), _recordings(b)
-    came, went = sorted(after - before), sorted(before - after)
+    added, removed = sorted(after - before), sorted(before - after)
     return Difference(
         a=a.id,
         b=b.id,
         recipe=changed(flat(one.recipe), flat(two.recipe)),
         inputs=changed(*({str(r["uri"]): r.get("recordings") for r in m.inputs} for m in (one, two))),
-        recordings=Recordings(
-            added=len(came), removed=len(went), added_names=came[:NAMED], removed_names=went[:NAMED]
+        recordings=RecordingChanges(
+            added=len(added), removed=len(removed), added_names=added[:NAMED], removed_names=removed[:NAMED]
         ),
         models=changed(*({m.reference: m.sha256 for m in manifest.models} for manifest in (one, two))),
         stages=list(changed(one.stages, two.stages)),
@@ -84,16 +84,16 @@ def _counts(manifest: Manifest) -> dict[str, int]:
 
 
 def _recordings(version: Version) -> set[str]:
-    found: set[str] = set()
+    recordings: set[str] = set()
     for name in ("turns", "set_aside"):
         with version.table(name) as table:  # type: ignore[arg-type]
             for batch in batches(table, ["recording"]):
-                found.update(batch["recording"].unique().to_pylist())
-    return found
+                recordings.update(batch["recording"].unique().to_pylist())
+    return recordings
 
 
 def flat(value: Any, path: str = "") -> dict[str, Any]:
-    """`a.b.c` -> value of nested mappings."""
+    """The values of nested mappings by dotted path, such as `a.b.c`."""
     if not isinstance(value, dict) or (not value and path):
         return {path: value}
     return {

@@ -1,4 +1,4 @@
-"""Every diarized turn as the field's scoring tools read it: RTTM, STM or JSON lines, a file a recording."""
+"""Every diarized turn in the formats of scoring tools: RTTM, STM or JSON Lines, one file per recording."""
 
 import json
 import re
@@ -24,14 +24,14 @@ class Exported:
     """Files written."""
     turns: int
     renamed: int
-    """Recordings whose name inside RTTM or STM differs from their file's, because fields hold no spaces."""
+    """Recordings whose name in RTTM or STM differs from their file name, as fields have no spaces."""
 
 
 def export(version: Version, format: str, to: Path, kept: bool = False) -> Exported:
     """Write `<recording>.<format>` files under `to`, one recording in memory at a time.
 
-    A recording's file has its path with `/` as `__`. With `kept` only turns that were kept are written,
-    and a recording without any gets no file; neither does one that diarization never reached.
+    The file name is the recording's path with `/` replaced by `__`. With `kept` only kept turns are
+    written, and a recording without any gets no file; neither does a recording without diarization.
     """
     lines = FORMATS[format]
     where = ds.field("status").isin(["used", "eligible"]) if kept else None
@@ -53,7 +53,7 @@ def export(version: Version, format: str, to: Path, kept: bool = False) -> Expor
 
 
 def file_name(recording: str, unique: bool = False) -> str:
-    """The name of a recording's file, without extension; `unique` marks one that another could have too."""
+    """The file name of a recording, without extension; `unique` adds a hash to tell equal names apart."""
     name = recording.replace("/", "__")
     if not unique and len(name.encode()) <= _LONGEST:
         return name
@@ -61,15 +61,15 @@ def file_name(recording: str, unique: bool = False) -> str:
 
 
 _LONGEST = 240
-"""Bytes: file systems end at 255 with the extension."""
+"""Maximum bytes of a file name; file systems allow 255 including the extension."""
 
 
 def _ambiguous(table: ds.Dataset) -> set[str]:
-    """Recordings that would share a file name with another: `a__b.wav` beside `a/b.wav`."""
+    """Recordings that would have the same file name as another: `a__b.wav` and `a/b.wav`."""
 
     def recordings(where: pc.Expression) -> set[str]:
-        found = batches(table, ["recording"], where)
-        return {recording for batch in found for recording in pc.unique(batch["recording"]).to_pylist()}
+        matching = batches(table, ["recording"], where)
+        return {recording for batch in matching for recording in pc.unique(batch["recording"]).to_pylist()}
 
     id = ds.field("recording")
     names = {file_name(recording) for recording in recordings(pc.match_substring(id, "__"))}
@@ -81,19 +81,19 @@ def _ambiguous(table: ds.Dataset) -> set[str]:
 
 
 def field(text: str) -> str:
-    """Text as one field of RTTM or STM: these split at white space, quotes and comments confuse readers."""
+    """Text as one field of RTTM or STM: without white space, and without quotes and `;`."""
     return re.sub(r"[\s\";\x00-\x1f\x7f]+", "_", text) or "_"
 
 
 def _rttm(name: str, rows: Iterable[Row]) -> Iterator[str]:
-    """NIST Rich Transcription, one SPEAKER line a turn."""
+    """NIST Rich Transcription Time Marked, one SPEAKER line per turn."""
     for row in rows:
         start, seconds = row["start"], row["end"] - row["start"]
         yield f"SPEAKER {field(name)} 1 {start:.3f} {seconds:.3f} <NA> <NA> {field(row['speaker'])} <NA> <NA>"
 
 
 def _stm(name: str, rows: Iterable[Row]) -> Iterator[str]:
-    """NIST segment time marks in sclite's order; the label says `kept`, or why a turn was set aside."""
+    """NIST segment time marks as sclite reads them; the label is `kept`, or why a turn was set aside."""
     for row in rows:
         label = (
             f"set_aside,{row['stage']}/{row['code']}"
@@ -108,7 +108,7 @@ def _stm(name: str, rows: Iterable[Row]) -> Iterator[str]:
 
 
 def _jsonl(name: str, rows: Iterable[Row]) -> Iterator[str]:
-    """Everything that turns.parquet knows of a turn."""
+    """All columns of turns.parquet."""
     for row in rows:
         yield json.dumps({"kept": row["status"] != "set_aside"} | row, ensure_ascii=False)
 

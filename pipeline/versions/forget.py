@@ -1,9 +1,11 @@
-"""Removal on request: a recording is forgotten by all versions to come, then by all that were.
+"""Removal on request: a recording is left out of all future versions, then removed from all existing ones.
 
-A tombstone keeps it out of every later build. Once the latest version doesn't hold it, the versions
-that do are deleted whole, with the annotations of its unit, its files where it was synthesised, and all
-caches, kept replies of servers among them. The tombstone has only a hash of the recording's id, so that it
-says nothing itself.
+A tombstone keeps it out of every later build. Once the latest version doesn't contain it, the versions that
+do are deleted whole, with the annotations of its unit, its files if it was synthesized, all caches and all
+stored replies of servers, and its decoded audio in the default scratch directory of this machine. Decoded
+audio on other machines, or in a recipe's `scratch`, is deleted by the build that decoded it; if that build
+was killed, by the next build there when it has not been used for a week. The tombstone has only a hash of
+the recording's id.
 """
 
 import json
@@ -12,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import BytesIO
+from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,7 +22,7 @@ import pyarrow.parquet as pq
 from pipeline.inputs.listing import Listing
 from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
-from pipeline.versions.gc import version_files
+from pipeline.versions.gc import plan_files, use_paths, version_files, version_of_plan
 from pipeline.versions.leases import leased
 from pipeline.versions.reader import LATEST, Version, batches, tags_of, version_at, version_ids
 from schemas.errors import SetupError
@@ -31,7 +34,7 @@ _REQUESTS = 16
 
 @dataclass(frozen=True)
 class ContainingVersion:
-    """What one version holds of some recordings."""
+    """A version that contains some of the recordings in question."""
 
     version: str
     tags: tuple[str, ...]
@@ -43,23 +46,24 @@ class ContainingVersion:
 
 
 def versions_containing(dataset: Store, recordings: Sequence[str]) -> list[ContainingVersion]:
-    """The versions that hold any of some recordings, used or set aside."""
+    """The versions that contain any of the recordings, used or set aside."""
     tags = tags_of(dataset)
-    found = []
+    containing = []
     for id in version_ids(dataset):
         version = version_at(dataset, id)
         counts = {name: _rows(version, name, recordings) for name in ("turns", "set_aside", "index")}
-        held = {recording for rows in counts.values() for recording in rows}
-        if held:
-            mine = tuple(tag for tag in tags if tags[tag] == id)
+        contained = {recording for rows in counts.values() for recording in rows}
+        if contained:
+            tags_here = tuple(tag for tag in tags if tags[tag] == id)
             turns, samples = sum(counts["turns"].values()), sum(counts["index"].values())
-            made = tuple(item.path.rpartition("/")[2] for item in dataset.list(layout.lineage(id)))
-            found.append(ContainingVersion(id, mine, tuple(sorted(held)), turns, samples, made))
-    return found
+            made = tuple(path.rpartition("/")[2] for path in use_paths(dataset, id))
+            recordings_here = tuple(sorted(contained))
+            containing.append(ContainingVersion(id, tags_here, recordings_here, turns, samples, made))
+    return containing
 
 
 def _rows(version: Version, name: str, recordings: Sequence[str]) -> dict[str, int]:
-    """Recording -> its rows in one of a version's tables."""
+    """Recording -> number of its rows in one of a version's tables."""
     counts: dict[str, int] = {}
     with version.table(name) as table:  # type: ignore[arg-type]
         for batch in batches(table, ["recording"], pc.field("recording").isin(list(recordings))):
@@ -69,13 +73,13 @@ def _rows(version: Version, name: str, recordings: Sequence[str]) -> dict[str, i
 
 
 def forgotten(dataset: Store) -> frozenset[str]:
-    """Keys of the recordings that no build may take."""
+    """Keys of the recordings that no build may use."""
     keys = (layout.parse_tombstone(item.path) for item in dataset.list(layout.FORGOTTEN))
     return frozenset(key for key in keys if key)
 
 
 def without_forgotten(listing: Listing, dataset: Store) -> Listing:
-    """A listing without what was forgotten. Raises SetupError where nothing is left."""
+    """A listing without the forgotten recordings. Raises SetupError if nothing is left."""
     keys = forgotten(dataset)
     if not keys:
         return listing
@@ -86,61 +90,75 @@ def without_forgotten(listing: Listing, dataset: Store) -> Listing:
 
 
 def tombstone(dataset: Store, recordings: Iterable[str]) -> None:
-    """Write the tombstones."""
+    """Keep recordings out of all later builds."""
     for recording in recordings:
-        said = {"since": datetime.now(UTC).isoformat(timespec="seconds")}
-        dataset.put_new(layout.tombstone(recording_key(recording)), json.dumps(said).encode())
+        content = {"since": datetime.now(UTC).isoformat(timespec="seconds")}
+        dataset.put_new(layout.tombstone(recording_key(recording)), json.dumps(content).encode())
 
 
 def purge(dataset: Store, recordings: Sequence[str]) -> list[str]:
-    """Delete every byte that says anything of buried recordings; the paths that went.
+    """Delete all that is stored of recordings that have a tombstone. Returns the paths that were deleted.
 
-    Raises SetupError while a build runs, where the latest version still holds one of them, or where
-    another tag means a version that does.
+    Raises SetupError while a build is running, if the latest version still contains one of them, or if
+    another tag refers to a version that does.
     """
     with leased(dataset, "removal"):
-        held = versions_containing(dataset, recordings)
-        for version in held:
+        containing = versions_containing(dataset, recordings)
+        for version in containing:
             if LATEST in version.tags:
                 raise SetupError(
-                    f"the latest version {version.version} holds what is to go: build its successor first"
+                    f"the latest version {version.version} contains them: build a version without them first"
                 )
             if version.tags:
+                tag = version.tags[0]
                 raise SetupError(
-                    f"the tag {version.tags[0]} means version {version.version}, which holds what is to go: "
-                    f"move it first, as by `aqaa-data versions tag {dataset.uri}@latest {version.tags[0]}`"
+                    f"the tag {tag} refers to version {version.version}, which contains them: move it first, "
+                    f"for example with `aqaa-data versions tag {dataset.uri}@latest {tag}`"
                 )
-        gone: list[str] = []
-        for version in held:
-            gone += version_files(version.version, list(dataset.list(layout.version(version.version)))).paths
-        ids = {version.version for version in held}
-        for item in dataset.list(layout.PLANS):
-            if json.loads(dataset.get(item.path))["version"] in ids:
-                gone.append(item.path)
+        deleted: list[str] = []
+        for version in containing:
+            deleted += version_files(
+                version.version, list(dataset.list(layout.version(version.version)))
+            ).paths
+        ids = {version.version for version in containing}
+        deleted += [item.path for item in plan_files(dataset) if version_of_plan(dataset, item) in ids]
         for folder in layout.CACHES:
-            gone += [item.path for item in dataset.list(folder)]
+            deleted += [item.path for item in dataset.list(folder)]
         for folder in layout.REPLIES:
-            gone += Replies(dataset, folder).discarded()
-        gone += _synthesised(dataset, recordings)
-        gone += _annotations(dataset, frozenset(recordings))
-        dataset.delete(gone)
-    return gone
+            deleted += Replies(dataset, folder).discarded()
+        deleted += _synthesized(dataset, recordings)
+        annotations, files = _annotations(dataset, frozenset(recordings))
+        # The spools first: without the annotations nobody knows their names.
+        _delete_spools(files)
+        deleted += annotations
+        dataset.delete(deleted)
+    return deleted
 
 
-def _synthesised(dataset: Store, recordings: Sequence[str]) -> list[str]:
-    """The files of those recordings that were synthesised, in whatever settings."""
+def _synthesized(dataset: Store, recordings: Sequence[str]) -> list[str]:
+    """The files of those recordings that were synthesized, with any settings."""
     names = tuple(id.rpartition("/")[2] for id in recordings if id.startswith(f"{layout.SYNTHESIS}/"))
     files = dataset.list(layout.SYNTHESIS) if names else ()
     return [item.path for item in files if item.path.rpartition("/")[2].startswith(names)]
 
 
-def _annotations(dataset: Store, recordings: frozenset[str]) -> list[str]:
-    """The ledger files that have a row of any of some recordings."""
+def _annotations(dataset: Store, recordings: frozenset[str]) -> tuple[list[str], set[tuple[str, str]]]:
+    """The ledger files with a row of any of the recordings; the recordings' files as (URI, tag)."""
 
-    def holds(path: str) -> bool:
-        ids = pq.read_table(BytesIO(dataset.get(path)), columns=["id"])["id"].to_pylist()
-        return not recordings.isdisjoint(ids)
+    def rows_of(path: str) -> list[dict[str, Any]]:
+        table = pq.ParquetFile(BytesIO(dataset.get(path)))
+        columns = [name for name in ("id", "uri", "etag") if name in table.schema_arrow.names]
+        return [row for row in table.read(columns).to_pylist() if row["id"] in recordings]
 
-    paths = [item.path for item in dataset.list(layout.ANNOTATIONS)]
+    paths = [item.path for item in dataset.list(layout.ANNOTATIONS) if layout.is_ledger_file(item.path)]
     with ThreadPoolExecutor(_REQUESTS) as pool:
-        return [path for path, found in zip(paths, pool.map(holds, paths), strict=True) if found]
+        rows = dict(zip(paths, pool.map(rows_of, paths), strict=True))
+    files = {(row["uri"], row["etag"]) for found in rows.values() for row in found if "uri" in row}
+    return [path for path in paths if rows[path]], files
+
+
+def _delete_spools(files: Iterable[tuple[str, str]]) -> None:
+    # Imported here because it imports the decoder, which only a removal needs.
+    from pipeline.inputs.spooled_audio import drop_spools, scratch_folder
+
+    drop_spools(scratch_folder(None), files)

@@ -1,8 +1,7 @@
-"""Garbage: what nothing needs any more, found and deleted.
+"""Garbage collection: finding and deleting what is no longer needed.
 
-Kept are the versions that a tag means or that something under `lineage/<version>/` was made from, the
-annotations that their manifests name, and whatever is younger than some days: work of builds that were
-stopped is worth resuming.
+Kept are versions with a tag, versions that something was made from (`lineage/<version>/`), the annotations
+that their manifests list, and everything younger than a number of days, because interrupted builds resume it.
 """
 
 import json
@@ -21,77 +20,88 @@ DAYS = 30.0
 
 @dataclass(frozen=True)
 class Garbage:
-    """Things of one kind that nothing needs."""
+    """Files that can be deleted together."""
 
     kind: str
     """`version`, `annotations`, `cache` or `plan`."""
     name: str
-    """A version's id, else a folder."""
+    """The id of a version, otherwise a folder."""
     bytes: int
     paths: tuple[str, ...]
-    """In the order in which they are to go."""
+    """In the order of deletion."""
 
 
 def record_use(dataset: Store, version: str, name: str, content: bytes) -> None:
-    """Note that something, such as a training run, was made from a version: it is kept from now on."""
+    """Record that something, such as a training run, was made from a version: `gc` then keeps it."""
     dataset.put_new(layout.lineage(version, name), content)
 
 
 def uses(dataset: Store, version: str) -> list[dict[str, Any]]:
-    """What `record_use` was told of a version."""
-    return [json.loads(dataset.get(item.path)) for item in dataset.list(layout.lineage(version))]
+    """The records that `record_use` wrote for a version."""
+    return [json.loads(dataset.get(path)) for path in use_paths(dataset, version)]
+
+
+def use_paths(dataset: Store, version: str) -> list[str]:
+    """The paths of the records that `record_use` wrote for a version."""
+    paths = (item.path for item in dataset.list(layout.lineage(version)))
+    return [path for path in paths if layout.is_lineage(path)]
 
 
 def needed(dataset: Store) -> set[str]:
-    """Ids of the versions that a tag means or a lineage names."""
+    """Ids of the versions with a tag or a recorded use."""
     return set(tags_of(dataset).values()) | set(dataset.folders(layout.LINEAGE))
 
 
 def garbage(dataset: Store, days: float = DAYS) -> Iterator[Garbage]:
-    """What can go, one version or folder at a time. Deletes nothing."""
-    before = time.time() - days * 86400
+    """What can be deleted, one version or folder at a time. Deletes nothing."""
+    limit = time.time() - days * 86400
     keep = needed(dataset)
-    named: set[str] = set()
-    gone: set[str] = set()
+    listed: set[str] = set()
+    deleted: set[str] = set()
     for id in dataset.folders(layout.VERSIONS):
-        found = list(dataset.list(layout.version(id)))
-        version = _whole(dataset, id)
-        if id in keep or max((item.modified for item in found), default=0) > before:
-            named |= set(version.manifest.ledgers) if version else set()
-        elif found:
-            gone.add(id)
-            yield version_files(id, found)
+        files = list(dataset.list(layout.version(id)))
+        version = _published(dataset, id)
+        if id in keep or max((item.modified for item in files), default=0) > limit:
+            listed |= set(version.manifest.ledgers) if version else set()
+        elif files:
+            deleted.add(id)
+            yield version_files(id, files)
     for kind, folder in (("annotations", layout.ANNOTATIONS), *(("cache", name) for name in layout.CACHES)):
         for part in dataset.folders(folder):
-            place = f"{folder}/{part}"
-            old = [o for o in dataset.list(place) if o.modified < before and o.path not in named]
+            path = f"{folder}/{part}"
+            old = [o for o in dataset.list(path) if o.modified < limit and o.path not in listed]
             if old:
-                yield Garbage(kind, place, sum(o.bytes for o in old), tuple(o.path for o in old))
-    plans = [o for o in dataset.list(layout.PLANS) if _version_of(dataset, o) in gone]
+                yield Garbage(kind, path, sum(o.bytes for o in old), tuple(o.path for o in old))
+    plans = [o for o in plan_files(dataset) if version_of_plan(dataset, o) in deleted]
     if plans:
         yield Garbage("plan", layout.PLANS, sum(o.bytes for o in plans), tuple(o.path for o in plans))
 
 
 def collect(dataset: Store, days: float = DAYS) -> list[Garbage]:
-    """Delete the garbage and return it. Raises SetupError while a build runs."""
-    done = []
+    """Delete the garbage and return it. Raises SetupError while a build is running."""
+    collected = []
     with leased(dataset, "removal"):
         for item in garbage(dataset, days):
             if item.kind != "version" or item.name not in needed(dataset):
                 dataset.delete(item.paths)
-                done.append(item)
-    return done
+                collected.append(item)
+    return collected
 
 
-def version_files(id: str, found: list[StoredObject]) -> Garbage:
-    """All of a version, its manifest first: without that it doesn't exist any more."""
-    ordered = sorted(found, key=lambda item: item.path != layout.manifest(id))
-    return Garbage("version", id, sum(item.bytes for item in found), tuple(item.path for item in ordered))
+def version_files(id: str, files: list[StoredObject]) -> Garbage:
+    """All files of a version, its manifest first: a version without a manifest doesn't exist."""
+    ordered = sorted(files, key=lambda item: item.path != layout.manifest(id))
+    return Garbage("version", id, sum(item.bytes for item in files), tuple(item.path for item in ordered))
 
 
-def _whole(dataset: Store, id: str) -> Version | None:
+def _published(dataset: Store, id: str) -> Version | None:
     return version_at(dataset, id) if dataset.exists(layout.manifest(id)) else None
 
 
-def _version_of(dataset: Store, plan: StoredObject) -> str:
+def plan_files(dataset: Store) -> list[StoredObject]:
+    """The records of the versions that plans resulted in."""
+    return [item for item in dataset.list(layout.PLANS) if layout.parse_plan(item.path)]
+
+
+def version_of_plan(dataset: Store, plan: StoredObject) -> str:
     return str(json.loads(dataset.get(plan.path))["version"])

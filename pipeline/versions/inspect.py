@@ -1,4 +1,4 @@
-"""Looking into a published version: its samples, its turns, its recordings."""
+"""Looking up samples, turns and recordings of a published version."""
 
 import difflib
 import io
@@ -21,10 +21,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class StoredSample:
-    """A sample as its shard holds it."""
+    """A sample as stored in its shard."""
 
     row: Row
-    """Of the index."""
+    """Its row of the index."""
     record: dict[str, Any]
     tokens: list[int]
     loss: list[int]
@@ -34,7 +34,7 @@ class StoredSample:
 class StoredTurn:
     row: Row
     samples: list[Row]
-    """Rows of the index: what the turn is used in."""
+    """Rows of the index: the samples that use the turn."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class StoredRecording:
 
 
 def first_samples(version: Version, number: int) -> list[Row]:
-    """Rows of the index, as many of each family in turn."""
+    """Rows of the index, equally many of each family."""
     with version.table("index") as index:
         names = sorted(version.manifest.samples)
         each = -(-number // max(1, len(names)))
@@ -54,15 +54,15 @@ def first_samples(version: Version, number: int) -> list[Row]:
 
 
 def look_up(version: Version, key: str) -> StoredSample | StoredTurn | StoredRecording:
-    """What has this key: a sample, a turn, a recording by its path, or a row of text by file and line.
+    """The sample or turn with a key, or the recording of a path or row of text (file and line).
 
-    Raises SetupError that names the nearest where there is none.
+    Raises SetupError with similar names if there is none.
     """
     with version.table("index") as index, version.table("turns") as turns, version.table("set_aside") as out:
-        if found := _rows(index, ds.field("key") == key, 1):
-            return _stored(version, found[0])
-        if found := _rows(turns, ds.field("key") == key, 1):
-            row = found[0]
+        if matches := _rows(index, ds.field("key") == key, 1):
+            return _stored(version, matches[0])
+        if matches := _rows(turns, ds.field("key") == key, 1):
+            row = matches[0]
             samples = _rows(index, ds.field("recording") == row["recording"])
             used_in = [sample for sample in samples if row["index"] in turns_in(sample["key"])]
             return StoredTurn(row, sorted(used_in, key=lambda sample: sample["key"]))
@@ -71,8 +71,8 @@ def look_up(version: Version, key: str) -> StoredSample | StoredTurn | StoredRec
         recording = StoredRecording(key, _rows(turns, of_recording), samples, _rows(out, of_recording))
         if recording.turns or recording.samples or recording.set_aside:
             return recording
-        near = _near(key, (index, "key"), (turns, "key"), (turns, "recording"), (out, "recording"))
-    hint = f"; near it: {', '.join(near)}" if near else ""
+        similar = _similar(key, (index, "key"), (turns, "key"), (turns, "recording"), (out, "recording"))
+    hint = f"; similar: {', '.join(similar)}" if similar else ""
     raise SetupError(f"{version.manifest.dataset} has no sample, turn or recording {key!r}{hint}")
 
 
@@ -87,46 +87,46 @@ def _stored(version: Version, row: Row) -> StoredSample:
             elif files:
                 break
     if not files:
-        raise SetupError(f"{row['shard']} has no sample {key}: try `aqaa-data versions verify`")
+        raise SetupError(f"{row['shard']} has no sample {key}: run `aqaa-data versions verify`")
     arrays = {
         name.removesuffix(".npy"): np.load(io.BytesIO(data)).tolist()
         for name, data in files.items()
         if name.endswith(".npy")
     }
-    if "chosen" in arrays:  # of a preference the answer that is to be given
+    if "chosen" in arrays:  # a preference pair: show the chosen answer
         prompt, chosen = arrays["prompt"], arrays["chosen"]
         arrays = {"tokens": prompt + chosen, "loss": [0] * len(prompt) + [1] * len(chosen)}
     return StoredSample(row, json.loads(files["json"]), arrays["tokens"], arrays["loss"])
 
 
-def _rows(table: ds.Dataset, where: pc.Expression, most: int | None = None) -> list[Row]:
-    if most is not None:
-        return list(table.head(most, filter=where).to_pylist())
+def _rows(table: ds.Dataset, where: pc.Expression, limit: int | None = None) -> list[Row]:
+    if limit is not None:
+        return list(table.head(limit, filter=where).to_pylist())
     return list(table.to_table(filter=where).to_pylist())
 
 
-def _near(key: str, *columns: tuple[ds.Dataset, str]) -> list[str]:
-    """Names that hold the key, else those spelled like it, among the first of each column."""
-    holds: dict[str, None] = {}
+def _similar(key: str, *columns: tuple[ds.Dataset, str]) -> list[str]:
+    """Names that contain the key, otherwise names with a similar spelling among the first of each column."""
+    containing: dict[str, None] = {}
     first: dict[str, str] = {}
     for table, column in columns:
         where = pc.match_substring(ds.field(column), key)
-        holds |= dict.fromkeys(
+        containing |= dict.fromkeys(
             row[column] for row in table.head(_FEW, columns=[column], filter=where).to_pylist()
         )
         names = table.head(_MANY, columns=[column])[column].to_pylist()
         first |= {name.rpartition("/")[2]: name for name in names} | {name: name for name in names}
     close = difflib.get_close_matches(key, first, _FEW)
-    return list(holds)[:_FEW] or list(dict.fromkeys(first[name] for name in close))
+    return list(containing)[:_FEW] or list(dict.fromkeys(first[name] for name in close))
 
 
 _FEW = 5
 _MANY = 10_000
-"""Names that a misspelled one is compared with, of each kind."""
+"""Names per column that a misspelled name is compared with."""
 
 
 def token_strip(tokens: Iterable[int], vocabulary: dict[str, Any]) -> list[tuple[str, str]]:
-    """(kind, glyph) of every token: `t` text, `L` and `S` codes, markers by name."""
+    """(kind, symbol) of every token: `t` text, `L` and `S` codes, markers by name."""
     markers = {id: _MARKERS.get(name, name.upper()) for name, id in vocabulary["specials"].items()}
     linguistic, semantic = vocabulary["linguistic"]["first"], vocabulary["semantic"]["first"]
 
@@ -141,4 +141,4 @@ def token_strip(tokens: Iterable[int], vocabulary: dict[str, Any]) -> list[tuple
 
 
 _MARKERS = {"audio_start": "⟨", "audio_end": "⟩"}
-"""Of names too long for a strip."""
+"""Symbols of markers whose names are too long."""

@@ -1,8 +1,8 @@
-"""Leases: how a build and a garbage collection keep out of each other's way in one store.
+"""Leases: how builds and removals exclude each other in one dataset.
 
-A lease is a small object that its holder renews; one that isn't renewed, because its holder was killed,
-ends by itself. A build and a collection both write theirs first and look for the other's then, so of two
-that start together at least one sees the other.
+A lease is a small object that its holder renews; without renewals, because its holder was killed, it expires.
+A build and a removal both write their own lease before they look for others, so that of two that start at the
+same time at least one sees the other.
 """
 
 import json
@@ -20,17 +20,20 @@ from pipeline.storage.store import Store
 from schemas.errors import SetupError
 
 LIFE = 300.0
-"""Seconds that a lease lasts unless it is renewed, which happens three times in that time."""
+"""Seconds until a lease expires; it is renewed three times in that time."""
 
 SKEW = 60.0
-"""Seconds that the clocks of two machines may differ."""
+"""Maximum difference of the clocks of two machines, in seconds."""
 
-Kind = Literal["build", "removal"]
+ABANDONED = 86_400.0
+"""Seconds after its end when a lease is deleted: nobody renews it any more, not even a suspended machine."""
+
+LeaseKind = Literal["build", "removal"]
 
 
 @dataclass(frozen=True)
 class Lease:
-    kind: Kind
+    kind: LeaseKind
     host: str
     pid: int
     until: float
@@ -41,22 +44,35 @@ class Lease:
         return f"a {self.kind} on {self.host} (process {self.pid})"
 
 
-def live(dataset: Store, kind: Kind) -> list[Lease]:
-    """The leases of one kind that haven't ended."""
-    found = []
+def live(dataset: Store, kind: LeaseKind) -> list[Lease]:
+    """The leases of one kind that haven't expired."""
+    now = time.time()
+    return [lease for _, lease in _leases(dataset, kind) if lease.until + SKEW > now]
+
+
+def _leases(dataset: Store, kind: LeaseKind) -> Iterator[tuple[str, Lease]]:
     for item in dataset.list(layout.LEASES):
         if layout.is_lease(item.path, kind):
-            with suppress(FileNotFoundError):
-                lease = Lease(**json.loads(dataset.get(item.path)))
-                found += [lease] if lease.until + SKEW > time.time() else []
-    return found
+            with suppress(FileNotFoundError):  # its holder has just ended
+                yield item.path, Lease(**json.loads(dataset.get(item.path)))
+
+
+def _delete_abandoned(dataset: Store) -> None:
+    """Delete the leases of builds and removals that were killed long ago.
+
+    Not those that have only just expired: their holder may be slow, and renew them after all.
+    """
+    limit = time.time() - SKEW - ABANDONED
+    kinds: tuple[LeaseKind, ...] = ("build", "removal")
+    dataset.delete([path for kind in kinds for path, lease in _leases(dataset, kind) if lease.until < limit])
 
 
 @contextmanager
-def leased(dataset: Store, kind: Kind = "build") -> Iterator[None]:
+def leased(dataset: Store, kind: LeaseKind = "build") -> Iterator[None]:
     """Hold a lease on a dataset while the context is open.
 
-    Raises SetupError where a removal runs beside a build, or anything beside a removal.
+    Deletes leases that were abandoned. Raises SetupError if a build is running and this is a removal, or if a
+    removal is running.
     """
     path = layout.lease(kind, time.time(), os.urandom(4).hex())
 
@@ -71,10 +87,11 @@ def leased(dataset: Store, kind: Kind = "build") -> Iterator[None]:
         if others or not alone:
             holder = others[0].holder if others else "another removal"
             raise SetupError(
-                f"{dataset.uri} is in use by {holder}: try again when it has ended; "
+                f"{dataset.uri} is in use by {holder}: run the command again when it has ended; "
                 f"if it was killed, in {(LIFE + SKEW) / 60:.0f} minutes"
             )
-        # Where the store can't be reached, the next renewal is still in time.
+        _delete_abandoned(dataset)
+        # If the store can't be reached for once, the next renewal is still in time.
         with BackgroundLoop(write, LIFE / 3):
             yield
     finally:

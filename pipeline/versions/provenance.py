@@ -1,4 +1,4 @@
-"""How the ids of a version were made, as a checkpoint says it that was trained on them."""
+"""Where the token ids of a version come from, in the form that a checkpoint trained on them records it."""
 
 import subprocess
 from functools import lru_cache
@@ -10,7 +10,7 @@ from schemas.manifest import Manifest
 from stages.tokenize.config import TokenizeConfig
 
 MADE_BY = "made_by"
-"""Key of vocabulary.json under which stands how the version's ids were made."""
+"""Key of vocabulary.json with the origin of the version's token ids."""
 
 
 _DISTRIBUTION = "aqaa-data"
@@ -39,7 +39,7 @@ def code_version(checkout: Path = _CHECKOUT) -> str:
 
 
 def codes_of(manifest: Manifest) -> dict[str, Any]:
-    """Which speech tokenizer a version's codes come from: its settings, and its models by hash."""
+    """The speech tokenizer of a version's codes: its settings, and the hashes of its models."""
     tokenize = TokenizeConfig.model_validate(manifest.recipe["tokenize"])
     used = {model.reference: model.sha256 for model in manifest.models}
     models = {reference: used[reference] for reference in tokenize.models if reference in used}
@@ -47,8 +47,10 @@ def codes_of(manifest: Manifest) -> dict[str, Any]:
 
 
 def ids_of(manifest: Manifest) -> dict[str, Any]:
-    """What a checkpoint says of the ids that it was trained on: what the manifest of its version says, and
-    which text tokenizer, which speech tokenizer and which order of text and speech they come from."""
+    """What a checkpoint records about the token ids that it was trained on.
+
+    The vocabulary of the manifest, and the text tokenizer, speech tokenizer and interleaving of the ids.
+    """
     return manifest.vocabulary | {
         MADE_BY: {
             "vocabulary": manifest.recipe["vocabulary"],

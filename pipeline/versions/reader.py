@@ -1,4 +1,4 @@
-"""Published versions: how a reference finds one, what it holds, and whether it is whole.
+"""Published versions: finding one by a reference, and reading its manifest and tables.
 
 version = open_version(Reference.parse("out/demo@latest"))
 with version.table("turns") as turns:
@@ -25,27 +25,27 @@ from schemas.manifest import Manifest
 Table = Literal["turns", "set_aside", "index"]
 LATEST = "latest"
 DATASETS = "./datasets"
-"""Where a bare name is looked up."""
+"""The folder of datasets that are given by name only."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """`[URI/]NAME[@VERSION|@TAG]`: a version of a dataset, as every reading command takes it."""
+    """`[URI/]NAME[@VERSION|@TAG]`: a version of a dataset, in the form that all commands accept."""
 
     root: str
-    """URI or path of the folder that holds the dataset."""
+    """URI or path of the folder that contains the dataset."""
     name: str
     wanted: str = LATEST
-    """A tag, or a version id, or the beginning of one."""
+    """A tag, a version id, or the first digits of one."""
 
     @classmethod
     def parse(cls, text: str) -> "Reference":
-        """Raises SetupError for text that can't be a reference."""
+        """Raises SetupError if the text is not a reference."""
         root, slash, last = text.rstrip("/").rpartition("/")
         name, at, wanted = last.partition("@")
         if root.endswith(":/") or not layout.is_tag_name(name) or (at and not layout.is_tag_name(wanted)):
             raise SetupError(
-                f"{text!r} is no dataset reference: it is [URI/]NAME[@VERSION|@TAG], such as out/demo@latest"
+                f"{text!r} is not a dataset reference: write [URI/]NAME[@VERSION|@TAG], as in out/demo@latest"
             )
         return cls((root or "/") if slash else DATASETS, name, wanted or LATEST)
 
@@ -55,7 +55,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Version:
-    """One published version: its manifest, and its files wherever they lie."""
+    """A published version: its manifest and the store of its files."""
 
     store: Store
     """Rooted at the dataset."""
@@ -70,30 +70,30 @@ class Version:
         return self.store.join(self.path())
 
     def path(self, file: str = "") -> str:
-        """Where a file of the version lies in the store."""
+        """The path of a file of the version in the store."""
         return layout.version(self.id, file)
 
     @contextmanager
     def local(self, file: str) -> Iterator[Path]:
-        """A file of the version on this machine's disk, while the context is open."""
+        """A file of the version on local disk while the context is open."""
         with ExitStack() as stack:
             try:
                 path = stack.enter_context(self.store.local(self.path(file)))
                 if not path.exists():
                     raise FileNotFoundError(path)
             except FileNotFoundError as error:
-                raise SetupError(f"{self.uri} has no {file}: try `aqaa-data versions verify`") from error
+                raise SetupError(f"{self.uri} has no {file}: run `aqaa-data versions verify`") from error
             yield path
 
     @contextmanager
     def table(self, name: Table) -> Iterator[ds.Dataset]:
-        """One of the version's tables, to be read batch by batch."""
+        """One of the version's tables; read it with `batches`."""
         with self.local(f"{name}.parquet") as path:
             yield ds.dataset(path, format="parquet")
 
 
 def dataset_of(reference: Reference) -> Store:
-    """The store of the dataset that a reference names. Raises SetupError where it has no version."""
+    """The store of the dataset of a reference. Raises SetupError if it has no version."""
     store = Store(f"{reference.root.rstrip('/')}/{reference.name}")
     if not version_ids(store):
         raise SetupError(_no_dataset(reference))
@@ -101,16 +101,16 @@ def dataset_of(reference: Reference) -> Store:
 
 
 def open_version(reference: Reference) -> Version:
-    """The version a reference means. Raises SetupError that lists what there is instead."""
+    """The version of a reference. Raises SetupError that lists the existing ones if there is none."""
     store = dataset_of(reference)
     ids = version_ids(store)
     tags = tags_of(store)
     wanted = tags.get(reference.wanted, reference.wanted)
-    found = [wanted] if wanted in ids else [id for id in ids if id.startswith(wanted)]
-    if len(found) == 1:
-        return version_at(store, found[0])
-    if found:
-        raise SetupError(f"{reference.wanted!r} fits {len(found)} versions: {', '.join(found[:10])}")
+    matches = [wanted] if wanted in ids else [id for id in ids if id.startswith(wanted)]
+    if len(matches) == 1:
+        return version_at(store, matches[0])
+    if matches:
+        raise SetupError(f"{reference.wanted!r} matches {len(matches)} versions: {', '.join(matches[:10])}")
     raise SetupError(
         f"{reference.root}/{reference.name} has no version {reference.wanted!r}"
         f"{_nearest(reference.wanted, [*tags, *ids])}; there is {_some([*sorted(tags), *ids])}"
@@ -118,7 +118,7 @@ def open_version(reference: Reference) -> Version:
 
 
 def version_at(store: Store, id: str) -> Version:
-    """The version of an id. Raises SetupError where its manifest can't be read."""
+    """The version with an id. Raises SetupError if its manifest is invalid."""
     path = layout.manifest(id)
     try:
         return Version(store, Manifest.model_validate_json(store.get(path)))
@@ -126,12 +126,12 @@ def version_at(store: Store, id: str) -> Version:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise SetupError(
-            f"{store.join(path)} is damaged or of another release: {where} {first['msg']}"
+            f"{store.join(path)} is damaged or from another release: {where} {first['msg']}"
         ) from error
 
 
 def version_ids(dataset: Store) -> list[str]:
-    """Ids of the whole versions of a dataset; one without a manifest doesn't exist yet."""
+    """Ids of the complete versions of a dataset; one without a manifest doesn't exist yet."""
     if dataset.is_local and not dataset.directory.is_dir():
         return []
     ids = [name for name in dataset.folders(layout.VERSIONS) if layout.is_version_id(name)]
@@ -139,7 +139,7 @@ def version_ids(dataset: Store) -> list[str]:
 
 
 def published(reference: Reference) -> list[tuple[Version, list[str]]]:
-    """Every version of a dataset with its tags, the last published first. Raises SetupError without any."""
+    """Every version of a dataset with its tags, newest first. Raises SetupError if there is none."""
     store = dataset_of(reference)
     ids = version_ids(store)
     tags = tags_of(store)
@@ -149,7 +149,7 @@ def published(reference: Reference) -> list[tuple[Version, list[str]]]:
 
 
 def tags_of(dataset: Store) -> dict[str, str]:
-    """Tag -> version id. The file with the highest number under `refs/<tag>` counts."""
+    """Tag -> version id, from the file with the highest number under `refs/<tag>`."""
     newest: dict[str, int] = {}
     for item in dataset.list(layout.REFS):
         if ref := layout.parse_ref(item.path):
@@ -178,18 +178,18 @@ def datasets_in(root: str) -> list[str]:
 
 
 def _no_dataset(reference: Reference) -> str:
-    there = datasets_in(reference.root)
-    if not there:
+    existing = datasets_in(reference.root)
+    if not existing:
         return f"there is no dataset {reference.name!r} in {reference.root}, nor any other"
     return (
-        f"there is no dataset {reference.name!r} in {reference.root}{_nearest(reference.name, there)}; "
-        f"there is {_some(there)}"
+        f"there is no dataset {reference.name!r} in {reference.root}{_nearest(reference.name, existing)}; "
+        f"there is {_some(existing)}"
     )
 
 
 def _nearest(wrong: str, right: Iterable[str]) -> str:
-    near = difflib.get_close_matches(wrong, list(right), 1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    similar = difflib.get_close_matches(wrong, list(right), 1)
+    return f" (did you mean {similar[0]}?)" if similar else ""
 
 
 def _some(names: list[str]) -> str:
@@ -201,7 +201,7 @@ def batches(
     columns: list[str] | dict[str, pc.Expression] | None = None,
     where: pc.Expression | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """A table's rows in order, a few thousand at a time: what was read ahead is little, too."""
+    """A table's rows in order, a few thousand at a time and with little read-ahead."""
     return cast(
         Iterator[pa.RecordBatch],
         table.to_batches(
@@ -213,7 +213,7 @@ def batches(
 def each_recording(
     table: ds.Dataset, columns: list[str] | None = None, where: pc.Expression | None = None
 ) -> Iterator[tuple[str, pa.Table]]:
-    """(recording, its rows), one recording in memory at a time: a table keeps a recording's rows together."""
+    """(recording, its rows), one recording in memory at a time; tables are sorted by recording."""
     current = ""
     pieces: list[pa.RecordBatch] = []
     for batch in batches(table, columns, where):

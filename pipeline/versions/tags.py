@@ -1,7 +1,7 @@
-"""Tags: names that mean a version, moved atomically.
+"""Tags: names that refer to a version and can be moved atomically.
 
-`refs/<tag>/<n>` are written once; the highest n counts. So a tag has a history, and of two who move it
-at once one wins and the other is told.
+`refs/<tag>/<n>` are written once; the highest n counts. So a tag has a history, and of two concurrent moves
+one wins and the other fails.
 """
 
 import re
@@ -12,16 +12,16 @@ from pipeline.versions.reader import ref_numbers, ref_target
 from schemas.errors import SetupError
 
 NONE = "none"
-"""Expected of a tag that doesn't exist yet."""
+"""The expected version of a tag that doesn't exist yet."""
 
 _LOOKS_LIKE_AN_ID = re.compile(r"[0-9a-f]{4,16}")
 
 
 def tag(dataset: Store, name: str, version: str, expected: str | None = None) -> None:
-    """Let a tag mean a version from now on.
+    """Move a tag to a version.
 
-    With `expected`, only where it means that version now (`none`: where there is no such tag). Raises
-    SetupError for a name that can't be a tag, or where another version is found.
+    With `expected`, only if the tag refers to that version now (`none`: if there is no such tag). Raises
+    SetupError if the name can't be a tag, or the tag refers to another version.
     """
     if not layout.is_tag_name(name) or _LOOKS_LIKE_AN_ID.fullmatch(name) or name == NONE:
         raise SetupError(
@@ -29,9 +29,9 @@ def tag(dataset: Store, name: str, version: str, expected: str | None = None) ->
         )
     for _ in range(100):
         last = max(ref_numbers(dataset, name), default=0)
-        now = ref_target(dataset, name, last) if last else NONE
-        if expected is not None and now != expected:
-            raise SetupError(f"the tag {name} means {now}, not {expected}: nothing was changed")
-        if now == version or dataset.put_new(layout.ref(name, last + 1), f"{version}\n".encode()):
+        current = ref_target(dataset, name, last) if last else NONE
+        if expected is not None and current != expected:
+            raise SetupError(f"the tag {name} refers to {current}, not {expected}: nothing was changed")
+        if current == version or dataset.put_new(layout.ref(name, last + 1), f"{version}\n".encode()):
             return
-    raise SetupError(f"the tag {name} of {dataset.uri} is being moved by others all the time: try again")
+    raise SetupError(f"the tag {name} of {dataset.uri} is constantly moved by others: run the command again")

@@ -1,4 +1,4 @@
-"""Is a published version whole? Every byte is read again and every count made again."""
+"""Verifies a published version: reads every byte and recounts everything."""
 
 import hashlib
 from collections import Counter
@@ -16,28 +16,32 @@ from schemas.manifest import Manifest, Shard, version_id
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that is not as the manifest says."""
+    """A difference between a version and its manifest."""
 
     path: str
     """Relative to the version."""
     what: str
 
 
-def faults(version: Version, reading: Callable[[str], None] = lambda path: None) -> Iterator[Fault]:
-    """Everything that is wrong with a version; `reading` is told each file before it is read."""
+def faults(version: Version, on_file: Callable[[str], None] = lambda path: None) -> Iterator[Fault]:
+    """All differences between a version and its manifest; calls `on_file` with each path before reading it.
+
+    Hidden files (`.DS_Store`, `.nfs0001`) are ignored.
+    """
     manifest = version.manifest
     listed = {file.path: file for file in (*manifest.shards, *manifest.files)}
     prefix = version.path() + "/"
     stored = {item.path.removeprefix(prefix): item.bytes for item in version.store.list(version.path())}
     for path in sorted(listed.keys() - stored.keys()):
         yield Fault(path, "is missing")
-    for path in sorted(stored.keys() - listed.keys() - {layout.MANIFEST}):
-        yield Fault(path, "is surplus: the manifest doesn't name it")
+    surplus = stored.keys() - listed.keys() - {layout.MANIFEST}
+    for path in sorted(path for path in surplus if not path.rpartition("/")[2].startswith(".")):
+        yield Fault(path, "is not listed in the manifest")
 
-    sound = set()
+    intact = set()
     for path in sorted(listed.keys() & stored.keys()):
         file = listed[path]
-        reading(path)
+        on_file(path)
         if stored[path] != file.bytes:
             yield Fault(path, f"has {stored[path]:,} bytes, the manifest says {file.bytes:,}")
             continue
@@ -49,12 +53,12 @@ def faults(version: Version, reading: Callable[[str], None] = lambda path: None)
                     path, f"has changed: sha256 {digest[:16]}.., the manifest says {file.sha256[:16]}.."
                 )
                 continue
-            sound.add(path)
+            intact.add(path)
             if isinstance(file, Shard):
                 yield from _shard_faults(file, local)
 
     for name, check in _TABLES.items():
-        if f"{name}.parquet" in sound:
+        if f"{name}.parquet" in intact:
             with version.table(name) as table:
                 for what in check(manifest, table):
                     yield Fault(f"{name}.parquet", what)
@@ -67,11 +71,11 @@ def _shard_faults(shard: Shard, path: Path) -> Iterator[Fault]:
 
     try:
         samples = sum(1 for _ in webdataset.WebDataset([str(path)], shardshuffle=False))
-    except Exception as error:  # whatever it stumbles over, the shard can't be read
+    except Exception as error:  # of any type: the shard can't be read
         yield Fault(shard.path, f"can't be read by webdataset: {error}")
         return
     if samples != shard.samples:
-        yield Fault(shard.path, f"holds {samples} samples, the manifest says {shard.samples}")
+        yield Fault(shard.path, f"has {samples} samples, the manifest says {shard.samples}")
 
 
 def _turns(manifest: Manifest, table: ds.Dataset) -> Iterator[str]:
@@ -114,11 +118,11 @@ def _sums(manifest: Manifest) -> Iterator[str]:
         parts = f"{texts.used} used + {texts.eligible} eligible + {texts.set_aside} set aside"
         yield f"{texts.rows} rows of text are not {parts}"
     if version_id(manifest.shards, manifest.files) != manifest.version:
-        yield "names other outputs than those that gave the version its id"
+        yield "lists other files than those that the version id was computed from"
 
 
 def _count(table: ds.Dataset, *columns: str) -> Counter[str]:
-    """Rows by the values of columns, joined by a slash."""
+    """Number of rows by the values of some columns, joined by a slash."""
     counts: Counter[str] = Counter()
     for batch in batches(table, list(columns)):
         values = pc.binary_join_element_wise(*(batch[column] for column in columns), "/")
@@ -127,7 +131,7 @@ def _count(table: ds.Dataset, *columns: str) -> Counter[str]:
     return counts
 
 
-def _differences(what: str, found: Mapping[str, int], said: Mapping[str, int]) -> Iterator[str]:
-    for name in sorted(found.keys() | said.keys()):
-        if found.get(name, 0) != said.get(name, 0):
-            yield f"counts {found.get(name, 0)} {what} {name}, the manifest says {said.get(name, 0)}"
+def _differences(what: str, counted: Mapping[str, int], listed: Mapping[str, int]) -> Iterator[str]:
+    for name in sorted(counted.keys() | listed.keys()):
+        if counted.get(name, 0) != listed.get(name, 0):
+            yield f"has {counted.get(name, 0)} {what} {name}, the manifest says {listed.get(name, 0)}"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.cluster.ray import alive_nodes, running
-from pipeline.ledger.worker_deaths import TaskInProgress, alone, crash_counts, record_crash
+from pipeline.ledger.worker_deaths import TaskInProgress, crash_counts, died_alone, record_crash
 from pipeline.storage.store import Store
 
 
@@ -46,8 +46,8 @@ def test_a_note_does_not_tell_the_name_of_a_recording(dataset):
 def test_who_died_with_its_node_is_not_to_blame():
     with running():
         (here,) = alive_nodes()
-        assert alone(died("a.wav"), here="node"), "on the node that asks"
-        assert alone(replace(died("a.wav"), node=here), here="another"), "on one that answers"
-        assert not alone(replace(died("a.wav"), node="12" * (len(here) // 2)), here=here), (
+        assert died_alone(died("a.wav"), this_node="node"), "on the node that asks"
+        assert died_alone(replace(died("a.wav"), node=here), this_node="another"), "on one that answers"
+        assert not died_alone(replace(died("a.wav"), node="12" * (len(here) // 2)), this_node=here), (
             "on one that is gone"
         )

@@ -29,6 +29,7 @@ def test_parsers_read_what_the_functions_write():
     assert layout.parse_tombstone(layout.tombstone("00ff")) == "00ff"
     assert layout.parse_plan(layout.plan("d1e3")) == ("d1e3", 0)
     assert layout.parse_plan(layout.plan("d1e3", 2)) == ("d1e3", 2)
+    assert layout.is_lineage(layout.lineage("8938", "training-small.json"))
     assert layout.is_lease(layout.lease("build", 1.0, "00ff"), "build")
     assert not layout.is_lease(layout.lease("build", 1.0, "00ff"), "removal")
 
@@ -42,3 +43,4 @@ def test_files_of_other_programs_are_none_of_ours(name):
     assert layout.parse_plan(f"plans/{name}") is None
     assert layout.parse_plan(f"plans/d1e3/{name}") is None
     assert not layout.is_lease(f"leases/{name}", "build")
+    assert not layout.is_lineage(f"lineage/8938/{name}")

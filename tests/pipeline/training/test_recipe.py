@@ -120,7 +120,7 @@ def test_dataset_and_output_of_the_command_replace_those_of_the_recipe(written):
             [],
             "merge needs 'sft2', which is not a stage of the chain",
         ),
-        ("sft2: {dataset: 'a b'}\n", [], "'a b' is no dataset reference"),
+        ("sft2: {dataset: 'a b'}\n", [], "'a b' is not a dataset reference"),
         ("pretrain: {mixture: {replay: 1}}\n", [], "`mixture` names a family that `families` doesn't"),
     ],
 )

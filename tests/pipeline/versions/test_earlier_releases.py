@@ -30,6 +30,37 @@ def test_the_commands_read_it(before, command, action):
     assert VERSION in done.stdout
 
 
+STRAYS = (".DS_Store", ".nfs0001", "1~", ".1.swp", "notes.txt")
+
+
+def test_files_of_other_programs_are_ignored(before, command):
+    folders = ("", "refs", "refs/latest", "versions", f"versions/{VERSION}", "plans", "lineage", "leases")
+    more = (
+        f"lineage/{VERSION}",
+        "forgotten",
+        "annotations",
+        "annotations/00ff",
+        "annotations/sidecars",
+        "runs",
+    )
+    for folder in (*folders, *more):
+        (before / folder).mkdir(exist_ok=True, parents=True)
+        for name in STRAYS if folder != f"versions/{VERSION}" else STRAYS[:2]:
+            (before / folder / name).write_bytes(b"Bud1")
+    for arguments in (
+        ("list", before),
+        ("show", before),
+        ("verify", before),
+        ("show", before, "--recording", "none.wav"),
+        ("tag", before, "good"),
+        ("gc", before, "--older-than", "0"),
+        ("forget", before, "none.wav", "--confirm"),
+    ):
+        done = command("versions", *arguments)
+        assert done.code == 0, (arguments, done.stderr)
+    assert open_version(Reference.parse(f"{before}@good")).id == VERSION
+
+
 def test_it_is_compared_with_a_version_of_today(before, small_build, command):
     done = command("versions", "diff", before, small_build.dataset, "--json")
     assert done.code == 0, done.stderr

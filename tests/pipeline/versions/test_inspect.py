@@ -80,9 +80,9 @@ def test_a_recording_has_its_turns_and_samples_and_what_was_set_aside(version, i
 def test_a_misspelt_name_gets_the_nearest(version, index):
     recording = index[0]["recording"]
     wrong = recording.rpartition("/")[2].replace("0", "O").replace("e", "ee")
-    with pytest.raises(SetupError, match=re.escape(f"near it: {recording}")):
+    with pytest.raises(SetupError, match=re.escape(f"similar: {recording}")):
         look_up(version, wrong)
-    with pytest.raises(SetupError, match=r"near it: .*-00"):
+    with pytest.raises(SetupError, match=r"similar: .*-00"):
         look_up(version, index[0]["key"][:12])
 
 

@@ -30,18 +30,18 @@ NAMES = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True)
         ("user@host/demo@v1", "user@host", "demo", "v1"),
     ],
 )
-def test_a_reference_names_a_place_a_dataset_and_a_version(text, root, name, wanted):
+def test_a_reference_has_a_folder_a_dataset_and_a_version(text, root, name, wanted):
     assert Reference.parse(text) == Reference(root, name, wanted)
 
 
 @pytest.mark.parametrize("text", ["", "/", "@latest", "out/demo@", "s3://bucket", "out/..", "a b", "a@b@c"])
-def test_what_is_no_reference_is_refused(text):
-    with pytest.raises(SetupError, match="no dataset reference"):
+def test_text_that_is_not_a_reference_is_refused(text):
+    with pytest.raises(SetupError, match="not a dataset reference"):
         Reference.parse(text)
 
 
 @given(st.lists(NAMES, min_size=1, max_size=4), NAMES, NAMES, st.sampled_from(["", "/", "s3://", "file:///"]))
-def test_a_reference_says_itself(folders, name, wanted, start):
+def test_the_text_of_a_reference_parses_to_the_same_reference(folders, name, wanted, start):
     reference = Reference(start + "/".join(folders), name, wanted)
     assert Reference.parse(str(reference)) == reference
 
@@ -55,20 +55,20 @@ def test_any_text_is_a_reference_or_refused(text):
     assert Reference.parse(str(reference)) == reference
 
 
-def test_a_version_opens_by_tag_by_id_and_by_the_beginning_of_its_id(small_build):
+def test_a_version_opens_by_tag_by_id_and_by_the_first_digits_of_its_id(small_build):
     id = small_build.said["version"]
     for wanted in ("latest", id, id[:5]):
         assert open_version(Reference.parse(f"{small_build.dataset}@{wanted}")).id == id
 
 
-def test_a_bare_name_lies_under_datasets(small_build, tmp_path, monkeypatch):
+def test_a_bare_name_is_looked_up_under_datasets(small_build, tmp_path, monkeypatch):
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "small").symlink_to(small_build.dataset)
     monkeypatch.chdir(tmp_path)
     assert open_version(Reference.parse("small")).id == small_build.said["version"]
 
 
-def test_a_wrong_name_is_answered_with_what_there_is(small_build):
+def test_for_a_wrong_name_the_existing_ones_are_listed(small_build):
     wrong = f"{small_build.dataset}l"
     with pytest.raises(SetupError, match=f"did you mean {small_build.dataset.name}"):
         open_version(Reference.parse(wrong))
@@ -96,9 +96,9 @@ def second_version(dataset):
     return id
 
 
-def test_the_beginning_of_two_ids_is_not_enough(copy):
+def test_the_first_digits_of_two_ids_are_ambiguous(copy):
     id = second_version(copy)
-    with pytest.raises(SetupError, match="fits 2 versions"):
+    with pytest.raises(SetupError, match="matches 2 versions"):
         open_version(Reference.parse(f"{copy}@{id[:6]}"))
     assert open_version(Reference.parse(f"{copy}@{id}")).id == id
 
@@ -110,7 +110,7 @@ def test_a_version_without_a_manifest_does_not_exist_yet(copy):
         open_version(Reference.parse(f"{copy}@{id}"))
 
 
-def test_of_a_tag_the_highest_number_counts(copy):
+def test_the_highest_number_of_a_tag_counts(copy):
     store = Store(str(copy))
     for number in (1, 2, 9, 10):
         store.put_new(f"refs/good/{number}", f"id{number}\n".encode())
@@ -124,7 +124,7 @@ def test_versions_are_listed_newest_first_with_their_tags(copy):
     assert listed == [(second, ["latest"]), (first, [])]
 
 
-def test_a_published_version_is_whole(small_build):
+def test_a_published_version_has_no_faults(small_build):
     assert list(faults(opened(small_build.dataset))) == []
 
 
@@ -140,7 +140,7 @@ def test_one_flipped_bit_is_found(copy, kind):
     assert "has changed" in fault.what
 
 
-def test_a_missing_a_surplus_and_a_cut_file_are_found(copy):
+def test_a_missing_an_unlisted_and_a_truncated_file_are_found(copy):
     folder = copy / "versions" / opened(copy).id
     (folder / "shards" / "train-000000.tar").unlink()
     (folder / "shards" / "stranger.tar").write_bytes(b"")
@@ -151,7 +151,7 @@ def test_a_missing_a_surplus_and_a_cut_file_are_found(copy):
     found = {fault.path: fault.what for fault in faults(opened(copy))}
     assert set(found) == {"shards/train-000000.tar", "shards/stranger.tar", "index.parquet"}
     assert "missing" in found["shards/train-000000.tar"]
-    assert "surplus" in found["shards/stranger.tar"]
+    assert "not listed" in found["shards/stranger.tar"]
     assert "bytes" in found["index.parquet"]
 
 

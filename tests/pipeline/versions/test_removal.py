@@ -1,4 +1,4 @@
-"""Versions that come and go: tags, leases, garbage, what changed, and recordings that must be forgotten."""
+"""Tags, leases, garbage collection, differences of versions, and recordings that must be forgotten."""
 
 import json
 import os
@@ -9,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config.recipe import Recipe, load
+from pipeline.inputs.listing import list_inputs
+from pipeline.inputs.spooled_audio import SpooledAudio, scratch_folder
 from pipeline.planning.plan import make_plan
-from pipeline.storage.dataset_layout import ANSWERS
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from pipeline.synthesis.run import synthesize as made
 from pipeline.versions import leases
@@ -23,6 +25,7 @@ from pipeline.versions.tags import tag
 from pipeline.versions.verify import faults
 from schemas.errors import SetupError
 from schemas.turn import recording_key
+from stages.decode.config import DecodeConfig
 from stages.synthesize.cost import Replies
 from tests.paths import DEMO
 from tests.pipeline.annotations import packed, planned
@@ -73,7 +76,7 @@ def refuse(reason):
 
 
 @on_both
-def test_a_tag_means_what_it_was_moved_to_last(dataset):
+def test_a_tag_refers_to_the_version_that_it_was_last_moved_to(dataset):
     tag(dataset, "good", "aaaa")
     tag(dataset, "good", "bbbb")
     tag(dataset, "good", "bbbb")
@@ -84,9 +87,9 @@ def test_a_tag_means_what_it_was_moved_to_last(dataset):
 @on_both
 def test_a_tag_moves_only_from_what_was_expected(dataset):
     tag(dataset, "good", "aaaa", expected="none")
-    with refuse("the tag good means aaaa, not none"):
+    with refuse("the tag good refers to aaaa, not none"):
         tag(dataset, "good", "bbbb", expected="none")
-    with refuse("means aaaa, not cccc: nothing was changed"):
+    with refuse("refers to aaaa, not cccc: nothing was changed"):
         tag(dataset, "good", "bbbb", expected="cccc")
     tag(dataset, "good", "bbbb", expected="aaaa")
     assert tags_of(dataset) == {"good": "bbbb"}
@@ -110,13 +113,13 @@ def test_of_many_who_move_a_tag_from_the_same_version_one_wins(dataset):
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../x", "3f2a91", "none", "-x"])
-def test_what_could_be_taken_for_something_else_is_no_tag(tmp_path, name):
+def test_a_name_that_could_be_mistaken_for_something_else_is_not_a_tag(tmp_path, name):
     with refuse("can't be a tag"):
         tag(Store(str(tmp_path)), name, "aaaa")
 
 
 @on_both
-def test_a_lease_is_renewed_while_it_is_held_and_goes_with_its_holder(dataset, monkeypatch):
+def test_a_lease_is_renewed_while_it_is_held_and_deleted_at_the_end(dataset, monkeypatch):
     monkeypatch.setattr(leases, "LIFE", 0.6)
     monkeypatch.setattr(leases, "SKEW", 0.0)
     with leased(dataset):
@@ -126,17 +129,33 @@ def test_a_lease_is_renewed_while_it_is_held_and_goes_with_its_holder(dataset, m
     assert list(dataset.list("leases")) == []
 
 
-def test_a_lease_of_a_killed_holder_ends_by_itself(dataset, monkeypatch):
+def test_a_lease_of_a_killed_holder_expires(dataset, monkeypatch):
     lease = {"kind": "build", "host": "h", "pid": 1}
-    dataset.put("leases/build-1", json.dumps(lease | {"until": time.time() + 1}).encode())
-    dataset.put("leases/build-2", json.dumps(lease | {"until": time.time() - 3600}).encode())
+    dataset.put(layout.lease("build", 1, "1"), json.dumps(lease | {"until": time.time() + 1}).encode())
+    dataset.put(layout.lease("build", 2, "2"), json.dumps(lease | {"until": time.time() - 3600}).encode())
     assert len(live(dataset, "build")) == 1, "clocks may differ by a minute"
     monkeypatch.setattr(leases, "SKEW", -5.0)
     assert live(dataset, "build") == []
 
 
 @on_both
-def test_builds_run_beside_each_other_and_removals_alone(dataset):
+@pytest.mark.parametrize("kind", ["build", "removal"])
+def test_leases_of_holders_that_were_killed_long_ago_are_deleted(dataset, kind):
+    expired = time.time() - leases.SKEW - 3600
+    abandoned = time.time() - leases.SKEW - leases.ABANDONED - 1
+    for held in ("build", "removal"):
+        for number, until in (("1", expired), ("2", abandoned)):
+            lease = {"kind": held, "host": "h", "pid": 1, "until": until}
+            dataset.put(layout.lease(held, int(number), number), json.dumps(lease).encode())
+    dataset.put("leases/.DS_Store", b"Bud1")
+    with leased(dataset, kind):
+        pass
+    left = {item.path for item in dataset.list("leases")} - {"leases/.DS_Store"}
+    assert left == {layout.lease(held, 1, "1") for held in ("build", "removal")}, "they may be renewed yet"
+
+
+@on_both
+def test_builds_run_concurrently_and_removals_alone(dataset):
     with leased(dataset), leased(dataset):
         with refuse("in use by a build on"), leased(dataset, "removal"):
             pass
@@ -148,13 +167,13 @@ def test_builds_run_beside_each_other_and_removals_alone(dataset):
             pass
 
 
-def test_nothing_young_is_garbage(build, dataset):
+def test_nothing_recent_is_garbage(build, dataset):
     build("a.wav", "b.wav")
     build("a.wav")
     assert list(garbage(dataset)) == []
 
 
-def test_garbage_is_what_no_tag_and_no_lineage_needs(build, dataset):
+def test_garbage_is_what_neither_a_tag_nor_a_recorded_use_needs(build, dataset):
     first, second, third = build("a.wav", "b.wav"), build("a.wav", "c.wav"), build("d.wav")
     tag(dataset, "good", first)
     found = {(item.kind, item.name) for item in garbage(dataset, days=0)}
@@ -165,7 +184,7 @@ def test_garbage_is_what_no_tag_and_no_lineage_needs(build, dataset):
 
 
 @on_both
-def test_collecting_leaves_the_kept_versions_whole_with_the_annotations_they_name(build, dataset, command):
+def test_collecting_keeps_the_other_versions_whole_with_the_annotations_they_list(build, dataset, command):
     first, second = build("a.wav", "b.wav"), build("c.wav", "d.wav")
     ledgers = set(version_at(dataset, second).manifest.ledgers)
     assert command("versions", "gc", dataset.uri, "--older-than", 0).code == 0
@@ -183,7 +202,7 @@ def test_collecting_leaves_the_kept_versions_whole_with_the_annotations_they_nam
     assert list(faults(version_at(dataset, first))) == []
 
 
-def test_while_a_build_runs_nothing_is_collected(build, dataset):
+def test_while_a_build_is_running_nothing_is_collected(build, dataset):
     build("a.wav")
     build("b.wav")
     before = {item.path for item in dataset.list()}
@@ -192,7 +211,7 @@ def test_while_a_build_runs_nothing_is_collected(build, dataset):
     assert {item.path for item in dataset.list()} == before
 
 
-def test_what_changed_is_told_with_how_much(build, dataset, command):
+def test_differences_are_reported_with_their_size(build, dataset, command):
     first = build("a.wav", "b.wav")
     second = build("b.wav", "c.wav", "d.wav", select={"seconds_min": 1.5})
     found = difference(version_at(dataset, first), version_at(dataset, second))
@@ -210,7 +229,7 @@ def test_what_changed_is_told_with_how_much(build, dataset, command):
     assert said["counts"]["recordings"] == [2, 3]
 
 
-def test_a_version_differs_from_itself_in_nothing(build, dataset):
+def test_a_version_does_not_differ_from_itself(build, dataset):
     version = version_at(dataset, build("a.wav"))
     found = difference(version, version)
     assert [*found.recipe, *found.inputs, *found.models, *found.stages, *found.mixture] == []
@@ -222,12 +241,12 @@ def test_the_tag_command_moves_and_refuses(build, dataset, command):
     assert command("versions", "tag", f"{dataset.uri}@{first}", "good", "--expect", "none").code == 0
     done = command("versions", "tag", f"{dataset.uri}@{second}", "good", "--expect", second[:8])
     assert done.code == 1
-    assert f"means {first}, not {second}" in done.stderr
+    assert f"refers to {first}, not {second}" in done.stderr
     assert command("versions", "tag", f"{dataset.uri}@{second}", "good", "--expect", first[:8]).code == 0
     assert open_version(Reference.parse(f"{dataset.uri}@good")).id == second
 
 
-def test_the_versions_that_hold_a_recording_are_found(build, dataset, command):
+def test_the_versions_that_contain_a_recording_are_found(build, dataset, command):
     first, second = build("a.wav", "b.wav"), build("b.wav", "c.wav")
     assert {held.version for held in versions_containing(dataset, ["b.wav"])} == {first, second}
     (held,) = versions_containing(dataset, ["a.wav", "none.wav"])
@@ -237,7 +256,7 @@ def test_the_versions_that_hold_a_recording_are_found(build, dataset, command):
     assert [held["version"] for held in said["versions"]] == [second]
 
 
-def test_what_was_made_of_a_recording_is_found_through_the_versions_that_hold_it(build, dataset, command):
+def test_what_was_made_of_a_recording_is_found_through_the_versions_that_contain_it(build, dataset, command):
     first, second = build("a.wav", "b.wav"), build("b.wav", "c.wav")
     record_use(dataset, first, "training-small.json", b'{"kind": "training"}')
     assert {held.version: held.trainings for held in versions_containing(dataset, ["b.wav"])} == {
@@ -262,7 +281,7 @@ def everything_said_of(dataset, recording):
 
 
 @on_both
-def test_a_forgotten_recording_is_left_out_and_then_gone(build, dataset, command, tmp_path):
+def test_a_forgotten_recording_is_left_out_and_then_deleted(build, dataset, command, tmp_path):
     first = build("a.wav", "secret.wav")
     listed = command("versions", "forget", dataset.uri, "secret.wav", "--json")
     assert json.loads(listed.stdout)["state"] == "listed"
@@ -287,7 +306,7 @@ def test_a_forgotten_recording_is_left_out_and_then_gone(build, dataset, command
 
     again = command("versions", "forget", dataset.uri, "secret.wav", "--confirm")
     assert again.code == 0
-    assert "no version holds" in again.stdout
+    assert "no version contains" in again.stdout
 
 
 TALK = [
@@ -296,7 +315,7 @@ TALK = [
 ]
 
 
-def test_a_forgotten_conversation_is_gone_with_its_voice_and_all_that_servers_said(tmp_path, dataset):
+def test_a_forgotten_conversation_is_deleted_with_its_audio_and_all_replies(tmp_path, dataset):
     wav = DEMO / "monologues" / "LJ002-0020.wav"
 
     def answer(asked):
@@ -314,31 +333,48 @@ def test_a_forgotten_conversation_is_gone_with_its_voice_and_all_that_servers_sa
         values = {"name": "given", "output": str(tmp_path / "out"), "synthesize": synthesize}
         recipe = Recipe.model_validate(values)
         secret, other = (r.id for r in made(recipe, print).recordings)
-        asked, spent = len(server.seen), Replies(dataset, ANSWERS).spent
+        asked, spent = len(server.seen), Replies(dataset, layout.ANSWERS).spent
         tombstone(dataset, [secret])
         purge(dataset, [secret])
         name = secret.rpartition("/")[2]
         assert not [item.path for item in dataset.list() if name in item.path]
-        assert [item.bytes for item in dataset.list(ANSWERS)] == [0]
-        assert Replies(dataset, ANSWERS).spent == spent
+        assert [item.bytes for item in dataset.list(layout.ANSWERS)] == [0]
+        assert Replies(dataset, layout.ANSWERS).spent == spent
         # The next build neither makes it again nor asks for what is there.
         again = made(recipe, print)
         assert (again.created, len(server.seen)) == (0, asked)
     assert [r.id for r in again.recordings if recording_key(r.id) not in forgotten(dataset)] == [other]
 
 
-def test_a_tag_on_a_version_that_must_go_is_moved_first(build, dataset, command):
+def test_a_tag_on_a_version_that_must_be_deleted_is_moved_first(build, dataset, command):
     first = build("a.wav", "b.wav")
     tag(dataset, "good", first)
     command("versions", "forget", dataset.uri, "b.wav", "--confirm")
     second = build("a.wav", "b.wav")
     done = command("versions", "forget", dataset.uri, "b.wav", "--confirm")
     assert done.code == 1
-    assert "the tag good means" in done.stderr
+    assert "the tag good refers to" in done.stderr
     assert version_ids(dataset) == sorted([first, second])
     tag(dataset, "good", second)
     assert command("versions", "forget", dataset.uri, "b.wav", "--confirm").code == 0
     assert version_ids(dataset) == [second]
+
+
+def test_decoded_audio_of_a_forgotten_recording_is_deleted(build, dataset, command, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.inputs.spooled_audio.tempfile.gettempdir", lambda: str(tmp_path))
+    build("a.wav", "b.wav")
+    listed = {item.id: item for item in list_inputs([str(tmp_path / "in")]).recordings}
+    spools = {}
+    for name, item in listed.items():
+        audio = SpooledAudio(scratch_folder(None), DecodeConfig(), "any")
+        spools[name] = audio.spool(item.recording("{}"))
+        spools[name].touch()
+    command("versions", "forget", dataset.uri, "b.wav", "--confirm")
+    assert spools["b.wav"].exists()
+    build("a.wav", "b.wav")
+    assert command("versions", "forget", dataset.uri, "b.wav", "--confirm").code == 0
+    assert spools["a.wav"].exists()
+    assert not spools["b.wav"].exists()
 
 
 def test_a_build_of_forgotten_recordings_alone_is_refused(build, dataset, command):
