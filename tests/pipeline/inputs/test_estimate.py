@@ -1,4 +1,4 @@
-"""Hours from headers, and what a pilot takes of them."""
+"""Hours estimated from headers, and the units of a pilot."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def test_the_demo_is_estimated_within_a_fifth_of_its_8_minutes(listing):
     assert HoursEstimate.of(listing).seconds == pytest.approx(8 * 60, rel=0.35)
 
 
-def test_a_pilot_takes_whole_units_the_same_each_time(listing):
+def test_a_pilot_has_whole_units_and_always_the_same(listing):
     units = list(cut(listing, UnitsConfig(recordings=2)))
     estimate = HoursEstimate.of(listing)
     pilot = take_hours(units, estimate, 0.05)
@@ -27,7 +27,7 @@ def test_a_pilot_takes_whole_units_the_same_each_time(listing):
     assert set(pilot) <= set(take_hours(units, estimate, 0.08))
 
 
-def test_a_pilot_smaller_than_any_unit_takes_some_recordings_of_one(listing):
+def test_a_pilot_smaller_than_any_unit_has_some_recordings_of_one(listing):
     (unit,) = cut(listing, UnitsConfig(recordings=1000))
     (pilot,) = take_hours([unit], HoursEstimate.of(listing), 0.02)
     assert 1 <= len(pilot.recordings) < len(unit.recordings)

@@ -1,4 +1,4 @@
-"""Units: cuts that content decides."""
+"""Units: content-defined boundaries."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,14 +14,14 @@ def listing(names, size=1000):
 
 
 @given(paths)
-def test_every_recording_falls_into_exactly_one_unit_in_order(names):
+def test_every_recording_is_in_exactly_one_unit_in_order(names):
     units = list(cut(listing(names), UnitsConfig()))
     assert [r.id for unit in units for r in unit.recordings] == sorted(names)
     assert all(1 <= len(unit.recordings) <= 64 for unit in units)
 
 
 @given(paths, st.text("abcdef/", min_size=1, max_size=8))
-def test_a_new_recording_disturbs_the_units_around_it_alone(names, new):
+def test_a_new_recording_changes_only_the_units_around_it(names, new):
     config = UnitsConfig(recordings=4)
     before = {unit.name for unit in cut(listing(set(names) - {new}), config)}
     after = {unit.name for unit in cut(listing({*names, new}), config)}
@@ -40,11 +40,11 @@ def test_a_changed_file_changes_the_name_of_its_unit_but_not_the_id():
     assert old.name != new.name
 
 
-def test_units_hold_no_more_bytes_than_allowed_unless_one_file_alone_does():
+def test_units_have_at_most_the_allowed_bytes_unless_a_single_file_is_larger():
     units = list(cut(listing("abcdef", size=600_000), UnitsConfig(recordings=1000, megabytes=1)))
     assert [len(unit.recordings) for unit in units] == [1] * 6
 
 
-def test_the_mean_is_what_was_asked_for():
+def test_the_mean_number_of_recordings_is_the_configured_one():
     units = list(cut(listing(f"{n:06d}" for n in range(20_000)), UnitsConfig(recordings=16)))
     assert 14 < 20_000 / len(units) < 18

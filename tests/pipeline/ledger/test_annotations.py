@@ -48,24 +48,24 @@ def files(ledger):
     return {stage: ledger.committed(f"fp-{stage}")[UNIT] for stage in STAGES}
 
 
-def test_a_unit_comes_back_with_all_columns_and_its_sidecar(ledger):
+def test_a_unit_is_read_back_with_all_columns_and_its_sidecar(ledger):
     write_all(ledger, [DONE, replace(DONE, id="b.wav")])
     assert ledger.recordings(files(ledger)) == [DONE, replace(DONE, id="b.wav")]
 
 
-def test_a_stage_keeps_its_own_column_alone(ledger):
+def test_a_stage_writes_only_its_own_column(ledger):
     write_all(ledger, [DONE])
     (row,) = ledger.read("tokenize", ledger.committed("fp-tokenize")[UNIT]).values()
     assert set(row) == {"id", "tokenize"}
 
 
-def test_what_is_committed_is_never_written_again(ledger):
+def test_committed_files_are_never_overwritten(ledger):
     write_all(ledger, [DONE])
     write_all(ledger, [replace(DONE, sidecar="{}", tokenize=TokenizeColumn(()))])
     assert ledger.recordings(files(ledger)) == [DONE]
 
 
-def test_a_second_try_lies_over_the_first_for_its_recordings_alone(ledger):
+def test_a_retry_overrides_only_its_own_recordings(ledger):
     other, better = replace(DONE, id="b.wav"), replace(DONE, decode=DecodeColumn(None))
     write_all(ledger, [DONE, other])
     write_all(ledger, [better], retry=1)

@@ -1,4 +1,4 @@
-"""Notes of deaths: counted over drivers, by recording and attempt, and without its name."""
+"""Recorded deaths: counted across drivers, by recording and attempt, without names of recordings."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ def died(*recordings, unit="ab-cd", attempt=0):
     return TaskInProgress("decode", unit, attempt, recordings, "node", 1)
 
 
-def test_a_unit_without_deaths_has_no_toll(dataset):
+def test_a_unit_without_deaths_has_no_counts(dataset):
     assert crash_counts(dataset, "f", "ab-cd").total == 0
 
 
@@ -29,7 +29,7 @@ def test_only_deaths_alone_are_counted_against_a_recording(dataset):
     assert (found.total, found.of("a.wav"), found.of("b.wav"), found.of("c.wav")) == (4, 2, 1, 0)
 
 
-def test_another_unit_stage_or_attempt_has_a_toll_of_its_own(dataset):
+def test_each_unit_stage_and_attempt_has_its_own_counts(dataset):
     record_crash(dataset, "f", died("a.wav"))
     record_crash(dataset, "f", died("a.wav", attempt=1))
     assert crash_counts(dataset, "f", "ab-cd", 1).of("a.wav") == 1
@@ -38,12 +38,12 @@ def test_another_unit_stage_or_attempt_has_a_toll_of_its_own(dataset):
     assert crash_counts(dataset, "f", "ef-cd").total == 0
 
 
-def test_a_note_does_not_tell_the_name_of_a_recording(dataset):
+def test_a_recorded_death_does_not_contain_the_name_of_a_recording(dataset):
     record_crash(dataset, "f", died("calls/alice.wav"))
     assert all(b"alice" not in dataset.get(item.path) for item in dataset.list("deaths"))
 
 
-def test_who_died_with_its_node_is_not_to_blame():
+def test_a_worker_that_died_with_its_node_is_not_counted():
     with running():
         (here,) = alive_nodes()
         assert died_alone(died("a.wav"), this_node="node"), "on the node that asks"

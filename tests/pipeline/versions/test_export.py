@@ -50,7 +50,7 @@ def test_rttm_has_every_turn_as_pyannote_reads_it(version, turns, tmp_path):
             assert speaker == row[2]
 
 
-def test_stm_says_text_and_fate_in_the_order_of_sclite(version, turns, tmp_path):
+def test_stm_has_text_and_status_in_the_order_of_sclite(version, turns, tmp_path):
     export(version, "stm", tmp_path)
     for recording, rows in by_recording(turns).items():
         name = recording.replace("/", "__")
@@ -64,7 +64,7 @@ def test_stm_says_text_and_fate_in_the_order_of_sclite(version, turns, tmp_path)
             assert " ".join(words) == " ".join((row["text"] or "").split())
 
 
-def test_jsonl_has_all_that_is_known_of_a_turn(version, turns, tmp_path):
+def test_jsonl_has_all_columns_of_a_turn(version, turns, tmp_path):
     export(version, "jsonl", tmp_path)
     for recording, rows in by_recording(turns).items():
         lines = (tmp_path / f"{recording.replace('/', '__')}.jsonl").read_text().splitlines()
@@ -73,7 +73,7 @@ def test_jsonl_has_all_that_is_known_of_a_turn(version, turns, tmp_path):
         assert read == rows
 
 
-def test_only_kept_turns_where_asked(version, turns, tmp_path):
+def test_only_kept_turns_on_request(version, turns, tmp_path):
     done = export(version, "stm", tmp_path, kept=True)
     kept = [row for row in turns if row["status"] != "set_aside"]
     assert (done.turns, done.recordings) == (len(kept), len(by_recording(kept)))
@@ -93,7 +93,7 @@ def renamed(dataset: Path, names):
     return open_version(Reference.parse(str(dataset))), Counter(column.to_pylist())
 
 
-def test_names_with_spaces_stay_names_of_files_and_lose_them_inside(copy, tmp_path):
+def test_spaces_stay_in_file_names_and_are_replaced_in_fields(copy, tmp_path):
     version, _ = renamed(copy, ['naïve "name" – 语音 (1).wav'])
     done = export(version, "rttm", tmp_path / "out")
     assert done.renamed == 1
@@ -101,7 +101,7 @@ def test_names_with_spaces_stay_names_of_files_and_lose_them_inside(copy, tmp_pa
     assert uri == "naïve_name_–_语音_(1).wav"
 
 
-def test_recordings_whose_names_would_meet_get_files_of_their_own(copy, tmp_path):
+def test_recordings_with_the_same_file_name_get_separate_files(copy, tmp_path):
     version, counts = renamed(copy, ["a/b.wav", "a__b.wav", "c__d.wav"])
     export(version, "jsonl", tmp_path / "out")
     lines = {path.name: path.read_text().splitlines() for path in (tmp_path / "out").iterdir()}
@@ -120,13 +120,13 @@ def test_any_recording_has_a_file_name(recording):
 
 
 @given(PATHS, PATHS)
-def test_long_names_stay_apart(one, other):
+def test_long_names_stay_distinct(one, other):
     if one != other:
         assert file_name(one, unique=True) != file_name(other, unique=True)
 
 
 @given(PATHS, st.text(max_size=20))
-def test_any_name_is_a_field_that_readers_take(name, speaker):
+def test_any_name_becomes_a_field_that_readers_accept(name, speaker):
     # What pandas takes for a missing value is one thing that no spelling helps.
     uri, label = f"{field(name)}.wav", f"S{field(speaker)}"
     line = f"SPEAKER {uri} 1 0.000 1.000 <NA> <NA> {label} <NA> <NA>"
@@ -136,7 +136,7 @@ def test_any_name_is_a_field_that_readers_take(name, speaker):
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=12), st.integers(1, 5))
-def test_a_recording_is_whole_however_the_rows_are_cut(order, size):
+def test_a_recording_is_complete_however_the_rows_are_batched(order, size):
     order.sort()
     table = pa.table({"recording": pa.array(order, pa.string()), "n": range(len(order))})
     batches = ds.dataset(pa.Table.from_batches(table.to_batches(max_chunksize=size), table.schema))
@@ -145,7 +145,7 @@ def test_a_recording_is_whole_however_the_rows_are_cut(order, size):
     assert found == expected
 
 
-def test_the_command_tells_what_it_wrote(version, turns, small_build, tmp_path, command):
+def test_the_command_reports_what_it_wrote(version, turns, small_build, tmp_path, command):
     done = command("export", small_build.dataset, "--format", "rttm", "--to", tmp_path / "new" / "rttm")
     assert re.search(rf"{len(turns)} turns of \d+ recordings", done.stdout)
     done = command("export", small_build.dataset, "--format", "stm", "--to", tmp_path / "stm", "--json")
@@ -153,7 +153,7 @@ def test_the_command_tells_what_it_wrote(version, turns, small_build, tmp_path, 
     assert sum(len(load_stm(path)) for path in (tmp_path / "stm").iterdir()) == len(by_recording(turns))
 
 
-def test_a_place_that_cannot_be_written_is_one_clear_line(small_build, tmp_path, command):
+def test_a_folder_that_cannot_be_written_is_one_clear_line(small_build, tmp_path, command):
     (tmp_path / "file").write_text("")
     done = command("export", small_build.dataset, "--format", "rttm", "--to", tmp_path / "file" / "below")
     assert done.code == 1
