@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from pipeline.config.yaml_config import beside, read_yaml
-from pipeline.storage.uri import normal
+from pipeline.storage.uri import normalize_uri
 from schemas.errors import SetupError
 from stages.compose.config import ComposeConfig
 from stages.decode.config import DecodeConfig
@@ -184,7 +184,7 @@ def load(
             "inputs": tuple(inputs) or tuple(beside(file, uri) for uri in recipe.inputs),
             "texts": tuple(beside(file, uri) for uri in recipe.texts),
             "select": recipe.select.model_copy(update={"evaluation_prompts": prompts}),
-            "output": normal(output or beside(file, recipe.output)),
+            "output": normalize_uri(output or beside(file, recipe.output)),
             "limit_hours": limit_hours or recipe.limit_hours,
         }
     )

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.inputs.listed_recording import ListedRecording
 from pipeline.inputs.row_files import list_row_files, read_rows
 from pipeline.storage.store import split
-from pipeline.storage.uri import normal
+from pipeline.storage.uri import normalize_uri
 from schemas.errors import SetupError
 
 _REQUESTS = 32
@@ -31,7 +31,7 @@ def sampled_audio(uris: Sequence[str], known: Collection[str]) -> tuple[ListedRe
             for row in read_rows([store.join(name)]):
                 for audio in _audio_of(row.value):
                     absolute = "://" in audio or audio.startswith("/")
-                    audio_uri = normal(audio) if absolute else folder.join(audio)
+                    audio_uri = normalize_uri(audio) if absolute else folder.join(audio)
                     if audio not in known and uri_of.setdefault(audio, audio_uri) != audio_uri:
                         raise SetupError(
                             f"two files of candidates name the audio {audio}: rename one of them"

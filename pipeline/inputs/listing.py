@@ -12,7 +12,7 @@ from pipeline.inputs.manifests import read_manifest
 from pipeline.inputs.row_files import SUFFIXES
 from pipeline.storage.store import Store, StoredObject, split
 from pipeline.storage.symlinks import LEADS_OUT, Links
-from pipeline.storage.uri import local_path, normal
+from pipeline.storage.uri import local_path, normalize_uri
 from schemas.errors import SetupError
 from schemas.recording import Companion
 
@@ -61,7 +61,7 @@ def list_inputs(uris: Sequence[str]) -> Listing:
             single = isinstance(objects, list)
             links = None if single or not store.is_local else Links(store.directory)
             recordings, ignored = _recordings(store, objects, links)
-        found.append((normal(uri), recordings, ignored))
+        found.append((normalize_uri(uri), recordings, ignored))
     recordings = sorted(_distinct(found), key=lambda r: r.id)
     if not recordings:
         shown = ", ".join(uris) or "(no input)"
@@ -77,7 +77,7 @@ def _exists(uri: str) -> bool:
 
 def _objects(uri: str) -> tuple[Store, Iterable[StoredObject]]:
     """The store to read from and the objects that an input names, paths relative to the store."""
-    full = normal(uri)
+    full = normalize_uri(uri)
     if full.startswith("file://"):
         path = local_path(full)
         if path.is_dir():

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 from pipeline.inputs.listed_recording import ListedRecording
 from pipeline.inputs.row_files import FileRow, read_rows
 from pipeline.storage.store import Store, split
-from pipeline.storage.uri import normal
+from pipeline.storage.uri import normalize_uri
 from schemas.errors import DataError, SetupError
 from schemas.recording import Companion
 
@@ -64,7 +64,7 @@ def _parsed(folder: Store, row: Any) -> ListedRecording:
         raise SetupError(f"`bytes` is the size of the file, a number, not {json.dumps(size, default=str)}")
     if etag is not None and not isinstance(etag, str | int):
         raise SetupError(f"`etag` is a text that changes with the file, not {json.dumps(etag, default=str)}")
-    uri = normal(path) if "://" in path or path.startswith("/") else folder.join(path)
+    uri = normalize_uri(path) if "://" in path or path.startswith("/") else folder.join(path)
     if size is None or etag is None:
         size, etag = _size_and_tag(uri)
     sidecar = None

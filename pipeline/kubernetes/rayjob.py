@@ -10,7 +10,7 @@ import yaml
 
 from pipeline.config.recipe import Recipe
 from pipeline.kubernetes.overlays import Resource, containers, overlay_folder, pod_templates, render
-from pipeline.storage.uri import local_path, normal
+from pipeline.storage.uri import local_path, normalize_uri
 from schemas.errors import SetupError
 
 PLACEHOLDER = "registry.example/"
@@ -92,7 +92,7 @@ def _text(recipe: Recipe) -> str:
 def _check_places(recipe: Recipe, mounts: Sequence[str]) -> None:
     """Raise SetupError for a place that only this machine has."""
     for key, uri in _places(recipe):
-        place = normal(uri)
+        place = normalize_uri(uri)
         if place.startswith("file://") and not any(
             local_path(place).is_relative_to(mount) for mount in mounts if not _own(mount)
         ):

@@ -10,7 +10,7 @@ from typing import Any, cast
 from obstore.exceptions import BaseError, GenericError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import GCSStore, S3Store
 
-from pipeline.storage.uri import parts, public
+from pipeline.storage.uri import uri_parts, without_secrets
 from schemas.errors import SetupError
 
 _REQUEST = {"timeout": "5m", "connect_timeout": "10s"}
@@ -28,9 +28,9 @@ _CREDENTIALS = {"s3": "AWS_PROFILE, keys or role", "gs": "GOOGLE_APPLICATION_CRE
 
 
 @lru_cache(maxsize=256)
-def opened(uri: str, environment: tuple[tuple[str, str], ...]) -> Any:
+def open_connection(uri: str, environment: tuple[tuple[str, str], ...]) -> Any:
     """A store with its open connections; credentials are looked up once per environment."""
-    scheme, bucket, prefix = parts(uri)
+    scheme, bucket, prefix = uri_parts(uri)
     options: dict[str, Any] = {"prefix": prefix or None, "retry_config": _RETRY}
     if scheme == "gs":
         return GCSStore(bucket, client_options=cast(Any, _REQUEST), **options)
@@ -66,7 +66,7 @@ def _s3_options(environment: tuple[tuple[str, str], ...]) -> dict[str, Any]:
 
 
 @contextmanager
-def explained(uri: str) -> Iterator[None]:
+def explain_errors(uri: str) -> Iterator[None]:
     """Turn storage errors into SetupError with a message for users, without the library's debug output."""
     try:
         yield
@@ -74,7 +74,7 @@ def explained(uri: str) -> Iterator[None]:
         text = str(error)
         code = re.search(r"<Code>(\w+)</Code>", text)
         named = f" ({code[1]})" if code else ""
-        scheme, bucket, _ = parts(uri)
+        scheme, bucket, _ = uri_parts(uri)
         if "NoSuchBucket" in text:
             raise SetupError(f"can't use {uri}: there is no bucket {bucket}") from error
         if isinstance(error, FileNotFoundError):
@@ -91,7 +91,7 @@ def explained(uri: str) -> Iterator[None]:
                 if bucket
                 else f"can't use {uri}: permission denied"
             ) from error
-        reason = public(text.split("\n", 1)[0])[:300]
+        reason = without_secrets(text.split("\n", 1)[0])[:300]
         raise SetupError(f"can't use {uri}: {reason}{named}") from error
 
 

@@ -23,8 +23,8 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, GenericError
 from obstore.store import LocalStore
 
-from pipeline.storage.connections import connection_lost, explained, opened
-from pipeline.storage.uri import local_path, normal
+from pipeline.storage.connections import connection_lost, explain_errors, open_connection
+from pipeline.storage.uri import local_path, normalize_uri
 from schemas.errors import SetupError
 
 _CHUNK = 8 * 1024 * 1024
@@ -59,7 +59,7 @@ class Store:
     """A root in object storage, or a directory. It can be pickled: connections are opened on first use."""
 
     def __init__(self, uri: str) -> None:
-        self.uri = normal(uri)
+        self.uri = normalize_uri(uri)
         self._store: Any = None
 
     def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
@@ -85,7 +85,9 @@ class Store:
             if not self.directory.is_dir():
                 raise FileNotFoundError(self.uri)
             return LocalStore(self.directory)
-        return opened(self.uri, tuple(item for item in sorted(os.environ.items()) if item[0][:4] == "AWS_"))
+        return open_connection(
+            self.uri, tuple(item for item in sorted(os.environ.items()) if item[0][:4] == "AWS_")
+        )
 
     def get(self, path: str) -> bytes:
         """The bytes of an object. Raises FileNotFoundError."""
@@ -250,7 +252,7 @@ class Store:
             return
         with tempfile.TemporaryDirectory(prefix="aqaa-data-", dir=folder) as copies:
             target = Path(copies) / Path(path).name
-            with explained(self.join(path)), target.open("wb") as out:
+            with explain_errors(self.join(path)), target.open("wb") as out:
                 for chunk in obstore.get(self._obstore, path).stream(min_chunk_size=_CHUNK):
                     with _explain_full_disk(copies):
                         out.write(chunk)
@@ -264,7 +266,7 @@ class Store:
 
     def _retry(self, path: str, request: Callable[[], Result]) -> Result:
         """The result of a request, retried after a lost connection; errors are explained to the user."""
-        with explained(self.join(path)):
+        with explain_errors(self.join(path)):
             for wait in _WAITS:
                 try:
                     return request()
@@ -332,5 +334,5 @@ def _explain_full_disk(folder: str) -> Iterator[None]:
 
 def split(uri: str) -> tuple[Store, str]:
     """The store of the folder of an object, and the object's name in it."""
-    parent, _, name = normal(uri).rpartition("/")
+    parent, _, name = normalize_uri(uri).rpartition("/")
     return Store(parent), unquote(name) if parent.startswith("file://") else name

@@ -7,27 +7,29 @@ from urllib.parse import unquote, urlsplit
 from schemas.errors import SetupError
 
 
-def normal(uri: str) -> str:
+def normalize_uri(uri: str) -> str:
     """A URI with a scheme, without a trailing slash; a plain path becomes an absolute `file://` URI."""
     if "://" not in uri:
         uri = Path(uri).expanduser().resolve().as_uri()
-    scheme, bucket, _ = parts(uri)
+    scheme, bucket, _ = uri_parts(uri)
     if "@" in bucket:
         raise SetupError(
             f"a URI can't hold credentials ({scheme}://..): set AWS_PROFILE to a profile instead"
         )
     if scheme not in ("file", "s3", "gs") or (scheme != "file" and not bucket):
-        raise SetupError(f"can't read {public(uri)}: storage is a path, file://, s3://bucket or gs://bucket")
+        raise SetupError(
+            f"can't read {without_secrets(uri)}: storage is a path, file://, s3://bucket or gs://bucket"
+        )
     return uri.rstrip("/")
 
 
-def public(text: str) -> str:
+def without_secrets(text: str) -> str:
     """A text without possible secrets in its URLs: user and password, and the query of http(s) URLs."""
     text = re.sub(r"(\w+://)[^/@\s]+@", r"\1", text)
     return re.sub(r"(https?://[^\s?]*)\?[^\s\"')]*", r"\1?..", text)
 
 
-def parts(uri: str) -> tuple[str, str, str]:
+def uri_parts(uri: str) -> tuple[str, str, str]:
     """Scheme, bucket and prefix, not decoded: a key may contain characters that mean something in a URL."""
     scheme, _, rest = uri.partition("://")
     bucket, _, prefix = rest.partition("/")

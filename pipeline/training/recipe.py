@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from pipeline.config.yaml_config import YamlSettings, beside, read_yaml
-from pipeline.storage.uri import normal
+from pipeline.storage.uri import normalize_uri
 from pipeline.versions.reader import Reference
 from schemas.errors import SetupError
 from schemas.recording import QualityMeasures, Transcript
@@ -228,7 +228,7 @@ def load(
     recipe = recipe.model_copy(
         update={
             "dataset": dataset or resolved(recipe.dataset),
-            "output": normal(output or beside(parsed.file, recipe.output)),
+            "output": normalize_uri(output or beside(parsed.file, recipe.output)),
             "backbone": backbone.model_copy(update={"checkpoint": checkpoint}),
             "pretrain": tuple(map(with_paths, recipe.pretrain)),
             **{name: stage and with_paths(stage) for name in TRAINED[1:] if (stage := getattr(recipe, name))},

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.storage.store import Store
-from pipeline.storage.uri import normal
+from pipeline.storage.uri import normalize_uri
 from pipeline.training.recipe import TrainingRecipe
 from schemas.errors import SetupError
 
@@ -62,7 +62,7 @@ class TrainingFolder:
     def checkpoint(self, uri: str) -> Path:
         """A checkpoint outside this training, a path or URI, as a folder on this machine. Raises
         SetupError."""
-        store = Store(normal(uri))
+        store = Store(normalize_uri(uri))
         folder = store.directory if store.is_local else self.scratch / _short(store.uri)
         if not store.is_local and not (folder / "config.json").exists():
             with built_once(folder, complete_with="config.json") as partial:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from pipeline.config.yaml_config import beside, read_yaml
 from pipeline.storage.store import Store
-from pipeline.storage.uri import normal
+from pipeline.storage.uri import normalize_uri
 from pipeline.training.data import write_table
 from pipeline.training.launch import launch
 from pipeline.training.lineage import note_use
@@ -70,7 +70,7 @@ def load(
         parsed.values[SECTION] = {}
     recipe = parsed.validated(VocoderRecipe)
     resolved = beside(parsed.file, recipe.dataset) if "/" in recipe.dataset else recipe.dataset
-    output = normal(output or beside(parsed.file, recipe.output))
+    output = normalize_uri(output or beside(parsed.file, recipe.output))
     if not Store(output).is_local:
         raise SetupError(f"a vocoder needs a local directory, not {output}: set `output` to one")
     return recipe.model_copy(update={"dataset": dataset or resolved, "output": output})

@@ -12,7 +12,7 @@ from pipeline.inputs.listing import list_inputs
 from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.storage.store import Store
 from pipeline.storage.symlinks import LEADS_OUT
-from pipeline.storage.uri import normal, public
+from pipeline.storage.uri import normalize_uri, without_secrets
 from schemas.errors import DataError, SetupError
 from stages.decode.config import DecodeConfig
 from stages.diarize.segmentation import Segmentation
@@ -76,12 +76,12 @@ def test_no_secret_is_in_an_error(planted, command, tmp_path, monkeypatch, argum
 
 
 def test_urls_are_shown_without_possible_secrets():
-    assert public(f"no answer from http://me:{SECRET}@host:1/a?sig={SECRET}, gave up") == (
+    assert without_secrets(f"no answer from http://me:{SECRET}@host:1/a?sig={SECRET}, gave up") == (
         "no answer from http://host:1/a?.. gave up"
     )
-    assert public("s3://bucket/what? yes.wav") == "s3://bucket/what? yes.wav"
+    assert without_secrets("s3://bucket/what? yes.wav") == "s3://bucket/what? yes.wav"
     with pytest.raises(SetupError, match="can't hold credentials") as told:
-        normal(f"s3://me:{SECRET}@bucket/x")
+        normalize_uri(f"s3://me:{SECRET}@bucket/x")
     assert SECRET not in str(told.value)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.storage.store import Store, split
-from pipeline.storage.uri import normal
+from pipeline.storage.uri import normalize_uri
 from schemas.errors import SetupError
 from tests.object_storage import KEY, READER, READER_SECRET, SECRET, Fault, first
 
@@ -305,7 +305,7 @@ def test_no_secret_is_in_an_error(bucket, monkeypatch):
     everything = "".join(traceback.format_exception(told.value)) + repr(told.value.__cause__)
     assert wrong not in everything
     with pytest.raises(SetupError, match="can't hold credentials") as told:
-        normal("s3://AKIA123:hidden@bucket/x")
+        normalize_uri("s3://AKIA123:hidden@bucket/x")
     assert "hidden" not in str(told.value)
 
 
@@ -315,7 +315,7 @@ def test_a_path_that_is_not_a_directory_is_reported(tmp_path):
         Store(str(tmp_path / "file" / "sub")).check_writable()
     for uri in ("ftp://host/x", "s3://", "s3:///x"):
         with pytest.raises(SetupError, match="storage is a path"):
-            normal(uri)
+            normalize_uri(uri)
 
 
 def test_checking_for_write_access_leaves_nothing_behind(store):
