@@ -218,7 +218,7 @@ class TestLineage:
 
 class TestTheMask:
     def test_it_keeps_preferences_from_moving_audio(self, trained, untrained, command):
-        """At the same margin of text, audio of chosen and rejected drifts further apart without it."""
+        """At the same margin of text, audio of chosen and rejected answers drifts apart without it."""
         start = str(trained.stage("sft1") / "model")
         stage = {**RECIPE["dpo"], "start": start, "preference": {"beta": 0.5, "mask_audio": False}}
         recipe = untrained(dpo=stage, sft1="absent", sft2="absent", pretrain="absent", merge="absent")

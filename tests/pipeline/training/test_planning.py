@@ -53,4 +53,4 @@ def test_wrong_usage_is_refused(untrained, command):
     assert command("train", untrained(), "--gpus", "8").code == 2
     done = command("train", untrained(), "--plan", "--gpu", "tpu")
     assert done.code == 1
-    assert "no figures of the GPU tpu are known" in done.stderr
+    assert "unknown GPU tpu: choose one of h100" in done.stderr
