@@ -170,10 +170,10 @@ def test_a_stretch_and_its_mel_lie_at_the_same_place(speech):
     batch = batch_of(0, speech, CONFIG, rows=[0, 1])
     assert batch.tokens_BL.shape == (2, 30)
     assert batch.mel_BMT.shape == (2, 80, frames_of(30))
-    assert batch.there_BT.sum(1).tolist() == [frames_of(int(n)) for n in batch.lengths_B]
-    assert batch.sound_BN.shape == (2, 16 * 256)
+    assert batch.is_frame_BT.sum(1).tolist() == [frames_of(int(n)) for n in batch.lengths_B]
+    assert batch.audio_BN.shape == (2, 16 * 256)
     again = batch_of(0, speech, CONFIG, rows=[1])
-    assert torch.equal(again.sound_BN, batch.sound_BN[1:]), "whoever else computes the other"
+    assert torch.equal(again.audio_BN, batch.audio_BN[1:]), "whoever else computes the other"
 
 
 def test_audio_parts_of_shards_are_read_with_their_codes(spoken, tmp_path):
