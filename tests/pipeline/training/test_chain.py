@@ -260,7 +260,7 @@ class TestWorkers:
         settings = ("--set", "workers.count=2", "--set", "workers.cpus=0.5")
         done = command("train", recipe, "--stage", "sft1", *settings)
         assert done.code == 1
-        assert "Stopped; the last checkpoint is good. Samples of the step" in done.stderr
+        assert "Training stopped; the last checkpoint is intact. Samples of the step" in done.stderr
         assert "Traceback" not in done.stderr
 
     def test_more_workers_than_cores_are_refused(self, untrained, command):

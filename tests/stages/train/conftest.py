@@ -20,7 +20,7 @@ def opened() -> Callable[[list[Path]], Documents]:
 
 @pytest.fixture
 def pairs(vocabulary: Vocabulary) -> list[Pair]:
-    """Preferences: an audio question, a telling and a deaf answer, both as text and codes."""
+    """Preferences: an audio question, a helpful and an unhelpful answer, both as text and codes."""
     made = []
     rng = np.random.default_rng(0)
     for n in range(12):
@@ -50,7 +50,7 @@ def pair_shards(pairs: list[Pair], tmp_path: Path) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def ids() -> dict[str, Any]:
-    """A vocabulary with few text ids and few codes: what a run asks of one, at the price of a small head."""
+    """A vocabulary with few text ids and codes, so that the head is small."""
     return {
         "specials": {"pad": 0, "bos": 1, "eos": 2},
         "linguistic": {"first": 40, "codes": 10},
@@ -76,7 +76,7 @@ def sample_shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def narrow_pair_shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Twelve preferences, of those ids; one differs in its codes only."""
+    """Twelve preferences, of those ids; one differs only in its codes."""
     rng = np.random.default_rng(0)
     pairs = []
     for n in range(12):

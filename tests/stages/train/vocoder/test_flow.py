@@ -21,8 +21,8 @@ def conditions_for(frames, batch=2):
     return Conditions(draw[0], draw[1][:, :, 0], draw[2])
 
 
-def test_the_loss_is_the_squared_way_from_noise_to_mel(flow):
-    """By hand: frame by frame, over those that are there."""
+def test_the_loss_is_the_squared_error_of_the_velocity(flow):
+    """Computed by hand, frame by frame, without padding."""
     generator = torch.Generator().manual_seed(5)
     mel, noise = torch.randn(2, 2, MELS, 7, generator=generator)
     there = torch.ones(2, 7, dtype=torch.bool)
@@ -49,7 +49,7 @@ def test_the_loss_is_the_squared_way_from_noise_to_mel(flow):
     )
 
 
-def test_steps_begin_short_and_end_at_one():
+def test_steps_start_short_and_end_at_1():
     steps = time_steps(10)
     assert steps[0] == 0
     assert steps[10] == pytest.approx(1)
@@ -57,7 +57,7 @@ def test_steps_begin_short_and_end_at_one():
     assert all(b - a < d - c for a, b, c, d in zip(steps, steps[1:], steps[1:], steps[2:], strict=False))
 
 
-def test_the_mel_is_eulers_way_guided_away_from_no_condition(flow):
+def test_the_mel_is_eulers_method_with_guidance(flow):
     noise = torch.randn(1, MELS, 31, generator=torch.Generator().manual_seed(6))
     given = conditions_for(31, batch=1)
     nothing = Conditions(
@@ -74,14 +74,14 @@ def test_the_mel_is_eulers_way_guided_away_from_no_condition(flow):
 
 
 def test_a_straight_field_is_solved_in_any_number_of_steps(flow, monkeypatch):
-    """Where the velocity is mel - noise everywhere, as it is for one mel, one step is enough."""
+    """If the velocity is mel - noise everywhere, as for a single mel, one step is enough."""
     noise, mel = torch.randn(2, 1, MELS, 31, generator=torch.Generator().manual_seed(7))
     monkeypatch.setattr(flow, "velocity", lambda x, t, conditions, past=None: (mel - noise).expand_as(x))
     for steps in (1, 3, 10):
         assert torch.allclose(solve(flow, noise, conditions_for(31, 1), steps), mel, atol=1e-5)
 
 
-def test_interpolation_is_that_of_the_whole_but_for_the_edges_of_blocks():
+def test_interpolation_equals_that_of_the_whole_except_at_block_edges():
     x = torch.randn(1, 3, 45, generator=torch.Generator().manual_seed(8))
     found = interpolated(torch.nn.functional.pad(x, (1, 0)), first=0)
     assert found.shape[2] == frames_of(45)
@@ -95,8 +95,8 @@ def test_interpolation_is_that_of_the_whole_but_for_the_edges_of_blocks():
     assert torch.allclose(found[:, :, 30], x[:, :, 14])
 
 
-def test_a_flow_learns_an_utterance_by_heart(spoken):
-    """The loss of one block of speech falls to less than half, with noise of its own in every step."""
+def test_a_flow_memorises_an_utterance(spoken):
+    """The loss of one block of speech falls to less than half, with different noise in every step."""
     torch.manual_seed(0)
     flow = Flow(replace(LITTLE, channels=(96,), head=24, mean=MEL_MEAN, scale=MEL_SCALE))
     tokens = torch.randint(0, 5120, (1, 15), generator=torch.Generator().manual_seed(0)).expand(4, -1)

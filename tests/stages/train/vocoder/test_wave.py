@@ -8,7 +8,7 @@ from stages.train.vocoder.shape import HOP, MEL_MEAN, MEL_SCALE, WINDOW, WaveSha
 from stages.train.vocoder.spectrum import spectral_distance
 
 
-def test_speech_cut_into_windows_and_laid_over_again_is_itself(spoken):
+def test_overlap_add_restores_speech_from_its_windows(spoken):
     samples = spoken[: HOP * 80]
     padded = torch.nn.functional.pad(samples, (EDGE, EDGE))
     window = torch.hann_window(WINDOW)
@@ -18,12 +18,12 @@ def test_speech_cut_into_windows_and_laid_over_again_is_itself(spoken):
     assert torch.allclose(back, samples, atol=1e-6)
 
 
-def test_a_mel_becomes_a_hop_of_samples_a_frame():
+def test_a_mel_becomes_a_hop_of_samples_per_frame():
     assert Generator(WaveShape(16, 24, 2))(torch.zeros(3, 80, 17)).shape == (3, 17 * 256)
 
 
-def test_the_generator_learns_a_second_of_speech_by_heart(spoken):
-    """Its log-mel distance falls to under half."""
+def test_the_generator_memorises_a_second_of_speech(spoken):
+    """Its log-mel distance falls to less than half."""
     torch.manual_seed(0)
     generator = Generator(WaveShape(64, 128, 2, MEL_MEAN, MEL_SCALE))
     real = spoken[None, : HOP * 80]
@@ -40,7 +40,7 @@ def test_the_generator_learns_a_second_of_speech_by_heart(spoken):
     assert distances[-1] < 0.5 * distances[0]
 
 
-def test_the_spectral_distance_is_nothing_for_the_same_and_more_for_what_is_farther(spoken):
+def test_the_spectral_distance_is_0_for_the_same_signal_and_grows_with_the_difference(spoken):
     real = spoken[None]
     noise = torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
     assert spectral_distance(real, real).item() == 0
@@ -53,7 +53,7 @@ def judges() -> Discriminators:
     return Discriminators(4)
 
 
-def test_every_period_and_resolution_judges(judges, spoken):
+def test_every_period_and_resolution_has_a_discriminator(judges, spoken):
     said = judges(spoken[None, :8192])
     assert [weight for weight, _ in said] == [1.0] * 5 + [0.1] * 3
     assert all(scores.numel() > 1 and len(features) in (3, 4) for _, (scores, features) in said)
