@@ -21,17 +21,17 @@ def opened() -> Callable[[list[Path]], Documents]:
 @pytest.fixture
 def pairs(vocabulary: Vocabulary) -> list[Pair]:
     """Preferences: an audio question, a helpful and an unhelpful answer, both as text and codes."""
-    made = []
+    pairs = []
     rng = np.random.default_rng(0)
     for n in range(12):
         prompt = [vocabulary.bot, *vocabulary.encode("human\n"), *_codes(rng, vocabulary, 4), vocabulary.eot]
         sides = [
-            [*vocabulary.encode(said), *_codes(rng, vocabulary, 3), vocabulary.eot]
-            for said in (f"Number {n} leaves at noon.", "Sorry, I did not hear you.")
+            [*vocabulary.encode(text), *_codes(rng, vocabulary, 3), vocabulary.eot]
+            for text in (f"Number {n} leaves at noon.", "Sorry, I did not hear you.")
         ]
         record = {"family": "preference", "differs_in": "both" if n else "audio"}
-        made.append(Pair(f"pair-{n:02}", record, *(np.array(ids, np.int32) for ids in (prompt, *sides))))
-    return sorted(made, key=lambda pair: shuffle_key(pair.key))
+        pairs.append(Pair(f"pair-{n:02}", record, *(np.array(ids, np.int32) for ids in (prompt, *sides))))
+    return sorted(pairs, key=lambda pair: shuffle_key(pair.key))
 
 
 def _codes(rng: np.random.Generator, vocabulary: Vocabulary, groups: int) -> list[int]:

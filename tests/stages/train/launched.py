@@ -32,8 +32,8 @@ class Job:
     def train(self) -> Path:
 
         torch.set_num_threads(1)
-        said = self._die if self.killed_at is not None else lambda metrics: None
-        return run(self.config, self._open, self.start, self.folder, said)
+        on_progress = self._die if self.killed_at is not None else lambda metrics: None
+        return run(self.config, self._open, self.start, self.folder, on_progress)
 
     def _open(self) -> TrainingData:
         return TrainingData(documents_in(self.shards), self.ids, {"version": "1"})

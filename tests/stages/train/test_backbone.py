@@ -115,8 +115,8 @@ def test_the_tokenizer_has_the_audio_ids_and_keeps_its_own(source, extended):
 def test_its_logits_equal_those_of_its_own_code(model, extended):
     tokens = torch.randint(0, 300, (2, 17), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        found = model.ends[1](model.states(tokens, torch.zeros_like(tokens)))
-        assert torch.allclose(found, theirs(extended)(tokens).logits, atol=1e-5)
+        result = model.ends[1](model.states(tokens, torch.zeros_like(tokens)))
+        assert torch.allclose(result, theirs(extended)(tokens).logits, atol=1e-5)
 
 
 def test_documents_of_a_sequence_do_not_attend_to_each_other(model):
@@ -140,10 +140,10 @@ def test_losses_are_the_cross_entropy_of_its_logits(model):
     documents = torch.tensor([[0] * 5 + [1] * 7, [2] * 12])
     at, targets = torch.tensor([0, 3, 6, 15]), torch.tensor([7, 300, 5, 9])
     model.requires_grad_(True)
-    found = model.losses(tokens, documents, at, targets)
+    result = model.losses(tokens, documents, at, targets)
     logits = model.ends[1](model.states(tokens, documents)).flatten(0, 1)[at]
-    assert torch.allclose(found, F.cross_entropy(logits, targets, reduction="none"), atol=1e-5)
-    found.sum().backward()
+    assert torch.allclose(result, F.cross_entropy(logits, targets, reduction="none"), atol=1e-5)
+    result.sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
@@ -188,14 +188,14 @@ def test_it_is_trained_and_transformers_reads_the_result(extended, ids, sample_s
 def test_a_model_built_on_the_meta_device_is_filled_completely(extended):
     """As in every process of a run: nothing is left uninitialised, not even rotary frequencies."""
     with torch.device("meta"):
-        made = backbone.blank(extended)
-    made.to_empty(device="cpu")
-    load_into(made, extended)
+        built = backbone.blank(extended)
+    built.to_empty(device="cpu")
+    load_into(built, extended)
     loaded = theirs(extended)
-    ours, buffers = dict(made.named_buffers()), dict(loaded.named_buffers())
+    ours, buffers = dict(built.named_buffers()), dict(loaded.named_buffers())
     assert ours.keys() == buffers.keys()
     assert all(torch.equal(ours[name], buffer) for name, buffer in buffers.items())
-    assert made.state_dict().keys() == loaded.state_dict().keys()
+    assert built.state_dict().keys() == loaded.state_dict().keys()
 
 
 def test_cached_reading_gives_the_logits_of_the_whole_sequence(model):
@@ -204,20 +204,20 @@ def test_cached_reading_gives_the_logits_of_the_whole_sequence(model):
     reader.read(tokens[:9].tolist())
     other = reader.copy()
     for at in range(9, 20):
-        found = reader.read([int(tokens[at])])
+        result = reader.read([int(tokens[at])])
         whole = model.states(tokens[None, : at + 1], torch.zeros(1, at + 1, dtype=torch.long))
-        assert torch.allclose(found, model.ends[1](whole)[0, -1], atol=1e-5)
+        assert torch.allclose(result, model.ends[1](whole)[0, -1], atol=1e-5)
     other.read(tokens[9:19].tolist())
-    assert torch.allclose(other.read([int(tokens[19])]), found, atol=1e-5)
+    assert torch.allclose(other.read([int(tokens[19])]), result, atol=1e-5)
 
 
 def test_it_answers_in_text_and_codes(model, source):
     vocabulary = Vocabulary.extended(source)
     prompt = np.concatenate([header("human", vocabulary), [vocabulary.eot], header("assistant", vocabulary)])
     sampling = Sampling(1.0, 1.0, 0, 60)
-    found = answered(answer(reader_of(model), prompt, vocabulary, Form(), sampling))
-    assert found.text
-    assert found.voices
+    result = answered(answer(reader_of(model), prompt, vocabulary, Form(), sampling))
+    assert result.text
+    assert result.voices
 
 
 def test_a_model_whose_logits_are_scaled_is_refused(tmp_path):

@@ -73,9 +73,9 @@ def test_parts_of_a_step_add_up():
 
 def test_sums_are_those_of_each_side_and_modality():
     losses = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
-    found = side_sums(losses, torch.tensor([0, 0, 1, 1, 3]), torch.tensor([0, 2, 0, 0, 1]), pairs=2)
-    assert found.logps_P2M.tolist() == [[[-1, 0, -2], [-7, 0, 0]], [[0, 0, 0], [0, -5, 0]]]
-    assert found.tokens_P2M.tolist() == [[[1, 0, 1], [2, 0, 0]], [[0, 0, 0], [0, 1, 0]]]
+    sums = side_sums(losses, torch.tensor([0, 0, 1, 1, 3]), torch.tensor([0, 2, 0, 0, 1]), pairs=2)
+    assert sums.logps_P2M.tolist() == [[[-1, 0, -2], [-7, 0, 0]], [[0, 0, 0], [0, -5, 0]]]
+    assert sums.tokens_P2M.tolist() == [[[1, 0, 1], [2, 0, 0]], [[0, 0, 0], [0, 1, 0]]]
 
 
 VOCABULARY, PAIRS = 13, 3

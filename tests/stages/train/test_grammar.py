@@ -64,7 +64,7 @@ def test_adjacent_voices_and_voices_with_their_own_texts_are_allowed(vocabulary,
         assert taken(Grammar(vocabulary, spelling_of(vocabulary), form), ids).ended
 
 
-def said(grammar, rng, vocabulary, close_at=None):
+def random_answer(grammar, rng, vocabulary, close_at=None):
     """A random answer that the grammar allows; all kinds of ids are equally likely."""
     ids = []
     while not grammar.ended:
@@ -98,7 +98,7 @@ def streams(vocabulary, ids):
 @settings(max_examples=40)
 @given(st.integers(0, 2**32), MODES, RATIOS)
 def test_everything_allowed_is_an_answer_in_its_mode_and_ratio(vocabulary, seed, mode, ratio):
-    ids = said(grammar(vocabulary, mode, ratio), np.random.default_rng(seed), vocabulary)
+    ids = random_answer(grammar(vocabulary, mode, ratio), np.random.default_rng(seed), vocabulary)
     message = read_back(vocabulary, ids)
     text, audio = streams(vocabulary, ids)
     assert bool(len(text)) == (mode != "audio_only")
@@ -114,7 +114,7 @@ def test_everything_allowed_is_an_answer_in_its_mode_and_ratio(vocabulary, seed,
 @settings(max_examples=40)
 @given(st.integers(0, 2**32), MODES, RATIOS)
 def test_no_text_ends_within_a_character(vocabulary, seed, mode, ratio):
-    ids = said(grammar(vocabulary, mode, ratio), np.random.default_rng(seed), vocabulary)
+    ids = random_answer(grammar(vocabulary, mode, ratio), np.random.default_rng(seed), vocabulary)
     text, _ = streams(vocabulary, ids)
     spelled = b"".join(spelling_of(vocabulary).bytes_of(int(id)) for id in text)
     assert read_back(vocabulary, ids).text == spelled.decode()
@@ -124,7 +124,7 @@ def test_no_text_ends_within_a_character(vocabulary, seed, mode, ratio):
 @given(st.integers(0, 2**32), MODES, RATIOS, st.integers(0, 40))
 def test_a_closed_answer_is_complete_and_ends_soon(vocabulary, seed, mode, ratio, close_at):
     rng = np.random.default_rng(seed)
-    ids = said(grammar(vocabulary, mode, ratio), rng, vocabulary, close_at)
+    ids = random_answer(grammar(vocabulary, mode, ratio), rng, vocabulary, close_at)
     read_back(vocabulary, ids)
     assert len(ids) <= close_at + 12
 
@@ -133,7 +133,7 @@ def test_a_closed_answer_is_complete_and_ends_soon(vocabulary, seed, mode, ratio
 @given(st.integers(0, 2**32), RATIOS, st.integers(0, 60))
 def test_voices_with_their_own_texts_are_complete_too(vocabulary, seed, ratio, close_at):
     form = grammar(vocabulary, "interleaved", ratio, restarts=True)
-    read_back(vocabulary, said(form, np.random.default_rng(seed), vocabulary, close_at))
+    read_back(vocabulary, random_answer(form, np.random.default_rng(seed), vocabulary, close_at))
 
 
 def test_at_the_papers_ratio_three_groups_follow_ten_text_ids(vocabulary):

@@ -51,9 +51,9 @@ def paired(ids, narrow_pair_shards, opened) -> TrainingData:
 
 def model(vocabulary=70, seed=0):
     torch.set_num_threads(1)
-    made = Step1(Shape(hidden=32, ffn=64, heads=4, groups=2, layers=2, vocabulary=vocabulary, context=128))
-    made.initialise(seed)
-    return made
+    model = Step1(Shape(hidden=32, ffn=64, heads=4, groups=2, layers=2, vocabulary=vocabulary, context=128))
+    model.initialise(seed)
+    return model
 
 
 def train(config, data, start, folder, on_progress=lambda metrics: None):
@@ -120,11 +120,11 @@ def test_only_requested_families_are_trained_on(data, tmp_path):
 
 
 def stop_after(step):
-    def said(metrics):
+    def on_progress(metrics):
         if metrics["step"] == step:
             raise KeyboardInterrupt
 
-    return said
+    return on_progress
 
 
 @pytest.mark.parametrize("step", [0, 1, 2, 4])
@@ -177,9 +177,9 @@ def test_a_folder_of_another_run_is_refused(data, tmp_path):
 
 def test_a_run_records_its_settings_and_data(data, tmp_path):
     train(SFT, data, model(), tmp_path / "run")
-    said = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert said["version"] == "1"
-    assert said["config"]["learning_rate"] == 3e-3
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["version"] == "1"
+    assert record["config"]["learning_rate"] == 3e-3
     assert read_vocabulary(tmp_path / "run" / "model") == data.vocabulary
 
 
@@ -304,5 +304,5 @@ def test_metrics_are_written_to_tensorboard_too(data, tmp_path):
     lines = losses(tmp_path / "run")
     for name, path in (("loss", ["loss"]), ("modalities/text", ["modalities", "text"])):
         shown = [(event.step, event.value) for event in board.Scalars(name)]
-        told = [reduce(lambda line, key: line[key], path, line) for line in lines]
-        assert shown == [(step, pytest.approx(value, rel=1e-6)) for step, value in enumerate(told)]
+        written = [reduce(lambda line, key: line[key], path, line) for line in lines]
+        assert shown == [(step, pytest.approx(value, rel=1e-6)) for step, value in enumerate(written)]

@@ -29,10 +29,10 @@ def test_the_loss_of_a_token_is_minus_the_log_of_its_probability():
 def test_losses_and_gradients_equal_those_of_whole_logits_for_any_chunk(chunk, seed):
     x, head, targets = batch(seed=seed, dtype=torch.float64)
     weights = torch.rand(37, generator=torch.Generator().manual_seed(seed))
-    found = token_losses(x, head, targets, chunk)
+    result = token_losses(x, head, targets, chunk)
     expected = F.cross_entropy(x @ head.T, targets, reduction="none")
-    assert torch.allclose(found.double(), expected, atol=1e-5)
-    mine = torch.autograd.grad((found * weights).sum(), (x, head))
+    assert torch.allclose(result.double(), expected, atol=1e-5)
+    mine = torch.autograd.grad((result * weights).sum(), (x, head))
     theirs = torch.autograd.grad((expected * weights).sum(), (x, head))
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(mine, theirs, strict=True))
 

@@ -20,9 +20,9 @@ LITTLE = Shape(hidden=48, ffn=80, heads=6, groups=2, layers=2, vocabulary=97, co
 @pytest.fixture
 def model() -> Step1:
     torch.set_num_threads(1)
-    made = Step1(LITTLE)
-    made.initialise(seed=1)
-    return made
+    model = Step1(LITTLE)
+    model.initialise(seed=1)
+    return model
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def packed():
 
 def test_dense_attention_is_the_formula(packed):
     q, k, v, documents, slopes = packed
-    found = dense_attention(documents, slopes)(q, k, v)
-    assert torch.allclose(found, by_hand(*packed), atol=1e-6)
+    result = dense_attention(documents, slopes)(q, k, v)
+    assert torch.allclose(result, by_hand(*packed), atol=1e-6)
 
 
 def test_flex_attention_equals_dense_attention(packed):
@@ -105,20 +105,20 @@ def test_flex_attention_skips_exactly_the_blocks_without_attention(length):
     def seen(b, h, i, j):
         return (i >= j) & (documents[b, i] == documents[b, j])
 
-    found = document_blocks(documents, seen)
-    asked = create_block_mask(seen, 3, None, length, length, device="cpu")
+    result = document_blocks(documents, seen)
+    expected = create_block_mask(seen, 3, None, length, length, device="cpu")
     for kind in ("kv", "full_kv", "q", "full_q"):
-        assert torch.equal(marked(found, kind), marked(asked, kind)), kind
-    assert found.shape == asked.shape
+        assert torch.equal(marked(result, kind), marked(expected, kind)), kind
+    assert result.shape == expected.shape
 
 
 def marked(blocks, kind):
     """1 for each block in the list."""
     counts, listed = (getattr(blocks, f"{kind}_{what}") for what in ("num_blocks", "indices"))
-    found = torch.zeros(listed.shape)
+    result = torch.zeros(listed.shape)
     for at in itertools.product(*map(range, counts.shape)):
-        found[at][listed[at][: counts[at]].long()] = 1
-    return found
+        result[at][listed[at][: counts[at]].long()] = 1
+    return result
 
 
 @pytest.mark.gpu

@@ -94,10 +94,10 @@ def test_fused_losses_in_bfloat16_equal_those_of_whole_logits():
         for size in (3000, 74752)
     )
     targets = torch.randint(0, 74752, (3000,), generator=generator, device="cuda")
-    found = token_losses(x, head, targets)
+    result = token_losses(x, head, targets)
     expected = F.cross_entropy((x @ head.T).float(), targets, reduction="none")
-    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3)
-    mine = torch.autograd.grad(found.mean(), (x, head))
+    assert torch.allclose(result, expected, rtol=1e-3, atol=1e-3)
+    mine = torch.autograd.grad(result.mean(), (x, head))
     theirs = torch.autograd.grad(expected.mean(), (x, head))
     for a, b in zip(mine, theirs, strict=True):
         assert (a - b).float().norm() < 0.02 * b.float().norm()

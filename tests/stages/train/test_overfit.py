@@ -40,8 +40,8 @@ def test_tiny_memorises_a_built_version(small_build, opened, tmp_path):
 
 
 def mean_losses(lines):
-    found = defaultdict(list)
+    by_modality = defaultdict(list)
     for line in lines:
         for modality, loss in line["modalities"].items():
-            found[modality].append(loss)
-    return {modality: sum(losses) / len(losses) for modality, losses in found.items()}
+            by_modality[modality].append(loss)
+    return {modality: sum(losses) / len(losses) for modality, losses in by_modality.items()}

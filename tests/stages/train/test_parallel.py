@@ -137,8 +137,8 @@ def test_a_run_resumes_with_the_same_sequences_on_fewer_processes(alone, shared)
 def test_a_number_of_processes_that_doesnt_fit_is_refused_with_what_would(sft):
     jobs = [changed(sft, f"refused-{n}", **settings) for n, settings in enumerate(UNFIT.values())]
     for answers in launch(2, refusals, jobs):
-        for answer, said in zip(answers, UNFIT, strict=True):
-            assert said in answer
+        for answer, message in zip(answers, UNFIT, strict=True):
+            assert message in answer
 
 
 UNFIT = {

@@ -58,8 +58,8 @@ def test_hours_are_flops_divided_by_those_of_the_gpus():
     shape = PRESETS["step1-3b"]
     operations = 6 * (shape.backbone_parameters + shape.vocabulary * shape.hidden) * 1e9
     operations += 6 * shape.layers * shape.hidden * 1000 * 1e9
-    found = hours(shape, CONFIG, 1e9, document=1000, kind="h100", devices=8, mfu=0.4)
-    assert found == pytest.approx(operations / (8 * 989e12 * 0.4) / 3600)
+    result = hours(shape, CONFIG, 1e9, document=1000, kind="h100", devices=8, mfu=0.4)
+    assert result == pytest.approx(operations / (8 * 989e12 * 0.4) / 3600)
     assert steps_of(CONFIG, 1e9) == 239
 
 
@@ -81,11 +81,11 @@ def measured(*arguments):
 
 
 def test_the_tiny_model_takes_the_planned_memory():
-    found = measured("tiny", "--sequence-length", "512")
-    assert found["planned"] == pytest.approx(found["measured"], rel=0.2)
+    result = measured("tiny", "--sequence-length", "512")
+    assert result["planned"] == pytest.approx(result["measured"], rel=0.2)
 
 
 @pytest.mark.slow
 def test_the_small_model_takes_the_planned_memory():
-    found = measured("small", "--sequence-length", "1024")
-    assert found["planned"] == pytest.approx(found["measured"], rel=0.2)
+    result = measured("small", "--sequence-length", "1024")
+    assert result["planned"] == pytest.approx(result["measured"], rel=0.2)

@@ -21,9 +21,9 @@ LITTLE = Shape(hidden=48, ffn=80, heads=6, groups=2, layers=2, vocabulary=97, co
 @pytest.fixture(scope="module")
 def model(vocabulary):
     torch.set_num_threads(1)
-    made = Step1(PRESETS["tiny"].with_vocabulary(vocabulary.size))
-    made.initialise(seed=1)
-    return made
+    model = Step1(PRESETS["tiny"].with_vocabulary(vocabulary.size))
+    model.initialise(seed=1)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +39,9 @@ def test_cached_reading_gives_the_logits_of_the_whole_sequence(pieces):
     reader = Step1Reader(model)
     tokens = torch.randint(0, 97, (sum(pieces),), generator=torch.Generator().manual_seed(0))
     for end, size in zip(np.cumsum(pieces).tolist(), pieces, strict=True):
-        found = reader.read(tokens[end - size : end].tolist())
+        logits = reader.read(tokens[end - size : end].tolist())
         with torch.no_grad():
-            assert torch.allclose(found, model(tokens[None, :end])[0, -1], atol=1e-5)
+            assert torch.allclose(logits, model(tokens[None, :end])[0, -1], atol=1e-5)
 
 
 def test_a_long_prompt_is_read_in_pieces():
@@ -177,9 +177,9 @@ def test_a_pause_and_a_laugh_are_no_loops(vocabulary):
 
 
 def test_max_tokens_end_an_answer_with_its_reason(model, prompt, vocabulary):
-    found = sampled(model, prompt, vocabulary, max_tokens=33, temperature=1.0, top_p=1.0)
-    assert found.reason == "length"
-    assert 33 < len(found.ids) <= 45
+    result = sampled(model, prompt, vocabulary, max_tokens=33, temperature=1.0, top_p=1.0)
+    assert result.reason == "length"
+    assert 33 < len(result.ids) <= 45
 
 
 def test_logits_that_are_nan_are_refused(vocabulary):
@@ -217,9 +217,9 @@ def test_codes_are_streamed_by_group_with_their_voice(vocabulary):
 
         def read(self, ids):
             self.at += 1
-            said = logits.clone()
-            said[script[self.at]] = 9
-            return said
+            changed = logits.clone()
+            changed[script[self.at]] = 9
+            return changed
 
     events = list(answer(Scripted(), np.array([1]), vocabulary, Form(), Sampling(0)))
     codes = Codes((1, 2), (3, 4, 5))

@@ -37,11 +37,11 @@ def test_the_loss_is_the_squared_error_of_the_velocity(flow):
             conditions.speaker_BM[b][:, None].expand(-1, 7),
             conditions.prompt_BMT[b],
         ]
-        said = flow.decoder.estimator(torch.cat([at, *given])[None], t[b : b + 1])[0] - at + given[0]
+        velocity = flow.decoder.estimator(torch.cat([at, *given])[None], t[b : b + 1])[0] - at + given[0]
         for frame in range(7):
             if there[b, frame]:
                 way = mel[b, :, frame] - (1 - 1e-6) * noise[b, :, frame]
-                errors.append(sum((said[m, frame] - way[m]) ** 2 for m in range(MELS)) / MELS)
+                errors.append(sum((velocity[m, frame] - way[m]) ** 2 for m in range(MELS)) / MELS)
     expected = sum(errors) / len(errors)
     assert len(errors) == 11
     assert flow_matching_loss(flow, mel, there, conditions, t, noise).item() == pytest.approx(
@@ -69,8 +69,8 @@ def test_the_mel_is_eulers_method_with_guidance(flow):
             now, then = (1 - math.cos(math.pi / 8 * k) for k in (n, n + 1))
             with_it, without = (flow.velocity(x, torch.tensor([now]), c) for c in (given, nothing))
             x = x + (then - now) * (1.7 * with_it - 0.7 * without)
-        found = solve(flow, noise, given, steps=4, guidance=0.7)
-    assert torch.allclose(found, x, atol=1e-4)
+        result = solve(flow, noise, given, steps=4, guidance=0.7)
+    assert torch.allclose(result, x, atol=1e-4)
 
 
 def test_a_straight_field_is_solved_in_any_number_of_steps(flow, monkeypatch):
@@ -83,16 +83,16 @@ def test_a_straight_field_is_solved_in_any_number_of_steps(flow, monkeypatch):
 
 def test_interpolation_equals_that_of_the_whole_except_at_block_edges():
     x = torch.randn(1, 3, 45, generator=torch.Generator().manual_seed(8))
-    found = interpolated(torch.nn.functional.pad(x, (1, 0)), first=0)
-    assert found.shape[2] == frames_of(45)
+    result = interpolated(torch.nn.functional.pad(x, (1, 0)), first=0)
+    assert result.shape[2] == frames_of(45)
     # One frame every 640 / 1323 tokens, halfway between them.
     places = (torch.arange(frames_of(45)) + 0.5) * 640 / 1323 - 0.5
     low = places.clamp(0).floor().long()
     between = x[:, :, low] + (places.clamp(0) - low) * (x[:, :, (low + 1).clamp(max=44)] - x[:, :, low])
     edges = [30, 61, 92]  # the last frames of blocks, which may not look at the next one
     inside = [frame for frame in range(frames_of(45)) if frame not in edges]
-    assert torch.allclose(found[:, :, inside], between[:, :, inside], atol=1e-5)
-    assert torch.allclose(found[:, :, 30], x[:, :, 14])
+    assert torch.allclose(result[:, :, inside], between[:, :, inside], atol=1e-5)
+    assert torch.allclose(result[:, :, 30], x[:, :, 14])
 
 
 def test_a_flow_memorises_an_utterance(spoken):

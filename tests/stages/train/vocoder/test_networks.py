@@ -62,10 +62,10 @@ def test_mels_are_those_of_the_hifi_gan_family(spoken):
     magnitudes = abs(librosa.stft(mirrored, n_fft=1024, hop_length=256, window="hann", center=False))
     bands = librosa.filters.mel(sr=22050, n_fft=1024, n_mels=80, fmin=0, fmax=8000)
     expected = torch.from_numpy(bands @ magnitudes).clamp(min=1e-5).log()
-    found = log_mel(spoken[None])[0]
-    assert found.shape == (80, 22050 // 256)
+    result = log_mel(spoken[None])[0]
+    assert result.shape == (80, 22050 // 256)
     loud = expected > -8  # below, what is added before the root tells
-    assert torch.allclose(found[loud], expected[loud], atol=1e-3)
+    assert torch.allclose(result[loud], expected[loud], atol=1e-3)
 
 
 def test_a_mel_of_too_few_samples_is_refused():
@@ -123,10 +123,12 @@ def test_the_public_shape_sees_everything():
 def test_networks_have_the_frames_of_their_tokens(shape, length):
     flow = Flow(shape).eval()
     tokens = torch.randint(0, 5120, (2, length), generator=torch.Generator().manual_seed(0))
-    said = flow.encode(tokens)
-    assert said.shape == (2, MELS, frames_of(length))
-    conditions = Conditions(said, flow.speaker(torch.ones(2, 192)), torch.zeros_like(said))
-    assert flow.velocity(torch.randn_like(said), torch.tensor([0.1, 0.9]), conditions).shape == said.shape
+    encoded = flow.encode(tokens)
+    assert encoded.shape == (2, MELS, frames_of(length))
+    conditions = Conditions(encoded, flow.speaker(torch.ones(2, 192)), torch.zeros_like(encoded))
+    assert (
+        flow.velocity(torch.randn_like(encoded), torch.tensor([0.1, 0.9]), conditions).shape == encoded.shape
+    )
 
 
 def test_padding_does_not_change_earlier_frames():

@@ -18,7 +18,7 @@ NORMALISED = ("conv_pre", "ups", "convs1", "convs2", "conv_post", "condnet")
 
 def weight_normalised(state, parametrised=False):
     """A hift.pt: each weight of a normalised convolution as its norm and its direction."""
-    found = {}
+    normalised = {}
     for name, tensor in state.items():
         if name.endswith(".weight") and any(part in name.split(".") for part in NORMALISED):
             layer = name.removesuffix("weight")
@@ -26,10 +26,10 @@ def weight_normalised(state, parametrised=False):
             g, v = ("weight_g", "weight_v")
             if parametrised:
                 g, v = (f"parametrizations.weight.original{n}" for n in (0, 1))
-            found |= {layer + g: norm, layer + v: tensor * 3}  # a direction has any length
+            normalised |= {layer + g: norm, layer + v: tensor * 3}  # a direction has any length
         else:
-            found[name] = tensor
-    return found
+            normalised[name] = tensor
+    return normalised
 
 
 @pytest.fixture
@@ -57,10 +57,10 @@ def test_public_names_load_and_speak(original, folder, tokens):
         torch.allclose(a, b, atol=1e-6)
         for a, b in zip(original.state_dict().values(), loaded.state_dict().values(), strict=True)
     )
-    said = loaded.speak(tokens[:40])
-    assert said.shape == (frames_of(40) * 256,)
-    assert said.std() > 0
-    assert torch.allclose(said, original.speak(tokens[:40]), atol=1e-3)
+    samples = loaded.speak(tokens[:40])
+    assert samples.shape == (frames_of(40) * 256,)
+    assert samples.std() > 0
+    assert torch.allclose(samples, original.speak(tokens[:40]), atol=1e-3)
 
 
 def test_a_speaker_and_a_prompt_change_the_output(folder, tokens):
@@ -110,10 +110,10 @@ def test_every_kind_of_difference_is_reported(folder):
         state["source_downs.0.bias"] = torch.zeros(5)
 
     changed(folder / "hift.pt", change)
-    with pytest.raises(SetupError) as told:
+    with pytest.raises(SetupError) as raised:
         load_released(folder, NARROW)
-    assert "1 missing: m_source.l_linear.bias; 1 unexpected: conv_pre.weight_h" in str(told.value)
-    assert "1 of another shape: source_downs.0.bias [5] for [8]" in str(told.value)
+    assert "1 missing: m_source.l_linear.bias; 1 unexpected: conv_pre.weight_h" in str(raised.value)
+    assert "1 of another shape: source_downs.0.bias [5] for [8]" in str(raised.value)
 
 
 def test_the_vocoder_of_another_codebook_is_refused(folder):

@@ -10,8 +10,8 @@ from stages.train.vocoder.vocoder import Vocoder, noise
 
 def streamed(vocoder, tokens, piece, **how):
     stream = VocoderStream(vocoder, **how)
-    said = [stream.push(tokens[at : at + piece]) for at in range(0, len(tokens), piece)]
-    return torch.cat([*said, stream.finish()])
+    samples = [stream.push(tokens[at : at + piece]) for at in range(0, len(tokens), piece)]
+    return torch.cat([*samples, stream.finish()])
 
 
 @pytest.mark.parametrize("piece", [1, 7, 15, 113])
@@ -60,8 +60,8 @@ def test_the_generator_streams_mels_in_pieces_of_any_size(vocoder):
         whole = vocoder.wave(mel)[0].clamp(-1, 1)
         for cuts in ([1, 2, 3, 44], [50], [20, 30], [0, 49, 1]):
             stream = WaveStream(vocoder.wave)
-            said = torch.cat([*(stream.push(piece) for piece in mel.split(cuts, 2)), stream.finish()])
-            assert torch.allclose(said, whole, atol=1e-6)
+            samples = torch.cat([*(stream.push(piece) for piece in mel.split(cuts, 2)), stream.finish()])
+            assert torch.allclose(samples, whole, atol=1e-6)
 
 
 def test_an_invalid_token_is_refused(vocoder):

@@ -219,10 +219,10 @@ def test_audio_parts_of_shards_are_read_with_their_codes(spoken, tmp_path):
 
     speech = ShardUtterances(index, read, first_id)
     assert len(speech) == 2, "turns that stand in two samples are taken once"
-    asked, said = speech.read(0), speech.read(1)
-    assert (asked.tokens.tolist(), said.tokens.tolist()) == (question.tolist(), answer.tolist())
-    assert (len(asked.samples), len(said.samples)) == (round(0.5 * RATE), round(0.4 * RATE))
-    correlation = np.corrcoef(said.samples, spoken[round(0.5 * RATE) :][: len(said.samples)])[0, 1]
+    first, second = speech.read(0), speech.read(1)
+    assert (first.tokens.tolist(), second.tokens.tolist()) == (question.tolist(), answer.tolist())
+    assert (len(first.samples), len(second.samples)) == (round(0.5 * RATE), round(0.4 * RATE))
+    correlation = np.corrcoef(second.samples, spoken[round(0.5 * RATE) :][: len(second.samples)])[0, 1]
     assert correlation > 0.95
 
 

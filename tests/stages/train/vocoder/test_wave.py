@@ -31,9 +31,9 @@ def test_the_generator_memorises_a_second_of_speech(spoken):
     optimizer = torch.optim.AdamW(generator.parameters(), 2e-3)
     distances = []
     for _ in range(60):
-        made = generator(mel)
-        distance = (log_mel(made) - mel).abs().mean()
-        (45 * distance + 10 * spectral_distance(made, real)).backward()
+        generated = generator(mel)
+        distance = (log_mel(generated) - mel).abs().mean()
+        (45 * distance + 10 * spectral_distance(generated, real)).backward()
         optimizer.step()
         optimizer.zero_grad()
         distances.append(distance.item())
@@ -54,20 +54,20 @@ def judges() -> Discriminators:
 
 
 def test_every_period_and_resolution_has_a_discriminator(judges, spoken):
-    said = judges(spoken[None, :8192])
-    assert [weight for weight, _ in said] == [1.0] * 5 + [0.1] * 3
-    assert all(scores.numel() > 1 and len(features) in (3, 4) for _, (scores, features) in said)
+    outputs = judges(spoken[None, :8192])
+    assert [weight for weight, _ in outputs] == [1.0] * 5 + [0.1] * 3
+    assert all(scores.numel() > 1 and len(features) in (3, 4) for _, (scores, features) in outputs)
 
 
 def test_hinge_losses_are_the_formula(judges, spoken):
-    real, made = judges(spoken[None, :8192]), judges(spoken[None, 8192 : 2 * 8192])
+    real, generated = judges(spoken[None, :8192]), judges(spoken[None, 8192 : 2 * 8192])
     expected = sum(
         weight * ((1 - r[0]).clamp(min=0).mean() + (1 + m[0]).clamp(min=0).mean())
-        for (weight, r), (_, m) in zip(real, made, strict=True)
+        for (weight, r), (_, m) in zip(real, generated, strict=True)
     )
-    assert torch.allclose(discriminator_loss(real, made), expected)
-    wanted = sum(weight * (1 - m[0]).clamp(min=0).mean() for weight, m in made)
-    assert torch.allclose(generator_losses(real, made).adversarial, wanted)
+    assert torch.allclose(discriminator_loss(real, generated), expected)
+    expected_adversarial = sum(weight * (1 - m[0]).clamp(min=0).mean() for weight, m in generated)
+    assert torch.allclose(generator_losses(real, generated).adversarial, expected_adversarial)
     assert generator_losses(real, real).features.item() == 0
 
 
