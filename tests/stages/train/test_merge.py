@@ -150,4 +150,4 @@ def test_the_command_reports_what_is_wrong(checkpoints, tmp_path):
     assert "not a checkpoint with its weight" in wrong_use.stderr
     no_checkpoint = command(f"{checkpoints[0]}=1", f"{tmp_path}=1", "--out", tmp_path / "merged")
     assert no_checkpoint.returncode == 1
-    assert "holds no model.safetensors" in no_checkpoint.stderr
+    assert "has no model.safetensors" in no_checkpoint.stderr
