@@ -35,7 +35,7 @@ class TimedVocoder:
         """The original, mel -> wave of its own mel, and tokens -> mel -> wave: [n] at 22.05 kHz each, for the
         time of its tokens, the original as loud as vocoders are taught. Raises DataError `too_short`, or
         `not_finite` where a network says no numbers."""
-        sound = utterance_of(original).sound()
+        sound = utterance_of(original).audio()
         with torch.no_grad():
             wave = self._vocoder.wave(log_mel(sound[None].to(self._vocoder.device)))[0].clamp(-1, 1)
         return sound, _checked(wave), self.speak(original.tokens.tolist())

@@ -1,8 +1,8 @@
 """Models of every kind: the Step-1 decoder, or any causal language model of Hugging Face with its own code.
 
-A foreign model's folder is first extended by the audio vocabulary (`extend`); from then on it is a
-checkpoint like others: `blank` makes the model that a folder is of, `load` fills it, and transformers reads
-what is saved.
+The folder of a foreign model is first extended with the audio vocabulary (`extend`). From then on it is a
+checkpoint like others: `blank` builds the model of a folder, `load` also loads its weights, and transformers
+can read what is saved.
 """
 
 import json
@@ -24,19 +24,19 @@ from stages.train.weights import SafetensorsFolder, Spec, write_weights
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 ROWS = 64
-"""Rows of embeddings and head are a multiple of this."""
+"""The number of rows of embeddings and head is a multiple of this."""
 
 _SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
-"""Settings of models whose logits are more than states times head."""
+"""Settings of models that scale or cap their logits, which are then not just states times head."""
 
 
 def blank(directory: Path) -> Backbone:
-    """The model of a checkpoint's folder, without its numbers when made under `torch.device("meta")`."""
+    """The model of a checkpoint's folder without its weights; call it under `torch.device("meta")`."""
     return Step1(read_shape(directory)) if is_step1(directory) else HuggingFace(directory)
 
 
 def load(directory: Path, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Backbone:
-    """The model of a folder, to be asked for answers. Raises SetupError where it is none."""
+    """The model of a folder, for inference. Raises SetupError if the folder is not a checkpoint."""
     with torch.device("meta"):
         model = blank(directory).to(dtype)
     model.to_empty(device=device)
@@ -45,16 +45,16 @@ def load(directory: Path, device: torch.device | str, dtype: torch.dtype = torch
 
 
 def reader_of(model: Backbone) -> Reader:
-    """The model at the beginning of a sequence."""
+    """A reader at the beginning of a sequence."""
     return Step1Reader(model) if isinstance(model, Step1) else HuggingFaceReader(cast(HuggingFace, model))
 
 
 class HuggingFace(Backbone):
-    """A causal language model of a folder that `AutoModelForCausalLM` reads, with nothing of it changed.
+    """A causal language model of a folder that `AutoModelForCausalLM` reads, unchanged.
 
-    Its modules stand here under their own names, so that state dicts are those of the folder. Documents of a
-    sequence are told apart by their positions, which begin again at 0 in each: transformers makes the mask
-    of that (`masking_utils`), for SDPA as for its other kinds of attention.
+    Its modules keep their names, so that state dicts match the folder. Documents of a sequence are separated
+    by their positions, which start at 0 in each: transformers derives the mask from them (`masking_utils`),
+    for SDPA as for its other attention implementations.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -68,7 +68,7 @@ class HuggingFace(Backbone):
             )
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).strip().split("\n", 1)[0]
-            raise SetupError(f"{directory} is no language model that serves as backbone: {reason}") from None
+            raise SetupError(f"{directory} can't be used as a backbone: {reason}") from None
         self.directory = directory
         self.shape = read_shape(directory)
         for name, module in causal.named_children():
@@ -79,8 +79,8 @@ class HuggingFace(Backbone):
         scaled = [name for name in _SCALED if getattr(self.config, name, None) not in (None, 1)]
         if head is None or head.bias is not None or scaled:
             raise SetupError(
-                f"{directory}: {type(causal).__name__} has logits that are not its states times its head "
-                f"({', '.join(scaled) or 'a bias'}): it can't be trained here"
+                f"{directory}: the logits of {type(causal).__name__} are not its states times its head "
+                f"({', '.join(scaled) or 'a bias'}): training doesn't support that"
             )
 
     @property
@@ -97,7 +97,7 @@ class HuggingFace(Backbone):
         return cast(nn.ModuleList, self.get_submodule(self._names["layers"]))
 
     def to_empty(self, *, device: Any, recurse: bool = True) -> Self:
-        """As of any module; but buffers that no checkpoint holds, such as rotary frequencies, are filled."""
+        """As for any module, but also fills buffers that are in no checkpoint, such as rotary frequencies."""
         super().to_empty(device=device, recurse=recurse)
         for module in self.modules():
             if list(module.buffers(recurse=False)) and not list(module.parameters(recurse=False)):
@@ -110,30 +110,30 @@ class HuggingFace(Backbone):
         return token_losses(x_BLD.flatten(0, 1).index_select(0, at_N), head_VD, targets_N)
 
     def states(self, tokens_BL: Tensor, documents_BL: Tensor) -> Tensor:
-        """What the head reads: x_BLD."""
+        """The head's inputs: x_BLD."""
         positions_BL = positions_within(documents_BL)
-        found = self.base(input_ids=tokens_BL, position_ids=positions_BL, use_cache=False)
-        return cast(Tensor, found.last_hidden_state)
+        output = self.base(input_ids=tokens_BL, position_ids=positions_BL, use_cache=False)
+        return cast(Tensor, output.last_hidden_state)
 
     def files(self, dtype: torch.dtype, specials: Mapping[str, int]) -> dict[str, str]:
         config = json.loads((self.directory / CONFIG).read_text())
         config |= {"dtype": str(dtype).removeprefix("torch.")}
-        there = [name for name in TOKENIZER if (self.directory / name).exists()]
-        told = {name: (self.directory / name).read_text(encoding="utf-8") for name in there}
-        return told | {CONFIG: json.dumps(config, indent=2) + "\n"}
+        names = [name for name in TOKENIZER if (self.directory / name).exists()]
+        files = {name: (self.directory / name).read_text(encoding="utf-8") for name in names}
+        return files | {CONFIG: json.dumps(config, indent=2) + "\n"}
 
 
 def positions_within(documents_BL: Tensor) -> Tensor:
-    """Position of each token in its own document, from 0."""
+    """Position of each token within its document, from 0."""
     at_BL = torch.arange(documents_BL.shape[1], device=documents_BL.device).expand_as(documents_BL)
-    begins_BL = torch.ones_like(documents_BL, dtype=torch.bool)
-    begins_BL[:, 1:] = documents_BL[:, 1:] != documents_BL[:, :-1]
-    return at_BL - at_BL.where(begins_BL, 0).cummax(1).values
+    starts_BL = torch.ones_like(documents_BL, dtype=torch.bool)
+    starts_BL[:, 1:] = documents_BL[:, 1:] != documents_BL[:, :-1]
+    return at_BL - at_BL.where(starts_BL, 0).cummax(1).values
 
 
 def _names(causal: Any) -> dict[str, str]:
-    """Where in a model its parts stand."""
-    of = {id(module): name for name, module in causal.named_modules()}
+    """Names of the modules with a certain role in a model."""
+    name_of = {id(module): name for name, module in causal.named_modules()}
     base = causal.base_model
     layers = max((m for m in base.modules() if isinstance(m, nn.ModuleList)), key=len)
     parts = {
@@ -142,11 +142,11 @@ def _names(causal: Any) -> dict[str, str]:
         "head": causal.get_output_embeddings(),
         "layers": layers,
     }
-    return {part: of[id(module)] for part, module in parts.items() if module is not None}
+    return {part: name_of[id(module)] for part, module in parts.items() if module is not None}
 
 
 class HuggingFaceReader:
-    """Reads with the model's own cache."""
+    """Uses the model's own key-value cache."""
 
     def __init__(self, model: HuggingFace) -> None:
         from transformers import DynamicCache
@@ -160,11 +160,11 @@ class HuggingFaceReader:
         embeddings, head = self._model.ends
         tokens_1L = torch.tensor([list(ids)], device=cast(Tensor, embeddings.weight).device)
         at_1L = torch.arange(self._length, self._length + len(ids), device=tokens_1L.device)[None]
-        found = self._model.base(
+        output = self._model.base(
             input_ids=tokens_1L, position_ids=at_1L, past_key_values=self._cache, use_cache=True
         )
         self._length += len(ids)
-        return cast(Tensor, head(found.last_hidden_state[0, -1]))
+        return cast(Tensor, head(output.last_hidden_state[0, -1]))
 
     def copy(self) -> "HuggingFaceReader":
         other = HuggingFaceReader(self._model)
@@ -173,36 +173,36 @@ class HuggingFaceReader:
 
 
 def extend(source: Path, target: Path) -> Vocabulary:
-    """Write a foreign model whose tokenizer, embeddings and head have the audio vocabulary behind their own,
-    new rows the mean of the others. A head that is tied to the embeddings gets weights of its own.
+    """Write a copy of a foreign model with the audio vocabulary appended to its tokenizer, embeddings and
+    head. New rows are the mean of the others. A head that is tied to the embeddings gets its own weights.
 
-    Raises SetupError where the folder is none of a causal language model with a fast tokenizer.
+    Raises SetupError if the folder has no causal language model with a fast tokenizer.
     """
     vocabulary = Vocabulary.extended(source)
     with torch.device("meta"):
         model = HuggingFace(source)
     weights = SafetensorsFolder(source)
     embeddings, head = (f"{model._names[end]}.weight" for end in ("embeddings", "head"))
-    lacking = _lacking(source)
-    first = vocabulary.linguistic - len(lacking)
+    missing = _missing_specials(source)
+    first = vocabulary.linguistic - len(missing)
     if weights.specs[embeddings].shape[0] < first:
-        raise SetupError(f"{source}: its tokenizer has {first:,} ids, and {embeddings} fewer rows")
-    held_by = {name: name if name in weights.specs else embeddings for name in (embeddings, head)}
+        raise SetupError(f"{source}: its tokenizer has {first:,} ids, but {embeddings} has fewer rows")
+    source_of = {name: name if name in weights.specs else embeddings for name in (embeddings, head)}
     rows = -(-vocabulary.size // ROWS) * ROWS
     specs = [
-        Spec(name, weights.specs[held_by.get(name, name)].dtype, (rows, *tuple(parameter.shape)[1:]))
-        if name in held_by
+        Spec(name, weights.specs[source_of.get(name, name)].dtype, (rows, *tuple(parameter.shape)[1:]))
+        if name in source_of
         else weights.specs[name]
         for name, parameter in model.state_dict().items()
     ]
 
     def pieces(spec: Spec) -> Iterator[Tensor]:
-        if spec.name not in held_by:
+        if spec.name not in source_of:
             yield weights.tensor(spec.name)
             return
-        known = weights.rows(held_by[spec.name], 0, first)
-        yield known
-        yield known.float().mean(0, keepdim=True).to(known.dtype).expand(rows - first, -1)
+        existing = weights.rows(source_of[spec.name], 0, first)
+        yield existing
+        yield existing.float().mean(0, keepdim=True).to(existing.dtype).expand(rows - first, -1)
 
     target.mkdir(parents=True, exist_ok=True)
     write_weights(target, specs, pieces)
@@ -211,23 +211,23 @@ def extend(source: Path, target: Path) -> Vocabulary:
     for name in TOKENIZER[1:]:
         if (source / name).exists():
             (target / name).write_bytes((source / name).read_bytes())
-    _extend_tokenizer(source / TOKENIZER[0], target / TOKENIZER[0], vocabulary, lacking)
+    _extend_tokenizer(source / TOKENIZER[0], target / TOKENIZER[0], vocabulary, missing)
     (target / VOCABULARY).write_text(json.dumps(vocabulary.describe(), indent=2) + "\n")
     return vocabulary
 
 
-def _lacking(source: Path) -> list[str]:
-    """Specials that a tokenizer doesn't know."""
+def _missing_specials(source: Path) -> list[str]:
+    """Special tokens that a tokenizer doesn't have."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(source / TOKENIZER[0]))
     return [special for special, name in SPECIALS.items() if tokenizer.token_to_id(name) is None]
 
 
-def _extend_tokenizer(source: Path, target: Path, vocabulary: Vocabulary, lacking: list[str]) -> None:
-    """The tokenizer with the new ids as special tokens: `<audio_start>`, .., `<audio_0>`, .."""
+def _extend_tokenizer(source: Path, target: Path, vocabulary: Vocabulary, missing: list[str]) -> None:
+    """Write the tokenizer with the new ids as special tokens: `<audio_start>`, .., `<audio_0>`, .."""
     document = json.loads(source.read_text(encoding="utf-8"))
-    named = {SPECIALS[special]: getattr(vocabulary, special) for special in lacking}
+    named = {SPECIALS[special]: getattr(vocabulary, special) for special in missing}
     named |= {f"<audio_{n}>": vocabulary.linguistic + n for n in range(LINGUISTIC_CODES + SEMANTIC_CODES)}
     plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     added = [{"id": id, "content": name, **plain, "special": True} for name, id in named.items()]

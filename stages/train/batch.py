@@ -11,22 +11,23 @@ from torch import Tensor
 from stages.train.documents import Document
 
 PADDING = -1
-"""Number of the document that fills a sequence up."""
+"""Document number of the positions that fill up a sequence."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B sequences of L positions, of which N are followed by a token of the same document that bears loss."""
+    """B sequences of L positions, of which N are followed by a target: a token of the same document that
+    contributes to the loss."""
 
     tokens_BL: Tensor
     documents_BL: Tensor
-    """Which of `documents` a position belongs to, counted through the whole batch; -1 is padding."""
+    """Index into `documents` of each position, over the whole batch; -1 is padding."""
     at_N: Tensor
-    """Positions before the targets, counted through the whole batch."""
+    """Positions before the targets, as indices into the flattened batch."""
     targets_N: Tensor
-    """The tokens that are to be predicted there."""
+    """The tokens to predict there."""
     document_N: Tensor
-    """The document of each target. Sides of pairs stand in turns: 2 p is pair p's chosen one."""
+    """The document of each target. Sides of pairs alternate: 2 p is the chosen side of pair p."""
     documents: tuple[Document, ...]
 
     @property
@@ -43,7 +44,7 @@ class Batch:
 
 
 def batch_of(sequences: Sequence[Sequence[Document]], length: int, pad: int) -> Batch:
-    """Documents one after another, filled up with `pad` to `length`."""
+    """Concatenate documents and pad each sequence with `pad` to `length`."""
     tokens_BL = np.full((len(sequences), length), pad, np.int64)
     documents_BL = np.full((len(sequences), length), PADDING, np.int64)
     is_target_BL = np.zeros((len(sequences), length), bool)
@@ -69,7 +70,7 @@ def batch_of(sequences: Sequence[Sequence[Document]], length: int, pad: int) -> 
 
 
 def modality_of(ids: Tensor, vocabulary: Mapping[str, Any]) -> Tensor:
-    """The `Modality` of ids, from what a version's manifest says of its vocabulary."""
+    """The `Modality` of ids, given the vocabulary section of a version's manifest."""
     linguistic, semantic = int(vocabulary["linguistic"]["first"]), int(vocabulary["semantic"]["first"])
     is_code = (ids >= linguistic) & (ids < semantic + int(vocabulary["semantic"]["codes"]))
     return is_code.long() * (1 + (ids >= semantic).long())

@@ -1,4 +1,4 @@
-"""A decoder that reads an answer id by id, and keeps keys and values of what it has read."""
+"""Incremental decoding: a model reads a sequence id by id and caches its keys and values."""
 
 from collections.abc import Sequence
 from typing import Protocol, Self, cast
@@ -9,24 +9,24 @@ from torch.nn import functional as F
 
 from stages.train.model import Attend, Step1
 
-PIECE = 512
-"""Ids that are read at once: their scores against everything before stand in memory."""
-ROOM = 256
-"""Positions that the cache grows by at the least."""
+CHUNK_IDS = 512
+"""Ids that are read at once: their scores against all earlier positions are in memory."""
+MIN_GROWTH = 256
+"""Positions that the cache grows by at least."""
 
 
 class Reader(Protocol):
-    """A model within one sequence."""
+    """A model's state within one sequence."""
 
     def read(self, ids: Sequence[int]) -> Tensor:
-        """logits_V of what follows these ids, one at least, and all that were read before."""
+        """logits_V of the id after these ids (at least one) and all that were read before."""
 
     def copy(self) -> Self:
-        """Another that has read the same, to go on in another way."""
+        """A copy with the same state, to continue the sequence in another way."""
 
 
 class Step1Reader:
-    """Gives the logits that the model's forward pass gives of the whole sequence."""
+    """Has the same logits as the model's forward pass over the whole sequence."""
 
     def __init__(self, model: Step1) -> None:
         self._model = model
@@ -35,13 +35,13 @@ class Step1Reader:
         self._slopes_H = model.model.slopes_H.to(device)
         shape = model.shape
         self._kv_N2GTK = torch.empty(shape.layers, 2, shape.groups, 0, shape.head, device=device, dtype=dtype)
-        """Of N layers, with room for T positions."""
+        """Keys and values of N layers, with capacity for T positions."""
 
     @torch.inference_mode()
     def read(self, ids: Sequence[int]) -> Tensor:
         tokens_L = torch.tensor(ids, device=self._kv_N2GTK.device)
-        for piece_L in tokens_L.split(PIECE):
-            x_1LD = self._through(piece_L[None])
+        for chunk_L in tokens_L.split(CHUNK_IDS):
+            x_1LD = self._through(chunk_L[None])
         return cast(Tensor, self._model.lm_head(x_1LD[0, -1]))
 
     def copy(self) -> Self:
@@ -50,7 +50,7 @@ class Step1Reader:
         return other
 
     def _through(self, tokens_1L: Tensor) -> Tensor:
-        """What the head reads at ids that follow those in the cache: x_1LD."""
+        """The head's inputs x_1LD at ids that follow those in the cache."""
         decoder = self._model.model
         first, self._length = self._length, self._length + tokens_1L.shape[1]
         if self._length > self._kv_N2GTK.shape[3]:
@@ -74,15 +74,15 @@ class Step1Reader:
         return attend
 
     def _bias(self, first: int) -> Tensor:
-        """Of the positions from `first` on against all: -slope * sqrt(i - j), and no way to those after."""
+        """Bias of the positions from `first` on: -slope * sqrt(i - j), and -inf for later positions."""
         at_T = torch.arange(self._length, device=self._slopes_H.device)
         distance_LT = at_T[first:, None] - at_T[None, :]
         bias_HLT = -self._slopes_H[:, None, None] * distance_LT.clamp(min=0).float().sqrt()
         return bias_HLT.masked_fill(distance_LT < 0, -torch.inf)
 
     def _grow(self) -> None:
-        held_N2GTK = self._kv_N2GTK
-        n, two, g, room, k = held_N2GTK.shape
-        size = max(2 * room, self._length + ROOM)
-        self._kv_N2GTK = held_N2GTK.new_empty(n, two, g, size, k)
-        self._kv_N2GTK[:, :, :, :room] = held_N2GTK
+        old_N2GTK = self._kv_N2GTK
+        n, two, g, capacity, k = old_N2GTK.shape
+        size = max(2 * capacity, self._length + MIN_GROWTH)
+        self._kv_N2GTK = old_N2GTK.new_empty(n, two, g, size, k)
+        self._kv_N2GTK[:, :, :, :capacity] = old_N2GTK

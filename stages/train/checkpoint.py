@@ -1,4 +1,4 @@
-"""A model as a folder that others read: config.json, safetensors, and the vocabulary that the ids are of."""
+"""A model as a folder in the public layout: config.json, safetensors, and the vocabulary of its ids."""
 
 import hashlib
 import json
@@ -24,11 +24,11 @@ def save(
     dtype: torch.dtype = torch.float32,
     writes: bool = True,
 ) -> None:
-    """Write a model in the public layout. `vocabulary` is what a version's manifest says of its ids; without
-    it the special tokens are Step-1's.
+    """Write a model in the public layout. `vocabulary` is that section of a version's manifest; without it
+    the special tokens are Step-1's.
 
-    Of a model that is shared out over processes all must call, and one writes. They gather a tensor at a
-    time: none ever holds the whole model.
+    If the model is sharded, all processes must call this, and one writes. They gather one tensor at a time,
+    so that none ever holds the whole model.
     """
     tensors = model.state_dict()
     if not writes:
@@ -46,10 +46,11 @@ def save(
 
 
 def load(directory: Path, device: torch.device | str = "cpu") -> Step1:
-    """A Step-1 model in float32, from any folder with the public keys. Raises SetupError where it is none."""
+    """A Step-1 model in float32, from any folder with the public keys. Raises SetupError for any
+    other folder."""
     if not is_step1(directory):
-        found = _config(directory).get("architectures")
-        raise SetupError(f"{directory / CONFIG} is of {found}, not of {STEP1}")
+        architectures = _config(directory).get("architectures")
+        raise SetupError(f"{directory / CONFIG} has the architectures {architectures}, not {STEP1}")
     with torch.device("meta"):
         model = Step1(read_shape(directory))
     model.to_empty(device=device)
@@ -62,50 +63,50 @@ def load_into(model: nn.Module, directory: Path) -> None:
     """Load a folder's weights into a model of the same shape; each process reads only the part that it holds.
     Raises SetupError if the tensors don't match."""
     weights = SafetensorsFolder(directory)
-    wanted = model.state_dict()
-    for name in sorted(wanted.keys() ^ weights.specs.keys()):
-        said = "lacks" if name in wanted else "has a tensor that the model does not:"
-        raise SetupError(f"{directory} {said} {name}")
-    for name, parameter in wanted.items():
+    parameters = model.state_dict()
+    for name in sorted(parameters.keys() ^ weights.specs.keys()):
+        problem = "lacks" if name in parameters else "has a tensor that the model does not have:"
+        raise SetupError(f"{directory} {problem} {name}")
+    for name, parameter in parameters.items():
         if weights.specs[name].shape != tuple(parameter.shape):
-            found = list(weights.specs[name].shape)
+            actual = list(weights.specs[name].shape)
             raise SetupError(
-                f"{directory}: {name} is {found}, not {list(parameter.shape)} as config.json says"
+                f"{directory}: {name} is {actual}, not {list(parameter.shape)} as config.json says"
             )
         own(parameter).copy_(weights.part(name, region(parameter)))
 
 
 def sha256(directory: Path) -> str:
-    """Of the weights of a folder."""
-    together = hashlib.sha256()
+    """Hash of the weights of a folder."""
+    combined = hashlib.sha256()
     for path in SafetensorsFolder(directory).files:
         with path.open("rb") as file:
-            together.update(hashlib.file_digest(file, "sha256").digest())
-    return together.hexdigest()
+            combined.update(hashlib.file_digest(file, "sha256").digest())
+    return combined.hexdigest()
 
 
 def is_step1(directory: Path) -> bool:
-    """Whether a folder's model is the Step-1 decoder."""
+    """Whether a folder's model is a Step-1 decoder."""
     return STEP1 in (_config(directory).get("architectures") or ())
 
 
 def read_shape(directory: Path) -> Shape:
-    """Of the model of a folder. Raises SetupError where it has no config.json of a language model."""
+    """Shape of the model of a folder. Raises SetupError if it has no config.json of a language model."""
     try:
         return shape_of(_config(directory))
     except (ValueError, KeyError, TypeError) as error:
-        raise SetupError(f"{directory} holds no usable {CONFIG}: {error}") from None
+        raise SetupError(f"{directory} has no usable {CONFIG}: {error}") from None
 
 
 def _config(directory: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((directory / CONFIG).read_text())
-        return found
+        config: dict[str, Any] = json.loads((directory / CONFIG).read_text())
+        return config
     except (OSError, ValueError) as error:
-        raise SetupError(f"{directory} holds no usable {CONFIG}: {error}") from None
+        raise SetupError(f"{directory} has no usable {CONFIG}: {error}") from None
 
 
 def read_vocabulary(directory: Path) -> dict[str, Any] | None:
-    """What is said of the ids of a checkpoint; None where nothing is."""
+    """The vocabulary of a checkpoint's ids; None if it isn't recorded."""
     file = directory / VOCABULARY
     return json.loads(file.read_text()) if file.exists() else None

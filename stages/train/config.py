@@ -18,7 +18,7 @@ records of runs that have them stay readable."""
 
 
 class ModalityWeights(Config):
-    """How much a target of each kind counts; only their ratios matter."""
+    """Loss weight of the targets of each modality; only their ratios matter."""
 
     text: float = Field(1, ge=0)
     linguistic: float = Field(1, ge=0)
@@ -27,55 +27,57 @@ class ModalityWeights(Config):
     @model_validator(mode="after")
     def _some_weight(self) -> "ModalityWeights":
         if not (self.text or self.linguistic or self.semantic):
-            raise ValueError("all weights are 0: nothing is left to learn")
+            raise ValueError("all weights are 0: at least one must be positive")
         return self
 
 
 class DPOConfig(Config):
-    beta: float = Field(0.1, gt=0, description="how dearly a step away from the reference is paid")
-    mask_audio: bool = Field(True, description="leave audio tokens out of the loss; false for the ablation")
+    beta: float = Field(0.1, gt=0, description="strength of the penalty for moving away from the reference")
+    mask_audio: bool = Field(True, description="exclude audio tokens from the loss; false for the ablation")
     anchor: float = Field(
-        0, ge=0, description="weight of the chosen answers' own cross entropy, which keeps them likely"
+        0, ge=0, description="weight of the chosen answers' cross entropy, which keeps them likely"
     )
-    length_normalised: bool = Field(False, description="compare means per token in place of sums")
+    length_normalised: bool = Field(False, description="compare means per token instead of sums")
 
 
 class TrainConfig(Config):
-    objective: Literal["sft", "dpo"] = Field("sft", description="`dpo` learns from preference pairs")
-    families: tuple[str, ...] | None = Field(None, description="only samples of these (null: of all)")
-    sequence_length: int = Field(2048, gt=1, description="tokens of a packed sequence")
-    global_batch_size: int = Field(8, gt=0, description="packed sequences of a step, over all processes")
+    objective: Literal["sft", "dpo"] = Field("sft", description="`dpo` trains on preference pairs")
+    families: tuple[str, ...] | None = Field(None, description="only samples of these families (null: all)")
+    sequence_length: int = Field(2048, gt=1, description="tokens per packed sequence")
+    global_batch_size: int = Field(8, gt=0, description="packed sequences per step, over all processes")
     micro_batch: int = Field(
         1,
         gt=0,
-        description="sequences that a process computes at once; it must divide its share of "
-        "`global_batch_size`",
+        description="sequences that a process computes at once; must divide its share of `global_batch_size`",
     )
     tensor_parallel: int = Field(
-        1, gt=0, description="processes that share each layer; the others share sequences"
+        1, gt=0, description="processes that split each layer; the others split the sequences"
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        "bfloat16", description="of the computation; weights, moments and sums of gradients are float32"
+        "bfloat16", description="of the computation; weights, optimizer moments and gradient sums are float32"
     )
     activation_checkpointing: bool = Field(
-        False, description="compute activations of layers twice in place of keeping them: less memory"
+        False,
+        description="recompute activations in the backward pass instead of keeping them: less memory",
     )
-    steps: int | None = Field(None, gt=0, description="steps (null: as many as `epochs` take)")
-    epochs: float = Field(1, gt=0, description="times that every sequence is seen")
-    learning_rate: float = Field(2e-5, gt=0, description="at its highest, after the warm-up")
-    compile: bool = Field(False, description="fuse the operations of a layer: faster on GPUs")
+    steps: int | None = Field(None, gt=0, description="number of steps (null: as many as `epochs` need)")
+    epochs: float = Field(1, gt=0, description="passes over all sequences")
+    learning_rate: float = Field(2e-5, gt=0, description="peak learning rate, after the warm-up")
+    compile: bool = Field(False, description="compile each layer: faster on GPUs")
     embedding_lr_multiplier: float = Field(
-        1, gt=0, description="times the learning rate, of embeddings and head: 5 in pre-training stage 1"
+        1, gt=0, description="factor on the learning rate of embeddings and head (pre-training stage 1: 5)"
     )
-    final_learning_rate: float = Field(2e-6, ge=0, description="where the cosine ends")
-    warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps with a rising rate")
-    weight_decay: float = Field(0.1, ge=0, description="of matrices; vectors have none")
+    final_learning_rate: float = Field(2e-6, ge=0, description="at the end of the cosine schedule")
+    warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps with a rising learning rate")
+    weight_decay: float = Field(0.1, ge=0, description="of matrices; vectors have no weight decay")
     betas: tuple[float, float] = Field((0.9, 0.95), description="of AdamW")
-    max_grad_norm: float = Field(1, gt=0, description="largest norm of the gradient")
+    max_grad_norm: float = Field(1, gt=0, description="gradients with a larger norm are clipped to it")
     modality_weights: ModalityWeights = ModalityWeights()
     preference: DPOConfig = DPOConfig()
-    seed: int = Field(0, description="of the packing and the order of sequences")
-    checkpoint_every: int = Field(500, gt=0, description="steps between checkpoints; the last step has one")
+    seed: int = Field(0, description="seed of the packing and the order of sequences")
+    checkpoint_every: int = Field(
+        500, gt=0, description="steps between checkpoints; the last step always writes one"
+    )
 
     @model_validator(mode="after")
     def _whole_micro_batches(self) -> "TrainConfig":

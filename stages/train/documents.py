@@ -1,6 +1,6 @@
-"""The documents of a version's shards: where in the tar files their ids lie, and how they are read.
+"""The documents of a version's shards: an index of where their ids are in the tar files, and reading them.
 
-A shard is read where it is, by byte ranges, and never unpacked.
+A shard is read in place, by byte ranges, and never unpacked.
 """
 
 import json
@@ -24,7 +24,7 @@ INDEX = pa.schema(
         pa.field("family", pa.string(), nullable=False),
         pa.field("differs_in", pa.string()),  # of a pair
         pa.field("shard", pa.int32(), nullable=False),
-        # Ids of all documents: a pair has two, which both begin with the prompt.
+        # Number of ids in all its documents: a pair has two, which both begin with the prompt.
         pa.field("length", pa.int32(), nullable=False),
         # First byte in the shard and number of elements, of tokens and loss, or of prompt, chosen, rejected.
         *(pa.field(f"{name}_{n}", pa.int64(), nullable=False) for n in range(3) for name in ("at", "n")),
@@ -36,23 +36,24 @@ SAMPLE = ("tokens.npy", "loss.npy")
 PAIR = ("prompt.npy", "chosen.npy", "rejected.npy")
 
 Read = Callable[[int, int, int], bytes]
-"""(number of a shard, first byte, bytes) -> the bytes: the pipeline hands it in."""
+"""(number of a shard, first byte, number of bytes) -> the bytes: passed in by the pipeline."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """What attention sees as one: a sample, or one side of a pair behind its prompt."""
+    """The extent of attention: a sample, or one side of a pair after its prompt."""
 
     key: str
     family: str
     tokens: Ids
     """[n] int32"""
     loss: NDArray[np.uint8]
-    """[n], 1 where the token is a target."""
+    """[n], 1 if the token is a target."""
 
 
 def index_shard(file: BinaryIO, number: int) -> pa.Table:
-    """Rows of `INDEX` for the documents of a shard, in its order. Raises SetupError for a foreign member."""
+    """Rows of `INDEX` for the documents of a shard, in its order. Raises SetupError for a member that
+    is not an array of ids."""
     rows: dict[str, dict[str, object]] = {}
     with tarfile.open(fileobj=file, mode="r:") as tar:
         for member in tar:
@@ -75,12 +76,12 @@ def index_shard(file: BinaryIO, number: int) -> pa.Table:
 
 
 def _elements(file: BinaryIO, name: str, dtype: type) -> int:
-    """Length of a one-dimensional .npy; leaves the file where its elements begin."""
+    """Length of a one-dimensional .npy; leaves the file at its first element."""
     if npy.read_magic(file) != (1, 0):
-        raise SetupError(f"{name} is no .npy file of version 1.0")
-    shape, _, found = npy.read_array_header_1_0(file)
-    if len(shape) != 1 or found != np.dtype(dtype):
-        raise SetupError(f"{name} holds {found} of shape {shape}, not {np.dtype(dtype)} of one dimension")
+        raise SetupError(f"{name} is not a .npy file of version 1.0")
+    shape, _, actual = npy.read_array_header_1_0(file)
+    if len(shape) != 1 or actual != np.dtype(dtype):
+        raise SetupError(f"{name} holds {actual} of shape {shape}, not {np.dtype(dtype)} of one dimension")
     return int(shape[0])
 
 
@@ -96,19 +97,19 @@ class Documents:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Ids of each entry, both sides of a pair together, prompts twice."""
+        """Number of ids of each entry; of a pair both sides together, with the prompt twice."""
         return np.asarray(self.index["length"].to_numpy(), np.int64)
 
     def side_lengths(self, entries: NDArray) -> NDArray[np.int64]:
-        """Ids of each document of some entries, of a pair's two by themselves."""
+        """Number of ids of each document of some entries; a pair has two documents."""
         first, second, third = (self.index[f"n_{part}"].to_numpy()[entries] for part in range(3))
         is_pair = third > 0
         sides = [np.where(is_pair, first + second, first), (first + third)[is_pair]]
         return np.concatenate(sides).astype(np.int64)
 
     def chosen(self, pairs: bool, families: Sequence[str] | None = None, equal_texts: bool = True) -> NDArray:
-        """Numbers of the pairs, or of the samples, of some families (None: of all); pairs whose texts are
-        equal only with `equal_texts`."""
+        """Numbers of the pairs, or of the samples, of some families (None: of all); pairs with equal texts
+        only if `equal_texts`."""
         wanted = pc.equal(pc.greater(self.index["n_2"], 0), pairs)
         if families is not None:
             wanted = pc.and_(wanted, pc.is_in(self.index["family"], pa.array(families, pa.string())))
@@ -120,7 +121,7 @@ class Documents:
         return [self.index["key"][int(entry)].as_py() for entry in entries]
 
     def read(self, entry: int) -> tuple[Document, ...]:
-        """The sample, or chosen and rejected side of a pair, each behind the prompt."""
+        """The sample, or the chosen and the rejected side of a pair, each after the prompt."""
         row = {name: self.index[name][entry].as_py() for name in INDEX.names}
         first = self._array(row, 0, np.int32)
         if not row["n_2"]:

@@ -1,7 +1,7 @@
-"""Direct preference optimisation over the text of an answer (Step-Audio-AQAA, section on alignment).
+"""Direct preference optimisation on the text of answers (Step-Audio-AQAA, section on alignment).
 
-Audio tokens are left out of the sums that are compared, because preferring one answer's codes to the
-other's pulls text and audio apart. What happens to their log-probabilities nevertheless is measured.
+Audio tokens are excluded from the sums that are compared, because preferring one answer's codes to the
+other's pulls text and audio apart. The drift of their log-probabilities is measured anyway.
 """
 
 from dataclasses import dataclass
@@ -24,12 +24,12 @@ class Sides:
     logps_P2M: Tensor
     """Log-probabilities of the targets."""
     tokens_P2M: Tensor
-    """Numbers of targets."""
+    """Number of targets."""
 
 
 def side_sums(losses_N: Tensor, side_N: Tensor, modality_N: Tensor, pairs: int) -> Sides:
-    """Sums of what the targets of a batch lost. `side_N` is 2 p for a target in the chosen answer of pair p,
-    2 p + 1 for one in the rejected."""
+    """Sums of the targets' log-probabilities. `side_N` is 2 p for a target in the chosen answer of pair p,
+    and 2 p + 1 for one in the rejected answer."""
     cell_N = side_N * MODALITIES + modality_N
     cells = pairs * 2 * MODALITIES
     logps = torch.zeros(cells, dtype=losses_N.dtype, device=losses_N.device).index_add(0, cell_N, -losses_N)
@@ -39,28 +39,28 @@ def side_sums(losses_N: Tensor, side_N: Tensor, modality_N: Tensor, pairs: int) 
 
 @dataclass(frozen=True)
 class Compared:
-    """What a batch of P pairs says."""
+    """Comparison of the sides of a batch of P pairs."""
 
     loss: Tensor
-    """To be minimised: this batch's part of the mean over all pairs of the step."""
+    """This batch's part of the mean over all pairs of the step."""
     margin_P: Tensor
-    """beta * (how much more likely than at the start the chosen answer is, less the same of the rejected)."""
+    """beta * (gain of the chosen answer's log-probability over the reference - that of the rejected)."""
     text_gain_P2: Tensor
-    """Log-probability of the text of both sides, less the reference's."""
+    """Log-probability of the text of both sides, minus the reference's."""
     audio_drift_P2: Tensor
-    """The same per audio token: what the mask leaves to chance."""
+    """The same per audio token: drift that the masked loss doesn't control."""
 
 
 def compare(
     policy: Sides, reference_P2M: Tensor, config: DPOConfig, pairs: float, chosen_tokens: float
 ) -> Compared:
-    """-log sigmoid(margin), and the anchor on what the chosen answer loses by itself.
+    """-log sigmoid(margin), plus the anchor: the cross entropy of the chosen answers.
 
-    `pairs` and `chosen_tokens` are those of the whole step (`anchor_tokens` of all its batches): the parts
-    of all ranks and accumulation steps add up. With length normalisation a side's sum is divided by the
-    number of tokens that count in it.
+    `pairs` and `chosen_tokens` are totals of the whole step (`anchor_tokens` of all its batches), so that the
+    parts of all ranks and accumulation steps add up. With length normalisation a side's sum is divided by its
+    number of unmasked tokens.
     """
-    counts_M = _counted(policy, config)
+    counts_M = _unmasked(policy, config)
     gain_P2M = policy.logps_P2M - reference_P2M
     scores_P2 = (gain_P2M * counts_M).sum(-1)
     if config.length_normalised:
@@ -80,11 +80,11 @@ def compare(
 
 
 def anchor_tokens(sides: Sides, config: DPOConfig) -> float:
-    """Tokens of chosen answers that the anchor counts."""
-    return float((sides.tokens_P2M[:, 0] * _counted(sides, config)).sum())
+    """Number of tokens of chosen answers in the anchor."""
+    return float((sides.tokens_P2M[:, 0] * _unmasked(sides, config)).sum())
 
 
-def _counted(sides: Sides, config: DPOConfig) -> Tensor:
-    """1 for each modality that bears loss, 0 for the others."""
+def _unmasked(sides: Sides, config: DPOConfig) -> Tensor:
+    """1 for each modality that contributes to the loss, 0 for masked ones."""
     audio = 0.0 if config.mask_audio else 1.0
     return torch.tensor([1.0, audio, audio], dtype=sides.logps_P2M.dtype, device=sides.logps_P2M.device)

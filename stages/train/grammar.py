@@ -1,12 +1,12 @@
-"""Which ids may follow in an answer, by the layout that it was trained on (`schemas.layout`).
+"""Which ids may follow in an answer, given the layout that the model was trained on (`schemas.layout`).
 
-interleaved n:m   n text ids, m codes, n text ids, .. until one side ends; what is left of the other follows
+interleaved n:m   n text ids, m codes, n text ids, .. until one side ends; the rest of the other side follows
 text_first        text, then the voices
 audio_only        voices
 text_only         text
 
-A voice is `<audio_start>`, whole groups of 2 linguistic and 3 semantic codes, `<audio_end>`. Markers are not
-counted: the first stands directly before a code, the second directly behind one.
+A voice is `<audio_start>`, complete groups of 2 linguistic and 3 semantic codes, `<audio_end>`. Markers are
+not counted: the first is directly before a code, the second directly after one.
 """
 
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ Mode = Literal["interleaved", "text_first", "audio_only", "text_only"]
 
 @dataclass(frozen=True)
 class Form:
-    """How text and speech of an answer stand to each other; as a recipe's `interleave` says it."""
+    """How text and speech of an answer are arranged, as in a recipe's `interleave`."""
 
     mode: Mode = "interleaved"
     ratio: tuple[int, int] = (10, 15)
     restarts: bool = False
-    """Of several voices each is interleaved with a text of its own (`pre_interleaved`)."""
+    """Each of several voices is interleaved with its own text (`pre_interleaved`)."""
 
     def __post_init__(self) -> None:
         if min(self.ratio) < 1:
@@ -38,10 +38,10 @@ class Form:
 
 
 class Grammar:
-    """An answer as it comes: `allowed` ids, one of which is then to be given to `take`.
+    """The state of an answer: `allowed` returns the ids that may follow, and one of them is passed to `take`.
 
-    A turn is a run of text ids or of codes, as the ratio counts them. Sides end as soon as the ids leave no
-    other way to read them: a text that stops within its turn has ended.
+    A turn here is a run of text ids or of codes, as counted by the ratio. A side has ended as soon as the ids
+    can't be read in another way: a text that stops within its turn has ended.
     """
 
     def __init__(self, vocabulary: Vocabulary, spelling: Spelling, form: Form) -> None:
@@ -49,31 +49,31 @@ class Grammar:
         self._spelling = spelling
         self._restarts = form.restarts and form.mode == "interleaved"
         ratio: tuple[float, float] = form.ratio if form.mode == "interleaved" else (inf, inf)
-        self._most_text, self._most_codes = ratio
+        self._max_text, self._max_codes = ratio
         self._text_ended = form.mode == "audio_only"
         self._audio_ended = form.mode == "text_only"
         self._turn: Literal["text", "audio"] = "audio" if self._text_ended else "text"
         self._taken = 0
         """Ids of this turn, without markers."""
         self._half = b""
-        """What there is of an unfinished character."""
+        """The bytes of an unfinished character."""
         self._in_voice = False
         self._voices = 0
-        """Voices begun."""
+        """Number of voices that have begun."""
         self._codes = 0
-        """Of this voice."""
+        """Number of codes of this voice."""
         self._closing = False
         self.ended = False
         group = [self._range(vocabulary.linguistic, LINGUISTIC_CODES)] * GROUP[0]
         self._group = [*group, *[self._range(vocabulary.semantic, SEMANTIC_CODES)] * GROUP[1]]
 
     def close(self) -> None:
-        """From now on allow only what brings the answer to its end: a group and a character are finished."""
+        """Allow only what ends the answer: a group or character in progress is finished first."""
         self._closing = True
 
     def allowed(self) -> Numbers:
-        """Ids that may follow, at least one; none after EOT."""
-        return np.concatenate(list(self._shortest() if self._closing else self._every()))
+        """Ids that may follow: at least one, but none after EOT."""
+        return np.concatenate(list(self._to_end() if self._closing else self._all()))
 
     def take(self, id: int) -> None:
         """Raises ValueError for an id that may not follow."""
@@ -97,44 +97,42 @@ class Grammar:
             self._taken += 1
             self._half = self._spelling.rest(self._half, id)
 
-    def _every(self) -> Iterator[Numbers]:
-        if self._may_text():
+    def _all(self) -> Iterator[Numbers]:
+        if self._may_write():
             yield self._spelling.after(self._half)
-        if self._in_voice and self._may_sound():
+        if self._in_voice and self._may_speak():
             yield self._next_code()
-        if not self._in_voice and not self._audio_ended and self._may_sound():
+        if not self._in_voice and not self._audio_ended and self._may_speak():
             yield self._one(self._v.audio_start)
         if self._may_end_voice():
             yield self._one(self._v.audio_end)
         if not self._in_voice and (self._audio_ended or self._voices) and self._text_may_end():
             yield self._one(self._v.eot)
 
-    def _shortest(self) -> Iterator[Numbers]:
+    def _to_end(self) -> Iterator[Numbers]:
         if self._may_end_voice():
             yield self._one(self._v.audio_end)
-        elif self._in_voice and self._may_sound():
+        elif self._in_voice and self._may_speak():
             yield self._next_code()
         elif self._half:
             yield self._spelling.completing(self._half)
         else:
             yield self._one(self._v.eot)
 
-    def _may_text(self) -> bool:
+    def _may_write(self) -> bool:
         if self._text_ended:
             return False
         if self._turn == "text":
             return (
-                self._taken < self._most_text
-                or (not self._in_voice and self._voices > 0)
-                or self._audio_ended
+                self._taken < self._max_text or (not self._in_voice and self._voices > 0) or self._audio_ended
             )
-        return not self._in_voice or self._taken >= self._most_codes
+        return not self._in_voice or self._taken >= self._max_codes
 
-    def _may_sound(self) -> bool:
-        """Whether the turns let a code come next, with its marker if it is a voice's first."""
+    def _may_speak(self) -> bool:
+        """Whether a code may come next, after its marker if it is a voice's first."""
         if self._turn == "text":
-            return self._taken >= self._most_text or self._text_may_end()
-        return self._taken < self._most_codes or self._text_may_end()
+            return self._taken >= self._max_text or self._text_may_end()
+        return self._taken < self._max_codes or self._text_may_end()
 
     def _may_end_voice(self) -> bool:
         whole = self._codes > 0 and self._codes % len(self._group) == 0
@@ -145,18 +143,18 @@ class Grammar:
 
     def _turn_to_audio(self) -> None:
         if self._turn == "text":
-            # A text that stops early has ended, but for one whose beginning nobody knows.
-            known = self._in_voice or not self._voices or not self._restarts
-            self._text_ended |= known and self._taken < self._most_text
+            # A text that stops early has ended, unless its beginning is unknown.
+            is_known = self._in_voice or not self._voices or not self._restarts
+            self._text_ended |= is_known and self._taken < self._max_text
             self._turn, self._taken = "audio", 0
-        elif self._taken >= self._most_codes:
+        elif self._taken >= self._max_codes:
             self._text_ended = True
 
     def _turn_to_text(self) -> None:
         if self._turn == "audio":
-            self._audio_ended |= self._taken < self._most_codes and not self._restarts
+            self._audio_ended |= self._taken < self._max_codes and not self._restarts
             self._turn, self._taken = "text", 0
-        elif self._taken >= self._most_text:
+        elif self._taken >= self._max_text:
             self._audio_ended |= not self._restarts
 
     def _next_code(self) -> Numbers:

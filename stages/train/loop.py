@@ -1,8 +1,8 @@
 """One training run: steps of SFT or DPO over a packed version, with metrics, checkpoints and exact resume.
 
-Everything that a step does follows from the settings, the documents, the starting weights and the step's
-number; a run that was stopped goes on from its last checkpoint and gives the same losses: bit for bit on as
-many processes, and with other roundings on any other number.
+A step is determined by the settings, the documents, the initial weights and the step's number. A stopped run
+resumes from its last checkpoint and has the same losses: bit for bit on the same number of processes, and up
+to rounding on any other number.
 """
 
 import json
@@ -41,18 +41,18 @@ from stages.train.reference import ReferenceLogProbs, compute
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run learns from."""
+    """The data of a run."""
 
     documents: Documents
     vocabulary: Mapping[str, Any]
-    """What the version's manifest says of its ids."""
+    """The vocabulary section of the version's manifest."""
     identity: Mapping[str, Any]
-    """What the run records and a resume must agree on: dataset, version, code version, parent checkpoint."""
+    """Recorded by the run and compared when it resumes: dataset, version, code version, parent checkpoint."""
 
 
 class Trainer:
-    """A run in one of its processes. Raises SetupError where nothing can be learnt from the data, or where
-    its processes can't share a step."""
+    """A run in one of its processes. Raises SetupError if the data has nothing to learn from, or if the
+    processes can't share a step evenly."""
 
     def __init__(
         self, config: TrainConfig, data: TrainingData, model: Backbone, folder: Path, world: World
@@ -73,9 +73,9 @@ class Trainer:
         self.families = sorted(pc.unique(data.documents.index["family"].take(self.entries)).to_pylist())
         self.optimizer = adamw(model, config)
 
-    def finish(self, load: Callable[[], str], said: ProgressCallback) -> None:
-        """Take all steps that are left. `load` gives the model its starting weights and says which they are;
-        a stopped run needs them no more."""
+    def finish(self, load: Callable[[], str], on_progress: ProgressCallback) -> None:
+        """Take all remaining steps. `load` loads the initial weights into the model and returns their name; a
+        run that resumes doesn't call it unless it needs their log-probabilities (DPO)."""
         first = snapshot.last_step(self.folder, self.world)
         if first == 0 or self.config.objective == "dpo":
             self._prepare_reference(load())
@@ -92,7 +92,7 @@ class Trainer:
                 if (step + 1) % self.config.checkpoint_every == 0 or step + 1 == self.steps:
                     snapshot.write(self.folder, step + 1, self.model, self.optimizer, self.world)
                 if self.world.is_first:
-                    said(metrics)
+                    on_progress(metrics)
 
     def _refuse_uneven_shares(self) -> None:
         size, config = self.world.data.size(), self.config
@@ -108,12 +108,12 @@ class Trainer:
             )
 
     def _entries(self, equal_texts: bool) -> NDArray:
-        """Numbers of the documents that the run learns from."""
+        """Numbers of the documents that the run trains on."""
         pairs = self.config.objective == "dpo"
         return self.data.documents.chosen(pairs, self.config.families, equal_texts)
 
     def _pack(self) -> None:
-        """Made once and kept, with the names of those that are left out."""
+        """Pack the documents, once, and record the keys of those that are left out."""
         file = self.folder / PACKING
         if file.exists():
             return
@@ -122,8 +122,8 @@ class Trainer:
         packing = pack(lengths, self.config.sequence_length, self.config.seed)
         if not packing.sequences:
             raise SetupError(
-                f"nothing to learn from: {len(lengths):,} documents of the version are what the run asks "
-                f"for (objective, families), and none fits into {self.config.sequence_length:,} tokens"
+                f"nothing to learn from: {len(lengths):,} documents of the version match the run's objective "
+                f"and families, and none of them fits into {self.config.sequence_length:,} tokens"
             )
         left_out = {
             "too_long": documents.keys(self.entries[packing.left_out]),
@@ -133,7 +133,7 @@ class Trainer:
         written(file, packing.save)
 
     def _read_ahead(self, first: int) -> Iterator[list[Batch]]:
-        """This process's micro-batches of each step, read while the step before is computed."""
+        """This process's micro-batches of each step, read while the previous step is computed."""
         with ThreadPoolExecutor(1) as reader:
             ahead = [reader.submit(self._micro_batches, self._sequences(first))]
             for step in range(first + 1, self.steps + 1):
@@ -165,28 +165,28 @@ class Trainer:
         return self.model.losses(batch.tokens_BL, batch.documents_BL, batch.at_N, batch.targets_N)
 
     def _step(self, step: int, batches: list[Batch]) -> dict[str, Any]:
-        began = time.monotonic()
+        started = time.monotonic()
         rate = learning_rate(step, self.steps, self.config)
         set_rate(self.optimizer, rate)
         means = Means(self.families, self.device)
         batches = [batch.to(self.device) for batch in batches]
-        learn = self._sft if self.config.objective == "sft" else self._dpo
-        loss = self.world.sum(learn(batches, means)).item()
+        backward = self._sft if self.config.objective == "sft" else self._dpo
+        loss = self.world.sum(backward(batches, means)).item()
         norm = clip_gradients(self.model, self.config.max_grad_norm)
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise SetupError(
-                f"step {step}: the loss is {loss} and the gradient's norm {norm}. Stopped; the last "
-                f"checkpoint is good. Samples of the step: {', '.join(self._keys(step))}"
+                f"step {step}: the loss is {loss} and the gradient norm {norm}. Training stopped; the last "
+                f"checkpoint is intact. Samples of the step: {', '.join(self._keys(step))}"
             )
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.world.sum(means.sums_2K)
-        described = {"learning_rate": rate, "gradient_norm": norm}
-        speed = self._speed(step, means.targets, time.monotonic() - began)
-        return {"step": step, "loss": loss, **means.by_name(), **described, **speed}
+        optimizer = {"learning_rate": rate, "gradient_norm": norm}
+        speed = self._speed(step, means.targets, time.monotonic() - started)
+        return {"step": step, "loss": loss, **means.by_name(), **optimizer, **speed}
 
     def _sft(self, batches: list[Batch], means: Means) -> Tensor:
-        """This process's part of the loss, after backward."""
+        """This process's part of the loss, after its backward pass."""
         weights = self.config.modality_weights
         weight_M = torch.tensor([weights.text, weights.linguistic, weights.semantic], device=self.device)
         weights_of = [weight_M[self._modality(batch)] for batch in batches]
@@ -227,21 +227,21 @@ class Trainer:
         return side_sums(losses_N, batch.document_N, self._modality(batch), len(batch.pair_keys))
 
     def _prepare_reference(self, start: str) -> None:
-        """What the starting weights, which `start` names, say of every pair: computed once, and kept."""
+        """Compute the log-probabilities of pairs under the initial weights, which are named `start`, once."""
         if self.config.objective != "dpo":
             return
         file = self.folder / f"reference-{start}-{self.config.precision}.parquet"
         if not self.world.first(file.exists):
-            # All processes compute equally often, or those that gather weights would wait for ever.
-            at_once = self.world.data.size() * self.config.micro_batch
-            total = at_once * math.ceil(self.packing.sequences / at_once)
+            # All processes compute equally often, or those that gather weights would wait forever.
+            per_round = self.world.data.size() * self.config.micro_batch
+            total = per_round * math.ceil(self.packing.sequences / per_round)
             numbers = self.world.shares([n % self.packing.sequences for n in range(total)])
             batches = (batch.to(self.device) for batch in self._batches(numbers))
             compute(file, batches, lambda batch: self._sides(batch, self._losses(batch)), self.world)
         self.reference = ReferenceLogProbs(file)
 
     def _documents(self, step: int) -> NDArray:
-        """Numbers of the documents of a step, in all processes."""
+        """Numbers of the documents of a step, over all processes."""
         packed = np.concatenate([self.packing.documents(number) for number in self._sequences(step)])
         return cast(NDArray, self.entries[packed])
 
@@ -249,13 +249,13 @@ class Trainer:
         return sorted(set(self.data.documents.keys(self._documents(step))))
 
     def _speed(self, step: int, targets: float, seconds: float) -> dict[str, Any]:
-        """Tokens of a step's documents, and how fast they passed through all devices."""
+        """Tokens of a step's documents, and throughput over all devices."""
         lengths = self.data.documents.side_lengths(self._documents(step))
         speed = {"tokens": int(lengths.sum()), "tokens_per_second": round(float(lengths.sum()) / seconds, 1)}
-        best = peak(self.device)
-        if best is None:
+        peak_flops = peak(self.device)
+        if peak_flops is None:
             return speed
         squares = float((lengths.astype(float) ** 2).sum())
         needed = step_flops(self.model.shape, float(lengths.sum()), squares, targets)
         devices = self.world.mesh.size()
-        return {**speed, "mfu": round(needed / (seconds * devices * best), 4)}
+        return {**speed, "mfu": round(needed / (seconds * devices * peak_flops), 4)}

@@ -1,4 +1,4 @@
-"""Cross entropy of the head's predictions, without logits of more than a few positions in memory."""
+"""Cross entropy of the head's predictions, with logits of only a few positions in memory at a time."""
 
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,16 +10,16 @@ from torch.autograd.function import Function, once_differentiable
 from torch.distributed.tensor import DTensor
 
 CHUNK = 1024
-"""Positions whose logits stand in memory at once: 0.3 GB in float32 at Step-1's vocabulary."""
+"""Positions whose logits are in memory at once: 0.3 GB in float32 for Step-1's vocabulary."""
 
 
 def token_losses(x_ND: Tensor, head_VD: Tensor, targets_N: Tensor, chunk: int = CHUNK) -> Tensor:
     """Negative log-probabilities of the targets, loss_N in float32, differentiable with any weights on them.
 
-    x_ND is what the head reads at the N positions, head_VD its weight. Backward computes each chunk's
-    logits again instead of keeping them, in float32 whatever the head computes in. A head whose vocabulary
-    is shared out evenly over processes (a DTensor on a mesh of one dimension) stays where it is: all of them
-    have the same x_ND and targets, and only sums per position travel.
+    x_ND are the head's inputs at the N positions, head_VD is its weight. The backward pass recomputes each
+    chunk's logits, in float32 whatever the head's precision. A head whose vocabulary is sharded evenly over
+    processes (a DTensor on a mesh of one dimension) is not gathered: all processes have the same x_ND and
+    targets, and only sums per position are communicated.
     """
     shard = HeadShard(0, None)
     if isinstance(head_VD, DTensor):
@@ -30,11 +30,11 @@ def token_losses(x_ND: Tensor, head_VD: Tensor, targets_N: Tensor, chunk: int = 
 
 @dataclass(frozen=True)
 class HeadShard:
-    """Which ids a process has the head of."""
+    """The rows of the head that a process holds."""
 
     first: int
     group: dist.ProcessGroup | None
-    """The processes that have the others; None where there are none."""
+    """The processes that hold the other rows; None if there are none."""
 
     def reduce(self, tensor: Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> None:
         if self.group is not None:
@@ -71,7 +71,7 @@ class _LinearCrossEntropy(Function):
         x_gradient_ND = torch.empty_like(x_ND, dtype=torch.float32)
         head_gradient_VD = torch.zeros_like(head_VD, dtype=torch.float32)
         for at in _chunks(len(x_ND), ctx.chunk):
-            # d loss / d logits: the probabilities, less one at the target.
+            # d loss / d logits: the probabilities, minus one at the target.
             g_CV = (x_ND[at] @ head_VD.T).float().sub_(partition_N[at, None]).exp_()
             g_CV.scatter_add_(1, own_N[at, None], -is_own_N[at, None])
             g_CV = g_CV.mul_(gradient_N[at, None]).to(head_VD.dtype)
@@ -82,7 +82,7 @@ class _LinearCrossEntropy(Function):
 
 
 def _own(targets_N: Tensor, head_VD: Tensor, shard: HeadShard) -> tuple[Tensor, Tensor]:
-    """Rows of the targets in this shard of the head, and 1.0 where they are in it (else the row is any)."""
+    """Rows of the targets in this shard of the head, and 1.0 for those in it (else the row is arbitrary)."""
     rows_N = targets_N - shard.first
     is_own_N = (rows_N >= 0) & (rows_N < len(head_VD))
     return rows_N.clamp(0, len(head_VD) - 1), is_own_N.float()
@@ -93,7 +93,7 @@ def _chunks(n: int, chunk: int) -> list[slice]:
 
 
 def weighted_mean(losses_N: Tensor, weights_N: Tensor, total: float | Tensor) -> Tensor:
-    """The shard of these targets in the mean over a global batch, whose weights add up to `total`.
+    """The part of these targets in the mean over a global batch, whose weights add up to `total`.
 
     The parts of all ranks and accumulation steps add up to the mean: sum(weight * loss) / sum(weight).
     """

@@ -1,6 +1,6 @@
 """The weighted mean of checkpoints (Step-Audio-AQAA: W = (5 SFT1 + 5 SFT2 + 1 DPO) / 11).
 
-Tensors pass through memory a piece at a time, so checkpoints of any size merge on a small machine.
+Tensors are read and written one piece at a time, so that a small machine can merge checkpoints of any size.
 """
 
 import hashlib
@@ -21,54 +21,56 @@ from stages.train.weights import SafetensorsFolder, Spec, write_weights
 
 RECORD = "merge.json"
 PIECE_BYTES = 64 * 1024 * 1024
-"""Of a tensor in float32, in memory at once, for each input."""
+"""Bytes of a tensor in float32 that are in memory at once, per input."""
 
 _SAME = (CONFIG, VOCABULARY, "tokenizer.json", "tokenizer_config.json")
-"""Files that must be equal, where there are any, and that the merged checkpoint takes over."""
+"""Files that must be equal in all inputs that have them, and that are copied to the merged checkpoint."""
 
 
 @dataclass(frozen=True)
 class WeightedCheckpoint:
-    """One checkpoint and how much of it."""
+    """A checkpoint and its weight in the mean."""
 
     directory: Path
     weight: float
 
 
-def merge(parts: Sequence[WeightedCheckpoint], directory: Path) -> dict[str, Any]:
-    """Write sum(weight * tensor) / sum(weight), added up in float32 in the order of `parts` and written in
-    the precision of the inputs; returns what `merge.json` records. Raises SetupError for checkpoints that
-    don't fit, naming the first difference, before anything is written."""
-    total = sum(part.weight for part in parts)
-    if len(parts) < 2 or total <= 0 or any(part.weight < 0 for part in parts):
+def merge(checkpoints: Sequence[WeightedCheckpoint], directory: Path) -> dict[str, Any]:
+    """Write sum(weight * tensor) / sum(weight), added up in float32 in the order of `checkpoints` and
+    written in the precision of the inputs; returns the content of `merge.json`. Raises SetupError for
+    checkpoints that don't match, naming the first difference, before anything is written."""
+    total = sum(checkpoint.weight for checkpoint in checkpoints)
+    if len(checkpoints) < 2 or total <= 0 or any(checkpoint.weight < 0 for checkpoint in checkpoints):
         raise SetupError(
-            "a merge takes at least two checkpoints, with weights of at least 0 that are not all 0"
+            "a merge needs at least two checkpoints, with weights of at least 0 that are not all 0"
         )
     if directory.exists():
-        raise SetupError(f"{directory} is there already: name a new folder")
-    opened = [SafetensorsFolder(part.directory) for part in parts]
+        raise SetupError(f"{directory} already exists: name a new folder")
+    opened = [SafetensorsFolder(checkpoint.directory) for checkpoint in checkpoints]
     for weights in opened[1:]:
         _refuse_difference(opened[0], weights)
 
     def pieces(spec: Spec) -> Iterator[Tensor]:
         for start, end in _slices(spec):
-            yield _mean([w.rows(spec.name, start, end) for w in opened], [p.weight for p in parts], total)
+            yield _mean(
+                [w.rows(spec.name, start, end) for w in opened], [c.weight for c in checkpoints], total
+            )
 
     partial = directory.with_name(f".{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     written = write_weights(partial, list(opened[0].specs.values()), pieces)
     for name in _SAME:
-        if (parts[0].directory / name).exists():
-            shutil.copy(parts[0].directory / name, partial / name)
+        if (checkpoints[0].directory / name).exists():
+            shutil.copy(checkpoints[0].directory / name, partial / name)
     record = {
         "inputs": [
             {
-                "directory": str(part.directory.resolve()),
-                "weight": part.weight,
+                "directory": str(checkpoint.directory.resolve()),
+                "weight": checkpoint.weight,
                 "sha256": {file.name: _sha256(file) for file in _recorded(weights)},
             }
-            for part, weights in zip(parts, opened, strict=True)
+            for checkpoint, weights in zip(checkpoints, opened, strict=True)
         ],
         "outputs": {file.name: _sha256(file) for file in written},
     }
@@ -78,10 +80,10 @@ def merge(parts: Sequence[WeightedCheckpoint], directory: Path) -> dict[str, Any
 
 
 def _mean(tensors: list[Tensor], weights: list[float], total: float) -> Tensor:
-    found = torch.zeros(tensors[0].shape, dtype=torch.float32)
+    mean = torch.zeros(tensors[0].shape, dtype=torch.float32)
     for tensor, weight in zip(tensors, weights, strict=True):
-        found += tensor.float() * weight
-    return found / total
+        mean += tensor.float() * weight
+    return mean / total
 
 
 def _slices(spec: Spec) -> Iterator[tuple[int, int]]:
@@ -99,37 +101,41 @@ def _refuse_difference(first: SafetensorsFolder, other: SafetensorsFolder) -> No
         a, b = first.specs.get(name), other.specs.get(name)
         if a is None or b is None:
             has, lacks = (other, first) if a is None else (first, other)
-            raise SetupError(f"can't merge {pair}: {name} is in {has.directory} and not in {lacks.directory}")
+            raise SetupError(f"can't merge {pair}: {name} is in {has.directory} but not in {lacks.directory}")
         if a.shape != b.shape:
             raise SetupError(f"can't merge {pair}: {name} is {list(a.shape)} and {list(b.shape)}")
         if a.dtype != b.dtype:
-            raise SetupError(f"can't merge {pair}: {name} is {_said(a.dtype)} and {_said(b.dtype)}")
+            raise SetupError(f"can't merge {pair}: {name} is {_name_of(a.dtype)} and {_name_of(b.dtype)}")
     for name in _SAME:
         contents = [_content(weights.directory / name) for weights in (first, other)]
         if contents[0] != contents[1]:
-            raise SetupError(f"can't merge {pair}: {name} differs{_where(*contents)}")
+            raise SetupError(f"can't merge {pair}: {name} differs{_difference(*contents)}")
 
 
 def _content(file: Path) -> Any:
-    """What a JSON file says, whatever its spaces and order; None where there is none."""
+    """The content of a JSON file, ignoring whitespace and order; None if the file doesn't exist."""
     if not file.exists():
         return None
     try:
         return json.loads(file.read_text())
     except ValueError as error:
-        raise SetupError(f"{file} is no JSON: {error}") from None
+        raise SetupError(f"{file} is not valid JSON: {error}") from None
 
 
-def _where(a: Any, b: Any) -> str:
+def _difference(a: Any, b: Any) -> str:
     if a is None or b is None:
         return ": only one has it"
     if isinstance(a, dict) and isinstance(b, dict):
         key = next(key for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key))
-        return f" in {key}{_where(a.get(key), b.get(key))}" if isinstance(a.get(key), dict) else f" in {key}"
+        return (
+            f" in {key}{_difference(a.get(key), b.get(key))}"
+            if isinstance(a.get(key), dict)
+            else f" in {key}"
+        )
     return ""
 
 
-def _said(dtype: torch.dtype) -> str:
+def _name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 

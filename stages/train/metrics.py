@@ -94,7 +94,7 @@ class MetricsFile:
     def write(self, metrics: dict[str, Any]) -> None:
         self._file.write(json.dumps(metrics) + "\n")
         self._file.flush()
-        for name, value in flat(metrics, between="/").items():
+        for name, value in flat(metrics, separator="/").items():
             self._board.add_scalar(name, value, metrics["step"])
 
     def close(self) -> None:

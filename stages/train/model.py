@@ -1,8 +1,8 @@
 """The Step-1 decoder: RMSNorm before each block, SwiGLU, grouped-query attention, sqrt-ALiBi, no biases.
 
 Names of tensors end in their dimensions: B sequences, L positions, V vocabulary, D hidden, H query heads,
-G key and value heads, K width of a head. A sequence holds several documents one after another, which don't
-see each other. Modules carry the names of the public checkpoint, so that its state dict loads as it is.
+G key and value heads, K width of a head. A sequence consists of several documents, which don't
+attend to each other. Modules have the names of the public checkpoint, so that its state dict loads unchanged.
 """
 
 import json
@@ -21,11 +21,11 @@ from stages.train.shape import NORM_EPS, Shape, public_config
 from stages.train.sharded import own, region
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(q_BHLK, k_BGLK, v_BGLK) -> o_BHLK, with the documents and the distances of one batch in it."""
+"""(q_BHLK, k_BGLK, v_BGLK) -> o_BHLK, masked and biased for the documents of one batch."""
 
 INITIAL_STD = 0.02
 BLOCK = 128
-"""Positions of a block that FlexAttention computes or skips."""
+"""Positions per block that FlexAttention computes or skips."""
 CONFIG = "config.json"
 
 
@@ -37,7 +37,7 @@ def alibi_slopes(heads: int) -> Tensor:
 
 
 def dense_attention(documents_BL: Tensor, slopes_H: Tensor) -> Attend:
-    """Exact attention with the whole bias in memory, B H L L elements: for CPUs and for comparison."""
+    """Exact attention with the complete bias in memory, B H L L elements: for CPUs and for comparison."""
     at_L = torch.arange(documents_BL.shape[1], device=documents_BL.device)
     distance_LL = (at_L[:, None] - at_L[None, :]).clamp(min=0).float()
     seen_BLL = (documents_BL[:, :, None] == documents_BL[:, None, :]) & (at_L[:, None] >= at_L[None, :])
@@ -52,14 +52,15 @@ def dense_attention(documents_BL: Tensor, slopes_H: Tensor) -> Attend:
 
 
 def flex_attention_for(documents_BL: Tensor, slopes_H: Tensor, compiled: bool = True) -> Attend:
-    """The same as blocks that skip what no document sees; for GPUs. Uncompiled it holds all scores."""
+    """The same, skipping blocks without attention; for GPUs. Uncompiled, it holds all scores in memory."""
     slopes_H = slopes_H.to(documents_BL.device)
 
     def seen(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
         return (i >= j) & (documents_BL[b, i] == documents_BL[b, j])
 
     def bias(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        # Scores beyond the diagonal are computed before they are masked, and the root of less than 0 is NaN.
+        # Scores above the diagonal are computed before they are masked, and the root of a negative number is
+        # NaN.
         return score - slopes_H[h] * (i - j).clamp(min=0).to(score.dtype).sqrt()
 
     blocks = document_blocks(documents_BL, seen)
@@ -72,23 +73,23 @@ def flex_attention_for(documents_BL: Tensor, slopes_H: Tensor, compiled: bool = 
 
 
 def document_blocks(documents_BL: Tensor, seen: Callable[..., Tensor]) -> BlockMask:
-    """Which blocks of positions have anything to say to each other, and which need no mask inside.
+    """Which blocks of positions attend to each other, and which of them need no mask inside.
 
-    What `create_block_mask` finds by asking `seen` of every pair of positions, from the ends of the blocks
-    alone: documents stand one behind another. N blocks.
+    The result of `create_block_mask`, which evaluates `seen` for every pair of positions. Documents are
+    contiguous, so that the ends of the N blocks are enough.
     """
     length = documents_BL.shape[1]
-    place_BL = (documents_BL[:, 1:] != documents_BL[:, :-1]).cumsum(1)
-    place_BL = F.pad(place_BL, (1, 0))
-    place_BL = F.pad(place_BL, (0, -length % BLOCK), value=length)
-    first_BN, last_BN = place_BL[:, ::BLOCK], place_BL[:, BLOCK - 1 :: BLOCK]
+    ordinal_BL = (documents_BL[:, 1:] != documents_BL[:, :-1]).cumsum(1)
+    ordinal_BL = F.pad(ordinal_BL, (1, 0))
+    ordinal_BL = F.pad(ordinal_BL, (0, -length % BLOCK), value=length)
+    first_BN, last_BN = ordinal_BL[:, ::BLOCK], ordinal_BL[:, BLOCK - 1 :: BLOCK]
     itself_NN = torch.eye(first_BN.shape[1], dtype=torch.bool, device=documents_BL.device)
     before_NN = torch.ones_like(itself_NN).tril(-1)
     whole_BNN = before_NN & (first_BN[:, None, :] == last_BN[:, :, None])
     some_BNN = before_NN & (last_BN[:, None, :] == first_BN[:, :, None]) & ~whole_BNN | itself_NN
 
     def listed(blocks_BNN: Tensor) -> tuple[Tensor, Tensor]:
-        """How many blocks each one sees, and their numbers, those first."""
+        """Number of blocks that each block attends to, and their indices, followed by the other indices."""
         numbers_BNN = blocks_BNN.int().argsort(dim=-1, descending=True, stable=True)
         return blocks_BNN.sum(-1, dtype=torch.int32)[:, None], numbers_BNN.int()[:, None]
 
@@ -99,7 +100,7 @@ def document_blocks(documents_BL: Tensor, seen: Callable[..., Tensor]) -> BlockM
 
 
 def attention_for(documents_BL: Tensor, slopes_H: Tensor) -> Attend:
-    """The attention of a batch, made once for all layers: dense on CPU, Flex on CUDA."""
+    """The attention of a batch, built once for all layers: dense on CPU, FlexAttention on CUDA."""
     make = flex_attention_for if documents_BL.is_cuda else dense_attention
     return make(documents_BL, slopes_H)
 
@@ -156,7 +157,7 @@ class Decoder(nn.Module):
         self.norm = nn.RMSNorm(shape.hidden, eps=NORM_EPS)
 
     def forward(self, tokens_BL: Tensor, documents_BL: Tensor) -> Tensor:
-        """What the head reads, normalised: x_BLD."""
+        """The head's inputs, normalised: x_BLD."""
         attend = attention_for(documents_BL, self.slopes_H)
         x_BLD = self.embed_tokens(tokens_BL)
         for layer in self.layers:
@@ -165,11 +166,11 @@ class Decoder(nn.Module):
 
 
 class Backbone(nn.Module):
-    """What training asks of a model, which it makes on the meta device and shares out over processes."""
+    """The interface that training needs. A model is built on the meta device and sharded over processes."""
 
     shape: Shape
     layers: nn.ModuleList
-    """The blocks. Weights are gathered, and activations computed again, one by one."""
+    """The transformer blocks: the unit of gathering weights and of activation checkpointing."""
 
     @property
     def ends(self) -> tuple[nn.Module, nn.Module]:
@@ -177,8 +178,9 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def losses(self, tokens_BL: Tensor, documents_BL: Tensor, at_N: Tensor, targets_N: Tensor) -> Tensor:
-        """loss_N of targets: minus the log-probability of each at its position, counted through the
-        flattened sequences. `documents_BL` is as in a batch: documents of a sequence don't see each other."""
+        """loss_N of targets: the negative log-probability of each at its position, an index into the
+        flattened sequences. `documents_BL` is as in a batch: documents of a sequence don't attend to each
+        other."""
         raise NotImplementedError
 
     def initialise(self, seed: int) -> None:
@@ -186,13 +188,13 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def files(self, dtype: torch.dtype, specials: Mapping[str, int]) -> dict[str, str]:
-        """What stands beside the weights of a checkpoint, by file: config.json and what else readers want.
-        `specials` are ids of pad, bos and eos, where they are known."""
+        """Contents of the files next to a checkpoint's weights: config.json and others that readers need.
+        `specials` are the ids of pad, bos and eos, if known."""
         raise NotImplementedError
 
 
 class Step1(Backbone):
-    """`Step1ForCausalLM` of the public checkpoint. Made with `torch.device("meta")` it takes no memory."""
+    """`Step1ForCausalLM` of the public checkpoint. Built under `torch.device("meta")` it takes no memory."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -201,9 +203,9 @@ class Step1(Backbone):
         self.lm_head = nn.Linear(shape.hidden, shape.vocabulary, bias=False)
 
     def forward(self, tokens_BL: Tensor, documents_BL: Tensor | None = None) -> Tensor:
-        """logits_BLV of whole sequences. `documents_BL` numbers the document of each position, those of one
-        document standing together; without it a sequence is one document. Training asks for `losses`
-        instead, because logits of all positions seldom fit."""
+        """logits_BLV of whole sequences. `documents_BL` has the document number of each position; documents
+        are contiguous, and without it a sequence is one document. Training calls `losses` instead, because
+        the logits of all positions rarely fit into memory."""
         if documents_BL is None:
             documents_BL = torch.zeros_like(tokens_BL)
         return cast(Tensor, self.lm_head(self.model(tokens_BL, documents_BL)))
@@ -226,8 +228,8 @@ class Step1(Backbone):
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
-        """Random weights, the same for a seed on every machine and any number of processes: normal of 0.02,
-        norms at 1."""
+        """Random weights, the same for a seed on every machine and any number of processes: normal with
+        standard deviation 0.02, norms 1."""
         generator = torch.Generator().manual_seed(seed)
         for parameter in self.parameters():
             if parameter.dim() == 1:
@@ -239,5 +241,5 @@ class Step1(Backbone):
 
 @cache
 def _compiled_flex() -> Callable[..., Tensor]:
-    """FlexAttention is slow before it is compiled, and compiled once it serves every batch."""
+    """FlexAttention is slow unless compiled; compiled once, it works for every batch."""
     return cast(Callable[..., Tensor], torch.compile(cast(Any, flex_attention), dynamic=False))

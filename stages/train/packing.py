@@ -1,6 +1,6 @@
-"""Documents into sequences of one length, and the sequences of each step.
+"""Packs documents into sequences of one length, and assigns sequences to steps.
 
-Both follow from lengths and seed alone, so that a run may stop and go on at any step, on any number of
+Both depend only on lengths and seed, so that a run can stop and resume at any step, on any number of
 processes.
 """
 
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 Numbers = NDArray[np.int64]
 
-OPEN = 512
-"""Sequences that are being filled at once."""
+OPEN_SEQUENCES = 512
+"""Sequences that are filled at the same time."""
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Which documents stand in which sequence. Sequence s holds `order[starts[s] : starts[s + 1]]`."""
+    """Which documents are in which sequence. Sequence s holds `order[starts[s] : starts[s + 1]]`."""
 
     order: Numbers
     starts: Numbers
@@ -45,14 +45,14 @@ class Packing:
 
 
 def pack(lengths: Numbers, sequence_length: int, seed: int) -> Packing:
-    """Each document, in an order drawn by the seed, into the open sequence that it fills best.
+    """Put each document, in an order drawn from the seed, into the open sequence that it fills best.
 
-    Documents are never cut. Memory and time per document don't grow with their number.
+    Documents are never cut. Time and memory per document don't grow with the number of documents.
     """
     drawn = np.random.default_rng([seed, 0]).permutation(len(lengths))
     sequences: list[list[int]] = []
     rooms: list[tuple[int, int]] = []
-    """(tokens left, number) of the open sequences, sorted."""
+    """(tokens left, sequence number) of the open sequences, sorted."""
     for document in drawn.tolist():
         length = int(lengths[document])
         if length > sequence_length:
@@ -63,7 +63,7 @@ def pack(lengths: Numbers, sequence_length: int, seed: int) -> Packing:
         else:
             room, number = sequence_length, len(sequences)
             sequences.append([])
-            if len(rooms) == OPEN:
+            if len(rooms) == OPEN_SEQUENCES:
                 rooms.pop(0)  # the fullest
         sequences[number].append(document)
         bisect.insort(rooms, (room - length, number))
@@ -73,8 +73,8 @@ def pack(lengths: Numbers, sequence_length: int, seed: int) -> Packing:
 
 
 def sequences_of(step: int, batch: int, sequences: int, seed: int) -> list[int]:
-    """Numbers of the `batch` sequences of a step, from 0. Every epoch sees each once, in an order of its own;
-    a step may end one epoch and begin the next."""
+    """Numbers of the `batch` sequences of a step, from 0. Each epoch sees every sequence once, in its
+    own order; a step may end one epoch and begin the next."""
     first = step * batch
     return [int(_epoch(p // sequences, sequences, seed)[p % sequences]) for p in range(first, first + batch)]
 

@@ -1,9 +1,9 @@
-"""The processes of a run, and how a model is shared out over them.
+"""The processes of a run, and how a model is distributed over them.
 
-A mesh of two dimensions: `data` x `tensor`. Processes along `data` compute different sequences, each holds
-its share of weights, gradients and moments, and a layer's weights are gathered when it computes (FSDP2).
-Processes along `tensor` compute the same sequences, each with its share of the heads, of the feed-forward
-network and of the vocabulary; between the blocks each has its share of the positions (sequence parallelism).
+The mesh has two dimensions, `data` x `tensor`. Processes along `data` compute different sequences; each holds
+a shard of weights, gradients and moments, and a layer's weights are gathered when it computes (FSDP2).
+Processes along `tensor` compute the same sequences, each with its part of the heads, of the feed-forward
+network and of the vocabulary; between the blocks each has its part of the positions (sequence parallelism).
 """
 
 import os
@@ -58,7 +58,7 @@ class World:
         return dist.get_rank() == 0
 
     def shares(self, numbers: list[int]) -> list[int]:
-        """What this process computes of a step's sequences, which its peers along `data` divide evenly."""
+        """This process's part of a step's sequences, which the processes along `data` divide evenly."""
         size, rank = self.data.size(), self.data.get_local_rank()
         return numbers[rank * len(numbers) // size : (rank + 1) * len(numbers) // size]
 
@@ -77,32 +77,32 @@ class World:
         dist.all_gather_object(values, value, group=self.data.get_group())
         return cast(list[T], values)
 
-    def first(self, do: Callable[[], T]) -> T:
-        """What one process does for all: its answer, or its SetupError, is everybody's."""
-        said: list[Any] = [None, None]
+    def first(self, action: Callable[[], T]) -> T:
+        """Run an action in the first process; all processes get its result, or raise its SetupError."""
+        outcome: list[Any] = [None, None]
         if self.is_first:
             try:
-                said[0] = do()
+                outcome[0] = action()
             except SetupError as error:
-                said[1] = str(error)
-        dist.broadcast_object_list(said, src=0)
-        if said[1] is not None:
-            raise SetupError(said[1])
-        return cast(T, said[0])
+                outcome[1] = str(error)
+        dist.broadcast_object_list(outcome, src=0)
+        if outcome[1] is not None:
+            raise SetupError(outcome[1])
+        return cast(T, outcome[0])
 
 
 @contextmanager
 def joined(tensor_parallel: int) -> Iterator[World]:
-    """The processes that the environment names, `tensor_parallel` of which share each layer.
+    """The process group described by the environment; `tensor_parallel` processes share each layer.
 
-    Whoever started them may have joined them already (Ray Train does); else they part again at the end.
-    Raises SetupError where `tensor_parallel` doesn't divide their number.
+    A group that exists already (Ray Train initialises one) is used and kept; otherwise one is initialised,
+    and destroyed at the end. Raises SetupError if `tensor_parallel` doesn't divide the number of processes.
     """
     device = _device()
-    ours = not dist.is_initialized()
-    if ours:
+    is_new_group = not dist.is_initialized()
+    if is_new_group:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        store, rank, size = _meeting_point()
+        store, rank, size = _rendezvous()
         bound = device if device.type == "cuda" else None
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, device_id=bound)
     try:
@@ -115,17 +115,17 @@ def joined(tensor_parallel: int) -> Iterator[World]:
         mesh = init_device_mesh(device.type, sizes, mesh_dim_names=("data", "tensor"))
         yield World(mesh, device)
     finally:
-        if ours:
+        if is_new_group:
             dist.destroy_process_group()
 
 
-def _meeting_point() -> tuple[Store, int, int]:
-    """Where the processes find each other, this one's number, and how many there are."""
+def _rendezvous() -> tuple[Store, int, int]:
+    """The store in which processes find each other, this process's rank, and the number of processes."""
     if "WORLD_SIZE" not in os.environ:
         return HashStore(), 0, 1
     store, rank, size = next(rendezvous("env://"))
-    # The store outlives processes that torchrun starts again, and runs of a chain: what they left in it must
-    # not be read.
+    # The store outlives processes that torchrun restarts, and runs of a chain: what they left in it must not
+    # be read.
     attempt = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
     return PrefixStore(str(attempt.add(f"joined by {rank}", 1)), attempt), rank, size
 
@@ -139,10 +139,10 @@ def _device() -> torch.device:
 
 
 def parallelize(model: Backbone, world: World, config: TrainConfig) -> None:
-    """Share a model on the meta device out over the processes, in place; it has no numbers afterwards.
+    """Distribute a model on the meta device over the processes, in place; it stays on the meta device.
 
-    What a process holds is float32. With precision bfloat16, layers compute in that, and gradients are
-    summed in float32. Raises SetupError where the shape can't be split.
+    Parameters are float32. With precision bfloat16, layers compute in bfloat16, and gradients are summed in
+    float32. Raises SetupError if the shape can't be split.
     """
     if config.tensor_parallel > 1:
         _split(model, world.mesh["tensor"])
@@ -161,41 +161,39 @@ def parallelize(model: Backbone, world: World, config: TrainConfig) -> None:
     register_fsdp_forward_method(model, "losses")
     for module in model.modules():
         if isinstance(module, FSDPModule):
-            # Losses are divided by the targets of all processes, so that gradients are sums, not means.
+            # Losses are divided by the targets of all processes, so gradients are sums, not means.
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)
 
 
 def _split(model: Backbone, mesh: DeviceMesh) -> None:
     if not isinstance(model, Step1):
-        raise SetupError(
-            "only the Step-1 decoder can be split inside of its layers: set tensor_parallel to 1"
-        )
+        raise SetupError("only the Step-1 decoder supports tensor parallelism: set tensor_parallel to 1")
     parts, shape = mesh.size(), model.shape
     for name in ("heads", "groups", "ffn", "vocabulary"):
         if getattr(shape, name) % parts:
             raise SetupError(
                 f"tensor_parallel {parts} does not divide the model's {name}, {getattr(shape, name)}"
             )
-    positions, everything = Shard(1), Replicate()
+    positions, replicated = Shard(1), Replicate()
     ends = {
-        "model.embed_tokens": RowwiseParallel(input_layouts=everything, output_layouts=positions),
+        "model.embed_tokens": RowwiseParallel(input_layouts=replicated, output_layouts=positions),
         "model.norm": SequenceParallel(),
-        "model": PrepareModuleOutput(output_layouts=positions, desired_output_layouts=everything),
+        "model": PrepareModuleOutput(output_layouts=positions, desired_output_layouts=replicated),
         "lm_head": ColwiseParallel(),
     }
     parallelize_module(model, mesh, ends)
     layer = {
         "input_layernorm": SequenceParallel(),
         "self_attn": PrepareModuleInput(
-            input_layouts=(positions, None), desired_input_layouts=(everything, None)
+            input_layouts=(positions, None), desired_input_layouts=(replicated, None)
         ),
         "self_attn.q_proj": ColwiseParallel(),
         "self_attn.k_proj": ColwiseParallel(),
         "self_attn.v_proj": ColwiseParallel(),
         "self_attn.o_proj": RowwiseParallel(output_layouts=positions),
         "post_attention_layernorm": SequenceParallel(),
-        "mlp": PrepareModuleInput(input_layouts=(positions,), desired_input_layouts=(everything,)),
+        "mlp": PrepareModuleInput(input_layouts=(positions,), desired_input_layouts=(replicated,)),
         "mlp.gate_proj": ColwiseParallel(),
         "mlp.up_proj": ColwiseParallel(),
         "mlp.down_proj": RowwiseParallel(output_layouts=positions),

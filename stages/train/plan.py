@@ -1,7 +1,7 @@
-"""What a run takes before it is started: memory of each device by kind, and hours.
+"""Predicts what a run takes before it is started: memory per device by purpose, and hours.
 
-Counted on the model without numbers (the meta device), by what `parallel.py`, `loss.py` and the optimizer
-hold: an estimate, within a fifth of what was measured.
+The model is counted on the meta device, and memory follows what `parallel.py`, `loss.py` and the optimizer
+hold. The estimate is within a fifth of measurements.
 """
 
 import math
@@ -15,21 +15,21 @@ from stages.train.flops import DENSE_BF16, step_flops
 from stages.train.shape import Shape
 
 MEMORY = {"H100": 80e9, "H800": 80e9, "H200": 141e9, "A100": 80e9, "A800": 80e9}
-"""Bytes of a GPU."""
+"""Bytes per GPU."""
 USABLE = 0.9
-"""Of a GPU's memory: the rest is the driver's, NCCL's and lost between allocations."""
+"""Share of a GPU's memory; the rest is used by the driver and NCCL, or lost to fragmentation."""
 MASTER = 4
-"""Bytes of a weight, of the sum of its gradients, and of each of its two moments."""
-TENSOR = (1, 2, 4, 8)
-"""Sizes of tensor parallelism, up to the GPUs of a machine."""
+"""Bytes of a weight, of its gradient sum, and of each of its two optimizer moments."""
+TENSOR_PARALLEL = (1, 2, 4, 8)
+"""Degrees of tensor parallelism to try, up to the GPUs of a machine."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes at the peak of a step, on one device."""
+    """Peak bytes during a step, on one device."""
 
     weights: int
-    """Its share in float32, and what is gathered of other shares while a layer computes."""
+    """The device's shard in float32, and what is gathered from other devices while a layer computes."""
     gradients: int
     optimizer: int
     activations: int
@@ -46,7 +46,7 @@ class Memory:
 
 @cache
 def parameters(shape: Shape) -> tuple[int, int]:
-    """Of the whole model, and of its largest layer, counted on the meta device."""
+    """Number of parameters of the model, and of its largest layer."""
     import torch
 
     from stages.train.model import Step1
@@ -58,8 +58,8 @@ def parameters(shape: Shape) -> tuple[int, int]:
 
 
 def memory_of(shape: Shape, config: TrainConfig, devices: int, on_gpu: bool = True) -> Memory:
-    """Of one of `devices` devices, which share the weights, and `config.tensor_parallel` of which share each
-    layer."""
+    """Memory of one of `devices` devices, over which the weights are sharded, and `config.tensor_parallel` of
+    which split each layer."""
     everything, layer = parameters(shape)
     tensor = config.tensor_parallel
     ends = 2 * shape.vocabulary * shape.hidden
@@ -67,8 +67,8 @@ def memory_of(shape: Shape, config: TrainConfig, devices: int, on_gpu: bool = Tr
     positions = config.micro_batch * config.sequence_length
     share = MASTER * everything // devices
     is_split = devices > tensor or size != MASTER
-    # The head and two layers, one of them ahead, stand gathered in the precision of the computation; their
-    # gradients do so until they are summed in float32.
+    # The head and two layers, one of them prefetched, are gathered in the precision of the computation, and
+    # so are their gradients until they are summed in float32.
     gathered = size * (ends + 2 * layer) // tensor if is_split else 0
     summed = (MASTER if is_split else 0) * ends // tensor
     return Memory(
@@ -81,7 +81,7 @@ def memory_of(shape: Shape, config: TrainConfig, devices: int, on_gpu: bool = Tr
 
 
 def _logits(positions: int, shape: Shape, size: int, tensor: int) -> int:
-    """Of a chunk of positions, as computed and in float32, beside those of the chunk before."""
+    """Logits of a chunk of positions, as computed and in float32, next to those of the previous chunk."""
     from stages.train.loss import CHUNK
 
     computed = size if size != MASTER else 0
@@ -92,7 +92,8 @@ def _logits(positions: int, shape: Shape, size: int, tensor: int) -> int:
 def _activations(shape: Shape, config: TrainConfig, positions: int, size: int, on_gpu: bool) -> int:
     tensor = config.tensor_parallel
     hidden, grouped, ffn = shape.hidden, shape.groups * shape.head, shape.ffn
-    # What projections read is whole on every device; what they give, and what lies between blocks, is shared.
+    # Inputs of projections are whole on every device; their outputs, and activations between blocks, are
+    # split.
     of_layer = positions * size * (2 * hidden + (4 * hidden + 2 * grouped + 4 * ffn) // tensor)
     between = positions * size * hidden // tensor
     layers = shape.layers * between + of_layer if config.activation_checkpointing else shape.layers * of_layer
@@ -104,7 +105,7 @@ def _activations(shape: Shape, config: TrainConfig, positions: int, size: int, o
 
 
 def device_memory() -> float | None:
-    """Bytes of a GPU of this machine; None where there is none."""
+    """Usable bytes of a GPU of this machine; None if it has no GPU."""
     import torch
 
     return (
@@ -125,29 +126,29 @@ class Layout:
 
     @property
     def data(self) -> int:
-        """Devices along which sequences and weights are shared (FSDP)."""
+        """Devices along which sequences and weights are sharded (FSDP)."""
         return self.devices // self.tensor_parallel
 
 
 def suggest(
     shape: Shape, config: TrainConfig, kind: str, devices: int | None = None
 ) -> tuple[TrainConfig, Layout]:
-    """Settings and layout that fit GPUs of a kind: as little tensor parallelism as will do, activations kept
-    if there is room. Without a number of `devices`, on the fewest."""
+    """Settings and layout that fit a kind of GPU: as little tensor parallelism as possible, and activations
+    kept if they fit. Without a number of `devices`, the smallest one that fits."""
     limit = MEMORY[kind_of(kind)] * USABLE
-    numbers = [devices] if devices else [2**n for n in range(13)]
+    counts = [devices] if devices else [2**n for n in range(13)]
     tried: list[tuple[TrainConfig, Layout]] = []
-    for number in numbers:
-        for changed in _variants(shape, config, number):
-            memory = memory_of(shape, changed, number)
-            tried.append((changed, Layout(number, changed.tensor_parallel, memory, memory.total <= limit)))
+    for count in counts:
+        for changed in _variants(shape, config, count):
+            memory = memory_of(shape, changed, count)
+            tried.append((changed, Layout(count, changed.tensor_parallel, memory, memory.total <= limit)))
             if tried[-1][1].fits:
                 return tried[-1]
-    return min(tried, key=lambda one: one[1].memory.total)
+    return min(tried, key=lambda variant: variant[1].memory.total)
 
 
 def _variants(shape: Shape, config: TrainConfig, devices: int) -> Iterable[TrainConfig]:
-    for tensor in TENSOR:
+    for tensor in TENSOR_PARALLEL:
         if devices % tensor or any(n % tensor for n in (shape.groups, shape.ffn, shape.vocabulary)):
             continue
         for checkpointing in (False, True):
@@ -157,18 +158,19 @@ def _variants(shape: Shape, config: TrainConfig, devices: int) -> Iterable[Train
 
 
 def kind_of(name: str) -> str:
-    """The name of a kind of GPU as the tables have it. Raises SetupError for an unknown one."""
+    """The name of a kind of GPU as in the tables. Raises SetupError for an unknown kind."""
     if name.upper() not in MEMORY:
-        raise SetupError(f"no figures of the GPU {name} are known: one of {', '.join(MEMORY).lower()}")
+        raise SetupError(f"unknown GPU {name}: choose one of {', '.join(MEMORY).lower()}")
     return name.upper()
 
 
 def hours(
     shape: Shape, config: TrainConfig, tokens: float, document: float, kind: str, devices: int, mfu: float
 ) -> float:
-    """Of `tokens` tokens in documents of a mean length, at a share of the GPUs' peak; every token bears loss.
+    """Hours for `tokens` tokens in documents of mean length `document`, at a share `mfu` of the GPUs' peak.
+    Every token is a target.
 
-    The reference of DPO is one more forward pass over its pairs.
+    DPO's reference takes one more forward pass over the pairs.
     """
     flops = step_flops(shape, tokens, tokens * document, tokens) * config.epochs
     if config.objective == "dpo":
@@ -177,7 +179,7 @@ def hours(
 
 
 def steps_of(config: TrainConfig, tokens: float) -> int:
-    """Steps of a run over so many tokens, sequences being full."""
+    """Number of steps of a run over `tokens` tokens in full sequences."""
     return config.steps or math.ceil(
         config.epochs * tokens / (config.global_batch_size * config.sequence_length)
     )

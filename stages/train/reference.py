@@ -1,4 +1,7 @@
-"""What the starting weights say of preference pairs, computed once and kept: no second model in memory."""
+"""Log-probabilities of preference pairs under the initial weights.
+
+They are computed once and stored, so that DPO needs no second model in memory.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -34,15 +37,15 @@ class ReferenceLogProbs:
 
 @torch.no_grad()
 def compute(file: Path, batches: Iterable[Batch], sides: Callable[[Batch], Sides], world: World) -> None:
-    """Write the sums of all pairs, of which this process has its share as `batches`."""
+    """Write the sums of all pairs; `batches` are this process's share of them."""
     keys: list[str] = []
-    found = []
+    sums_of_batches = []
     for batch in batches:
         keys += batch.pair_keys
-        found.append(sides(batch).logps_P2M.flatten(1).float().cpu())
+        sums_of_batches.append(sides(batch).logps_P2M.flatten(1).float().cpu())
     rows: dict[str, list[float]] = {}
-    for theirs, sums in world.gather((keys, torch.cat(found).tolist())):
-        rows |= dict(zip(theirs, sums, strict=True))
+    for pair_keys, sums in world.gather((keys, torch.cat(sums_of_batches).tolist())):
+        rows |= dict(zip(pair_keys, sums, strict=True))
 
     def write(path: Path) -> None:
         columns = torch.tensor(list(rows.values())).T.numpy()

@@ -1,7 +1,7 @@
-"""What every process of a training run calls: alone, under torchrun, or in a worker of Ray Train.
+"""Entry point of every process of a training run: alone, under torchrun, or in a worker of Ray Train.
 
-RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT of the environment say which process it is; without
-them it is the only one. All processes must see the run's folder.
+The environment variables RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT identify the process;
+without them it is the only one. All processes must see the run's folder.
 """
 
 from collections.abc import Callable
@@ -25,8 +25,8 @@ from stages.train.shape import PRESETS
 
 @dataclass(frozen=True)
 class Start:
-    """Where the first weights come from: the random ones of a preset, for the version's vocabulary, or a
-    checkpoint, which is a folder in the public layout."""
+    """The initial weights: random ones of a preset, for the version's vocabulary, or a checkpoint, which is a
+    folder in the public layout."""
 
     preset: str | None = None
     seed: int = 0
@@ -36,7 +36,7 @@ class Start:
         if (self.preset is None) == (self.checkpoint is None):
             raise SetupError("a run starts from a preset or from a checkpoint: name one of them")
         if self.preset is not None and self.preset not in PRESETS:
-            raise SetupError(f"there is no preset {self.preset}: one of {', '.join(PRESETS)}")
+            raise SetupError(f"there is no preset {self.preset}: choose one of {', '.join(PRESETS)}")
 
     def describe(self) -> dict[str, Any]:
         if self.checkpoint is not None:
@@ -44,7 +44,7 @@ class Start:
         return {"preset": self.preset, "seed": self.seed}
 
     def blank(self, vocabulary: int) -> Backbone:
-        """The model without its numbers. Raises SetupError where it has fewer ids than the version."""
+        """The model on the meta device. Raises SetupError if it has fewer ids than the version."""
         with torch.device("meta"):
             if self.checkpoint is None:
                 return Step1(PRESETS[str(self.preset)].with_vocabulary(_rounded(vocabulary)))
@@ -57,7 +57,7 @@ class Start:
         return model
 
     def load(self, model: Backbone, world: World) -> str:
-        """Give each process its part of the weights; returns a name that only these weights have."""
+        """Load each process's part of the weights; returns a name that identifies these weights."""
         if self.checkpoint is not None:
             directory = self.checkpoint
             checkpoint.load_into(model, directory)
@@ -67,12 +67,12 @@ class Start:
 
 
 def _rounded(vocabulary: int) -> int:
-    """To what matrix units and processes that share the head divide."""
+    """Rounded up to a multiple that suits matrix units and processes that split the head."""
     return -(-vocabulary // 64) * 64
 
 
-_HOW = {"checkpoint_every", "micro_batch", "tensor_parallel", "activation_checkpointing", "compile"}
-"""Settings of how a run is computed, not of what: a stopped run may go on with others."""
+_COMPUTATION = {"checkpoint_every", "micro_batch", "tensor_parallel", "activation_checkpointing", "compile"}
+"""Settings of how a run is computed, not of its result: a stopped run may resume with others."""
 
 
 def run(
@@ -80,25 +80,25 @@ def run(
     open_data: Callable[[], TrainingData],
     start: Start,
     folder: Path,
-    said: ProgressCallback = lambda metrics: None,
+    on_progress: ProgressCallback = lambda metrics: None,
 ) -> Path:
-    """Train; returns the folder of the finished model, in the run's own.
+    """Train, and return the folder of the finished model, which is in the run's folder.
 
-    A finished run is left as it is, a stopped one goes on from its last checkpoint, on any number of
-    processes that divides its batch. `said` hears each step's metrics, in the first process.
-    Raises SetupError, in all processes, where the folder holds another run, where model, data and processes
-    don't fit, or where the loss is no number.
+    A finished run is left unchanged, and a stopped one resumes from its last checkpoint, on any number of
+    processes that divides its batch. `on_progress` is called with each step's metrics in the first process.
+    Raises SetupError, in all processes, if the folder holds another run, if model, data and processes don't
+    fit together, or if the loss is not finite.
     """
     with joined(config.tensor_parallel) as world:
         data = open_data()
-        what = {"config": config.model_dump(mode="json", exclude=_HOW), "start": start.describe()}
-        world.first(lambda: claim(folder, {**what, **data.identity}))
+        record = {"config": config.model_dump(mode="json", exclude=_COMPUTATION), "start": start.describe()}
+        world.first(lambda: claim(folder, {**record, **data.identity}))
         finished = folder / MODEL
         if not world.first(finished.exists):
             model = start.blank(data.vocabulary["size"])
             parallelize(model, world, config)
             model.to_empty(device=world.device)
-            Trainer(config, data, model, folder, world).finish(lambda: start.load(model, world), said)
+            Trainer(config, data, model, folder, world).finish(lambda: start.load(model, world), on_progress)
             partial = folder / f".{MODEL}.partial"
             world.first(lambda: emptied(partial))
             checkpoint.save(model, partial, dict(data.vocabulary), writes=world.is_first)

@@ -1,4 +1,4 @@
-"""Answers sampled id by id: drawn, held to the layout's grammar, and told piece by piece as they come."""
+"""Answers sampled id by id within the layout's grammar, and streamed piece by piece."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,27 +17,27 @@ from stages.train.grammar import Form, Grammar
 from stages.train.spelling import Numbers, spelling_of
 
 Reason = Literal["end", "length", "text_loop", "audio_loop"]
-"""Why an answer ended: by the model's own EOT, at the most tokens, or because it went round in circles."""
+"""Why an answer ended: the model's EOT, the maximum number of tokens, or a repetition loop."""
 
-COPIES = 4
-"""A stretch that stands so often in a row, and so long in all, is a loop."""
+LOOP_COPIES = 4
+"""A stretch that is repeated this often in a row, with a minimum total length, is a loop."""
 TEXT_LOOP = (64, 24)
-"""Longest stretch, and least length in all, in text ids."""
+"""Longest stretch and minimum total length, in text ids."""
 AUDIO_LOOP = (125, 200)
-"""The same in codes: 3 s and 4.8 s, which is more than anybody pauses."""
-LIKELY = 512
-"""Ids that most draws are among."""
+"""The same in codes: 3 s and 4.8 s, which is longer than any pause."""
+LIKELIEST = 512
+"""Number of ids that most draws are among."""
 
 
 @dataclass(frozen=True)
 class Sampling:
     temperature: float = 0.7
-    """0 takes the likeliest id each time."""
+    """0 always takes the likeliest id."""
     top_p: float = 0.9
-    """Draw among the likeliest ids that together have this much of the probability."""
+    """Draw among the likeliest ids that together have this probability."""
     seed: int = 0
     max_tokens: int = 4096
-    """After so many ids the answer is brought to its end, which takes a few more."""
+    """After this number of ids the answer is closed, which takes a few more."""
 
     def __post_init__(self) -> None:
         if self.temperature < 0 or not 0 < self.top_p <= 1 or self.max_tokens < 1:
@@ -47,7 +47,7 @@ class Sampling:
 @dataclass(frozen=True)
 class TextPiece:
     text: str
-    """Whole characters; all pieces together are the answer's text."""
+    """Complete characters; the concatenation of all pieces is the answer's text."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,15 @@ class CodeGroup:
     codes: Codes
     """Two linguistic and three semantic: 120 ms."""
     voice: int
-    """The voice that they are of, from 0."""
+    """Number of the voice within the answer, from 0."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """All of it, once it has ended."""
+    """A complete answer."""
 
     ids: Ids
-    """Content with its EOT."""
+    """The content including EOT."""
     text: str
     voices: tuple[Codes, ...]
     reason: Reason
@@ -72,13 +72,13 @@ class Answer:
 def answer(
     reader: Reader, prompt: Ids, vocabulary: Vocabulary, form: Form, sampling: Sampling
 ) -> Iterator[TextPiece | CodeGroup | Answer]:
-    """What follows a prompt, as it comes; the `Answer` is last. `reader` has read nothing yet, or the
+    """Stream the answer to a prompt; the last event is the `Answer`. `reader` has read nothing yet, or the
     beginning of the same sequence, of which `prompt` is then the rest.
 
-    The same logits, settings and seed give the same answer. Raises SetupError where a logit is no number.
+    The same logits, settings and seed give the same answer. Raises SetupError if a logit is NaN.
     """
-    told = _Told(vocabulary)
-    grammar = Grammar(vocabulary, told.spelling, form)
+    pieces = _Pieces(vocabulary)
+    grammar = Grammar(vocabulary, pieces.spelling, form)
     draw = Draw(sampling)
     loops = {False: _Loop(*TEXT_LOOP), True: _Loop(*AUDIO_LOOP)}
     reason: Reason = "end"
@@ -88,12 +88,12 @@ def answer(
         id = draw(logits_V, grammar.allowed())
         grammar.take(id)
         ids.append(id)
-        yield from told.take(id)
+        yield from pieces.take(id)
         if grammar.ended:
             break
         if reason == "end":
-            is_code = told.is_code(id)
-            if not told.is_marker(id) and loops[is_code].take(id):
+            is_code = pieces.is_code(id)
+            if not pieces.is_marker(id) and loops[is_code].take(id):
                 reason = "audio_loop" if is_code else "text_loop"
             elif len(ids) >= sampling.max_tokens:
                 reason = "length"
@@ -106,7 +106,7 @@ def answer(
 
 
 class Draw:
-    """Draws on the CPU, so that a seed means the same on every device."""
+    """Draws on the CPU, so that a seed gives the same ids on every device."""
 
     def __init__(self, sampling: Sampling) -> None:
         self._sampling = sampling
@@ -115,12 +115,12 @@ class Draw:
     def __call__(self, logits_V: Tensor, allowed: Numbers) -> int:
         scores = logits_V.cpu()[torch.from_numpy(allowed)].double()
         if scores.isnan().any():
-            raise SetupError("the model's logits are not numbers: its weights are broken")
+            raise SetupError("the model's logits are NaN: its weights are broken")
         if self._sampling.temperature == 0 or len(allowed) == 1:
             return int(allowed[int(scores.argmax())])
         scores = scores.nan_to_num() / self._sampling.temperature
         probability = scores.softmax(-1)
-        for size in (LIKELY, len(allowed)):  # the likeliest few are found faster than all are sorted
+        for size in (LIKELIEST, len(allowed)):  # finding the likeliest few is faster than sorting all
             likeliest, order = probability.topk(min(size, len(allowed)))
             below = likeliest.cumsum(-1)
             if below[-1] >= self._sampling.top_p:
@@ -131,31 +131,31 @@ class Draw:
 
 
 class _Loop:
-    """Tells when the last ids are one stretch again and again."""
+    """Detects that the last ids are one stretch, repeated."""
 
-    def __init__(self, longest: int, least: int) -> None:
+    def __init__(self, longest: int, minimum: int) -> None:
         self._last = np.full(longest, -1)
-        """The ids before, the latest first."""
+        """The previous ids, the latest first."""
         self._same = np.zeros(longest, int)
-        """Ids in a row, up to the latest, that equal the one so far before them."""
+        """At n - 1: number of consecutive ids, up to the latest, that equal the id n positions earlier."""
         stretch = np.arange(1, longest + 1)
-        self._enough = np.maximum((COPIES - 1) * stretch, least - stretch)
+        self._limit = np.maximum((LOOP_COPIES - 1) * stretch, minimum - stretch)
 
     def take(self, id: int) -> bool:
         self._same = (self._same + 1) * (self._last == id)
         self._last = np.concatenate([[id], self._last[:-1]])
-        return bool((self._same >= self._enough).any())
+        return bool((self._same >= self._limit).any())
 
 
-class _Told:
-    """Ids as text and groups of codes, each as soon as it is whole."""
+class _Pieces:
+    """Turns ids into text and groups of codes, each as soon as it is complete."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.spelling = spelling_of(vocabulary)
         self._v = vocabulary
         self._half = b""
         self._context: list[int] = []
-        """Text ids of the piece before: how some tokenizers write a piece depends on it."""
+        """Text ids of the previous piece: some tokenizers decode a piece differently depending on it."""
         self._text: list[int] = []
         self._group: list[int] = []
         self._voices = 0
@@ -184,6 +184,6 @@ class _Told:
 
 
 def answered(events: Iterator[TextPiece | CodeGroup | Answer]) -> Answer:
-    """The whole answer, for those who don't follow it."""
+    """The complete answer, without streaming it."""
     *_, last = events
     return cast(Answer, last)

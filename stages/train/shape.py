@@ -1,4 +1,4 @@
-"""Shapes of the Step-1 decoder: the public ones, and two small ones."""
+"""Shapes of the Step-1 decoder: the public ones and two small ones."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Shape:
-    """What decides every tensor of the decoder. Sizes in elements."""
+    """Determines every tensor of the decoder. Sizes in elements."""
 
     hidden: int
     ffn: int
@@ -16,7 +16,7 @@ class Shape:
     layers: int
     vocabulary: int = 74752
     context: int = 32768
-    """Longest sequence; nothing in the weights depends on it."""
+    """Longest sequence; the weights don't depend on it."""
 
     def __post_init__(self) -> None:
         if self.hidden % self.heads or self.heads % self.groups:
@@ -29,7 +29,7 @@ class Shape:
 
     @property
     def backbone_parameters(self) -> int:
-        """Parameters without embeddings and output head."""
+        """Number of parameters without embeddings and head."""
         attention = 2 * self.hidden * self.hidden + 2 * self.hidden * self.groups * self.head
         layer = attention + 3 * self.hidden * self.ffn + 2 * self.hidden
         return self.layers * layer + self.hidden
@@ -71,8 +71,8 @@ _FOREIGN = _PUBLIC | {"groups": "num_key_value_heads", "context": "max_position_
 def public_config(shape: Shape, dtype: str, pad: int = 0, bos: int = 1, eos: int = 3) -> dict[str, Any]:
     """config.json of a checkpoint, as readers of `Step1ForCausalLM` expect it.
 
-    `dtype` is what the weights are stored in, "float32" or "bfloat16". Some readers take
-    `max_position_embeddings` for the context, and tie the head to the embeddings unless told not to.
+    `dtype` is the precision of the stored weights, "float32" or "bfloat16". Some readers use
+    `max_position_embeddings` as the context, and tie the head to the embeddings by default.
     """
     sizes = {_PUBLIC[field.name]: getattr(shape, field.name) for field in fields(Shape)}
     return {
@@ -90,7 +90,7 @@ def public_config(shape: Shape, dtype: str, pad: int = 0, bos: int = 1, eos: int
 
 
 def shape_of(config: dict[str, Any]) -> Shape:
-    """The inverse of `public_config`. Of another model's config.json, a shape whose parameters come close to
-    the model's where that is a decoder like this. Raises KeyError for a size that is not there."""
+    """The inverse of `public_config`. For the config.json of another model that is a similar decoder, a shape
+    with about as many parameters. Raises KeyError if a size is missing."""
     keys = _PUBLIC if STEP1 in (config.get("architectures") or ()) else _FOREIGN
     return Shape(**{name: int(config[key]) for name, key in keys.items()})

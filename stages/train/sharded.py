@@ -1,4 +1,4 @@
-"""Tensors of which each process holds a part (DTensors). What is here treats plain tensors as whole ones."""
+"""Tensors of which each process holds a part (DTensors). Plain tensors count as held completely."""
 
 import math
 
@@ -8,12 +8,12 @@ from torch.distributed.tensor._utils import compute_local_shape_and_global_offse
 
 
 def own(tensor: Tensor) -> Tensor:
-    """The part that this process holds, which it may change."""
+    """The part that this process holds, which may be changed in place."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def region(tensor: Tensor) -> tuple[slice, ...]:
-    """Where in the whole tensor that part is."""
+    """Where this process's part is in the whole tensor."""
     if not isinstance(tensor, DTensor):
         return tuple(slice(0, size) for size in tensor.shape)
     sizes, offsets = compute_local_shape_and_global_offset(
@@ -23,18 +23,18 @@ def region(tensor: Tensor) -> tuple[slice, ...]:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """All of it, for which all processes must ask."""
+    """The whole tensor. All processes must call this."""
     if not isinstance(tensor, DTensor):
         return tensor
     placements = list(tensor.placements)
-    for dimension in range(len(placements)):  # both at once is a detour that warns
+    for dimension in range(len(placements)):  # one at a time: both at once is slower, with a warning
         placements[dimension] = Replicate()
         tensor = tensor.redistribute(placements=placements)
     return tensor.to_local()
 
 
 def copies(tensor: Tensor) -> int:
-    """How many processes hold the same part."""
+    """Number of processes that hold the same part."""
     if not isinstance(tensor, DTensor):
         return 1
     sizes = zip(tensor.device_mesh.shape, tensor.placements, strict=True)

@@ -1,6 +1,6 @@
-"""Checkpoints of a run that is under way: weights and moments, each process writing what it holds (DCP).
+"""Checkpoints of a run in progress: weights and optimizer moments; each process writes what it holds (DCP).
 
-One that was written by some number of processes is read by any other number.
+A checkpoint can be read by a different number of processes than wrote it.
 """
 
 import shutil
@@ -19,7 +19,7 @@ from stages.train.parallel import World
 
 
 def write(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, world: World) -> None:
-    """There wholly or not at all; the one before goes when it is."""
+    """Write a checkpoint, completely or not at all, and then remove the previous one."""
     partial = folder / CHECKPOINTS / ".partial"
     world.first(lambda: emptied(partial))
     save(_state(model, optimizer), checkpoint_id=partial)
@@ -33,12 +33,12 @@ def write(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Opti
 
 
 def last_step(folder: Path, world: World) -> int:
-    """Steps that the last checkpoint has behind it; 0 where there is none."""
+    """Number of steps done at the last checkpoint; 0 if there is none."""
     return world.first(lambda: max((int(path.name) for path in _all(folder)), default=0))
 
 
 def read(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Take over the weights and moments of a checkpoint."""
+    """Load the weights and moments of a checkpoint."""
     state = _state(model, optimizer)
     load(state, checkpoint_id=folder / CHECKPOINTS / f"{step:08}")
     set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])

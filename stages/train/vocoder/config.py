@@ -1,4 +1,4 @@
-"""Settings of a vocoder's training."""
+"""Settings of training a vocoder."""
 
 from typing import Literal
 
@@ -9,25 +9,37 @@ from stages.stage import Config
 
 class VocoderTrainConfig(Config):
     preset: Literal["tiny", "demo", "small"] = Field("small", description="sizes of both networks")
-    steps: int = Field(20_000, gt=0, description="each teaches both networks")
-    global_batch_size: int = Field(16, gt=0, description="utterances of a step")
-    blocks: int = Field(6, gt=0, description="of 15 tokens, that the flow sees of an utterance: 0.36 s each")
-    frames: int = Field(48, gt=4, description="of 11.6 ms, that the generator sees of an utterance")
-    learning_rate: float = Field(
-        1e-3, gt=0, description="at its highest, after the warm-up; then half a cosine"
+    steps: int = Field(20_000, gt=0, description="number of steps; each trains both networks")
+    global_batch_size: int = Field(16, gt=0, description="utterances per step")
+    blocks: int = Field(
+        6, gt=0, description="blocks of 15 tokens (0.36 s) that the flow sees of an utterance"
     )
-    warmup: float = Field(0.02, ge=0, lt=1, description="share of the steps with a rising rate")
-    weight_decay: float = Field(0.01, ge=0, description="of matrices; vectors have none")
-    max_grad_norm: float = Field(1, gt=0, description="largest norm of a network's gradient")
+    frames: int = Field(48, gt=4, description="frames of 11.6 ms that the generator sees of an utterance")
+    learning_rate: float = Field(
+        1e-3, gt=0, description="peak learning rate, after the warm-up; then cosine decay"
+    )
+    warmup: float = Field(0.02, ge=0, lt=1, description="share of the steps with a rising learning rate")
+    weight_decay: float = Field(0.01, ge=0, description="of matrices; vectors have no weight decay")
+    max_grad_norm: float = Field(
+        1, gt=0, description="gradients of a network with a larger norm are clipped to it"
+    )
     prior: float = Field(
-        1, ge=0, description="weight of how far the mel is from what the encoder alone makes of the tokens"
+        1, ge=0, description="weight of the distance between the mel and the encoder's own prediction of it"
     )
     adversarial_from: int | None = Field(
-        None, ge=0, description="step from which discriminators judge the generator (null: never)"
+        None, ge=0, description="step from which the generator is trained with discriminators (null: never)"
     )
-    discriminator_width: int = Field(16, gt=0, description="channels of their first layers")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="that the networks compute in")
-    seed: int = Field(0, description="of the first weights, the order, the stretches and the noise")
-    checkpoint_every: int = Field(500, gt=0, description="steps between checkpoints; the last step has one")
-    sample_every: int = Field(2000, gt=0, description="steps between spoken samples; the last step has them")
-    samples: int = Field(3, ge=0, description="utterances that are spoken, the first of the validation data")
+    discriminator_width: int = Field(16, gt=0, description="channels of the discriminators' first layers")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="precision of the networks' computation"
+    )
+    seed: int = Field(0, description="seed of the initial weights, the order, the excerpts and the noise")
+    checkpoint_every: int = Field(
+        500, gt=0, description="steps between checkpoints; the last step always writes one"
+    )
+    sample_every: int = Field(
+        2000, gt=0, description="steps between synthesised samples; the last step always writes them"
+    )
+    samples: int = Field(
+        3, ge=0, description="number of utterances to synthesise, the first of the validation data"
+    )

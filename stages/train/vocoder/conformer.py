@@ -1,7 +1,7 @@
 """The encoder of audio tokens: pre-norm blocks with relative positions (Transformer-XL, section 3.3).
 
 The public one is a conformer without its convolutions. Names of tensors end in their dimensions: B
-utterances, T tokens asked about, S tokens seen, D width, H heads, K width of a head, M mels. Modules carry
+utterances, T query tokens, S key tokens, D width, H heads, K width of a head, M mels. Modules have
 the names of CosyVoice's state dict.
 """
 
@@ -17,7 +17,7 @@ from stages.train.vocoder.shape import BLOCK, FlowShape
 
 
 class RelativeAttention(nn.Module):
-    """Scores of content and distance, each with a bias of its own."""
+    """Scores of content and of distance, each with its own bias."""
 
     def __init__(self, shape: FlowShape) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class RelativeAttention(nn.Module):
     def forward(
         self, x_BSD: Tensor, seen_BTS: Tensor | None, ahead: int = 0, past: Past | None = None
     ) -> Tensor:
-        """x_BTD of all steps but the last `ahead`, which are only looked at."""
+        """x_BTD of all steps except the last `ahead`, which are only look-ahead."""
         own = x_BSD.shape[1] - ahead
         q_BTHK = self._heads(self.linear_q(x_BSD[:, :own])).transpose(1, 2)
         k_BHSK, v_BHSK = self._heads(self.linear_k(x_BSD)), self._heads(self.linear_v(x_BSD))
@@ -44,7 +44,7 @@ class RelativeAttention(nn.Module):
             )
         seen = k_BHSK.shape[2]
         content_BHTS = (q_BTHK + self.pos_bias_u).transpose(1, 2) @ k_BHSK.transpose(2, 3)
-        # The last step asked about stands `ahead` before the last one seen.
+        # The last query is `ahead` steps before the last key.
         distances_N = torch.arange(seen - 1 - ahead, -own - ahead, -1, device=x_BSD.device)
         p_NHK = self.linear_pos(distance_encoding(distances_N, x_BSD.shape[2])).unflatten(
             -1, (self.heads, -1)
@@ -65,7 +65,7 @@ class RelativeAttention(nn.Module):
 
 
 def distance_encoding(distances_N: Tensor, width: int) -> Tensor:
-    """p_ND: sines in even and cosines in odd places, as of positions (Attention Is All You Need, 3.5)."""
+    """p_ND: sines at even and cosines at odd indices, as for positions (Attention Is All You Need, 3.5)."""
     rates = torch.exp(torch.arange(0, width, 2, device=distances_N.device) * (-math.log(10_000.0) / width))
     angles = distances_N[:, None].float() * rates
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
@@ -107,7 +107,7 @@ class Embed(nn.Module):
 
 
 class Encoder(nn.Module):
-    """`ConformerEncoder` of CosyVoice: what each token stands for among the others."""
+    """`ConformerEncoder` of CosyVoice: contextual embeddings of tokens."""
 
     def __init__(self, shape: FlowShape) -> None:
         super().__init__()
@@ -119,8 +119,8 @@ class Encoder(nn.Module):
     def forward(
         self, x_BSD: Tensor, lengths_B: Tensor | None = None, ahead: int = 0, past: Past | None = None
     ) -> Tensor:
-        """x_BTD of embedded tokens: of whole utterances, those past their `lengths_B` unseen by others; or,
-        with a past, of one block of tokens followed by `ahead` more that it may look at."""
+        """x_BTD of embedded tokens: of whole utterances, with tokens after `lengths_B` masked; or, given a
+        past, of one block of tokens followed by `ahead` more tokens of look-ahead."""
         first = others = None
         if past is None:
             first, others = self._seen(x_BSD, lengths_B)
@@ -132,18 +132,18 @@ class Encoder(nn.Module):
     def _seen(self, x_BSD: Tensor, lengths_B: Tensor | None) -> tuple[Tensor, Tensor]:
         """seen_BTT in the first layer, and in the others."""
         at_T = torch.arange(x_BSD.shape[1], device=x_BSD.device)
-        there_BT = torch.ones(x_BSD.shape[:2], dtype=torch.bool, device=x_BSD.device)
+        is_token_BT = torch.ones(x_BSD.shape[:2], dtype=torch.bool, device=x_BSD.device)
         if lengths_B is not None:
-            # Each utterance's first token stays seen: a softmax over nothing is no number.
-            there_BT = at_T < lengths_B[:, None].clamp(min=1)
+            # The first token of each utterance is never masked: a softmax over nothing is NaN.
+            is_token_BT = at_T < lengths_B[:, None].clamp(min=1)
         if self.shape.past is None:
-            seen_BTT = there_BT[:, None].expand(-1, len(at_T), -1)
+            seen_BTT = is_token_BT[:, None].expand(-1, len(at_T), -1)
             return seen_BTT, seen_BTT
         blocks_TT = seen_blocks(at_T // BLOCK, self.shape.past)
         next_T = (at_T // BLOCK + 1) * BLOCK
         ahead_TT = (at_T >= next_T[:, None]) & (at_T < next_T[:, None] + self.shape.ahead)
-        # A step past the end sees itself, so that its softmax is a number.
+        # A step after the end sees itself, so that its softmax is not NaN.
         itself_TT = torch.eye(len(at_T), dtype=torch.bool, device=x_BSD.device)
         return tuple(
-            (seen_TT & there_BT[:, None]) | itself_TT for seen_TT in (blocks_TT | ahead_TT, blocks_TT)
+            (seen_TT & is_token_BT[:, None]) | itself_TT for seen_TT in (blocks_TT | ahead_TT, blocks_TT)
         )  # type: ignore[return-value]

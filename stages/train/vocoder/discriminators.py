@@ -1,4 +1,4 @@
-"""What the generator is trained against: two kinds of discriminator, and the losses (Vocos, section 3.3).
+"""Discriminators of two kinds that the generator is trained against, and their losses (Vocos, section 3.3).
 
 Names of tensors end in their dimensions: B utterances, N samples.
 """
@@ -14,12 +14,12 @@ from torch.nn.utils.parametrizations import weight_norm
 
 PERIODS = (2, 3, 5, 7, 11)
 RESOLUTIONS = (512, 1024, 2048)
-"""Samples of the transforms' windows."""
+"""Window lengths of the transforms, in samples."""
 RESOLUTION_WEIGHT = 0.1
-"""Of the multi-resolution losses beside those of periods."""
+"""Weight of the multi-resolution losses, relative to those of the period discriminators."""
 
-Judged = tuple[Tensor, list[Tensor]]
-"""Scores, and what each layer before made."""
+DiscriminatorOutput = tuple[Tensor, list[Tensor]]
+"""Scores, and the features of each earlier layer."""
 
 
 def conv(inputs: int, outputs: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1)) -> nn.Module:
@@ -28,7 +28,7 @@ def conv(inputs: int, outputs: int, kernel: tuple[int, int], stride: tuple[int, 
 
 
 class PeriodDiscriminator(nn.Module):
-    """Looks at samples that stand a period apart (HiFi-GAN, section 2.3)."""
+    """Sees samples that are a period apart (HiFi-GAN, section 2.3)."""
 
     def __init__(self, period: int, width: int) -> None:
         super().__init__()
@@ -37,14 +37,14 @@ class PeriodDiscriminator(nn.Module):
         self.convs = nn.ModuleList(conv(before, after, (5, 1), (3, 1)) for before, after in pairwise(widths))
         self.score = conv(widths[-1], 1, (3, 1))
 
-    def forward(self, samples_BN: Tensor) -> Judged:
+    def forward(self, samples_BN: Tensor) -> DiscriminatorOutput:
         short = -samples_BN.shape[1] % self.period
         x = F.pad(samples_BN[:, None], (0, short), mode="reflect").unflatten(2, (-1, self.period))
-        return judged(x, self.convs, self.score)
+        return discriminate(x, self.convs, self.score)
 
 
 class ResolutionDiscriminator(nn.Module):
-    """Looks at a spectrum (UnivNet; complex, as in Vocos)."""
+    """Sees a spectrum (UnivNet; complex, as in Vocos)."""
 
     def __init__(self, window: int, width: int) -> None:
         super().__init__()
@@ -55,16 +55,16 @@ class ResolutionDiscriminator(nn.Module):
         )
         self.score = conv(width, 1, (3, 3))
 
-    def forward(self, samples_BN: Tensor) -> Judged:
+    def forward(self, samples_BN: Tensor) -> DiscriminatorOutput:
         window = torch.hann_window(self.window, device=samples_BN.device)
         spectrum = torch.stft(
             samples_BN, self.window, self.window // 4, window=window, normalized=True, return_complex=True
         )
         x = torch.stack([spectrum.real, spectrum.imag], 1).transpose(2, 3)
-        return judged(x, self.convs, self.score)
+        return discriminate(x, self.convs, self.score)
 
 
-def judged(x: Tensor, convs: nn.ModuleList, score: nn.Module) -> Judged:
+def discriminate(x: Tensor, convs: nn.ModuleList, score: nn.Module) -> DiscriminatorOutput:
     features = []
     for layer in convs:
         x = F.leaky_relu(layer(x), 0.1)
@@ -78,38 +78,42 @@ class Discriminators(nn.Module):
         self.periods = nn.ModuleList(PeriodDiscriminator(period, width) for period in PERIODS)
         self.resolutions = nn.ModuleList(ResolutionDiscriminator(window, width) for window in RESOLUTIONS)
 
-    def forward(self, samples_BN: Tensor) -> list[tuple[float, Judged]]:
-        """What each says, and how much it counts."""
+    def forward(self, samples_BN: Tensor) -> list[tuple[float, DiscriminatorOutput]]:
+        """The weight and the output of each discriminator."""
         return [(1.0, one(samples_BN)) for one in self.periods] + [
             (RESOLUTION_WEIGHT, one(samples_BN)) for one in self.resolutions
         ]
 
 
 @dataclass(frozen=True)
-class Against:
-    """The generator's losses by the discriminators."""
+class AdversarialLosses:
+    """The generator's losses from the discriminators."""
 
     adversarial: Tensor
     features: Tensor
 
 
-def generator_losses(real: list[tuple[float, Judged]], made: list[tuple[float, Judged]]) -> Against:
-    """Hinge loss of made samples, and how far each layer's view of them is from that of the real ones."""
-    adversarial = torch.stack([weight * F.relu(1 - scores).mean() for weight, (scores, _) in made]).sum()
+def generator_losses(
+    real: list[tuple[float, DiscriminatorOutput]], generated: list[tuple[float, DiscriminatorOutput]]
+) -> AdversarialLosses:
+    """Hinge loss of generated samples, and the distance of their features from those of real samples."""
+    adversarial = torch.stack([weight * F.relu(1 - scores).mean() for weight, (scores, _) in generated]).sum()
     features = torch.stack(
         [
             weight * torch.stack([(r.detach() - m).abs().mean() for r, m in zip(rs, ms, strict=True)]).mean()
-            for (weight, (_, rs)), (_, (_, ms)) in zip(real, made, strict=True)
+            for (weight, (_, rs)), (_, (_, ms)) in zip(real, generated, strict=True)
         ]
     ).sum()
-    return Against(adversarial, features)
+    return AdversarialLosses(adversarial, features)
 
 
-def discriminator_loss(real: list[tuple[float, Judged]], made: list[tuple[float, Judged]]) -> Tensor:
-    """Hinge loss: real scores over 1, made ones under -1."""
+def discriminator_loss(
+    real: list[tuple[float, DiscriminatorOutput]], generated: list[tuple[float, DiscriminatorOutput]]
+) -> Tensor:
+    """Hinge loss: scores above 1 for real samples, and below -1 for generated ones."""
     return torch.stack(
         [
             weight * (F.relu(1 - rs).mean() + F.relu(1 + ms).mean())
-            for (weight, (rs, _)), (_, (ms, _)) in zip(real, made, strict=True)
+            for (weight, (rs, _)), (_, (ms, _)) in zip(real, generated, strict=True)
         ]
     ).sum()

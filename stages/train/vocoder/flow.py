@@ -1,6 +1,6 @@
 """Tokens to mel by optimal-transport conditional flow matching (Lipman et al., section 4.1; CosyVoice, 2.3).
 
-Names of tensors end in their dimensions: B utterances, L tokens, T frames, M mels, D width. Modules carry the
+Names of tensors end in their dimensions: B utterances, L tokens, T frames, M mels, D width. Modules have the
 names of CosyVoice's state dict.
 """
 
@@ -20,25 +20,25 @@ from stages.train.vocoder.shape import BLOCK, MELS, SPEAKER, FlowShape, block_of
 from stages.train.vocoder.unet import UNet
 
 SIGMA = 1e-6
-"""Noise that is left at time 1."""
+"""Standard deviation of the noise that remains at time 1."""
 DROPPED = 0.2
-"""Share of the utterances that are learnt without any condition."""
+"""Share of the utterances that are trained without conditions."""
 GUIDANCE = 0.7
 STEPS = 10
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a mel is made from; nothing is zeros."""
+    """Conditions of a mel; missing ones are zeros."""
 
     tokens_BMT: Tensor
-    """What the tokens say, at the rate of mels."""
+    """The encoder's prediction from the tokens, at the frame rate of mels."""
     speaker_BM: Tensor
     prompt_BMT: Tensor
-    """The mel of the prompt, then zeros."""
+    """The mel of the prompt, followed by zeros."""
 
     def kept(self, kept_B: Tensor) -> "Conditions":
-        """Nothing where an utterance is not kept."""
+        """Zeros for the utterances that are not kept."""
         return Conditions(
             self.tokens_BMT * kept_B[:, None, None],
             self.speaker_BM * kept_B[:, None],
@@ -47,7 +47,7 @@ class Conditions:
 
 
 class Regulator(nn.Module):
-    """From the rate of tokens to that of mels: interpolation, then convolutions."""
+    """From the rate of tokens to that of mel frames: interpolation, then convolutions."""
 
     def __init__(self, shape: FlowShape) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Regulator(nn.Module):
         self.model = nn.Sequential(*layers, Conv(MELS, MELS, 1, causal))
 
     def forward(self, x_BML: Tensor, past: Past | None = None, first: int = 0) -> Tensor:
-        """x_BMT of whole utterances, or of the block that begins with token `first`."""
+        """x_BMT of whole utterances, or of the block that starts at token `first`."""
         if self.causal:
             x_BMT = interpolated(extended(past, self, x_BML, 1), first)
         else:
@@ -70,24 +70,24 @@ class Regulator(nn.Module):
 
 
 def interpolated(x_BML: Tensor, first: int) -> Tensor:
-    """x_BMT between the values of neighbouring tokens, where no frame looks into the next block.
+    """x_BMT, interpolated between neighbouring tokens, such that no frame depends on the next block.
 
-    `x_BML` are the token before `first` and those from `first` on.
+    `x_BML` are the token before `first` and the tokens from `first` on.
     """
     tokens = x_BML.shape[2] - 1
     at_T = torch.arange(frames_of(first), frames_of(first + tokens), device=x_BML.device)
-    place_T = ((at_T + 0.5) * (640 / 1323) - 0.5).clamp(min=0)
-    low_T = place_T.floor().long()
+    position_T = ((at_T + 0.5) * (640 / 1323) - 0.5).clamp(min=0)
+    low_T = position_T.floor().long()
     end_T = ((block_of(at_T) + 1) * BLOCK - 1).clamp(max=first + tokens - 1)
     high_T = torch.minimum(low_T + 1, end_T)
     low_T = torch.minimum(low_T, end_T)
-    share_T = (place_T - low_T).clamp(0, 1)
+    share_T = (position_T - low_T).clamp(0, 1)
     low_BMT, high_BMT = (x_BML[:, :, at - first + 1] for at in (low_T, high_T))
     return low_BMT + share_T * (high_BMT - low_BMT)
 
 
 class Solver(nn.Module):
-    """Where the state dict has the U-Net."""
+    """Wraps the U-Net for the names of the state dict."""
 
     def __init__(self, shape: FlowShape) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Solver(nn.Module):
 
 
 class Flow(nn.Module):
-    """`MaskedDiffWithXvec` of CosyVoice. Made with `torch.device("meta")` it takes no memory."""
+    """`MaskedDiffWithXvec` of CosyVoice. Built under `torch.device("meta")` it takes no memory."""
 
     def __init__(self, shape: FlowShape) -> None:
         super().__init__()
@@ -115,8 +115,8 @@ class Flow(nn.Module):
         past: Past | None = None,
         first: int = 0,
     ) -> Tensor:
-        """What tokens say, x_BMT: of whole utterances, or with a past of one block from token `first` on,
-        which is followed by `ahead` more tokens that it may look at."""
+        """The prediction x_BMT from tokens: of whole utterances, or, given a past, of one block from token
+        `first` on, followed by `ahead` more tokens of look-ahead."""
         x_BLD = self.encoder(self.input_embedding(tokens_BL), lengths_B, ahead, past)
         x_BML = self.encoder_proj(x_BLD).transpose(1, 2)
         return cast(Tensor, self.length_regulator(x_BML, past, first))
@@ -141,29 +141,29 @@ class Flow(nn.Module):
 
 
 def flow_matching_loss(
-    flow: Flow, mel_BMT: Tensor, there_BT: Tensor, conditions: Conditions, t_B: Tensor, noise_BMT: Tensor
+    flow: Flow, mel_BMT: Tensor, is_frame_BT: Tensor, conditions: Conditions, t_B: Tensor, noise_BMT: Tensor
 ) -> Tensor:
-    """Mean squared error of the velocity over frames that are there (CosyVoice, equations 3 to 7).
+    """Mean squared error of the velocity over frames that are not padding (CosyVoice, equations 3 to 7).
 
-    `mel_BMT` is normalised. The path goes straight from the noise to the mel: at time t it stands at
+    `mel_BMT` is normalised. The path is straight from noise to mel: at time t it is at
     (1 - (1 - sigma) t) noise + t mel, and its velocity is mel - (1 - sigma) noise.
     """
     t_B11 = t_B[:, None, None]
     at_BMT = (1 - (1 - SIGMA) * t_B11) * noise_BMT + t_B11 * mel_BMT
     target_BMT = mel_BMT - (1 - SIGMA) * noise_BMT
     error_BT = (flow.velocity(at_BMT, t_B, conditions) - target_BMT).square().mean(1)
-    return (error_BT * there_BT).sum() / there_BT.sum()
+    return (error_BT * is_frame_BT).sum() / is_frame_BT.sum()
 
 
-def prior_loss(said_BMT: Tensor, mel_BMT: Tensor, there_BT: Tensor) -> Tensor:
-    """Mean squared error of what the encoder alone makes of the tokens, over frames that are there (Grad-TTS,
-    section 3.3): the shortest way for it to learn."""
-    error_BT = (said_BMT - mel_BMT).square().mean(1)
-    return (error_BT * there_BT).sum() / there_BT.sum()
+def prior_loss(encoded_BMT: Tensor, mel_BMT: Tensor, is_frame_BT: Tensor) -> Tensor:
+    """Mean squared error of the encoder's own prediction over frames that are not padding (Grad-TTS, section
+    3.3), which trains the encoder directly."""
+    error_BT = (encoded_BMT - mel_BMT).square().mean(1)
+    return (error_BT * is_frame_BT).sum() / is_frame_BT.sum()
 
 
 def time_steps(steps: int) -> list[float]:
-    """0..1, the first steps the shortest: 1 - cos."""
+    """Times from 0 to 1, spaced by 1 - cos, so that the first steps are the shortest."""
     return [1 - math.cos(math.pi / 2 * n / steps) for n in range(steps + 1)]
 
 
@@ -175,10 +175,10 @@ def solve(
     guidance: float = GUIDANCE,
     pasts: list[Past] | None = None,
 ) -> Tensor:
-    """Euler's way from noise to a normalised mel, guided away from what no condition would give.
+    """Euler's method from noise to a normalised mel, with classifier-free guidance.
 
-    v = (1 + guidance) v(conditions) - guidance v(nothing). With `pasts`, one a step, it goes on from earlier
-    blocks.
+    v = (1 + guidance) v(conditions) - guidance v(no conditions). With `pasts`, one per step, it continues
+    after earlier blocks.
     """
     twice = torch.cat([torch.ones(len(noise_BMT)), torch.zeros(len(noise_BMT))]).to(noise_BMT)
     both = Conditions(

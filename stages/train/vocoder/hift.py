@@ -1,8 +1,8 @@
-"""HiFT, the public mel-to-wave network: a source of harmonics, filtered, and a short inverse transform.
+"""HiFT, the public mel-to-wave network: a filtered harmonic source and a short inverse Fourier transform.
 
-HiFTNet (Li et al.) as CosyVoice has it; inference only. Names of tensors end in their dimensions: B
-utterances, C channels, T frames, M mels, H harmonics, F bins, N samples. Modules carry the names of
-CosyVoice's state dict, with the weights of normalised convolutions multiplied out.
+HiFTNet (Li et al.) as in CosyVoice; inference only. Names of tensors end in their dimensions: B
+utterances, C channels, T frames, M mels, H harmonics, F bins, N samples. Modules have the names of
+CosyVoice's state dict, with weight normalisation folded into the convolutions.
 """
 
 import math
@@ -16,16 +16,16 @@ from stages.train.vocoder.shape import HOP, MELS, RATE, HiFTShape
 
 UP = (8, 8)
 TRANSFORM, STEP = 16, 4
-"""Samples of the short transform's window, and between two."""
+"""Window and hop of the short transform, in samples."""
 BINS = TRANSFORM // 2 + 1
 KERNELS = (3, 7, 11)
 SOURCE_KERNELS = (7, 11)
 DILATIONS = (1, 3, 5)
 AMPLITUDE, BREATH = 0.1, 0.003
-"""Of harmonics, and deviation of the noise on them."""
+"""Amplitude of harmonics, and standard deviation of the noise added to them."""
 VOICED = 10.0
-"""Hz; below, there is no voice."""
-LOUDEST = 0.99
+"""Hz; frames with a lower pitch are unvoiced."""
+PEAK = 0.99
 
 
 class Snake(nn.Module):
@@ -77,7 +77,7 @@ class PitchPredictor(nn.Module):
 
 
 class HarmonicSource(nn.Module):
-    """Harmonics of the pitch where there is voice, noise elsewhere, mixed to one signal."""
+    """Harmonics of the pitch in voiced frames and noise in the others, mixed to one signal."""
 
     def __init__(self, harmonics: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class HarmonicSource(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         pitch_BN = pitch_BT.repeat_interleave(HOP, 1)
         order_H = torch.arange(1, self.l_linear.in_features + 1, device=pitch_BT.device)
-        # In double precision: the sum over minutes of samples would drift.
+        # In double precision: a sum over minutes of samples would drift.
         turns_BHN = (pitch_BN.double()[:, None] * order_H[:, None] / RATE).cumsum(-1) % 1
         phase_H = (torch.rand(len(order_H), generator=generator) * 2 - 1) * math.pi
         phase_H[0] = 0
@@ -101,7 +101,7 @@ class HarmonicSource(nn.Module):
 
 
 class HiFT(nn.Module):
-    """`HiFTGenerator` of CosyVoice. Made with `torch.device("meta")` it takes no memory."""
+    """`HiFTGenerator` of CosyVoice. Built under `torch.device("meta")` it takes no memory."""
 
     def __init__(self, shape: HiFTShape) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class HiFT(nn.Module):
         self.f0_predictor = PitchPredictor(shape.predictor)
 
     def forward(self, mel_BMT: Tensor, seed: int = 0) -> Tensor:
-        """Waveforms samples_BN of mels, N = 256 T; `seed` draws the noise in them."""
+        """Waveforms samples_BN of mels, N = 256 T; the noise in them is drawn from `seed`."""
         source_BN = self.m_source(self.f0_predictor(mel_BMT), seed)
         window = torch.hann_window(TRANSFORM, device=mel_BMT.device)
         spectrum_BFT = torch.stft(source_BN, TRANSFORM, STEP, window=window, return_complex=True)
@@ -141,6 +141,6 @@ class HiFT(nn.Module):
             x_BCT = torch.stack([block(x_BCT) for block in filters]).mean(0)
         x_BCT = self.conv_post(F.leaky_relu(x_BCT))
         magnitude_BFT = x_BCT[:, :BINS].exp().clamp(max=100)
-        said_BFT = torch.polar(magnitude_BFT, x_BCT[:, BINS:].sin())
-        samples_BN = torch.istft(said_BFT, TRANSFORM, STEP, window=window)
-        return samples_BN.clamp(-LOUDEST, LOUDEST)
+        filtered_BFT = torch.polar(magnitude_BFT, x_BCT[:, BINS:].sin())
+        samples_BN = torch.istft(filtered_BFT, TRANSFORM, STEP, window=window)
+        return samples_BN.clamp(-PEAK, PEAK)

@@ -1,4 +1,4 @@
-"""Mel to wave: a network says spectra at the rate of mels, and the inverse transform does the rest (Vocos).
+"""Mel to wave: a network predicts spectra at the frame rate of mels, followed by the inverse STFT (Vocos).
 
 Names of tensors end in their dimensions: B utterances, T frames, C channels, M mels, F bins, W samples of a
 window, N samples.
@@ -15,15 +15,15 @@ from stages.train.vocoder.past import Past
 from stages.train.vocoder.shape import HOP, MELS, WINDOW, WaveShape
 
 AHEAD = 3
-"""Frames that the first convolution sees ahead; the others see only what was."""
-LOUDEST = 100.0
-"""Of a bin's magnitude."""
+"""Frames of look-ahead of the first convolution; the others are causal."""
+MAX_MAGNITUDE = 100.0
+"""Upper limit of a bin's magnitude."""
 EDGE = (WINDOW - HOP) // 2
-"""Samples that a window stands out beyond its frame, on either side."""
+"""Samples by which a window extends beyond its frame, on each side."""
 
 
 class ConvNeXt(nn.Module):
-    """A depthwise convolution and a perceptron behind it (Vocos, section 3.2)."""
+    """A depthwise convolution followed by a perceptron (Vocos, section 3.2)."""
 
     def __init__(self, shape: WaveShape) -> None:
         super().__init__()
@@ -58,30 +58,30 @@ class Generator(nn.Module):
         return (mel_BMT - self.shape.mean) / self.shape.scale
 
     def frames(self, x_BMT: Tensor, past: Past | None = None) -> Tensor:
-        """Windowed samples frames_BTW of normalised mels, which have three frames more on either side."""
+        """Windowed samples frames_BTW of normalised mels, which have three more frames on each side."""
         x_BCT = self.norm(self.embed(x_BMT).transpose(1, 2)).transpose(1, 2)
         for layer in self.layers:
             x_BCT = layer(x_BCT, past)
-        said_BTF = self.out(self.final_norm(x_BCT.transpose(1, 2))).float()
-        magnitude_BTF, phase_BTF = said_BTF.chunk(2, -1)
-        spectrum_BTF = torch.polar(magnitude_BTF.exp().clamp(max=LOUDEST), phase_BTF)
+        output_BTF = self.out(self.final_norm(x_BCT.transpose(1, 2))).float()
+        magnitude_BTF, phase_BTF = output_BTF.chunk(2, -1)
+        spectrum_BTF = torch.polar(magnitude_BTF.exp().clamp(max=MAX_MAGNITUDE), phase_BTF)
         window = torch.hann_window(WINDOW, device=x_BMT.device)
         return cast(Tensor, torch.fft.irfft(spectrum_BTF, WINDOW) * window)
 
 
 def overlapped(frames_BTW: Tensor) -> Tensor:
-    """samples_BN of windowed frames, N = 256 T + 768, as loud as if the windows' squares added up to one."""
+    """samples_BN of windowed frames, N = 256 T + 768, normalised by the sum of the squared windows."""
     sums_BN, weights_N = overlap_sums(frames_BTW)
     return sums_BN / weights_N.clamp(min=1e-8)
 
 
 def overlap_sums(frames_BTW: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums of frames laid 256 samples apart, and of the squares of their windows."""
+    """Sums of frames placed 256 samples apart, and of the squares of their windows."""
     frames = frames_BTW.shape[1]
     length = HOP * (frames - 1) + WINDOW
 
-    def laid(x_BTW: Tensor) -> Tensor:
+    def overlap_add(x_BTW: Tensor) -> Tensor:
         return F.fold(x_BTW.transpose(1, 2), (1, length), (1, WINDOW), stride=(1, HOP))[:, 0, 0]
 
     squares_W = torch.hann_window(WINDOW, device=frames_BTW.device).square()
-    return laid(frames_BTW), laid(squares_W.expand(1, frames, WINDOW))[0]
+    return overlap_add(frames_BTW), overlap_add(squares_W.expand(1, frames, WINDOW))[0]

@@ -1,4 +1,4 @@
-"""Layers that see ahead, as the public network's do, or don't, as those that stream."""
+"""Layers with look-ahead, as in the public network, or causal ones, which can stream."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -7,7 +7,7 @@ from stages.train.vocoder.past import Past, extended
 
 
 class Conv(nn.Conv1d):
-    """A convolution that keeps the length; a causal one sees only what was."""
+    """A convolution that keeps the length; a causal one sees only earlier steps."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, causal: bool, groups: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, padding=0 if causal else kernel // 2, groups=groups)
@@ -20,7 +20,7 @@ class Conv(nn.Conv1d):
 
 
 class Norm(nn.GroupNorm):
-    """Group normalisation; a causal one over the channels of each step alone, not over all time."""
+    """Group normalisation; a causal one normalises each step alone, not over time."""
 
     def __init__(self, groups: int, channels: int, causal: bool) -> None:
         super().__init__(groups, channels)

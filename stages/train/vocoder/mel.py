@@ -1,4 +1,4 @@
-"""Log mels as CosyVoice's networks take them: 22.05 kHz, 80 bands up to 8 kHz, a frame every 256 samples."""
+"""Log mels as CosyVoice's networks expect them: 22.05 kHz, 80 bands up to 8 kHz, a frame per 256 samples."""
 
 from functools import cache
 
@@ -8,20 +8,21 @@ from torch.nn import functional as F
 
 from stages.train.vocoder.shape import HOP, MELS, RATE, WINDOW
 
-HIGHEST = 8000
+MAX_FREQUENCY = 8000
 """Hz"""
 FLOOR = 1e-5
-"""Of a band's magnitude, before the logarithm."""
+"""Lower limit of a band's magnitude, before the logarithm."""
 
 
 def log_mel(samples_BN: Tensor) -> Tensor:
     """mel_BMT of waveforms at 22.05 kHz, T = N // 256; frame t is centred at sample 256 t + 128.
 
-    Natural logarithms of magnitudes. Raises ValueError for less than 385 samples, which can't be mirrored.
+    Natural logarithms of magnitudes. Raises ValueError for fewer than 385 samples, which can't be padded
+    by reflection.
     """
     edge = (WINDOW - HOP) // 2
     if samples_BN.shape[-1] <= edge:
-        raise ValueError(f"a mel needs at least {edge + 1} samples, there are {samples_BN.shape[-1]}")
+        raise ValueError(f"a mel needs at least {edge + 1} samples, got {samples_BN.shape[-1]}")
     padded_BN = F.pad(samples_BN[:, None], (edge, edge), mode="reflect")[:, 0]
     window = torch.hann_window(WINDOW, device=samples_BN.device)
     spectrum_BFT = torch.stft(padded_BN, WINDOW, HOP, window=window, center=False, return_complex=True)
@@ -35,4 +36,4 @@ def mel_bands() -> Tensor:
     """bands_MF on Slaney's scale, each of unit area."""
     from librosa.filters import mel
 
-    return torch.from_numpy(mel(sr=RATE, n_fft=WINDOW, n_mels=MELS, fmin=0, fmax=HIGHEST))
+    return torch.from_numpy(mel(sr=RATE, n_fft=WINDOW, n_mels=MELS, fmin=0, fmax=MAX_FREQUENCY))

@@ -20,18 +20,18 @@ from stages.train.vocoder.utterances import VocoderUtterance
 INDEX = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
-        # Recording, track and times: a turn that stands in several samples is one utterance.
+        # Recording, track and times: a turn that is in several samples is one utterance.
         pa.field("clip", pa.string(), nullable=False),
         pa.field("shard", pa.int32(), nullable=False),
-        # First byte in the shard and number of bytes of the sample's ids and of its audio.
+        # First byte in the shard, and number of bytes, of the sample's ids and of its audio.
         *(
             pa.field(f"{what}_{n}", pa.int64(), nullable=False)
             for n in ("tokens", "flac")
             for what in ("at", "n")
         ),
-        # Where the part's ids stand among the sample's: first, end, first, end, ..
+        # Position of the part's ids among the sample's: first, end, first, end, ..
         pa.field("spans", pa.list_(pa.int32()), nullable=False),
-        # Samples of the audio, at 16 kHz.
+        # First and end sample within the sample's audio, at 16 kHz.
         pa.field("first", pa.int64(), nullable=False),
         pa.field("end", pa.int64(), nullable=False),
     ]
@@ -39,27 +39,27 @@ INDEX = pa.schema(
 """Columns of the index of a version's speech."""
 
 Read = Callable[[int, int, int], bytes]
-"""(number of a shard, first byte, bytes) -> the bytes: the pipeline hands it in."""
+"""(number of a shard, first byte, number of bytes) -> the bytes: passed in by the pipeline."""
 
 
 def index_shard(file: BinaryIO, number: int) -> pa.Table:
-    """Rows of `INDEX` for the audio parts of a shard, of samples that keep their audio."""
+    """Rows of `INDEX` for the audio parts of a shard's samples that have audio."""
     rows = []
     with tarfile.open(fileobj=file, mode="r:") as tar:
-        found: dict[str, dict[str, tarfile.TarInfo]] = {}
+        members_of: dict[str, dict[str, tarfile.TarInfo]] = {}
         records = {}
         for member in tar:
             key, _, name = member.name.partition(".")
-            found.setdefault(key, {})[name] = member
+            members_of.setdefault(key, {})[name] = member
             if name == "json":
                 records[key] = json.load(cast(BinaryIO, tar.extractfile(member)))
-    for key, members in found.items():
+    for key, members in members_of.items():
         if "flac" not in members or "tokens.npy" not in members:
             continue
-        places = {
+        ranges = {
             f"{what}_{name}": value
             for name in ("tokens", "flac")
-            for what, value in zip(("at", "n"), _place(members, name), strict=True)
+            for what, value in zip(("at", "n"), _byte_range(members, name), strict=True)
         }
         parts = [
             part
@@ -75,7 +75,7 @@ def index_shard(file: BinaryIO, number: int) -> pa.Table:
                     "key": f"{key}-{n}",
                     "clip": f"{part['recording']} {part['track']} {part['start']} {part['end']}",
                     "shard": number,
-                    **places,
+                    **ranges,
                     "spans": [edge for span in part["spans"] for edge in span],
                     "first": first,
                     "end": end,
@@ -84,23 +84,23 @@ def index_shard(file: BinaryIO, number: int) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=INDEX)
 
 
-def _place(members: dict[str, tarfile.TarInfo], name: str) -> tuple[int, int]:
+def _byte_range(members: dict[str, tarfile.TarInfo], name: str) -> tuple[int, int]:
     member = members["tokens.npy" if name == "tokens" else name]
     return member.offset_data, member.size
 
 
 def _tokens(row: dict[str, Any]) -> int:
-    """Of an audio part, without its two markers."""
+    """Number of tokens of an audio part, without its two markers."""
     return int(sum(row["spans"][1::2]) - sum(row["spans"][::2]) - 2)
 
 
 class ShardUtterances:
-    """`Utterances` of an index: each utterance of at least a block once, read where it lies."""
+    """`Utterances` of an index: each utterance of at least one block once, read by range."""
 
     def __init__(self, index: pa.Table, read: Read, first_id: int) -> None:
         """`first_id` is the id of `<audio_0>`, linguistic code 0."""
-        spoken = {row["clip"]: row for row in reversed(index.to_pylist()) if _tokens(row) >= BLOCK}
-        self._rows = sorted(spoken.values(), key=lambda row: str(row["key"]))
+        by_clip = {row["clip"]: row for row in reversed(index.to_pylist()) if _tokens(row) >= BLOCK}
+        self._rows = sorted(by_clip.values(), key=lambda row: str(row["key"]))
         self._read = read
         self._first_id = first_id
 
@@ -108,7 +108,7 @@ class ShardUtterances:
         return len(self._rows)
 
     def read(self, number: int) -> VocoderUtterance:
-        """Raises SetupError for audio that can't be read: the version is damaged."""
+        """Raises SetupError if the audio can't be read, because the version is damaged."""
         import soundfile
         import soxr
 
@@ -116,11 +116,11 @@ class ShardUtterances:
         ids = np.load(io.BytesIO(self._read(row["shard"], row["at_tokens"], row["n_tokens"])))
         spans = zip(row["spans"][::2], row["spans"][1::2], strict=True)
         tokens = audio_tokens(ids, spans, self._first_id)
-        sound = io.BytesIO(self._read(row["shard"], row["at_flac"], row["n_flac"]))
+        audio = io.BytesIO(self._read(row["shard"], row["at_flac"], row["n_flac"]))
         try:
-            samples, rate = soundfile.read(sound, start=row["first"], stop=row["end"], dtype="float32")
+            samples, rate = soundfile.read(audio, start=row["first"], stop=row["end"], dtype="float32")
         except soundfile.LibsndfileError as error:
             raise SetupError(
-                f"the audio of {row['key']} can't be read: {error}; verify the version"
+                f"the audio of {row['key']} can't be read: {error}; run `aqaa-data versions verify`"
             ) from None
         return VocoderUtterance(row["key"], tokens, soxr.resample(samples, rate, RATE))

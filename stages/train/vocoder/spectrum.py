@@ -1,4 +1,4 @@
-"""How far two sounds are apart, whatever their phases.
+"""Distance between two waveforms that ignores phase.
 
 Names of tensors end in their dimensions: B utterances, N samples.
 """
@@ -9,14 +9,14 @@ from torch import Tensor
 from stages.train.vocoder.discriminators import RESOLUTIONS
 
 
-def spectral_distance(made_BN: Tensor, real_BN: Tensor) -> Tensor:
-    """Mean over three resolutions of how far log magnitudes are apart, and of how much of the spectrum's
-    energy the difference has (Parallel WaveGAN, section 3.2)."""
+def spectral_distance(generated_BN: Tensor, real_BN: Tensor) -> Tensor:
+    """Mean over three resolutions of log-magnitude distance plus spectral convergence (Parallel WaveGAN,
+    section 3.2)."""
     distances = []
     for window in RESOLUTIONS:
-        made, real = (_magnitudes(samples_BN, window) for samples_BN in (made_BN, real_BN))
-        logs = (made.log() - real.log()).abs().mean()
-        convergence = torch.linalg.vector_norm(real - made) / torch.linalg.vector_norm(real)
+        generated, real = (_magnitudes(samples_BN, window) for samples_BN in (generated_BN, real_BN))
+        logs = (generated.log() - real.log()).abs().mean()
+        convergence = torch.linalg.vector_norm(real - generated) / torch.linalg.vector_norm(real)
         distances.append(logs + convergence)
     return torch.stack(distances).mean()
 

@@ -1,8 +1,9 @@
-"""Speech while its tokens still come: a block at a time, the same samples as of the whole utterance.
+"""Streaming synthesis, a block at a time, with the same samples as for the whole utterance.
 
-A block of 15 tokens (0.36 s) is spoken when it and the tokens that it looks ahead to are there: 5 more in our
-shapes, so the first sound comes after 20 tokens (0.48 s). Of each block the last 4.5 frames (52 ms) wait for
-the next one, for the generator looks ahead too. Time and memory of a block don't grow with the utterance.
+A block of 15 tokens (0.36 s) is synthesised when it and its look-ahead have arrived: 5 more tokens in our
+shapes, so that the first audio comes after 20 tokens (0.48 s). The last 4.5 frames (52 ms) of each block wait
+for the next one, because the generator looks ahead too. Time and memory per block don't grow with the
+utterance.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from stages.train.vocoder.vocoder import Vocoder, checked, noise
 
 
 class VocoderStream:
-    """One utterance, given token by token or in any pieces."""
+    """One utterance, whose tokens arrive one by one or in pieces of any size."""
 
     def __init__(
         self,
@@ -32,54 +33,55 @@ class VocoderStream:
         shape, wave = vocoder.flow.shape, vocoder.wave
         if shape.past is None or not isinstance(wave, Generator):
             raise SetupError(
-                "this vocoder can't stream, for its layers see the whole utterance: have it speak whole ones"
+                "this vocoder can't stream, because its layers see the whole utterance: synthesise whole ones"
             )
         self._vocoder = vocoder
         self._ahead = shape.ahead
         self._steps, self._guidance, self._seed = steps, guidance, seed
         self._speaker_1M = vocoder.speaker(speaker)
         self._waiting: list[int] = []
-        self._spoken = 0
+        self._done = 0
         self._encoder = Past(shape.past)
         self._solver = [Past(shape.past) for _ in range(steps)]
         self._wave = WaveStream(wave)
 
     @torch.no_grad()
     def push(self, tokens: Sequence[int]) -> Tensor:
-        """samples_N at 22.05 kHz that some more tokens make final. Raises ValueError for what is no token."""
+        """samples_N at 22.05 kHz that are final after some more tokens. Raises ValueError for an invalid
+        token."""
         if tokens:
             self._waiting += checked(tokens, self._vocoder.flow.shape)
-        spoken = [torch.zeros(0)]
+        samples = [torch.zeros(0)]
         while len(self._waiting) >= BLOCK + self._ahead:
-            spoken.append(self._wave.push(self._block()))
-        return torch.cat(spoken)
+            samples.append(self._wave.push(self._block()))
+        return torch.cat(samples)
 
     @torch.no_grad()
     def finish(self) -> Tensor:
-        """samples_N that are left. Nothing can be pushed afterwards."""
-        spoken = []
+        """The remaining samples_N. Nothing can be pushed afterwards."""
+        samples = []
         while self._waiting:
-            spoken.append(self._wave.push(self._block()))
-        return torch.cat([*spoken, self._wave.finish()])
+            samples.append(self._wave.push(self._block()))
+        return torch.cat([*samples, self._wave.finish()])
 
     def _block(self) -> Tensor:
         """mel_1MT of the next block."""
         flow = self._vocoder.flow
-        seen = self._waiting[: BLOCK + self._ahead]
-        own = min(BLOCK, len(seen))
-        first, end = frames_of(self._spoken), frames_of(self._spoken + own)
-        tokens_1L = torch.tensor([seen], device=self._vocoder.device)
-        tokens_1MT = flow.encode(tokens_1L, None, len(seen) - own, self._encoder, self._spoken)
+        visible = self._waiting[: BLOCK + self._ahead]
+        own = min(BLOCK, len(visible))
+        first, end = frames_of(self._done), frames_of(self._done + own)
+        tokens_1L = torch.tensor([visible], device=self._vocoder.device)
+        tokens_1MT = flow.encode(tokens_1L, None, len(visible) - own, self._encoder, self._done)
         conditions = Conditions(tokens_1MT, self._speaker_1M, torch.zeros_like(tokens_1MT))
         noise_1MT = noise(self._seed, first, end).to(tokens_1MT)
         solved_1MT = solve(flow, noise_1MT, conditions, self._steps, self._guidance, self._solver)
-        self._spoken += own
+        self._done += own
         del self._waiting[:own]
         return flow.restored(solved_1MT)
 
 
 class WaveStream:
-    """The generator over mels that come piece by piece."""
+    """The generator, for mels that arrive piece by piece."""
 
     def __init__(self, generator: Generator) -> None:
         self._generator = generator
@@ -90,11 +92,11 @@ class WaveStream:
         self._skip = EDGE
 
     def push(self, mel_1MT: Tensor) -> Tensor:
-        """samples_N that some more frames make final."""
+        """samples_N that are final after some more frames."""
         return self._push(self._generator.normalised(mel_1MT))
 
     def finish(self) -> Tensor:
-        """samples_N that are left."""
+        """The remaining samples_N."""
         final_N = self._push(torch.zeros_like(self._mel_1MT[..., :AHEAD]))
         return torch.cat([final_N, (self._sums_N / self._weights_N.clamp(min=1e-8))[:EDGE].clamp(-1, 1)])
 

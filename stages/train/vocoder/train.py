@@ -1,8 +1,8 @@
 """One training run of a vocoder: flow and generator side by side, with metrics, samples and exact resume.
 
-Everything that a step does follows from the settings, the speech and the step's number; a run that was
-stopped goes on from its last checkpoint and gives the same losses, bit for bit on as many processes. Each
-process has whole networks, which are small, and learns of its rows of a batch; gradients are averaged.
+A step is determined by the settings, the utterances and the step's number. A stopped run resumes from its
+last checkpoint and has the same losses, bit for bit on the same number of processes. Each process has
+complete networks, which are small, and trains on its rows of a batch; gradients are averaged.
 """
 
 import math
@@ -34,52 +34,53 @@ from stages.train.vocoder.utterances import Utterances, VocoderBatch, batch_of, 
 from stages.train.vocoder.vocoder import Vocoder, save
 
 SAMPLES = "samples"
-"""`<step>/<key>.wav` from tokens, `<key>.mel.wav` from the mel of the original, which is beside it."""
+"""Folder with `<step>/<key>.wav` from tokens, `<key>.mel.wav` from the original's mel, and the original."""
 STATE = "state.pt"
 
 MEL_WEIGHT = 45.0
 SPECTRUM_WEIGHT = 10.0
-"""Of the generator's losses beside its discriminators' (Vocos, section 3.3, has the first)."""
+"""Weights of the generator's losses relative to the discriminators' (the first: Vocos, section 3.3)."""
 PROMPTED = 0.5
-"""Share of the stretches whose first part, up to `LONGEST_PROMPT`, is given."""
+"""Share of the excerpts whose first part, up to `LONGEST_PROMPT`, is given as a prompt."""
 LONGEST_PROMPT = 0.3
+"""Share of an excerpt."""
 
-_HOW = {"checkpoint_every", "sample_every", "samples"}
-"""Settings that don't change what is learnt: a stopped run may go on with others."""
+_REPORTING = {"checkpoint_every", "sample_every", "samples"}
+"""Settings that don't change the result: a stopped run may resume with others."""
 
 
 def train_vocoder(
     config: VocoderTrainConfig,
     speech: Utterances,
-    held: Utterances,
+    held_out: Utterances,
     identity: Mapping[str, Any],
     folder: Path,
-    said: ProgressCallback = lambda metrics: None,
+    on_progress: ProgressCallback = lambda metrics: None,
     codes: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Teach a new vocoder; returns the folder of the finished one, in the run's own.
+    """Train a new vocoder; returns the folder of the finished one, which is in the run's folder.
 
-    `held` are utterances that samples are spoken of. `identity` is what the run records and a resume must
-    agree on, `codes` what the vocoder says of the tokens that it speaks. Every process of the run calls this.
-    A finished run is left as it is, a stopped one goes on; `said` hears each step's metrics, which
-    metrics.jsonl and TensorBoard get too, in the first process. Raises SetupError, in all of them, where the
-    folder holds another run, where there is nothing to learn from, where they can't share a batch, or where a
-    loss is no number.
+    Samples are synthesised from `held_out` utterances. `identity` is recorded by the run and compared when it
+    resumes; `codes` describes the tokens and is saved with the vocoder. Every process of the run calls this.
+    A finished run is left unchanged, and a stopped one resumes. `on_progress` is called with each step's
+    metrics in the first process; they are also written to metrics.jsonl and TensorBoard. Raises SetupError,
+    in all processes, if the folder holds another run, if there is nothing to learn from, if the processes
+    can't share a batch evenly, or if a loss is not finite.
     """
     refuse_empty(speech)
     finished = folder / MODEL
     with joined(tensor_parallel=1) as world:
-        what = {"config": config.model_dump(mode="json", exclude=_HOW), **identity}
-        world.first(lambda: claim(folder, what))
+        record = {"config": config.model_dump(mode="json", exclude=_REPORTING), **identity}
+        world.first(lambda: claim(folder, record))
         if not world.first(finished.exists):
-            run = _Run(config, speech, held, folder, world)
-            run.finish(said)
+            run = _Run(config, speech, held_out, folder, world)
+            run.finish(on_progress)
             world.first(lambda: _publish(run.vocoder, finished, codes))
     return finished
 
 
 def _publish(vocoder: Vocoder, finished: Path, codes: Mapping[str, Any] | None) -> None:
-    """There wholly or not at all."""
+    """Save the finished vocoder, completely or not at all."""
     partial = emptied(finished.with_name(f".{MODEL}.partial"))
     save(vocoder, partial, codes=codes)
     partial.rename(finished)
@@ -87,9 +88,9 @@ def _publish(vocoder: Vocoder, finished: Path, codes: Mapping[str, Any] | None) 
 
 class _Run:
     def __init__(
-        self, config: VocoderTrainConfig, speech: Utterances, held: Utterances, folder: Path, world: World
+        self, config: VocoderTrainConfig, speech: Utterances, held_out: Utterances, folder: Path, world: World
     ) -> None:
-        self.config, self.speech, self.held = config, speech, held
+        self.config, self.speech, self.held_out = config, speech, held_out
         self.folder, self.world, self.device = folder, world, world.device
         if config.global_batch_size % world.data.size():
             raise SetupError(
@@ -108,7 +109,7 @@ class _Run:
         }
         self.optimizers = {name: _adamw(network, config) for name, network in self.networks.items()}
 
-    def finish(self, said: ProgressCallback) -> None:
+    def finish(self, on_progress: ProgressCallback) -> None:
         first = self._resume()
         config = self.config
         with ExitStack() as stack:
@@ -122,13 +123,13 @@ class _Run:
                 file.write(metrics)
                 last = step + 1 == config.steps
                 if last or (step + 1) % config.sample_every == 0:
-                    self._speak(step + 1)
+                    self._write_samples(step + 1)
                 if last or (step + 1) % config.checkpoint_every == 0:
                     self._checkpoint(step + 1)
-                said(metrics)
+                on_progress(metrics)
 
     def _step(self, step: int) -> dict[str, Any]:
-        began = time.monotonic()
+        started = time.monotonic()
         rate = learning_rate(step, self.config)
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
@@ -136,20 +137,20 @@ class _Run:
         batch = batch_of(step, self.speech, self.config, self.rows).to(self.device)
         generator = torch.Generator().manual_seed(1_000_003 * self.config.seed + step)
         losses = self._flow_losses(batch, generator)
-        self._learn("flow", losses["flow"] + self.config.prior * losses["prior"], step)
-        losses |= self._teach_generator(batch, step)
+        self._update("flow", losses["flow"] + self.config.prior * losses["prior"], step)
+        losses |= self._train_generator(batch, step)
         means = self.world.mean(torch.stack([loss.detach() for loss in losses.values()])).tolist()
         return {
             "step": step,
             **dict(zip(losses, means, strict=True)),
             "learning_rate": rate,
-            "seconds": round(time.monotonic() - began, 3),
+            "seconds": round(time.monotonic() - started, 3),
         }
 
-    def _computing(self) -> torch.autocast:
-        """Networks compute in the precision of the run; what compares spectra needs more than bfloat16."""
-        low = self.config.precision == "bfloat16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
+    def _autocast(self) -> torch.autocast:
+        """The networks' precision. Spectra are compared outside of it: bfloat16 is not enough for that."""
+        reduced = self.config.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=reduced)
 
     def _flow_losses(self, batch: VocoderBatch, generator: torch.Generator) -> dict[str, Tensor]:
         flow = self.vocoder.flow
@@ -158,67 +159,67 @@ class _Run:
         t_B, kept_B, prompted_B, share_B = drawn_4B[:, self.rows].to(self.device)
         noise_BMT = torch.randn(self.config.global_batch_size, *mel_BMT.shape[1:], generator=generator)
         noise_BMT = noise_BMT[self.rows].to(self.device)
-        given_B = LONGEST_PROMPT * share_B * (prompted_B < PROMPTED) * batch.there_BT.sum(1)
-        is_given_BT = torch.arange(mel_BMT.shape[2], device=self.device) < given_B[:, None]
-        with self._computing():
-            said_BMT = flow.encode(batch.tokens_BL, batch.lengths_B)
+        prompt_B = LONGEST_PROMPT * share_B * (prompted_B < PROMPTED) * batch.is_frame_BT.sum(1)
+        is_prompt_BT = torch.arange(mel_BMT.shape[2], device=self.device) < prompt_B[:, None]
+        with self._autocast():
+            encoded_BMT = flow.encode(batch.tokens_BL, batch.lengths_B)
             conditions = Conditions(
-                said_BMT,
+                encoded_BMT,
                 torch.zeros(len(mel_BMT), MELS, device=self.device),
-                mel_BMT * is_given_BT[:, None],
+                mel_BMT * is_prompt_BT[:, None],
             ).kept((kept_B >= DROPPED).float())
-            loss = flow_matching_loss(flow, mel_BMT, batch.there_BT, conditions, t_B, noise_BMT)
-            return {"flow": loss, "prior": prior_loss(said_BMT, mel_BMT, batch.there_BT)}
+            loss = flow_matching_loss(flow, mel_BMT, batch.is_frame_BT, conditions, t_B, noise_BMT)
+            return {"flow": loss, "prior": prior_loss(encoded_BMT, mel_BMT, batch.is_frame_BT)}
 
-    def _teach_generator(self, batch: VocoderBatch, step: int) -> dict[str, Tensor]:
-        with self._computing():
-            made_BN = self.vocoder.wave(batch.sound_mel_BMT)
-        mel = (log_mel(made_BN) - log_mel(batch.sound_BN)).abs().mean()
-        spectrum = spectral_distance(made_BN, batch.sound_BN)
+    def _train_generator(self, batch: VocoderBatch, step: int) -> dict[str, Tensor]:
+        with self._autocast():
+            generated_BN = self.vocoder.wave(batch.audio_mel_BMT)
+        mel = (log_mel(generated_BN) - log_mel(batch.audio_BN)).abs().mean()
+        spectrum = spectral_distance(generated_BN, batch.audio_BN)
         losses = {"mel": mel, "spectrum": spectrum}
         loss = MEL_WEIGHT * mel + SPECTRUM_WEIGHT * spectrum
         if self.config.adversarial_from is not None and step >= self.config.adversarial_from:
-            with self._computing():
-                judged = discriminator_loss(self.judges(batch.sound_BN), self.judges(made_BN.detach()))
-            self._learn("judges", judged, step)
-            with self._computing():
-                against = generator_losses(self.judges(batch.sound_BN), self.judges(made_BN))
+            with self._autocast():
+                judged = discriminator_loss(self.judges(batch.audio_BN), self.judges(generated_BN.detach()))
+            self._update("judges", judged, step)
+            with self._autocast():
+                against = generator_losses(self.judges(batch.audio_BN), self.judges(generated_BN))
             loss = loss + against.adversarial + against.features
             losses |= {"judges": judged, "adversarial": against.adversarial, "features": against.features}
-        self._learn("wave", loss, step)
+        self._update("wave", loss, step)
         return losses
 
-    def _learn(self, name: str, loss: Tensor, step: int) -> None:
+    def _update(self, name: str, loss: Tensor, step: int) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
         gradients = [p.grad for p in self.networks[name].parameters() if p.grad is not None]
-        together = self.world.mean(torch.cat([loss.detach()[None], *(g.flatten() for g in gradients)]))
-        for gradient, mean in zip(gradients, together[1:].split([g.numel() for g in gradients]), strict=True):
+        means = self.world.mean(torch.cat([loss.detach()[None], *(g.flatten() for g in gradients)]))
+        for gradient, mean in zip(gradients, means[1:].split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
         norm = nn.utils.clip_grad_norm_(self.networks[name].parameters(), self.config.max_grad_norm)
-        # Of all processes, so that none goes on alone.
-        if not torch.isfinite(together[0]) or not torch.isfinite(norm):
+        # Means over all processes, so that all of them stop.
+        if not torch.isfinite(means[0]) or not torch.isfinite(norm):
             raise SetupError(
-                f"step {step}: the loss of {name} is {together[0].item()} and its gradient's norm "
-                f"{norm.item()}. Stopped; the last checkpoint is good"
+                f"step {step}: the loss of {name} is {means[0].item()} and its gradient norm {norm.item()}. "
+                "Training stopped; the last checkpoint is intact"
             )
         self.optimizers[name].step()
-        for network in self.networks.values():  # the generator's loss reaches the judges too
+        for network in self.networks.values():  # the generator's loss has gradients in the discriminators too
             network.zero_grad()
 
-    def _speak(self, step: int) -> None:
-        """Samples as audio: of tokens, of the mel alone, and the original."""
+    def _write_samples(self, step: int) -> None:
+        """Write audio samples: from tokens, from the original's mel, and the original."""
         folder = emptied(self.folder / SAMPLES / f"{step:08}")
-        for number in range(min(self.config.samples, len(self.held))):
-            utterance = self.held.read(number)
-            sound_N = utterance.sound()
+        for number in range(min(self.config.samples, len(self.held_out))):
+            utterance = self.held_out.read(number)
+            audio_N = utterance.audio()
             with torch.no_grad():
-                again_N = self.vocoder.wave(log_mel(sound_N[None].to(self.device)))[0]
-            spoken_N = self.vocoder.speak(utterance.tokens.tolist())
-            for ending, samples_N in (("", spoken_N), (".mel", again_N), (".original", sound_N)):
+                from_mel_N = self.vocoder.wave(log_mel(audio_N[None].to(self.device)))[0]
+            from_tokens_N = self.vocoder.speak(utterance.tokens.tolist())
+            for ending, samples_N in (("", from_tokens_N), (".mel", from_mel_N), (".original", audio_N)):
                 write_wav(folder / f"{utterance.key}{ending}.wav", samples_N)
 
     def _checkpoint(self, step: int) -> None:
-        """There wholly or not at all; the one before goes when it is."""
+        """Write a checkpoint, completely or not at all, and then remove the previous one."""
         partial = emptied(self.folder / CHECKPOINTS / ".partial")
         state = {
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
@@ -233,31 +234,31 @@ class _Run:
             shutil.rmtree(older)
 
     def _resume(self) -> int:
-        """Take over the last checkpoint; the step to go on with."""
-        found = self.world.first(self._checkpoints)
-        if not found:
+        """Load the last checkpoint; returns the next step."""
+        checkpoints = self.world.first(self._checkpoints)
+        if not checkpoints:
             codes = self.vocoder.flow.input_embedding.weight.data
             size, width = codes.shape
             codes.copy_(
                 self.world.first(lambda: initial_embeddings(self.speech, size, width, self.config.seed))
             )
             return 0
-        state = torch.load(found[-1] / STATE, map_location=self.device, weights_only=True)
+        state = torch.load(checkpoints[-1] / STATE, map_location=self.device, weights_only=True)
         for name, network in self.networks.items():
             network.load_state_dict(state["networks"][name])
             self.optimizers[name].load_state_dict(state["optimizers"][name])
-        return int(found[-1].name)
+        return int(checkpoints[-1].name)
 
     def _checkpoints(self) -> list[Path]:
         return sorted((self.folder / CHECKPOINTS).glob("[0-9]*"))
 
 
 def learning_rate(step: int, config: VocoderTrainConfig) -> float:
-    """Of a step, from 0: a straight rise, then half a cosine down to nothing."""
-    rising = math.ceil(config.warmup * config.steps)
-    if step < rising:
-        return config.learning_rate * (step + 1) / rising
-    done = (step - rising) / max(1, config.steps - rising)
+    """Learning rate of a step, from 0: linear warm-up, then cosine decay to 0."""
+    warmup_steps = math.ceil(config.warmup * config.steps)
+    if step < warmup_steps:
+        return config.learning_rate * (step + 1) / warmup_steps
+    done = (step - warmup_steps) / max(1, config.steps - warmup_steps)
     return config.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
 
@@ -271,7 +272,7 @@ def _adamw(network: nn.Module, config: VocoderTrainConfig) -> torch.optim.AdamW:
 
 
 def write_wav(file: Path, samples_N: Tensor) -> None:
-    """16-bit samples at 22.05 kHz."""
+    """Write 16-bit samples at 22.05 kHz."""
     import soundfile
 
     soundfile.write(file, F.hardtanh(samples_N).cpu().numpy(), RATE, subtype="PCM_16")

@@ -1,7 +1,7 @@
-"""The U-Net that says where a noisy mel is going: ResNet-1D and transformer blocks (Matcha-TTS, section 3.3).
+"""The U-Net that predicts the velocity of a noisy mel: ResNet-1D and transformer blocks (Matcha-TTS, 3.3).
 
 Names of tensors end in their dimensions: B utterances, C channels, T frames, H heads, K width of a head.
-Modules carry the names of CosyVoice's state dict.
+Modules have the names of CosyVoice's state dict.
 """
 
 import math
@@ -18,7 +18,7 @@ from stages.train.vocoder.shape import MELS, FlowShape, block_of
 
 GROUPS = 8
 INPUTS = 4 * MELS
-"""The noisy mel, what the tokens say, the speaker, the prompt's mel."""
+"""The noisy mel, the prediction from the tokens, the speaker, the prompt's mel."""
 
 
 class ConvBlock(nn.Module):
@@ -67,7 +67,7 @@ class UNetFeedForward(nn.Module):
         super().__init__()
         inner = nn.Module()
         inner.proj = nn.Linear(channels, 4 * channels)
-        # The second place is a dropout's in the public network.
+        # The second module is a dropout in the public network.
         self.net = nn.ModuleList([inner, nn.Identity(), nn.Linear(4 * channels, channels)])
 
     def forward(self, x_BTC: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class TransformerBlock(nn.Module):
 
 
 class Resample(nn.Module):
-    """Half the frame rate, or twice."""
+    """Halves or doubles the frame rate."""
 
     def __init__(self, channels: int, up: bool) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class TimeMLP(nn.Module):
 
 
 def time_encoding(t_B: Tensor) -> Tensor:
-    """Sines, then cosines of a time in 0..1, which counts as a thousand steps."""
+    """Sines, then cosines of a time in 0..1, scaled to a thousand steps."""
     half = INPUTS // 2
     rates = torch.exp(torch.arange(half, device=t_B.device) * (-math.log(10_000.0) / (half - 1)))
     angles = 1000 * t_B[:, None] * rates
@@ -120,7 +120,7 @@ def time_encoding(t_B: Tensor) -> Tensor:
 
 
 class Level(nn.ModuleList):
-    """What happens at one frame rate; `after` it leads to the next."""
+    """The blocks at one frame rate; `after` leads to the next level."""
 
     def __init__(self, inputs: int, outputs: int, shape: FlowShape, after: nn.Module | None = None) -> None:
         resnet = ResNetBlock(inputs, outputs, 4 * shape.channels[0], shape.past is not None)

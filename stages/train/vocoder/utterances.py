@@ -1,4 +1,4 @@
-"""Utterances with their tokens and their sound, as the vocoder is taught with them."""
+"""Utterances with their tokens and audio, as training data of the vocoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.shape import BLOCK, HOP, frames_of
 
 PEAK = 0.95
-"""Of every utterance: tokens don't say how loud it was."""
+"""Peak amplitude of every utterance: tokens don't encode loudness."""
 
 
 @dataclass(frozen=True)
 class VocoderUtterance:
     key: str
     tokens: NDArray[np.int32]
-    """[n] numbers N of `<audio_N>`, whole groups."""
+    """[n] numbers N of `<audio_N>`, complete groups."""
     samples: NDArray[np.float32]
     """[m] at 22.05 kHz"""
 
-    def sound(self) -> Tensor:
-        """samples_N of its tokens' time, at one loudness."""
+    def audio(self) -> Tensor:
+        """samples_N for the duration of the tokens, with peak amplitude `PEAK`."""
         needed = frames_of(len(self.tokens)) * HOP
         samples_N = torch.from_numpy(self.samples[:needed].astype(np.float32))
         samples_N = torch.nn.functional.pad(samples_N, (0, needed - len(samples_N)))
@@ -36,7 +36,7 @@ class VocoderUtterance:
 
 
 class Utterances(Protocol):
-    """Utterances by number, of at least a block each."""
+    """Utterances by number, each at least one block long."""
 
     def __len__(self) -> int: ...
 
@@ -44,7 +44,7 @@ class Utterances(Protocol):
 
 
 class InMemoryUtterances:
-    """Utterances that are in memory."""
+    """Utterances in memory."""
 
     def __init__(self, utterances: Sequence[VocoderUtterance]) -> None:
         self._utterances = utterances
@@ -58,66 +58,70 @@ class InMemoryUtterances:
 
 @dataclass(frozen=True)
 class VocoderBatch:
-    """What both networks see in a step: stretches of the same utterances, B of them."""
+    """Inputs of both networks in a step: excerpts of the same B utterances."""
 
     tokens_BL: Tensor
     lengths_B: Tensor
-    """Tokens that are there; the others are padding."""
+    """Number of tokens; the others are padding."""
     mel_BMT: Tensor
-    """Of these tokens."""
-    there_BT: Tensor
-    sound_BN: Tensor
-    """Another stretch, for the generator."""
-    sound_mel_BMT: Tensor
-    """Cut from the mel of the whole, so that its edges are none."""
+    """Mel of these tokens."""
+    is_frame_BT: Tensor
+    """False for frames that are padding."""
+    audio_BN: Tensor
+    """Another excerpt, for the generator."""
+    audio_mel_BMT: Tensor
+    """Its mel, cut from that of the whole utterance, so that it has no edge effects."""
 
     def to(self, device: torch.device) -> "VocoderBatch":
         return VocoderBatch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
 
 def batch_of(step: int, speech: Utterances, config: VocoderTrainConfig, rows: Sequence[int]) -> VocoderBatch:
-    """These rows of a step's batch, the same whenever and wherever they are asked for."""
+    """Some rows of a step's batch, the same in every process and at every call."""
     numbers = sequences_of(step, config.global_batch_size, len(speech), config.seed)
-    stretches = [
-        _stretch(speech.read(numbers[row]), np.random.default_rng([config.seed, 2, step, row]), config)
+    excerpts = [
+        _excerpt(speech.read(numbers[row]), np.random.default_rng([config.seed, 2, step, row]), config)
         for row in rows
     ]
-    return VocoderBatch(*(torch.stack(part) for part in zip(*stretches, strict=True)))
+    return VocoderBatch(*(torch.stack(part) for part in zip(*excerpts, strict=True)))
 
 
-def _stretch(
+def _excerpt(
     utterance: VocoderUtterance, generator: np.random.Generator, config: VocoderTrainConfig
 ) -> tuple[Tensor, ...]:
-    sound_N = utterance.sound()
-    mel_MT = log_mel(sound_N[None])[0]
+    audio_N = utterance.audio()
+    mel_MT = log_mel(audio_N[None])[0]
     length = config.blocks * BLOCK
-    # From the start of a block on, so that blocks are cut as when speaking.
+    # Starts at a block boundary, so that blocks are cut as in synthesis.
     first = BLOCK * int(generator.integers(max(0, len(utterance.tokens) - length) // BLOCK + 1))
     tokens_L = torch.from_numpy(utterance.tokens[first : first + length].astype(np.int64))
-    there = len(tokens_L)
-    own_MT = mel_MT[:, frames_of(first) :][:, : frames_of(there)]
+    count = len(tokens_L)
+    own_MT = mel_MT[:, frames_of(first) :][:, : frames_of(count)]
     frames = frames_of(length)
     pad = torch.nn.functional.pad
     start = int(generator.integers(max(0, mel_MT.shape[1] - config.frames) + 1))
-    wanted = config.frames
+    audio_frames = config.frames
     return (
-        pad(tokens_L, (0, length - there)),
-        torch.tensor(there),
+        pad(tokens_L, (0, length - count)),
+        torch.tensor(count),
         pad(own_MT, (0, frames - own_MT.shape[1]), value=float(mel_MT.min())),
         torch.arange(frames) < own_MT.shape[1],
-        pad(sound_N[start * HOP :][: wanted * HOP], (0, max(0, (start + wanted) * HOP - len(sound_N)))),
         pad(
-            mel_MT[:, start : start + wanted],
-            (0, max(0, start + wanted - mel_MT.shape[1])),
+            audio_N[start * HOP :][: audio_frames * HOP],
+            (0, max(0, (start + audio_frames) * HOP - len(audio_N))),
+        ),
+        pad(
+            mel_MT[:, start : start + audio_frames],
+            (0, max(0, start + audio_frames - mel_MT.shape[1])),
             value=float(mel_MT.min()),
         ),
     )
 
 
 def refuse_empty(speech: Utterances) -> None:
-    """Raises SetupError where there is nothing to learn from."""
+    """Raise SetupError if there are no utterances."""
     if not len(speech):
         raise SetupError(
             "nothing to learn from: no sample of the version has both codes and audio of at least "
-            "0.36 s; build it with keep_audio: true"
+            "0.36 s; build the version with keep_audio: true"
         )

@@ -173,7 +173,7 @@ def test_what_can_not_begin_is_told_before_anything_is_spoken(command, codes_alo
     ours = ("--vocoder", untaught)
     file = MONOLOGUES / "LJ002-0020.wav"
     for arguments, code, said in (
-        (("--vocoder", tmp_path / "none", file), 1, "none holds no usable config.json"),
+        (("--vocoder", tmp_path / "none", file), 1, "none has no usable config.json"),
         (("--vocoder", tmp_path, file), 1, "no usable config.json"),
         ((*ours, "nowhere.wav"), 1, "there is no such file"),
         ((*ours, tmp_path / "none@latest"), 1, "there is no dataset 'none'"),

@@ -51,7 +51,7 @@ def test_it_is_small_and_names_its_tokenizer():
 
 
 def test_resynthesis_from_mel_is_closest_then_its_tokens_then_other_tokens(vocoder, utterance):
-    original = utterance.sound()
+    original = utterance.audio()
     with torch.no_grad():
         from_mel = vocoder.wave(log_mel(original[None]))[0]
     from_tokens = vocoder.speak(utterance.tokens.tolist())

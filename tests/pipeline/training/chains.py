@@ -98,14 +98,14 @@ def write_recipe(folder: Path, **changes: object) -> Path:
 class Trained:
     """The chain of `RECIPE`, trained by the command."""
 
-    def __init__(self, folder: Path, said: dict) -> None:
+    def __init__(self, folder: Path, output: dict) -> None:
         self.folder = folder
         self.recipe = folder / "chain.yaml"
         self.dataset = folder / "out" / "given"
-        self.said = said
+        self.output = output
 
     def stage(self, name: str) -> Path:
         return self.folder / "runs" / "chain" / name
 
     def result(self, name: str) -> dict:
-        return next(stage for stage in self.said["stages"] if stage["stage"] == name)
+        return next(stage for stage in self.output["stages"] if stage["stage"] == name)

@@ -30,7 +30,7 @@ def tensors(model):
 
 class TestTheChain:
     def test_every_stage_ends_with_a_model_in_the_public_layout(self, trained):
-        assert [stage["stage"] for stage in trained.said["stages"]] == STAGES
+        assert [stage["stage"] for stage in trained.output["stages"]] == STAGES
         for name in STAGES:
             config = json.loads((trained.stage(name) / "model" / "config.json").read_text())
             assert config["architectures"] == ["Step1ForCausalLM"]
@@ -83,8 +83,8 @@ class TestAgain:
     def test_a_second_run_skips_every_stage(self, trained, command):
         weights = trained.stage("merge") / "model" / "model.safetensors"
         before = weights.stat().st_mtime_ns
-        said = json.loads(command("train", trained.recipe, "--json").stdout)
-        assert [stage["skipped"] for stage in said["stages"]] == [True] * 5
+        output = json.loads(command("train", trained.recipe, "--json").stdout)
+        assert [stage["skipped"] for stage in output["stages"]] == [True] * 5
         assert weights.stat().st_mtime_ns == before
 
     def test_stages_recorded_under_old_names_of_settings_are_done_and_merged(
@@ -205,8 +205,8 @@ class TestLineage:
             "sft1",
         )
         assert run["code_version"]
-        said = uses(version.store, version.id)
-        assert {use["stage"] for use in said} == {"pretrain", "sft1", "sft2", "dpo"}
+        recorded = uses(version.store, version.id)
+        assert {use["stage"] for use in recorded} == {"pretrain", "sft1", "sft2", "dpo"}
         assert str(trained.stage("dpo")) in command("versions", "show", trained.dataset).stdout
         shown = json.loads(command("versions", "show", trained.dataset, "--json").stdout)
         assert len(shown["trainings"]) == 4
@@ -218,7 +218,7 @@ class TestLineage:
 
 class TestTheMask:
     def test_it_keeps_preferences_from_moving_audio(self, trained, untrained, command):
-        """At the same margin of text, audio of chosen and rejected drifts further apart without it."""
+        """At the same margin of text, audio of chosen and rejected answers drifts apart without it."""
         start = str(trained.stage("sft1") / "model")
         stage = {**RECIPE["dpo"], "start": start, "preference": {"beta": 0.5, "mask_audio": False}}
         recipe = untrained(dpo=stage, sft1="absent", sft2="absent", pretrain="absent", merge="absent")
@@ -260,7 +260,7 @@ class TestWorkers:
         settings = ("--set", "workers.count=2", "--set", "workers.cpus=0.5")
         done = command("train", recipe, "--stage", "sft1", *settings)
         assert done.code == 1
-        assert "Stopped; the last checkpoint is good. Samples of the step" in done.stderr
+        assert "Training stopped; the last checkpoint is intact. Samples of the step" in done.stderr
         assert "Traceback" not in done.stderr
 
     def test_more_workers_than_cores_are_refused(self, untrained, command):
@@ -282,13 +282,13 @@ class TestBadSetUps:
 
     def test_a_dataset_that_does_not_exist(self, untrained, command, given):
         recipe = untrained()
-        said = self.refused(command, recipe, "--dataset", given.parent / "gven")
-        assert "there is no dataset 'gven'" in said
-        assert "did you mean given?" in said
+        stderr = self.refused(command, recipe, "--dataset", given.parent / "gven")
+        assert "there is no dataset 'gven'" in stderr
+        assert "did you mean given?" in stderr
 
     def test_a_version_without_the_families(self, untrained, command):
-        said = self.refused(command, untrained(sft1={"families": ["aqta", "taqta"]}))
-        assert "has no samples of taqta to train on; it has aqta 12, aqtaa 12" in said
+        stderr = self.refused(command, untrained(sft1={"families": ["aqta", "taqta"]}))
+        assert "has no samples of taqta to train on; it has aqta 12, aqtaa 12" in stderr
 
     def test_documents_are_chosen_again_when_refused_settings_are_corrected(self, untrained, command):
         file = untrained().parent / "runs" / "chain" / "sft2" / "documents.json"
@@ -298,8 +298,8 @@ class TestBadSetUps:
             assert json.loads(file.read_text())["counts"]["chosen"] == chosen
 
     def test_a_quality_that_no_turn_has(self, untrained, command):
-        said = self.refused(command, untrained(sft2={"quality": {"dnsmos_overall_min": 4.9}}))
-        assert "has no documents for the stage" in said
+        stderr = self.refused(command, untrained(sft2={"quality": {"dnsmos_overall_min": 4.9}}))
+        assert "has no documents for the stage" in stderr
 
     def test_a_checkpoint_of_another_vocabulary(self, trained, untrained, command, tmp_path):
         known = trained.stage("sft1") / "model"
@@ -307,8 +307,11 @@ class TestBadSetUps:
         other.mkdir()
         for file in known.iterdir():
             (other / file.name).write_bytes(file.read_bytes())
-        said = json.loads((other / "vocabulary.json").read_text()) | {"name": "another", "sha256": "0" * 64}
-        (other / "vocabulary.json").write_text(json.dumps(said))
+        vocabulary = json.loads((other / "vocabulary.json").read_text()) | {
+            "name": "another",
+            "sha256": "0" * 64,
+        }
+        (other / "vocabulary.json").write_text(json.dumps(vocabulary))
         recipe = untrained(backbone={"checkpoint": str(other)}, pretrain="absent")
         assert "was trained on another (" in self.refused(command, recipe)
 
@@ -322,21 +325,21 @@ class TestBadSetUps:
         assert "is not a checkpoint: it has no config.json" in self.refused(command, recipe)
 
     def test_too_little_memory(self, untrained, command):
-        said = self.refused(command, untrained(backbone={"preset": "step1-130b"}))
-        assert "it takes about" in said
-        assert "GB are available" in said
-        assert "optimizer" in said
+        stderr = self.refused(command, untrained(backbone={"preset": "step1-130b"}))
+        assert "it takes about" in stderr
+        assert "GB are available" in stderr
+        assert "optimizer" in stderr
 
     def test_workers_that_cant_share_a_batch_evenly(self, untrained, command):
-        said = self.refused(command, untrained(workers={"count": 3}))
-        assert "3 processes can't share global_batch_size 2 evenly in micro-batches of 1: make it" in said
-        assert "a multiple of 3" in said
+        stderr = self.refused(command, untrained(workers={"count": 3}))
+        assert "3 processes can't share global_batch_size 2 evenly in micro-batches of 1: make it" in stderr
+        assert "a multiple of 3" in stderr
 
     def test_sequences_longer_than_the_models_context(self, untrained, command):
-        said = self.refused(command, untrained(), "--set", "sft1.sequence_length=4096")
-        assert "sequence_length 4,096 is more than the model's context, 2,048" in said
+        stderr = self.refused(command, untrained(), "--set", "sft1.sequence_length=4096")
+        assert "sequence_length 4,096 is more than the model's context, 2,048" in stderr
 
     def test_an_output_that_cant_be_written(self, untrained, command, tmp_path):
         (tmp_path / "file").write_text("")
-        said = self.refused(command, untrained(), "--output", tmp_path / "file" / "runs")
-        assert str(tmp_path / "file") in said
+        stderr = self.refused(command, untrained(), "--output", tmp_path / "file" / "runs")
+        assert str(tmp_path / "file") in stderr

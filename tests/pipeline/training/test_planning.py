@@ -21,19 +21,19 @@ def test_the_plan_follows_from_the_recipe_and_the_version(untrained, command, to
     recipe = untrained(backbone={"preset": "small"}, sft1={"epochs": 3})
     done = command("train", recipe, "--plan", "--gpus", "2", "--gpu", "h100", "--mfu", "0.5", "--json")
     assert done.code == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert said["parameters"] == said["backbone_parameters"] + 2 * 5440 * 768
-    assert (said["gpu"], said["mfu"]) == ("H100", 0.5)
-    assert [stage["stage"] for stage in said["stages"]] == ["pretrain", "sft1", "sft2", "dpo"]
-    sft1 = said["stages"][1]
+    plan = json.loads(done.stdout)
+    assert plan["parameters"] == plan["backbone_parameters"] + 2 * 5440 * 768
+    assert (plan["gpu"], plan["mfu"]) == ("H100", 0.5)
+    assert [stage["stage"] for stage in plan["stages"]] == ["pretrain", "sft1", "sft2", "dpo"]
+    sft1 = plan["stages"][1]
     assert (sft1["tokens"], sft1["documents"], sft1["problem"]) == (tokens, 24, None)
     assert sft1["tokens_per_step"] == 2 * 512
     assert sft1["steps"] == -(-3 * tokens // 1024)
     assert sft1["layout"] == {"gpus": 2, "tensor_parallel": 1, "data": 2, "fits": True}
     memory = sft1["memory_per_gpu"]
-    assert memory["optimizer"] == pytest.approx(8 * said["parameters"] / 2, rel=1e-6)
+    assert memory["optimizer"] == pytest.approx(8 * plan["parameters"] / 2, rel=1e-6)
     assert memory["total"] == sum(size for kind, size in memory.items() if kind != "total")
-    assert said["merge_bytes"] == 4 * said["parameters"]
+    assert plan["merge_bytes"] == 4 * plan["parameters"]
     assert not (recipe.parent / "runs").exists()
 
 
@@ -53,4 +53,4 @@ def test_wrong_usage_is_refused(untrained, command):
     assert command("train", untrained(), "--gpus", "8").code == 2
     done = command("train", untrained(), "--plan", "--gpu", "tpu")
     assert done.code == 1
-    assert "no figures of the GPU tpu are known" in done.stderr
+    assert "unknown GPU tpu: choose one of h100" in done.stderr

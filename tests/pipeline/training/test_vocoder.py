@@ -29,16 +29,18 @@ def refused(capsys, *arguments):
 
 
 def test_a_version_without_audio_is_refused_with_what_to_do(given, tmp_path, capsys):
-    code, said = refused(capsys, written(tmp_path, given))
+    code, stderr = refused(capsys, written(tmp_path, given))
     assert code == 1
-    assert "nothing to learn from" in said
-    assert "keep_audio: true" in said
+    assert "nothing to learn from" in stderr
+    assert "keep_audio: true" in stderr
 
 
 def test_a_misspelt_setting_is_reported_with_its_line(given, tmp_path, capsys):
-    code, said = refused(capsys, written(tmp_path, given, vocoder={"steps": 2, "preset": "tiny", "blok": 3}))
+    code, stderr = refused(
+        capsys, written(tmp_path, given, vocoder={"steps": 2, "preset": "tiny", "blok": 3})
+    )
     assert code == 1
-    assert "vocoder.yaml:5: unknown key `vocoder.blok`; did you mean `blocks`?" in said
+    assert "vocoder.yaml:5: unknown key `vocoder.blok`; did you mean `blocks`?" in stderr
 
 
 def test_old_names_of_settings_still_work_with_a_warning(tmp_path, capsys):
@@ -54,9 +56,9 @@ def test_options_that_only_language_models_have_are_refused(given, tmp_path, cap
     recipe = written(tmp_path, given)
     assert refused(capsys, recipe, "--plan")[0] == 2
     assert refused(capsys, recipe, "--stage", "sft1")[0] == 2
-    code, said = refused(capsys, recipe, "--output", "s3://bucket/runs")
+    code, stderr = refused(capsys, recipe, "--output", "s3://bucket/runs")
     assert code == 1
-    assert "needs a local directory" in said
+    assert "needs a local directory" in stderr
 
 
 @pytest.mark.slow
@@ -79,9 +81,9 @@ def test_a_vocoder_is_trained_on_a_version_that_keeps_audio(tmp_path, capsys):
     assert not trained["skipped"]
     assert trained["utterances"] >= 2
     assert (Path(trained["vocoder"]) / "model.safetensors").exists()
-    said = json.loads((Path(trained["vocoder"]) / "config.json").read_text())["codes"]
-    assert said["tokenize"]["tokenizer"] == "whisper"
-    assert said["models"], "by hash, so that codes of another tokenizer are refused"
+    codes = json.loads((Path(trained["vocoder"]) / "config.json").read_text())["codes"]
+    assert codes["tokenize"]["tokenizer"] == "whisper"
+    assert codes["models"], "by hash, so that codes of another tokenizer are refused"
     main(["versions", "show", str(tmp_path / "out" / "kept")])
     assert str(tmp_path / "runs/voice/vocoder") in capsys.readouterr().out
     assert len(list((tmp_path / "runs/voice/vocoder/samples/00000002").glob("*.wav"))) == 3

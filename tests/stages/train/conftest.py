@@ -20,18 +20,18 @@ def opened() -> Callable[[list[Path]], Documents]:
 
 @pytest.fixture
 def pairs(vocabulary: Vocabulary) -> list[Pair]:
-    """Preferences: an audio question, a telling and a deaf answer, both as text and codes."""
-    made = []
+    """Preferences: an audio question, a helpful and an unhelpful answer, both as text and codes."""
+    pairs = []
     rng = np.random.default_rng(0)
     for n in range(12):
         prompt = [vocabulary.bot, *vocabulary.encode("human\n"), *_codes(rng, vocabulary, 4), vocabulary.eot]
         sides = [
-            [*vocabulary.encode(said), *_codes(rng, vocabulary, 3), vocabulary.eot]
-            for said in (f"Number {n} leaves at noon.", "Sorry, I did not hear you.")
+            [*vocabulary.encode(text), *_codes(rng, vocabulary, 3), vocabulary.eot]
+            for text in (f"Number {n} leaves at noon.", "Sorry, I did not hear you.")
         ]
         record = {"family": "preference", "differs_in": "both" if n else "audio"}
-        made.append(Pair(f"pair-{n:02}", record, *(np.array(ids, np.int32) for ids in (prompt, *sides))))
-    return sorted(made, key=lambda pair: shuffle_key(pair.key))
+        pairs.append(Pair(f"pair-{n:02}", record, *(np.array(ids, np.int32) for ids in (prompt, *sides))))
+    return sorted(pairs, key=lambda pair: shuffle_key(pair.key))
 
 
 def _codes(rng: np.random.Generator, vocabulary: Vocabulary, groups: int) -> list[int]:
@@ -50,7 +50,7 @@ def pair_shards(pairs: list[Pair], tmp_path: Path) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def ids() -> dict[str, Any]:
-    """A vocabulary with few text ids and few codes: what a run asks of one, at the price of a small head."""
+    """A vocabulary with few text ids and codes, so that the head is small."""
     return {
         "specials": {"pad": 0, "bos": 1, "eos": 2},
         "linguistic": {"first": 40, "codes": 10},
@@ -76,7 +76,7 @@ def sample_shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def narrow_pair_shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Twelve preferences, of those ids; one differs in its codes only."""
+    """Twelve preferences, of those ids; one differs only in its codes."""
     rng = np.random.default_rng(0)
     pairs = []
     for n in range(12):

@@ -19,7 +19,7 @@ from tests.stages.train.open_documents import documents_in
 
 @dataclass(frozen=True)
 class Job:
-    """A run by what a process needs to know of it."""
+    """A run, as it is passed to every process."""
 
     config: TrainConfig
     shards: list[Path]
@@ -32,8 +32,8 @@ class Job:
     def train(self) -> Path:
 
         torch.set_num_threads(1)
-        said = self._die if self.killed_at is not None else lambda metrics: None
-        return run(self.config, self._open, self.start, self.folder, said)
+        on_progress = self._die if self.killed_at is not None else lambda metrics: None
+        return run(self.config, self._open, self.start, self.folder, on_progress)
 
     def _open(self) -> TrainingData:
         return TrainingData(documents_in(self.shards), self.ids, {"version": "1"})
@@ -46,7 +46,7 @@ class Job:
 
 
 def launch(processes: int, job: Callable[..., Any], *arguments: Any, restarts: int = 0) -> list[Any]:
-    """What `job` answers in each process. Raises ChildFailedError once one has failed more than `restarts`
+    """The results of `job` in each process. Raises ChildFailedError once one has failed more than `restarts`
     times."""
     # Imported once, in place of once in each process.
     multiprocessing.set_forkserver_preload(

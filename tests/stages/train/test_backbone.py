@@ -36,7 +36,7 @@ KINDS = {
 
 
 def tokenizer_of(folder):
-    """A byte-level BPE with a marker of its own, as hubs have them."""
+    """A byte-level BPE with its own marker, as on model hubs."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -84,7 +84,7 @@ def theirs(folder):
     return AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
 
 
-def test_new_rows_are_the_mean_of_the_others_and_all_else_is_as_it_was(source, extended):
+def test_new_rows_are_the_mean_of_the_others_and_the_rest_is_unchanged(source, extended):
     before, after = theirs(source), theirs(extended)
     vocabulary = Vocabulary.extended(source)
     own = len(before.get_input_embeddings().weight)
@@ -99,7 +99,7 @@ def test_new_rows_are_the_mean_of_the_others_and_all_else_is_as_it_was(source, e
         assert torch.equal(after(tokens).logits[..., :own], before(tokens).logits)
 
 
-def test_its_tokenizer_knows_the_audio_ids_and_keeps_its_own(source, extended):
+def test_the_tokenizer_has_the_audio_ids_and_keeps_its_own(source, extended):
     from transformers import AutoTokenizer
 
     vocabulary = Vocabulary.extended(source)
@@ -112,14 +112,14 @@ def test_its_tokenizer_knows_the_audio_ids_and_keeps_its_own(source, extended):
     assert json.loads((extended / "vocabulary.json").read_text()) == vocabulary.describe()
 
 
-def test_its_logits_are_those_of_its_own_code(model, extended):
+def test_its_logits_equal_those_of_its_own_code(model, extended):
     tokens = torch.randint(0, 300, (2, 17), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        found = model.ends[1](model.states(tokens, torch.zeros_like(tokens)))
-        assert torch.allclose(found, theirs(extended)(tokens).logits, atol=1e-5)
+        result = model.ends[1](model.states(tokens, torch.zeros_like(tokens)))
+        assert torch.allclose(result, theirs(extended)(tokens).logits, atol=1e-5)
 
 
-def test_documents_of_a_sequence_do_not_see_each_other(model):
+def test_documents_of_a_sequence_do_not_attend_to_each_other(model):
     generator = torch.Generator().manual_seed(3)
     tokens = torch.randint(0, 300, (2, 30), generator=generator)
     documents = torch.tensor([[0] * 11 + [1] * 19, [2] * 20 + [3] * 6 + [-1] * 4])
@@ -130,7 +130,7 @@ def test_documents_of_a_sequence_do_not_see_each_other(model):
         assert torch.allclose(packed[b, start:end], expected, atol=1e-5)
 
 
-def test_positions_begin_again_in_each_document():
+def test_positions_start_at_0_in_each_document():
     documents = torch.tensor([[0, 0, 0, 1, 1, -1], [2, 3, 3, 3, 3, 3]])
     assert positions_within(documents).tolist() == [[0, 1, 2, 0, 1, 0], [0, 0, 1, 2, 3, 4]]
 
@@ -140,14 +140,14 @@ def test_losses_are_the_cross_entropy_of_its_logits(model):
     documents = torch.tensor([[0] * 5 + [1] * 7, [2] * 12])
     at, targets = torch.tensor([0, 3, 6, 15]), torch.tensor([7, 300, 5, 9])
     model.requires_grad_(True)
-    found = model.losses(tokens, documents, at, targets)
+    result = model.losses(tokens, documents, at, targets)
     logits = model.ends[1](model.states(tokens, documents)).flatten(0, 1)[at]
-    assert torch.allclose(found, F.cross_entropy(logits, targets, reduction="none"), atol=1e-5)
-    found.sum().backward()
+    assert torch.allclose(result, F.cross_entropy(logits, targets, reduction="none"), atol=1e-5)
+    result.sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def test_what_is_saved_is_read_again_by_transformers(model, extended, tmp_path):
+def test_transformers_reads_what_is_saved(model, extended, tmp_path):
     model.requires_grad_(True)
     with torch.no_grad():
         model.ends[0].weight.add_(0.01)
@@ -164,9 +164,7 @@ def test_what_is_saved_is_read_again_by_transformers(model, extended, tmp_path):
 
 
 @pytest.mark.parametrize("source", ["llama"], indirect=True)
-def test_it_is_trained_by_the_engine_and_what_comes_out_is_read_by_transformers(
-    extended, ids, sample_shards, opened, tmp_path
-):
+def test_it_is_trained_and_transformers_reads_the_result(extended, ids, sample_shards, opened, tmp_path):
     config = TrainConfig(
         sequence_length=64,
         global_batch_size=2,
@@ -187,39 +185,39 @@ def test_it_is_trained_by_the_engine_and_what_comes_out_is_read_by_transformers(
     assert not torch.equal(trained.get_output_embeddings().weight, before.get_output_embeddings().weight)
 
 
-def test_one_made_without_memory_is_filled_whole(extended):
-    """As every process of a run makes it: no number is left to chance, rotary frequencies among them."""
+def test_a_model_built_on_the_meta_device_is_filled_completely(extended):
+    """As in every process of a run: nothing is left uninitialised, not even rotary frequencies."""
     with torch.device("meta"):
-        made = backbone.blank(extended)
-    made.to_empty(device="cpu")
-    load_into(made, extended)
+        built = backbone.blank(extended)
+    built.to_empty(device="cpu")
+    load_into(built, extended)
     loaded = theirs(extended)
-    ours, buffers = dict(made.named_buffers()), dict(loaded.named_buffers())
+    ours, buffers = dict(built.named_buffers()), dict(loaded.named_buffers())
     assert ours.keys() == buffers.keys()
     assert all(torch.equal(ours[name], buffer) for name, buffer in buffers.items())
-    assert made.state_dict().keys() == loaded.state_dict().keys()
+    assert built.state_dict().keys() == loaded.state_dict().keys()
 
 
-def test_a_cache_gives_the_logits_of_the_whole_sequence(model):
+def test_cached_reading_gives_the_logits_of_the_whole_sequence(model):
     tokens = torch.randint(0, 300, (20,), generator=torch.Generator().manual_seed(6))
     reader = reader_of(model)
     reader.read(tokens[:9].tolist())
     other = reader.copy()
     for at in range(9, 20):
-        found = reader.read([int(tokens[at])])
+        result = reader.read([int(tokens[at])])
         whole = model.states(tokens[None, : at + 1], torch.zeros(1, at + 1, dtype=torch.long))
-        assert torch.allclose(found, model.ends[1](whole)[0, -1], atol=1e-5)
+        assert torch.allclose(result, model.ends[1](whole)[0, -1], atol=1e-5)
     other.read(tokens[9:19].tolist())
-    assert torch.allclose(other.read([int(tokens[19])]), found, atol=1e-5)
+    assert torch.allclose(other.read([int(tokens[19])]), result, atol=1e-5)
 
 
 def test_it_answers_in_text_and_codes(model, source):
     vocabulary = Vocabulary.extended(source)
     prompt = np.concatenate([header("human", vocabulary), [vocabulary.eot], header("assistant", vocabulary)])
     sampling = Sampling(1.0, 1.0, 0, 60)
-    found = answered(answer(reader_of(model), prompt, vocabulary, Form(), sampling))
-    assert found.text
-    assert found.voices
+    result = answered(answer(reader_of(model), prompt, vocabulary, Form(), sampling))
+    assert result.text
+    assert result.voices
 
 
 def test_a_model_whose_logits_are_scaled_is_refused(tmp_path):
@@ -234,5 +232,5 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(SetupError, match=r"config\.json"):
         backbone.load(tmp_path, "cpu")
     (tmp_path / "config.json").write_text('{"model_type": "nobody-knows", "architectures": ["X"]}')
-    with pytest.raises(SetupError, match="no language model that serves as backbone"):
+    with pytest.raises(SetupError, match="can't be used as a backbone"):
         backbone.load(tmp_path, "cpu")

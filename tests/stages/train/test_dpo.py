@@ -25,17 +25,17 @@ def loss(config, policy=POLICY, reference=REFERENCE):
     return compare(policy, reference, config, len(reference), anchor_tokens(policy, config)).loss.item()
 
 
-def test_masked_it_is_the_loss_over_text_alone_by_hand():
+def test_the_masked_loss_is_that_of_text_computed_by_hand():
     margin = 0.5 * ((-4 + 5) - (-9 + 8))
     assert loss(DPOConfig(beta=0.5)) == pytest.approx(-math.log(1 / (1 + math.exp(-margin))))
 
 
-def test_unmasked_it_is_the_loss_over_all_tokens_by_hand():
+def test_the_unmasked_loss_is_that_of_all_tokens_computed_by_hand():
     margin = 0.1 * ((1 + 2 + 1) - (-1 + 5 - 5))
     assert loss(DPOConfig(mask_audio=False)) == pytest.approx(math.log(1 + math.exp(-margin)))
 
 
-def test_length_normalised_it_compares_means_per_counted_token():
+def test_length_normalisation_compares_means_per_unmasked_token():
     config = DPOConfig(beta=2, length_normalised=True)
     assert loss(config) == pytest.approx(math.log(1 + math.exp(-2 * (1 / 4 - (-1) / 3))))
 
@@ -44,13 +44,13 @@ def test_the_anchor_is_the_cross_entropy_of_the_chosen_text():
     assert loss(DPOConfig(anchor=0.3)) - loss(DPOConfig()) == pytest.approx(0.3 * 4 / 4)
 
 
-def test_at_the_reference_itself_margins_are_0_and_the_loss_is_log_2():
+def test_at_the_reference_margins_are_0_and_the_loss_is_log_2():
     compared = compare(sides(REFERENCE.tolist()), REFERENCE, DPOConfig(), 1, 1)
     assert compared.margin_P.tolist() == [0]
     assert compared.loss.item() == pytest.approx(math.log(2))
 
 
-def test_drift_of_audio_is_told_per_token():
+def test_audio_drift_is_reported_per_token():
     compared = compare(POLICY, REFERENCE, DPOConfig(), 1, 1)
     assert compared.audio_drift_P2[0].tolist() == pytest.approx([(2 + 1) / 50, (5 - 5) / 25])
     assert compared.text_gain_P2[0].tolist() == pytest.approx([1, -1])
@@ -73,9 +73,9 @@ def test_parts_of_a_step_add_up():
 
 def test_sums_are_those_of_each_side_and_modality():
     losses = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
-    found = side_sums(losses, torch.tensor([0, 0, 1, 1, 3]), torch.tensor([0, 2, 0, 0, 1]), pairs=2)
-    assert found.logps_P2M.tolist() == [[[-1, 0, -2], [-7, 0, 0]], [[0, 0, 0], [0, -5, 0]]]
-    assert found.tokens_P2M.tolist() == [[[1, 0, 1], [2, 0, 0]], [[0, 0, 0], [0, 1, 0]]]
+    sums = side_sums(losses, torch.tensor([0, 0, 1, 1, 3]), torch.tensor([0, 2, 0, 0, 1]), pairs=2)
+    assert sums.logps_P2M.tolist() == [[[-1, 0, -2], [-7, 0, 0]], [[0, 0, 0], [0, -5, 0]]]
+    assert sums.tokens_P2M.tolist() == [[[1, 0, 1], [2, 0, 0]], [[0, 0, 0], [0, 1, 0]]]
 
 
 VOCABULARY, PAIRS = 13, 3
@@ -87,7 +87,7 @@ targets_of_batch = st.lists(
 
 
 def gradient_on_logits(batch, config):
-    """Of a batch's targets: (side, modality, id) each. The head is the identity, so x are the logits."""
+    """(side, modality, id) of each target of a batch. The head is the identity, so x are the logits."""
     side, modality, targets = (torch.tensor(column) for column in zip(*batch, strict=True))
     generator = torch.Generator().manual_seed(len(batch))
     logits = torch.randn(len(batch), VOCABULARY, generator=generator, requires_grad=True)
@@ -102,13 +102,13 @@ def gradient_on_logits(batch, config):
     targets_of_batch,
     st.builds(DPOConfig, beta=st.floats(0.01, 5), anchor=st.floats(0, 2), length_normalised=st.booleans()),
 )
-def test_masked_the_gradient_on_logits_at_audio_targets_is_exactly_0(batch, config):
+def test_with_the_mask_the_gradient_at_audio_targets_is_exactly_0(batch, config):
     gradient, modality = gradient_on_logits(batch, config)
     assert (gradient[modality > 0] == 0).all()
 
 
 @given(targets_of_batch)
-def test_unmasked_every_target_has_a_gradient(batch):
+def test_without_the_mask_every_target_has_a_gradient(batch):
     gradient, _ = gradient_on_logits(batch, DPOConfig(mask_audio=False, anchor=0))
     assert (gradient != 0).any(dim=1).all()
 

@@ -1,4 +1,4 @@
-"""The loss held against TRL's DPOTrainer, on a model of another library, with the same masks."""
+"""The loss compared with TRL's DPOTrainer, on a model of another library, with the same masks."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from stages.train.dpo import anchor_tokens, compare, side_sums
 trl = pytest.importorskip("trl", reason="the oracle is trl, of the development dependencies")
 
 AUDIO = 40
-"""Ids from here on stand for audio codes."""
+"""Ids from this one on represent audio codes."""
 VOCABULARY = 64
 PAIRS = 3
 
@@ -34,7 +34,7 @@ def models():
 
 @pytest.fixture(scope="module")
 def inputs():
-    """Chosen answers of all pairs, then the rejected ones, of different lengths."""
+    """The chosen answers of all pairs, then the rejected ones, of different lengths."""
     generator = torch.Generator().manual_seed(1)
     tokens = torch.randint(1, VOCABULARY, (2 * PAIRS, 24), generator=generator)
     lengths = torch.tensor([24, 17, 20, 15, 24, 11])
@@ -106,7 +106,7 @@ def masked(inputs):
         ({"anchor": 0.7}, ["sigmoid", "sft"], [1.0, 0.7]),
     ],
 )
-def test_the_loss_is_that_of_trl(models, inputs, tmp_path, mask_audio, setting, loss_type, weights):
+def test_the_loss_equals_that_of_trl(models, inputs, tmp_path, mask_audio, setting, loss_type, weights):
     seen = masked(inputs) if mask_audio else inputs
     expected = theirs(models, seen, tmp_path, loss_type, weights)
     config = DPOConfig(beta=0.3, mask_audio=mask_audio, **setting)

@@ -7,7 +7,7 @@ from stages.train.model import Step1
 from stages.train.shape import Shape
 
 
-def test_a_step_needs_what_the_products_of_its_matrices_take():
+def test_the_flops_of_a_step_are_those_of_its_matrix_products():
     shape = Shape(hidden=128, ffn=256, heads=4, groups=2, layers=2, vocabulary=300)
     model = Step1(shape)
     model.initialise(0)

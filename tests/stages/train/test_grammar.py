@@ -1,4 +1,4 @@
-"""The grammar of answers: all that interleave lays out may be said, and nothing that isn't an answer."""
+"""The grammar of answers: everything that interleave produces is allowed, and nothing else."""
 
 import numpy as np
 import pytest
@@ -50,22 +50,22 @@ def taken(grammar, ids):
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(WORDS, st.integers(1, 9)), min_size=1, max_size=3), MODES, RATIOS)
-def test_every_answer_that_is_laid_out_may_be_said(vocabulary, spans, mode, ratio):
+def test_every_answer_of_interleave_is_allowed(vocabulary, spans, mode, ratio):
     ids = laid_out(vocabulary, spans, mode=mode, ratio=ratio)
     assert taken(grammar(vocabulary, mode, ratio), ids).ended
 
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(WORDS, st.integers(1, 9)), min_size=1, max_size=3), RATIOS)
-def test_voices_without_markers_between_them_or_with_texts_of_their_own_may_be_said(vocabulary, spans, ratio):
+def test_adjacent_voices_and_voices_with_their_own_texts_are_allowed(vocabulary, spans, ratio):
     for concatenation in ("marker_removal", "pre_interleaved"):
         ids = laid_out(vocabulary, spans, ratio=ratio, concatenation=concatenation)
         form = Form("interleaved", ratio, restarts=concatenation == "pre_interleaved")
         assert taken(Grammar(vocabulary, spelling_of(vocabulary), form), ids).ended
 
 
-def said(grammar, rng, vocabulary, close_at=None):
-    """Whatever the grammar lets come, kind by kind, so that markers come as often as words."""
+def random_answer(grammar, rng, vocabulary, close_at=None):
+    """A random answer that the grammar allows; all kinds of ids are equally likely."""
     ids = []
     while not grammar.ended:
         if len(ids) == close_at:
@@ -97,8 +97,8 @@ def streams(vocabulary, ids):
 
 @settings(max_examples=40)
 @given(st.integers(0, 2**32), MODES, RATIOS)
-def test_all_that_may_be_said_is_an_answer_in_its_mode_and_ratio(vocabulary, seed, mode, ratio):
-    ids = said(grammar(vocabulary, mode, ratio), np.random.default_rng(seed), vocabulary)
+def test_everything_allowed_is_an_answer_in_its_mode_and_ratio(vocabulary, seed, mode, ratio):
+    ids = random_answer(grammar(vocabulary, mode, ratio), np.random.default_rng(seed), vocabulary)
     message = read_back(vocabulary, ids)
     text, audio = streams(vocabulary, ids)
     assert bool(len(text)) == (mode != "audio_only")
@@ -114,7 +114,7 @@ def test_all_that_may_be_said_is_an_answer_in_its_mode_and_ratio(vocabulary, see
 @settings(max_examples=40)
 @given(st.integers(0, 2**32), MODES, RATIOS)
 def test_no_text_ends_within_a_character(vocabulary, seed, mode, ratio):
-    ids = said(grammar(vocabulary, mode, ratio), np.random.default_rng(seed), vocabulary)
+    ids = random_answer(grammar(vocabulary, mode, ratio), np.random.default_rng(seed), vocabulary)
     text, _ = streams(vocabulary, ids)
     spelled = b"".join(spelling_of(vocabulary).bytes_of(int(id)) for id in text)
     assert read_back(vocabulary, ids).text == spelled.decode()
@@ -122,18 +122,18 @@ def test_no_text_ends_within_a_character(vocabulary, seed, mode, ratio):
 
 @settings(max_examples=40)
 @given(st.integers(0, 2**32), MODES, RATIOS, st.integers(0, 40))
-def test_an_answer_that_is_brought_to_its_end_is_whole_and_soon_over(vocabulary, seed, mode, ratio, close_at):
+def test_a_closed_answer_is_complete_and_ends_soon(vocabulary, seed, mode, ratio, close_at):
     rng = np.random.default_rng(seed)
-    ids = said(grammar(vocabulary, mode, ratio), rng, vocabulary, close_at)
+    ids = random_answer(grammar(vocabulary, mode, ratio), rng, vocabulary, close_at)
     read_back(vocabulary, ids)
     assert len(ids) <= close_at + 12
 
 
 @settings(max_examples=40)
 @given(st.integers(0, 2**32), RATIOS, st.integers(0, 60))
-def test_voices_with_texts_of_their_own_are_whole_too(vocabulary, seed, ratio, close_at):
+def test_voices_with_their_own_texts_are_complete_too(vocabulary, seed, ratio, close_at):
     form = grammar(vocabulary, "interleaved", ratio, restarts=True)
-    read_back(vocabulary, said(form, np.random.default_rng(seed), vocabulary, close_at))
+    read_back(vocabulary, random_answer(form, np.random.default_rng(seed), vocabulary, close_at))
 
 
 def test_at_the_papers_ratio_three_groups_follow_ten_text_ids(vocabulary):
@@ -154,7 +154,7 @@ def test_at_the_papers_ratio_three_groups_follow_ten_text_ids(vocabulary):
 
 @settings(max_examples=40)
 @given(st.integers(0, 2**32), MODES)
-def test_ids_that_are_of_no_answer_never_may_follow(vocabulary, seed, mode):
+def test_ids_outside_of_answers_are_never_allowed(vocabulary, seed, mode):
     specials = [vocabulary.pad, vocabulary.bos, vocabulary.eos, vocabulary.bot]
     so_far, rng = grammar(vocabulary, mode), np.random.default_rng(seed)
     for _ in range(60):
@@ -166,7 +166,7 @@ def test_ids_that_are_of_no_answer_never_may_follow(vocabulary, seed, mode):
         so_far.take(int(rng.choice(allowed)))
 
 
-def test_what_may_not_follow_is_refused(vocabulary):
+def test_an_id_that_is_not_allowed_is_refused(vocabulary):
     with pytest.raises(ValueError, match="may not follow"):
         grammar(vocabulary).take(vocabulary.audio_end)
     with pytest.raises(ValueError, match="0:15"):

@@ -36,7 +36,7 @@ DPO = SFT.model_copy(
         "preference": DPOConfig(beta=0.5),
     }
 )
-"""Steps of few tokens, for the narrow model below."""
+"""Short steps, for the narrow model below."""
 
 
 @pytest.fixture
@@ -51,20 +51,20 @@ def paired(ids, narrow_pair_shards, opened) -> TrainingData:
 
 def model(vocabulary=70, seed=0):
     torch.set_num_threads(1)
-    made = Step1(Shape(hidden=32, ffn=64, heads=4, groups=2, layers=2, vocabulary=vocabulary, context=128))
-    made.initialise(seed)
-    return made
+    model = Step1(Shape(hidden=32, ffn=64, heads=4, groups=2, layers=2, vocabulary=vocabulary, context=128))
+    model.initialise(seed)
+    return model
 
 
 def train(config, data, start, folder, on_progress=lambda metrics: None):
-    """A run that starts from the weights of a model."""
+    """A run that starts from a model's weights."""
     checkpoint = folder.with_name(f"{folder.name}-start")
     save(start, checkpoint)
     return run(config, lambda: data, Start(checkpoint=checkpoint), folder, on_progress)
 
 
 def losses(folder):
-    """All that a run's metrics say but its speed."""
+    """A run's metrics without its speed."""
     lines = read_metrics(folder / "metrics.jsonl")
     return [{key: value for key, value in line.items() if key != "tokens_per_second"} for line in lines]
 
@@ -73,8 +73,8 @@ def weights_of(folder):
     return load(folder).state_dict()
 
 
-def test_the_first_loss_is_that_of_a_hand_computation(data, tmp_path):
-    """Every sample by itself, with whole logits, averaged over all targets of the step."""
+def test_the_first_loss_equals_a_computation_by_hand(data, tmp_path):
+    """Each sample separately, with whole logits, averaged over all targets of the step."""
     whole = SFT.model_copy(update={"micro_batch": 1, "steps": 1})
     start = model()
     each = []
@@ -107,28 +107,28 @@ def test_losses_per_modality_and_family_make_up_the_loss(data, tmp_path):
         assert min(line[group].values()) <= line["loss"] <= max(line[group].values())
 
 
-def test_a_weight_of_0_leaves_a_modality_out(data, tmp_path):
+def test_a_weight_of_0_excludes_a_modality(data, tmp_path):
     text = SFT.model_copy(update={"steps": 1, "modality_weights": ModalityWeights(linguistic=0, semantic=0)})
     train(text, data, model(), tmp_path / "run")
     (line,) = losses(tmp_path / "run")
     assert line["loss"] == pytest.approx(line["modalities"]["text"], abs=1e-6)
 
 
-def test_only_the_families_asked_for_are_learnt(data, tmp_path):
+def test_only_requested_families_are_trained_on(data, tmp_path):
     train(SFT.model_copy(update={"families": ("asr",)}), data, model(), tmp_path / "run")
     assert {family for line in losses(tmp_path / "run") for family in line["families"]} == {"asr"}
 
 
 def stop_after(step):
-    def said(metrics):
+    def on_progress(metrics):
         if metrics["step"] == step:
             raise KeyboardInterrupt
 
-    return said
+    return on_progress
 
 
 @pytest.mark.parametrize("step", [0, 1, 2, 4])
-def test_a_stopped_run_goes_on_with_the_same_losses_bit_for_bit(data, tmp_path, step):
+def test_a_stopped_run_resumes_with_the_same_losses_bit_for_bit(data, tmp_path, step):
     train(SFT, data, model(), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(SFT, data, model(), tmp_path / "stopped", on_progress=stop_after(step))
@@ -159,7 +159,7 @@ def test_a_run_recorded_under_old_names_of_settings_is_resumed(data, tmp_path):
     assert train(SFT, data, model(), tmp_path / "stopped") == finished
 
 
-def test_a_finished_run_is_left_as_it_is(data, tmp_path):
+def test_a_finished_run_is_left_unchanged(data, tmp_path):
     train(SFT, data, model(), tmp_path / "run")
     before = (tmp_path / "run" / "metrics.jsonl").stat().st_mtime_ns
     train(SFT, data, model(), tmp_path / "run")
@@ -175,11 +175,11 @@ def test_a_folder_of_another_run_is_refused(data, tmp_path):
         train(SFT, other, model(), tmp_path / "run")
 
 
-def test_the_run_says_what_it_is(data, tmp_path):
+def test_a_run_records_its_settings_and_data(data, tmp_path):
     train(SFT, data, model(), tmp_path / "run")
-    said = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert said["version"] == "1"
-    assert said["config"]["learning_rate"] == 3e-3
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["version"] == "1"
+    assert record["config"]["learning_rate"] == 3e-3
     assert read_vocabulary(tmp_path / "run" / "model") == data.vocabulary
 
 
@@ -188,7 +188,7 @@ def test_a_model_of_fewer_ids_is_refused(data, tmp_path):
         train(SFT, data, model(vocabulary=60), tmp_path / "run")
 
 
-def test_data_without_what_the_run_asks_for_are_refused(data, tmp_path):
+def test_data_without_matching_documents_is_refused(data, tmp_path):
     with pytest.raises(SetupError, match="nothing to learn from"):
         train(SFT.model_copy(update={"families": ("aqtaa",)}), data, model(), tmp_path / "a")
     with pytest.raises(SetupError, match="fits into 4 tokens"):
@@ -197,7 +197,7 @@ def test_data_without_what_the_run_asks_for_are_refused(data, tmp_path):
         train(DPO, data, model(), tmp_path / "c")
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(data, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(data, tmp_path):
     wild = SFT.model_copy(update={"learning_rate": 1e30, "warmup": 0.5, "checkpoint_every": 1})
     with pytest.raises(
         SetupError, match=r"step 1: the loss is .* norm nan\. .*Samples of the step: sample-\d\d, sample"
@@ -244,7 +244,7 @@ def test_documents_longer_than_a_sequence_are_named(data, tmp_path):
 
 
 @pytest.mark.parametrize("step", [0, 2])
-def test_stopped_dpo_goes_on_against_the_same_reference(paired, tmp_path, step):
+def test_stopped_dpo_resumes_with_the_same_reference(paired, tmp_path, step):
     vocabulary = paired.vocabulary["size"]
     short = DPO.model_copy(update={"steps": 4, "global_batch_size": 2})
     train(short, paired, model(vocabulary), tmp_path / "whole")
@@ -254,8 +254,8 @@ def test_stopped_dpo_goes_on_against_the_same_reference(paired, tmp_path, step):
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
 
 
-def test_bfloat16_computes_and_float32_remembers(data, tmp_path):
-    """Steps too small for bfloat16 are taken all the same."""
+def test_with_bfloat16_weights_are_still_float32(data, tmp_path):
+    """Updates too small for bfloat16 are not lost."""
     small = {"precision": "bfloat16", "learning_rate": 1e-6, "final_learning_rate": 1e-6, "weight_decay": 0}
     train(SFT.model_copy(update={**small, "steps": 1}), data, model(), tmp_path / "run")
     before, after = model().state_dict(), weights_of(tmp_path / "run" / "model")
@@ -264,14 +264,14 @@ def test_bfloat16_computes_and_float32_remembers(data, tmp_path):
     assert losses(tmp_path / "run")[0]["loss"] == pytest.approx(math.log(70), rel=1e-2)
 
 
-def test_activations_computed_twice_change_nothing(data, tmp_path):
+def test_activation_checkpointing_changes_nothing(data, tmp_path):
     train(SFT, data, model(), tmp_path / "kept")
     train(SFT.model_copy(update={"activation_checkpointing": True}), data, model(), tmp_path / "again")
     assert losses(tmp_path / "again") == losses(tmp_path / "kept")
 
 
 @pytest.mark.slow
-def test_compiled_layers_learn_the_same(data, tmp_path):
+def test_compiled_layers_have_the_same_losses(data, tmp_path):
     train(SFT, data, model(), tmp_path / "plain")
     train(
         SFT.model_copy(update={"compile": True, "activation_checkpointing": True}),
@@ -283,7 +283,7 @@ def test_compiled_layers_learn_the_same(data, tmp_path):
     assert [line["loss"] for line in compiled] == pytest.approx([line["loss"] for line in plain], abs=1e-5)
 
 
-def test_embeddings_and_head_may_learn_faster(data, tmp_path):
+def test_embeddings_and_head_can_have_a_higher_learning_rate(data, tmp_path):
     fast = {"steps": 1, "embedding_lr_multiplier": 5, "weight_decay": 0}
     train(SFT.model_copy(update=fast), data, model(), tmp_path / "run")
     before, after = model().state_dict(), weights_of(tmp_path / "run" / "model")
@@ -294,7 +294,7 @@ def test_embeddings_and_head_may_learn_faster(data, tmp_path):
     assert list(moved.values()) == pytest.approx([3e-3] * len(moved), rel=1e-3)
 
 
-def test_metrics_stand_on_tensorboard_too(data, tmp_path):
+def test_metrics_are_written_to_tensorboard_too(data, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with pytest.raises(KeyboardInterrupt):
@@ -304,5 +304,5 @@ def test_metrics_stand_on_tensorboard_too(data, tmp_path):
     lines = losses(tmp_path / "run")
     for name, path in (("loss", ["loss"]), ("modalities/text", ["modalities", "text"])):
         shown = [(event.step, event.value) for event in board.Scalars(name)]
-        told = [reduce(lambda line, key: line[key], path, line) for line in lines]
-        assert shown == [(step, pytest.approx(value, rel=1e-6)) for step, value in enumerate(told)]
+        written = [reduce(lambda line, key: line[key], path, line) for line in lines]
+        assert shown == [(step, pytest.approx(value, rel=1e-6)) for step, value in enumerate(written)]

@@ -26,19 +26,19 @@ def test_the_loss_of_a_token_is_minus_the_log_of_its_probability():
 
 
 @given(chunk=st.integers(1, 60), seed=st.integers(0, 1000))
-def test_losses_and_gradients_are_those_of_whole_logits_whatever_the_chunk(chunk, seed):
+def test_losses_and_gradients_equal_those_of_whole_logits_for_any_chunk(chunk, seed):
     x, head, targets = batch(seed=seed, dtype=torch.float64)
     weights = torch.rand(37, generator=torch.Generator().manual_seed(seed))
-    found = token_losses(x, head, targets, chunk)
+    result = token_losses(x, head, targets, chunk)
     expected = F.cross_entropy(x @ head.T, targets, reduction="none")
-    assert torch.allclose(found.double(), expected, atol=1e-5)
-    mine = torch.autograd.grad((found * weights).sum(), (x, head))
+    assert torch.allclose(result.double(), expected, atol=1e-5)
+    mine = torch.autograd.grad((result * weights).sum(), (x, head))
     theirs = torch.autograd.grad((expected * weights).sum(), (x, head))
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(mine, theirs, strict=True))
 
 
 class Largest(TorchDispatchMode):
-    """The most elements of any tensor that is made."""
+    """The largest number of elements of any tensor that is created."""
 
     elements = 0
 
@@ -50,7 +50,7 @@ class Largest(TorchDispatchMode):
         return out
 
 
-def test_no_more_logits_than_a_chunk_has_ever_stand_in_memory():
+def test_logits_of_at_most_one_chunk_are_in_memory():
     x, head, targets = batch(positions=200, vocabulary=5000)
     with Largest() as largest:
         token_losses(x, head, targets, chunk=8).sum().backward()
@@ -79,7 +79,7 @@ def test_parts_of_a_batch_add_up_to_the_mean_over_all_targets():
     assert whole.item() == pytest.approx(by_hand, abs=1e-5)
 
 
-def test_a_target_of_weight_zero_gives_no_gradient_at_all():
+def test_a_target_of_weight_zero_has_no_gradient():
     x, head, targets = batch()
     weights = (torch.arange(37) % 2).float()
     weighted_mean(token_losses(x, head, targets, 8), weights, weights.sum().item()).backward()

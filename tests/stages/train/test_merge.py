@@ -40,7 +40,7 @@ def test_the_merge_is_the_weighted_mean_bit_for_bit(checkpoints, tmp_path):
         assert torch.equal(tensor, (5 * a[name] + 5 * b[name] + 1 * c[name]) / 11)
 
 
-def test_pieces_of_any_size_give_the_same_and_nothing_larger_is_made(checkpoints, tmp_path, monkeypatch):
+def test_the_size_of_pieces_changes_nothing_and_limits_memory(checkpoints, tmp_path, monkeypatch):
     merge(parts(checkpoints), tmp_path / "whole")
     monkeypatch.setattr(merging, "PIECE_BYTES", 1000)
     with Largest() as largest:
@@ -51,7 +51,7 @@ def test_pieces_of_any_size_give_the_same_and_nothing_larger_is_made(checkpoints
 
 
 class Largest(TorchDispatchMode):
-    """The most elements of any float32 tensor that is made; parts of a mapped file are not."""
+    """The largest number of elements of any float32 tensor that is created, apart from mapped files."""
 
     elements = 0
 
@@ -99,7 +99,7 @@ def test_other_keys_are_refused(checkpoints, tmp_path):
     deeper.initialise(0)
     save(deeper, tmp_path / "deeper")
     with pytest.raises(
-        SetupError, match=r"layers\.2\.input_layernorm\.weight is in .*deeper and not in .*sft1"
+        SetupError, match=r"layers\.2\.input_layernorm\.weight is in .*deeper but not in .*sft1"
     ):
         merge(parts([*checkpoints[:2], tmp_path / "deeper"]), tmp_path / "merged")
 
@@ -120,8 +120,8 @@ def test_other_tokenizers_are_refused(checkpoints, tmp_path):
         merge(parts(checkpoints), tmp_path / "merged")
 
 
-def test_a_folder_that_is_there_is_not_written_into(checkpoints):
-    with pytest.raises(SetupError, match="is there already"):
+def test_an_existing_folder_is_not_written_to(checkpoints):
+    with pytest.raises(SetupError, match="already exists"):
         merge(parts(checkpoints), checkpoints[0])
 
 
@@ -144,10 +144,10 @@ def test_the_command_merges(checkpoints, tmp_path):
     assert load(tmp_path / "merged").shape == LITTLE
 
 
-def test_the_command_says_what_is_wrong(checkpoints, tmp_path):
+def test_the_command_reports_what_is_wrong(checkpoints, tmp_path):
     wrong_use = command(checkpoints[0], "--out", tmp_path / "merged")
     assert wrong_use.returncode == 2
-    assert "no checkpoint with its weight" in wrong_use.stderr
+    assert "not a checkpoint with its weight" in wrong_use.stderr
     no_checkpoint = command(f"{checkpoints[0]}=1", f"{tmp_path}=1", "--out", tmp_path / "merged")
     assert no_checkpoint.returncode == 1
-    assert "holds no model.safetensors" in no_checkpoint.stderr
+    assert "has no model.safetensors" in no_checkpoint.stderr

@@ -20,9 +20,9 @@ LITTLE = Shape(hidden=48, ffn=80, heads=6, groups=2, layers=2, vocabulary=97, co
 @pytest.fixture
 def model() -> Step1:
     torch.set_num_threads(1)
-    made = Step1(LITTLE)
-    made.initialise(seed=1)
-    return made
+    model = Step1(LITTLE)
+    model.initialise(seed=1)
+    return model
 
 
 @pytest.mark.parametrize(
@@ -44,14 +44,14 @@ def test_slopes_of_a_power_of_two_fall_to_two_to_the_minus_eight():
     assert alibi_slopes(8).tolist() == [2.0**-k for k in range(1, 9)]
 
 
-def test_slopes_of_other_head_counts_have_a_tail_between_the_first_ones():
+def test_slopes_of_other_head_counts_continue_between_the_first_ones():
     slopes = alibi_slopes(48)
     assert slopes[:32].tolist() == pytest.approx([2 ** (-8 * k / 32) for k in range(1, 33)])
     assert slopes[32:].tolist() == pytest.approx([2 ** (-4 * odd / 32) for odd in range(1, 32, 2)])
 
 
 def by_hand(q, k, v, documents, slopes):
-    """Attention of one head and one position at a time."""
+    """Attention, computed for one head and one position at a time."""
     out = torch.zeros_like(q)
     heads_per_group = q.shape[1] // k.shape[1]
     for b in range(q.shape[0]):
@@ -83,11 +83,11 @@ def packed():
 
 def test_dense_attention_is_the_formula(packed):
     q, k, v, documents, slopes = packed
-    found = dense_attention(documents, slopes)(q, k, v)
-    assert torch.allclose(found, by_hand(*packed), atol=1e-6)
+    result = dense_attention(documents, slopes)(q, k, v)
+    assert torch.allclose(result, by_hand(*packed), atol=1e-6)
 
 
-def test_flex_attention_gives_what_dense_attention_gives(packed):
+def test_flex_attention_equals_dense_attention(packed):
     q, k, v, documents, slopes = (x.float() if x.is_floating_point() else x for x in packed)
     dense = dense_attention(documents, slopes)(q, k, v)
     flex = flex_attention_for(documents, slopes, compiled=False)(q, k, v)
@@ -95,7 +95,7 @@ def test_flex_attention_gives_what_dense_attention_gives(packed):
 
 
 @pytest.mark.parametrize("length", [128, 130, 1000, 2048])
-def test_blocks_that_flex_attention_skips_are_those_that_no_pair_of_positions_needs(length):
+def test_flex_attention_skips_exactly_the_blocks_without_attention(length):
     generator = torch.Generator().manual_seed(length)
     cuts = torch.randint(0, length, (3, 5), generator=generator).sort().values
     documents = torch.stack([torch.searchsorted(c, torch.arange(length), right=True) for c in cuts])
@@ -105,20 +105,20 @@ def test_blocks_that_flex_attention_skips_are_those_that_no_pair_of_positions_ne
     def seen(b, h, i, j):
         return (i >= j) & (documents[b, i] == documents[b, j])
 
-    found = document_blocks(documents, seen)
-    asked = create_block_mask(seen, 3, None, length, length, device="cpu")
+    result = document_blocks(documents, seen)
+    expected = create_block_mask(seen, 3, None, length, length, device="cpu")
     for kind in ("kv", "full_kv", "q", "full_q"):
-        assert torch.equal(marked(found, kind), marked(asked, kind)), kind
-    assert found.shape == asked.shape
+        assert torch.equal(marked(result, kind), marked(expected, kind)), kind
+    assert result.shape == expected.shape
 
 
 def marked(blocks, kind):
-    """1 for each block that is listed."""
+    """1 for each block in the list."""
     counts, listed = (getattr(blocks, f"{kind}_{what}") for what in ("num_blocks", "indices"))
-    found = torch.zeros(listed.shape)
+    result = torch.zeros(listed.shape)
     for at in itertools.product(*map(range, counts.shape)):
-        found[at][listed[at][: counts[at]].long()] = 1
-    return found
+        result[at][listed[at][: counts[at]].long()] = 1
+    return result
 
 
 @pytest.mark.gpu
@@ -140,7 +140,7 @@ def test_flex_attention_has_the_gradients_of_dense_attention():
         assert torch.allclose(dense, flex, atol=1e-2, rtol=1e-2)
 
 
-def test_documents_of_a_sequence_do_not_see_each_other(model):
+def test_documents_of_a_sequence_do_not_attend_to_each_other(model):
     tokens = torch.randint(0, 97, (1, 30), generator=torch.Generator().manual_seed(3))
     documents = torch.tensor([[0] * 11 + [1] * 19])
     packed = model(tokens, documents)
@@ -148,15 +148,15 @@ def test_documents_of_a_sequence_do_not_see_each_other(model):
     assert torch.allclose(packed[:, 11:], model(tokens[:, 11:]), atol=1e-5)
 
 
-def test_a_position_depends_on_nothing_after_it(model):
+def test_a_position_does_not_depend_on_later_ones(model):
     tokens = torch.randint(0, 97, (1, 30), generator=torch.Generator().manual_seed(3))
     changed = tokens.clone()
     changed[0, 20:] = 5
     assert torch.equal(model(tokens)[:, :20], model(changed)[:, :20])
 
 
-def test_the_forward_pass_is_that_of_the_published_model(model):
-    """Written out again, with none of the model's own code."""
+def test_the_forward_pass_equals_that_of_the_published_model(model):
+    """Written out without any of the model's own code."""
     tokens = torch.randint(0, 97, (1, 12), generator=torch.Generator().manual_seed(5))
     w = model.state_dict()
 
@@ -228,7 +228,7 @@ def test_a_checkpoint_is_read_back_bit_for_bit(model, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), back.parameters(), strict=True))
 
 
-def test_weights_in_several_files_are_read_back_by_others(model, tmp_path):
+def test_weights_in_several_files_are_read_by_other_libraries(model, tmp_path):
     from safetensors.torch import load_file
 
     files = write_tensors(tmp_path, model.state_dict(), torch.bfloat16, file_bytes=20_000)

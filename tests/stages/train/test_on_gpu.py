@@ -1,4 +1,4 @@
-"""What a GPU computes against what a CPU does."""
+"""Results of a GPU compared with those of a CPU."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def sft(sample_shards, ids, start, tmp_path) -> Job:
 
 
 def on_cpu(documents, start, config):
-    """loss of the first step, and the norm of its gradient, in float32."""
+    """Loss and gradient norm of the first step, in float32."""
     packing = pack(documents.lengths, config.sequence_length, config.seed)
     numbers = sequences_of(0, config.global_batch_size, packing.sequences, config.seed)
     sequences = [[d for e in packing.documents(n) for d in documents.read(int(e))] for n in numbers]
@@ -51,7 +51,7 @@ def on_cpu(documents, start, config):
 
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize(("precision", "off"), [("float32", 1e-4), ("bfloat16", 2e-2)])
-def test_a_step_has_the_loss_and_the_gradient_that_it_has_on_a_cpu(
+def test_a_step_has_the_same_loss_and_gradient_as_on_a_cpu(
     sample_shards, ids, start, opened, tmp_path, precision, off, fused
 ):
     documents = opened(sample_shards)
@@ -73,7 +73,7 @@ def test_preferences_start_with_margins_of_0_in_bfloat16(narrow_pair_shards, ids
     assert lines[-1]["dpo"]["margin"] > lines[0]["dpo"]["margin"]
 
 
-def test_a_stopped_run_goes_on_bit_for_bit(sft, sample_shards, ids, start, opened, tmp_path):
+def test_a_stopped_run_resumes_bit_for_bit(sft, sample_shards, ids, start, opened, tmp_path):
     def stop(metrics):
         if metrics["step"] == 5:
             raise KeyboardInterrupt
@@ -87,17 +87,17 @@ def test_a_stopped_run_goes_on_bit_for_bit(sft, sample_shards, ids, start, opene
     assert [line["loss"] for line in stopped] == [line["loss"] for line in whole]
 
 
-def test_fused_losses_in_bfloat16_are_those_of_whole_logits():
+def test_fused_losses_in_bfloat16_equal_those_of_whole_logits():
     generator = torch.Generator("cuda").manual_seed(0)
     x, head = (
         torch.randn(size, 512, generator=generator, device="cuda", dtype=torch.bfloat16).requires_grad_()
         for size in (3000, 74752)
     )
     targets = torch.randint(0, 74752, (3000,), generator=generator, device="cuda")
-    found = token_losses(x, head, targets)
+    result = token_losses(x, head, targets)
     expected = F.cross_entropy((x @ head.T).float(), targets, reduction="none")
-    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3)
-    mine = torch.autograd.grad(found.mean(), (x, head))
+    assert torch.allclose(result, expected, rtol=1e-3, atol=1e-3)
+    mine = torch.autograd.grad(result.mean(), (x, head))
     theirs = torch.autograd.grad(expected.mean(), (x, head))
     for a, b in zip(mine, theirs, strict=True):
         assert (a - b).float().norm() < 0.02 * b.float().norm()

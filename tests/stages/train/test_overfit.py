@@ -21,11 +21,11 @@ SHORT = TrainConfig(
     weight_decay=0,
     precision="float32",
 )
-"""Some twenty epochs of the short turns of a version."""
+"""About twenty epochs of the short turns of a version."""
 
 
 @pytest.mark.slow
-def test_tiny_learns_a_built_version_by_heart(small_build, opened, tmp_path):
+def test_tiny_memorises_a_built_version(small_build, opened, tmp_path):
     torch.set_num_threads(1)
     manifest = json.loads((small_build.version / "manifest.json").read_text())
     documents = opened(sorted(small_build.version.glob("shards/train-*.tar")))
@@ -40,8 +40,8 @@ def test_tiny_learns_a_built_version_by_heart(small_build, opened, tmp_path):
 
 
 def mean_losses(lines):
-    found = defaultdict(list)
+    by_modality = defaultdict(list)
     for line in lines:
         for modality, loss in line["modalities"].items():
-            found[modality].append(loss)
-    return {modality: sum(losses) / len(losses) for modality, losses in found.items()}
+            by_modality[modality].append(loss)
+    return {modality: sum(losses) / len(losses) for modality, losses in by_modality.items()}

@@ -18,7 +18,7 @@ lengths_of_documents = st.lists(st.integers(1, 120), max_size=200).map(lambda n:
 
 
 @given(lengths_of_documents, st.integers(1, 100), st.integers(0, 5))
-def test_every_document_stands_in_one_sequence_or_is_too_long(lengths, sequence_length, seed):
+def test_every_document_is_in_one_sequence_or_too_long(lengths, sequence_length, seed):
     packing = pack(lengths, sequence_length, seed)
     assert sorted([*packing.order, *packing.left_out]) == list(range(len(lengths)))
     assert all(lengths[packing.left_out] > sequence_length)
@@ -28,13 +28,13 @@ def test_every_document_stands_in_one_sequence_or_is_too_long(lengths, sequence_
 
 @given(lengths_of_documents)
 def test_no_two_sequences_could_have_been_one(lengths):
-    """What best-fit promises while all sequences stay open."""
+    """Guaranteed by best fit while all sequences are open."""
     packing = pack(lengths, 120, seed=1)
     filled = sorted(lengths[packing.documents(s)].sum() for s in range(packing.sequences))
     assert len(filled) < 2 or filled[0] + filled[1] > 120
 
 
-def test_the_same_seed_packs_the_same_and_another_does_not():
+def test_packing_depends_on_the_seed_alone():
     lengths = np.random.default_rng(0).integers(1, 500, 3000)
     first, again, other = (pack(lengths, 2048, seed) for seed in (0, 0, 1))
     assert np.array_equal(first.order, again.order)
@@ -42,13 +42,13 @@ def test_the_same_seed_packs_the_same_and_another_does_not():
     assert not np.array_equal(first.order, other.order)
 
 
-def test_little_room_is_left():
+def test_sequences_are_nearly_full():
     lengths = np.random.default_rng(0).integers(20, 900, 20_000)
     packing = pack(lengths, 2048, seed=0)
     assert lengths.sum() / (packing.sequences * 2048) > 0.98
 
 
-def test_a_packing_is_kept_and_read_back(tmp_path):
+def test_a_packing_is_saved_and_loaded(tmp_path):
     packing = pack(np.array([5, 9, 3, 40]), 12, seed=0)
     packing.save(tmp_path / "packing.npz")
     back = Packing.load(tmp_path / "packing.npz")
@@ -67,7 +67,7 @@ def test_every_epoch_sees_each_sequence_once(sequences, batch, seed):
         assert sorted(seen[epoch * sequences : (epoch + 1) * sequences]) == list(range(sequences))
 
 
-def test_epochs_have_orders_of_their_own():
+def test_epochs_have_different_orders():
     assert sequences_of(0, 50, 50, seed=0) != sequences_of(1, 50, 50, seed=0)
 
 
@@ -86,7 +86,7 @@ def test_documents_are_what_webdataset_reads(small_build, opened):
         assert documents.lengths[entry] == len(document.tokens)
 
 
-def test_a_pair_is_read_as_two_documents_behind_one_prompt(pair_shards, pairs, opened):
+def test_a_pair_is_read_as_two_documents_after_one_prompt(pair_shards, pairs, opened):
     documents = opened(pair_shards)
     assert len(pair_shards) > 1
     assert documents.keys(range(len(documents))) == [pair.key for pair in pairs]

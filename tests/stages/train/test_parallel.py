@@ -1,4 +1,4 @@
-"""Runs on several processes against the same run on one."""
+"""Runs on several processes compared with the same run on one."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ DPO = SFT.model_copy(
 
 
 PROCESSES = 4
-"""Two that share sequences times two that share layers, unless settings say otherwise."""
+"""Two along sequences times two along layers, unless settings override it."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def dpo(narrow_pair_shards, ids, start, folder) -> Job:
 
 
 def changed(job, name, killed_at=None, **settings):
-    """The same run in another folder, computed in another way."""
+    """The same run in another folder, with other settings."""
     config = job.config.model_copy(update=settings)
     return replace(job, folder=job.folder.with_name(name), config=config, killed_at=killed_at)
 
@@ -80,7 +80,7 @@ def shared(sft) -> Job:
 
 
 def losses(job):
-    """All that a run's metrics say but its speed."""
+    """A run's metrics without its speed."""
     lines = read_metrics(job.folder / "metrics.jsonl")
     return [{key: value for key, value in line.items() if key != "tokens_per_second"} for line in lines]
 
@@ -100,11 +100,11 @@ def weights(job):
     return load(job.folder / "model").state_dict()
 
 
-def test_shared_out_over_two_by_two_processes_a_model_learns_what_it_does_on_one(alone, shared):
+def test_two_by_two_processes_have_the_losses_of_one(alone, shared):
     assert_close(shared, alone)
 
 
-def test_so_it_does_from_preferences(dpo):
+def test_the_same_holds_for_dpo(dpo):
     dpo.train()
     shared = changed(dpo, "dpo-shared", tensor_parallel=2)
     launch(PROCESSES, shared.train)
@@ -112,7 +112,7 @@ def test_so_it_does_from_preferences(dpo):
     assert losses(shared)[0]["dpo"]["margin"] == pytest.approx(0, abs=1e-5)
 
 
-def test_a_process_that_is_killed_is_survived_with_the_same_losses_bit_for_bit(shared):
+def test_a_killed_process_is_restarted_with_the_same_losses_bit_for_bit(shared):
     job = changed(shared, "killed", killed_at=4)
     launch(PROCESSES, job.train, restarts=1)
     assert (job.folder / "died").exists()
@@ -121,7 +121,7 @@ def test_a_process_that_is_killed_is_survived_with_the_same_losses_bit_for_bit(s
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
 
 
-def test_a_run_goes_on_with_the_same_sequences_on_fewer_processes(alone, shared):
+def test_a_run_resumes_with_the_same_sequences_on_fewer_processes(alone, shared):
     job = changed(shared, "fewer", killed_at=2)
     with pytest.raises(ChildFailedError):
         launch(PROCESSES, job.train)
@@ -134,11 +134,11 @@ def test_a_run_goes_on_with_the_same_sequences_on_fewer_processes(alone, shared)
     assert_close(job, alone)
 
 
-def test_processes_that_cant_share_the_work_are_told_what_would_fit(sft):
+def test_a_number_of_processes_that_doesnt_fit_is_refused_with_what_would(sft):
     jobs = [changed(sft, f"refused-{n}", **settings) for n, settings in enumerate(UNFIT.values())]
     for answers in launch(2, refusals, jobs):
-        for answer, said in zip(answers, UNFIT, strict=True):
-            assert said in answer
+        for answer, message in zip(answers, UNFIT, strict=True):
+            assert message in answer
 
 
 UNFIT = {
@@ -149,7 +149,7 @@ UNFIT = {
     "tensor_parallel 3 does not divide the 2 processes of the run": {"tensor_parallel": 3},
     "tensor_parallel 2 does not divide sequence_length 63": {"tensor_parallel": 2, "sequence_length": 63},
 }
-"""What is said of settings."""
+"""The error message for settings."""
 
 
 def refusals(jobs):

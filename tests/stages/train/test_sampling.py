@@ -1,4 +1,4 @@
-"""Answers sampled from models, as they come."""
+"""Answers sampled from models and streamed."""
 
 import numpy as np
 import pytest
@@ -21,9 +21,9 @@ LITTLE = Shape(hidden=48, ffn=80, heads=6, groups=2, layers=2, vocabulary=97, co
 @pytest.fixture(scope="module")
 def model(vocabulary):
     torch.set_num_threads(1)
-    made = Step1(PRESETS["tiny"].with_vocabulary(vocabulary.size))
-    made.initialise(seed=1)
-    return made
+    model = Step1(PRESETS["tiny"].with_vocabulary(vocabulary.size))
+    model.initialise(seed=1)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +33,15 @@ def prompt(vocabulary):
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6))
-def test_a_cache_gives_the_logits_of_the_whole_sequence(pieces):
+def test_cached_reading_gives_the_logits_of_the_whole_sequence(pieces):
     model = Step1(LITTLE)
     model.initialise(seed=2)
     reader = Step1Reader(model)
     tokens = torch.randint(0, 97, (sum(pieces),), generator=torch.Generator().manual_seed(0))
     for end, size in zip(np.cumsum(pieces).tolist(), pieces, strict=True):
-        found = reader.read(tokens[end - size : end].tolist())
+        logits = reader.read(tokens[end - size : end].tolist())
         with torch.no_grad():
-            assert torch.allclose(found, model(tokens[None, :end])[0, -1], atol=1e-5)
+            assert torch.allclose(logits, model(tokens[None, :end])[0, -1], atol=1e-5)
 
 
 def test_a_long_prompt_is_read_in_pieces():
@@ -52,7 +52,7 @@ def test_a_long_prompt_is_read_in_pieces():
         assert torch.allclose(Step1Reader(model).read(tokens.tolist()), model(tokens[None])[0, -1], atol=1e-5)
 
 
-def test_a_copy_goes_on_by_itself(model, prompt):
+def test_a_copy_continues_independently(model, prompt):
     one = Step1Reader(model)
     one.read(prompt.tolist())
     other = one.copy()
@@ -62,12 +62,12 @@ def test_a_copy_goes_on_by_itself(model, prompt):
     assert torch.equal(other.read([7]), apart.read([7]))
 
 
-def test_a_seed_gives_an_answer_again_and_another_seed_another(model, prompt, vocabulary):
+def test_a_seed_repeats_an_answer_and_another_seed_changes_it(model, prompt, vocabulary):
     ids = [sampled(model, prompt, vocabulary, seed=seed).ids.tolist() for seed in (1, 1, 2)]
     assert ids[0] == ids[1] != ids[2]
 
 
-def test_at_temperature_0_the_seed_means_nothing(model, prompt, vocabulary):
+def test_at_temperature_0_the_seed_is_irrelevant(model, prompt, vocabulary):
     one, other = (sampled(model, prompt, vocabulary, temperature=0, seed=seed) for seed in (1, 2))
     assert one.ids.tolist() == other.ids.tolist()
 
@@ -78,7 +78,7 @@ def sampled(model, prompt, vocabulary, form=Form(), max_tokens=80, **how):  # no
 
 
 class Drawn:
-    """Logits that a seed draws: whatever a model might say."""
+    """Random logits of a seed, as an arbitrary model."""
 
     def __init__(self, vocabulary, seed, spread, favoured):
         self._generator = torch.Generator().manual_seed(seed)
@@ -105,7 +105,7 @@ class Drawn:
     st.sampled_from([0.01, 0.9, 1.0]),
     st.integers(1, 90),
 )
-def test_whatever_a_model_says_the_answer_is_read_back(
+def test_answers_from_any_logits_can_be_parsed(
     vocabulary, seed, mode, ratio, spread, favoured, temperature, top_p, most
 ):
     reader = Drawn(vocabulary, seed, spread, favoured)
@@ -125,7 +125,7 @@ def test_whatever_a_model_says_the_answer_is_read_back(
     whole.text.encode()
 
 
-def test_nucleus_sampling_draws_from_the_likeliest_that_make_up_top_p(vocabulary):
+def test_nucleus_sampling_draws_from_the_likeliest_ids_up_to_top_p(vocabulary):
     a, b, c = (int(vocabulary.encode(letter)[0]) for letter in "abc")
     logits = torch.full((vocabulary.size,), -torch.inf)
     logits[[a, b, c]] = torch.tensor([0.6, 0.3, 0.1]).log()
@@ -145,7 +145,7 @@ def test_nucleus_sampling_draws_from_the_likeliest_that_make_up_top_p(vocabulary
 
 
 class Fixed:
-    """The same logits again and again."""
+    """Always the same logits."""
 
     def __init__(self, logits):
         self.logits = logits
@@ -158,7 +158,7 @@ class Fixed:
     ("mode", "reason"),
     [("text_only", "text_loop"), ("audio_only", "audio_loop"), ("interleaved", "text_loop")],
 )
-def test_an_answer_that_goes_round_in_circles_is_ended_with_its_reason(vocabulary, mode, reason):
+def test_a_repetition_loop_is_ended_with_its_reason(vocabulary, mode, reason):
     logits = torch.zeros(vocabulary.size)
     logits[[64, vocabulary.linguistic + 3, vocabulary.semantic + 4]] = 9.0
     events = answer(Fixed(logits), np.array([1]), vocabulary, Form(mode), Sampling(0))
@@ -176,25 +176,25 @@ def test_a_pause_and_a_laugh_are_no_loops(vocabulary):
     assert any(pause.take(id) for id in list(range(60)) * 5)
 
 
-def test_the_most_tokens_end_an_answer_with_its_reason(model, prompt, vocabulary):
-    found = sampled(model, prompt, vocabulary, max_tokens=33, temperature=1.0, top_p=1.0)
-    assert found.reason == "length"
-    assert 33 < len(found.ids) <= 45
+def test_max_tokens_end_an_answer_with_its_reason(model, prompt, vocabulary):
+    result = sampled(model, prompt, vocabulary, max_tokens=33, temperature=1.0, top_p=1.0)
+    assert result.reason == "length"
+    assert 33 < len(result.ids) <= 45
 
 
-def test_logits_that_are_no_numbers_are_refused(vocabulary):
+def test_logits_that_are_nan_are_refused(vocabulary):
     broken = Fixed(torch.full((vocabulary.size,), torch.nan))
-    with pytest.raises(SetupError, match="not numbers"):
+    with pytest.raises(SetupError, match="logits are NaN"):
         answered(answer(broken, np.array([1]), vocabulary, Form(), Sampling()))
 
 
 @pytest.mark.parametrize("wrong", [{"temperature": -1}, {"top_p": 0}, {"top_p": 1.1}, {"max_tokens": 0}])
-def test_settings_without_a_meaning_are_refused(wrong):
+def test_invalid_settings_are_refused(wrong):
     with pytest.raises(ValueError, match="temperature is at least 0"):
         Sampling(**wrong)
 
 
-def test_codes_are_told_a_group_at_a_time_with_their_voice(vocabulary):
+def test_codes_are_streamed_by_group_with_their_voice(vocabulary):
     logits = torch.zeros(vocabulary.size)
     script = [64] * 10 + [vocabulary.audio_start]
     group = [
@@ -217,9 +217,9 @@ def test_codes_are_told_a_group_at_a_time_with_their_voice(vocabulary):
 
         def read(self, ids):
             self.at += 1
-            said = logits.clone()
-            said[script[self.at]] = 9
-            return said
+            changed = logits.clone()
+            changed[script[self.at]] = 9
+            return changed
 
     events = list(answer(Scripted(), np.array([1]), vocabulary, Form(), Sampling(0)))
     codes = Codes((1, 2), (3, 4, 5))

@@ -31,7 +31,7 @@ def test_within_a_character_only_its_bytes_may_follow(vocabulary):
 @pytest.mark.parametrize(
     ("written", "half"), [(b"a\xc3", b"\xc3"), (b"\xf0\x9f\x8e", b"\xf0\x9f\x8e"), (b"a", b"")]
 )
-def test_half_a_character_is_what_is_left(written, half):
+def test_the_rest_is_the_unfinished_character(written, half):
     assert rest_of(written) == half
 
 
@@ -45,12 +45,12 @@ def test_an_unfinished_character_can_always_be_finished(vocabulary):
 
 
 @pytest.mark.parametrize("wrong", [b"\xff", b"\xc3a", b"\xed\xa0\x80", b"\xed\xa0", b"\x80", b"\xc0\x80"])
-def test_bytes_that_are_of_no_character_are_told(wrong):
+def test_invalid_utf8_is_detected(wrong):
     assert rest_of(wrong) is None
 
 
 def sentence_pieces(folder, unknown="▁"):
-    """A tokenizer as sentencepiece's: a letter for the space, bytes for what it has no letters for."""
+    """A tokenizer like sentencepiece's: a letter for the space, and byte fallback."""
     letters = {
         "<unk>": 0,
         **{f"<0x{byte:02X}>": 1 + byte for byte in range(256)},
@@ -81,7 +81,7 @@ def sentence_pieces(folder, unknown="▁"):
     return folder
 
 
-def test_a_tokenizer_that_falls_back_on_bytes_is_spelled_by_them(tmp_path):
+def test_a_tokenizer_with_byte_fallback_is_spelled_by_bytes(tmp_path):
     vocabulary = Vocabulary.extended(sentence_pieces(tmp_path))
     spelling, half = spelling_of(vocabulary), b""
     ids = vocabulary.encode(" a a語").tolist()
@@ -90,7 +90,7 @@ def test_a_tokenizer_that_falls_back_on_bytes_is_spelled_by_them(tmp_path):
         half = spelling.rest(half, id)
     assert half == b""
     assert 0 not in spelling.after(b"")
-    with pytest.raises(ValueError, match="don't go on"):
+    with pytest.raises(ValueError, match="don't continue"):
         spelling.rest(b"\xe8", vocabulary.encode("a")[0])
 
 

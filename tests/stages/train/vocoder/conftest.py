@@ -19,7 +19,7 @@ def _one_thread():
 
 @pytest.fixture(scope="session")
 def spoken() -> Tensor:
-    """samples_N of a reader's second at 22.05 kHz."""
+    """samples_N of a second of read speech at 22.05 kHz."""
     file = DEMO / "monologues/LJ002-0020.wav"
     samples, rate = soundfile.read(file, dtype="float32")
     samples = soxr.resample(samples, rate, RATE)
@@ -28,11 +28,11 @@ def spoken() -> Tensor:
 
 @pytest.fixture
 def vocoder() -> Vocoder:
-    """One with random weights, of which nothing is zero."""
+    """A vocoder with random weights, none of them zero."""
     return randomised(Vocoder(Flow(LITTLE), Generator(LITTLE_WAVE))).eval()
 
 
 @pytest.fixture(scope="session")
 def tokens() -> list[int]:
-    """Seven blocks and a bit of random audio tokens."""
+    """Seven blocks and a part of random audio tokens."""
     return torch.randint(0, 5120, (113,), generator=torch.Generator().manual_seed(1)).tolist()

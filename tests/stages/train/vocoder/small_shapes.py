@@ -1,11 +1,11 @@
-"""Shapes of a vocoder that are small enough for every test, and random weights for them."""
+"""Shapes of a vocoder that are small enough for tests, and random weights for them."""
 
 import torch
 
 from stages.train.vocoder.shape import FlowShape, WaveShape
 
 LITTLE = FlowShape(16, 2, 24, 2, (48,), 2, 8, 1, 1, past=2, ahead=5, residual=True)
-"""Streams; attention sees two blocks back, so that a short utterance outgrows it."""
+"""Can stream; attention sees two blocks back, so that it is exceeded by a short utterance."""
 LITTLE_WAVE = WaveShape(16, 24, 2)
 
 

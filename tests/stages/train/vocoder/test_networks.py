@@ -48,7 +48,7 @@ def test_blocks_of_tokens_are_frames_without_drift():
     assert abs(frames_of(hour) * 256 / 22050 - hour * 0.024) < 256 / 22050
 
 
-def test_a_frame_belongs_to_the_block_that_is_spoken_with_it():
+def test_a_frame_belongs_to_the_block_that_it_is_synthesised_with():
     for frame in range(0, 20_000, 7):
         block = block_of(frame)
         assert frames_of(BLOCK * block) <= frame < frames_of(BLOCK * (block + 1))
@@ -62,10 +62,10 @@ def test_mels_are_those_of_the_hifi_gan_family(spoken):
     magnitudes = abs(librosa.stft(mirrored, n_fft=1024, hop_length=256, window="hann", center=False))
     bands = librosa.filters.mel(sr=22050, n_fft=1024, n_mels=80, fmin=0, fmax=8000)
     expected = torch.from_numpy(bands @ magnitudes).clamp(min=1e-5).log()
-    found = log_mel(spoken[None])[0]
-    assert found.shape == (80, 22050 // 256)
+    result = log_mel(spoken[None])[0]
+    assert result.shape == (80, 22050 // 256)
     loud = expected > -8  # below, what is added before the root tells
-    assert torch.allclose(found[loud], expected[loud], atol=1e-3)
+    assert torch.allclose(result[loud], expected[loud], atol=1e-3)
 
 
 def test_a_mel_of_too_few_samples_is_refused():
@@ -74,7 +74,7 @@ def test_a_mel_of_too_few_samples_is_refused():
 
 
 def test_relative_attention_is_the_formula():
-    """Transformer-XL's four terms, one pair of tokens at a time."""
+    """Transformer-XL's four terms, for one pair of tokens at a time."""
     layer = randomised(RelativeAttention(LITTLE))
     x = torch.randn(1, 6, 16, generator=torch.Generator().manual_seed(2))
     q, k, v = ((project(x)[0]).view(6, 2, 8) for project in (layer.linear_q, layer.linear_k, layer.linear_v))
@@ -103,7 +103,7 @@ def changed_from(network, x, at, dim=1):
     return reached.nonzero()[0].item(), reached.nonzero()[-1].item()
 
 
-def test_a_token_is_seen_by_its_block_those_after_and_as_far_ahead_as_is_stated():
+def test_a_token_is_seen_by_its_block_later_ones_and_the_look_ahead():
     encoder = randomised(Encoder(LITTLE)).eval()
     x = torch.randn(1, 120, 16, generator=torch.Generator().manual_seed(2))
     assert changed_from(encoder, x, 45 + LITTLE.ahead - 1)[0] == 30, "the block before looks ahead so far"
@@ -120,16 +120,18 @@ def test_the_public_shape_sees_everything():
 
 @pytest.mark.parametrize("shape", [LITTLE, replace(LITTLE, past=None, ahead=0, channels=(16, 24))])
 @pytest.mark.parametrize("length", [5, 16, 45])
-def test_networks_keep_to_the_frames_of_their_tokens(shape, length):
+def test_networks_have_the_frames_of_their_tokens(shape, length):
     flow = Flow(shape).eval()
     tokens = torch.randint(0, 5120, (2, length), generator=torch.Generator().manual_seed(0))
-    said = flow.encode(tokens)
-    assert said.shape == (2, MELS, frames_of(length))
-    conditions = Conditions(said, flow.speaker(torch.ones(2, 192)), torch.zeros_like(said))
-    assert flow.velocity(torch.randn_like(said), torch.tensor([0.1, 0.9]), conditions).shape == said.shape
+    encoded = flow.encode(tokens)
+    assert encoded.shape == (2, MELS, frames_of(length))
+    conditions = Conditions(encoded, flow.speaker(torch.ones(2, 192)), torch.zeros_like(encoded))
+    assert (
+        flow.velocity(torch.randn_like(encoded), torch.tensor([0.1, 0.9]), conditions).shape == encoded.shape
+    )
 
 
-def test_padding_changes_nothing_of_what_is_before_it():
+def test_padding_does_not_change_earlier_frames():
     flow = randomised(Flow(LITTLE)).eval()
     tokens = torch.randint(0, 5120, (1, 60), generator=torch.Generator().manual_seed(0))
     alone = flow.encode(tokens[:, :40])

@@ -1,4 +1,4 @@
-"""Weights of the public names and shapes, made here: random, and narrow where they are computed with."""
+"""Random weights with the public names and shapes; narrow ones for tests that compute with them."""
 
 import pytest
 import torch
@@ -11,14 +11,14 @@ from stages.train.vocoder.shape import FlowShape, HiFTShape, VocoderShape, frame
 from stages.train.vocoder.vocoder import Vocoder
 
 NARROW = VocoderShape(FlowShape(16, 2, 24, 1, (16, 16), 2, 8, 1, 1), HiFTShape(16, 8))
-"""The public vocoder in every other way: two levels, attention over everything, norms over time."""
+"""Otherwise like the public vocoder: two levels, attention over everything, norms over time."""
 
 NORMALISED = ("conv_pre", "ups", "convs1", "convs2", "conv_post", "condnet")
 
 
 def weight_normalised(state, parametrised=False):
     """A hift.pt: each weight of a normalised convolution as its norm and its direction."""
-    found = {}
+    normalised = {}
     for name, tensor in state.items():
         if name.endswith(".weight") and any(part in name.split(".") for part in NORMALISED):
             layer = name.removesuffix("weight")
@@ -26,10 +26,10 @@ def weight_normalised(state, parametrised=False):
             g, v = ("weight_g", "weight_v")
             if parametrised:
                 g, v = (f"parametrizations.weight.original{n}" for n in (0, 1))
-            found |= {layer + g: norm, layer + v: tensor * 3}  # a direction has any length
+            normalised |= {layer + g: norm, layer + v: tensor * 3}  # a direction has any length
         else:
-            found[name] = tensor
-    return found
+            normalised[name] = tensor
+    return normalised
 
 
 @pytest.fixture
@@ -57,13 +57,13 @@ def test_public_names_load_and_speak(original, folder, tokens):
         torch.allclose(a, b, atol=1e-6)
         for a, b in zip(original.state_dict().values(), loaded.state_dict().values(), strict=True)
     )
-    said = loaded.speak(tokens[:40])
-    assert said.shape == (frames_of(40) * 256,)
-    assert said.std() > 0
-    assert torch.allclose(said, original.speak(tokens[:40]), atol=1e-3)
+    samples = loaded.speak(tokens[:40])
+    assert samples.shape == (frames_of(40) * 256,)
+    assert samples.std() > 0
+    assert torch.allclose(samples, original.speak(tokens[:40]), atol=1e-3)
 
 
-def test_a_speaker_and_a_prompt_are_heard(folder, tokens):
+def test_a_speaker_and_a_prompt_change_the_output(folder, tokens):
     vocoder = load_released(folder, NARROW)
     alone = vocoder.mel(tokens[:40])
     speaker = torch.randn(192, generator=torch.Generator().manual_seed(1)).tolist()
@@ -74,7 +74,7 @@ def test_a_speaker_and_a_prompt_are_heard(folder, tokens):
         assert not torch.allclose(other[:, :, :80], alone[:, :, :80], atol=1e-3)
 
 
-def test_the_names_of_newer_programs_load_too(original, folder):
+def test_names_of_newer_programs_load_too(original, folder):
     state = weight_normalised(original.wave.state_dict(), parametrised=True)
     torch.save({f"generator.{name}": tensor for name, tensor in state.items()}, folder / "hift.pt")
     torch.save(
@@ -83,7 +83,7 @@ def test_the_names_of_newer_programs_load_too(original, folder):
     assert load_released(folder, NARROW).flow.encoder_proj.weight.dtype == torch.float32
 
 
-def test_weights_are_multiplied_out_as_torch_does():
+def test_weight_normalisation_is_folded_as_in_torch():
     for layer in (torch.nn.Conv1d(6, 4, 3), torch.nn.ConvTranspose1d(6, 4, 4)):
         normalised = parametrizations.weight_norm(layer)
         with torch.no_grad():
@@ -97,23 +97,23 @@ def test_weights_are_multiplied_out_as_torch_does():
         )
 
 
-def test_a_tensor_that_lacks_is_named(folder):
+def test_a_missing_tensor_is_named(folder):
     changed(folder / "flow.pt", lambda state: state.pop("encoder.after_norm.bias"))
     with pytest.raises(SetupError, match=r"flow\.pt .* 1 missing: encoder\.after_norm\.bias"):
         load_released(folder, NARROW)
 
 
-def test_every_kind_of_difference_is_said(folder):
+def test_every_kind_of_difference_is_reported(folder):
     def change(state):
         state.pop("m_source.l_linear.bias")
         state["conv_pre.weight_h"] = torch.zeros(3)
         state["source_downs.0.bias"] = torch.zeros(5)
 
     changed(folder / "hift.pt", change)
-    with pytest.raises(SetupError) as told:
+    with pytest.raises(SetupError) as raised:
         load_released(folder, NARROW)
-    assert "1 missing: m_source.l_linear.bias; 1 unexpected: conv_pre.weight_h" in str(told.value)
-    assert "1 of another shape: source_downs.0.bias [5] for [8]" in str(told.value)
+    assert "1 missing: m_source.l_linear.bias; 1 unexpected: conv_pre.weight_h" in str(raised.value)
+    assert "1 of another shape: source_downs.0.bias [5] for [8]" in str(raised.value)
 
 
 def test_the_vocoder_of_another_codebook_is_refused(folder):
@@ -127,7 +127,7 @@ def test_the_vocoder_of_another_codebook_is_refused(folder):
         load_released(folder, NARROW)
 
 
-def test_rows_behind_those_of_the_codes_do_no_harm(folder):
+def test_rows_after_those_of_the_codes_are_harmless(folder):
     def more(state):
         state["input_embedding.weight"] = torch.cat([state["input_embedding.weight"], torch.zeros(1, 16)])
 
@@ -135,7 +135,7 @@ def test_rows_behind_those_of_the_codes_do_no_harm(folder):
     assert load_released(folder, NARROW).flow.shape.tokens == 5121
 
 
-def test_the_two_files_exchanged_are_refused(folder):
+def test_swapped_files_are_refused(folder):
     (folder / "flow.pt").rename(folder / "other")
     (folder / "hift.pt").rename(folder / "flow.pt")
     (folder / "other").rename(folder / "hift.pt")
@@ -143,33 +143,33 @@ def test_the_two_files_exchanged_are_refused(folder):
         load_released(folder, NARROW)
 
 
-def test_what_is_damaged_missing_or_no_weights_is_refused(folder):
+def test_damaged_missing_and_foreign_files_are_refused(folder):
     content = (folder / "hift.pt").read_bytes()
     (folder / "hift.pt").write_bytes(content[: len(content) // 2])
     with pytest.raises(SetupError, match=r"hift\.pt is damaged"):
         load_released(folder, NARROW)
     torch.save(["no", "dict"], folder / "hift.pt")
-    with pytest.raises(SetupError, match="no state dict"):
+    with pytest.raises(SetupError, match="not a state dict"):
         load_released(folder, NARROW)
     (folder / "hift.pt").unlink()
-    with pytest.raises(SetupError, match=r"there is no .*hift\.pt"):
+    with pytest.raises(SetupError, match=r"hift\.pt does not exist"):
         load_released(folder, NARROW)
 
 
-def test_numbers_that_are_none_are_refused(folder):
+def test_values_that_are_not_finite_are_refused(folder):
     changed(folder / "flow.pt", lambda state: state["encoder_proj.bias"].fill_(float("nan")))
-    with pytest.raises(SetupError, match=r"encoder_proj\.bias holds numbers that are not finite"):
+    with pytest.raises(SetupError, match=r"encoder_proj\.bias has values that are not finite"):
         load_released(folder, NARROW)
 
 
-def test_the_real_shape_is_told_from_a_narrow_one(folder):
-    """Without any memory for the hundred million weights."""
+def test_the_real_shape_is_distinguished_from_a_narrow_one(folder):
+    """Without allocating the hundred million weights."""
     for read in (lambda: load_released(folder, PUBLIC), lambda: open_vocoder(folder)):
-        with pytest.raises(SetupError, match=r"flow\.pt is of another network"):
+        with pytest.raises(SetupError, match=r"flow\.pt is not of Step-Audio"):
             read()
 
 
-def test_hift_gives_a_hop_of_samples_a_frame_and_the_same_for_a_seed():
+def test_hift_gives_a_hop_of_samples_per_frame_and_depends_on_the_seed():
     torch.manual_seed(0)
     hift = HiFT(HiFTShape(16, 8)).eval()
     mel = torch.randn(2, 80, 9)

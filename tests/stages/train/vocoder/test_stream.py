@@ -10,13 +10,13 @@ from stages.train.vocoder.vocoder import Vocoder, noise
 
 def streamed(vocoder, tokens, piece, **how):
     stream = VocoderStream(vocoder, **how)
-    said = [stream.push(tokens[at : at + piece]) for at in range(0, len(tokens), piece)]
-    return torch.cat([*said, stream.finish()])
+    samples = [stream.push(tokens[at : at + piece]) for at in range(0, len(tokens), piece)]
+    return torch.cat([*samples, stream.finish()])
 
 
 @pytest.mark.parametrize("piece", [1, 7, 15, 113])
-def test_streamed_speech_is_that_of_the_whole(vocoder, tokens, piece):
-    """Attention has long left the first blocks behind when the last is spoken."""
+def test_streamed_speech_equals_that_of_the_whole_utterance(vocoder, tokens, piece):
+    """The last blocks no longer attend to the first ones."""
     whole = vocoder.speak(tokens, steps=3)
     assert whole.abs().max() > 0.01
     assert len(whole) == frames_of(len(tokens)) * 256
@@ -30,7 +30,7 @@ def test_utterances_of_any_length_end_the_same(vocoder, tokens, length):
     assert torch.allclose(streamed(vocoder, tokens[:length], 4, steps=2), whole, atol=1e-5)
 
 
-def test_a_seed_and_a_speaker_are_heard_alike(vocoder, tokens):
+def test_a_seed_and_a_speaker_have_the_same_effect_when_streaming(vocoder, tokens):
     speaker = torch.randn(192, generator=torch.Generator().manual_seed(3)).tolist()
     how = {"steps": 2, "seed": 5, "speaker": speaker}
     whole = vocoder.speak(tokens, **how)
@@ -39,7 +39,7 @@ def test_a_seed_and_a_speaker_are_heard_alike(vocoder, tokens):
     assert not torch.allclose(vocoder.speak(tokens, steps=2, seed=5), whole, atol=1e-3)
 
 
-def test_the_first_sound_comes_with_a_block_and_what_it_looks_ahead_to(vocoder, tokens):
+def test_the_first_audio_comes_after_a_block_and_its_look_ahead(vocoder, tokens):
     stream = VocoderStream(vocoder, steps=2)
     for at in range(19):
         assert not len(stream.push(tokens[at : at + 1]))
@@ -47,31 +47,31 @@ def test_the_first_sound_comes_with_a_block_and_what_it_looks_ahead_to(vocoder, 
     assert len(stream.push(tokens[19:20])) == 28 * 256 - 384
 
 
-def test_each_frame_has_its_own_noise_however_it_is_asked_for():
+def test_a_frame_always_has_the_same_noise():
     whole = noise(3, 0, 2100)
     assert torch.equal(torch.cat([noise(3, 0, 1000), noise(3, 1000, 1025), noise(3, 1025, 2100)], 2), whole)
     assert not torch.equal(noise(4, 0, 100), whole[:, :, :100])
     assert whole.std().item() == pytest.approx(1, abs=0.01)
 
 
-def test_the_generator_streams_mels_of_any_pieces(vocoder):
+def test_the_generator_streams_mels_in_pieces_of_any_size(vocoder):
     mel = torch.randn(1, 80, 50, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         whole = vocoder.wave(mel)[0].clamp(-1, 1)
         for cuts in ([1, 2, 3, 44], [50], [20, 30], [0, 49, 1]):
             stream = WaveStream(vocoder.wave)
-            said = torch.cat([*(stream.push(piece) for piece in mel.split(cuts, 2)), stream.finish()])
-            assert torch.allclose(said, whole, atol=1e-6)
+            samples = torch.cat([*(stream.push(piece) for piece in mel.split(cuts, 2)), stream.finish()])
+            assert torch.allclose(samples, whole, atol=1e-6)
 
 
-def test_what_is_no_token_is_refused(vocoder):
-    with pytest.raises(ValueError, match=r"0\.\.5119, there is a 5120"):
+def test_an_invalid_token_is_refused(vocoder):
+    with pytest.raises(ValueError, match=r"0\.\.5119, got 5120"):
         VocoderStream(vocoder).push([3, 5120])
     with pytest.raises(ValueError, match="no audio tokens"):
         vocoder.speak([])
 
 
-def test_a_vocoder_that_sees_everything_does_not_stream(vocoder):
+def test_a_vocoder_that_sees_the_whole_utterance_does_not_stream(vocoder):
     public = Vocoder(vocoder.flow, HiFT(HiFTShape(16, 8)))
     with pytest.raises(SetupError, match="can't stream"):
         VocoderStream(public)

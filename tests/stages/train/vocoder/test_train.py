@@ -41,7 +41,7 @@ CONFIG = VocoderTrainConfig(
 
 @pytest.fixture
 def speech(spoken) -> InMemoryUtterances:
-    """Stretches of a real recording with codes that nobody computed."""
+    """Parts of a real recording with random codes."""
     rng = np.random.default_rng(0)
     lengths = (40, 30, 20)
     return InMemoryUtterances(
@@ -56,7 +56,7 @@ def speech(spoken) -> InMemoryUtterances:
 
 @pytest.fixture
 def _narrow(monkeypatch):
-    """The loop is the subject, not the networks."""
+    """Small networks, because the tests are about the loop."""
     monkeypatch.setitem(PRESETS, "tiny", VocoderShape(LITTLE, LITTLE_WAVE))
 
 
@@ -67,7 +67,7 @@ def losses(folder):
 
 
 @pytest.mark.usefixtures("_narrow")
-def test_a_stopped_run_goes_on_bit_for_bit(speech, tmp_path):
+def test_a_stopped_run_resumes_bit_for_bit(speech, tmp_path):
     whole = train_vocoder(CONFIG, speech, speech, {"version": "1"}, tmp_path / "whole")
 
     def stop(metrics):
@@ -90,7 +90,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(speech, tmp_path):
 
 
 @pytest.mark.usefixtures("_narrow")
-def test_a_run_recorded_under_old_names_of_settings_is_left_as_it_is(speech, tmp_path):
+def test_a_run_recorded_under_old_names_of_settings_is_left_unchanged(speech, tmp_path):
     config = CONFIG.model_copy(update={"steps": 1, "adversarial_from": None, "samples": 0})
     finished = train_vocoder(config, speech, speech, {}, tmp_path)
     use_old_names(tmp_path)
@@ -100,15 +100,15 @@ def test_a_run_recorded_under_old_names_of_settings_is_left_as_it_is(speech, tmp
 
 
 def narrow_run(config, speech, folder):
-    """What each process calls."""
+    """Called by each process."""
     torch.set_num_threads(1)
     PRESETS["tiny"] = VocoderShape(LITTLE, LITTLE_WAVE)
     return train_vocoder(config, speech, speech, {}, folder)
 
 
 @pytest.mark.usefixtures("_narrow")
-def test_two_processes_share_a_batch_and_learn_what_one_learns(speech, tmp_path):
-    """Of stretches without padding, whose losses are means over as much in either."""
+def test_two_processes_that_share_a_batch_have_the_losses_of_one(speech, tmp_path):
+    """With excerpts without padding, so that losses are means over the same number of frames."""
     config = CONFIG.model_copy(update={"blocks": 1, "adversarial_from": None})
     train_vocoder(config, speech, speech, {}, tmp_path / "one")
     folders = launch(2, narrow_run, config, speech, tmp_path / "two")
@@ -134,7 +134,7 @@ def test_another_run_in_the_folder_is_refused(speech, tmp_path):
 
 
 @pytest.mark.usefixtures("_narrow")
-def test_bfloat16_begins_with_nearly_the_same_losses(speech, tmp_path):
+def test_bfloat16_starts_with_nearly_the_same_losses(speech, tmp_path):
     for precision in ("float32", "bfloat16"):
         changes = {"steps": 1, "samples": 0, "adversarial_from": 0, "precision": precision}
         train_vocoder(CONFIG.model_copy(update=changes), speech, speech, {}, tmp_path / precision)
@@ -143,8 +143,8 @@ def test_bfloat16_begins_with_nearly_the_same_losses(speech, tmp_path):
     assert half == pytest.approx(full, rel=0.02)
 
 
-def test_codes_begin_as_what_they_sound_like(spoken):
-    """Of two recordings of a code each, in halves: the halves of one are more alike than the recordings."""
+def test_initial_embeddings_follow_what_codes_sound_like(spoken):
+    """Two codes for each of two recordings: codes of one recording are more alike than of different ones."""
     loud, soft = spoken[:20000].numpy(), np.random.default_rng(1).normal(0, 0.3, 20000).astype(np.float32)
     codes = {10: loud[:9540], 11: loud[9540:19080], 2000: soft[:9540], 2001: soft[9540:19080]}
     speech = InMemoryUtterances(
@@ -165,19 +165,19 @@ def test_nothing_to_learn_from_is_refused(tmp_path):
         train_vocoder(CONFIG, InMemoryUtterances([]), InMemoryUtterances([]), {}, tmp_path)
 
 
-def test_a_stretch_and_its_mel_lie_at_the_same_place(speech):
-    """Tokens of 30 and their frames; what is past the end is padding that no loss is taken of."""
+def test_an_excerpt_and_its_mel_are_aligned(speech):
+    """30 tokens and their frames; after the end there is padding, which has no loss."""
     batch = batch_of(0, speech, CONFIG, rows=[0, 1])
     assert batch.tokens_BL.shape == (2, 30)
     assert batch.mel_BMT.shape == (2, 80, frames_of(30))
-    assert batch.there_BT.sum(1).tolist() == [frames_of(int(n)) for n in batch.lengths_B]
-    assert batch.sound_BN.shape == (2, 16 * 256)
+    assert batch.is_frame_BT.sum(1).tolist() == [frames_of(int(n)) for n in batch.lengths_B]
+    assert batch.audio_BN.shape == (2, 16 * 256)
     again = batch_of(0, speech, CONFIG, rows=[1])
-    assert torch.equal(again.sound_BN, batch.sound_BN[1:]), "whoever else computes the other"
+    assert torch.equal(again.audio_BN, batch.audio_BN[1:]), "whoever else computes the other"
 
 
 def test_audio_parts_of_shards_are_read_with_their_codes(spoken, tmp_path):
-    """A question and an answer that is interleaved with its text; the flac has one after the other."""
+    """A question and an answer that is interleaved with its text; the FLAC has both in sequence."""
     sound = soundfile_16k(spoken)
     question, answer = np.arange(20), np.arange(1000, 1030)
     first_id = 70
@@ -219,10 +219,10 @@ def test_audio_parts_of_shards_are_read_with_their_codes(spoken, tmp_path):
 
     speech = ShardUtterances(index, read, first_id)
     assert len(speech) == 2, "turns that stand in two samples are taken once"
-    asked, said = speech.read(0), speech.read(1)
-    assert (asked.tokens.tolist(), said.tokens.tolist()) == (question.tolist(), answer.tolist())
-    assert (len(asked.samples), len(said.samples)) == (round(0.5 * RATE), round(0.4 * RATE))
-    correlation = np.corrcoef(said.samples, spoken[round(0.5 * RATE) :][: len(said.samples)])[0, 1]
+    first, second = speech.read(0), speech.read(1)
+    assert (first.tokens.tolist(), second.tokens.tolist()) == (question.tolist(), answer.tolist())
+    assert (len(first.samples), len(second.samples)) == (round(0.5 * RATE), round(0.4 * RATE))
+    correlation = np.corrcoef(second.samples, spoken[round(0.5 * RATE) :][: len(second.samples)])[0, 1]
     assert correlation > 0.95
 
 
@@ -252,7 +252,7 @@ def test_a_vocoder_is_read_back_bit_for_bit_and_another_folder_refused(vocoder, 
         load(tmp_path / "nothing")
 
 
-def test_half_precision_is_half_the_size_and_speaks_nearly_the_same(vocoder, tokens, tmp_path):
+def test_half_precision_is_half_the_size_and_sounds_nearly_the_same(vocoder, tokens, tmp_path):
     save(vocoder, tmp_path / "float")
     save(vocoder, tmp_path / "half", torch.float16)
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("float", "half")]
