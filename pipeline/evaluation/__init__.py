@@ -1,1 +1,1 @@
-"""What is evaluated and by whom: recordings, tokenizer, vocoder and listeners are brought together here."""
+"""Evaluation of speech tokens: resynthesis, perplexity of small models, and sampled continuations."""

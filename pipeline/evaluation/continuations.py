@@ -1,7 +1,8 @@
-"""Tokens that a model draws, spoken beside those that were extracted, where nothing is there to compare with.
+"""Sampled tokens against extracted tokens, by measures that need no reference.
 
-Held-out utterances are begun; what follows is once what they go on with, and once what the model of both
-codebooks goes on with for as long. Both are judged alone: by DNSMOS, and by how sure the recogniser is.
+The beginning of held-out utterances is continued twice: with the extracted tokens that follow, and with as
+many tokens sampled from the model of both codebooks. Both continuations are scored by DNSMOS and by the
+confidence of the recogniser.
 """
 
 from collections.abc import Sequence
@@ -22,12 +23,12 @@ from stages.train.vocoder.shape import HOP, frames_of
 if TYPE_CHECKING:
     from stages.train.model import Backbone
 
-BEGUN = 10
+PROMPT_GROUPS = 10
 """Groups that are given: 1.2 s."""
-LEAST = 10
-"""Groups that follow at least."""
-MOST = 80
+MIN_GROUPS, MAX_GROUPS = 10, 80
+"""Groups of a continuation."""
 UTTERANCES = 16
+"""Most utterances that are continued."""
 TEMPERATURE = 0.8
 TOP_P = 0.9
 
@@ -36,15 +37,15 @@ MEASURES = ("dnsmos", "average_log_probability", "no_speech_probability")
 
 @dataclass(frozen=True)
 class ContinuationPair:
-    """How an utterance goes on, extracted and sampled."""
+    """The extracted and the sampled continuation of an utterance."""
 
     source: str
     seconds: float
-    """Of what follows."""
+    """Duration of the continuation."""
     extracted: SpeechScores
     sampled: SpeechScores
     sounds: tuple[Samples, Samples]
-    """At 16 kHz, with what was given."""
+    """Extracted and sampled, at 16 kHz, with the given beginning."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class ContinuationComparison:
     seed: int
 
     def measures(self) -> dict[str, dict[str, Estimate | None]]:
-        """Measure -> `extracted`, `sampled` -> over all pairs."""
+        """Measure -> `extracted`, `sampled` -> estimate over all pairs."""
         return {
             name: {
                 side: mean([getattr(getattr(pair, side), name) for pair in self.pairs], self.seed)
@@ -64,12 +65,12 @@ class ContinuationComparison:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "begun_seconds": BEGUN * GROUP_SECONDS,
+            "begun_seconds": PROMPT_GROUPS * GROUP_SECONDS,
             "temperature": TEMPERATURE,
             "top_p": TOP_P,
             "measures": {
-                name: {side: asdict(estimate) if estimate else None for side, estimate in of.items()}
-                for name, of in self.measures().items()
+                name: {side: asdict(estimate) if estimate else None for side, estimate in sides.items()}
+                for name, sides in self.measures().items()
             },
             "pairs": [
                 {
@@ -86,35 +87,38 @@ class ContinuationComparison:
 def compare_continuations(
     model: "Backbone", held: Sequence[CodedUtterance], vocoder: TimedVocoder, judge: SpeechJudge, seed: int
 ) -> ContinuationComparison:
-    """Judge how the first long enough utterances go on; none where all are short."""
-    long_enough = [one for one in held if len(one.tokens) >= 5 * (BEGUN + LEAST)]
+    """Continue and score the first utterances that are long enough; without pairs if all are too short."""
+    long_enough = [one for one in held if len(one.tokens) >= 5 * (PROMPT_GROUPS + MIN_GROUPS)]
     pairs = []
     for number, one in enumerate(long_enough[:UTTERANCES]):
-        extracted = one.tokens[: 5 * (BEGUN + MOST)]
-        begun = extracted[: 5 * BEGUN]
-        drawn = sample_continuation(model, begun, len(extracted) // 5 - BEGUN, seed + number)
-        sounds = [vocoder.speak(tokens.tolist()) for tokens in (extracted, np.concatenate([begun, drawn]))]
-        language = judge.language(at_16k(sounds[0]), one.language)
-        first = frames_of(len(begun)) * HOP
-        alone = [judge.score(at_16k(sound[first:]), language) for sound in sounds]
-        heard = at_16k(sounds[0]), at_16k(sounds[1])
-        pairs.append(ContinuationPair(one.source, len(drawn) // 5 * GROUP_SECONDS, alone[0], alone[1], heard))
+        extracted = one.tokens[: 5 * (PROMPT_GROUPS + MAX_GROUPS)]
+        prompt = extracted[: 5 * PROMPT_GROUPS]
+        sampled = sample_continuation(model, prompt, len(extracted) // 5 - PROMPT_GROUPS, seed + number)
+        audios = [vocoder.speak(tokens.tolist()) for tokens in (extracted, np.concatenate([prompt, sampled]))]
+        language = judge.language(at_16k(audios[0]), one.language)
+        first = frames_of(len(prompt)) * HOP
+        scores = [judge.score(at_16k(audio[first:]), language) for audio in audios]
+        seconds = len(sampled) // 5 * GROUP_SECONDS
+        whole = at_16k(audios[0]), at_16k(audios[1])
+        pairs.append(ContinuationPair(one.source, seconds, scores[0], scores[1], whole))
     return ContinuationComparison(pairs, seed)
 
 
-def sample_continuation(model: "Backbone", begun: Ids, groups: int, seed: int) -> Ids:
-    """[5 groups] numbers N of `<audio_N>` that a model of both codebooks draws behind some others, in whole
-    groups of two linguistic and three semantic codes."""
+def sample_continuation(model: "Backbone", prompt: Ids, groups: int, seed: int) -> Ids:
+    """Numbers N of `<audio_N>`, [5 groups], sampled from a model of both codebooks after those of `prompt`.
+
+    Whole groups of two linguistic and three semantic codes; the same `seed` gives the same codes.
+    """
     from stages.train.backbone import reader_of
 
     linguistic = np.arange(FIRST, FIRST + LINGUISTIC_CODES)
     semantic = np.arange(FIRST + LINGUISTIC_CODES, FIRST + LINGUISTIC_CODES + SEMANTIC_CODES)
     draw = Draw(Sampling(TEMPERATURE, TOP_P, seed))
     reader = reader_of(model)
-    logits = reader.read([BOS, *(begun + FIRST).tolist()])
-    drawn: list[int] = []
-    for at in range(5 * groups):
-        if at:
-            logits = reader.read(drawn[-1:])
-        drawn.append(draw(logits, linguistic if at % 5 < 2 else semantic))
-    return np.array(drawn, np.int32) - FIRST
+    logits = reader.read([BOS, *(prompt + FIRST).tolist()])
+    ids: list[int] = []
+    for n in range(5 * groups):
+        if n:
+            logits = reader.read(ids[-1:])
+        ids.append(draw(logits, linguistic if n % 5 < 2 else semantic))
+    return np.array(ids, np.int32) - FIRST

@@ -1,4 +1,4 @@
-"""Utterances that are to be spoken again, from files or from a version's shards."""
+"""The utterances to resynthesize, from files or from the shards of a version."""
 
 import heapq
 import io
@@ -27,25 +27,25 @@ from stages.tokenize import load_tokenizer
 from stages.tokenize.resample import to_16k
 from stages.tokenize.tokenizer import Tokenizer
 
-LONGEST = 30.0
-"""Seconds that the recogniser hears at once."""
-SHORTEST = 0.36
-"""Seconds of tokens: what the vocoder speaks at once, and what a voice can be known by."""
+MAX_SECONDS = 30.0
+"""The recogniser's window."""
+MIN_SECONDS = 0.36
+"""The least that the vocoder can synthesize and that a speaker embedding can be computed from."""
 
-Chosen = TypeVar("Chosen")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Original:
-    """An utterance as it was recorded, and its codes."""
+    """A recorded utterance and its codes."""
 
     name: str
     source: str
-    """What must stay together where some are held out: its recording, or what is said in it."""
-    sound: Samples
+    """Utterances of the same source are held out together: the recording, or the text."""
+    samples: Samples
     """[n] at 16 kHz"""
     text: str | None
-    """What somebody wrote down, not what a recogniser heard."""
+    """Written by a person, not by a recogniser."""
     language: str | None
     tokens: Ids
     """[5 g] numbers N of `<audio_N>`, whole groups."""
@@ -53,19 +53,20 @@ class Original:
 
 class Originals(Protocol):
     found: int
+    """Utterances before drawing."""
 
     def __len__(self) -> int:
-        """Of those found, how many were drawn."""
+        """Utterances that were drawn."""
 
     def __iter__(self) -> Iterator[Original | Refused]:
-        """One at a time, or why it can't be used."""
+        """Yields each utterance, or why it can't be used."""
 
 
 class FileOriginals:
-    """Audio files of any format, each one utterance; its text and language come from its sidecar."""
+    """Audio files of any format, one utterance each; text and language come from the sidecar."""
 
     def __init__(self, uris: Sequence[str], tokenizer: str, limit: int, seed: int) -> None:
-        """Raises SetupError where there is no such file, or the tokenizer can't be loaded."""
+        """Raises SetupError if there is no such file or the tokenizer can't be loaded."""
         recordings = list_inputs(uris).recordings
         self.found = len(recordings)
         self._inputs = drawn(recordings, limit, seed, lambda item: item.id)
@@ -80,22 +81,22 @@ class FileOriginals:
             try:
                 yield _of_file(item, self._tokenizer)
             except Exception as error:
-                problem = problem_of(_plain(error))
+                problem = problem_of(_as_data_error(error))
                 yield Refused(item.id, problem.code, problem.message)
 
 
 class TurnOriginals:
-    """Turns of a version that keeps audio, with the codes that it holds."""
+    """Turns of a version that keeps audio, with their codes."""
 
-    def __init__(self, version: Version, parts: Sequence[str], limit: int, seed: int) -> None:
-        """Of the splits `parts`; none where no audio was kept."""
+    def __init__(self, version: Version, splits: Sequence[str], limit: int, seed: int) -> None:
+        """Empty if the version keeps no audio."""
         self.found = 0
         self._version = version
-        self._turns = drawn(self._kept(parts), limit, seed, lambda turn: turn.name)
+        self._turns = drawn(self._with_audio(splits), limit, seed, lambda turn: turn.name)
 
-    def _kept(self, parts: Sequence[str]) -> Iterator[ShardTurn]:
-        """Those with audio, counted."""
-        for turn in shard_turns(self._version, parts):
+    def _with_audio(self, splits: Sequence[str]) -> Iterator[ShardTurn]:
+        """The turns with audio, which it counts."""
+        for turn in shard_turns(self._version, splits):
             if turn.flac is not None:
                 self.found += 1
                 yield turn
@@ -112,53 +113,57 @@ class TurnOriginals:
                 yield Refused(turn.name, problem.code, problem.message)
 
 
-def drawn(found: Iterable[Chosen], limit: int, seed: int, name: Callable[[Chosen], str]) -> list[Chosen]:
-    """At most so many, drawn by hash: what is added elsewhere changes little of what is drawn."""
-    return sorted(heapq.nsmallest(limit, found, key=lambda one: shuffle_key(f"{seed} {name(one)}")), key=name)
+def drawn(items: Iterable[Item], limit: int, seed: int, name: Callable[[Item], str]) -> list[Item]:
+    """At most `limit` items, drawn by the hash of their names, so that adding items changes few of them."""
+    return sorted(
+        heapq.nsmallest(limit, items, key=lambda item: shuffle_key(f"{seed} {name(item)}")), key=name
+    )
 
 
 def _of_file(item: ListedRecording, tokenizer: Tokenizer) -> Original:
     store, name = split(item.uri)
     with store.local(name) as path:
-        sound = to_16k(*read_whole(path, DecodeConfig()))
-    _as_long_as_asked(len(sound))
-    said: dict[str, Any] = json.loads(sidecar_text(item.sidecar.uri)) if item.sidecar else {}
-    text, language = (_words(said.get(key)) for key in ("text", "language"))
-    [codes] = tokenizer.encode([sound])
-    return Original(item.id, (text or item.id).casefold(), sound, text, language, merged(codes))
+        samples = to_16k(*read_whole(path, DecodeConfig()))
+    _check_length(len(samples))
+    sidecar: dict[str, Any] = json.loads(sidecar_text(item.sidecar.uri)) if item.sidecar else {}
+    text, language = (_stripped(sidecar.get(key)) for key in ("text", "language"))
+    [codes] = tokenizer.encode([samples])
+    return Original(item.id, (text or item.id).casefold(), samples, text, language, merged(codes))
 
 
 def _of_turn(turn: ShardTurn, version: Version) -> Original:
     import soundfile
 
     assert turn.flac is not None
-    _as_long_as_asked(turn.end - turn.first)
+    _check_length(turn.end - turn.first)
     tokens = turn.tokens(version)
     with io.BytesIO(turn.flac.read(version)) as flac:
-        sound, rate = soundfile.read(flac, start=turn.first, stop=turn.end, dtype="float32")
-    if rate != SAMPLE_RATE or len(sound) == 0:
-        raise DataError("damaged_audio", "its audio is not what its sample says: verify the version")
-    return Original(turn.name, turn.recording, np.asarray(sound), turn.text, turn.language, tokens)
+        samples, rate = soundfile.read(flac, start=turn.first, stop=turn.end, dtype="float32")
+    if rate != SAMPLE_RATE or len(samples) == 0:
+        raise DataError(
+            "damaged_audio", "its audio doesn't match its sample: check it with `aqaa-data versions verify`"
+        )
+    return Original(turn.name, turn.recording, np.asarray(samples), turn.text, turn.language, tokens)
 
 
-def _as_long_as_asked(samples: int) -> None:
+def _check_length(samples: int) -> None:
     seconds = samples / SAMPLE_RATE
-    if seconds < SHORTEST:
-        raise DataError("too_short", f"{seconds:.2f} s are too short to be judged: {SHORTEST} s are needed")
-    if seconds > LONGEST:
+    if seconds < MIN_SECONDS:
+        raise DataError("too_short", f"{seconds:.2f} s is too short to evaluate: {MIN_SECONDS} s are needed")
+    if seconds > MAX_SECONDS:
         raise DataError(
             "too_long",
-            f"{seconds:.0f} s are more than the {LONGEST:.0f} s that are heard at once: cut it, or build a "
-            "version that keeps audio, whose turns are shorter",
+            f"{seconds:.0f} s is longer than the recogniser's window of {MAX_SECONDS:.0f} s: cut it, or "
+            "build a version that keeps audio, whose turns are shorter",
         )
 
 
-def _words(value: Any) -> str | None:
+def _stripped(value: Any) -> str | None:
     return value.strip() or None if isinstance(value, str) else None
 
 
-def _plain(error: Exception) -> Exception:
-    """What every command says of files that can't be opened."""
+def _as_data_error(error: Exception) -> Exception:
+    """With the messages that all commands use for files that can't be opened."""
     if isinstance(error, FileNotFoundError):
         return DataError("missing", "the file is no longer there")
     if isinstance(error, PermissionError):

@@ -1,9 +1,9 @@
-"""Is either codebook easier to foretell beside the other? (Step-Audio-AQAA's case for two codebooks)
+"""Is each codebook easier to predict together with the other? (Step-Audio-AQAA's case for two codebooks)
 
-Three models of the same shape, start, data, steps and tokens of a step learn to foretell the next token: of
-linguistic codes alone, of semantic codes alone, and of both merged 2:3. They are asked of utterances that
-none of them learnt from. Rates differ (16.67, 25 and 41.67 tokens a second), so nats a second stand beside
-nats a token.
+Three models with the same shape, initial weights, data, steps and tokens per step are trained to predict the
+next token: of linguistic codes only, of semantic codes only, and of both merged 2:3. They are tested on
+held-out utterances. The rates differ (16.67, 25 and 41.67 tokens per second), so results are in nats per
+token and in nats per second.
 """
 
 import math
@@ -39,22 +39,22 @@ VOCABULARY: dict[str, Any] = {
     "semantic": {"first": FIRST + LINGUISTIC_CODES, "codes": SEMANTIC_CODES},
     "size": FIRST + LINGUISTIC_CODES + SEMANTIC_CODES,
 }
-"""Codes and little else: the smaller the head, the more can be learnt in a minute."""
+"""Only the codes and a few specials: a small output layer trains faster."""
 
 KINDS = ("linguistic", "semantic", "both")
 GROUP_SECONDS = 0.12
-HELD = 0.2
-"""Share of the time that is held out."""
-LEAST = 60.0
-"""Seconds of speech under which there is nothing to compare."""
+HELD_OUT_SHARE = 0.2
+"""Of the time."""
+MIN_SECONDS = 60.0
+"""Least speech for a comparison."""
 
 
 @dataclass(frozen=True)
 class CodedUtterance:
-    """An utterance's codes."""
+    """The codes of an utterance."""
 
     source: str
-    """What is held out together."""
+    """Utterances of one source are held out together."""
     tokens: Ids
     """[5 g] numbers N of `<audio_N>`."""
     language: str | None = None
@@ -64,7 +64,7 @@ class CodedUtterance:
         return len(self.tokens) // 5 * GROUP_SECONDS
 
     def of(self, kind: str) -> Ids:
-        """ids [n] with their beginning and end, of one codebook or both."""
+        """Ids [n] of one codebook or of both, between BOS and EOS."""
         groups = self.tokens.reshape(-1, 5)
         part = {"linguistic": groups[:, :2], "semantic": groups[:, 2:], "both": groups}[kind]
         return np.concatenate([[BOS], part.ravel() + FIRST, [EOS]]).astype(np.int32)
@@ -72,7 +72,7 @@ class CodedUtterance:
 
 @dataclass(frozen=True)
 class PredictionLoss:
-    """How well a model foretells held-out codes of a codebook, alone or beside the other."""
+    """How well a model predicts the held-out codes of a codebook, alone or together with the other."""
 
     nats_per_token: Estimate
     nats_per_second: Estimate
@@ -88,30 +88,30 @@ class Comparison:
     tokens_per_step: int
     parameters: int
     seconds: Mapping[str, float]
-    """Of speech, `learnt` and `held`."""
+    """Of speech: `learnt` for training, `held` out."""
     sources: Mapping[str, int]
     epochs: Mapping[str, float]
-    """Kind -> how often its model saw what it learnt from."""
+    """Kind -> epochs over the training data."""
     learnt: Mapping[str, float]
-    """Kind -> nats per token over the last twentieth of the steps, of what was learnt."""
+    """Kind -> training loss in nats per token over the last twentieth of the steps."""
     unigram: Mapping[str, float]
-    """Codebook -> nats per token by how often each code comes, counted where the models learn."""
+    """Codebook -> nats per token of a unigram model, counted on the training data."""
     alone: Mapping[str, PredictionLoss]
-    """Kind -> by the model of that kind; of `both`, all of its tokens."""
+    """Kind -> loss of the model of that kind; for `both`, over all of its tokens."""
     beside: Mapping[str, PredictionLoss]
-    """Codebook -> by the model of both."""
+    """Codebook -> loss of the model of both on the codes of this codebook."""
 
     def as_json(self) -> dict[str, Any]:
-        told = asdict(self)
+        values = asdict(self)
         for part in ("alone", "beside"):
-            for kind, foretold in getattr(self, part).items():
-                told[part][kind]["perplexity"] = foretold.perplexity
-        return told
+            for kind, loss in getattr(self, part).items():
+                values[part][kind]["perplexity"] = loss.perplexity
+        return values
 
 
 @dataclass(frozen=True)
 class TrainedComparison:
-    """What the comparison leaves for sampling."""
+    """A comparison with what is needed to sample from its model."""
 
     comparison: Comparison
     model: "Backbone"
@@ -120,53 +120,56 @@ class TrainedComparison:
 
 
 def compare(
-    utterances: Sequence[CodedUtterance], steps: int, seed: int, said: ProgressCallback = lambda line: None
+    utterances: Sequence[CodedUtterance],
+    steps: int,
+    seed: int,
+    on_step: ProgressCallback = lambda metrics: None,
 ) -> TrainedComparison:
-    """Train the three, and ask them. Raises SetupError where there is too little speech."""
+    """Train the three models and test them. Raises SetupError if there is too little speech."""
     from stages.train.backbone import load
 
-    learnt, held = held_out([one for one in utterances if len(one.tokens)], seed)
-    there = _seconds(learnt) + _seconds(held)
-    if not learnt or there < LEAST:
+    training, held = held_out([one for one in utterances if len(one.tokens)], seed)
+    total = _seconds(training) + _seconds(held)
+    if not training or total < MIN_SECONDS:
         sources = len({one.source for one in utterances})
         raise SetupError(
-            f"{there:.0f} s of speech from {sources} recordings are too little for --perplexity: it takes "
-            f"{LEAST:.0f} s from several"
+            f"{total:.0f} s of speech from {sources} recordings is too little for --perplexity: it needs "
+            f"{MIN_SECONDS:.0f} s from several recordings"
         )
-    config = config_of(steps, seed, max(len(one.of("both")) for one in learnt))
+    config = config_of(steps, seed, max(len(one.of("both")) for one in training))
     alone, beside = {}, {}
     epochs, last = {}, {}
     with tempfile.TemporaryDirectory() as scratch:
         for kind in KINDS:
-            documents = documents_of([one.of(kind) for one in learnt])
+            documents = documents_of([one.of(kind) for one in training])
             losses: list[float] = []
 
-            def hear(metrics: dict[str, Any], kind: str = kind, losses: list[float] = losses) -> None:
+            def record(metrics: dict[str, Any], kind: str = kind, losses: list[float] = losses) -> None:
                 losses.append(metrics["loss"])
-                said(metrics | {"kind": kind, "steps": steps})
+                on_step(metrics | {"kind": kind, "steps": steps})
 
             def open_data(documents: Documents = documents) -> TrainingData:
                 return TrainingData(documents, VOCABULARY, {})
 
-            folder = run(config, open_data, Start(preset="tiny", seed=seed), Path(scratch) / kind, hear)
+            folder = run(config, open_data, Start(preset="tiny", seed=seed), Path(scratch) / kind, record)
             model = load(folder, "cpu")
-            told = losses_of(model, held, kind)
-            alone[kind] = _estimated(told, seed)
+            losses_of_held = losses_of(model, held, kind)
+            alone[kind] = _estimated(losses_of_held, seed)
             epochs[kind] = steps * config.global_batch_size / _sequences(documents, config)
             last[kind] = float(np.mean(losses[-max(1, steps // 20) :]))
         for codebook, modality in (("linguistic", Modality.LINGUISTIC), ("semantic", Modality.SEMANTIC)):
-            beside[codebook] = _estimated(told, seed, modality)
+            beside[codebook] = _estimated(losses_of_held, seed, modality)
     comparison = Comparison(
         steps=steps,
         tokens_per_step=config.global_batch_size * config.sequence_length,
         parameters=model.shape.parameters,
-        seconds={"learnt": round(_seconds(learnt), 2), "held": round(_seconds(held), 2)},
+        seconds={"learnt": round(_seconds(training), 2), "held": round(_seconds(held), 2)},
         sources={
-            name: len({one.source for one in part}) for name, part in (("learnt", learnt), ("held", held))
+            name: len({one.source for one in part}) for name, part in (("learnt", training), ("held", held))
         },
         epochs=epochs,
         learnt=last,
-        unigram={kind: unigram(learnt, held, kind) for kind in KINDS[:2]},
+        unigram={kind: unigram(training, held, kind) for kind in KINDS[:2]},
         alone=alone,
         beside=beside,
     )
@@ -174,7 +177,7 @@ def compare(
 
 
 def config_of(steps: int, seed: int, longest: int) -> TrainConfig:
-    """The same for all three, so that each computes as much."""
+    """The same for all three models, so that they get the same compute."""
     return TrainConfig(
         sequence_length=max(256, longest),
         global_batch_size=4,
@@ -190,15 +193,15 @@ def config_of(steps: int, seed: int, longest: int) -> TrainConfig:
 def held_out(
     utterances: Sequence[CodedUtterance], seed: int
 ) -> tuple[list[CodedUtterance], list[CodedUtterance]]:
-    """What is learnt and what is held out: whole sources, drawn by hash until they have their share."""
+    """Training and held-out utterances; whole sources are held out, drawn by hash."""
     seconds: dict[str, float] = defaultdict(float)
     for one in utterances:
         seconds[one.source] += one.seconds
-    wanted, held = HELD * sum(seconds.values()), set()
+    remaining, held = HELD_OUT_SHARE * sum(seconds.values()), set()
     for source in sorted(seconds, key=lambda name: shuffle_key(f"{seed} {name}")):
-        if wanted > 0:
+        if remaining > 0:
             held.add(source)
-            wanted -= seconds[source]
+            remaining -= seconds[source]
     sides: tuple[list[CodedUtterance], list[CodedUtterance]] = ([], [])
     for one in utterances:
         sides[one.source in held].append(one)
@@ -206,26 +209,26 @@ def held_out(
 
 
 def documents_of(sequences: Sequence[Ids]) -> Documents:
-    """Sequences as the documents of a run, in memory; the first id of each is given, the rest learnt."""
-    rows, content, at = [], [], 0
+    """Sequences as the documents of a training run, in memory; all ids but the first have a loss."""
+    rows, content, offset = [], [], 0
     for number, ids in enumerate(sequences):
         arrays = ids.astype(np.int32), (np.arange(len(ids)) > 0).astype(np.uint8)
-        places = {"at_0": at, "at_1": at + arrays[0].nbytes, "at_2": 0}
+        offsets = {"at_0": offset, "at_1": offset + arrays[0].nbytes, "at_2": 0}
         sizes = {"n_0": len(ids), "n_1": len(ids), "n_2": 0}
         rows.append(
-            {"key": f"{number}", "family": "codes", "shard": 0, "length": len(ids), **places, **sizes}
+            {"key": f"{number}", "family": "codes", "shard": 0, "length": len(ids), **offsets, **sizes}
         )
         content += [array.tobytes() for array in arrays]
-        at += sum(array.nbytes for array in arrays)
-    together = b"".join(content)
+        offset += sum(array.nbytes for array in arrays)
+    data = b"".join(content)
     return Documents(
-        pa.Table.from_pylist(rows, schema=INDEX), lambda shard, start, size: together[start : start + size]
+        pa.Table.from_pylist(rows, schema=INDEX), lambda shard, start, size: data[start : start + size]
     )
 
 
 @dataclass(frozen=True)
 class UtteranceLosses:
-    """Losses of an utterance's codes."""
+    """Losses of the codes of an utterance."""
 
     source: str
     seconds: float
@@ -233,12 +236,12 @@ class UtteranceLosses:
 
 
 def losses_of(model: "Backbone", held: Iterable[CodedUtterance], kind: str) -> list[UtteranceLosses]:
-    """Minus the log-probability of every code of some utterances, given those before it."""
+    """The negative log-probability of every code of these utterances, given the codes before it."""
     import torch
 
     from stages.train.batch import batch_of, modality_of
 
-    found = []
+    results = []
     for one in held:
         ids = one.of(kind)
         document = Document("", "", ids, (np.arange(len(ids)) > 0).astype(np.uint8))
@@ -247,14 +250,16 @@ def losses_of(model: "Backbone", held: Iterable[CodedUtterance], kind: str) -> l
             losses_n = model.losses(batch.tokens_BL, batch.documents_BL, batch.at_N, batch.targets_N).numpy()
         of_n = modality_of(batch.targets_N, VOCABULARY).numpy()
         codebooks = (Modality.LINGUISTIC, Modality.SEMANTIC)
-        found.append(UtteranceLosses(one.source, one.seconds, {m: losses_n[of_n == m] for m in codebooks}))
-    return found
+        results.append(UtteranceLosses(one.source, one.seconds, {m: losses_n[of_n == m] for m in codebooks}))
+    return results
 
 
-def _estimated(told: Sequence[UtteranceLosses], seed: int, only: Modality | None = None) -> PredictionLoss:
-    """Over all codes, or those of one codebook; sources are drawn again for the interval."""
+def _estimated(
+    utterances: Sequence[UtteranceLosses], seed: int, only: Modality | None = None
+) -> PredictionLoss:
+    """Over all codes, or those of one codebook; the bootstrap resamples whole sources."""
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-    for one in told:
+    for one in utterances:
         losses = np.concatenate([of for modality, of in one.losses.items() if only in (None, modality)])
         for n, value in enumerate((float(losses.sum()), len(losses), one.seconds)):
             sums[one.source][n] += value
@@ -265,13 +270,13 @@ def _estimated(told: Sequence[UtteranceLosses], seed: int, only: Modality | None
     return PredictionLoss(per_token, per_second)
 
 
-def unigram(learnt: Sequence[CodedUtterance], held: Sequence[CodedUtterance], kind: str) -> float:
-    """Nats per held-out code of who knows nothing but how often each comes, one more than counted."""
+def unigram(training: Sequence[CodedUtterance], held: Sequence[CodedUtterance], kind: str) -> float:
+    """Nats per held-out code of a unigram model with add-one smoothing."""
     size = LINGUISTIC_CODES if kind == "linguistic" else SEMANTIC_CODES
-    counts = Counter(code for one in learnt for code in one.of(kind)[1:-1].tolist())
+    counts = Counter(code for one in training for code in one.of(kind)[1:-1].tolist())
     total = counts.total() + size
-    asked = [code for one in held for code in one.of(kind)[1:-1].tolist()]
-    return -sum(math.log((counts[code] + 1) / total) for code in asked) / len(asked)
+    codes = [code for one in held for code in one.of(kind)[1:-1].tolist()]
+    return -sum(math.log((counts[code] + 1) / total) for code in codes) / len(codes)
 
 
 def _seconds(utterances: Iterable[CodedUtterance]) -> float:

@@ -1,7 +1,7 @@
-"""Tokens judged by what can be heard of them: utterances spoken again, and what comes out beside them.
+"""Resynthesis: utterances are synthesized again from their tokens and compared with the original.
 
-Three conditions stand side by side: the `original`; `mel`, the waveform that the vocoder's second half makes
-of the original's own mel, which is the most that tokens could give; and `tokens`, all the way.
+There are three conditions: `original`; `mel`, the waveform that the second half of the vocoder makes from the
+original's own mel spectrogram, an upper bound for tokens; and `tokens`, the whole vocoder.
 """
 
 from collections import Counter
@@ -20,26 +20,27 @@ from stages.evaluate.words import Errors
 from stages.stage import SAMPLE_RATE, Samples, problem_of
 
 CONDITIONS = ("original", "mel", "tokens")
-KEPT = 6
-"""Utterances whose sound is kept for the report."""
+REPORTED = 6
+"""Utterances whose audio is kept for the report."""
 
 MessageCallback = Callable[[str], None]
+"""Gets lines of progress."""
 
 
 @dataclass(frozen=True)
 class JudgedUtterance:
-    """An utterance in all conditions."""
+    """The scores of an utterance in all conditions."""
 
     name: str
     source: str
     seconds: float
     text: str | None
-    """What somebody wrote down."""
+    """Written by a person; None without one."""
     language: str
     tokens: Ids
     conditions: dict[str, ReferenceScores]
     sounds: dict[str, Samples] | None
-    """At 16 kHz, of the first few."""
+    """Condition -> samples at 16 kHz; only for the first utterances."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -48,13 +49,13 @@ class JudgedUtterance:
             "text": self.text,
             "language": self.language,
             "groups": len(self.tokens) // 5,
-            **{name: _as_json(beside) for name, beside in self.conditions.items()},
+            **{name: _as_json(scores) for name, scores in self.conditions.items()},
         }
 
 
 @dataclass
 class Resynthesis:
-    """What came of all utterances."""
+    """The results of all utterances."""
 
     found: int
     seed: int
@@ -67,33 +68,33 @@ class Resynthesis:
         return sum(one.seconds for one in self.judged)
 
     def measures(self) -> dict[str, dict[str, Estimate | None]]:
-        """Measure -> condition -> over all utterances that have it; measures that none has are left out."""
-        found = {
+        """Measure -> condition -> estimate over the utterances that have it; without unmeasured ones."""
+        measures = {
             f"{name}_{unit}": {c: self._errors(which, c, unit == "cer") for c in CONDITIONS}
             for name, which in (("text", "errors"), ("original", "heard_otherwise"))
             for unit in ("wer", "cer")
         }
-        found |= {
+        measures |= {
             name: {
                 c: mean([getattr(one.conditions[c], name) for one in self.judged], self.seed)
                 for c in CONDITIONS
             }
             for name in ("similarity", "f0_correlation", "voicing_agreement", "mel_distance")
         }
-        found["dnsmos"] = {
+        measures["dnsmos"] = {
             c: mean([one.conditions[c].alone.dnsmos for one in self.judged], self.seed) for c in CONDITIONS
         }
-        return {name: of for name, of in found.items() if any(of.values())}
+        return {name: by_condition for name, by_condition in measures.items() if any(by_condition.values())}
 
     def _errors(self, which: str, condition: str, characters: bool) -> Estimate | None:
-        counted: list[Errors | None] = [getattr(one.conditions[condition], which) for one in self.judged]
-        own = [each for each in counted if each is not None and each.characters == characters]
-        return ratio([each.wrong for each in own], [each.of for each in own], self.seed)
+        every: list[Errors | None] = [getattr(one.conditions[condition], which) for one in self.judged]
+        counted = [errors for errors in every if errors is not None and errors.characters == characters]
+        return ratio([errors.wrong for errors in counted], [errors.of for errors in counted], self.seed)
 
     def as_json(self) -> dict[str, Any]:
         measures = {
-            name: {condition: asdict(estimate) if estimate else None for condition, estimate in of.items()}
-            for name, of in self.measures().items()
+            name: {condition: asdict(estimate) if estimate else None for condition, estimate in row.items()}
+            for name, row in self.measures().items()
         }
         return {
             "utterances": {
@@ -112,47 +113,49 @@ class Resynthesis:
 
 
 def resynthesise(
-    originals: Originals, vocoder: TimedVocoder, judge: SpeechJudge, seed: int, said: MessageCallback
+    originals: Originals, vocoder: TimedVocoder, judge: SpeechJudge, seed: int, progress: MessageCallback
 ) -> Resynthesis:
-    """Judge every utterance. What can't be is set aside with its reason. Raises SetupError where nothing is
-    left."""
+    """Judge every utterance; those that can't be judged are set aside with a reason.
+
+    Raises SetupError if none is left.
+    """
     result = Resynthesis(originals.found, seed)
     for number, original in enumerate(originals, 1):
         if isinstance(original, Original):
             try:
-                result.judged.append(_judged(original, vocoder, judge, len(result.judged) < KEPT))
+                result.judged.append(_judged(original, vocoder, judge, len(result.judged) < REPORTED))
             except Exception as error:
                 problem = problem_of(error)
                 result.set_aside.append(Refused(original.name, problem.code, problem.message))
         else:
             result.set_aside.append(original)
-        said(f"{number} of {len(originals)} utterances judged, {len(result.set_aside)} of them set aside")
+        progress(f"{number} of {len(originals)} utterances judged, {len(result.set_aside)} of them set aside")
     if not result.judged:
-        raise SetupError(f"nothing was left to judge: {_listed(result.set_aside)}")
+        raise SetupError(f"there is nothing left to judge: {_listed(result.set_aside)}")
     result.vocoder = vocoder.about()
     return result
 
 
 def _judged(original: Original, vocoder: TimedVocoder, judge: SpeechJudge, keep: bool) -> JudgedUtterance:
-    sounds = vocoder.conditions(original)
-    language = judge.language(original.sound, original.language)
-    beside = judge.compare(sounds, original.text, language)
+    audios = vocoder.conditions(original)
+    language = judge.language(original.samples, original.language)
+    scores = judge.compare(audios, original.text, language)
     return JudgedUtterance(
         original.name,
         original.source,
-        len(original.sound) / SAMPLE_RATE,
+        len(original.samples) / SAMPLE_RATE,
         original.text,
         language,
         original.tokens,
-        dict(zip(CONDITIONS, beside, strict=True)),
-        {name: at_16k(sound) for name, sound in zip(CONDITIONS, sounds, strict=True)} if keep else None,
+        dict(zip(CONDITIONS, scores, strict=True)),
+        {name: at_16k(audio) for name, audio in zip(CONDITIONS, audios, strict=True)} if keep else None,
     )
 
 
-def _as_json(beside: ReferenceScores) -> dict[str, Any]:
-    told = asdict(beside)
-    alone: dict[str, Any] = told.pop("alone")
-    return alone | told
+def _as_json(scores: ReferenceScores) -> dict[str, Any]:
+    values = asdict(scores)
+    alone: dict[str, Any] = values.pop("alone")
+    return alone | values
 
 
 def _listed(refused: Sequence[Refused]) -> str:

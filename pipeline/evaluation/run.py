@@ -1,4 +1,4 @@
-"""`aqaa-data evaluate tokens`: from the arguments to everything that is told."""
+"""`aqaa-data evaluate tokens`: from its options to its results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,28 +20,28 @@ from pipeline.versions.reader import Reference, Version, open_version, version_i
 from schemas.errors import SetupError
 
 SPLITS = ("train", "validation")
-DEFAULT = "whisper"
-"""Tokenizer of files."""
-MOST_CODED = 20_000
-"""Turns that small models learn from and are options of."""
+DEFAULT_TOKENIZER = "whisper"
+"""Of files."""
+MAX_CODED_TURNS = 20_000
+"""Turns that the small models are trained and tested on."""
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """What is to be evaluated, and how."""
+    """What to evaluate, and how."""
 
-    places: tuple[str, ...]
-    """One dataset reference, or files, directories and globs."""
+    inputs: tuple[str, ...]
+    """A dataset reference, or files, directories and globs."""
     tokenizer: str | None = None
-    """Of files, `whisper` where nothing is said; a dataset has its codes."""
+    """For files; `whisper` by default. A dataset has its codes already."""
     vocoder: Path | None = None
     split: str | None = None
-    """Of a dataset, both where nothing is said."""
+    """Of a dataset; both by default."""
     limit: int = 200
     seed: int = 0
-    """Of all draws."""
+    """Of all sampling."""
     steps: int | None = None
-    """Of each small model's training; None trains none."""
+    """Training steps of each small model; None skips them."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,15 @@ class Evaluation:
     dataset: str | None
     """Name and version."""
     resynthesis: Resynthesis | None
-    """None of a version without audio, which has codes to compare."""
+    """None for a version without audio, of which only codes are compared."""
     perplexity: Comparison | None = None
     sampled: ContinuationComparison | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "places": list(self.options.places),
+            "places": list(self.options.inputs),
             "dataset": self.dataset,
-            "tokenizer": None if self.dataset else self.options.tokenizer or DEFAULT,
+            "tokenizer": None if self.dataset else self.options.tokenizer or DEFAULT_TOKENIZER,
             "seed": self.options.seed,
             "resynthesis": self.resynthesis.as_json() if self.resynthesis else None,
             "perplexity": self.perplexity.as_json() if self.perplexity else None,
@@ -66,83 +66,91 @@ class Evaluation:
         }
 
 
-def evaluate_tokens(options: EvaluationOptions, said: MessageCallback = lambda line: None) -> Evaluation:
-    """Raises SetupError for what can't be found or loaded, before anything is spoken."""
-    version = dataset_of(options.places)
+def evaluate_tokens(options: EvaluationOptions, progress: MessageCallback = lambda line: None) -> Evaluation:
+    """Run the evaluation. Raises SetupError for inputs or models that are missing, before any synthesis."""
+    version = dataset_of(options.inputs)
     if version is not None and options.tokenizer is not None:
-        raise SetupError("a dataset has its codes already: --tokenizer goes with files")
+        raise SetupError("a dataset has its codes already: --tokenizer applies to files")
     if version is None and options.split is not None:
-        raise SetupError("files are of no split: --split goes with a dataset")
+        raise SetupError("files have no split: --split applies to a dataset")
     vocoder = TimedVocoder(options.vocoder, options.seed)
     originals = _originals(options, version)
     if models := _tokenizer_models(options, version):
-        vocoder.voice.check(models)
+        vocoder.source.check(models)
     judge = SpeechJudge()
-    spoken = None if originals is None else resynthesise(originals, vocoder, judge, options.seed, said)
+    resynthesis = (
+        None if originals is None else resynthesise(originals, vocoder, judge, options.seed, progress)
+    )
     dataset = f"{version.manifest.dataset}@{version.id}" if version else None
     if options.steps is None:
-        return Evaluation(options, dataset, spoken)
+        return Evaluation(options, dataset, resynthesis)
     if version is not None:
-        turns = drawn(shard_turns(version, _parts(options)), MOST_CODED, options.seed, lambda turn: turn.name)
+        turns = drawn(
+            shard_turns(version, _splits(options)), MAX_CODED_TURNS, options.seed, lambda turn: turn.name
+        )
         coded = [CodedUtterance(turn.recording, turn.tokens(version), turn.language) for turn in turns]
     else:
-        judged = spoken.judged if spoken else []
+        judged = resynthesis.judged if resynthesis else []
         coded = [CodedUtterance(one.source, one.tokens, one.language) for one in judged]
 
-    def tell(metrics: dict[str, Any]) -> None:
-        said(f"{metrics['kind']} step {metrics['step'] + 1}/{metrics['steps']}, loss {metrics['loss']:.3f}")
+    def on_step(metrics: dict[str, Any]) -> None:
+        progress(
+            f"{metrics['kind']} step {metrics['step'] + 1}/{metrics['steps']}, loss {metrics['loss']:.3f}"
+        )
 
-    learnt = compare(coded, options.steps, options.seed, tell)
-    sampled = compare_continuations(learnt.model, learnt.held, vocoder, judge, options.seed)
-    return Evaluation(options, dataset, spoken, learnt.comparison, sampled if sampled.pairs else None)
+    trained = compare(coded, options.steps, options.seed, on_step)
+    sampled = compare_continuations(trained.model, trained.held, vocoder, judge, options.seed)
+    return Evaluation(options, dataset, resynthesis, trained.comparison, sampled if sampled.pairs else None)
 
 
 def _originals(options: EvaluationOptions, version: Version | None) -> Originals | None:
-    """None where a version keeps no audio and is to be compared by its codes."""
+    """None for a version without audio if only its codes are compared."""
     if version is None:
-        return FileOriginals(options.places, options.tokenizer or DEFAULT, options.limit, options.seed)
-    turns = TurnOriginals(version, _parts(options), options.limit, options.seed)
+        return FileOriginals(
+            options.inputs, options.tokenizer or DEFAULT_TOKENIZER, options.limit, options.seed
+        )
+    turns = TurnOriginals(version, _splits(options), options.limit, options.seed)
     if turns.found:
         return turns
     if options.steps is None:
         raise SetupError(
             f"{version.manifest.dataset}@{version.id} keeps no audio of "
-            f"{' and '.join(_parts(options))}: build it with shard.keep_audio: true, or name audio files; "
-            "without audio there is only --perplexity"
+            f"{' and '.join(_splits(options))}: build it with shard.keep_audio: true, or name audio files; "
+            "without audio only --perplexity works"
         )
     return None
 
 
-def _parts(options: EvaluationOptions) -> tuple[str, ...]:
+def _splits(options: EvaluationOptions) -> tuple[str, ...]:
     return (options.split,) if options.split else SPLITS
 
 
 def _tokenizer_models(options: EvaluationOptions, version: Version | None) -> dict[str, str]:
-    """Of the tokenizer whose codes are spoken, reference -> sha256."""
+    """The models of the tokenizer of these codes, reference -> sha256."""
     if version is not None:
-        known: dict[str, str] = codes_of(version.manifest)["models"]
-        return known
-    return {name: resolve(name).sha256 for name in config_of(options.tokenizer or DEFAULT).models}
+        models: dict[str, str] = codes_of(version.manifest)["models"]
+        return models
+    return {name: resolve(name).sha256 for name in config_of(options.tokenizer or DEFAULT_TOKENIZER).models}
 
 
-def dataset_of(places: Sequence[str]) -> Version | None:
-    """The version that a single place refers to; None where places are files.
+def dataset_of(inputs: Sequence[str]) -> Version | None:
+    """The version that a single input refers to; None if the inputs are files.
 
-    Raises SetupError for a reference that leads nowhere, and for a dataset among others.
+    Raises SetupError for a reference that can't be resolved, and for a dataset among other inputs.
     """
-    named = [place for place in places if _is_dataset(place)]
-    if named and len(places) > 1:
-        raise SetupError(f"{named[0]} is a dataset: evaluate it by itself, without other places")
-    return open_version(Reference.parse(named[0])) if named else None
+    datasets = [text for text in inputs if _is_dataset(text)]
+    if datasets and len(inputs) > 1:
+        raise SetupError(f"{datasets[0]} is a dataset: evaluate it by itself, without other inputs")
+    return open_version(Reference.parse(datasets[0])) if datasets else None
 
 
-def _is_dataset(place: str) -> bool:
-    if "://" not in place and Path(place).is_file():
+def _is_dataset(text: str) -> bool:
+    if "://" not in text and Path(text).is_file():
         return False
     try:
-        reference = Reference.parse(place)
+        reference = Reference.parse(text)
     except SetupError:
         return False
-    if "@" in place.rstrip("/").rpartition("/")[2] and not Path(place).exists():
+    if "@" in text.rstrip("/").rpartition("/")[2] and not Path(text).exists():
         return True
     return bool(version_ids(Store(f"{reference.root.rstrip('/')}/{reference.name}")))

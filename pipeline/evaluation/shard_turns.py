@@ -1,4 +1,4 @@
-"""Turns of a version's shards: their codes, their audio where it was kept, and what is said in them."""
+"""The turns in the shards of a version: their codes, text and, if kept, audio."""
 
 import io
 import json
@@ -17,14 +17,14 @@ from stages.stage import SAMPLE_RATE
 
 @dataclass(frozen=True)
 class ByteRange:
-    """Bytes of a file of the version."""
+    """A range of bytes in a file of the version."""
 
     path: str
-    first: int
+    start: int
     size: int
 
     def read(self, version: Version) -> bytes:
-        return version.store.read(self.path, self.first, self.first + self.size)
+        return version.store.read(self.path, self.start, self.start + self.size)
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,16 @@ class ShardTurn:
     recording: str
     split: str
     text: str | None
-    """Where a person or a script says it; a recogniser's is none."""
+    """Written by a person or a script; None for a recogniser's transcript."""
     language: str | None
     ids: ByteRange
     spans: tuple[tuple[int, int], ...]
-    """Of the ids, with markers and whatever text stands between."""
+    """Ranges of the ids, with markers and any text in between."""
     flac: ByteRange | None
     first: int
-    """Sample of the audio, at 16 kHz."""
+    """First sample in the audio, at 16 kHz."""
     end: int
+    """Sample after the last."""
 
     def tokens(self, version: Version) -> Ids:
         """Numbers N of `<audio_N>`, whole groups."""
@@ -49,11 +50,11 @@ class ShardTurn:
         return audio_tokens(ids, self.spans, version.manifest.vocabulary["linguistic"]["first"])
 
 
-def shard_turns(version: Version, parts: Sequence[str]) -> Iterator[ShardTurn]:
-    """Every turn in the samples of some splits once, whichever sample it stands in first."""
+def shard_turns(version: Version, splits: Sequence[str]) -> Iterator[ShardTurn]:
+    """Every turn in the samples of these splits, once even if several samples contain it."""
     seen = set()
     for shard in version.manifest.shards:
-        if shard.split in parts:
+        if shard.split in splits:
             path = version.path(shard.path)
             with version.store.open(path) as file:
                 for turn in _of_shard(cast(BinaryIO, file), path, shard.split):
@@ -62,40 +63,40 @@ def shard_turns(version: Version, parts: Sequence[str]) -> Iterator[ShardTurn]:
                         yield turn
 
 
-def _of_shard(file: BinaryIO, path: str, part: str) -> Iterator[ShardTurn]:
+def _of_shard(file: BinaryIO, path: str, split: str) -> Iterator[ShardTurn]:
     records: dict[str, Any] = {}
-    places: dict[str, dict[str, ByteRange]] = {}
+    members: dict[str, dict[str, ByteRange]] = {}
     with tarfile.open(fileobj=file, mode="r:") as tar:
         for member in tar:
             key, _, name = member.name.partition(".")
-            places.setdefault(key, {})[name] = ByteRange(path, member.offset_data, member.size)
+            members.setdefault(key, {})[name] = ByteRange(path, member.offset_data, member.size)
             if name == "json":
                 records[key] = json.load(cast(BinaryIO, tar.extractfile(member)))
     for key, record in records.items():
-        if "tokens.npy" in places[key]:  # else a preference pair
-            yield from _of_record(record, places[key], part)
+        if "tokens.npy" in members[key]:  # else a preference pair
+            yield from _of_record(record, members[key], split)
 
 
-def _of_record(record: dict[str, Any], places: dict[str, ByteRange], part: str) -> Iterator[ShardTurn]:
+def _of_record(record: dict[str, Any], members: dict[str, ByteRange], split: str) -> Iterator[ShardTurn]:
     transcripts = {turn["index"]: turn.get("transcript") or {} for turn in record.get("turns", ())}
     end = 0
     for message in record["messages"]:
-        for said in message["content"]:
-            if said["type"] != "audio":
+        for part in message["content"]:
+            if part["type"] != "audio":
                 continue
-            first, end = end, end + round((said["end"] - said["start"]) * SAMPLE_RATE)
-            transcript = transcripts.get(said["turn"], {})
-            heard = transcript.get("source", "model") == "model"
-            track = f" track {said['track']}" if said["track"] else ""
+            first, end = end, end + round((part["end"] - part["start"]) * SAMPLE_RATE)
+            transcript = transcripts.get(part["turn"], {})
+            recognised = transcript.get("source", "model") == "model"
+            track = f" track {part['track']}" if part["track"] else ""
             yield ShardTurn(
-                name=f"{said['recording']}{track} {said['start']:.3f}-{said['end']:.3f}",
-                recording=said["recording"],
-                split=part,
-                text=None if heard else said["text"],
+                name=f"{part['recording']}{track} {part['start']:.3f}-{part['end']:.3f}",
+                recording=part["recording"],
+                split=split,
+                text=None if recognised else part["text"],
                 language=transcript.get("language") or record.get("language"),
-                ids=places["tokens.npy"],
-                spans=tuple((a, b) for a, b in said["spans"]),
-                flac=places.get("flac"),
+                ids=members["tokens.npy"],
+                spans=tuple((a, b) for a, b in part["spans"]),
+                flac=members.get("flac"),
                 first=first,
                 end=end,
             )

@@ -1,4 +1,4 @@
-"""Who listens to an utterance: recogniser, speaker embedding, pitch tracker and DNSMOS, as in a build."""
+"""Measures of speech: recogniser, speaker embedding, pitch tracker and DNSMOS, with the models of a build."""
 
 import io
 from collections.abc import Sequence
@@ -27,9 +27,10 @@ from stages.transcribe.recogniser import Recogniser
 
 @dataclass(frozen=True)
 class SpeechScores:
-    """What is heard of a sound without another beside it."""
+    """Measures that need no reference."""
 
     text: str
+    """As the recogniser transcribes it."""
     average_log_probability: float
     """Of the recogniser's tokens."""
     no_speech_probability: float
@@ -39,15 +40,15 @@ class SpeechScores:
 
 @dataclass(frozen=True)
 class ReferenceScores:
-    """A sound beside its original."""
+    """Measures against the original recording."""
 
     alone: SpeechScores
     errors: Errors | None
-    """Against the text that somebody wrote down."""
+    """Against the written text; None without one."""
     heard_otherwise: Errors
-    """Against what is heard in the original."""
+    """Against the transcript of the original."""
     similarity: float | None
-    """Cosine between the voices; None where they are too short to be known."""
+    """Cosine between the speaker embeddings; None if the audio is too short for one."""
     f0_correlation: float | None
     voicing_agreement: float
     mel_distance: float
@@ -55,72 +56,83 @@ class ReferenceScores:
 
 
 class SpeechJudge:
-    """All models, on the CPU. Raises SetupError where one is missing."""
+    """Computes all measures, on the CPU. Raises SetupError if a model is missing."""
 
     def __init__(self) -> None:
-        hearing, measures, voices = TranscribeConfig(), QualityConfig(), DiarizeConfig()
-        references = (hearing.model, measures.quality, measures.pitch, voices.embedding)
+        transcribe, quality_config, diarize = TranscribeConfig(), QualityConfig(), DiarizeConfig()
+        references = (
+            transcribe.model,
+            quality_config.quality,
+            quality_config.pitch,
+            diarize.embedding,
+        )
         self.models: tuple[Model, ...] = tuple(map(resolve, references))
-        recogniser, quality, pitch, voice = (model.path for model in self.models)
-        self._recogniser = Recogniser(recogniser, hearing.device, hearing.compute_type, hearing.beam, 1)
+        recogniser, quality, pitch, embedding = (model.path for model in self.models)
+        self._recogniser = Recogniser(
+            recogniser, transcribe.device, transcribe.compute_type, transcribe.beam, 1
+        )
         self._quality = Dnsmos(quality)
         self._pitch = PitchTracker(pitch)
-        with redirect_stdout(io.StringIO()):  # of which FCPE makes use while it loads, and which is ours
+        with redirect_stdout(io.StringIO()):  # FCPE prints while it loads; stdout is for our own output
             self._pitch.hz(np.zeros(SAMPLE_RATE, np.float32))
-        self._voice = SpeakerEmbedding(voice)
+        self._embedding = SpeakerEmbedding(embedding)
 
-    def language(self, sound: Samples, said: str | None) -> str:
-        """ISO 639-1 code: what is said of a sound (16 kHz) if the recogniser knows it, else what it hears."""
-        known = self._recogniser.languages
-        said = (said or "").lower().partition("-")[0]
-        if said in known:
-            return said
-        if len(known) == 1:
-            return known[0]
-        chances = self._recogniser.language_probabilities(sound, 30)
-        return max(chances, key=lambda name: chances[name])
+    def language(self, samples: Samples, declared: str | None) -> str:
+        """ISO 639-1 code: the declared one if the recogniser supports it, else the one it detects.
 
-    def score(self, sound: Samples, language: str) -> SpeechScores:
-        """Of at most 30 s at 16 kHz."""
-        [heard] = self._recogniser.recognise([sound], language)
+        `samples` at 16 kHz.
+        """
+        supported = self._recogniser.languages
+        declared = (declared or "").lower().partition("-")[0]
+        if declared in supported:
+            return declared
+        if len(supported) == 1:
+            return supported[0]
+        probabilities = self._recogniser.language_probabilities(samples, 30)
+        return max(probabilities, key=lambda name: probabilities[name])
+
+    def score(self, samples: Samples, language: str) -> SpeechScores:
+        """Score up to 30 s of audio at 16 kHz."""
+        [transcript] = self._recogniser.recognise([samples], language)
         return SpeechScores(
-            heard.text.strip(),
-            heard.average_log_probability,
-            heard.no_speech_probability,
-            self._quality.score(sound).overall,
+            transcript.text.strip(),
+            transcript.average_log_probability,
+            transcript.no_speech_probability,
+            self._quality.score(samples).overall,
         )
 
-    def compare(self, sounds: Sequence[Tensor], text: str | None, language: str) -> list[ReferenceScores]:
-        """Sounds [n] at 22.05 kHz beside the first of them, the original; the first one beside itself.
+    def compare(self, audios: Sequence[Tensor], text: str | None, language: str) -> list[ReferenceScores]:
+        """Compare audios [n] at 22.05 kHz, the original included, with the first of them, the original.
 
-        Raises DataError `no_words` where nothing is said in the original.
+        `text` is the written text of the original. Raises DataError `no_words` if no words are recognised in
+        the original.
         """
-        heard_at = [at_16k(sound) for sound in sounds]
-        alone = [self.score(sound, language) for sound in heard_at]
-        pitches = [self._pitch.hz(sound) for sound in heard_at]
-        mels = [log_mel(sound[None])[0].numpy() for sound in sounds]
-        # One by one: a voice's vector is the same whatever stands beside it in a batch, but for roundings.
-        voices = [self._voice([sound])[0] for sound in heard_at]
-        found = []
-        for n, own in enumerate(alone):
-            otherwise = errors(language, alone[0].text, own.text)
-            if otherwise is None:
-                raise DataError("no_words", "no words are heard in it")
-            similarity = float(np.clip(voices[n] @ voices[0], -1, 1))
-            found.append(
+        at_16 = [at_16k(audio) for audio in audios]
+        scores = [self.score(samples, language) for samples in at_16]
+        pitches = [self._pitch.hz(samples) for samples in at_16]
+        mels = [log_mel(audio[None])[0].numpy() for audio in audios]
+        # One at a time: in a batch the other items change an embedding by rounding errors.
+        embeddings = [self._embedding([samples])[0] for samples in at_16]
+        results = []
+        for n, own in enumerate(scores):
+            against_original = errors(language, scores[0].text, own.text)
+            if against_original is None:
+                raise DataError("no_words", "no words were recognised in it")
+            similarity = float(np.clip(embeddings[n] @ embeddings[0], -1, 1))
+            results.append(
                 ReferenceScores(
                     own,
                     None if text is None else errors(language, text, own.text),
-                    otherwise,
+                    against_original,
                     None if np.isnan(similarity) else similarity,
                     f0_correlation(pitches[0], pitches[n]),
                     voicing_agreement(pitches[0], pitches[n]),
                     mel_distance(mels[0], mels[n]),
                 )
             )
-        return found
+        return results
 
 
-def at_16k(sound: Tensor) -> Samples:
-    """A sound of the vocoder for those who listen at 16 kHz."""
-    return to_16k(sound.numpy(), RATE)
+def at_16k(audio: Tensor) -> Samples:
+    """Audio at the vocoder's rate resampled to 16 kHz."""
+    return to_16k(audio.numpy(), RATE)

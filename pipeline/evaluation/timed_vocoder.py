@@ -1,4 +1,4 @@
-"""The vocoder under test: what it makes of an utterance's tokens, and of its mel alone."""
+"""The vocoder under test: speech from an utterance's tokens, and from its mel spectrogram only."""
 
 import time
 from pathlib import Path
@@ -17,47 +17,51 @@ from stages.train.vocoder.utterances import VocoderUtterance
 
 
 class TimedVocoder:
-    """A vocoder, on the GPU where there is one, with the time that it takes."""
+    """A vocoder, on the GPU if there is one, that measures the time it takes."""
 
     def __init__(self, folder: Path | None, seed: int) -> None:
-        """Raises SetupError where the folder (None: what comes with the project) holds no vocoder."""
-        self.voice = open_answer_vocoder(folder, stream=False)
-        self._vocoder = self.voice.vocoder
+        """The bundled one without a folder. Raises SetupError if the folder holds no vocoder."""
+        self.source = open_answer_vocoder(folder, stream=False)
+        self._vocoder = self.source.vocoder
         self._seed = seed
-        self.took = 0.0
-        """Seconds from tokens to waves."""
-        self.computed = 0.0
-        """Seconds of all cores for that."""
-        self.spoke = 0.0
-        """Seconds of them."""
+        self.wall_seconds = 0.0
+        """Spent from tokens to waveforms."""
+        self.cpu_seconds = 0.0
+        """The same, of all cores."""
+        self.speech_seconds = 0.0
+        """Duration of these waveforms."""
 
     def conditions(self, original: Original) -> tuple[Tensor, Tensor, Tensor]:
-        """The original, mel -> wave of its own mel, and tokens -> mel -> wave: [n] at 22.05 kHz each, for the
-        time of its tokens, the original as loud as vocoders are taught. Raises DataError `too_short`, or
-        `not_finite` where a network says no numbers."""
-        sound = utterance_of(original).audio()
+        """The original, mel -> wave of its own mel, and tokens -> mel -> wave: [n] at 22.05 kHz each.
+
+        All are as long as the tokens; the original is scaled like the training data of vocoders. Raises
+        DataError `too_short`, or `not_finite` if a network's output is not finite.
+        """
+        samples = utterance_of(original).audio()
         with torch.no_grad():
-            wave = self._vocoder.wave(log_mel(sound[None].to(self._vocoder.device)))[0].clamp(-1, 1)
-        return sound, _checked(wave), self.speak(original.tokens.tolist())
+            wave = self._vocoder.wave(log_mel(samples[None].to(self._vocoder.device)))[0].clamp(-1, 1)
+        return samples, _checked(wave), self.speak(original.tokens.tolist())
 
     def speak(self, tokens: list[int]) -> Tensor:
-        """samples [n] at 22.05 kHz."""
-        began, computed = time.perf_counter(), time.process_time()
-        spoken = _checked(self._vocoder.speak(tokens, seed=self._seed))
-        self.took += time.perf_counter() - began
-        self.computed += time.process_time() - computed
-        self.spoke += len(spoken) / RATE
-        return spoken
+        """Samples [n] at 22.05 kHz."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        samples = _checked(self._vocoder.speak(tokens, seed=self._seed))
+        self.wall_seconds += time.perf_counter() - wall
+        self.cpu_seconds += time.process_time() - cpu
+        self.speech_seconds += len(samples) / RATE
+        return samples
 
     def about(self) -> dict[str, Any]:
-        """What it is, and what came of its clock."""
+        """Which vocoder it is, and the time it took."""
         return {
-            "folder": str(self.voice.directory),
+            "folder": str(self.source.directory),
             "device": self._vocoder.device.type,
-            "seconds": round(self.took, 3),
-            "cpu_seconds": round(self.computed, 3),
-            "of_speech": round(self.spoke, 3),
-            "real_time_factor": round(self.took / self.spoke, 4) if self.spoke else None,
+            "seconds": round(self.wall_seconds, 3),
+            "cpu_seconds": round(self.cpu_seconds, 3),
+            "of_speech": round(self.speech_seconds, 3),
+            "real_time_factor": (
+                round(self.wall_seconds / self.speech_seconds, 4) if self.speech_seconds else None
+            ),
         }
 
 
@@ -65,12 +69,12 @@ def utterance_of(original: Original) -> VocoderUtterance:
     import soxr
 
     if not len(original.tokens):
-        raise DataError("too_short", "it is too short for a group of codes (0.12 s)")
-    samples = soxr.resample(original.sound, SAMPLE_RATE, RATE)
+        raise DataError("too_short", "it is shorter than a group of codes (0.12 s)")
+    samples = soxr.resample(original.samples, SAMPLE_RATE, RATE)
     return VocoderUtterance(original.name, original.tokens, samples)
 
 
 def _checked(wave: Tensor) -> Tensor:
     if not torch.isfinite(wave).all():
-        raise DataError("not_finite", "what the vocoder makes of it holds no numbers")
+        raise DataError("not_finite", "the vocoder's output for it is not finite")
     return wave.cpu()

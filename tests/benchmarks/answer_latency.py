@@ -1,9 +1,9 @@
-"""CPU seconds from a question to the first text, the first sound and the end of its answer, and memory.
+"""CPU seconds from a question to the first text, the first audio and the end of its answer, and peak memory.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/answer_latency.py {tiny,small} QUESTION.wav
 
-Backbone and vocoder of a preset with random weights: what they say costs nothing else. Time is the process's
-own on one core, so that others on the machine count little.
+The backbone and the vocoder have the preset's size and random weights, which cost the same as trained ones.
+Time is CPU time of this process on one core, so other load on the machine matters little.
 """
 
 import argparse
@@ -36,33 +36,34 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("preset", choices=("tiny", "small"))
     parser.add_argument("question")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
     config = config_of("whisper")
     tokenizer = load_tokenizer(config, {name: resolve(name).path for name in config.models})
     vocabulary = Vocabulary.of("embedded", resolve("package:whisper-base").path)
-    model = Step1(BACKBONES[asked.preset].with_vocabulary(vocabulary.size)).eval().requires_grad_(False)
+    model = Step1(BACKBONES[arguments.preset].with_vocabulary(vocabulary.size)).eval().requires_grad_(False)
     model.initialise(seed=1)
-    voice = AnswerVocoder(Vocoder.of(VOCODERS[asked.preset]).eval(), True, Path(), {})
+    vocoder = AnswerVocoder(Vocoder.of(VOCODERS[arguments.preset]).eval(), True, Path(), {})
     answerer = Answerer(model, vocabulary, tokenizer, Form(), {})
-    dialogue = Dialogue(answerer, Form(), Sampling(max_tokens=20), voice)
-    list(dialogue.ask(dialogue.hear(asked.question)))  # what is done once
+    dialogue = Dialogue(answerer, Form(), Sampling(max_tokens=20), vocoder)
+    list(dialogue.ask(dialogue.tokenize(arguments.question)))  # warm up
     for stream in (True, False):
-        voices = replace(voice, stream=stream)
-        dialogue = Dialogue(answerer, Form(), Sampling(max_tokens=TOKENS), voices)
+        answer_vocoder = replace(vocoder, stream=stream)
+        dialogue = Dialogue(answerer, Form(), Sampling(max_tokens=TOKENS), answer_vocoder)
         began = time.process_time()
         first: dict[object, float] = {}
-        heard = dialogue.hear(asked.question)
-        first["understood"] = time.process_time() - began
-        spoken = 0
-        for event in dialogue.ask(heard):
+        question = dialogue.tokenize(arguments.question)
+        first["tokenized"] = time.process_time() - began
+        samples = 0
+        for event in dialogue.ask(question):
             first.setdefault(type(event), time.process_time() - began)
-            spoken += len(event.samples) if isinstance(event, AudioChunk) else 0
-        way = "streamed" if stream else "whole"
+            samples += len(event.samples) if isinstance(event, AudioChunk) else 0
+        mode = "streamed" if stream else "whole"
         print(
-            f"{asked.preset}, {way}: question of {heard.seconds:.1f} s understood {first['understood']:.2f}, "
-            f"first text {first[TextPiece]:.2f}, first sound {first[AudioChunk]:.2f}, "
-            f"total {time.process_time() - began:.2f} s for {spoken / RATE:.2f} s of speech"
+            f"{arguments.preset}, {mode}: question of {question.seconds:.1f} s "
+            f"tokenized {first['tokenized']:.2f}, "
+            f"first text {first[TextPiece]:.2f}, first audio {first[AudioChunk]:.2f}, "
+            f"total {time.process_time() - began:.2f} s for {samples / RATE:.2f} s of speech"
         )
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 

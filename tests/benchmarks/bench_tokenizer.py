@@ -1,12 +1,12 @@
-"""The Step-Audio tokenizer at its full size: batched against one utterance at a time, in one run.
+"""The full-size Step-Audio tokenizer: batched against one utterance at a time, in one run.
 
     python tests/benchmarks/bench_tokenizer.py RECORDING.. [--minutes 1] [--precision bfloat16]
 
-Random weights (what is computed does not depend on them) and speech cut into utterances of 2 to 16 s. "One at
-a time" is the plain form in float32: the linguistic branch chunk after chunk, as the tests write it out, the
-semantic one over each piece by itself. Features and codebooks are timed with the encoders, decoding is not.
-The floor is what the counted matrix products would take at the speed of large ones in the same precision,
-measured in the same run. Codes that differ from those one at a time are counted.
+Weights are random (the computation doesn't depend on them); speech is split into utterances of 2 to 16 s.
+"One at a time" is the reference in float32: the linguistic branch chunk by chunk, as in the tests, the
+semantic branch piece by piece. Times include features and codebooks, but not decoding. The floor is the
+time that the counted matrix products would take at the speed of large matrix products in the same
+precision, measured in the same run. Codes that differ from the reference are counted.
 """
 
 import argparse
@@ -49,12 +49,12 @@ SEMANTIC = SemanticSizes(mels=128, width=1280, blocks=6, positions=1500)
 CODES = (1024, 4096)
 ALONE = "one at a time"
 LENGTHS = (2.1, 4.8, 7.4, 3.3, 15.7, 5.2, 9.9, 6.1)
-"""Seconds of the utterances, over and over."""
+"""Seconds of the utterances, repeated."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One form of one branch."""
+    """The result for one branch or both, batched or not."""
 
     what: str
     audio_seconds: float
@@ -63,13 +63,13 @@ class Measured:
     gflop_per_audio_second: float
     share_of_floor: float
     peak_gb: float
-    """Of the process on CPU, weights counted; of what was allocated on a GPU."""
+    """Resident memory on a CPU, allocated memory on a GPU; with weights."""
 
     def __str__(self) -> str:
         return (
             f"{self.what:27} {self.audio_seconds / self.wall_seconds:8.2f} audio s/s "
             f"{self.cpu_seconds / self.audio_seconds:7.4f} CPU s, {self.gflop_per_audio_second:5.2f} GFLOP "
-            f"an audio s, {self.share_of_floor:6.1%} of the floor, {self.peak_gb:5.2f} GB"
+            f"per audio s, {self.share_of_floor:6.1%} of the floor, {self.peak_gb:5.2f} GB"
         )
 
 
@@ -77,7 +77,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("recordings", nargs="+", type=Path)
     parser.add_argument("--minutes", type=float, default=1.0)
-    parser.add_argument("--alone-minutes", type=float, default=0.3, help="of these, one at a time")
+    parser.add_argument(
+        "--alone-minutes", type=float, default=0.3, help="minutes for the reference, one at a time"
+    )
     parser.add_argument("--precision", default="float32", choices=("float32", "tf32", "bfloat16"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -91,7 +93,7 @@ def main() -> None:
         speed = matrix_speed(device, torch.float32)
         linguistic: list[list[int]] = []
         semantic: list[list[int]] = []
-        found = [
+        rows = [
             measure(
                 f"linguistic, {ALONE}",
                 lambda: linguistic.extend(linguistic_alone(checkpoint, few)),
@@ -106,16 +108,16 @@ def main() -> None:
         tokenizer = StepAudioTokenizer(checkpoint, arguments.precision)
         speed = matrix_speed(device, torch.bfloat16 if arguments.precision == "bfloat16" else torch.float32)
         samples = [torch.from_numpy(u).to(device) for u in utterances]
-        tokenizer.encode(utterances)  # kernels are chosen, memory is asked for
+        tokenizer.encode(utterances)  # warm up: kernels are chosen, memory is allocated
         codes: list[Codes] = []
-        found += [
+        rows += [
             measure("linguistic, batched", lambda: tokenizer._linguistic(samples), utterances, speed, (1, 0)),
             measure("semantic, batched", lambda: tokenizer._semantic(samples), utterances, speed, (0, 1)),
             measure("both", lambda: codes.extend(tokenizer.encode(utterances)), utterances, speed),
         ]
-    for row in found:
+    for row in rows:
         print(row)
-    for name, one, many in (("linguistic", found[0], found[2]), ("semantic", found[1], found[3])):
+    for name, one, many in (("linguistic", rows[0], rows[2]), ("semantic", rows[1], rows[3])):
         ratio = (one.cpu_seconds / one.audio_seconds) / (many.cpu_seconds / many.audio_seconds)
         walls = (one.wall_seconds / one.audio_seconds) / (many.wall_seconds / many.audio_seconds)
         print(f"{name}: {ratio:.2f} x fewer CPU seconds, {walls:.2f} x faster than one at a time")
@@ -123,7 +125,7 @@ def main() -> None:
     for name, alone in (("linguistic", linguistic), ("semantic", semantic)):
         batched = [getattr(each, name) for each in codes]
         print(f"{name} codes other than one at a time in float32: {changed(alone, batched)}")
-    print(json.dumps([vars(row) for row in found]), file=sys.stderr)
+    print(json.dumps([vars(row) for row in rows]), file=sys.stderr)
 
 
 def random_checkpoint(device: torch.device, samples: Samples) -> Checkpoint:
@@ -158,7 +160,7 @@ def spread(rows: Tensor, count: int) -> Tensor:
 
 
 def speech(recordings: Sequence[Path], minutes: float) -> list[Samples]:
-    """So many minutes of utterances, the recordings over and over where they are shorter."""
+    """Utterances of `minutes` in total; recordings are repeated if they are too short."""
     heard = []
     for file in recordings:
         samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
@@ -187,26 +189,29 @@ def measure(
     speed: float,
     branches: tuple[int, int] = (1, 1),
 ) -> Measured:
-    """Run once; `speed` is in operations a second, `branches` which of the two are counted."""
+    """Run `work` once.
+
+    `speed` is in operations per second; `branches` says which of the two branches are counted.
+    """
     operations = sum(
         branches[0] * linguistic_operations(len(u)) + branches[1] * semantic_operations(len(u))
         for u in utterances
     )
     cuda = torch.cuda.is_available()
-    forget_peak()
+    reset_peak()
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     if cuda:
         torch.cuda.synchronize()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     seconds = sum(map(len, utterances)) / SAMPLE_RATE
-    # On CPU other work on the machine stretches the wall time, not the CPU time of one thread.
+    # On a CPU other load on the machine increases wall time, but not the CPU time of one thread.
     share = operations / speed / (wall if cuda else cpu)
     return Measured(what, seconds, wall, cpu, operations / seconds / 1e9, share, peak_bytes() / 1e9)
 
 
 def linguistic_operations(samples: int) -> int:
-    """Floating point operations of the matrix products, two a multiplication: whole windows, all keys."""
+    """Floating point operations of the matrix products, two per multiply-add; whole windows, all keys."""
     rows = linguistic_count(samples)
     d, h = LINGUISTIC.width, LINGUISTIC.hidden
     keys = BACK * KEPT + WINDOW
@@ -232,7 +237,7 @@ def semantic_operations(samples: int) -> int:
 
 
 def matrix_speed(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of large matrix products: the best of five."""
+    """Operations per second of large matrix products, best of five."""
     size = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     clock = time.perf_counter if device.type == "cuda" else time.process_time
@@ -245,13 +250,13 @@ def matrix_speed(device: torch.device, dtype: torch.dtype) -> float:
     return 2 * size**3 / min(times)
 
 
-def changed(expected: Sequence[Sequence[int]], found: Sequence[Sequence[int]]) -> str:
-    """Of the utterances that there are both."""
-    pairs = [pair for one, two in zip(expected, found, strict=False) for pair in zip(one, two, strict=True)]
+def changed(expected: Sequence[Sequence[int]], actual: Sequence[Sequence[int]]) -> str:
+    """Number of changed codes in the utterances that are in both."""
+    pairs = [pair for one, two in zip(expected, actual, strict=False) for pair in zip(one, two, strict=True)]
     return f"{sum(a != b for a, b in pairs)} of {len(pairs)}"
 
 
-def forget_peak() -> None:
+def reset_peak() -> None:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     else:

@@ -1,16 +1,16 @@
-"""Training of a preset on one device: fused attention and loss against plain ones, in one run.
+"""Training speed of a preset on one device: fused attention and loss against plain ones, in one run.
 
     python tests/benchmarks/bench_train.py DATASET                                   # step1-3b on a GPU
-    python tests/benchmarks/bench_train.py DATASET --preset tiny --device cpu        # does it run at all?
+    python tests/benchmarks/bench_train.py DATASET --preset tiny --device cpu        # smoke test
 
-DATASET is a reference of a version, such as datasets/demo@latest; its documents are packed as training packs
-them. First the paths that are timed are held against dense attention and plain cross entropy on the CPU, in
-float32: losses, and gradients where the device has them (FlexAttention has no backward on CPUs). Then the
-engine takes steps of SFT and of DPO in either form, from the same weights on the same sequences; losses of
-both are told beside their speed. Plain is SDPA with the whole bias in memory, and logits of all targets.
+DATASET is a dataset reference, such as datasets/demo@latest; its documents are packed as in training. First
+the timed code paths are compared with dense attention and plain cross entropy on the CPU in float32:
+losses, and gradients if the device supports them (FlexAttention has no backward pass on CPUs). Then the
+trainer takes steps of SFT and of DPO in both forms, from the same weights on the same sequences, and
+reports their losses and speed. "Plain" is SDPA with the whole bias in memory and the logits of all targets.
 
-MFU counts what attention within documents needs, forward and backward, nothing twice, over the dense peak of
-the device in bfloat16 (989 TFLOP/s for an H100). Nothing is timed that a step doesn't do: no checkpoints.
+MFU counts the operations of attention within documents, forward and backward, without recomputation, over
+the dense bfloat16 peak of the device (989 TFLOP/s for an H100). Only steps are timed, not checkpoints.
 """
 
 import argparse
@@ -49,10 +49,10 @@ from stages.train.plan import memory_of
 from stages.train.shape import PRESETS, Shape
 
 WARM_UP = 3
-"""Steps that are not timed: kernels are compiled in them."""
+"""Steps that are not timed, in which kernels are compiled."""
 CHECKED = 1024
-"""Tokens of the sequence that is held against the CPU."""
-ALLOWED = 1e-3
+"""Tokens of the sequence that is compared with the CPU."""
+TOLERANCE = 1e-3
 """Largest difference of a loss, and of a gradient relative to its norm, in float32."""
 
 
@@ -63,7 +63,7 @@ class Measured:
     tokens_per_second: float
     mfu: float | None
     peak_gb: float
-    """Allocated on a GPU; on a CPU the process's most so far."""
+    """Allocated memory on a GPU; the process's peak so far on a CPU."""
     losses: tuple[float, ...]
     """Of all steps."""
 
@@ -75,8 +75,8 @@ class Measured:
         )
 
 
-class Enough(Exception):  # noqa: N818 (no error)
-    """All steps that are timed are done."""
+class StepsDone(Exception):  # noqa: N818 (not an error)
+    """All timed steps are done."""
 
 
 def main() -> None:
@@ -85,77 +85,80 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS, default="step1-3b")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--length", type=int, help="tokens of a sequence (8192; tiny 1024)")
-    parser.add_argument("--batch", type=int, default=4, help="sequences of a step, one after another")
-    parser.add_argument("--steps", type=int, default=8, help="timed")
-    parser.add_argument("--keep-activations", action="store_true", help="keep all, where memory allows it")
+    parser.add_argument("--batch", type=int, default=4, help="sequences per step, one after another")
+    parser.add_argument("--steps", type=int, default=8, help="timed steps")
+    parser.add_argument(
+        "--keep-activations", action="store_true", help="no activation checkpointing; needs more memory"
+    )
     parser.add_argument("--objective", choices=("sft", "dpo"), nargs="+", default=("sft", "dpo"))
-    parser.add_argument("--json", type=Path, help="write what was measured")
-    asked = parser.parse_args()
-    if asked.device == "cpu":
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    arguments = parser.parse_args()
+    if arguments.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     elif not torch.cuda.is_available():
-        parser.error("there is no CUDA device: --device cpu --preset tiny shows that the benchmark runs")
-    asked.length = asked.length or (1024 if asked.preset == "tiny" else 8192)
-    name = torch.cuda.get_device_name() if asked.device == "cuda" else "CPU"
-    print(f"{asked.preset} on {name}, {asked.batch} sequences of {asked.length:,} tokens a step")
+        parser.error("there is no CUDA device; try the benchmark with --device cpu --preset tiny")
+    arguments.length = arguments.length or (1024 if arguments.preset == "tiny" else 8192)
+    name = torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU"
+    print(
+        f"{arguments.preset} on {name}, {arguments.batch} sequences of {arguments.length:,} tokens per step"
+    )
     with tempfile.TemporaryDirectory() as folder:
-        version = open_version(asked.dataset)
-        if not held_against_cpu(opened(version, "sft", CHECKED, 40_000, Path(folder)), asked.device):
+        version = open_version(arguments.dataset)
+        if not matches_cpu(opened(version, "sft", CHECKED, 40_000, Path(folder)), arguments.device):
             sys.exit(1)
-        found = []
-        for objective in asked.objective:
-            enough = asked.length * asked.batch * (asked.steps + WARM_UP)
-            data = opened(version, objective, asked.length, enough, Path(folder))
+        rows = []
+        for objective in arguments.objective:
+            tokens = arguments.length * arguments.batch * (arguments.steps + WARM_UP)
+            data = opened(version, objective, arguments.length, tokens, Path(folder))
             for form in ("plain", "fused"):
                 try:
-                    found.append(measured(objective, form, data, asked))
-                    print(found[-1])
+                    rows.append(measured(objective, form, data, arguments))
+                    print(rows[-1])
                 except torch.cuda.OutOfMemoryError as error:
                     print(f"{objective:4} {form:6} out of memory: {str(error).splitlines()[0]}")
                 gc.collect()
                 torch.cuda.empty_cache()
-            told_apart(found, objective)
-    if asked.json:
-        asked.json.write_text(json.dumps([asdict(row) for row in found], indent=1) + "\n")
+            print_comparison(rows, objective)
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
 
 def opened(version: Version, objective: str, length: int, tokens: int, folder: Path) -> TrainingData:
-    """The first documents of a version that an objective learns from and that fit into a sequence, with
-    about so many tokens."""
+    """The first documents of a version that suit an objective and fit into a sequence, `tokens` in total."""
     table = indexed(version, folder / "index")
     fits = table["length"].to_numpy() <= length
     wanted = np.flatnonzero(fits & ((table["n_2"].to_numpy() > 0) == (objective == "dpo")))
     total = np.cumsum(table["length"].to_numpy()[wanted])
     table = table.take(wanted[: int(np.searchsorted(total, tokens)) + 1])
     if not table.num_rows:
-        raise SetupError(f"{version.uri} has nothing that {objective} learns from in {length} tokens")
+        raise SetupError(f"{version.uri} has no document for {objective} of at most {length} tokens")
     file = folder / f"{objective}-{tokens}.arrow"
     with pa.ipc.new_file(str(file), table.schema) as out:
         out.write_table(table.combine_chunks())
     return VersionData(version.store.uri, version.id, file, {})()
 
 
-def measured(objective: str, form: str, data: TrainingData, asked: argparse.Namespace) -> Measured:
-    """Steps of the engine itself, without what it does between them."""
+def measured(objective: str, form: str, data: TrainingData, arguments: argparse.Namespace) -> Measured:
+    """Time steps of the trainer, without what it does between them."""
     config = TrainConfig(
         objective=objective,
-        sequence_length=asked.length,
-        global_batch_size=asked.batch,
-        precision="bfloat16" if asked.device == "cuda" else "float32",
-        activation_checkpointing=not asked.keep_activations,
+        sequence_length=arguments.length,
+        global_batch_size=arguments.batch,
+        precision="bfloat16" if arguments.device == "cuda" else "float32",
+        activation_checkpointing=not arguments.keep_activations,
         steps=1_000_000,
         checkpoint_every=1_000_000,
         warmup=0,
     )
-    shape = PRESETS[asked.preset].with_vocabulary(-(-data.vocabulary["size"] // 64) * 64)
+    shape = PRESETS[arguments.preset].with_vocabulary(-(-data.vocabulary["size"] // 64) * 64)
     if form == "plain":
-        print(f"{objective}: planned {memory_of(shape, config, 1, asked.device == 'cuda').line()}")
+        print(f"{objective}: planned {memory_of(shape, config, 1, arguments.device == 'cuda').line()}")
     lines: list[dict[str, Any]] = []
 
-    def said(metrics: dict[str, Any]) -> None:
+    def on_step(metrics: dict[str, Any]) -> None:
         lines.append(metrics)
-        if len(lines) == WARM_UP + asked.steps:
-            raise Enough
+        if len(lines) == WARM_UP + arguments.steps:
+            raise StepsDone
 
     with ExitStack() as stack:
         stack.enter_context(plain_forms() if form == "plain" else ExitStack())
@@ -165,10 +168,10 @@ def measured(objective: str, form: str, data: TrainingData, asked: argparse.Name
             model = Step1(shape)
         parallelize(model, world, config)
         model.to_empty(device=world.device)
-        if asked.device == "cuda":
+        if arguments.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        with suppress(Enough):
-            Trainer(config, data, model, folder, world).finish(lambda: filled(model), said)
+        with suppress(StepsDone):
+            Trainer(config, data, model, folder, world).finish(lambda: initialised(model), on_step)
     timed = lines[WARM_UP:]
     seconds = [line["tokens"] / line["tokens_per_second"] for line in timed]
     mfu = None
@@ -178,14 +181,14 @@ def measured(objective: str, form: str, data: TrainingData, asked: argparse.Name
     return Measured(objective, form, speed, mfu, peak_gb(), tuple(line["loss"] for line in lines))
 
 
-def filled(model: Step1) -> str:
+def initialised(model: Step1) -> str:
     model.initialise(0)
     return "random"
 
 
 @contextmanager
 def plain_forms() -> Iterator[None]:
-    """The model with the whole bias and all logits in memory."""
+    """Use dense attention with the whole bias and plain cross entropy with all logits."""
     with (
         patch.object(model_file, "attention_for", dense_attention),
         patch.object(model_file, "token_losses", plain_losses),
@@ -203,19 +206,19 @@ def peak_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
-def told_apart(found: list[Measured], objective: str) -> None:
-    """How far the losses of both forms, which began with the same weights, went apart."""
+def print_comparison(rows: list[Measured], objective: str) -> None:
+    """Speed and losses of both forms, which start from the same weights."""
     plain, fused = (
-        [row for row in found if (row.objective, row.form) == (objective, f)] for f in ("plain", "fused")
+        [row for row in rows if (row.objective, row.form) == (objective, f)] for f in ("plain", "fused")
     )
     if plain and fused:
         apart = max(abs(a - b) / abs(a) for a, b in zip(plain[0].losses, fused[0].losses, strict=True))
         faster = fused[0].tokens_per_second / plain[0].tokens_per_second
-        print(f"{objective}: fused is {faster:.2f} x as fast; losses at most {apart:.2e} apart")
+        print(f"{objective}: fused is {faster:.2f} x as fast; losses differ by at most {apart:.2e}")
 
 
-def held_against_cpu(data: TrainingData, device: str) -> bool:
-    """Losses and gradients of a small model on real documents, fused on the device and plain on the CPU."""
+def matches_cpu(data: TrainingData, device: str) -> bool:
+    """Compare losses and gradients of a small model: fused on the device, plain on the CPU."""
     shape = replace(PRESETS["tiny"], heads=6, groups=2, hidden=96).with_vocabulary(data.vocabulary["size"])
     batch = first_sequence(data.documents, CHECKED, data.vocabulary["specials"]["pad"])
     torch.set_float32_matmul_precision("highest")
@@ -224,13 +227,13 @@ def held_against_cpu(data: TrainingData, device: str) -> bool:
     good = True
     if device == "cpu":
         states, losses = attention_on_cpu(shape, batch)
-        good &= said("FlexAttention forward, uncompiled", states)
-        good &= said("losses, fused", losses)
+        good &= within_tolerance("FlexAttention forward, uncompiled", states)
+        good &= within_tolerance("losses, fused", losses)
     with patch.object(model_file, "attention_for", dense_attention) if device == "cpu" else ExitStack():
-        found = losses_and_gradients(shape, batch, device)
-    good &= said(f"losses on {device}", difference(expected[0], found[0]))
-    apart = [relative(a, b) for a, b in zip(expected[1], found[1], strict=True)]
-    return said(f"gradients on {device}", max(apart)) and good
+        actual = losses_and_gradients(shape, batch, device)
+    good &= within_tolerance(f"losses on {device}", difference(expected[0], actual[0]))
+    apart = [relative(a, b) for a, b in zip(expected[1], actual[1], strict=True)]
+    return within_tolerance(f"gradients on {device}", max(apart)) and good
 
 
 def losses_and_gradients(shape: Shape, batch: Batch, device: str) -> tuple[Tensor, list[Tensor]]:
@@ -245,7 +248,7 @@ def losses_and_gradients(shape: Shape, batch: Batch, device: str) -> tuple[Tenso
 
 @torch.no_grad()
 def attention_on_cpu(shape: Shape, batch: Batch) -> tuple[float, float]:
-    """Largest differences of what the head reads, dense against Flex, and of losses, fused against plain."""
+    """Largest differences of the head's input, dense against Flex, and of losses, fused against plain."""
     model = Step1(shape)
     model.initialise(0)
     dense = model.model(batch.tokens_BL, batch.documents_BL)
@@ -257,7 +260,7 @@ def attention_on_cpu(shape: Shape, batch: Batch) -> tuple[float, float]:
 
 
 def first_sequence(documents: Documents, length: int, pad: int) -> Batch:
-    """One sequence of real documents, as they are packed."""
+    """One sequence of real documents, packed as in training."""
     packing = pack(documents.lengths, length, seed=0)
     if not packing.sequences:
         raise SetupError(f"the version has no document of at most {length} tokens")
@@ -273,9 +276,9 @@ def relative(a: Tensor, b: Tensor) -> float:
     return float((a - b).norm() / a.norm().clamp(min=1e-12))
 
 
-def said(what: str, apart: float) -> bool:
-    good = apart < ALLOWED
-    print(f"{what}: {apart:.1e} apart{'' if good else f', more than {ALLOWED}: WRONG'}")
+def within_tolerance(what: str, apart: float) -> bool:
+    good = apart < TOLERANCE
+    print(f"{what}: differ by {apart:.1e}{'' if good else f', more than {TOLERANCE}: WRONG'}")
     return good
 
 

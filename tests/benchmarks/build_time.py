@@ -2,11 +2,11 @@
 
     python tests/benchmarks/build_time.py recipe.yaml DATA --set name=timed --output out
 
-The loop is one process that takes unit after unit through the same stages, two recordings at a time,
-without Ray, ledger or shards: the compute that no pipeline gets around. Start-up (imports, models) is
-kept out of both: the loop's is timed apart, and the build's is taken from what it says of itself, Ray's
-start and the time until every stage's first worker has its models. (Decode works meanwhile: the second
-figure counts the loading in, and is too high by as much as the first is too low.)
+The loop is one process that runs the same stages on one unit after another, two recordings at a time,
+without Ray, ledger or shards: the compute that every pipeline needs. Start-up (imports, models) is excluded
+from both: the loop's is timed separately, and the build's is what it reports itself, the start of Ray and the
+time until every stage's first worker has loaded its models. (Decode already works during loading, so the
+first ratio is somewhat too low and the second, which includes loading, too high.)
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("data", nargs="+")
     parser.add_argument("--set", dest="settings", action="append", default=[])
-    parser.add_argument("--output", help="where the build is to stay (default: nowhere)")
+    parser.add_argument("--output", help="keep the build here (default: deleted)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         settings = [*arguments.settings, f"scratch={folder}/scratch"]
@@ -51,8 +51,8 @@ def main() -> None:
     start, load_seconds = seconds["start"], seconds["load"]
     print(f"build:      {busy:.0f} s of work, {start:.0f} s for Ray, {load_seconds:.0f} s of set-up")
     both = whole / sum(loop.values())
-    print(f"ratio:      {busy / loop['work']:.2f}, set-up counted in both {both:.2f}")
-    print(f"memory:     {memory.total / 1e9:.2f} GB at most, {memory.largest / 1e9:.2f} GB in one process")
+    print(f"ratio:      {busy / loop['work']:.2f}, set-up included in both {both:.2f}")
+    print(f"memory:     {memory.total / 1e9:.2f} GB in total, {memory.largest / 1e9:.2f} GB in one process")
 
 
 def plain_loop(plan: Plan, scratch: Path) -> dict[str, float]:

@@ -1,11 +1,11 @@
-"""Lays out the recordings that the shipped codebooks are fitted to, and those held out.
+"""Arranges the recordings that the shipped codebooks are fitted to, and those held out.
 
     python tests/benchmarks/codebook_data.py RECORDINGS SPOKEN --out DATA
     aqaa-data codebooks fit --input DATA/fit --holdout DATA/held --out DATA/codebooks --json
 
-RECORDINGS is a directory with a MANIFEST.jsonl (path, licence), SPOKEN what speak_text.py wrote. DATA gets
-links to the recordings, with sidecars that name their licences. Held out are four readers, two conversations,
-a Chinese sentence, Italian prompts, and every twentieth spoken line in all its styles.
+RECORDINGS is a directory with a MANIFEST.jsonl (path, licence), SPOKEN the output of speak_text.py. DATA
+gets links to the recordings and sidecars with their licences. Held out are four readers, two conversations,
+a Chinese sentence, Italian prompts, and every twentieth synthesized line in all styles.
 """
 
 import argparse
@@ -24,11 +24,11 @@ HELD = (
     "multilingual/asterisk_it",
 )
 LEFT_OUT = ("hard/musicbed_2414", "utterances/jfk")
-"""One is made from a held recording, one never goes into anything that ships."""
+"""The first is derived from a held-out recording; the second must not be used in anything that ships."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Lay out recordings for codebooks fit.")
+    parser = argparse.ArgumentParser(description="Arrange recordings for codebooks fit.")
     parser.add_argument("recordings", type=Path)
     parser.add_argument("spoken", type=Path)
     parser.add_argument("--out", type=Path, required=True)
@@ -39,20 +39,20 @@ def main() -> None:
         if path.split("/")[0] in FOLDERS and not path.startswith(LEFT_OUT):
             part = "held" if path.startswith(HELD) else "fit"
             about = {"licence": licence(entry), "source": entry["source"]}
-            lay(arguments.recordings / path, arguments.out / part / path, about)
+            link(arguments.recordings / path, arguments.out / part / path, about)
     for wav in sorted(arguments.spoken.glob("*.wav")):
         part = "held" if int(wav.stem[-4:]) % 20 == 0 else "fit"
         about = json.loads(wav.with_suffix(".json").read_text())
-        lay(wav, arguments.out / part / "spoken" / wav.name, about)
+        link(wav, arguments.out / part / "spoken" / wav.name, about)
 
 
 def licence(entry: dict[str, str]) -> str:
-    """The recording's own licence; where it has only its repository's, with the repository's name."""
+    """The recording's own licence; if only its repository has one, with the repository's name."""
     own = entry["licence"].removeprefix("data: ").partition("; repo")[0]
     return own.replace("(repo)", f"({entry['source'].split()[0]})")
 
 
-def lay(source: Path, target: Path, about: dict[str, str]) -> None:
+def link(source: Path, target: Path, about: dict[str, str]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.symlink_to(source.resolve())
     target.with_name(f"{target.name}.json").write_text(json.dumps(about, ensure_ascii=False))

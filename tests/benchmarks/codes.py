@@ -1,19 +1,19 @@
-"""What codes carry: plain k-means on the encoder's final states against codebooks as the package fits them.
+"""Information in codes: plain k-means on the encoder's final states against the codebooks of this package.
 
     python tests/benchmarks/codebook_data.py RECORDINGS SPOKEN --out DATA
     aqaa-data codebooks fit --input DATA/fit --holdout DATA/held --out CODEBOOKS
     python tests/benchmarks/codes.py DATA CODEBOOKS
 
-Read-outs are trained on codes of DATA/fit and tested on DATA/held, once for the spoken lines of one voice and
-once for real recordings:
+Probes are trained on codes of DATA/fit and tested on DATA/held, separately for the synthesized lines of one
+voice and for real recordings:
 
-- spectrum: a code stands for the mean log-mel spectrum of its frames (ridge on one-hot codes); error in dB,
-  within 50 dB of the loudest
-- pitch: likewise for log F0 by pYIN, where pYIN hears a voice; correlation
-- letters: which letter of a word is spoken, letters spread evenly over the words' times by a recogniser, from
-  the codes of +-180 ms (naive Bayes); share right
-- words: which word it is, among those heard five times in DATA/fit, from the codes within it; share right
-- noise, level: share of codes that stay under white noise of 20 dB, and under -6 dB at a fixed gain
+- spectrum: the mean log-mel spectrum of the frames of a code (ridge regression on one-hot codes); error in
+  dB, within 50 dB of the maximum
+- pitch: the same for log F0 by pYIN, in voiced frames; correlation
+- letters: the current letter of a word, with letters spread evenly over a recogniser's word times, from the
+  codes within 180 ms (naive Bayes); accuracy
+- words: the current word, among those that occur five times in DATA/fit, from the codes within it; accuracy
+- noise, level: share of codes unchanged under white noise at 20 dB, and at -6 dB with a fixed gain
 """
 
 import argparse
@@ -40,12 +40,12 @@ from stages.tokenize.fit import BLOCK, KeptFrames, Part, codebook
 from stages.tokenize.tokenizer import peak_normalised
 from stages.tokenize.whisper import Frames, WhisperEncoder
 
-READ_OUT = 5
-"""Every so many-th spoken recording trains the read-outs of pitch, letters and words."""
-AROUND = 3
-"""Linguistic codes on either side that letters are read from."""
+PROBE_EVERY = 5
+"""Every fifth synthesized recording trains the probes of pitch, letters and words."""
+CONTEXT = 3
+"""Linguistic codes on either side of the current one, for letters."""
 DB = 40.0
-"""A unit of Whisper's log-mel spectrum: four decades of power, scaled to 1."""
+"""dB per unit of Whisper's log-mel spectrum, which scales four decades of power to 1."""
 
 Codes = NDArray[np.intp]
 
@@ -57,12 +57,12 @@ class Stretch:
     noisy: Frames | None
     quiet: Frames | None
     f0: NDArray[np.float64] | None
-    """log2 Hz by 40 ms, NaN where unvoiced"""
+    """log2 Hz per 40 ms, NaN where unvoiced"""
     words: list[tuple[float, float, str]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure what codes carry.")
+    parser = argparse.ArgumentParser(description="Measure the information in codes.")
     parser.add_argument("data", type=Path)
     parser.add_argument("codebooks", type=Path)
     arguments = parser.parse_args()
@@ -92,11 +92,11 @@ def stretches(folder: Path, encoder: WhisperEncoder, held: bool) -> Iterator[Str
     decode = DecodeConfig()
     with tempfile.TemporaryDirectory() as scratch:
         audio = SpooledAudio(Path(scratch), decode, "codes")
-        for index, found in enumerate(recordings):
-            spoken = "spoken" in found.id
-            english = not any(name in found.id for name in ("multilingual", "_de", "hard"))
-            labelled = held or not spoken or index % READ_OUT == 0
-            for samples in map(peak_normalised, RecordedSpeech([found], audio, decode)):
+        for index, recording in enumerate(recordings):
+            spoken = "spoken" in recording.id
+            english = not any(name in recording.id for name in ("multilingual", "_de", "hard"))
+            labelled = held or not spoken or index % PROBE_EVERY == 0
+            for samples in map(peak_normalised, RecordedSpeech([recording], audio, decode)):
                 frames, noisy, quiet = None, None, None
                 [frames] = encoder.frames([samples])
                 if held:
@@ -114,7 +114,7 @@ def stretches(folder: Path, encoder: WhisperEncoder, held: bool) -> Iterator[Str
 
 def f0(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     count = len(samples) // FRAME
-    # A frame of pYIN is centred where it starts, one of ours in its middle.
+    # A frame of pYIN is centred on its start, one of ours on its middle.
     shifted = np.pad(samples[FRAME // 2 :], (0, 2 * FRAME + FRAME // 2))
     hertz, _, _ = librosa.pyin(
         shifted, fmin=60, fmax=500, sr=16_000, frame_length=1024, hop_length=FRAME, resolution=0.2
@@ -123,7 +123,7 @@ def f0(samples: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def plain(frames: Sequence[NDArray[np.float32]], encoder: WhisperEncoder, size: int) -> Codebook:
-    """k-means on 128 principal components of the states alone, at the width of the frames."""
+    """k-means on 128 principal components of the encoder states, at the width of the frames."""
     width = frames[0].shape[1]
     with tempfile.TemporaryDirectory() as scratch:
         kept = KeptFrames(
@@ -158,7 +158,7 @@ def semantic(fitted: list[Stretch], held: list[Stretch], book: Codebook) -> Iter
             f"pitch {correlation:.2f}, {stability(chosen, book, 'semantic')}"
         )
     codes, found = np.concatenate(train), np.concatenate(test)
-    yield f"semantic: {use(codes, book.size)} fitted, {use(found, book.size)} held"
+    yield f"semantic: {use(codes, book.size)} fitted, {use(found, book.size)} held out"
 
 
 def linguistic(fitted: list[Stretch], held: list[Stretch], book: Codebook) -> Iterator[str]:
@@ -172,7 +172,7 @@ def linguistic(fitted: list[Stretch], held: list[Stretch], book: Codebook) -> It
             f"words {read_words.right(chosen):.1%}, {stability(chosen, book, 'linguistic')}"
         )
     codes = [np.concatenate([c for c, _ in part]) for part in (train, test)]
-    yield f"linguistic: {use(codes[0], book.size)} fitted, {use(codes[1], book.size)} held"
+    yield f"linguistic: {use(codes[0], book.size)} fitted, {use(codes[1], book.size)} held out"
 
 
 def log_mel(frames: Frames) -> NDArray[np.float32]:
@@ -192,7 +192,7 @@ class Letters:
         self._size = size
         around, letters = self._examples(train)
         self._prior = (np.bincount(letters, minlength=26) + 1) / (len(letters) + 26)
-        counts = np.zeros((2 * AROUND + 1, size + 1, 26))
+        counts = np.zeros((2 * CONTEXT + 1, size + 1, 26))
         for place, table in enumerate(counts):
             np.add.at(table, (around[:, place], letters), 1)
         shares = (counts + 5 * self._prior) / (counts.sum(axis=2, keepdims=True) + 5)
@@ -200,19 +200,19 @@ class Letters:
 
     def right(self, test: list[tuple[Codes, Stretch]]) -> float:
         around, letters = self._examples(test)
-        # Neighbouring codes say much the same: each counts half.
+        # Neighbouring codes are correlated, so each counts half.
         evidence = sum(table[around[:, place]] for place, table in enumerate(self._evidence)) / 2
         return float(((np.log(self._prior) + evidence).argmax(axis=1) == letters).mean())
 
     def _examples(self, data: list[tuple[Codes, Stretch]]) -> tuple[Codes, Codes]:
         around, letters = [], []
         for codes, stretch in data:
-            padded = np.pad(codes, AROUND, constant_values=self._size)
+            padded = np.pad(codes, CONTEXT, constant_values=self._size)
             for start, end, word in stretch.words:
                 spelled = re.sub("[^a-z]", "", word.lower())
                 for index in within(codes, start, end) if spelled else ():
                     place = ((index + 0.5) * 0.06 - start) / (end - start)
-                    around.append(padded[index : index + 2 * AROUND + 1])
+                    around.append(padded[index : index + 2 * CONTEXT + 1])
                     letters.append(ord(spelled[int(place * len(spelled))]) - ord("a"))
         return np.array(around), np.array(letters)
 
@@ -245,7 +245,7 @@ class Words:
 
 
 def within(codes: Codes, start: float, end: float) -> Codes:
-    """Which codes' middles lie between two times."""
+    """Indices of the codes whose middles are between two times, in seconds."""
     middles = (np.arange(len(codes)) + 0.5) * 0.06
     return np.flatnonzero((middles >= start) & (middles < end))
 
@@ -265,7 +265,7 @@ def use(codes: Codes, size: int) -> str:
 
 
 def named(spoken: bool) -> str:
-    return "spoken" if spoken else "real"
+    return "synthesized" if spoken else "real"
 
 
 if __name__ == "__main__":

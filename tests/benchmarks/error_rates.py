@@ -1,4 +1,4 @@
-"""Word and character error rates of many utterances together."""
+"""Pooled word and character error rates."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from stages.evaluate.words import errors
 
 
 def error_rate(language: str, pairs: Sequence[tuple[str, str]]) -> tuple[str, float]:
-    """("WER" or "CER", rate) of (reference, heard) pairs of one language, over all of them together."""
-    found = [counted for said, heard in pairs if (counted := errors(language, said, heard))]
-    kind = "CER" if any(each.characters for each in found) else "WER"
-    return kind, sum(each.wrong for each in found) / sum(each.of for each in found)
+    """("WER" or "CER", rate) over all (reference, hypothesis) pairs of one language."""
+    counts = [count for reference, hypothesis in pairs if (count := errors(language, reference, hypothesis))]
+    kind = "CER" if any(count.characters for count in counts) else "WER"
+    return kind, sum(count.wrong for count in counts) / sum(count.of for count in counts)

@@ -1,9 +1,9 @@
-"""Peak memory of a build over ten minutes of audio and over two hours, as one recording and as many.
+"""Peak memory of builds on ten minutes and on two hours of audio, as one recording and as many.
 
     python tests/benchmarks/memory.py recipe.yaml RECORDING.flac --minutes 10 120
 
-RECORDING is repeated until it is that long (and written as FLAC): as a single recording, and as recordings of
-five minutes (`--as one` or `--as many` for one of the two).
+RECORDING is repeated to that length (and written as FLAC), as a single recording and as recordings of five
+minutes each (`--as one` or `--as many` for only one of the two).
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pipeline.planning.plan import make_plan
 
 
 def record(recording: Path, folder: Path, minutes: float, count: int) -> None:
-    """Write `count` recordings of so many minutes. What it reads is gone before the build is measured."""
+    """Write `count` recordings of `minutes` each. A function, so that its memory is free before the build."""
     samples, rate = soundfile.read(recording, dtype="float32")
     folder.mkdir()
     for number in range(count):
@@ -46,7 +46,7 @@ def main() -> None:
                     built = build(plan)
             print(
                 f"{minutes:g} minutes as {round(minutes / each)} recordings: {memory.total / 1e9:.2f} GB "
-                f"in all, {memory.largest / 1e9:.2f} GB in one process, {built.seconds['total']:.0f} s",
+                f"in total, {memory.largest / 1e9:.2f} GB in one process, {built.seconds['total']:.0f} s",
                 flush=True,
             )
 

@@ -1,14 +1,14 @@
-"""Diarization error rate of plain pyannote, to compare a build with.
+"""Diarization error rate of plain pyannote, as a baseline for builds.
 
-The same weights that the diarize stage takes by default, in pyannote's own pipeline with its own
-settings, on the mono mix: segmentation-3.0 every 2.5 s, one CAM++ embedding per (chunk, local
-speaker) over the frames where that speaker is active, agglomerative centroid clustering.
+The default weights of the diarize stage in pyannote's own pipeline with its own settings, on the mono mix:
+segmentation-3.0 every 2.5 s, one CAM++ embedding per (chunk, local speaker) over the frames where that
+speaker is active, agglomerative centroid clustering.
 
     python tests/benchmarks/plain_diarization.py a.flac a.rttm b.flac b.rttm
 
-scores pyannote's own output; with `--score DIR` it scores `DIR/<name of the audio>.rttm` instead,
-such as what `aqaa-data export --format rttm` wrote. DER as in pyannote.metrics: collar 0.5 s in all,
-overlapped reference speech left out.
+scores pyannote's output; with `--score DIR` it scores `DIR/<name of the audio>.rttm` instead, for
+example the output of `aqaa-data export --format rttm`. DER as in pyannote.metrics: collar 0.5 s in
+total, overlapping reference speech excluded.
 """
 
 import argparse
@@ -39,7 +39,7 @@ RATE = 16_000
 
 
 class CamPlusPlus(BaseInference):
-    """CAM++ behind the interface that pyannote's pipeline wants of an embedding."""
+    """CAM++ with the interface that pyannote's pipeline expects of an embedding."""
 
     sample_rate, dimension, metric, min_num_samples = RATE, 192, "cosine", 1_600
 
@@ -73,7 +73,7 @@ def plain_pipeline(threshold: float) -> SpeakerDiarization:
         segmentation=model,
         segmentation_step=0.25,
         segmentation_batch_size=32,
-        # Stand-ins: the pipeline looks both up on the hub before anything can be set.
+        # Placeholders: otherwise the pipeline would download both before they can be replaced.
         embedding=model,
         plda=PLDA.__new__(PLDA),
         clustering="AgglomerativeClustering",
@@ -103,7 +103,7 @@ def error_rate(reference: Annotation, hypothesis: Annotation, seconds: float) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("files", nargs="+", type=Path, help="audio and its RTTM, in turns")
+    parser.add_argument("files", nargs="+", type=Path, help="audio files, each followed by its RTTM")
     parser.add_argument("--score", type=Path, metavar="DIR", help="score the RTTM files of this folder")
     parser.add_argument("--threshold", type=float, default=0.7, help="of clustering (default: 0.7)")
     parser.add_argument("--json", action="store_true")

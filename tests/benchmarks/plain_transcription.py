@@ -2,10 +2,10 @@
 
     python tests/benchmarks/plain_transcription.py MANIFEST.jsonl MODEL_DIR [--compute-type float32]
 
-MANIFEST has a line of JSON a recording with `path` (relative to the manifest), `transcript` and `language`;
-others are passed over. `--kind utterance` keeps only lines of that `kind`, `--gold` those whose
-`transcript_kind` starts with gold. Prints the word error rate of each language, the character error rate of
-those written without spaces, and the seconds of CPU a minute of audio.
+MANIFEST has one JSON line per recording with `path` (relative to the manifest), `transcript` and `language`;
+other lines are skipped. `--kind utterance` keeps only lines of that `kind`, `--gold` only those whose
+`transcript_kind` starts with gold. Prints the word error rate of each language (the character error rate for
+languages written without spaces) and the CPU seconds per minute of audio.
 """
 
 import argparse
@@ -25,14 +25,14 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="directory with the faster-whisper files")
     parser.add_argument("--compute-type", default="float32")
     parser.add_argument("--kind", help="only this kind of file")
-    parser.add_argument("--gold", action="store_true", help="only transcripts that are no recogniser's")
-    parser.add_argument("--out", type=Path, help="write a line of JSON a file with what was heard")
+    parser.add_argument("--gold", action="store_true", help="only transcripts written by people")
+    parser.add_argument("--out", type=Path, help="write one JSON line per file with its transcript")
     args = parser.parse_args()
 
     from faster_whisper import WhisperModel
 
     model = WhisperModel(str(args.model), device="cpu", compute_type=args.compute_type, cpu_threads=1)
-    heard: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    transcripts: dict[str, list[tuple[str, str]]] = defaultdict(list)
     seconds, cpu, lines = 0.0, time.process_time(), []
     for item in map(json.loads, args.manifest.read_text(encoding="utf-8").splitlines()):
         if not item.get("transcript") or not item.get("language"):
@@ -43,15 +43,15 @@ def main() -> None:
             continue
         segments, info = model.transcribe(str(args.manifest.parent / item["path"]))
         text = "".join(segment.text for segment in segments).strip()
-        heard[item["language"]].append((item["transcript"], text))
+        transcripts[item["language"]].append((item["transcript"], text))
         seconds += info.duration
         lines.append({"path": item["path"], "language": item["language"], "heard": text})
     cpu = time.process_time() - cpu
 
-    for language, pairs in sorted(heard.items()):
+    for language, pairs in sorted(transcripts.items()):
         name, rate = error_rate(language, pairs)
         print(f"{language}  {len(pairs):4d} files  {name} {rate:6.2%}")
-    print(f"{seconds:.0f} s of audio, {cpu / seconds * 60:.1f} CPU seconds a minute ({args.compute_type})")
+    print(f"{seconds:.0f} s of audio, {cpu / seconds * 60:.1f} CPU seconds per minute ({args.compute_type})")
     if args.out:
         args.out.write_text(
             "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8"

@@ -1,13 +1,13 @@
-"""What a dataset version got right, against a folder of recordings whose truth is known.
+"""Compares a dataset version with a folder of recordings that have reference annotations.
 
     aqaa-data build recipe.yaml --input DATA
     python tests/benchmarks/quality.py DATA out/name
 
-DATA holds a MANIFEST.jsonl: `path`, `kind`, and where known `rttm`, `transcript`, `transcript_kind`,
+DATA holds a MANIFEST.jsonl with `path`, `kind` and, where known, `rttm`, `transcript`, `transcript_kind`,
 `language`, `same_as` and, for broken files, `expect`. Prints the diarization error rate of every
 recording that has an RTTM (from `export --format rttm`), the word or character error rate of the kept
-turns of the gold utterances beside the share kept, what became of every container, and of every
-broken file.
+turns of the gold utterances and the share kept, and the outcome for every container and every broken
+file.
 """
 
 import argparse
@@ -28,14 +28,14 @@ OUTCOMES = {
     "accept": {"kept"},
     "accept_partial": {"kept"},
 }
-"""What each `expect` allows; the others, such as `accept_or_reject`, allow both."""
+"""Outcomes that an `expect` allows; other values, such as `accept_or_reject`, allow both."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("dataset", help="dataset reference")
-    parser.add_argument("--json", type=Path, help="also write everything here")
+    parser.add_argument("--json", type=Path, help="also write all results to this file")
     arguments = parser.parse_args()
     manifest = [json.loads(line) for line in (arguments.data / "MANIFEST.jsonl").open(encoding="utf-8")]
     version = open_version(Reference.parse(arguments.dataset))
@@ -49,7 +49,7 @@ def main() -> None:
         aside = {r["recording"]: r for r in table.to_table().to_pylist() if r["turn"] is None}
     counts = version.manifest.recordings
     print(f"recordings: {counts.in_} in = {counts.kept} kept + {counts.set_aside} set aside")
-    found = {
+    results = {
         "version": version.id,
         "der": diarization(arguments.data, manifest, version),
         "error_rates": transcription(manifest, turns),
@@ -57,11 +57,11 @@ def main() -> None:
         "bad": bad(manifest, turns, aside),
     }
     if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1, ensure_ascii=False))
+        arguments.json.write_text(json.dumps(results, indent=1, ensure_ascii=False))
 
 
 def diarization(data: Path, manifest: list[dict[str, Any]], version: Any) -> dict[str, float]:
-    """DER in percent by recording: collar 0.5 s in all, overlapped reference speech left out."""
+    """DER in percent by recording: collar 0.5 s in total, overlapping reference speech excluded."""
     from pyannote.core import Segment, Timeline
     from pyannote.database.util import load_rttm
     from pyannote.metrics.diarization import DiarizationErrorRate
@@ -84,7 +84,7 @@ def diarization(data: Path, manifest: list[dict[str, Any]], version: Any) -> dic
 
 
 def transcription(manifest: list[dict[str, Any]], turns: dict[str, Any]) -> dict[str, Any]:
-    """Error rate of the gold utterances by language, and the share of their turns that is kept."""
+    """Error rate of the gold utterances by language, and the share of their turns that was kept."""
     gold = [
         item
         for item in manifest
@@ -111,7 +111,7 @@ def transcription(manifest: list[dict[str, Any]], turns: dict[str, Any]) -> dict
 
 
 def formats(manifest: list[dict[str, Any]], turns: dict[str, Any], aside: dict[str, Any]) -> dict[str, Any]:
-    """Every container: kept, and its words against its source's."""
+    """Every container: whether it was kept, and its word errors against its source file."""
     outcome = {}
     for item in manifest:
         if not item["path"].startswith("formats/"):
@@ -121,14 +121,14 @@ def formats(manifest: list[dict[str, Any]], turns: dict[str, Any], aside: dict[s
         against = _words_until(turns.get(source, []), item["duration_s"]) if source else ""
         rate = error_rate(item["language"] or "en", [(against, text)])[1] if text and against else None
         outcome[item["path"]] = {"kept": bool(text), "rate_against_source": rate}
-        told = "kept" if text else f"set aside: {aside.get(item['path'], {}).get('message')}"
-        off = "" if rate is None else f", {100 * rate:.0f} % off its source"
-        print(f"format {item['path']:<58} {told}{off}")
+        state = "kept" if text else f"set aside: {aside.get(item['path'], {}).get('message')}"
+        difference = "" if rate is None else f", {100 * rate:.0f} % errors against its source"
+        print(f"format {item['path']:<58} {state}{difference}")
     return outcome
 
 
 def bad(manifest: list[dict[str, Any]], turns: dict[str, Any], aside: dict[str, Any]) -> dict[str, Any]:
-    """Every broken file, against what its manifest expects."""
+    """Every broken file, compared with what the manifest expects."""
     outcome = {}
     for item in manifest:
         if item["kind"] != "bad":
@@ -149,7 +149,7 @@ def _text(turns: list[dict[str, Any]]) -> str:
 
 
 def _words_until(turns: list[dict[str, Any]], end: float) -> str:
-    """The words that begin before `end` seconds: some containers hold the first part of their source."""
+    """The words that start before `end` seconds: some containers hold only the first part of their source."""
     return "".join(
         word["text"]
         for turn in turns

@@ -1,18 +1,18 @@
-"""Peak memory of a process and everything it starts, from /proc."""
+"""Peak memory of a process and its descendants, from /proc."""
 
 import threading
 from pathlib import Path
 
 
 class PeakMemory:
-    """Samples the resident memory (proportional share) of this process's descendants while open."""
+    """Samples the proportional resident memory of this process and its descendants while open."""
 
     def __init__(self, every: float = 0.5) -> None:
         self.every = every
         self.total = 0
-        """Most bytes of all processes together."""
+        """Peak bytes of all processes together."""
         self.largest = 0
-        """Most bytes of a single process."""
+        """Peak bytes of a single process."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -41,15 +41,15 @@ def _descendants() -> list[int]:
                 parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             except (OSError, IndexError, ValueError):
                 continue
-    # A cluster's daemons leave their parent: what was started under this process's session counts too.
-    found, session = {os.getpid()}, os.getsid(0)
+    # Daemons of a cluster detach from their parent, so processes of this session count, too.
+    descendants, session = {os.getpid()}, os.getsid(0)
     for pid in sorted(parents):
         try:
-            if parents[pid] in found or os.getsid(pid) == session:
-                found.add(pid)
+            if parents[pid] in descendants or os.getsid(pid) == session:
+                descendants.add(pid)
         except ProcessLookupError:
             continue
-    return sorted(found)
+    return sorted(descendants)
 
 
 def _bytes(pid: int) -> int:

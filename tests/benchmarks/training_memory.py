@@ -1,8 +1,8 @@
-"""Memory that training takes on a CPU, beside what `--plan` counts; on Linux, alone in its process:
+"""Peak memory of training on a CPU, and the estimate of `--plan`. Linux only:
 
 MALLOC_MMAP_THRESHOLD_=262144 python tests/benchmarks/training_memory.py small --sequence-length 1024
 
-Without the variable the C library keeps what was freed, and a process grows by a quarter over what it uses.
+Without the variable the C library keeps freed memory, and a process grows by a quarter more than it uses.
 """
 
 import argparse
@@ -30,7 +30,7 @@ IDS = {
     "semantic": {"first": 51288, "codes": 4096},
     "size": 55384,
 }
-"""As many as the embedded vocabulary has."""
+"""As many ids as the embedded vocabulary has."""
 
 
 def random_data(folder: Path, length: int) -> TrainingData:
@@ -54,20 +54,20 @@ def random_data(folder: Path, length: int) -> TrainingData:
 
 
 def resident(field: str) -> int:
-    """Bytes of this process: VmRSS now, or VmHWM at the most."""
+    """Bytes of this process: VmRSS now, or VmHWM at the peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 def measured(preset: str, config: TrainConfig) -> int:
-    """Bytes that the first steps of a run take at their peak, over what the process had before."""
+    """Peak bytes of the first steps of a run, minus what the process used before."""
     with tempfile.TemporaryDirectory() as folder:
         data, short = (random_data(Path(folder), length) for length in (config.sequence_length, 64))
-        # What is loaded once, for any model, is none of the run's.
+        # Libraries that are loaded once don't count.
         warm = config.model_copy(update={"sequence_length": 64, "steps": 1})
         run(warm, lambda: short, Start(preset="tiny"), Path(folder) / "warm")
         before = resident("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         run(config, lambda: data, Start(preset=preset), Path(folder) / "run")
         return resident("VmHWM") - before
 
@@ -91,8 +91,8 @@ def main() -> None:
     )
     shape = Start(preset=arguments.preset).blank(IDS["size"]).shape
     planned = memory_of(shape, config, devices=1, on_gpu=False)
-    found = measured(arguments.preset, config)
-    print(json.dumps({"measured": found, "planned": planned.total, "share": planned.total / found}))
+    actual = measured(arguments.preset, config)
+    print(json.dumps({"measured": actual, "planned": planned.total, "share": planned.total / actual}))
     print(planned.line())
 
 

@@ -1,9 +1,9 @@
-"""CPU seconds that a second of speech takes, and those up to the first sound of a stream.
+"""CPU seconds per second of speech, and until the first audio of a stream.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/vocoder_speed.py
 
-Weights are random: what they say costs nothing else. Time is the process's own on one core, so that others on
-the machine count little.
+Weights are random, which cost the same as trained ones. Time is CPU time of this process on one core, so
+other load on the machine matters little.
 """
 
 import time
@@ -24,14 +24,14 @@ def main() -> None:
     seconds = TOKENS * 0.024
     for name in ("tiny", "small"):
         vocoder = Vocoder.of(PRESETS[name]).eval()
-        vocoder.speak(tokens[:30])  # what is done once
+        vocoder.speak(tokens[:30])  # warm up
         began = time.process_time()
         vocoder.speak(tokens)
         whole = time.process_time() - began
         began, first = time.process_time(), None
         stream = VocoderStream(vocoder)
-        for at in range(0, TOKENS, 5):
-            if len(stream.push(tokens[at : at + 5])) and first is None:
+        for start in range(0, TOKENS, 5):
+            if len(stream.push(tokens[start : start + 5])) and first is None:
                 first = time.process_time() - began
         stream.finish()
         streamed = time.process_time() - began

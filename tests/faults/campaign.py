@@ -1,8 +1,8 @@
-"""The fault campaign: builds that are killed, starved and refused, each drawn from a seed.
+"""The fault campaign: builds that are killed, run out of disk or get errors from the store, by seed.
 
-`python tests/faults/campaign.py OUT [CASE ..]` runs the cases (all, without names) that OUT/results.jsonl
-doesn't hold yet and prints the table. After its fault the same command runs again until it is done: the
-version must be the undisturbed one to the byte, and what ended early must have said why in one message.
+`python tests/faults/campaign.py OUT [CASE ..]` runs the named cases (default: all) that aren't in
+OUT/results.jsonl yet and prints the table. After the fault the same command runs again until it succeeds: the
+version must be identical to the undisturbed one, and a build that ended early must have printed one message.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.faults.builds import LONGEST, STAGES, Ended, Running, command, contents, running
-from tests.faults.recipes import Few, undisturbed
+from tests.faults.builds import STAGES, TIMEOUT, BuildResult, Running, command, contents, running
+from tests.faults.recipes import Few, build_undisturbed
 from tests.object_storage import KEY, SECRET, Fault, Proxy, Server, faulty, seaweedfs
 
 KINDS = {
@@ -32,7 +32,7 @@ KINDS = {
     "worker": ("ray::MapWorker", signal.SIGKILL),
     "raylet": ("raylet", signal.SIGKILL),
 }
-"""What is killed: the program, and by what."""
+"""Fault -> program to kill (the driver if empty) and signal."""
 
 PHASES = ("list", *STAGES, "pack", "publish")
 
@@ -51,17 +51,17 @@ class Result:
     fault: str
     phase: str
     struck: bool
-    """The fault met a running build."""
+    """Whether the fault hit a running build."""
     first: str
-    """How the disturbed build ended: `published`, or what it said."""
+    """How the disturbed build ended: `published`, or its message."""
     again: int
-    """How often the command had to run again."""
+    """Number of further runs that were needed."""
     identical: bool
     seconds: float
 
 
 def kills() -> list[Case]:
-    """Every kind in every phase where it can be: workers and raylets are there in the stages alone."""
+    """Every kind of kill in every phase; workers and raylets only run during the stages."""
     cases = []
     for phase in PHASES:
         for kind in KINDS if phase in STAGES else ("driver", "SIGTERM"):
@@ -78,10 +78,10 @@ STORE: dict[str, Callable[[float], Fault | None] | None] = {
     "slow": lambda draw: Fault(delay=1.0) if draw < 0.3 else None,
     "403 in mid-run": None,
 }
-"""What happens to a request, by a draw from [0, 1)."""
+"""Fault of a request, given a random number from [0, 1)."""
 
 DISKS = {"full output": "pack", "full scratch": "decode"}
-"""What is full, and the phase in which it is met."""
+"""Which disk is full -> phase in which the build notices."""
 
 CASES = [
     *kills(),
@@ -103,24 +103,24 @@ def run(case: Case, few: Few, folder: Path, server: Callable[[], Server]) -> Res
 
 
 def _killed(case: Case, few: Few, folder: Path) -> Result:
-    """A build that goes on from what is before the phase, is killed in it, and goes on again."""
+    """A build that resumes before the phase, is killed in it, and resumes again."""
     draw = random.Random(case.seed)
     dataset = folder / "out" / "few"
     if case.phase != "list":
-        few.begun(dataset, before=case.phase)
+        few.with_annotations(dataset, before=case.phase)
     arguments = ("--output", folder / "out", "--set", f"scratch={folder / 'scratch'}")
     with running(few.recipe, *arguments) as build:
         loading = draw.random() < 0.5
         struck = build.until(lambda: reached(case.phase, loading, build, dataset, few))
-        most = {"list": 3.0, "pack": 0.3, "publish": 0.05}.get(case.phase, 6.0 if loading else 0.2)
-        time.sleep(draw.uniform(0, most))
-        struck = struck and not build.over and build.kill(*KINDS[case.fault])
+        max_delay = {"list": 3.0, "pack": 0.3, "publish": 0.05}.get(case.phase, 6.0 if loading else 0.2)
+        time.sleep(draw.uniform(0, max_delay))
+        struck = struck and not build.ended and build.kill(*KINDS[case.fault])
         first = build.wait()
     return _afterwards(case, few, folder, arguments, first, struck)
 
 
 def reached(phase: str, loading: bool, build: Running, dataset: Path, few: Few) -> bool:
-    """Whether a build is in a phase: of a stage, while it loads models or with a unit behind it."""
+    """Whether a build has reached a phase; a stage, while it loads models or after its first unit."""
     if phase == "list":
         return True
     if phase == "publish":
@@ -132,33 +132,33 @@ def reached(phase: str, loading: bool, build: Running, dataset: Path, few: Few) 
 
 
 def _full(case: Case, few: Few, folder: Path) -> Result:
-    """A build whose scratch lies on a tiny disk, or whose output's disk fills up as it packs."""
+    """A build whose scratch is on a tiny disk, or whose output disk fills up while it packs."""
     disk = folder / "disk"
-    few.begun(folder / "begun" / "few", before=case.phase)
-    places = {"out": folder / "out", "scratch": folder / "scratch"}
-    places[case.fault.removeprefix("full ").replace("output", "out")] = disk
-    arguments = ("--output", places["out"], "--set", f"scratch={places['scratch']}")
-    size, fill = "64k", "true"  # less than one of the recordings takes decoded
+    few.with_annotations(folder / "annotated" / "few", before=case.phase)
+    folders = {"out": folder / "out", "scratch": folder / "scratch"}
+    folders[case.fault.removeprefix("full ").replace("output", "out")] = disk
+    arguments = ("--output", folders["out"], "--set", f"scratch={folders['scratch']}")
+    size, fill = "64k", "true"  # smaller than one decoded recording
     if case.fault == "full output":
         leased = (
             f"for i in {{1..9999}}; do ls {disk}/few/leases/* > /dev/null 2>&1 && break; sleep 0.05; done"
         )
-        fill = f"cp -r {folder}/begun/few {disk}/few; ({leased}; cat /dev/zero > {disk}/other) &"
+        fill = f"cp -r {folder}/annotated/few {disk}/few; ({leased}; cat /dev/zero > {disk}/other) &"
         size = "80m"
     build = shlex.join(command(few.recipe, *arguments))
     script = f"mkdir {disk}; mount -t tmpfs -o size={size} none {disk}; {fill}\n{build}"
-    asked = ["unshare", "-rm", "bash", "-c", script]
-    done = subprocess.run(asked, capture_output=True, text=True, timeout=LONGEST)
-    first = Ended(done.returncode, done.stdout, done.stderr)
+    isolated = ["unshare", "-rm", "bash", "-c", script]
+    done = subprocess.run(isolated, capture_output=True, text=True, timeout=TIMEOUT)
+    first = BuildResult(done.returncode, done.stdout, done.stderr)
     return _afterwards(case, few, folder, arguments, first, struck=True)
 
 
 def _refused(case: Case, few: Few, folder: Path, server: Server) -> Result:
-    """A build from and to a store that makes trouble, or the packing alone of what is annotated."""
+    """A build from and to a faulty store, or only its pack phase."""
     bucket = server.bucket("-".join(case.name.split()).lower())
     arguments: tuple[object, ...] = ("--output", f"{bucket}/out", "--set", f"scratch={folder / 'scratch'}")
     if case.phase == "pack":
-        few.begun(folder / "out" / "few", before="pack")
+        few.with_annotations(folder / "out" / "few", before="pack")
         upload(folder / "out", server, bucket)
     else:
         upload(few.inputs, server, bucket)
@@ -181,7 +181,7 @@ def upload(folder: Path, server: Server, bucket: str) -> None:
 
 
 def forbidden_after(proxy: Proxy, requests: int) -> Callable[[float], Fault | None]:
-    """Credentials that end after so many requests."""
+    """Credentials that expire after a number of requests."""
     return lambda draw: Fault(status=403) if len(proxy.seen) > requests else None
 
 
@@ -199,26 +199,26 @@ def _afterwards(
     few: Few,
     folder: Path,
     arguments: tuple[object, ...],
-    first: Ended,
+    first: BuildResult,
     struck: bool,
     environment: dict[str, str] | None = None,
     server: Server | None = None,
 ) -> Result:
-    """Run the same command until it is done, and compare."""
+    """Run the same command until it succeeds, and compare the version."""
     last, again = first, 0
     while last.code != 0 and again < 2:
         with running(few.recipe, *arguments, environment=environment) as build:
             last = build.wait()
         again += 1
-    identical = last.code == 0 and last.said["version"] == few.version
+    identical = last.code == 0 and last.output["version"] == few.version
     if identical and server is None:
         output = Path(str(arguments[1])) / "few" / "versions" / few.version
         identical = contents(output) == few.files
-    return Result(case.name, case.fault, case.phase, struck, told(first), again, identical, 0.0)
+    return Result(case.name, case.fault, case.phase, struck, outcome(first), again, identical, 0.0)
 
 
-def told(ended: Ended) -> str:
-    """`published`, or the message; a traceback is none."""
+def outcome(ended: BuildResult) -> str:
+    """`published`, or the message; a traceback doesn't count as one."""
     if ended.code == 0:
         return "published"
     if "Traceback" in ended.stderr:
@@ -227,16 +227,16 @@ def told(ended: Ended) -> str:
 
 
 def table(results: list[Result]) -> str:
-    """For tests/benchmarks/RESULTS.md: a line for each kind of fault."""
-    lines = ["| fault | runs | struck | went on by itself | ended with a message | identical in the end |"]
+    """The table of tests/benchmarks/RESULTS.md: one line per kind of fault."""
+    lines = ["| fault | runs | hit | recovered by itself | ended with a message | identical in the end |"]
     lines.append("| --- | --- | --- | --- | --- | --- |")
     for fault in dict.fromkeys(result.fault for result in results):
         some = [result for result in results if result.fault == fault]
-        went_on = sum(result.first == "published" for result in some)
+        recovered = sum(result.first == "published" for result in some)
         silent = ("TRACEBACK", "ended by signal")
-        spoke = sum(result.first != "published" and not result.first.startswith(silent) for result in some)
+        reported = sum(result.first != "published" and not result.first.startswith(silent) for result in some)
         struck, identical = sum(r.struck for r in some), sum(r.identical for r in some)
-        lines.append(f"| {fault} | {len(some)} | {struck} | {went_on} | {spoke} | {identical} |")
+        lines.append(f"| {fault} | {len(some)} | {struck} | {recovered} | {reported} | {identical} |")
     return "\n".join(lines)
 
 
@@ -246,7 +246,7 @@ def main(out: Path, names: list[str]) -> int:
     results = [Result(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
     done = {result.case for result in results}
     todo = [case for case in CASES if case.name not in done and (not names or case.name in names)]
-    few = undisturbed(out / "few")
+    few = build_undisturbed(out / "few")
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=out)))
         server = cache(lambda: stack.enter_context(seaweedfs(new(scratch / "s3"))))
@@ -271,5 +271,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("cases", nargs="*")
-    given = parser.parse_args()
-    sys.exit(main(given.out, given.cases))
+    arguments = parser.parse_args()
+    sys.exit(main(arguments.out, arguments.cases))

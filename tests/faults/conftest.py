@@ -2,17 +2,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.recipes import Few, undisturbed
+from tests.faults.recipes import Few, build_undisturbed
 
 
 @pytest.fixture(scope="session")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Few:
-    return undisturbed(tmp_path_factory.mktemp("few"))
+    """A few recordings, built without disturbance."""
+    return build_undisturbed(tmp_path_factory.mktemp("few"))
 
 
 @pytest.fixture
 def open_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let the test join the Ray of the build that it watches, which asks for no token then."""
+    """Disable Ray's authentication, so that the test can connect to the build's Ray."""
     from ray._raylet import Config
 
     with monkeypatch.context() as patched:

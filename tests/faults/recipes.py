@@ -1,4 +1,4 @@
-"""Small recipes over the demo's recordings, and what they come to when nothing happens."""
+"""Small recipes on recordings of the demo, and their undisturbed result."""
 
 import json
 import shutil
@@ -9,12 +9,12 @@ from tests.conftest import DEMO
 from tests.faults.builds import STAGES, contents, running
 
 FEW = ("monologues/LJ002-0020.wav", "monologues/1688-142285-0003.flac", "broken/html_error.flac")
-"""A few seconds of speech each, and one that is none."""
+"""Two with a few seconds of speech, and one that isn't audio."""
 
 
 @dataclass(frozen=True)
 class Few:
-    """A recipe over a few recordings, and its undisturbed version."""
+    """A recipe on a few recordings, and its undisturbed version."""
 
     recipe: Path
     version: str
@@ -34,15 +34,15 @@ class Few:
         """Stage -> fingerprint."""
         return dict(json.loads(self.files["manifest.json"])["stages"])
 
-    def begun(self, dataset: Path, before: str) -> None:
-        """Put what the stages before one have committed into a dataset, as a stopped build leaves it."""
+    def with_annotations(self, dataset: Path, before: str) -> None:
+        """Copy the annotations of the stages before one into a dataset, as an interrupted build leaves it."""
         for stage in STAGES[: STAGES.index(before)] if before in STAGES else STAGES:
-            place = f"annotations/{self.stages[stage]}"
-            shutil.copytree(self.dataset / place, dataset / place)
+            folder = f"annotations/{self.stages[stage]}"
+            shutil.copytree(self.dataset / folder, dataset / folder)
 
 
-def a_recipe(folder: Path, names: tuple[str, ...] = FEW) -> Path:
-    """A recipe over some of the demo's recordings, each a unit, with the small English recogniser."""
+def write_recipe(folder: Path, names: tuple[str, ...] = FEW) -> Path:
+    """Write a recipe with the small English recogniser and one unit per recording."""
     (folder / "in").mkdir(parents=True)
     for name in names:
         shutil.copy(DEMO / name, folder / "in")
@@ -54,12 +54,12 @@ def a_recipe(folder: Path, names: tuple[str, ...] = FEW) -> Path:
     return recipe
 
 
-def undisturbed(folder: Path) -> Few:
-    """The few recordings built into a folder, or read from there where they were built before."""
+def build_undisturbed(folder: Path) -> Few:
+    """Build the few recordings in a folder, or reuse an earlier build there."""
     recipe = folder / "recipe.yaml"
     if not recipe.exists():
-        a_recipe(folder)
+        write_recipe(folder)
     with running(recipe) as build:
-        version = build.wait().said["version"]
+        version = build.wait().output["version"]
     dataset = folder / "out" / "few"
     return Few(recipe, version, contents(dataset / "versions" / version))

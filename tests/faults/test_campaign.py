@@ -1,4 +1,4 @@
-"""A part of the fault campaign in every run of the tests; all of it, which takes an hour, when asked for."""
+"""Part of the fault campaign in every test run; all of it, which takes an hour, with `-m slow`."""
 
 import random
 import shutil
@@ -17,7 +17,7 @@ from tests.faults.campaign import CASES, DISKS, KINDS, STORE, run
     [("packs/*", signal.SIGKILL, 1), ("versions/*/shards", signal.SIGTERM, 2)],
     ids=["kill -9 while packing", "SIGTERM while publishing"],
 )
-def test_stopped_behind_annotate_the_next_run_publishes_the_same_bytes(
+def test_stopped_after_annotate_the_next_run_publishes_the_same_bytes(
     small_build, tmp_path, sign, number, seed
 ):
     dataset = tmp_path / "out" / "small"
@@ -30,9 +30,9 @@ def test_stopped_behind_annotate_the_next_run_publishes_the_same_bytes(
     assert ended.code in (-signal.SIGKILL, 1)
     assert "Traceback" not in ended.stderr
     with running(small_build.recipe, "--output", tmp_path / "out") as build:
-        said = build.wait().said
-    assert said["version"] == small_build.said["version"]
-    assert contents(dataset / "versions" / said["version"]) == contents(small_build.version)
+        result = build.wait().output
+    assert result["version"] == small_build.said["version"]
+    assert contents(dataset / "versions" / result["version"]) == contents(small_build.version)
 
 
 def check(result):
@@ -49,13 +49,13 @@ def test_a_kill_changes_nothing(case, few, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in CASES if case.fault in STORE], ids=lambda case: case.name)
-def test_trouble_with_the_store_changes_nothing(case, few, tmp_path, s3):
+def test_errors_of_the_store_change_nothing(case, few, tmp_path, s3):
     check(run(case, few, tmp_path, lambda: s3))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in CASES if case.fault in DISKS], ids=lambda case: case.name)
-def test_a_full_disk_is_told_and_changes_nothing(case, few, tmp_path):
+def test_a_full_disk_is_reported_and_changes_nothing(case, few, tmp_path):
     if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "true"]).returncode:
         pytest.skip("a small disk can't be mounted here")
     result = run(case, few, tmp_path, None)

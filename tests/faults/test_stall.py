@@ -1,25 +1,25 @@
-"""What would make a build wait for ever ends it, with the stage and the numbers."""
+"""A build that would wait for ever ends, with a message that names the stage and the numbers."""
 
 import os
 import signal
 
 import pytest
 
-from tests.faults.builds import running, watched
+from tests.faults.builds import running, watch_tasks
 
 
-def first_in_hand(build, in_hand, wanted):
-    """The first task of the kind that is wanted."""
-    found = []
-    assert build.until(lambda: found.extend(task for task in in_hand() if wanted(task)) or found)
-    return found[0]
+def first_task(build, tasks, matches):
+    """The first task in progress that matches."""
+    matching = []
+    assert build.until(lambda: matching.extend(task for task in tasks() if matches(task)) or matching)
+    return matching[0]
 
 
 @pytest.mark.slow
-def test_a_worker_that_hangs_is_named_with_what_it_has_in_hand(few, tmp_path, open_ray):
+def test_a_hanging_worker_is_named_with_its_unit(few, tmp_path, open_ray):
     with running(few.recipe, "--output", tmp_path / "out", "--set", "resources.stall_minutes=1") as build:
-        with watched(build) as in_hand:
-            task = first_in_hand(build, in_hand, lambda task: task.stage == "transcribe" and task.unit)
+        with watch_tasks(build) as tasks:
+            task = first_task(build, tasks, lambda task: task.stage == "transcribe" and task.unit)
             os.kill(task.process, signal.SIGSTOP)
         ended = build.wait()
     assert ended.code == 1
@@ -29,14 +29,14 @@ def test_a_worker_that_hangs_is_named_with_what_it_has_in_hand(few, tmp_path, op
 
 
 @pytest.mark.slow
-def test_a_stage_whose_workers_die_over_their_models_ends_the_build(few, tmp_path, open_ray):
+def test_workers_that_die_while_loading_models_end_the_build(few, tmp_path, open_ray):
     with running(few.recipe, "--output", tmp_path / "out") as build:
-        with watched(build) as in_hand:
+        with watch_tasks(build) as tasks:
             killed: set[int] = set()
             while len(killed) < 3:
-                task = first_in_hand(
+                task = first_task(
                     build,
-                    in_hand,
+                    tasks,
                     lambda task: task.stage == "transcribe" and not task.unit and task.process not in killed,
                 )
                 os.kill(task.process, signal.SIGKILL)

@@ -70,9 +70,9 @@ def test_an_unreadable_file_is_refused_by_tokenize(tmp_path):
     assert result.code == "missing"
 
 
-def test_a_checkpoint_answers_in_text_and_tokens(askable):
+def test_a_checkpoint_answers_in_text_and_tokens(tiny_checkpoint):
     question = str(DEMO / "monologues" / "LJ002-0020.wav")
-    reply = aqaa_data.answer(askable, question, seed=3, max_tokens=24)
-    again = aqaa_data.answer(str(askable), question, seed=3, max_tokens=24)
+    reply = aqaa_data.answer(tiny_checkpoint, question, seed=3, max_tokens=24)
+    again = aqaa_data.answer(str(tiny_checkpoint), question, seed=3, max_tokens=24)
     assert len(reply.ids) > 0
     assert (reply.text, reply.reason) == (again.text, again.reason)

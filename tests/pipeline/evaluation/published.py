@@ -1,4 +1,4 @@
-"""Versions of a reader's one sentence, published from annotations that are given."""
+"""Versions published from given annotations of one sentence of a reader."""
 
 import shutil
 from dataclasses import replace
@@ -11,18 +11,20 @@ from tests.stages.annotated import a_turn
 
 MONOLOGUES = DEMO / "monologues"
 READER = "LJ002-0020.wav"
-"""1.5 s of English, whose text is known."""
+"""1.5 s of English."""
 
 
 def version_of(folder: Path, keep_audio: bool, recordings: int = 1, turns: int = 1) -> Version:
-    """A version whose turns are those of a reader, with codes that nobody computed; only the first one's text
-    was written by somebody."""
+    """A version with copies of the reader's recording and made-up codes.
+
+    Only the first turn has text written by a person.
+    """
     (folder / "in").mkdir(parents=True)
-    said = {}
+    turns_of = {}
     for n in range(recordings):
         name = f"reader-{n}.wav"
         shutil.copy(MONOLOGUES / READER, folder / "in" / name)
-        own = [
+        turns_of[name] = [
             a_turn(
                 start=0.1 + i / 50,
                 end=1.5,
@@ -33,13 +35,12 @@ def version_of(folder: Path, keep_audio: bool, recordings: int = 1, turns: int =
             )
             for i in range(turns)
         ]
-        said[name] = own
-    first = said["reader-0.wav"][0]
-    said["reader-0.wav"][0] = replace(first, transcript=replace(first.transcript, source="stm"))
+    first = turns_of["reader-0.wav"][0]
+    turns_of["reader-0.wav"][0] = replace(first, transcript=replace(first.transcript, source="stm"))
     packed(
         planned(
             folder,
-            said,
+            turns_of,
             compose={"families": ["asr", "tts"]},
             shard={"keep_audio": keep_audio, "validation_share": 0},
         )
