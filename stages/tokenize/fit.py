@@ -150,7 +150,7 @@ class FeatureGroup:
 
 
 class FrameReservoir:
-    """A uniform sample of at most `size` vectors, on disk in half precision, and statistics of all vectors."""
+    """A uniform sample of at most `size` vectors, on disk in half precision, and the statistics of all."""
 
     def __init__(self, path: Path, groups: Sequence[FeatureGroup], size: int, seed: int) -> None:
         self._groups = groups
