@@ -57,11 +57,11 @@ def test_the_pitch_of_speech_agrees_with_pyin():
 
 def test_a_frame_is_the_mean_spectrum_within_the_range_and_the_pitch():
     log_mel = np.random.default_rng(0).normal(0, 2, (80, 112)).astype(np.float32)
-    found = acoustics(tone(140), log_mel)
-    assert found.shape == (25, 82)
-    assert found[:, :80].min() >= log_mel.max() - RANGE
-    assert np.allclose(found[3, :80], np.maximum(log_mel, log_mel.max() - RANGE)[:, 12:16].mean(axis=1))
-    assert np.allclose(found[1:-1, 80:], [0, 0.5], atol=0.05)
+    features = acoustics(tone(140), log_mel)
+    assert features.shape == (25, 82)
+    assert features[:, :80].min() >= log_mel.max() - RANGE
+    assert np.allclose(features[3, :80], np.maximum(log_mel, log_mel.max() - RANGE)[:, 12:16].mean(axis=1))
+    assert np.allclose(features[1:-1, 80:], [0, 0.5], atol=0.05)
 
 
 def test_audio_shorter_than_a_frame_has_no_features():

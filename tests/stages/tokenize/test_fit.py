@@ -72,8 +72,8 @@ def test_the_variance_of_each_kind_of_feature_is_its_weight(
 def test_a_reservoir_keeps_a_uniform_sample_of_bounded_size(tmp_path: Path):
     kept = FrameReservoir(tmp_path / "frames", (FeatureGroup(2, 2, 1.0),), size=40 * BLOCK, seed=0)
     for start in range(0, 100_000, 1_000):
-        places = np.arange(start, start + 1_000) / 50
-        kept.add(np.stack([places, np.ones(1_000)], axis=1).astype(np.float32))
+        positions = np.arange(start, start + 1_000) / 50
+        kept.add(np.stack([positions, np.ones(1_000)], axis=1).astype(np.float32))
     [sample] = kept.batches(np.random.default_rng(0))
     assert sample.shape == (40 * BLOCK, 2)
     assert kept.count == 100_000
@@ -121,8 +121,8 @@ def test_k_means_finds_separate_clusters_of_unequal_sizes():
         [c + generator.normal(0, 0.1, (n, 5)) for c, n in zip(centres, sizes, strict=True)]
     )
     points = generator.permutation(points).astype(np.float32)
-    found = k_means(lambda: iter(np.array_split(points, 5)), 12, 6, np.random.default_rng(1))
-    nearest = np.linalg.norm(centres[:, None] - found[None], axis=-1).min(axis=1)
+    centroids = k_means(lambda: iter(np.array_split(points, 5)), 12, 6, np.random.default_rng(1))
+    nearest = np.linalg.norm(centres[:, None] - centroids[None], axis=-1).min(axis=1)
     assert nearest.max() < 0.2
 
 

@@ -256,9 +256,9 @@ def test_a_gpu_gives_the_codes_of_the_original(tokenizer: StepAudioTokenizer):
 @given(st.lists(st.integers(480, PIECE), max_size=60))
 def test_buckets_contain_every_piece_once_with_little_padding(lengths: list[int]):
     most = 60 * 16_000
-    found = buckets(lengths, most)
-    assert sorted(index for bucket in found for index in bucket) == list(range(len(lengths)))
-    for bucket in found:
+    groups = buckets(lengths, most)
+    assert sorted(index for bucket in groups for index in bucket) == list(range(len(lengths)))
+    for bucket in groups:
         held = [lengths[index] for index in bucket]
         padded = max(held) * len(held)
         assert padded <= most
@@ -334,21 +334,21 @@ def test_a_stream_gives_the_codes_of_the_whole_utterance(
     tokenizer: StepAudioTokenizer, speech: Samples, length: int, cuts: list[int]
 ):
     samples = speech[:length]
-    found = pieces_of(tokenizer, samples, [min(cut, length) for cut in cuts])
-    assert joined(found) == codes_at_gain(tokenizer, samples)
+    streamed = pieces_of(tokenizer, samples, [min(cut, length) for cut in cuts])
+    assert joined(streamed) == codes_at_gain(tokenizer, samples)
 
 
 def test_a_stream_returns_linguistic_codes_every_240_ms_and_semantic_ones_every_30_s(
     tokenizer: StepAudioTokenizer, speech: Samples
 ):
     samples = np.resize(speech, PIECE + 20_000)
-    found = pieces_of(tokenizer, samples, range(3840, len(samples), 3840))
-    assert [len(codes.linguistic) for codes in found[:-2]] == [4] * (len(found) - 2)
-    assert {n: len(codes.semantic) for n, codes in enumerate(found) if codes.semantic} == {
+    streamed = pieces_of(tokenizer, samples, range(3840, len(samples), 3840))
+    assert [len(codes.linguistic) for codes in streamed[:-2]] == [4] * (len(streamed) - 2)
+    assert {n: len(codes.semantic) for n, codes in enumerate(streamed) if codes.semantic} == {
         PIECE // 3840 - 1: 750,
-        len(found) - 1: 32,
+        len(streamed) - 1: 32,
     }
-    assert joined(found) == codes_at_gain(tokenizer, samples)
+    assert joined(streamed) == codes_at_gain(tokenizer, samples)
 
 
 def test_a_stream_encodes_only_new_chunks(tokenizer: StepAudioTokenizer, speech: Samples):
