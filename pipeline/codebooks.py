@@ -18,7 +18,7 @@ from stages.decode import decode_file
 from stages.decode.config import DecodeConfig
 from stages.stage import SAMPLE_RATE, Samples
 from stages.tokenize.codebooks import FILE, Codebooks
-from stages.tokenize.fit import FitConfig, Progress, Use, use_of
+from stages.tokenize.fit import CodeUsage, FitConfig, Progress, use_of
 from stages.tokenize.fit import fit as fit_codebooks
 from stages.tokenize.whisper import WhisperEncoder, WhisperTokenizer
 
@@ -45,8 +45,8 @@ class CodebookUse:
     """A set of recordings, and which codebook entries their speech uses."""
 
     data: SpeechSummary
-    linguistic: Use
-    semantic: Use
+    linguistic: CodeUsage
+    semantic: CodeUsage
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class RecordedSpeech:
         return SpeechSummary(used, sum(by_licence.values()), by_licence, self._refused)
 
 
-def _use(speech: RecordedSpeech, tokenizer: WhisperTokenizer) -> tuple[Use, Use]:
+def _use(speech: RecordedSpeech, tokenizer: WhisperTokenizer) -> tuple[CodeUsage, CodeUsage]:
     linguistic = np.zeros(tokenizer.linguistic_size, np.int64)
     semantic = np.zeros(tokenizer.semantic_size, np.int64)
     for samples in speech:
@@ -230,5 +230,5 @@ def card(report: FitReport, codebooks: Codebooks) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(use: Use) -> str:
+def _row(use: CodeUsage) -> str:
     return f"{use.codes} | {use.share:.1%} | {use.perplexity:.0f}"

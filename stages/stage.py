@@ -98,7 +98,10 @@ class Stage(ABC, Generic[ConfigT]):
         try:
             self._load_models()
         except Exception as error:
-            self._problem_of(error)  # raises SetupError where it knows the cause
+            # Running out of memory may be the cause of a more general error.
+            if fault := _out_of_memory(error.__cause__ or error, self.name, self.memory_settings):
+                raise SetupError(fault) from error
+            self._problem_of(error)  # raises SetupError if it recognises the fault
             raise
 
     def _load_models(self) -> None:
@@ -178,20 +181,33 @@ _NO_LIBRARY = re.compile(
 def _setup_fault(error: Exception, stage: str, memory_settings: Sequence[str]) -> str | None:
     """What is wrong with the machine or its set-up and what to do; None for any other error."""
     where = f"{stage}: " if stage else ""
-    text = str(error)
-    reason = (text.strip() or type(error).__name__).splitlines()[0][:400]
-    code = error.errno if isinstance(error, OSError) else None
-    if isinstance(error, OSError) and code in _SETUP_ERRNO:
+    if isinstance(error, OSError) and error.errno in _SETUP_ERRNO:
         return f"{where}{error.strerror}: {error.filename or 'while writing'}"
+    if fault := _out_of_memory(error, stage, memory_settings):
+        return fault
+    if isinstance(error, ImportError) or _NO_LIBRARY.search(str(error)):
+        return (
+            f"{where}a library is missing or can't be loaded: {_reason(error)}. Install it on every machine"
+        )
+    if _GPU_FAILED.search(str(error)):
+        return f"{where}the GPU failed: {_reason(error)}. Check the driver and the GPU with nvidia-smi"
+    return None
+
+
+def _out_of_memory(error: BaseException, stage: str, memory_settings: Sequence[str]) -> str | None:
+    """Which memory ran out and which settings to change; None for any other error."""
+    where = f"{stage}: " if stage else ""
     settings = [*memory_settings, f"resources.{stage}.cpus (recordings processed at once)"]
     lower = f". Lower {' or '.join(settings)}" if stage else ""
-    if isinstance(error, MemoryError) or code == errno.ENOMEM or _NO_HOST_MEMORY.search(text):
-        return f"{where}out of memory: {reason}{lower}"
-    if _NO_GPU_MEMORY.search(text):
+    no_memory = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    if no_memory or isinstance(error, MemoryError) or _NO_HOST_MEMORY.search(str(error)):
+        return f"{where}out of memory: {_reason(error)}{lower}"
+    if _NO_GPU_MEMORY.search(str(error)):
         share = f", or raise resources.{stage}.gpus so that fewer actors share a GPU" if stage else ""
-        return f"{where}out of GPU memory: {reason}{lower}{share}"
-    if isinstance(error, ImportError) or _NO_LIBRARY.search(text):
-        return f"{where}a library is missing or can't be loaded: {reason}. Install it on every machine"
-    if _GPU_FAILED.search(text):
-        return f"{where}the GPU failed: {reason}. Check the driver and the GPU with nvidia-smi"
+        return f"{where}out of GPU memory: {_reason(error)}{lower}{share}"
     return None
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of an error's message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:400]

@@ -1,4 +1,4 @@
-"""Every turn's speech as codes of two codebooks (Step-Audio-AQAA, section 2.1: dual-codebook tokenizer)."""
+"""The tokenize stage: speech as codes of two codebooks (Step-Audio-AQAA, section 2.1)."""
 
 from stages.tokenize.config import TokenizeConfig
 from stages.tokenize.stage import TokenizeStage, load_tokenizer

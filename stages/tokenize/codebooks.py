@@ -1,7 +1,7 @@
-"""Codebooks on disk and in use: `codebooks.npz` holds a projection and centroids for each of the two.
+"""Codebooks, and their file `codebooks.npz` with a projection and centroids for each of the two.
 
-A frame's vector is projected into a space where Euclidean distance is what shall count: the projection holds
-principal components, and how much each kind of feature weighs. Its code is the nearest centroid there.
+The vector of a frame is projected to principal components, scaled by the weight of each kind of feature. Its
+code is the index of the nearest centroid by Euclidean distance.
 """
 
 import zipfile
@@ -23,7 +23,7 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Codebook:
-    """A projection of vectors, and centroids among the projected."""
+    """A projection of vectors, and centroids in the projected space."""
 
     mean: NDArray[np.float16]
     """[width]"""
@@ -41,13 +41,13 @@ class Codebook:
         return len(self.centroids)
 
     def nearest(self, vectors: Vectors) -> NDArray[np.intp]:
-        """Index of the centroid at the smallest Euclidean distance from each vector, [n, width] -> [n].
+        """Index of the centroid with the smallest Euclidean distance to each vector, [n, width] -> [n].
 
-        Computed in double precision: rounding that depends on the number of rows or threads then stays
-        far below the distance between any two centroids.
+        Computed in double precision, so that rounding, which depends on the number of rows and threads, is
+        far smaller than the distance between any two centroids.
         """
         mean, projection, centroids, norms = self._exact
-        # |x - c|^2 without |x|^2, which is the same for every centroid.
+        # |x - c|^2 minus |x|^2, which is the same for every centroid.
         distances = norms - 2 * ((vectors - mean) @ projection) @ centroids.T
         codes: NDArray[np.intp] = distances.argmin(axis=1)
         return codes
@@ -62,15 +62,15 @@ class Codebook:
 
 @dataclass(frozen=True)
 class Codebooks:
-    """Both codebooks, and the model whose frames they were fitted to."""
+    """Both codebooks, and the model to whose frames they were fitted."""
 
     linguistic: Codebook
     semantic: Codebook
     model_sha256: str
-    """Of the model's weights."""
+    """Hash of the model's weights."""
 
     def save(self, directory: Path) -> Path:
-        """Write `codebooks.npz` into a directory."""
+        """Write `codebooks.npz` to a directory and return its path."""
         arrays: dict[str, Any] = {"model_sha256": np.array(self.model_sha256)}
         for name in ("linguistic", "semantic"):
             codebook = getattr(self, name)
@@ -83,20 +83,20 @@ class Codebooks:
     def load(cls, directory: Path) -> "Codebooks":
         """Read `codebooks.npz` from a directory.
 
-        Raises SetupError for a missing, truncated or ill-shaped file, with what was expected and found.
+        Raises SetupError if the file is missing or damaged or has wrong shapes, with what was expected.
         """
         path = directory / FILE
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
         except FileNotFoundError as error:
-            raise SetupError(f"there is no {path}: fit codebooks with: aqaa-data codebooks fit") from error
+            raise SetupError(f"there is no {path}. Fit codebooks with: aqaa-data codebooks fit") from error
         except (zipfile.BadZipFile, ValueError, EOFError, OSError, TypeError, AttributeError) as error:
-            raise SetupError(f"{path} is damaged or no codebook file: {error}") from error
+            raise SetupError(f"{path} is damaged or not a codebook file: {error}") from error
         expected = {"model_sha256", *(f"{n}_{p}" for n in ("linguistic", "semantic") for p in _PARTS)}
         if set(arrays) != expected:
             raise SetupError(
-                f"{path} should hold {', '.join(sorted(expected))}; it holds {', '.join(arrays)}"
+                f"{path} should contain {', '.join(sorted(expected))}, but contains {', '.join(arrays)}"
             )
         linguistic = _checked(path, "linguistic", arrays, LINGUISTIC_CODES)
         semantic = _checked(path, "semantic", arrays, SEMANTIC_CODES)
@@ -106,18 +106,22 @@ class Codebooks:
 _PARTS = ("mean", "projection", "centroids")
 
 
-def _checked(path: Path, name: str, arrays: dict[str, NDArray[Any]], most: int) -> Codebook:
+def _checked(path: Path, name: str, arrays: dict[str, NDArray[Any]], max_size: int) -> Codebook:
     mean, projection, centroids = (arrays[f"{name}_{part}"] for part in _PARTS)
     width, dimensions = mean.size, projection.shape[-1] if projection.ndim else 0
-    wanted = {"mean": (width,), "projection": (width, dimensions), "centroids": (len(centroids), dimensions)}
+    expected = {
+        "mean": (width,),
+        "projection": (width, dimensions),
+        "centroids": (len(centroids), dimensions),
+    }
     for part, array in zip(_PARTS, (mean, projection, centroids), strict=True):
-        if array.dtype != np.float16 or array.shape != wanted[part]:
+        if array.dtype != np.float16 or array.shape != expected[part]:
             raise SetupError(
-                f"{path}: {name}_{part} should be float16 {list(wanted[part])}, "
-                f"it is {array.dtype} {list(array.shape)}"
+                f"{path}: {name}_{part} should be float16 {list(expected[part])}, "
+                f"but is {array.dtype} {list(array.shape)}"
             )
         if not np.isfinite(array).all():
-            raise SetupError(f"{path}: {name}_{part} holds numbers that are not finite")
-    if not 1 <= len(centroids) <= most:
-        raise SetupError(f"{path}: {name}_centroids should be 1 to {most} rows, it has {len(centroids)}")
+            raise SetupError(f"{path}: {name}_{part} contains values that are not finite")
+    if not 1 <= len(centroids) <= max_size:
+        raise SetupError(f"{path}: {name}_centroids should have 1 to {max_size} rows, not {len(centroids)}")
     return Codebook(mean, projection, centroids)

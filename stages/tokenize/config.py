@@ -1,4 +1,4 @@
-"""Settings of tokenize."""
+"""Settings of the tokenize stage."""
 
 from typing import Literal
 
@@ -8,31 +8,31 @@ from stages.stage import Config
 
 
 class TokenizeConfig(Config):
-    """Which tokenizer makes the codes, from which files."""
+    """The tokenizer and its models."""
 
     tokenizer: Literal["whisper", "step-audio"] = Field(
         "whisper",
         description="`whisper`: codes from the encoder states of a Whisper model; "
-        "`step-audio`: those of the released Step-Audio-Tokenizer",
+        "`step-audio`: the codes of the released Step-Audio-Tokenizer",
     )
     model: str = Field(
-        "package:whisper-base", description="whisper: the Whisper model, in CTranslate2's format"
+        "package:whisper-base", description="whisper: the Whisper model, in CTranslate2 format"
     )
     codebooks: str = Field(
-        "package:whisper-codebooks", description="whisper: codebooks that were fitted to this very model"
+        "package:whisper-codebooks", description="whisper: codebooks that were fitted to the same model"
     )
     checkpoint: str = Field(
         "hub:stepfun-ai/Step-Audio-Tokenizer", description="step-audio: the released directory"
     )
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
         "float32",
-        description="step-audio: how exactly matrices are multiplied; all but float32 change some codes",
+        description="step-audio: precision of matrix products; all but float32 change some codes",
     )
     dither: int | None = Field(
         None,
         ge=0,
-        description="step-audio: seed of the faint noise that the original adds before the linguistic codes, "
-        "drawn anew for every utterance; without a seed no noise is added",
+        description="step-audio: seed of the dither that the original adds for the linguistic codes, the "
+        "same for every utterance; without a seed none is added",
     )
 
     @property

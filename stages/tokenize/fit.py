@@ -1,9 +1,8 @@
-"""Fitting of codebooks: a projection from principal components, then mini-batch k-means, over any amount of
-speech.
+"""Fits codebooks to any amount of speech: a projection to principal components, then mini-batch k-means.
 
-Frames are written to disk in half precision as they come and read back in mini-batches, so that the encoder
-runs once and memory does not grow with the speech. Disk does not either: of long speech an even sample is
-kept, 512 frames for each code (nine hours of linguistic and 23 of semantic frames, 3 GB at width 512).
+The encoder runs once. Its frames are stored on disk in half precision and read back in mini-batches, so that
+memory doesn't grow with the amount of speech. Nor does disk use: of a long input a uniform sample of 512
+frames per code is kept (nine hours of linguistic and 23 hours of semantic frames, 3 GB at width 512).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,65 +25,68 @@ from stages.tokenize.whisper import WhisperEncoder, windows
 Progress = Callable[[str], None]
 
 BLOCK = 64
-"""Neighbouring frames that stay together when frames are sampled and shuffled."""
+"""Consecutive frames that stay together when frames are sampled and shuffled."""
 BATCH = 8192
-"""Frames of one mini-batch."""
-KEPT = 512
-"""Frames kept on disk for each code."""
+"""Frames per mini-batch."""
+FRAMES_PER_CODE = 512
+"""Frames kept on disk per code."""
 
 
 @dataclass(frozen=True)
-class Weights:
-    """What counts in the distance between semantic frames: each kind of feature's share of the variance."""
+class FeatureWeights:
+    """Variance of each kind of feature in the projected semantic frames, which is its weight in distances."""
 
     words: float = 1.0
-    """Of the encoder's states."""
+    """Of the encoder states."""
     spectrum: float = 0.5
-    """Of the log-mel spectrum, energy included."""
+    """Of the log-mel spectrum, including its energy."""
     pitch: float = 0.5
 
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How codebooks are fitted; the sizes of the two are the vocabulary's."""
+    """How to fit codebooks. By default, their sizes are those in the vocabulary."""
 
     linguistic_size: int = LINGUISTIC_CODES
     semantic_size: int = SEMANTIC_CODES
     linguistic_dimensions: int = 128
-    """Principal components of the encoder's states that linguistic codes are told by."""
+    """Principal components of the encoder states for linguistic codes."""
     state_dimensions: int = 64
-    """Those that semantic codes are told by."""
+    """Principal components of the encoder states for semantic codes."""
     spectrum_dimensions: int = 24
-    """Principal components of the log-mel spectrum that are kept."""
-    weights: Weights = Weights()
+    """Principal components of the log-mel spectrum for semantic codes."""
+    weights: FeatureWeights = FeatureWeights()
     epochs: int = 12
     seed: int = 0
 
 
 @dataclass(frozen=True)
-class Use:
-    """How evenly a codebook is used over some speech."""
+class CodeUsage:
+    """How evenly the codes of some speech use a codebook."""
 
     codes: int
+    """Number of codes."""
     share: float
-    """Of the codebook's entries that occur."""
+    """Share of the codebook's entries that occur."""
     perplexity: float
-    """exp of the entropy of the codes: the number of entries that an evenly used codebook would have."""
+    """exp of the entropy of the codes: the size of an evenly used codebook with the same entropy."""
 
 
-def use_of(counts: NDArray[np.int64]) -> Use:
-    """Use of a codebook from how often each of its entries occurs."""
+def use_of(counts: NDArray[np.int64]) -> CodeUsage:
+    """The use of a codebook, from the number of occurrences of each entry."""
     shares = counts[counts > 0] / max(1, counts.sum())
-    return Use(int(counts.sum()), float((counts > 0).mean()), float(np.exp(-(shares * np.log(shares)).sum())))
+    return CodeUsage(
+        int(counts.sum()), float((counts > 0).mean()), float(np.exp(-(shares * np.log(shares)).sum()))
+    )
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """Codebooks, and how the speech that they were fitted to uses them."""
+class FitResult:
+    """Codebooks, and their use by the speech that they were fitted to."""
 
     codebooks: Codebooks
-    linguistic: Use
-    semantic: Use
+    linguistic: CodeUsage
+    semantic: CodeUsage
 
 
 def fit(
@@ -93,37 +95,42 @@ def fit(
     config: FitConfig,
     scratch: Path,
     progress: Progress = lambda _: None,
-) -> Fitted:
-    """Codebooks for the frames of `encoder`, fitted to utterances of float32 [n] at 16 kHz.
+) -> FitResult:
+    """Fit codebooks to the frames of utterances (float32 [n] at 16 kHz) in `encoder`.
 
-    `scratch` is where frames are kept on disk meanwhile. Raises SetupError for too little speech.
+    Frames are stored in a temporary folder in `scratch`. Raises SetupError if there is too little speech.
     """
-    words = Part(encoder.width, config.linguistic_dimensions, config.weights.words)
-    states = Part(encoder.width, config.state_dimensions, config.weights.words)
-    spectrum = Part(encoder.bands, config.spectrum_dimensions, config.weights.spectrum)
-    pitch = Part(PITCH, PITCH, config.weights.pitch)
+    words = FeatureGroup(encoder.width, config.linguistic_dimensions, config.weights.words)
+    states = FeatureGroup(encoder.width, config.state_dimensions, config.weights.words)
+    spectrum = FeatureGroup(encoder.bands, config.spectrum_dimensions, config.weights.spectrum)
+    pitch = FeatureGroup(PITCH, PITCH, config.weights.pitch)
     with TemporaryDirectory(dir=scratch, prefix="frames-") as folder:
-        linguistic = KeptFrames(
-            Path(folder) / "linguistic", (words,), config.linguistic_size * KEPT, config.seed
+        linguistic = FrameReservoir(
+            Path(folder) / "linguistic", (words,), config.linguistic_size * FRAMES_PER_CODE, config.seed
         )
-        semantic = KeptFrames(
-            Path(folder) / "semantic", (states, spectrum, pitch), config.semantic_size * KEPT, config.seed
+        semantic = FrameReservoir(
+            Path(folder) / "semantic",
+            (states, spectrum, pitch),
+            config.semantic_size * FRAMES_PER_CODE,
+            config.seed,
         )
-        seconds, told = 0.0, 0.0
+        seconds, reported = 0.0, 0.0
         for samples in utterances:
             for frames in encoder.frames(windows(peak_normalised(samples))):
                 linguistic.add(frames.linguistic)
                 semantic.add(frames.semantic)
             seconds += len(samples) / SAMPLE_RATE
-            if seconds >= told + 300:
-                told = seconds
+            if seconds >= reported + 300:
+                reported = seconds
                 progress(f"{seconds / 60:.0f} minutes of speech encoded")
         codebooks = Codebooks(
-            codebook("linguistic", linguistic, config.linguistic_size, config.epochs, config.seed, progress),
-            codebook("semantic", semantic, config.semantic_size, config.epochs, config.seed, progress),
+            fit_codebook(
+                "linguistic", linguistic, config.linguistic_size, config.epochs, config.seed, progress
+            ),
+            fit_codebook("semantic", semantic, config.semantic_size, config.epochs, config.seed, progress),
             encoder.sha256,
         )
-        return Fitted(
+        return FitResult(
             codebooks,
             _use(codebooks.linguistic, linguistic),
             _use(codebooks.semantic, semantic),
@@ -131,33 +138,34 @@ def fit(
 
 
 @dataclass(frozen=True)
-class Part:
-    """One kind of feature in a frame's vector."""
+class FeatureGroup:
+    """One kind of feature in the vector of a frame."""
 
     width: int
+    """Number of features."""
     dimensions: int
-    """Principal components kept."""
+    """Number of principal components to keep."""
     weight: float
-    """Variance that the kept components are scaled to, all together."""
+    """Total variance to which the kept components are scaled."""
 
 
-class KeptFrames:
-    """An even sample of vectors on disk in half precision, and mean and covariance of all."""
+class FrameReservoir:
+    """A uniform sample of at most `size` vectors, on disk in half precision, and the statistics of all."""
 
-    def __init__(self, path: Path, parts: Sequence[Part], most: int, seed: int) -> None:
-        self._parts = parts
-        self.width = sum(part.width for part in parts)
+    def __init__(self, path: Path, groups: Sequence[FeatureGroup], size: int, seed: int) -> None:
+        self._groups = groups
+        self.width = sum(group.width for group in groups)
         self._sum = np.zeros(self.width)
         self._products = np.zeros((self.width, self.width))
         self.count = 0
         self._generator = np.random.default_rng(seed)
-        # A sparse file: what is never written takes no space.
-        self._kept = np.memmap(path, np.float16, "w+", shape=(most // BLOCK, BLOCK, self.width))
+        # A sparse file, so that unused blocks take no space.
+        self._kept = np.memmap(path, np.float16, "w+", shape=(size // BLOCK, BLOCK, self.width))
         self._blocks = 0
         self._rest = np.zeros((0, self.width), np.float16)
 
     def add(self, vectors: Vectors) -> None:
-        """Take vectors [n, width] into account, and keep blocks of them with equal chance."""
+        """Add vectors [n, width], and keep blocks of them with equal probability."""
         exact = vectors.astype(np.float64)
         self._sum += exact.sum(axis=0)
         self._products += exact.T @ exact
@@ -166,53 +174,53 @@ class KeptFrames:
         whole = len(waiting) // BLOCK * BLOCK
         self._rest = waiting[whole:]
         for block in waiting[:whole].reshape(-1, BLOCK, self.width):
-            # The first fill the places; each later one takes that of any before, or its own, and is lost.
-            place = self._blocks
-            if place >= len(self._kept):
-                place = int(self._generator.integers(self._blocks + 1))
-            if place < len(self._kept):
-                self._kept[place] = block
+            # Reservoir sampling: once all slots are full, a block replaces a random one or is dropped.
+            slot = self._blocks
+            if slot >= len(self._kept):
+                slot = int(self._generator.integers(self._blocks + 1))
+            if slot < len(self._kept):
+                self._kept[slot] = block
             self._blocks += 1
 
     def projection(self) -> tuple[Vectors, Vectors]:
-        """Mean [width], and projection [width, dimensions] to each part's principal components, weighted."""
+        """Mean [width], and projection [width, dimensions] to weighted principal components of each group."""
         mean = self._sum / self.count
         covariance = self._products / self.count - np.outer(mean, mean)
-        projection = np.zeros((self.width, sum(part.dimensions for part in self._parts)))
+        projection = np.zeros((self.width, sum(group.dimensions for group in self._groups)))
         row = column = 0
-        for part in self._parts:
-            own = slice(row, row + part.width)
+        for group in self._groups:
+            own = slice(row, row + group.width)
             variances, vectors = np.linalg.eigh(covariance[own, own])
-            components = vectors[:, ::-1][:, : part.dimensions]
-            # Of the two opposite directions the one whose largest entry is positive.
+            components = vectors[:, ::-1][:, : group.dimensions]
+            # The sign of a component is arbitrary: make its largest entry positive.
             largest = np.abs(components).argmax(axis=0)
             components = components * np.sign(components[largest, np.arange(components.shape[1])])
-            scale = np.sqrt(part.weight / variances[-part.dimensions :].sum())
-            projection[own, column : column + part.dimensions] = components * scale
-            row, column = row + part.width, column + part.dimensions
+            scale = np.sqrt(group.weight / variances[-group.dimensions :].sum())
+            projection[own, column : column + group.dimensions] = components * scale
+            row, column = row + group.width, column + group.dimensions
         return mean.astype(np.float32), projection.astype(np.float32)
 
     def batches(self, generator: np.random.Generator) -> Iterator[Vectors]:
-        """What is kept, in mini-batches, shuffled by blocks of neighbours."""
+        """The kept vectors in mini-batches [n, width], shuffled in blocks."""
         order = generator.permutation(min(self._blocks, len(self._kept)))
         for first in range(0, len(order), BATCH // BLOCK):
             blocks = self._kept[order[first : first + BATCH // BLOCK]]
             yield blocks.reshape(-1, self.width).astype(np.float32)
 
 
-def codebook(
+def fit_codebook(
     name: str,
-    frames: KeptFrames,
+    frames: FrameReservoir,
     size: int,
     epochs: int,
     seed: int,
     progress: Progress = lambda _: None,
 ) -> Codebook:
-    """A codebook of `size` entries for frames. Raises SetupError where they are too few."""
+    """Fit a codebook of `size` entries to frames. Raises SetupError if there are too few."""
     if frames.count < size + BLOCK:
         raise SetupError(
-            f"too little speech for {size} {name} codes: it holds {frames.count} frames, "
-            f"and {40 * size} or more are advisable"
+            f"too little speech for {size} {name} codes: it has {frames.count} frames, "
+            f"and at least {40 * size} are recommended"
         )
     generator = np.random.default_rng(seed)
     mean, projection = frames.projection()
@@ -228,7 +236,7 @@ def codebook(
     return Codebook(mean.astype(np.float16), projection.astype(np.float16), centroids.astype(np.float16))
 
 
-def _use(codebook: Codebook, frames: KeptFrames) -> Use:
+def _use(codebook: Codebook, frames: FrameReservoir) -> CodeUsage:
     counts = np.zeros(codebook.size, np.int64)
     for vectors in frames.batches(np.random.default_rng()):
         for rows in np.array_split(vectors, 8):

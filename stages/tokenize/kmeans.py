@@ -1,8 +1,8 @@
-"""Mini-batch k-means, on a GPU where there is one.
+"""Mini-batch k-means, on a GPU if there is one.
 
-k-means++ start (Arthur and Vassilvitskii, 2007), mini-batch steps with a learning rate a centroid (Sculley,
-2010), codes that hardly anything uses moved to badly represented points after each epoch. Draws come from a
-generator of numpy and sums are taken in a fixed order, so that the same seed gives the same centroids.
+Initialised by k-means++ (Arthur and Vassilvitskii, 2007), with mini-batch steps and a learning rate for each
+centroid (Sculley, 2010). After each epoch, rarely used centroids are moved to poorly represented points.
+Random numbers come from NumPy and sums have a fixed order, so that a seed always gives the same centroids.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ROWS = 2048
-"""Points whose distances to all centroids are in memory at a time."""
-START = 8192
-"""At least so many points the start is drawn from, and eight for each centroid."""
-SCARCE = 1 / 20
-"""Of the mean use; a centroid below is moved."""
+"""Number of points whose distances to all centroids are in memory at a time."""
+INITIAL_POINTS = 8192
+"""Minimum number of points for the initialisation; at least eight per centroid."""
+RARE = 1 / 20
+"""Use of a centroid, as a share of the mean use, below which it is moved."""
 
 
 def k_means(
@@ -33,11 +33,11 @@ def k_means(
     generator: np.random.Generator,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Vectors:
-    """Centroids [size, dimensions] of points [n, dimensions], which `batches()` yields anew each epoch."""
+    """Centroids [size, dimensions] of points [n, dimensions]; `batches()` yields all points for an epoch."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    centroids = _spread_start(_sample(batches(), max(START, 8 * size), device), size, generator)
+    centroids = _spread_start(_sample(batches(), max(INITIAL_POINTS, 8 * size), device), size, generator)
     taken = torch.zeros(size, device=device)
     for epoch in range(epochs):
         used = torch.zeros(size, device=device)
@@ -51,34 +51,37 @@ def k_means(
             taken += counts
             in_order = vectors[codes.argsort(stable=True)]
             sums = torch.segment_reduce(in_order, "sum", lengths=counts, axis=0)
-            # Each centroid moves to the mean of all points it was ever given.
+            # Each centroid moves to the mean of all points that were ever assigned to it.
             centroids += (sums - counts[:, None] * centroids) / taken.clamp(min=1)[:, None]
             error += float(distances.sum())
             points += len(vectors)
             drawn = vectors[_drawn(distances, size // 8 + 1, generator)]
             far = torch.cat([far, drawn])[-4 * size :]
         progress(f"epoch {epoch + 1} of {epochs}: mean squared distance {error / points:.3f}")
-        scarce = torch.nonzero(used < points / size * SCARCE).flatten()
-        if epoch < epochs - 2 and len(scarce):
-            centroids[scarce] = far[torch.from_numpy(generator.integers(len(far), size=len(scarce)))]
-            taken[scarce] = 0
-    found: Vectors = centroids.cpu().numpy()
-    return found
+        rare = torch.nonzero(used < points / size * RARE).flatten()
+        if epoch < epochs - 2 and len(rare):
+            centroids[rare] = far[torch.from_numpy(generator.integers(len(far), size=len(rare)))]
+            taken[rare] = 0
+    result: Vectors = centroids.cpu().numpy()
+    return result
 
 
 def _sample(batches: Iterator[Vectors], count: int, device: str) -> Tensor:
+    """The first `count` points."""
     import torch
 
     rows: list[Vectors] = []
+    length = 0
     for batch in batches:
         rows.append(batch)
-        if sum(map(len, rows)) >= count:
+        length += len(batch)
+        if length >= count:
             break
     return torch.from_numpy(np.concatenate(rows)[:count]).to(device)
 
 
 def _spread_start(points: Tensor, size: int, generator: np.random.Generator) -> Tensor:
-    """k-means++: each next centroid is a point drawn in proportion to its squared distance."""
+    """k-means++: draw each centroid from the points in proportion to the squared distance to the others."""
     import torch
 
     chosen = [int(generator.integers(len(points)))]
@@ -93,21 +96,21 @@ def _spread_start(points: Tensor, size: int, generator: np.random.Generator) -> 
 
 
 def _drawn(weights: Tensor, count: int, generator: np.random.Generator) -> Tensor:
-    """Indices drawn in proportion to weights, with replacement."""
+    """Indices [count] drawn in proportion to weights, with replacement."""
     import torch
 
     total: NDArray[np.float64] = np.cumsum(weights.cpu().numpy(), dtype=np.float64)
-    found = np.searchsorted(total, generator.random(count) * total[-1]).clip(max=len(weights) - 1)
-    return torch.from_numpy(found).to(weights.device)
+    indices = np.searchsorted(total, generator.random(count) * total[-1]).clip(max=len(weights) - 1)
+    return torch.from_numpy(indices).to(weights.device)
 
 
 def _assigned(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
-    """Nearest centroid of each point and the squared distance to it."""
+    """Index of the nearest centroid of each point, and the squared distance to it."""
     import torch
 
     norms = centroids.square().sum(dim=1)
-    # |x - c|^2 without |x|^2, which is the same for every centroid.
-    found = [torch.min(norms - 2 * rows @ centroids.T, dim=1) for rows in points.split(ROWS)]
-    codes = torch.cat([best.indices for best in found])
-    distances = torch.cat([best.values for best in found]) + points.square().sum(dim=1)
+    # |x - c|^2 minus |x|^2, which is the same for every centroid.
+    nearest = [torch.min(norms - 2 * rows @ centroids.T, dim=1) for rows in points.split(ROWS)]
+    codes = torch.cat([best.indices for best in nearest])
+    distances = torch.cat([best.values for best in nearest]) + points.square().sum(dim=1)
     return codes, distances.clamp(min=0)

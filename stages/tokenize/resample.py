@@ -1,4 +1,4 @@
-"""Any sample rate to 16 kHz as the Step-Audio tokenizer does it, for codes that are exactly those of it."""
+"""Resampling to 16 kHz exactly as in the Step-Audio tokenizer, so that codes are identical."""
 
 from functools import lru_cache
 from typing import Any
@@ -9,10 +9,10 @@ from stages.stage import SAMPLE_RATE, Samples
 
 
 def to_16k(samples: Samples, rate: int) -> Samples:
-    """Samples [n] at `rate` Hz, or [channels, n] to be averaged first, as [ceil(n * 16000 / rate)] at 16 kHz.
+    """Resample [n], or the mean of [channels, n], from `rate` Hz to [ceil(n * 16000 / rate)] at 16 kHz.
 
-    Windowed sinc with torchaudio's defaults (Hann, width 6, roll-off 0.99). 8 kHz is raised, which the
-    original refuses.
+    Windowed sinc with torchaudio's defaults (Hann, width 6, roll-off 0.99). Unlike the original, this
+    accepts rates below 16 kHz.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""What a speech tokenizer is: utterances in, the codes of two codebooks out."""
+"""Interface of speech tokenizers, which convert utterances to the codes of two codebooks."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,38 +10,38 @@ from stages.stage import Samples
 
 
 class Tokenizer(Protocol):
-    """Turns utterances into codes; an utterance's codes never depend on its neighbours in the batch."""
+    """Converts utterances to codes. The codes of an utterance don't depend on the rest of the batch."""
 
     linguistic_size: int
-    """Linguistic codes are 0..linguistic_size - 1, 16.67 a second."""
+    """Linguistic codes are 0..linguistic_size - 1, at 16.67 per second."""
     semantic_size: int
-    """Semantic codes are 0..semantic_size - 1, 25 a second."""
+    """Semantic codes are 0..semantic_size - 1, at 25 per second."""
 
     def encode(self, batch: Sequence[Samples]) -> list[Codes]:
-        """Codes of each utterance (float32 [n] at 16 kHz), in the batch's order."""
+        """Codes of each utterance (float32 [n] at 16 kHz), in order."""
 
     def counts(self, samples: int) -> tuple[int, int]:
-        """How many linguistic and semantic codes an utterance of so many samples gets."""
+        """Number of linguistic and of semantic codes of an utterance with this number of samples."""
 
-    def stream(self, gain: float) -> "Stream":
-        """An utterance that comes piece by piece, each sample multiplied by `gain`.
+    def stream(self, gain: float) -> "CodeStream":
+        """A stream for one utterance whose samples are multiplied by `gain`.
 
-        `encode` scales by the whole utterance's peak, which a stream can't know.
+        `encode` scales by the peak of the whole utterance, which a stream can't know.
         """
 
 
-class Stream(Protocol):
-    """Codes as they become known; all of them together are those of the whole utterance so scaled."""
+class CodeStream(Protocol):
+    """Encodes an utterance piece by piece. All codes together are those of the whole utterance."""
 
     def feed(self, samples: Samples) -> Codes:
-        """The codes that so many more samples (float32 [n] at 16 kHz, any n) make final."""
+        """Add samples (float32 [n] at 16 kHz, any n) and return the codes that are final now."""
 
     def finish(self) -> Codes:
-        """The codes of what is left. Nothing can be fed afterwards."""
+        """The remaining codes. Nothing can be fed afterwards."""
 
 
 def peak_normalised(samples: Samples) -> Samples:
-    """An utterance at nearly full scale, or raised by 40 dB where its peak is lower still.
+    """An utterance [n] scaled to nearly full scale, by at most 40 dB.
 
     As in the Step-Audio tokenizer: x / max(max|x|, 0.01) * 0.999.
     """

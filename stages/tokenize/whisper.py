@@ -1,8 +1,8 @@
-"""The embedded tokenizer: encoder states of a Whisper model and what is heard beside them, nearest centroid.
+"""The bundled tokenizer: nearest centroids to the encoder states of a Whisper model and acoustic features.
 
-Linguistic codes stand for 960 samples (60 ms: the mean of three states), semantic ones for 640 (40 ms: the
-mean of two states, the log-mel spectrum and the pitch). n samples give n // 960 linguistic and n // 640
-semantic codes, whatever their number, so that one group of two linguistic and three semantic codes stands for
+A linguistic code represents 960 samples (60 ms) by the mean of three states. A semantic code represents 640
+samples (40 ms) by the mean of two states, the log-mel spectrum and the pitch. n samples always give n // 960
+linguistic and n // 640 semantic codes, so that a group of two linguistic and three semantic codes represents
 1,920 samples (120 ms).
 """
 
@@ -24,25 +24,25 @@ from stages.tokenize.codebooks import Codebook, Codebooks, Vectors
 from stages.tokenize.tokenizer import peak_normalised
 
 STATE = 320
-"""Samples an encoder state stands for (20 ms)."""
+"""Samples per encoder state (20 ms)."""
 LINGUISTIC_STATES = 3
 SEMANTIC_STATES = 2
 
 WINDOW = 30 * SAMPLE_RATE
-"""The encoder's longest input. Longer utterances are cut here: a whole number of both kinds of code."""
+"""Maximum input of the encoder in samples, a multiple of both kinds of code. Longer utterances are cut."""
 SILENCE = SAMPLE_RATE // 4
-"""At least so much is put behind an utterance. States at its end then differ less from those of the 30 s that
+"""Minimum padding after an utterance in samples. It makes the last states more like those of the 30 s that
 the encoder was trained on."""
 GRID = SAMPLE_RATE // 2
-"""Windows are filled with silence to multiples of this: those of one length go through the encoder together,
-and what comes out depends on a window's own length alone."""
+"""Windows are padded with silence to multiples of this number of samples. Those of equal length are encoded
+together, and the output depends only on a window's own length."""
 GPU_ROWS = 16
-"""Windows that go through a GPU at once, always: kernels are chosen by shape, and with them the rounding."""
+"""Windows per batch on a GPU, always: kernels, and with them the rounding, are chosen by shape."""
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Vectors of a window of n samples."""
+    """Feature vectors of a window of n samples."""
 
     linguistic: Vectors
     """[n // 960, width of the model]"""
@@ -51,9 +51,10 @@ class Frames:
 
 
 class WhisperEncoder:
-    """Frames from a Whisper model in CTranslate2's format, on a GPU where there is one.
+    """Frames from a Whisper model in CTranslate2 format, on a GPU if there is one.
 
-    They are the same for any number of threads and any neighbours.
+    They don't depend on the number of threads or on other windows. Raises SetupError if the model can't be
+    loaded.
     """
 
     def __init__(self, directory: Path, threads: int = 1) -> None:
@@ -62,20 +63,20 @@ class WhisperEncoder:
 
         weights = directory / "model.bin"
         if not weights.is_file():
-            raise SetupError(f"{directory} holds no model.bin: name a Whisper model in CTranslate2's format")
+            raise SetupError(f"{directory} has no model.bin: a Whisper model in CTranslate2 format is needed")
         gpu = ctranslate2.get_cuda_device_count() > 0
         try:
             self._model = ctranslate2.models.Whisper(
                 str(directory),
                 device="cuda" if gpu else "cpu",
                 compute_type="float32",
-                # One thread an utterance: sums split over threads would round differently.
+                # A single thread per utterance: sums split over threads would round differently.
                 intra_threads=1,
                 inter_threads=threads,
             )
         except (RuntimeError, ValueError) as error:
             raise SetupError(f"{weights} can't be loaded as a Whisper model: {error}") from error
-        # On CPU several rows at once are no faster than one after another.
+        # On a CPU, a batch is no faster than one row after another.
         self._rows = GPU_ROWS if gpu else 1
         self._mel = FeatureExtractor(feature_size=self._model.n_mels)
         self.sha256 = _sha256(weights)
@@ -87,16 +88,16 @@ class WhisperEncoder:
         """Frames of windows of at most 30 s each, in their order."""
         by_length: dict[int, list[int]] = defaultdict(list)
         for index, window in enumerate(windows):
-            by_length[_filled(len(window))].append(index)
-        found: dict[int, Frames] = {}
+            by_length[_padded_length(len(window))].append(index)
+        frames: dict[int, Frames] = {}
         for length, members in by_length.items():
             for first in range(0, len(members), self._rows):
                 rows = members[first : first + self._rows]
-                found |= zip(rows, self._encoded([windows[i] for i in rows], length), strict=True)
-        return (found[index] for index in range(len(windows)))
+                frames |= zip(rows, self._encoded([windows[i] for i in rows], length), strict=True)
+        return (frames[index] for index in range(len(windows)))
 
     def _encoded(self, windows: Sequence[Samples], length: int) -> Iterator[Frames]:
-        """Frames of windows that are filled to one length."""
+        """Frames of windows that are padded to `length` samples."""
         import ctranslate2
 
         mels = [self._mel(window, padding=length - len(window)) for window in windows]
@@ -112,20 +113,20 @@ class WhisperEncoder:
 
 
 class WhisperTokenizer:
-    """`Tokenizer` over a Whisper encoder and the codebooks fitted to it."""
+    """`Tokenizer` with a Whisper encoder and codebooks. Raises SetupError if these don't match."""
 
     def __init__(self, encoder: WhisperEncoder, codebooks: Codebooks) -> None:
         if codebooks.model_sha256 != encoder.sha256:
             raise SetupError(
-                f"the codebooks were fitted to another model: they name {codebooks.model_sha256[:12]}, "
-                f"the model's hash is {encoder.sha256[:12]}; fit some to it with: aqaa-data codebooks fit"
+                f"the codebooks were fitted to another model, with the hash {codebooks.model_sha256[:12]}; "
+                f"this one has {encoder.sha256[:12]}. Fit codebooks to it with: aqaa-data codebooks fit"
             )
         widths = codebooks.linguistic.width, codebooks.semantic.width
         expected = encoder.width, encoder.width + encoder.bands + PITCH
         if widths != expected:
             raise SetupError(
-                f"the codebooks expect frames of width {widths[0]} and {widths[1]}, the model's have "
-                f"{expected[0]} and {expected[1]}"
+                f"the codebooks expect frames of width {widths[0]} and {widths[1]}, but those of the model "
+                f"have width {expected[0]} and {expected[1]}"
             )
         self._encoder = encoder
         self._codebooks = codebooks
@@ -133,21 +134,21 @@ class WhisperTokenizer:
         self.semantic_size = codebooks.semantic.size
 
     def encode(self, batch: Sequence[Samples]) -> list[Codes]:
-        """Codes of each utterance (float32 [n] at 16 kHz), in the batch's order."""
+        """Codes of each utterance (float32 [n] at 16 kHz), in order."""
         cut = [windows(peak_normalised(samples)) for samples in batch]
         codes = self.window_codes([window for parts in cut for window in parts])
         return [joined(islice(codes, len(parts))) for parts in cut]
 
     def counts(self, samples: int) -> tuple[int, int]:
-        """How many linguistic and semantic codes an utterance of so many samples gets."""
+        """Number of linguistic and of semantic codes of an utterance with this number of samples."""
         return samples // (STATE * LINGUISTIC_STATES), samples // (STATE * SEMANTIC_STATES)
 
     def stream(self, gain: float) -> "WhisperStream":
-        """An utterance that comes piece by piece, each sample multiplied by `gain`."""
+        """A stream for one utterance whose samples are multiplied by `gain`."""
         return WhisperStream(self, gain)
 
     def window_codes(self, windows: Sequence[Samples]) -> Iterator[Codes]:
-        """Codes of windows of at most 30 s as they are, without any change of level."""
+        """Codes of windows of at most 30 s each, without normalization of their level."""
         for frames in self._encoder.frames(windows):
             yield Codes(
                 _nearest(self._codebooks.linguistic, frames.linguistic),
@@ -156,42 +157,50 @@ class WhisperTokenizer:
 
 
 class WhisperStream:
-    """`Stream` of a `WhisperTokenizer`: codes come with each 30 s and at the end, since the encoder sees all
-    of a window at once."""
+    """`CodeStream` of a `WhisperTokenizer`.
+
+    Codes are returned every 30 s and at the end, since the encoder needs a whole window.
+    """
 
     def __init__(self, tokenizer: WhisperTokenizer, gain: float) -> None:
         self._tokenizer = tokenizer
         self._gain = np.float32(gain)
-        self._waiting: Samples = np.zeros(0, np.float32)
+        self._pieces: list[Samples] = []
+        self._waiting = 0
+        """Number of samples in the pieces."""
 
     def feed(self, samples: Samples) -> Codes:
-        """The codes of every window that is full now."""
-        self._waiting = np.concatenate([self._waiting, samples * self._gain])
-        full = len(self._waiting) // WINDOW * WINDOW
-        codes = self._coded(self._waiting[:full])
-        self._waiting = self._waiting[full:]
-        return codes
+        """The codes of the windows that are complete now."""
+        self._pieces.append(samples * self._gain)
+        self._waiting += len(samples)
+        if self._waiting < WINDOW:
+            return Codes((), ())
+        fed = np.concatenate(self._pieces)
+        complete = len(fed) // WINDOW * WINDOW
+        self._pieces = [fed[complete:]]
+        self._waiting = len(fed) - complete
+        return self._encode(fed[:complete])
 
     def finish(self) -> Codes:
-        """The codes of what is left."""
-        return self._coded(self._waiting)
+        """The codes of the remaining samples."""
+        return self._encode(np.concatenate([np.zeros(0, np.float32), *self._pieces]))
 
-    def _coded(self, samples: Samples) -> Codes:
+    def _encode(self, samples: Samples) -> Codes:
         return joined(self._tokenizer.window_codes(windows(samples)))
 
 
 def windows(samples: Samples) -> list[Samples]:
-    """An utterance cut every 30 s; a rest too short for a single state is dropped."""
+    """An utterance [n] in windows of 30 s; a rest too short for a single state is dropped."""
     return [samples[start : start + WINDOW] for start in range(0, len(samples) - STATE + 1, WINDOW)]
 
 
-def _filled(samples: int) -> int:
-    """To how many samples a window is filled with silence."""
+def _padded_length(samples: int) -> int:
+    """Length in samples to which a window is padded with silence."""
     return min(-(-(samples + SILENCE) // GRID) * GRID, WINDOW)
 
 
 def joined(parts: Iterable[Codes]) -> Codes:
-    """Codes one behind another."""
+    """The concatenation of codes."""
     parts = list(parts)
     return Codes(
         tuple(code for part in parts for code in part.linguistic),
@@ -200,7 +209,7 @@ def joined(parts: Iterable[Codes]) -> Codes:
 
 
 def averaged(states: Vectors, size: int) -> Vectors:
-    """Means of `size` states in a row, [n, width] -> [n // size, width]; a shorter rest is dropped."""
+    """Means of `size` consecutive states, [n, width] -> [n // size, width]; a shorter rest is dropped."""
     whole = len(states) // size * size
     means: Vectors = states[:whole].reshape(-1, size, states.shape[1]).mean(axis=1)
     return means

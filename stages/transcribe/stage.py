@@ -113,16 +113,18 @@ class TranscribeStage(Stage[TranscribeConfig]):
         self, recording: Recording, missing: Sequence[Excerpt], spoken: Mapping[int, tuple[str, float]]
     ) -> dict[int, Hypothesis]:
         """Hypothesis for the turn of each excerpt, by its index; times in the recording."""
-        found: dict[int, Hypothesis] = {}
+        hypotheses: dict[int, Hypothesis] = {}
         for language in sorted({spoken[excerpt.turn][0] for excerpt in missing}):
             own = [excerpt for excerpt in missing if spoken[excerpt.turn][0] == language]
             windows = pack(own)
-            found |= self._recognise_windows(recording, windows, language)
-            doubtful = [[excerpt] for window in windows for excerpt in _doubtful(window, found, language)]
-            found |= self._recognise_windows(recording, doubtful, language)
-            loops = [[excerpt] for excerpt in own if _is_loop(found[excerpt.turn])]
-            found |= self._recognise_windows(recording, loops, language, allow_repeats=False)
-        return found
+            hypotheses |= self._recognise_windows(recording, windows, language)
+            doubtful = [
+                [excerpt] for window in windows for excerpt in _doubtful(window, hypotheses, language)
+            ]
+            hypotheses |= self._recognise_windows(recording, doubtful, language)
+            loops = [[excerpt] for excerpt in own if _is_loop(hypotheses[excerpt.turn])]
+            hypotheses |= self._recognise_windows(recording, loops, language, allow_repeats=False)
+        return hypotheses
 
     def _recognise_windows(
         self,
@@ -132,15 +134,15 @@ class TranscribeStage(Stage[TranscribeConfig]):
         allow_repeats: bool = True,
     ) -> dict[int, Hypothesis]:
         """Hypotheses of the turns in some windows, by index; times in the recording."""
-        found: dict[int, Hypothesis] = {}
+        by_turn: dict[int, Hypothesis] = {}
         for first in range(0, len(windows), self._config.batch):
             batch = windows[first : first + self._config.batch]
             audio = [[self._read(recording, excerpt) for excerpt in window] for window in batch]
             hypotheses = self._recogniser.recognise([join(parts) for parts in audio], language, allow_repeats)
             for window, parts, hypothesis in zip(batch, audio, hypotheses, strict=True):
                 times = spans([len(part) / SAMPLE_RATE for part in parts])
-                found |= _by_turn(window, times, hypothesis)
-        return found
+                by_turn |= _by_turn(window, times, hypothesis)
+        return by_turn
 
     def _read(self, recording: Recording, excerpt: Excerpt) -> Samples:
         return self._audio.read(recording, excerpt.track, excerpt.start, excerpt.end)
@@ -175,15 +177,19 @@ class TranscribeStage(Stage[TranscribeConfig]):
         )
 
 
-def _doubtful(window: Sequence[Excerpt], found: Mapping[int, Hypothesis], language: str) -> list[Excerpt]:
+def _doubtful(
+    window: Sequence[Excerpt], hypotheses: Mapping[int, Hypothesis], language: str
+) -> list[Excerpt]:
     """The excerpts whose recognition failed in a shared window, and those just before one that has words.
 
     The latter may have lost words to the one that failed.
     """
     if len(window) == 1:
         return []
-    failed = [_failed(found[excerpt.turn], excerpt, language) for excerpt in window]
-    may_have_taken = [bad and found[excerpt.turn].words for bad, excerpt in zip(failed, window, strict=True)]
+    failed = [_failed(hypotheses[excerpt.turn], excerpt, language) for excerpt in window]
+    may_have_taken = [
+        bad and hypotheses[excerpt.turn].words for bad, excerpt in zip(failed, window, strict=True)
+    ]
     return [window[k] for k in range(len(window)) if failed[k] or any(may_have_taken[k + 1 : k + 2])]
 
 

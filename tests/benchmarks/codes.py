@@ -36,7 +36,7 @@ from pipeline.models import resolve
 from stages.decode.config import DecodeConfig
 from stages.tokenize.acoustics import FRAME, PITCH
 from stages.tokenize.codebooks import Codebook, Codebooks
-from stages.tokenize.fit import BLOCK, KeptFrames, Part, codebook
+from stages.tokenize.fit import BLOCK, FeatureGroup, FrameReservoir, fit_codebook
 from stages.tokenize.tokenizer import peak_normalised
 from stages.tokenize.whisper import Frames, WhisperEncoder
 
@@ -126,12 +126,15 @@ def plain(frames: Sequence[NDArray[np.float32]], encoder: WhisperEncoder, size: 
     """k-means on 128 principal components of the encoder states, at the width of the frames."""
     width = frames[0].shape[1]
     with tempfile.TemporaryDirectory() as scratch:
-        kept = KeptFrames(
-            Path(scratch) / "states", (Part(encoder.width, 128, 1.0),), sum(map(len, frames)) + BLOCK, 0
+        kept = FrameReservoir(
+            Path(scratch) / "states",
+            (FeatureGroup(encoder.width, 128, 1.0),),
+            sum(map(len, frames)) + BLOCK,
+            0,
         )
         for vectors in frames:
             kept.add(vectors[:, : encoder.width])
-        fitted = codebook("plain", kept, size, epochs=12, seed=0)
+        fitted = fit_codebook("plain", kept, size, epochs=12, seed=0)
     rest = width - encoder.width
     return Codebook(
         np.pad(fitted.mean, (0, rest)), np.pad(fitted.projection, ((0, rest), (0, 0))), fitted.centroids

@@ -12,16 +12,16 @@ def ids(vocabulary):
     """Ids in the notation of the specification: codes as `L3` and `S3`, markers by name, the rest is text."""
 
     def of(*words):
-        found = []
+        sequence = []
         for word in words:
             if word in ("bos", "eos", "bot", "eot", "as", "ae"):
-                found.append(getattr(vocabulary, {"as": "audio_start", "ae": "audio_end"}.get(word, word)))
+                sequence.append(getattr(vocabulary, {"as": "audio_start", "ae": "audio_end"}.get(word, word)))
             elif word[0] in "LS" and word[1:].isdigit():
                 first = vocabulary.linguistic if word[0] == "L" else vocabulary.semantic
-                found.append(first + int(word[1:]))
+                sequence.append(first + int(word[1:]))
             else:
-                found.extend(vocabulary.encode(word).tolist())
-        return found
+                sequence.extend(vocabulary.encode(word).tolist())
+        return sequence
 
     return of
 

@@ -82,8 +82,8 @@ def tokenizer_with(tokenizer_file, tmp_path, tokens, first=0):
     """The packaged tokenizer with other added tokens, and text ids from `first` on."""
     document = json.loads(tokenizer_file.read_text())
     document["model"]["vocab"] = {token: first + n for token, n in document["model"]["vocab"].items()}
-    made = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    document["added_tokens"] = [{"id": id_, "content": name, **made} for name, id_ in tokens.items()]
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    document["added_tokens"] = [{"id": id_, "content": name, **flags} for name, id_ in tokens.items()]
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps(document))
     return path
@@ -93,8 +93,8 @@ def test_an_extended_tokenizer_keeps_its_ids_and_gets_the_missing_markers(tokeni
     path = tokenizer_with(tokenizer_file, tmp_path, {"</s>": 50257, "<|EOT|>": 50300})
     vocabulary = Vocabulary.extended(path)
     assert (vocabulary.eos, vocabulary.eot) == (50257, 50300)
-    lacking = ["pad", "bos", "bot", "audio_start", "audio_end"]
-    assert [getattr(vocabulary, special) for special in lacking] == [50301, 50302, 50303, 50304, 50305]
+    missing = ["pad", "bos", "bot", "audio_start", "audio_end"]
+    assert [getattr(vocabulary, special) for special in missing] == [50301, 50302, 50303, 50304, 50305]
     assert vocabulary.linguistic == 50306
     assert 50300 not in vocabulary.encode("<|EOT|>")
 

@@ -168,7 +168,29 @@ def test_any_other_error_sets_the_recording_aside(error, problem):
     assert done.quality == QualityColumn((), (problem_of(error),))
 
 
-def test_an_unknown_error_in_setup_is_raised_as_it_is():
+def test_running_out_of_memory_while_loading_a_model_names_the_settings_too():
+    def load() -> None:
+        try:
+            raise RuntimeError("CUDA failed with error out of memory")
+        except RuntimeError as error:
+            raise SetupError("can't load the model") from error
+
+    with pytest.raises(SetupError, match=r"^quality: out of GPU memory: .* Lower quality\.batch"):
+        stage_that(load).setup()
+
+
+def test_a_setup_error_keeps_its_own_message():
+    def load() -> None:
+        try:
+            raise ImportError("No module named 'opencc'")
+        except ImportError as error:
+            raise SetupError("set chinese_script to keep") from error
+
+    with pytest.raises(SetupError, match=r"^set chinese_script to keep$"):
+        stage_that(load).setup()
+
+
+def test_an_unknown_error_in_setup_is_raised_unchanged():
     with pytest.raises(ValueError, match="bad shape"):
         stage_that(raised(ValueError("bad shape"))).setup()
 

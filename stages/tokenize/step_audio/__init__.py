@@ -1,1 +1,1 @@
-"""The released Step-Audio tokenizer: a Paraformer encoder's codes beside those of CosyVoice's."""
+"""The released Step-Audio tokenizer: linguistic codes by Paraformer's encoder, semantic ones by CosyVoice."""

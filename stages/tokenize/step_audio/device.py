@@ -1,4 +1,4 @@
-"""Where the encoders run, how exactly, and what happens when memory there is short."""
+"""Device and precision of the encoders, and a fallback for limited GPU memory."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
@@ -10,16 +10,20 @@ from torch import Tensor, nn
 from stages.tokenize.step_audio.layers import Conv1d, Linear
 
 Precision = Literal["float32", "tf32", "bfloat16"]
-Part = TypeVar("Part")
-Done = TypeVar("Done")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def best_device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def set_precision(precision: Precision, *models: nn.Module) -> None:
-    """How exactly this process multiplies; bfloat16 keeps norms and sums between layers in float32."""
+    """Set the precision of matrix products in this process.
+
+    For bfloat16, convert the linear layers and convolutions of the models; norms and residuals stay float32.
+    """
     faster = "tf32" if precision == "tf32" else "ieee"
     torch.backends.cuda.matmul.fp32_precision = faster
     torch.backends.cudnn.conv.fp32_precision = faster  # type: ignore[attr-defined]
@@ -30,20 +34,23 @@ def set_precision(precision: Precision, *models: nn.Module) -> None:
                     layer.to(torch.bfloat16)
 
 
-def sent(array: np.ndarray, device: torch.device) -> Tensor:
-    """An array on the device; the copy runs beside whatever is computed there."""
+def to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """Copy an array to the device, asynchronously for a GPU."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-def halving(work: Callable[[Sequence[Part]], Done], parts: Sequence[Part]) -> list[Done]:
-    """`work` on all parts, or on the first and the second half of them where GPU memory doesn't suffice."""
+def halving_on_oom(work: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> list[Result]:
+    """`work(items)`, or its results on halves of the items, as small as GPU memory requires.
+
+    Raises torch.OutOfMemoryError if memory is too small for a single item.
+    """
     try:
-        return [work(parts)]
+        return [work(items)]
     except torch.OutOfMemoryError:
-        if len(parts) == 1:
+        if len(items) == 1:
             raise
-    # Outside the handler: the error held the tensors of what failed.
+    # Outside of the handler, because the error references the tensors of the failed attempt.
     torch.cuda.empty_cache()
-    middle = len(parts) // 2
-    return [*halving(work, parts[:middle]), *halving(work, parts[middle:])]
+    middle = len(items) // 2
+    return [*halving_on_oom(work, items[:middle]), *halving_on_oom(work, items[middle:])]

@@ -1,6 +1,6 @@
-"""What the two encoders hear: Kaldi filter banks, stacked and normalised, and Whisper's log-mel spectrum.
+"""Input features of the encoders: stacked Kaldi filter banks, and Whisper's log-mel spectrum.
 
-Several utterances go through as one list of frames: a frame knows nothing of its neighbours.
+Frames are independent, so that those of several utterances are processed as one batch.
 """
 
 from collections.abc import Sequence
@@ -19,16 +19,16 @@ HOP = 160
 FBANK_BINS = 80
 MEL_BINS = 128
 STACKED = 7
-"""Frames in a row of the linguistic encoder's input, every sixth in the middle of one."""
+"""Consecutive frames in a row of the linguistic encoder's input. Rows are six frames apart."""
 
 
 def framed(samples: Tensor) -> Tensor:
-    """The whole frames of [n], [1 + (n - 400) // 160, 400]; none for fewer than 400 samples."""
+    """Whole frames of samples [n], [1 + (n - 400) // 160, 400]; none for fewer than 400 samples."""
     return samples.unfold(0, FRAME, HOP) if len(samples) >= FRAME else samples.new_zeros(0, FRAME)
 
 
 class FilterBank(nn.Module):
-    """Kaldi's log mel filter bank as Paraformer was trained on: 80 bins, samples as 16-bit numbers."""
+    """Kaldi's log-mel filter bank with 80 bins in 16-bit scale, on which Paraformer was trained."""
 
     window: Tensor
     filters: Tensor
@@ -39,7 +39,7 @@ class FilterBank(nn.Module):
         self.register_buffer("filters", torch.from_numpy(_kaldi_filters()))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[n, 400] in -1..1 -> [n, 80]."""
+        """Filter banks of frames with full scale at 1.0, [n, 400] -> [n, 80]."""
         x = frames * 32768
         x = x - x.mean(dim=1, keepdim=True)
         x = x - 0.97 * torch.cat([x[:, :1], x[:, :-1]], dim=1)
@@ -48,9 +48,9 @@ class FilterBank(nn.Module):
 
 
 def stacked(frames: Tensor, count: int) -> Tensor:
-    """Rows of seven frames every six (low frame rate), [g, 80] -> [count, 560].
+    """Rows of seven frames, six frames apart (low frame rate), [g, 80] -> [count, 560].
 
-    The first frame given is the first of the first row; the last is repeated as often as it takes.
+    The first row begins with the first frame. The last frame is repeated as needed.
     """
     short = max(0, 6 * (count - 1) + STACKED - len(frames))
     frames = torch.cat([frames, frames[-1:].expand(short, -1)])
@@ -59,7 +59,7 @@ def stacked(frames: Tensor, count: int) -> Tensor:
 
 
 class LogMel(nn.Module):
-    """Whisper's log-mel spectrum, 128 bins."""
+    """Whisper's log-mel spectrum with 128 bins."""
 
     window: Tensor
     filters: Tensor
@@ -73,7 +73,7 @@ class LogMel(nn.Module):
         self.register_buffer("filters", torch.from_numpy(filters.T.copy()))
 
     def forward(self, pieces: Sequence[Tensor]) -> Tensor:
-        """Pieces [n_i] of 480 samples or more -> [pieces, most n_i // 160, 128], zeros behind each one's."""
+        """Spectra [pieces, max n_i // 160, 128] of pieces [n_i] of 480 samples or more, padded with zeros."""
         counts = [len(piece) // HOP for piece in pieces]
         frames = [
             framed(F.pad(piece[None], (FRAME // 2, FRAME // 2), mode="reflect")[0])[:count]
@@ -88,13 +88,12 @@ class LogMel(nn.Module):
 
 
 def _power(frames: Tensor, size: int) -> Tensor:
-    """Power spectrum, [n, m] -> [n, size // 2 + 1]."""
+    """Power spectrum of frames, [n, m] -> [n, size // 2 + 1]."""
     return torch.view_as_real(torch.fft.rfft(frames, size)).square().sum(dim=-1)
 
 
 def _kaldi_filters() -> NDArray[np.float32]:
-    """Triangles of equal width on the mel scale between 20 and 8000 Hz, float32 [257, 80]."""
-
+    """Triangular filters of equal width on the mel scale between 20 and 8000 Hz, float32 [257, 80]."""
     hertz = np.array([20, SAMPLE_RATE / 2, *np.arange(257) * SAMPLE_RATE / 512])
     low, high, *bins = 1127 * np.log1p(hertz / 700)
     edges = np.linspace(low, high, FBANK_BINS + 2)

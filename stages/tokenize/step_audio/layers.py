@@ -1,4 +1,4 @@
-"""Layers that compute in their weights' precision, while what runs between them stays float32."""
+"""Layers that compute in the precision of their weights and accept float32 inputs."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -1,4 +1,4 @@
-"""The semantic encoder's weights, out of the graph that it was published as."""
+"""The weights of the semantic encoder, from the ONNX graph in which it was published."""
 
 from pathlib import Path
 from typing import Any
@@ -10,27 +10,28 @@ from torch import Tensor
 from schemas.errors import SetupError
 from stages.tokenize.step_audio.semantic import HEAD, SemanticSizes
 
-AGAIN = "fetch the checkpoint again with: aqaa-data models pull step-audio-tokenizer"
+DOWNLOAD_AGAIN = "download the checkpoint again with: aqaa-data models pull step-audio-tokenizer"
 
 
 def read_semantic(file: Path, mels: int) -> tuple[dict[str, Tensor], SemanticSizes]:
-    """Weights by the names of `SemanticEncoder`, with `codebook` [codes, width], and the sizes.
+    """Weights named as in `SemanticEncoder` plus `codebook` [codes, width], and the sizes of the encoder.
 
-    Raises SetupError for a file that is damaged or of another tokenizer.
+    Raises SetupError if the file is damaged or of another tokenizer.
     """
     graph = _graph(file)
     weights = {name: torch.from_numpy(array.copy()) for name, array in _named(graph).items()}
     for name in ("conv1.weight", "conv2.weight", "positions", "codebook"):
         if name not in weights:
-            raise SetupError(f"{file} is no speech_tokenizer_v1: it has no {name}; {AGAIN}")
+            raise SetupError(f"{file} is not speech_tokenizer_v1: it has no {name}; {DOWNLOAD_AGAIN}")
     width, bins, _ = weights["conv1.weight"].shape
     if bins != mels:
-        raise SetupError(f"{file} should hear {mels} mel bins, it hears {bins}")
+        raise SetupError(f"{file}: the input should have {mels} mel bins, not {bins}")
     if width % HEAD:
-        raise SetupError(f"{file}: the encoder should be a multiple of {HEAD} wide, it is {width}")
+        raise SetupError(f"{file}: the width of the encoder should be a multiple of {HEAD}, not {width}")
     if (strides := _strides(graph)) != [2, 2]:
         raise SetupError(
-            f"{file} should make 25 codes a second by two convolutions of stride 2; theirs are {strides}"
+            f"{file}: the encoder should have two convolutions with strides [2, 2], for 25 codes per second, "
+            f"not {strides}"
         )
     blocks = {name.split(".")[1] for name in weights if name.startswith("blocks.")}
     return weights, SemanticSizes(bins, width, len(blocks), len(weights["positions"]))
@@ -43,18 +44,18 @@ def _graph(file: Path) -> Any:
     try:
         graph = onnx.load(str(file), load_external_data=False).graph
     except (DecodeError, ValueError, OSError) as error:
-        raise SetupError(f"{file} is damaged or no ONNX file: {error}; {AGAIN}") from error
+        raise SetupError(f"{file} is damaged or not an ONNX file: {error}; {DOWNLOAD_AGAIN}") from error
     if not graph.node:
-        raise SetupError(f"{file} is truncated: it holds no graph; {AGAIN}")
+        raise SetupError(f"{file} is truncated: it contains no graph; {DOWNLOAD_AGAIN}")
     return graph
 
 
 def _named(graph: Any) -> dict[str, np.ndarray]:
-    """Arrays by their parameter: exporters keep the module's path in the node that uses it."""
+    """Arrays by the name of their parameter, which is found in the name of the node that uses the array."""
     from onnx.numpy_helper import to_array
 
     arrays = {tensor.name: tensor for tensor in graph.initializer}
-    found: dict[str, np.ndarray] = {}
+    named: dict[str, np.ndarray] = {}
     for node in graph.node:
         for name in node.input:
             if name not in arrays:
@@ -62,10 +63,10 @@ def _named(graph: Any) -> dict[str, np.ndarray]:
             parameter = _parameter(node, name)
             if parameter is not None:
                 array = to_array(arrays[name])
-                # Products are x @ W in the graph, W @ x in a module; the codebook lies there transposed too.
-                turned = node.op_type == "MatMul" or parameter == "codebook"
-                found[parameter] = array.T if turned else array
-    return found
+                # The graph computes x @ W, modules store the transpose. The codebook is transposed too.
+                transposed = node.op_type == "MatMul" or parameter == "codebook"
+                named[parameter] = array.T if transposed else array
+    return named
 
 
 def _parameter(node: Any, name: str) -> str | None:

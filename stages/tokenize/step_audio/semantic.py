@@ -1,4 +1,4 @@
-"""The semantic encoder: CosyVoice's speech tokenizer at 25 Hz, a Whisper encoder up to its codebook."""
+"""The semantic encoder: CosyVoice's speech tokenizer at 25 Hz, a Whisper encoder with a codebook."""
 
 from dataclasses import dataclass
 
@@ -14,15 +14,17 @@ HEAD = 64
 
 @dataclass(frozen=True)
 class SemanticSizes:
+    """Sizes of the semantic encoder."""
+
     mels: int
     width: int
     blocks: int
     positions: int
-    """Most rows that there are positions for."""
+    """Number of position embeddings, and so the maximum number of rows."""
 
 
 class SemanticEncoder(nn.Module):
-    """Mel spectra to unit vectors, 25 a second."""
+    """Encodes log-mel spectra to unit vectors, 25 per second."""
 
     def __init__(self, sizes: SemanticSizes) -> None:
         super().__init__()
@@ -33,39 +35,39 @@ class SemanticEncoder(nn.Module):
         self.blocks = nn.ModuleList([_Block(sizes.width) for _ in range(sizes.blocks)])
 
     def forward(self, mel: Tensor, counts: Tensor | None = None) -> Tensor:
-        """[B, T, mels] -> unit vectors [B, ceil(T / 4), width].
+        """Unit vectors of spectra, [B, T, mels] -> [B, ceil(T / 4), width].
 
-        counts: [B], frames of each where they are not all T; frames and rows behind don't count.
+        counts: [B], number of frames of each spectrum, if not all of them have T. The rest is masked.
         """
         x = F.gelu(self.conv1(mel.transpose(1, 2)))
-        seen = None
+        mask = None
         if counts is not None:
             counts = (counts + 1) // 2
             x = x * _within(counts, x.shape[2])[:, None]
         x = F.gelu(self.conv2(x)).transpose(1, 2)
         if counts is not None:
-            seen = _within((counts + 1) // 2, x.shape[1])[:, None, None]
+            mask = _within((counts + 1) // 2, x.shape[1])[:, None, None]
         x = x + self.positions[: x.shape[1]]
         for block in self.blocks:
-            x = block(x, seen)
+            x = block(x, mask)
         return F.normalize(x, dim=-1)
 
 
 class _Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.attn = _Attention(width)
+        self.attn = _SelfAttention(width)
         self.attn_ln = nn.LayerNorm(width)
         self.mlp = nn.Sequential(Linear(width, 4 * width), nn.GELU(), Linear(4 * width, width))
         self.mlp_ln = nn.LayerNorm(width)
 
-    def forward(self, x: Tensor, seen: Tensor | None) -> Tensor:
-        x = x + self.attn(self.attn_ln(x), seen)
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = x + self.attn(self.attn_ln(x), mask)
         y: Tensor = x + self.mlp(self.mlp_ln(x))
         return y
 
 
-class _Attention(nn.Module):
+class _SelfAttention(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.query = Linear(width, width)
@@ -73,10 +75,10 @@ class _Attention(nn.Module):
         self.value = Linear(width, width)
         self.out = Linear(width, width)
 
-    def forward(self, x: Tensor, seen: Tensor | None) -> Tensor:
-        parts = (self.query, self.key, self.value)
-        q, k, v = (part(x).unflatten(-1, (-1, HEAD)).transpose(1, 2) for part in parts)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        projections = (self.query, self.key, self.value)
+        q, k, v = (project(x).unflatten(-1, (-1, HEAD)).transpose(1, 2) for project in projections)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         y: Tensor = self.out(attended.transpose(1, 2).flatten(2))
         return y
 

@@ -1,25 +1,27 @@
-"""Voice prompts without the silence around them."""
+"""Trimming of voice prompts as in the original."""
 
 import numpy as np
 
 from stages.stage import Samples
 
-BEFORE = 800
-"""Samples kept before the first that is loud (50 ms)."""
+LEAD = 800
+"""Samples (50 ms) to keep before the first loud one."""
 FRAME = 240
-BEHIND = 4320
+"""Samples (15 ms) to whose multiple the loud part is extended."""
+TAIL = 4320
+"""Samples (270 ms) to keep after the loud part."""
 
 
 def trimmed(samples: Samples) -> Samples:
-    """A prompt [n] at 16 kHz from 50 ms before it rises to 20 dB below its peak.
+    """A prompt [n] at 16 kHz without silence at both ends.
 
-    Its length is that of the whole frames of 15 ms up to the last loud sample, and 4,320 more; what lacks
-    at either end is filled with zeros.
+    The loud part, within 20 dB of the peak, is extended to whole frames, and by `LEAD` and `TAIL`. Missing
+    samples at either end are filled with zeros.
     """
     import librosa
 
     _, (first, last) = librosa.effects.trim(samples, top_db=20, frame_length=512, hop_length=128)
-    length = -(-(last - first) // FRAME) * FRAME + BEHIND
-    start = first - BEFORE
+    length = -(-(last - first) // FRAME) * FRAME + TAIL
+    start = first - LEAD
     kept = samples[start:] if start > 0 else np.pad(samples, (-start, 0))
     return np.pad(kept[:length], (0, max(0, length - len(kept))))

@@ -22,15 +22,15 @@ def stereo(folder: Path, weights: tuple[float, float]) -> tuple[Path, np.ndarray
 
 def test_channels_are_averaged_at_the_files_own_rate(tmp_path: Path) -> None:
     path, samples = stereo(tmp_path, (1.0, 0.5))
-    heard, rate = read_whole(path, DecodeConfig())
+    mono, rate = read_whole(path, DecodeConfig())
     assert rate == 22050
-    np.testing.assert_allclose(heard, 0.75 * samples, atol=1e-7)
+    np.testing.assert_allclose(mono, 0.75 * samples, atol=1e-7)
 
 
 def test_channels_that_cancel_each_other_are_not_averaged(tmp_path: Path) -> None:
     path, samples = stereo(tmp_path, (1.0, -1.0))
-    heard, _ = read_whole(path, DecodeConfig())
-    np.testing.assert_allclose(np.abs(heard), np.abs(samples), atol=1e-7)
+    mono, _ = read_whole(path, DecodeConfig())
+    np.testing.assert_allclose(np.abs(mono), np.abs(samples), atol=1e-7)
 
 
 def test_a_recording_that_decode_sets_aside_is_refused() -> None:

@@ -12,8 +12,8 @@ from stages.diarize.turns import overlaps, turns_of
 
 
 def turns(*segments, **config):
-    found, problems = turns_of(tuple(Segment(*s, 0) for s in segments), DiarizeConfig(**config), half)
-    return [(t.start, t.end, t.speaker, t.overlapped) for t in found], problems
+    result, problems = turns_of(tuple(Segment(*s, 0) for s in segments), DiarizeConfig(**config), half)
+    return [(t.start, t.end, t.speaker, t.overlapped) for t in result], problems
 
 
 def half(track: int, start: float, end: float) -> float:
@@ -25,20 +25,20 @@ def test_short_pauses_of_a_speaker_do_not_end_the_turn():
 
 
 def test_turns_are_not_merged_across_another_speaker():
-    found, _ = turns((0, 1, "A"), (1, 1.3, "B"), (1.3, 2, "A"), min_turn=0)
-    assert found == [(0, 1, "A", False), (1, 1.3, "B", False), (1.3, 2, "A", False)]
+    result, _ = turns((0, 1, "A"), (1, 1.3, "B"), (1.3, 2, "A"), min_turn=0)
+    assert result == [(0, 1, "A", False), (1, 1.3, "B", False), (1.3, 2, "A", False)]
 
 
 def test_an_overlap_is_a_turn_of_each_speaker_with_a_problem():
-    found, problems = turns((0, 3, "A"), (2, 5, "B"))
-    assert found == [(0, 2, "A", False), (2, 3, "A", True), (2, 3, "B", True), (3, 5, "B", False)]
+    result, problems = turns((0, 3, "A"), (2, 5, "B"))
+    assert result == [(0, 2, "A", False), (2, 3, "A", True), (2, 3, "B", True), (3, 5, "B", False)]
     assert [(problem.turn, problem.code) for problem in problems] == [(1, "overlap"), (2, "overlap")]
 
 
 def test_segments_on_different_tracks_do_not_overlap():
     segments = (Segment(0, 3, "channel_1", 0), Segment(1, 2, "channel_2", 1))
-    found, problems = turns_of(segments, DiarizeConfig(), half)
-    assert [turn.seconds for turn in found] == [3, 1]
+    result, problems = turns_of(segments, DiarizeConfig(), half)
+    assert [turn.seconds for turn in result] == [3, 1]
     assert not problems
 
 
@@ -53,15 +53,15 @@ times = st.tuples(st.integers(0, 600), st.integers(1, 400), st.sampled_from("ABC
 @given(st.lists(times, min_size=1, max_size=12), st.sampled_from([0.0, 0.5, 2.0]))
 def test_all_speech_is_in_turns_and_no_turn_is_too_long(spans, pause):
     segments = tuple(Segment(s / 10, (s + d) / 10, who, 0) for s, d, who in spans)
-    found, problems = turns_of(segments, DiarizeConfig(merge_pause=pause, max_turn=5), half)
+    result, problems = turns_of(segments, DiarizeConfig(merge_pause=pause, max_turn=5), half)
     for segment in segments:
-        inside = [t for t in found if t.speaker == segment.speaker]
+        inside = [t for t in result if t.speaker == segment.speaker]
         covered = sum(max(0, min(t.end, segment.end) - max(t.start, segment.start)) for t in inside)
         assert covered == pytest.approx(segment.end - segment.start)
-    for a, b in combinations(found, 2):
+    for a, b in combinations(result, 2):
         if not (a.overlapped and b.overlapped):
             assert a.end <= b.start or b.end <= a.start
-    assert all(0 < turn.seconds <= 5 + 1e-9 for turn in found)
+    assert all(0 < turn.seconds <= 5 + 1e-9 for turn in result)
     assert {p.turn for p in problems if p.code == "overlap"} == {
-        index for index, turn in enumerate(found) if turn.overlapped
+        index for index, turn in enumerate(result) if turn.overlapped
     }

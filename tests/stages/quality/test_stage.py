@@ -149,11 +149,11 @@ def test_a_turn_that_cannot_be_measured_is_set_aside_alone(clips, measured):
 
 def test_windows_cover_all_samples_and_short_audio_is_repeated():
     ramp = np.linspace(-1, 1, 3 * WINDOW + 7, dtype=np.float32)
-    found = windows(ramp)
-    assert len(found) == 4
-    assert found[0][0] == ramp[0]
-    assert found[-1][-1] == ramp[-1]
-    assert all(len(w) == WINDOW for w in found)
+    parts = windows(ramp)
+    assert len(parts) == 4
+    assert parts[0][0] == ramp[0]
+    assert parts[-1][-1] == ramp[-1]
+    assert all(len(w) == WINDOW for w in parts)
     short = np.arange(5, dtype=np.float32) / 5
     np.testing.assert_array_equal(windows(short)[0][:10], np.tile(short, 2))
 

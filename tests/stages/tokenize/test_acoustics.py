@@ -1,4 +1,4 @@
-"""What is heard beside the words: the pitch of known tones and voices, the spectrum within its range."""
+"""Acoustic features: the pitch of known tones and voices, and the spectrum within its range."""
 
 import librosa
 import numpy as np
@@ -25,7 +25,7 @@ def test_the_pitch_of_a_harmonic_tone_is_found_within_half_a_semitone(hertz: flo
     assert strength[inside].min() > VOICED
 
 
-def test_noise_and_silence_are_no_voice():
+def test_noise_and_silence_are_unvoiced():
     noise = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
     assert np.median(pitch(noise)[1]) < 0.3
     assert pitch(np.zeros(16_000, np.float32))[1].max() == 0
@@ -37,7 +37,7 @@ def test_pitch_does_not_depend_on_the_level():
     assert np.allclose(strength, pitch(tone(150))[1], atol=1e-6)
 
 
-def test_a_readers_pitch_agrees_with_pyin():
+def test_the_pitch_of_speech_agrees_with_pyin():
     samples, _ = soundfile.read(RECORDINGS / "demo/monologues/1998-15444-0004.flac", dtype="float32")
     height, _ = pitch(samples)
     hertz, _, _ = librosa.pyin(
@@ -55,14 +55,14 @@ def test_a_readers_pitch_agrees_with_pyin():
     assert (apart < 1 / 6).mean() > 0.9
 
 
-def test_a_frame_is_the_mean_of_its_spectrum_within_the_range_and_the_voice():
+def test_a_frame_is_the_mean_spectrum_within_the_range_and_the_pitch():
     log_mel = np.random.default_rng(0).normal(0, 2, (80, 112)).astype(np.float32)
-    found = acoustics(tone(140), log_mel)
-    assert found.shape == (25, 82)
-    assert found[:, :80].min() >= log_mel.max() - RANGE
-    assert np.allclose(found[3, :80], np.maximum(log_mel, log_mel.max() - RANGE)[:, 12:16].mean(axis=1))
-    assert np.allclose(found[1:-1, 80:], [0, 0.5], atol=0.05)
+    features = acoustics(tone(140), log_mel)
+    assert features.shape == (25, 82)
+    assert features[:, :80].min() >= log_mel.max() - RANGE
+    assert np.allclose(features[3, :80], np.maximum(log_mel, log_mel.max() - RANGE)[:, 12:16].mean(axis=1))
+    assert np.allclose(features[1:-1, 80:], [0, 0.5], atol=0.05)
 
 
-def test_less_than_a_frame_has_none():
+def test_audio_shorter_than_a_frame_has_no_features():
     assert acoustics(np.zeros(639, np.float32), np.zeros((80, 50), np.float32)).shape == (0, 82)

@@ -1,4 +1,4 @@
-"""Fitting of codebooks: the same for the same seed, every entry used, memory that does not grow."""
+"""Fitting codebooks: reproducible, with every entry used, from a bounded sample of frames."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ import soundfile
 from pipeline.models import resolve
 from schemas.errors import SetupError
 from stages.stage import Samples
-from stages.tokenize.fit import BLOCK, FitConfig, Fitted, KeptFrames, Part, fit, use_of
+from stages.tokenize.fit import BLOCK, FeatureGroup, FitConfig, FitResult, FrameReservoir, fit, use_of
 from stages.tokenize.kmeans import k_means
 from stages.tokenize.tokenizer import peak_normalised
 from stages.tokenize.whisper import WhisperEncoder, WhisperTokenizer, windows
@@ -40,11 +40,11 @@ def utterances() -> list[Samples]:
 @pytest.fixture(scope="module")
 def fitted(
     encoder: WhisperEncoder, utterances: list[Samples], tmp_path_factory: pytest.TempPathFactory
-) -> Fitted:
+) -> FitResult:
     return fit(iter(utterances), encoder, CONFIG, tmp_path_factory.mktemp("fit"))
 
 
-def test_codebooks_have_the_sizes_asked_for_and_the_width_of_the_frames(fitted: Fitted):
+def test_codebooks_have_the_requested_sizes_and_the_width_of_the_frames(fitted: FitResult):
     books = fitted.codebooks
     for book, size, width, dimensions in (
         (books.linguistic, 16, 384, 32),
@@ -56,8 +56,8 @@ def test_codebooks_have_the_sizes_asked_for_and_the_width_of_the_frames(fitted: 
         assert book.centroids.dtype == np.float16
 
 
-def test_each_kind_of_feature_varies_by_its_weight(
-    fitted: Fitted, encoder: WhisperEncoder, utterances: list[Samples]
+def test_the_variance_of_each_kind_of_feature_is_its_weight(
+    fitted: FitResult, encoder: WhisperEncoder, utterances: list[Samples]
 ):
     frames = encoder.frames([part for u in utterances for part in windows(peak_normalised(u))])
     vectors = np.concatenate([f.semantic for f in frames])
@@ -69,11 +69,11 @@ def test_each_kind_of_feature_varies_by_its_weight(
     )
 
 
-def test_kept_frames_are_an_even_sample_of_all_and_never_more_than_asked_for(tmp_path: Path):
-    kept = KeptFrames(tmp_path / "frames", (Part(2, 2, 1.0),), most=40 * BLOCK, seed=0)
+def test_a_reservoir_keeps_a_uniform_sample_of_bounded_size(tmp_path: Path):
+    kept = FrameReservoir(tmp_path / "frames", (FeatureGroup(2, 2, 1.0),), size=40 * BLOCK, seed=0)
     for start in range(0, 100_000, 1_000):
-        places = np.arange(start, start + 1_000) / 50
-        kept.add(np.stack([places, np.ones(1_000)], axis=1).astype(np.float32))
+        positions = np.arange(start, start + 1_000) / 50
+        kept.add(np.stack([positions, np.ones(1_000)], axis=1).astype(np.float32))
     [sample] = kept.batches(np.random.default_rng(0))
     assert sample.shape == (40 * BLOCK, 2)
     assert kept.count == 100_000
@@ -81,19 +81,19 @@ def test_kept_frames_are_an_even_sample_of_all_and_never_more_than_asked_for(tmp
     assert sample[:, 0].max() > 1_800
 
 
-def test_use_is_that_of_the_speech_fitted_to(
-    fitted: Fitted, encoder: WhisperEncoder, utterances: list[Samples]
+def test_the_reported_use_is_that_of_the_fitted_speech(
+    fitted: FitResult, encoder: WhisperEncoder, utterances: list[Samples]
 ):
     codes = WhisperTokenizer(encoder, fitted.codebooks).encode(utterances)
     counts = np.bincount(np.concatenate([c.semantic for c in codes]), minlength=48)
     assert counts.sum() - BLOCK < fitted.semantic.codes <= counts.sum()
-    # States were kept in half precision meanwhile: a few stand on the other side of a border.
+    # Stored in half precision, a few frames are assigned to another centroid.
     assert fitted.semantic.perplexity == pytest.approx(use_of(counts).perplexity, rel=0.05)
     assert fitted.semantic.share > 0.9
 
 
-def test_the_same_seed_gives_the_same_codebooks_another_one_others(
-    fitted: Fitted, encoder: WhisperEncoder, utterances: list[Samples], tmp_path: Path
+def test_codebooks_depend_only_on_the_seed(
+    fitted: FitResult, encoder: WhisperEncoder, utterances: list[Samples], tmp_path: Path
 ):
     again = fit(utterances, encoder, CONFIG, tmp_path).codebooks
     assert np.array_equal(again.semantic.centroids, fitted.codebooks.semantic.centroids)
@@ -103,17 +103,17 @@ def test_the_same_seed_gives_the_same_codebooks_another_one_others(
     assert not np.array_equal(other.semantic.centroids, fitted.codebooks.semantic.centroids)
 
 
-def test_nothing_is_left_on_disk(encoder: WhisperEncoder, utterances: list[Samples], tmp_path: Path):
+def test_no_files_are_left_behind(encoder: WhisperEncoder, utterances: list[Samples], tmp_path: Path):
     fit(utterances, encoder, CONFIG, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_too_little_speech_is_refused(encoder: WhisperEncoder, utterances: list[Samples], tmp_path: Path):
-    with pytest.raises(SetupError, match=r"too little speech for 1024 linguistic codes: it holds \d+ frames"):
+    with pytest.raises(SetupError, match=r"too little speech for 1024 linguistic codes: it has \d+ frames"):
         fit(utterances[1:], encoder, FitConfig(), tmp_path)
 
 
-def test_k_means_finds_separate_clusters_however_unequal():
+def test_k_means_finds_separate_clusters_of_unequal_sizes():
     generator = np.random.default_rng(0)
     centres = generator.normal(0, 10, (12, 5))
     sizes = [2000, *[40] * 11]
@@ -121,12 +121,12 @@ def test_k_means_finds_separate_clusters_however_unequal():
         [c + generator.normal(0, 0.1, (n, 5)) for c, n in zip(centres, sizes, strict=True)]
     )
     points = generator.permutation(points).astype(np.float32)
-    found = k_means(lambda: iter(np.array_split(points, 5)), 12, 6, np.random.default_rng(1))
-    nearest = np.linalg.norm(centres[:, None] - found[None], axis=-1).min(axis=1)
+    centroids = k_means(lambda: iter(np.array_split(points, 5)), 12, 6, np.random.default_rng(1))
+    nearest = np.linalg.norm(centres[:, None] - centroids[None], axis=-1).min(axis=1)
     assert nearest.max() < 0.2
 
 
-def test_use_of_an_even_and_an_uneven_codebook():
+def test_use_of_evenly_and_unevenly_used_codebooks():
     even = use_of(np.full(64, 7))
     assert (even.codes, even.share) == (448, 1.0)
     assert even.perplexity == pytest.approx(64)

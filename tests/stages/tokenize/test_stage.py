@@ -1,4 +1,4 @@
-"""Tokenize: codes by a formula from the number of samples, the same alone, in company and on any thread."""
+"""The tokenize stage: the number of codes, and independence from batches, other recordings and threads."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ from stages.stage import Samples
 from stages.tokenize import TokenizeConfig, TokenizeStage
 from stages.tokenize.codebooks import FILE, Codebook, Codebooks, Vectors
 from stages.tokenize.tokenizer import peak_normalised
-from stages.tokenize.whisper import WhisperEncoder, WhisperTokenizer, joined
+from stages.tokenize.whisper import WhisperEncoder, WhisperStream, WhisperTokenizer, joined
 from tests.paths import RECORDINGS
 
 WINDOW = 480_000
@@ -69,7 +69,7 @@ def test_n_samples_give_n_over_960_linguistic_and_n_over_640_semantic_codes(
 
 
 @pytest.mark.parametrize("extra", [-1, 0, 1, 319, 320, 640, 960])
-def test_the_formula_holds_where_an_utterance_is_cut_at_30_seconds(tokenizer: WhisperTokenizer, extra: int):
+def test_the_number_of_codes_around_a_cut_at_30_seconds(tokenizer: WhisperTokenizer, extra: int):
     [codes] = tokenizer.encode([noise(WINDOW + extra)])
     assert (len(codes.linguistic), len(codes.semantic)) == tokenizer.counts(WINDOW + extra)
 
@@ -86,10 +86,10 @@ def noise(samples: int) -> Samples:
     return np.random.default_rng(samples).normal(0, 0.1, samples).astype(np.float32)
 
 
-# --- what codes depend on
+# --- independence
 
 
-def test_codes_do_not_depend_on_neighbours_in_the_batch(tokenizer: WhisperTokenizer):
+def test_codes_do_not_depend_on_the_batch(tokenizer: WhisperTokenizer):
     utterances = [speech(), speech()[: 3 * 16_000], noise(20_000), speech()[16_000:]]
     alone = [tokenizer.encode([utterance])[0] for utterance in utterances]
     assert tokenizer.encode(utterances) == alone
@@ -100,13 +100,13 @@ def test_codes_do_not_depend_on_the_level(tokenizer: WhisperTokenizer):
     assert tokenizer.encode([speech() / 4]) == tokenizer.encode([speech()])
 
 
-def test_codes_follow_the_speech(tokenizer: WhisperTokenizer):
+def test_different_speech_has_different_codes(tokenizer: WhisperTokenizer):
     first, second = tokenizer.encode([speech()[: 2 * 16_000], speech()[2 * 16_000 : 4 * 16_000]])
     assert first != second
     assert len(set(first.semantic)) > 5
 
 
-def test_each_30_seconds_are_encoded_by_themselves(tokenizer: WhisperTokenizer):
+def test_windows_of_30_seconds_are_encoded_independently(tokenizer: WhisperTokenizer):
     long = np.tile(speech(), 8)[: WINDOW + 40_000]
     [whole] = tokenizer.encode([long])
     parts = (
@@ -116,13 +116,13 @@ def test_each_30_seconds_are_encoded_by_themselves(tokenizer: WhisperTokenizer):
     assert whole == joined(parts)
 
 
-def test_a_semantic_frame_holds_states_spectrum_and_pitch(encoder: WhisperEncoder):
+def test_a_semantic_frame_contains_states_spectrum_and_pitch(encoder: WhisperEncoder):
     [frames] = encoder.frames([speech()])
     assert frames.linguistic.shape == (len(speech()) // 960, encoder.width)
     assert frames.semantic.shape == (len(speech()) // 640, encoder.width + encoder.bands + 2)
 
 
-def test_frames_are_the_same_to_the_last_bit_in_any_company(encoder: WhisperEncoder):
+def test_frames_do_not_depend_on_other_windows_to_the_last_bit(encoder: WhisperEncoder):
     ragged = [speech()[:n] for n in (960, 20_000, 20_001, 23_000, 64_000)]
     together = list(encoder.frames(ragged))
     for window, frames in zip(ragged, together, strict=True):
@@ -140,12 +140,12 @@ def test_a_code_is_the_nearest_centroid(codebooks: Codebooks):
     assert np.array_equal(book.nearest(vectors), distances.argmin(axis=1))
 
 
-# --- an utterance that comes piece by piece
+# --- streams
 
 
 @settings(max_examples=8, deadline=None)
 @given(st.lists(st.integers(0, WINDOW + 60_000), max_size=6), st.floats(0.1, 4))
-def test_codes_of_an_utterance_cut_anywhere_are_those_of_the_whole(
+def test_a_stream_gives_the_codes_of_the_whole_utterance(
     tokenizer: WhisperTokenizer, cuts: list[int], gain: float
 ):
     samples = np.tile(speech(), 8)[: WINDOW + 60_000]
@@ -154,11 +154,28 @@ def test_codes_of_an_utterance_cut_anywhere_are_those_of_the_whole(
     assert streamed(tokenizer, samples, cuts, gain) == streamed(tokenizer, samples, gain=gain)
 
 
-def test_codes_come_with_each_30_seconds_and_at_the_end(tokenizer: WhisperTokenizer):
+def test_a_stream_returns_codes_every_30_seconds_and_at_the_end(tokenizer: WhisperTokenizer):
     stream = tokenizer.stream(1.0)
     fed = [stream.feed(noise(200_000)) for _ in range(3)]
     assert [len(codes.semantic) for codes in fed] == [0, 0, 750]
     assert len(stream.finish().semantic) == 120_000 // 640
+
+
+def test_a_stream_of_small_pieces_copies_each_sample_a_few_times_at_most(monkeypatch: pytest.MonkeyPatch):
+    class NoCodes:
+        def window_codes(self, windows: Sequence[Samples]) -> list[Codes]:
+            return []
+
+    copied = []
+    concatenate = np.concatenate
+    monkeypatch.setattr(
+        np, "concatenate", lambda parts: copied.append(sum(map(len, parts))) or concatenate(parts)
+    )
+    stream = WhisperStream(NoCodes(), 1.0)
+    for _ in range(2 * WINDOW // 320):
+        stream.feed(np.zeros(320, np.float32))
+    stream.finish()
+    assert 2 * WINDOW <= sum(copied) <= 3 * WINDOW
 
 
 def streamed(
@@ -174,13 +191,13 @@ def streamed(
 
 def stage(audio: SpooledAudio, threads: int = 1) -> TokenizeStage:
     config = TokenizeConfig()
-    made = TokenizeStage(config, audio, {ref: resolve(ref).path for ref in config.models}, threads)
-    made.setup()
-    return made
+    tokenize = TokenizeStage(config, audio, {ref: resolve(ref).path for ref in config.models}, threads)
+    tokenize.setup()
+    return tokenize
 
 
 def recording_of(path: str) -> Recording:
-    """A file as it was listed, before any stage."""
+    """A listed file, before any stage."""
     file = RECORDINGS / path
     return Recording(path, file.as_uri(), file.stat().st_size, "1", "{}")
 
@@ -194,7 +211,7 @@ def diarized(path: str, *times: tuple[float, float]) -> Recording:
     )
 
 
-def test_every_live_turn_gets_codes_of_its_own_stretch(audio_source: SpooledAudio):
+def test_every_live_turn_gets_the_codes_of_its_audio(audio_source: SpooledAudio):
     recording = diarized(CONVERSATION, (0.5, 2.5), (3.0, 4.0), (5.0, 9.0))
     recording = replace(
         recording, diarize=replace(recording.diarize, problems=(Problem("overlapped", "two speak", 1),))
@@ -216,18 +233,18 @@ def test_a_turn_too_short_for_a_group_is_set_aside_alone(audio_source: SpooledAu
     assert done.live_turns() == [1]
 
 
-def test_a_recording_set_aside_gets_no_codes(audio_source: SpooledAudio):
+def test_a_recording_that_was_set_aside_gets_no_codes(audio_source: SpooledAudio):
     out = replace(recording_of(SPEECH), decode=DecodeColumn(None, (Problem("silent", "nothing is heard"),)))
     assert stage(audio_source)(Unit("u", (out,))).recordings[0].tokenize.turns == ()
 
 
-def test_a_file_that_vanished_sets_its_turns_aside(audio_source: SpooledAudio):
+def test_the_turns_of_a_file_that_vanished_are_set_aside(audio_source: SpooledAudio):
     gone = replace(diarized(SPEECH, (0.0, 1.0)), uri="file:///nowhere/gone.flac")
     done = stage(audio_source)(Unit("u", (gone,))).recordings[0]
     assert [p.code for p in done.tokenize.problems] == ["vanished"]
 
 
-def test_codes_are_equal_for_any_number_of_threads_and_any_neighbours(audio_source: SpooledAudio):
+def test_codes_do_not_depend_on_threads_or_other_recordings(audio_source: SpooledAudio):
     recordings = (
         diarized(SPEECH, (0.0, 1.5), (1.5, 4.0)),
         diarized(CONVERSATION, (0.5, 2.5), (5.0, 9.0)),
@@ -242,7 +259,7 @@ def test_codes_are_equal_for_any_number_of_threads_and_any_neighbours(audio_sour
 # --- the codebooks
 
 
-def test_the_shipped_codebooks_have_the_sizes_of_the_vocabulary_and_are_small():
+def test_the_bundled_codebooks_are_small_and_have_the_sizes_of_the_vocabulary():
     folder = resolve("package:whisper-codebooks").path
     shipped = Codebooks.load(folder)
     assert (shipped.linguistic.size, shipped.semantic.size) == (1024, 4096)
@@ -250,7 +267,7 @@ def test_the_shipped_codebooks_have_the_sizes_of_the_vocabulary_and_are_small():
     assert "Demonstration only" in (folder / "README.md").read_text()
 
 
-def test_codebooks_are_read_as_they_were_written(codebooks: Codebooks, tmp_path: Path):
+def test_codebooks_survive_saving_and_loading(codebooks: Codebooks, tmp_path: Path):
     codebooks.save(tmp_path)
     again = Codebooks.load(tmp_path)
     assert again.model_sha256 == codebooks.model_sha256
@@ -280,27 +297,27 @@ def test_pickles_are_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda a: a.pop("semantic_mean"), "should hold"),
+        (lambda a: a.pop("semantic_mean"), "should contain"),
         (
             lambda a: a.update(semantic_mean=a["semantic_mean"].astype(np.float32)),
-            r"semantic_mean should be float16 \[466\], it is float32 \[466\]",
+            r"semantic_mean should be float16 \[466\], but is float32 \[466\]",
         ),
         (
             lambda a: a.update(linguistic_centroids=a["linguistic_centroids"][:, :5]),
-            r"linguistic_centroids should be float16 \[20, 8\], it is float16 \[20, 5\]",
+            r"linguistic_centroids should be float16 \[20, 8\], but is float16 \[20, 5\]",
         ),
         (
             lambda a: a.update(semantic_projection=a["semantic_projection"][:100]),
-            r"should be float16 \[466, 8\], it is float16 \[100, 8\]",
+            r"should be float16 \[466, 8\], but is float16 \[100, 8\]",
         ),
         (
             lambda a: a.update(linguistic_centroids=np.zeros((1025, 8), np.float16)),
-            "1 to 1024 rows, it has 1025",
+            "1 to 1024 rows, not 1025",
         ),
         (lambda a: a.update(semantic_mean=a["semantic_mean"] + np.float16(np.inf)), "not finite"),
     ],
 )
-def test_codebooks_of_a_wrong_shape_or_type_are_refused_with_what_was_expected(
+def test_codebooks_with_wrong_shapes_or_types_are_refused(
     codebooks: Codebooks, tmp_path: Path, change: Callable, says: str
 ):
     with np.load(codebooks.save(tmp_path)) as file:
@@ -318,7 +335,7 @@ def test_codebooks_of_another_model_are_refused(encoder: WhisperEncoder):
 
 
 def test_a_directory_without_a_model_is_refused(tmp_path: Path):
-    with pytest.raises(SetupError, match=r"holds no model\.bin"):
+    with pytest.raises(SetupError, match=r"has no model\.bin"):
         WhisperEncoder(tmp_path)
     (tmp_path / "model.bin").write_bytes(b"nothing")
     with pytest.raises(SetupError, match="can't be loaded"):

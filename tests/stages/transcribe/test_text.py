@@ -24,13 +24,13 @@ from stages.transcribe.windows import MARGIN, MAX_SECONDS, PAUSE, excerpts, leng
 @st.composite
 def turns(draw):
     """Turns of up to 29 s on two tracks in order of start, some of them overlapping."""
-    found, at = [], 0.0
+    result, at = [], 0.0
     for _ in range(draw(st.integers(0, 40))):
         at += draw(st.floats(0, 5))
         seconds = draw(st.floats(0.2, 29))
-        found.append(Turn(at, at + seconds, "a", draw(st.integers(0, 1)), False))
+        result.append(Turn(at, at + seconds, "a", draw(st.integers(0, 1)), False))
         at += draw(st.floats(0, 1)) * seconds
-    return found
+    return result
 
 
 @given(turns(), st.data())
@@ -92,9 +92,9 @@ def test_short_turns_share_a_window():
 
 def test_an_ambiguous_turn_gets_the_language_of_the_recording_and_a_clear_one_keeps_its_own():
     english, hm, chinese = {"en": 0.97, "zh": 0.03}, {"en": 0.3, "zh": 0.7}, {"en": 0.001, "zh": 0.999}
-    found = languages([english] * 10 + [hm, chinese], [4.0] * 10 + [0.5, 5.0])
-    assert [language for language, _ in found] == ["en"] * 11 + ["zh"]
-    assert all(0.5 < probability <= 1 for _, probability in found)
+    result = languages([english] * 10 + [hm, chinese], [4.0] * 10 + [0.5, 5.0])
+    assert [language for language, _ in result] == ["en"] * 11 + ["zh"]
+    assert all(0.5 < probability <= 1 for _, probability in result)
 
 
 def test_both_halves_of_a_bilingual_talk_keep_their_language():

@@ -1,4 +1,4 @@
-"""The linguistic codes as the original makes them: one utterance, one chunk after the other."""
+"""A plain implementation of the linguistic codes: one utterance, chunk by chunk, as in the original."""
 
 import math
 
@@ -11,7 +11,7 @@ from stages.tokenize.step_audio.checkpoint import Checkpoint
 
 
 def linguistic_codes(checkpoint: Checkpoint, samples: Tensor) -> list[int]:
-    """Codes of an utterance [n] that is peak-normalised, no noise added."""
+    """Codes of a peak-normalised utterance [n], without dither."""
     rows = input_rows(checkpoint, samples)
     return nearest(checkpoint.linguistic_centres, encode(checkpoint, rows)) if len(rows) else []
 
@@ -22,7 +22,7 @@ def row_count(samples: int) -> int:
 
 
 def input_rows(checkpoint: Checkpoint, samples: Tensor) -> Tensor:
-    """Filter banks, seven frames in a row every six, normalised, [rows, 560]."""
+    """Normalized filter banks in rows of seven frames, six frames apart, [rows, 560]."""
     count = row_count(len(samples))
     if not count:
         return samples.new_zeros(0, 560)
@@ -44,7 +44,7 @@ def input_rows(checkpoint: Checkpoint, samples: Tensor) -> Tensor:
 
 
 def encode(checkpoint: Checkpoint, rows: Tensor) -> Tensor:
-    """[rows, 560] -> [rows, width]"""
+    """Encoder output, [rows, 560] -> [rows, width]."""
     weights = checkpoint.linguistic.state_dict()
     sizes = checkpoint.linguistic.sizes
     names = ["encoders0.0", *(f"encoders.{n}" for n in range(sizes.blocks - 1))]
@@ -70,7 +70,7 @@ def encode(checkpoint: Checkpoint, rows: Tensor) -> Tensor:
 def layer_output(
     w: dict[str, Tensor], x: Tensor, kept: list[tuple[Tensor, Tensor]], heads: int, residual: bool
 ) -> Tensor:
-    """One layer over one chunk's rows; `kept` has keys and values of the chunks before, and gets its own."""
+    """A layer on the rows of a chunk. `kept` has keys and values of previous chunks; its own are appended."""
     y = F.layer_norm(x, x.shape[1:], w["norm1.weight"], w["norm1.bias"], 1e-12)
     q, k, v = F.linear(y, w["self_attn.linear_q_k_v.weight"], w["self_attn.linear_q_k_v.bias"]).chunk(
         3, dim=1
