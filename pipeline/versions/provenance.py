@@ -1,4 +1,4 @@
-"""How the ids of a version were made, as a checkpoint says it that was trained on them."""
+"""Provenance: the version of the code, and how the ids of a dataset version were made."""
 
 import subprocess
 from functools import lru_cache
@@ -10,8 +10,7 @@ from schemas.manifest import Manifest
 from stages.tokenize.config import TokenizeConfig
 
 MADE_BY = "made_by"
-"""Key of vocabulary.json under which stands how the version's ids were made."""
-
+"""Key of vocabulary.json that holds how the version's ids were made."""
 
 _DISTRIBUTION = "aqaa-data"
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -39,7 +38,7 @@ def code_version(checkout: Path = _CHECKOUT) -> str:
 
 
 def codes_of(manifest: Manifest) -> dict[str, Any]:
-    """Which speech tokenizer a version's codes come from: its settings, and its models by hash."""
+    """The speech tokenizer that made a version's codes: its settings, and its models by hash."""
     tokenize = TokenizeConfig.model_validate(manifest.recipe["tokenize"])
     used = {model.reference: model.sha256 for model in manifest.models}
     models = {reference: used[reference] for reference in tokenize.models if reference in used}
@@ -47,8 +46,8 @@ def codes_of(manifest: Manifest) -> dict[str, Any]:
 
 
 def ids_of(manifest: Manifest) -> dict[str, Any]:
-    """What a checkpoint says of the ids that it was trained on: what the manifest of its version says, and
-    which text tokenizer, which speech tokenizer and which order of text and speech they come from."""
+    """What a checkpoint records about the ids that it was trained on: the vocabulary of the version, its text
+    tokenizer, its speech tokenizer, and the order of text and speech."""
     return manifest.vocabulary | {
         MADE_BY: {
             "vocabulary": manifest.recipe["vocabulary"],
