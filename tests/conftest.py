@@ -71,14 +71,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def small_build(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> SmallBuild:
-    """Built once for all test processes, with the small English recogniser; tests must not write into it."""
+    """Built once for all test processes, with the small English recognizer; tests must not write to it."""
     base = tmp_path_factory.getbasetemp()
     folder = (base if worker_id == "master" else base.parent) / "small"
-    said = folder / "said.json"
+    printed = folder / "printed.json"
     with FileLock(f"{folder}.lock"):
-        if not said.exists():
-            said.write_text(_build_small(folder))
-    built = json.loads(said.read_text())
+        if not printed.exists():
+            printed.write_text(_build_small(folder))
+    built = json.loads(printed.read_text())
     dataset = folder / "out" / "small"
     return SmallBuild(
         folder / "recipe.yaml",
@@ -91,7 +91,7 @@ def small_build(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Sma
 
 
 def _build_small(folder: Path) -> str:
-    """What `--json` printed."""
+    """Run the build; returns what `--json` printed."""
     inputs = folder / "in"
     inputs.mkdir(parents=True)
     for name in SMALL:

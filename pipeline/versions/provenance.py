@@ -1,4 +1,4 @@
-"""Where the token ids of a version come from, in the form that a checkpoint trained on them records it."""
+"""Provenance: the version of the code, and how the ids of a dataset version were made."""
 
 import subprocess
 from functools import lru_cache
@@ -10,8 +10,7 @@ from schemas.manifest import Manifest
 from stages.tokenize.config import TokenizeConfig
 
 MADE_BY = "made_by"
-"""Key of vocabulary.json with the origin of the version's token ids."""
-
+"""Key of vocabulary.json that holds how the version's ids were made."""
 
 _DISTRIBUTION = "aqaa-data"
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -39,7 +38,7 @@ def code_version(checkout: Path = _CHECKOUT) -> str:
 
 
 def codes_of(manifest: Manifest) -> dict[str, Any]:
-    """The speech tokenizer of a version's codes: its settings, and the hashes of its models."""
+    """The speech tokenizer that made a version's codes: its settings, and its models by hash."""
     tokenize = TokenizeConfig.model_validate(manifest.recipe["tokenize"])
     used = {model.reference: model.sha256 for model in manifest.models}
     models = {reference: used[reference] for reference in tokenize.models if reference in used}
@@ -47,10 +46,8 @@ def codes_of(manifest: Manifest) -> dict[str, Any]:
 
 
 def ids_of(manifest: Manifest) -> dict[str, Any]:
-    """What a checkpoint records about the token ids that it was trained on.
-
-    The vocabulary of the manifest, and the text tokenizer, speech tokenizer and interleaving of the ids.
-    """
+    """What a checkpoint records about the ids that it was trained on: the vocabulary of the version, its text
+    tokenizer, its speech tokenizer, and the order of text and speech."""
     return manifest.vocabulary | {
         MADE_BY: {
             "vocabulary": manifest.recipe["vocabulary"],

@@ -323,7 +323,7 @@ class TestMixture:
         assert manifest.set_aside["select/over_speaker_cap"] == manifest.turns.set_aside
 
     def test_a_family_without_a_weight_is_refused_with_its_line(self, tmp_path):
-        with pytest.raises(SetupError, match=r"recipe.yaml:\d+: `mixture`.*but for aqtaa, tts"):
+        with pytest.raises(SetupError, match=r"recipe.yaml:\d+: `mixture`.*only one has aqtaa, tts"):
             planned(tmp_path, recordings("a.wav"), mixture={"weights": {"asr": 1, "continuation": 1}})
 
     def test_the_report_and_the_card_show_requested_and_actual_shares(self, tmp_path):
