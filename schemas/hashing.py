@@ -20,4 +20,4 @@ def hash_integer(text: str, bits: int = 64) -> int:
 
 def hash_fraction(text: str, bits: int = 64) -> float:
     """A number in [0, 1), uniform over texts, with that many bits of the hash."""
-    return hash_integer(text, bits) / 2**bits
+    return hash_integer(text, bits) / (1 << bits)

@@ -10,7 +10,7 @@ import click
 from pipeline.commands.arguments import print_json
 from pipeline.inference.vocoding import Latency, Sound
 from pipeline.inference.wav import WavWriter
-from schemas.layout import merged
+from schemas.layout import GROUP_SECONDS, group_count, merged
 
 if TYPE_CHECKING:
     from pipeline.inference.dialogue import Dialogue
@@ -35,7 +35,7 @@ class AnswerPrinter:
         latency = Latency()
         asked = dialogue.hear(question)
         if self.as_json:
-            print_json({"question": question, "seconds": asked.seconds, "groups": len(asked.ids) // 5})
+            print_json({"question": question, "seconds": asked.seconds, "groups": asked.groups})
         writer: WavWriter | None = None
         samples = 0
         try:
@@ -87,5 +87,5 @@ _REASONS = {
 
 
 def _said(answer: "Answer") -> str:
-    groups = sum(len(codes.linguistic) for codes in answer.voices) // 2
-    return f"{len(answer.ids)} tokens, {groups * 0.12:.2f} s of speech; {_REASONS[answer.reason]}"
+    groups = sum(map(group_count, answer.voices))
+    return f"{len(answer.ids)} tokens, {groups * GROUP_SECONDS:.2f} s of speech; {_REASONS[answer.reason]}"

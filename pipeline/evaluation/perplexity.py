@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from schemas.errors import SetupError
 from schemas.hashing import shuffle_key
+from schemas.layout import CODES_PER_GROUP, GROUP_SECONDS, LINGUISTIC_PER_GROUP
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids, Modality
 from stages.evaluate.estimate import Estimate, ratio
 from stages.train.config import TrainConfig
@@ -42,7 +43,6 @@ VOCABULARY: dict[str, Any] = {
 """Codes and little else: the smaller the head, the more can be learnt in a minute."""
 
 KINDS = ("linguistic", "semantic", "both")
-GROUP_SECONDS = 0.12
 HELD = 0.2
 """Share of the time that is held out."""
 LEAST = 60.0
@@ -61,12 +61,16 @@ class Coded:
 
     @property
     def seconds(self) -> float:
-        return len(self.tokens) // 5 * GROUP_SECONDS
+        return len(self.tokens) // CODES_PER_GROUP * GROUP_SECONDS
 
     def of(self, kind: str) -> Ids:
         """ids [n] with their beginning and end, of one codebook or both."""
-        groups = self.tokens.reshape(-1, 5)
-        part = {"linguistic": groups[:, :2], "semantic": groups[:, 2:], "both": groups}[kind]
+        groups = self.tokens.reshape(-1, CODES_PER_GROUP)
+        part = {
+            "linguistic": groups[:, :LINGUISTIC_PER_GROUP],
+            "semantic": groups[:, LINGUISTIC_PER_GROUP:],
+            "both": groups,
+        }[kind]
         return np.concatenate([[BOS], part.ravel() + FIRST, [EOS]]).astype(np.int32)
 
 

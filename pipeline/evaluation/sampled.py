@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.evaluation.judges import Alone, Judges, at_16k
-from pipeline.evaluation.perplexity import BOS, FIRST, GROUP_SECONDS, Coded
+from pipeline.evaluation.perplexity import BOS, FIRST, Coded
 from pipeline.evaluation.vocoding import TimedVocoder
+from schemas.layout import CODES_PER_GROUP, GROUP_SECONDS, LINGUISTIC_PER_GROUP
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids
 from stages.evaluate.estimate import Estimate, mean
 from stages.stage import Samples
@@ -87,18 +88,19 @@ def go_on(
     model: "Backbone", held: Sequence[Coded], vocoder: TimedVocoder, judges: Judges, seed: int
 ) -> Sampled:
     """Judge how the first long enough utterances go on; none where all are short."""
-    long_enough = [one for one in held if len(one.tokens) >= 5 * (BEGUN + LEAST)]
+    long_enough = [one for one in held if len(one.tokens) >= CODES_PER_GROUP * (BEGUN + LEAST)]
     pairs = []
     for number, one in enumerate(long_enough[:UTTERANCES]):
-        extracted = one.tokens[: 5 * (BEGUN + MOST)]
-        begun = extracted[: 5 * BEGUN]
-        drawn = continued(model, begun, len(extracted) // 5 - BEGUN, seed + number)
+        extracted = one.tokens[: CODES_PER_GROUP * (BEGUN + MOST)]
+        begun = extracted[: CODES_PER_GROUP * BEGUN]
+        drawn = continued(model, begun, len(extracted) // CODES_PER_GROUP - BEGUN, seed + number)
         sounds = [vocoder.speak(tokens.tolist()) for tokens in (extracted, np.concatenate([begun, drawn]))]
         language = judges.language(at_16k(sounds[0]), one.language)
         first = frames_of(len(begun)) * HOP
         alone = [judges.alone(at_16k(sound[first:]), language) for sound in sounds]
         heard = at_16k(sounds[0]), at_16k(sounds[1])
-        pairs.append(Pair(one.source, len(drawn) // 5 * GROUP_SECONDS, alone[0], alone[1], heard))
+        seconds = len(drawn) // CODES_PER_GROUP * GROUP_SECONDS
+        pairs.append(Pair(one.source, seconds, alone[0], alone[1], heard))
     return Sampled(pairs, seed)
 
 
@@ -113,8 +115,8 @@ def continued(model: "Backbone", begun: Ids, groups: int, seed: int) -> Ids:
     reader = reader_of(model)
     logits = reader.read([BOS, *(begun + FIRST).tolist()])
     drawn: list[int] = []
-    for at in range(5 * groups):
+    for at in range(CODES_PER_GROUP * groups):
         if at:
             logits = reader.read(drawn[-1:])
-        drawn.append(draw(logits, linguistic if at % 5 < 2 else semantic))
+        drawn.append(draw(logits, linguistic if at % CODES_PER_GROUP < LINGUISTIC_PER_GROUP else semantic))
     return np.array(drawn, np.int32) - FIRST

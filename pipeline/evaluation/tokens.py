@@ -14,6 +14,7 @@ from pipeline.evaluation.originals import Original, Originals
 from pipeline.evaluation.vocoding import TimedVocoder
 from pipeline.inference.tokenize_files import Refused
 from schemas.errors import SetupError
+from schemas.layout import CODES_PER_GROUP
 from schemas.vocabulary import Ids
 from stages.evaluate.estimate import Estimate, mean, ratio
 from stages.evaluate.words import Errors
@@ -47,7 +48,7 @@ class Judged:
             "seconds": round(self.seconds, 3),
             "text": self.text,
             "language": self.language,
-            "groups": len(self.tokens) // 5,
+            "groups": len(self.tokens) // CODES_PER_GROUP,
             **{name: _as_json(beside) for name, beside in self.conditions.items()},
         }
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from pipeline.evaluation.originals import Original
 from pipeline.inference.vocoding import open_voice
 from schemas.errors import DataError
+from schemas.layout import GROUP_SECONDS
 from stages.stage import SAMPLE_RATE
 from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.shape import RATE
@@ -65,7 +66,7 @@ def utterance_of(original: Original) -> Utterance:
     import soxr
 
     if not len(original.tokens):
-        raise DataError("too_short", "it is too short for a group of codes (0.12 s)")
+        raise DataError("too_short", f"it is too short for a group of codes ({GROUP_SECONDS} s)")
     samples = soxr.resample(original.sound, SAMPLE_RATE, RATE)
     return Utterance(original.name, original.tokens, samples)
 

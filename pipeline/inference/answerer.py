@@ -9,6 +9,7 @@ from pipeline.inference.tokenize_files import Refused, Tokenized, config_of, tok
 from pipeline.models import resolve
 from pipeline.versions.provenance import MADE_BY
 from schemas.errors import DataError, SetupError
+from schemas.layout import GROUP_SECONDS
 from schemas.vocabulary import Ids, Vocabulary
 from stages.tokenize import TokenizeConfig, load_tokenizer
 from stages.tokenize.tokenizer import Tokenizer
@@ -102,7 +103,9 @@ def tokenized(answerer: Answerer, question: str) -> Tokenized:
     if isinstance(found, Refused):
         raise DataError(found.code, found.error)
     if not found.ids:
-        raise DataError("too_short", f"{found.seconds:.2f} s are too short for a group of codes (0.12 s)")
+        raise DataError(
+            "too_short", f"{found.seconds:.2f} s are too short for a group of codes ({GROUP_SECONDS} s)"
+        )
     return found
 
 

@@ -16,7 +16,7 @@ from pipeline.storage.store import Store
 from pipeline.versions.gc import VERDICTS
 from schemas.chat import ChatMessage
 from schemas.errors import DataError
-from schemas.layout import GROUP, whole_groups
+from schemas.layout import GROUP_SECONDS, group_count, whole_groups
 from schemas.recording import Codes, Recording
 from schemas.sample import Clip, Draft, Message, Pair, Speech, Text
 from schemas.turn import SetAsideRow, turns_of
@@ -31,7 +31,6 @@ from stages.synthesize.answers import complete
 from stages.synthesize.cost import Replies
 from stages.synthesize.endpoint import Endpoint
 
-GROUP_SECONDS = 0.12
 VERDICT_TOKENS = 300
 _BATCH_PROMPTS = 64
 """Prompts in memory at a time."""
@@ -282,7 +281,7 @@ def _answer(text: str, speech: Speech | None) -> Message:
 def _speech(codes: Codes | None, recording: str, role: str, text: str) -> Speech | None:
     if codes is None:
         return None
-    seconds = len(codes.linguistic) // GROUP[0] * GROUP_SECONDS
+    seconds = group_count(codes) * GROUP_SECONDS
     return Speech(codes, Clip(recording, 0, 0.0, round(seconds, 3)), 0, role, text)
 
 
