@@ -13,7 +13,6 @@ from stages.select import (
     SelectConfig,
     admit,
     duplicates,
-    personal,
     recording_item,
     select,
     text_item,
@@ -224,33 +223,17 @@ def test_where_consent_is_required_the_sidecar_must_say_so(consent, kept):
     assert select(a_turn(), SelectConfig()) is None
 
 
-class TestPersonalData:
-    @pytest.mark.parametrize(
-        ("text", "kind"),
-        [
-            ("Write to anna.b@example.co.uk, please.", "an e-mail address"),
-            ("The card is 4111 1111 1111 1111.", "a card number"),
-            ("5500-0000-0000-0004", "a card number"),
-            ("Call me on +49 30 901820 tonight.", "a phone number"),
-            ("It's (555) 123-4567.", "a phone number"),
-            ("Call 555-1234 now", "a phone number"),
-            ("我的电话是１３８ ００１３ ８０００", "a phone number"),
-        ],
-    )
-    def test_is_found(self, text, kind):
-        assert personal(text) == kind
-        assert select(a_turn(text=text), SelectConfig(pii=True)).message == f"the text holds {kind}"
-        assert select(a_turn(text=text), SelectConfig()) is None
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            *("In 1984 and 2001.", "It costs 1,250,000 euros.", "On 2024-01-15 at 10:30"),
-            *("Flight 4711, gate 12", "pi is 3.14159265358", "They won 3-2", "me at home"),
-        ],
-    )
-    def test_numbers_of_other_kinds_are_none(self, text):
-        assert personal(text) is None
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Write to anna.b@example.co.uk, please.", "an e-mail address"),
+        ("5500-0000-0000-0004", "a card number"),
+        ("Call me on +49 30 901820 tonight.", "a phone number"),
+    ],
+)
+def test_a_turn_with_personal_data_is_set_aside_if_the_recipe_says_so(text, kind):
+    assert select(a_turn(text=text), SelectConfig(pii=True)).message == f"the text holds {kind}"
+    assert select(a_turn(text=text), SelectConfig()) is None
 
 
 class TestEvaluationPrompts:
