@@ -56,6 +56,20 @@ def cut_groups(codes: Codes, first: int, end: int) -> Codes:
     )
 
 
+def check_ratio(ratio: tuple[int, int]) -> tuple[int, int]:
+    """A ratio of text ids to codes, if its codes make whole groups; else raises ValueError."""
+    text, codes = ratio
+    if codes % CODES_PER_GROUP or min(ratio) < 1:
+        below = codes // CODES_PER_GROUP * CODES_PER_GROUP
+        nearest = [n for n in (below, below + CODES_PER_GROUP) if n > 0]
+        valid = " or ".join(f"[{max(1, text)}, {n}]" for n in nearest)
+        raise ValueError(
+            f"[{text}, {codes}] would cut code groups: the second number must be a multiple of "
+            f"{CODES_PER_GROUP}, such as {valid}"
+        )
+    return ratio
+
+
 def whole_groups(codes: Codes) -> Codes:
     """The codes without those after the last whole group."""
     return cut_groups(codes, 0, group_count(codes))

@@ -28,12 +28,14 @@ def passages(
     turns: Sequence[AnnotatedTurn], kept: Collection[int], config: ComposeConfig
 ) -> list[tuple[AnnotatedTurn, AnnotatedTurn]]:
     """Kept turns of one speaker that follow each other with nobody between; no turn stands in two."""
+    kept = frozenset(kept)
     ordered = sorted(turns, key=lambda turn: (turn.turn.start, turn.turn.end, turn.index))
     found: list[tuple[AnnotatedTurn, AnnotatedTurn]] = []
     for first, second in pairwise(ordered):
         gap = second.turn.start - first.turn.end
         if (
-            {first.index, second.index} <= set(kept)
+            first.index in kept
+            and second.index in kept
             and (first.turn.speaker, first.turn.track) == (second.turn.speaker, second.turn.track)
             and 0 <= gap <= config.controlled_gap_seconds_max
             and not (found and found[-1][1] is first)

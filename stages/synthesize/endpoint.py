@@ -146,7 +146,7 @@ class Endpoint:
         headers = {"Content-Type": "application/json"}
         try:
             with self._client.stream("POST", self._url + path, content=content, headers=headers) as response:
-                received = b""
+                received = bytearray()
                 for chunk in response.iter_bytes():
                     received += chunk
                     if len(received) > LARGEST_REPLY:
@@ -160,8 +160,8 @@ class Endpoint:
         except (httpx2.TransportError, httpx2.DecodingError):
             raise _TryError("unreachable", "broke the connection off", billed=True) from None
         if response.status_code == 200:
-            return received
-        raise self._refusal(path, response.status_code, response.headers.get("retry-after"), received)
+            return bytes(received)
+        raise self._refusal(path, response.status_code, response.headers.get("retry-after"), bytes(received))
 
     def _refusal(self, path: str, status: int, retry_after: str | None, body: bytes) -> Exception:
         if status == 429:
