@@ -36,7 +36,7 @@ class MixtureConfig(Config):
 
 
 @dataclass(frozen=True)
-class Spoken:
+class MixtureTurn:
     """A kept turn, as caps look at it."""
 
     key: str
@@ -47,7 +47,7 @@ class Spoken:
     language: str
 
 
-def exceeding_caps(turns: Sequence[Spoken], config: MixtureConfig) -> dict[str, str]:
+def exceeding_caps(turns: Sequence[MixtureTurn], config: MixtureConfig) -> dict[str, str]:
     """Key of a turn -> `speaker` or `language`, for the turns beyond the hours of theirs."""
     ordered = sorted(turns, key=lambda turn: (_draw(f"{turn.recording} {turn.start // STRETCH}"), turn.key))
     over: dict[str, str] = {}

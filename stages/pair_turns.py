@@ -117,7 +117,7 @@ class PairTurnsConfig(Config):
 
 
 @dataclass(frozen=True)
-class Pair:
+class TurnPair:
     """A question and what the other speaker answered."""
 
     question: AnnotatedTurn
@@ -135,7 +135,7 @@ class Pair:
 class Conversation:
     """Every turn of a recording is the answer of a pair, or has its reason not to be: they add up."""
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TurnPair, ...]
     reasons: Mapping[str, int]
 
 
@@ -163,7 +163,7 @@ def pair_turns(
         elif question.index not in kept:
             reasons["after_set_aside"] += 1
         else:
-            pair = Pair(question, answer)
+            pair = TurnPair(question, answer)
             reason = _no_pair(pair, at_once, config)
             if reason is not None:
                 reasons[reason] += 1
@@ -173,7 +173,7 @@ def pair_turns(
     return Conversation(tuple(pairs), dict(reasons))
 
 
-def _no_pair(pair: Pair, at_once: Mapping[int, Collection[int]], config: PairTurnsConfig) -> str | None:
+def _no_pair(pair: TurnPair, at_once: Mapping[int, Collection[int]], config: PairTurnsConfig) -> str | None:
     question, answer = pair.question.turn, pair.answer.turn
     if question.speaker == answer.speaker:
         return "same_speaker"
@@ -192,7 +192,7 @@ def _no_pair(pair: Pair, at_once: Mapping[int, Collection[int]], config: PairTur
 
 def _history(
     before: Iterable[AnnotatedTurn],
-    pair: Pair,
+    pair: TurnPair,
     kept: Collection[int],
     at_once: Mapping[int, Collection[int]],
     config: PairTurnsConfig,

@@ -21,7 +21,7 @@ from schemas.errors import SetupError
 from schemas.hashing import shuffle_key
 from schemas.layout import CODES_PER_GROUP, GROUP_SECONDS, LINGUISTIC_PER_GROUP
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids, Modality
-from stages.evaluate.estimate import Estimate, ratio
+from stages.evaluate.estimate import IntervalEstimate, ratio
 from stages.train.config import TrainConfig
 from stages.train.documents import INDEX, Document, Documents
 from stages.train.loop import Data
@@ -78,8 +78,8 @@ class Coded:
 class Foretold:
     """How well a model foretells held-out codes of a codebook, alone or beside the other."""
 
-    nats_per_token: Estimate
-    nats_per_second: Estimate
+    nats_per_token: IntervalEstimate
+    nats_per_second: IntervalEstimate
 
     @property
     def perplexity(self) -> float:

@@ -15,7 +15,7 @@ from pipeline.evaluation.perplexity import BOS, FIRST, Coded
 from pipeline.evaluation.vocoding import TimedVocoder
 from schemas.layout import CODES_PER_GROUP, GROUP_SECONDS, LINGUISTIC_PER_GROUP
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids
-from stages.evaluate.estimate import Estimate, mean
+from stages.evaluate.estimate import IntervalEstimate, mean
 from stages.stage import Samples
 from stages.train.sampling import Draw, Sampling
 from stages.train.vocoder.shape import HOP, frames_of
@@ -53,7 +53,7 @@ class Sampled:
     pairs: Sequence[Pair]
     seed: int
 
-    def measures(self) -> dict[str, dict[str, Estimate | None]]:
+    def measures(self) -> dict[str, dict[str, IntervalEstimate | None]]:
         """Measure -> `extracted`, `sampled` -> over all pairs."""
         return {
             name: {

@@ -16,7 +16,7 @@ from pipeline.inference.tokenize_files import Refused
 from schemas.errors import SetupError
 from schemas.layout import CODES_PER_GROUP
 from schemas.vocabulary import Ids
-from stages.evaluate.estimate import Estimate, mean, ratio
+from stages.evaluate.estimate import IntervalEstimate, mean, ratio
 from stages.evaluate.words import Errors
 from stages.stage import SAMPLE_RATE, Samples, problem_of
 
@@ -67,7 +67,7 @@ class Resynthesis:
     def seconds(self) -> float:
         return sum(one.seconds for one in self.judged)
 
-    def measures(self) -> dict[str, dict[str, Estimate | None]]:
+    def measures(self) -> dict[str, dict[str, IntervalEstimate | None]]:
         """Measure -> condition -> over all utterances that have it; measures that none has are left out."""
         found = {
             f"{name}_{unit}": {c: self._errors(which, c, unit == "cer") for c in CONDITIONS}
@@ -86,7 +86,7 @@ class Resynthesis:
         }
         return {name: of for name, of in found.items() if any(of.values())}
 
-    def _errors(self, which: str, condition: str, characters: bool) -> Estimate | None:
+    def _errors(self, which: str, condition: str, characters: bool) -> IntervalEstimate | None:
         counted: list[Errors | None] = [getattr(one.conditions[condition], which) for one in self.judged]
         own = [each for each in counted if each is not None and each.characters == characters]
         return ratio([each.wrong for each in own], [each.of for each in own], self.seed)

@@ -16,7 +16,7 @@ from schemas.chat import Chat, ChatMessage, parse
 from schemas.errors import DataError, SetupError
 from schemas.sample import Message, Text
 from schemas.turn import recording_key
-from stages.compose import Family, Source, SourceSpan
+from stages.compose import Family, SampleSource, SourceSpan
 
 VERSION = 1
 
@@ -42,7 +42,7 @@ class TextRow:
     """File and line."""
     family: Family
     """What can be made of it as it is."""
-    source: Source
+    source: SampleSource
     text: str
     """All that is said in it."""
 
@@ -116,7 +116,7 @@ def _row(value: Any, where: str, recipe: Recipe) -> TextRow:
     }
     if chat is None:
         text = _document(value["text"])
-        return TextRow(key, where, "replay", Source(answer=(SourceSpan(text),), **common), text)
+        return TextRow(key, where, "replay", SampleSource(answer=(SourceSpan(text),), **common), text)
     source = of_chat(chat, recipe.pair_turns.history_turns_max, common)
     return TextRow(key, where, "tqta", source, "\n".join(message.text for message in chat.messages))
 
@@ -131,14 +131,14 @@ def _document(text: Any) -> str:
     return text.strip()
 
 
-def of_chat(chat: Chat, turns_max: int, common: dict[str, Any]) -> Source:
+def of_chat(chat: Chat, turns_max: int, common: dict[str, Any]) -> SampleSource:
     """The last question of a conversation and its answer, and some earlier messages."""
     last = chat.last("assistant")
     if last is None:
         raise DataError("no_answer", "the assistant says nothing in it")
     first = 1 if chat.messages[0].role == "system" else 0
     history = chat.messages[first : last - 1]
-    return Source(
+    return SampleSource(
         answer=(SourceSpan(chat.messages[last].text),),
         question=SourceSpan(chat.messages[last - 1].text),
         history=tuple(map(_message, history[max(0, len(history) - turns_max // 2 * 2) :])),
@@ -147,7 +147,7 @@ def of_chat(chat: Chat, turns_max: int, common: dict[str, Any]) -> Source:
     )
 
 
-def prompt_group_of(source: Source) -> str:
+def prompt_group_of(source: SampleSource) -> str:
     """What is on one side of the split: what stands before the last answer, or a document, whatever its case
     and spaces are."""
     said = [part.text or "" for message in source.history for part in message.content]

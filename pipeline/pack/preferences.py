@@ -22,7 +22,7 @@ from schemas.sample import Clip, Draft, Message, Pair, Speech, Text
 from schemas.turn import SetAsideRow, turns_of
 from schemas.vocabulary import Vocabulary
 from stages.interleave import lay_out
-from stages.preferences.candidates import Asked, Candidate, Choice, CodesOf, read_candidates
+from stages.preferences.candidates import Candidate, Choice, CodesOf, PreferencePrompt, read_candidates
 from stages.preferences.contrast import Answered, contrasts_of
 from stages.preferences.judge import Ask, judge, matches
 from stages.preferences.pair import pair_of
@@ -164,12 +164,12 @@ def _codes_of_turns(recording: Recording) -> Codes:
     )
 
 
-PendingChoice = tuple[Asked, Callable[[], Choice]]
+PendingChoice = tuple[PreferencePrompt, Callable[[], Choice]]
 """A prompt, and what chooses between its candidates when called."""
 
 
 def _choices(
-    prompt: Asked, scores: dict[str, Scores], ask: Ask | None, recipe: Recipe
+    prompt: PreferencePrompt, scores: dict[str, Scores], ask: Ask | None, recipe: Recipe
 ) -> Iterator[PendingChoice]:
     config = recipe.preferences
     if config.ratings:
@@ -210,7 +210,9 @@ def _ratings(
     return scores, rated_at
 
 
-def _prompts(uris: Sequence[str], codes_of: CodesOf, set_aside: list[SetAsideRow]) -> Iterator[Asked]:
+def _prompts(
+    uris: Sequence[str], codes_of: CodesOf, set_aside: list[SetAsideRow]
+) -> Iterator[PreferencePrompt]:
     """Every prompt with its candidates; unusable rows are added to `set_aside`."""
     seen: set[str] = set()
     for row in rows(uris):
@@ -241,7 +243,7 @@ def _judge(recipe: Recipe, stack: ExitStack) -> Ask | None:
     return ask
 
 
-def _draft(prompt: Asked, candidate: Candidate) -> Draft:
+def _draft(prompt: PreferencePrompt, candidate: Candidate) -> Draft:
     """A prompt with one of its answers."""
     *history, question = prompt.chat.messages
     speech = _speech(prompt.codes, prompt.audio or prompt.chat.row, "human", question.text)

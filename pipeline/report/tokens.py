@@ -11,7 +11,7 @@ from pipeline.evaluation.tokens import CONDITIONS, Judged, Resynthesis
 from pipeline.report.charts import Lane, lanes
 from pipeline.report.listen import mp3
 from pipeline.report.page import template
-from stages.evaluate.estimate import Estimate
+from stages.evaluate.estimate import IntervalEstimate
 from stages.stage import Samples
 
 NAMES = {"original": "original", "mel": "mel → wave", "tokens": "tokens → mel → wave"}
@@ -62,7 +62,7 @@ def render(found: Evaluation) -> str:
     )
 
 
-def shown(name: str, estimate: Estimate | None) -> str:
+def shown(name: str, estimate: IntervalEstimate | None) -> str:
     """A figure with its interval."""
     if estimate is None:
         return ""
@@ -71,7 +71,7 @@ def shown(name: str, estimate: Estimate | None) -> str:
     return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
-def drawn(spoken: Resynthesis, name: str, of: dict[str, Estimate | None]) -> Markup:
+def drawn(spoken: Resynthesis, name: str, of: dict[str, IntervalEstimate | None]) -> Markup:
     """Every utterance as a dot, condition by condition."""
     rows = [
         Lane(NAMES[condition], values_of(spoken.judged, name, condition), each.value, each.low, each.high)

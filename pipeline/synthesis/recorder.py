@@ -22,8 +22,8 @@ from stages.synthesize.answers import with_answer
 from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.cost import Replies
 from stages.synthesize.endpoint import Endpoint, EndpointConfig
-from stages.synthesize.sound import MARGIN, Utterance, joined
-from stages.synthesize.speech import Backend, Piper, Server, speakable
+from stages.synthesize.sound import MARGIN, SynthesizedAudio, joined
+from stages.synthesize.speech import Backend, Piper, SpeechServer, speakable
 from stages.synthesize.styles import PLAIN, drawn_styles, halves, labels_of
 
 LIFTED = ("licence", "license", "language", "consent")
@@ -58,7 +58,7 @@ class Studio:
         self._open = ExitStack()
         self._backend: Backend
         if config.speech.server:
-            self._backend = Server(config.speech, self._endpoint(config.speech.server, SPEECH))
+            self._backend = SpeechServer(config.speech, self._endpoint(config.speech.server, SPEECH))
         else:
             self._backend = Piper(voices, config.speech.speed)
         self._answers = self._endpoint(config.answers, ANSWERS) if config.answers else None
@@ -129,9 +129,9 @@ class Studio:
             return [(text, PLAIN)]
         return list(zip(cut, drawn_styles(f"{key} styles", config.styles), strict=True))
 
-    def _speak(self, parts: Iterable[Part]) -> dict[Part, Utterance | DataError]:
+    def _speak(self, parts: Iterable[Part]) -> dict[Part, SynthesizedAudio | DataError]:
         """Everything that one voice says in one style in one go."""
-        spoken: dict[Part, Utterance | DataError] = {}
+        spoken: dict[Part, SynthesizedAudio | DataError] = {}
         ordered = sorted(parts, key=lambda part: (part.voice, part.style, part.text, part.message))
         for (voice, style), some in groupby(ordered, key=lambda part: (part.voice, part.style)):
             own = list(some)
@@ -139,7 +139,7 @@ class Studio:
             spoken |= zip(own, self._backend.speak(texts, voice, self._config.style(style)), strict=True)
         return spoken
 
-    def _write(self, chat: Chat, whole: Chat, said: Sequence[tuple[Part, Utterance]]) -> None:
+    def _write(self, chat: Chat, whole: Chat, said: Sequence[tuple[Part, SynthesizedAudio]]) -> None:
         """The recording, behind the files that belong to it: where it lies, it is complete."""
         messages = [part.message for part, _ in said]
         pauses = [MARGIN if a == b else self._config.pause for a, b in pairwise(messages)]
@@ -188,7 +188,7 @@ def _drawn(voices: Sequence[str], key: str) -> str:
     return voices[hash_integer(key) % len(voices)]
 
 
-def _or_raise(spoken: Utterance | DataError) -> Utterance:
+def _or_raise(spoken: SynthesizedAudio | DataError) -> SynthesizedAudio:
     if isinstance(spoken, DataError):
         raise spoken
     return spoken

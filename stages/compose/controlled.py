@@ -13,7 +13,7 @@ from schemas.style import SCALES
 from schemas.turn import AnnotatedTurn
 from stages.compose.config import ComposeConfig
 from stages.compose.dialogue import chat
-from stages.compose.source import Source, SourceSpan, joint
+from stages.compose.source import SampleSource, SourceSpan, joint
 
 _CHANGES = {
     "rate": ("slower", "faster"),
@@ -44,7 +44,7 @@ def passages(
     return found
 
 
-def controlled(key: str, source: Source, config: ComposeConfig) -> tuple[Message, ...]:
+def controlled(key: str, source: SampleSource, config: ComposeConfig) -> tuple[Message, ...]:
     """Instruction, and question or text -> two halves in text and speech. Raises DataError `no_change`."""
     first, second = source.answer
     changes = _changes(first, second, source, config)
@@ -62,7 +62,7 @@ def controlled(key: str, source: Source, config: ComposeConfig) -> tuple[Message
     return chat(key, source, config, question, content, interleaved=True)
 
 
-def _changes(first: SourceSpan, second: SourceSpan, source: Source, config: ComposeConfig) -> str:
+def _changes(first: SourceSpan, second: SourceSpan, source: SampleSource, config: ComposeConfig) -> str:
     """What an instruction calls the changes from the first half to the second."""
     words = config.style_words.get(source.language or "en") or config.style_words["en"]
     named = []

@@ -14,7 +14,7 @@ from schemas.errors import DataError
 from schemas.layout import ReadMessage, header, read, whole_groups
 from schemas.recording import Codes, Word
 from schemas.sample import Clip, Message, Speech, Text, turns_in
-from stages.compose import FAMILIES, ComposeConfig, Source, SourceSpan, compose, of_turns, passages
+from stages.compose import FAMILIES, ComposeConfig, SampleSource, SourceSpan, compose, of_turns, passages
 from stages.compose.clauses import clauses
 from stages.interleave import InterleaveConfig, lay_out
 from tests.stages.annotated import a_turn
@@ -112,7 +112,7 @@ def source_of(family, turn=TURN):
             return of_turns([turn], QUESTION)
         case "passage":
             return of_turns([turn, SECOND], QUESTION, labels=LABELS)
-    return Source("0123456789abcdef-row-00007", (SourceSpan("Once upon a time."),), "en", {}, {})
+    return SampleSource("0123456789abcdef-row-00007", (SourceSpan("Once upon a time."),), "en", {}, {})
 
 
 CLAUSES = replace(
@@ -179,7 +179,7 @@ class TestAnswers:
         assert source.history == ()
 
     def test_a_text_alone_is_a_text_question(self):
-        source = Source(
+        source = SampleSource(
             "k", (SourceSpan("Four."),), None, {}, {}, question=SourceSpan("Two and two?"), system="Count."
         )
         assert compose("tqta", source, CONFIG).messages == (
@@ -193,7 +193,9 @@ class TestAnswers:
 
     def test_a_text_may_be_spoken_by_another_recording(self):
         voice = a_turn(recording="speech/1.wav", start=0.0, end=2.0, text="two and to")
-        source = Source("k", (SourceSpan("Four."),), None, {}, {}, question=SourceSpan("Two and two?", voice))
+        source = SampleSource(
+            "k", (SourceSpan("Four."),), None, {}, {}, question=SourceSpan("Two and two?", voice)
+        )
         draft = compose("aqta", source, CONFIG)
         (speech,) = draft.messages[0].content
         assert (speech.text, speech.clip.recording) == ("Two and two?", "speech/1.wav")
@@ -394,7 +396,7 @@ class TestRoundTrip:
             "turn": of_turns([answer]),
             "exchange": of_turns([answer], question, history),
             "passage": of_turns([answer, second], question, history, labels),
-            "document": Source("k", (SourceSpan(said),), None, {}, {}),
+            "document": SampleSource("k", (SourceSpan(said),), None, {}, {}),
         }[FAMILIES[family][0]]
         config = ComposeConfig(clause_seconds_min=0.1)
         if family == "interleaved" and len(clauses(source.answer[0], config)) < 2:

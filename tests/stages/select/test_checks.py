@@ -9,8 +9,8 @@ from schemas.recording import Problem, Word
 from stages.select import (
     LIMITS,
     EvaluationPrompts,
-    Kept,
     SelectConfig,
+    ThresholdResult,
     admit,
     duplicates,
     recording_item,
@@ -152,12 +152,15 @@ def test_the_report_sees_what_another_threshold_would_keep_all_others_as_they_ar
     turns = [a_turn(end=4.0, dnsmos_overall=quality) for quality in (1.2, 2.0, 2.6, 3.2)]
     turns.append(a_turn(end=4.0, dnsmos_overall=4.0, phantom=True))
     assert would_keep(turns, DEFAULT, "dnsmos_overall_min", [None, 1.5, 2.5, 3.5]) == [
-        Kept(None, 4, 16.0),
-        Kept(1.5, 3, 12.0),
-        Kept(2.5, 2, 8.0),
-        Kept(3.5, 0, 0),
+        ThresholdResult(None, 4, 16.0),
+        ThresholdResult(1.5, 3, 12.0),
+        ThresholdResult(2.5, 2, 8.0),
+        ThresholdResult(3.5, 0, 0),
     ]
-    assert would_keep(turns, DEFAULT, "phantom", [True, False]) == [Kept(True, 3, 12.0), Kept(False, 4, 16.0)]
+    assert would_keep(turns, DEFAULT, "phantom", [True, False]) == [
+        ThresholdResult(True, 3, 12.0),
+        ThresholdResult(False, 4, 16.0),
+    ]
 
 
 def test_an_unknown_threshold_is_refused():
