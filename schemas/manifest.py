@@ -1,4 +1,4 @@
-"""What a dataset version says of itself: `manifest.json`, written last."""
+"""The manifest of a dataset version, `manifest.json`, which is written last."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ class _Model(BaseModel):
 
 class File(_Model):
     path: str
-    """Relative to the version."""
+    """Relative to the folder of the version."""
     bytes: int
     sha256: str
 
@@ -27,7 +27,7 @@ class Shard(File):
 
 
 def version_id(shards: Iterable[Shard], files: Iterable[File]) -> str:
-    """The id that outputs give a version: its shards, then its tables; pages about them don't count."""
+    """Id of a version, a hash of its outputs: the shards and the tables, but not pages such as the report."""
     tables = sorted((f.path, f.sha256) for f in files if f.path.endswith(".parquet"))
     outputs = [(s.path, s.sha256) for s in shards] + tables
     return hashlib.sha256(json.dumps(outputs).encode()).hexdigest()[:16]
@@ -41,7 +41,7 @@ class ModelUsed(_Model):
 
 
 class RecordingCounts(_Model):
-    """in = kept + set_aside; a recording is kept when at least one of its turns is."""
+    """in = kept + set_aside. A recording is kept if at least one of its turns is."""
 
     in_: int = Field(alias="in")
     kept: int
@@ -67,55 +67,57 @@ class TextCounts(_Model):
 
 
 class Share(_Model):
-    """A family's part of the mixture, of all tokens."""
+    """Share of a family in the mixture, in tokens."""
 
     asked: float | None
-    """0..1; None where the recipe asks for no mixture."""
+    """Requested share, 0..1; None if the recipe defines no mixture."""
     got: float
+    """Actual share, 0..1."""
     tokens: int
     left_out: int
-    """Tokens that were there beyond the family's share."""
+    """Tokens left out because they exceeded the requested share."""
 
 
 class Manifest(_Model):
     schema_version: int = SCHEMA_VERSION
     dataset: str
     version: str
-    """Hash of the outputs."""
+    """Id of the version: a hash of its outputs."""
     plan: str
-    """Hash of all that decides the outputs: inputs, recipe, stage versions, models."""
+    """Id of the plan: a hash of everything that determines the outputs (inputs, recipe, stages, models)."""
     code_version: str
     recipe: dict[str, Any]
     inputs: list[dict[str, Any]]
-    """The input roots with number and bytes of their recordings."""
+    """The input roots, with the number and the bytes of their recordings."""
     models: list[ModelUsed]
     stages: dict[str, str]
     """Stage name -> fingerprint."""
     ledgers: list[str]
-    """Annotation files that the version was packed from, relative to the dataset."""
+    """Annotation files that the version was packed from, relative to the folder of the dataset."""
     recordings: RecordingCounts
     turns: TurnCounts
     texts: TextCounts = TextCounts(rows=0, used=0, eligible=0, set_aside=0)
-    """Rows of text that nobody has spoken."""
+    """Rows of text without audio."""
     set_aside: dict[str, int]
-    """`stage/code` -> number of recordings, turns and rows of text."""
+    """`stage/code` -> number of recordings, turns and rows of text set aside for that reason."""
     samples: dict[str, int]
-    """Family -> number."""
+    """Family -> number of samples."""
     not_composed: dict[str, int] = {}
-    """`family/reason` -> kept turns that the family could not use."""
+    """`family/reason` -> number of kept turns that the family couldn't use."""
     licences: dict[str, int] = {}
-    """What sidecars and rows name as licence, or `not stated` -> number of kept recordings and rows."""
+    """Licence according to sidecars and rows, or `not stated` -> number of kept recordings and rows."""
     mixture: dict[str, Share] = {}
-    """Family -> what was asked for and what there is."""
+    """Family -> its requested and actual share."""
     rater_agreement: float | None = None
-    """Krippendorff's alpha of the ratings that preference pairs come from; None without ratings."""
+    """Krippendorff's alpha of the ratings behind preference pairs; None without ratings."""
     splits: dict[str, int]
+    """Split -> number of samples."""
     tokens: dict[str, int]
-    """Tokens in all shards: text, linguistic, semantic."""
+    """Kind (text, linguistic, semantic) -> number of tokens in all shards."""
     audio_seconds: float
-    """Decoded audio of all recordings."""
+    """Decoded audio of all recordings, in seconds."""
     kept_seconds: float
-    """Audio of the turns used or eligible."""
+    """Audio of the turns used or eligible, in seconds."""
     vocabulary: dict[str, Any]
     shards: list[Shard]
     files: list[File]

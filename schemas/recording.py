@@ -52,7 +52,7 @@ class DecodedAudio:
     tracks: int
     """Channels of the spool: 1, or one per speaker for a call with a speaker on each channel."""
     channel_mode: str
-    """`mono`, `mix` (mean of the channels), `split` (a track per channel) or `one` (one channel of several)."""
+    """`mono`, `mix` (mean of the channels), `split` (a track per channel) or `one` (of several)."""
     loudness_lufs: float | None
     """Integrated loudness (BS.1770); None below the gate."""
     peak_dbfs: float

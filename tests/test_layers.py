@@ -13,6 +13,7 @@ PACKAGES = ("schemas", "stages", "pipeline")
 
 # Each may import those before it.
 PIPELINE = (
+    "background",
     "storage",
     "config",
     "inputs",
@@ -33,6 +34,7 @@ PIPELINE = (
     "kubernetes",
     "serving",
     "training",
+    "api",
     "commands",
     "cli",
 )

@@ -1,7 +1,7 @@
-"""Annotate: every unit goes through the stages as Ray Data actors, each commit a file in the ledger.
+"""Annotate: every unit passes through the stages as Ray Data actors, and each commit is a file in the ledger.
 
-Ray Data hands the rows from pool to pool and starts workers again that died; what a death or a standstill
-means is decided in `deaths` and `watch`.
+Ray Data passes the rows from pool to pool and restarts workers that died. How deaths and stalls are handled
+is in `ledger.worker_deaths` and `annotate.supervisor`.
 """
 
 import logging
@@ -20,18 +20,19 @@ from schemas.recording import STAGES, Recording
 
 
 def annotate(
-    plan: Plan, rows: list[UnitRow], requests: dict[str, Capacity], watch: Any
+    plan: Plan, rows: list[UnitRow], requests: dict[str, Capacity], supervisor: Any
 ) -> Iterator[UnitDone]:
-    """Run the `pending` rows; yields each unit as its last stage commits. Ray must be running.
+    """Run the `pending` rows; yields each unit when its last stage has committed it. Ray must be running.
 
-    The stages ask for what `requests` says and report to `watch`, a `watch.Supervisor` actor, as they go.
+    A worker of each stage requests `requests[stage]`, and reports to `supervisor`, an actor of
+    `annotate.supervisor.Supervisor`.
     """
     import ray
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    # A long recording may take a worker hours; whether it computes, Ray Data doesn't ask.
+    # A long recording may take a worker hours, and Ray Data doesn't know whether it computes: see `guarded`.
     context.execution_no_progress_timeout_s = -1
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     # Ray is pinned below the release that renames these arguments.
@@ -48,7 +49,7 @@ def annotate(
                 plan.stages[0],
                 plan.dataset.uri,
                 plan.recipe.scratch,
-                watch,
+                supervisor,
                 stage.name in warm,
             ),
             batch_size=1,
@@ -71,7 +72,7 @@ def _to_run(row: UnitRow, stage: str) -> bool:
 
 
 WORKER_ENVIRONMENT = {
-    # One thread an operation: recordings run beside each other instead, and results stay the same.
+    # One thread per operation: recordings run in parallel instead, and results don't depend on the machine.
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -81,17 +82,17 @@ WORKER_ENVIRONMENT = {
 
 
 def _environment(stage: PlannedStage) -> dict[str, str]:
-    """Of a stage's workers: without a share of a GPU they see none, whatever the machine has."""
+    """The environment of a stage's workers: those that hold no share of a GPU see none."""
     return WORKER_ENVIRONMENT if stage.resources.gpus else WORKER_ENVIRONMENT | {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def pending(plan: Plan, retry: bool) -> list[UnitRow]:
-    """A row for each unit that some stage has not committed, or that holds what is to be tried again."""
+    """A row for each unit that some stage has not committed, or with recordings to retry."""
     ledger = Ledger(plan.dataset)
     committed = plan.committed()
     rows = []
     for unit in plan.units:
-        files = {stage: found[unit.name] for stage, found in committed.items() if unit.name in found}
+        files = {stage: units[unit.name] for stage, units in committed.items() if unit.name in units}
         again: tuple[str, ...] = ()
         if len(files) == len(plan.stages):
             if retry:
@@ -104,10 +105,19 @@ def pending(plan: Plan, retry: bool) -> list[UnitRow]:
     return rows
 
 
-def failed(recording: Recording) -> bool:
-    """Whether trying again could help: the recording is out, or a model stage lost one of its turns.
+def work_of(plan: Plan, rows: list[UnitRow]) -> dict[str, dict[str, float]]:
+    """Unit -> stage -> estimated audio seconds that the stage has to run; stages with none are left out."""
+    work = {}
+    for row in rows:
+        seconds = sum(plan.estimate.seconds_of(i) for i in row.inputs if not row.again or i.id in row.again)
+        work[row.unit] = {stage.name: seconds for stage in plan.stages if _to_run(row, stage.name)}
+    return work
 
-    One without a problem and without turns is left from a second try that was stopped between two stages.
+
+def failed(recording: Recording) -> bool:
+    """Whether a retry could help: the recording was set aside, or a model stage lost one of its turns.
+
+    A recording without problems and without turns is left over from a retry that was stopped between stages.
     """
     lost = any(stage in STAGES[2:] for stage, _ in recording.problems)
     return recording.set_aside or lost or not recording.turns

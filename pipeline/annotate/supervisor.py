@@ -1,7 +1,7 @@
-"""The watch over a build: who has what in hand, and whether anything moves.
+"""Supervision of a build: what each worker is doing, and whether anything moves.
 
-`Supervisor` is an actor beside the driver; `guarded` looks at it from the driver and ends a build that stands
-still, which Ray Data would wait for without an end.
+`Supervisor` is an actor beside the driver. `guarded` polls it from the driver and ends a build that has
+stalled, which Ray Data would wait for indefinitely.
 """
 
 import signal
@@ -13,69 +13,78 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.background import BackgroundLoop
 from pipeline.cluster.ray import Capacity, alive_nodes
 from pipeline.ledger.worker_deaths import TaskInProgress
 from pipeline.monitoring.progress import ProgressActor
 from pipeline.planning.plan import PlannedStage
 from schemas.errors import SetupError
 
-BEAT = 10.0
-"""Seconds between the signs of life of a worker."""
+HEARTBEAT = 10.0
+"""Seconds between the heartbeats of a worker."""
 
 _BUSY = 0.03
-"""Share of a processor that tells work from waiting."""
+"""Share of a processor above which a worker is computing rather than waiting."""
 
-_LOOK = 2.0
-"""Seconds between two looks of the driver."""
+_POLL = 2.0
+"""Seconds between two polls of the driver."""
 
 _LOST = 300.0
 """Seconds without an answer after which Ray counts as gone; on a busy machine it takes a minute to start."""
 
 
 @dataclass(frozen=True)
-class State:
-    still: float
-    """Seconds since something was begun, ended or computed."""
-    in_hand: tuple[tuple[TaskInProgress, float], ...]
-    """What is worked on, and for how many seconds."""
+class BuildState:
+    idle: float
+    """Seconds since a task last began or ended, or a worker last computed."""
+    in_progress: tuple[tuple[TaskInProgress, float], ...]
+    """Tasks, each with the seconds since it began."""
     workers: tuple[tuple[str, str], ...]
-    """Stage and node of every worker that ever came."""
+    """Stage and node of every worker that has ever started."""
     trouble: str | None
 
 
 @dataclass
 class Supervisor(ProgressActor):
-    """What the stages report to; it holds nothing that a build could not begin without."""
+    """What the stages report to. Its state isn't needed to resume a build."""
 
-    in_hand: dict[str, tuple[TaskInProgress, float]] = field(default_factory=dict)
+    in_progress: dict[str, tuple[TaskInProgress, float]] = field(default_factory=dict)
+    """Worker -> its task, and when that began (monotonic seconds)."""
     workers: dict[str, tuple[str, str]] = field(default_factory=dict)
-    processor: dict[str, float] = field(default_factory=dict)
+    """Worker -> stage and node."""
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    """Worker -> CPU seconds of its process at its last heartbeat."""
     lost_loading: Counter[str] = field(default_factory=Counter)
+    """Stage -> workers that died while they loaded models, since the last that succeeded."""
     moved: float = field(default_factory=time.monotonic)
+    """When the build last moved."""
 
     def arrive(self, worker: str, stage: str, node: str) -> TaskInProgress | None:
-        """A worker comes; what the process that it takes the place of had in hand when it died."""
+        """Register a worker; returns the task of the process that it replaces, where that died during one."""
         self.workers[worker] = (stage, node)
-        self.processor.pop(worker, None)
-        return self.in_hand[worker][0] if worker in self.in_hand else None
+        self.cpu_seconds.pop(worker, None)
+        return self.in_progress[worker][0] if worker in self.in_progress else None
 
     def begin(self, worker: str, task: TaskInProgress) -> None:
-        self.in_hand[worker] = (task, time.monotonic())
+        self.in_progress[worker] = (task, time.monotonic())
         self.moved = time.monotonic()
 
     def end(self, worker: str) -> None:
-        self.in_hand.pop(worker, None)
+        self.in_progress.pop(worker, None)
         self.moved = time.monotonic()
 
-    def beat(self, worker: str, seconds: float) -> None:
-        """A worker's processor time so far."""
-        before = self.processor.setdefault(worker, seconds)
-        if worker in self.in_hand and seconds - before > BEAT * _BUSY:
+    def busy_workers(self) -> int:
+        return len(self.in_progress)
+
+    def heartbeat(self, worker: str, cpu_seconds: float) -> None:
+        """Report the CPU seconds that the process of a worker has used so far."""
+        before = self.cpu_seconds.setdefault(worker, cpu_seconds)
+        if worker in self.in_progress and cpu_seconds - before > HEARTBEAT * _BUSY:
             self.moved = time.monotonic()
-        self.processor[worker] = seconds
+        self.cpu_seconds[worker] = cpu_seconds
 
     def died_loading(self, stage: str) -> int:
-        """Count a worker that died over its models; how many since one had them."""
+        """Count a worker that died while loading models; returns how many did since one last succeeded."""
         self.lost_loading[stage] += 1
         return self.lost_loading[stage]
 
@@ -83,100 +92,106 @@ class Supervisor(ProgressActor):
         super().ready(stage)
         self.lost_loading[stage] = 0
 
-    def state(self) -> State:
+    def state(self) -> BuildState:
         now = time.monotonic()
-        tasks = tuple((task, now - since) for task, since in self.in_hand.values())
-        return State(now - self.moved, tasks, tuple(self.workers.values()), self.trouble)
+        tasks = tuple((task, now - since) for task, since in self.in_progress.values())
+        return BuildState(now - self.moved, tasks, tuple(self.workers.values()), self.trouble)
 
 
 def beside_the_driver() -> Any:
-    """A `Supervisor` on the node of this process: it goes when the driver goes, and with no other node."""
+    """Start a `Supervisor` on the node of this process: it is lost only together with the driver."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    again = {"max_restarts": -1, "max_task_retries": -1}
-    return (
-        ray.remote(Supervisor).options(name="watch", num_cpus=0, scheduling_strategy=here, **again).remote()
+    restarts = {"max_restarts": -1, "max_task_retries": -1}
+    options = ray.remote(Supervisor).options(
+        name="supervisor", num_cpus=0, scheduling_strategy=here, **restarts
     )
+    return options.remote()
 
 
 @contextmanager
 def guarded(
-    watch: Any, stages: Sequence[PlannedStage], requests: dict[str, Capacity], stall: float
+    supervisor: Any, stages: Sequence[PlannedStage], requests: dict[str, Capacity], stall: float
 ) -> Iterator[None]:
     """While the context is open, end it with SetupError after `stall` seconds in which nothing moves.
 
-    Belongs into the main thread, which it interrupts.
+    Must be used in the main thread, which it interrupts.
     """
     import ray
 
     trouble: list[str] = []
-    over = threading.Event()
+    last_answer = time.monotonic()
 
-    def look() -> None:
-        heard = time.monotonic()
-        while not over.wait(_LOOK) and not trouble:
-            try:
-                state: State = ray.get(watch.state.remote(), timeout=_LOOK)
-                heard = time.monotonic()
-                if state.trouble:
-                    trouble.append(state.trouble)
-                elif state.still > stall:
-                    trouble.append(told(state, stages, requests, alive_nodes()))
-            except Exception as error:
-                if time.monotonic() - heard > _LOST:
-                    trouble.append(f"Ray doesn't answer any more ({type(error).__name__})")
-        if trouble and not over.is_set():
+    def poll() -> None:
+        nonlocal last_answer
+        if trouble:
+            return
+        try:
+            state: BuildState = ray.get(supervisor.state.remote(), timeout=_POLL)
+            last_answer = time.monotonic()
+            if state.trouble:
+                trouble.append(state.trouble)
+            elif state.idle > stall:
+                trouble.append(stall_message(state, stages, requests, alive_nodes()))
+        except Exception as error:
+            if time.monotonic() - last_answer > _LOST:
+                trouble.append(f"Ray no longer answers ({type(error).__name__})")
+        if trouble and not loop.stopped:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
 
     # A real signal: nothing less wakes a thread that waits for a lock.
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
+    loop = BackgroundLoop(poll, _POLL, patience=2 * _POLL)
+    loop.start()
     try:
         yield
     except (KeyboardInterrupt, Exception) as error:
-        said = trouble or _trouble(watch)
-        if said:
-            raise SetupError(said[0]) from error
+        reasons = trouble or _trouble(supervisor)
+        if reasons:
+            raise SetupError(reasons[0]) from error
         raise
     finally:
-        over.set()
-        thread.join(timeout=2 * _LOOK)
+        loop.stop()
         signal.signal(signal.SIGALRM, before)
 
 
-def told(
-    state: State, stages: Sequence[PlannedStage], requests: dict[str, Capacity], nodes: dict[str, Capacity]
+def stall_message(
+    state: BuildState,
+    stages: Sequence[PlannedStage],
+    requests: dict[str, Capacity],
+    nodes: dict[str, Capacity],
 ) -> str:
-    """A stall in words: which stage, on what, and what it would need."""
-    said = [f"stopped, because nothing has moved for {state.still:.0f} s"]
-    for task, seconds in state.in_hand:
+    """A stall in words: which stage, on which recordings, and what it would need."""
+    parts = [f"stopped, because nothing has moved for {state.idle:.0f} s"]
+    for task, seconds in state.in_progress:
         if task.node in nodes:
-            what = f"unit {task.unit} ({', '.join(task.recordings[:3])})" if task.unit else "its models"
-            said.append(
-                f"A worker of {task.stage} (process {task.process}) has {what} in hand for {seconds:.0f} s "
-                "and doesn't compute"
+            what = (
+                f"unit {task.unit} ({', '.join(task.recordings[:3])})" if task.unit else "loading its models"
             )
-    have = "; ".join(map(str, nodes.values())) or "nothing"
+            parts.append(
+                f"A worker of {task.stage} (process {task.process}) has been on {what} for {seconds:.0f} s "
+                "without computing"
+            )
+    available = "; ".join(map(str, nodes.values())) or "nothing"
     for stage in stages:
         placed = sum(name == stage.name and node in nodes for name, node in state.workers)
-        least = stage.resources.actors[0]
-        if placed < least:
-            said.append(
-                f"{placed} of at least {least} workers of {stage.name} have a place: each needs "
-                f"{requests[stage.name]}, and the nodes have {have}"
+        minimum = stage.resources.actors[0]
+        if placed < minimum:
+            parts.append(
+                f"{placed} of at least {minimum} workers of {stage.name} could be placed: each needs "
+                f"{requests[stage.name]}, and the nodes have {available}"
             )
-    return ". ".join([*said, "What is committed is kept, and the same command goes on"])
+    return ". ".join([*parts, "Committed work is kept; run the same command again to resume"])
 
 
-def _trouble(watch: Any) -> list[str]:
-    """What a stage said of the set-up before its exception came here."""
+def _trouble(supervisor: Any) -> list[str]:
+    """The setup error that a stage reported before its exception arrived here."""
     import ray
 
     try:
-        state: State = ray.get(watch.state.remote(), timeout=_LOOK)
-    except Exception:  # Ray may be gone, which it says in many ways
+        state: BuildState = ray.get(supervisor.state.remote(), timeout=_POLL)
+    except Exception:  # Ray may be gone, which shows as one of many exception types
         return []
     return [state.trouble] if state.trouble else []

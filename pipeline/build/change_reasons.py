@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from pipeline.inputs.units import PlannedUnit
 from pipeline.planning.plan import PACK, Plan
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from pipeline.versions.diff import changed, flat
 from pipeline.versions.reader import LATEST, tags_of, version_at
@@ -62,7 +63,7 @@ def changes_of(plan: Plan) -> Changes | None:
     latest = _latest(plan.dataset)
     if latest is None:
         return None
-    folder = f"annotations/{latest.stages[plan.stages[0].name]}/"
+    folder = layout.annotations(latest.stages[plan.stages[0].name]) + "/"
     before = {
         path.removeprefix(folder).removesuffix(".parquet"): path
         for path in latest.ledgers

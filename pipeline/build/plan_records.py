@@ -7,6 +7,7 @@ and leaves the plan as it is. As with tags, the highest number counts.
 import json
 
 from pipeline.planning.plan import Plan
+from pipeline.storage import dataset_layout as layout
 from schemas.errors import SetupError
 
 _ATTEMPTS = 100
@@ -16,7 +17,7 @@ def published_as(plan: Plan) -> str | None:
     """The newest version of exactly this plan that still exists; None if there is none."""
     for _, path in sorted(_records(plan), reverse=True):
         version = _version_in(plan, path)
-        if plan.dataset.exists(f"versions/{version}/manifest.json"):
+        if plan.dataset.exists(layout.manifest(version)):
             return version
     return None
 
@@ -28,19 +29,19 @@ def record_published(plan: Plan, version: str) -> None:
         if path and _version_in(plan, path) == version:
             return
         record = json.dumps({"version": version}, indent=1) + "\n"
-        if plan.dataset.put_new(f"plans/{plan.id}/{number + 1}.json", record.encode()):
+        if plan.dataset.put_new(layout.plan(plan.id, number + 1), record.encode()):
             return
-    raise SetupError(f"plans/{plan.id} of {plan.dataset.uri} is changed by other builds all the time: retry")
+    raise SetupError(
+        f"{layout.plan_records(plan.id)} of {plan.dataset.uri} is changed by other builds all the time: retry"
+    )
 
 
 def _records(plan: Plan) -> list[tuple[int, str]]:
     """(number, path) of each record of a plan; 0 is the single file that earlier releases wrote."""
-    folder = f"plans/{plan.id}"
-    names = [item.path.rpartition("/")[2] for item in plan.dataset.list(folder)]
-    stems = [name.removesuffix(".json") for name in names]
-    records = [(int(stem), f"{folder}/{stem}.json") for stem in stems if stem.isdecimal()]
-    if plan.dataset.exists(f"{folder}.json"):
-        records.append((0, f"{folder}.json"))
+    paths = [item.path for item in plan.dataset.list(layout.plan_records(plan.id))]
+    records = [(parsed[1], path) for path in paths if (parsed := layout.parse_plan(path))]
+    if plan.dataset.exists(layout.plan(plan.id)):
+        records.append((0, layout.plan(plan.id)))
     return records
 
 

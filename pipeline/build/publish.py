@@ -21,6 +21,7 @@ from pipeline.build.plan_records import record_published
 from pipeline.pack.packed_group import PackedGroup
 from pipeline.pack.run import SPLITS, vocabulary_of
 from pipeline.planning.plan import Plan
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from pipeline.versions.provenance import code_version
 from pipeline.versions.tags import tag
@@ -71,8 +72,8 @@ def publish(plan: Plan, packed: list[PackedGroup], pages: Pages) -> tuple[Manife
         files = [_file(name, path) for name, path in tables.items()]
         version = version_id(shards, files)
         manifest = _manifest(plan, packed, version, shards, files)
-        folder = f"versions/{version}"
-        new = not dataset.exists(f"{folder}/manifest.json")
+        folder = layout.version(version)
+        new = not dataset.exists(layout.manifest(version))
         if new:
             for (group, name), target in names.items():
                 dataset.copy_new(f"{group}/{name}", f"{folder}/{target}")
@@ -83,9 +84,9 @@ def publish(plan: Plan, packed: list[PackedGroup], pages: Pages) -> tuple[Manife
             # Hash the stored files: a concurrent build of the same version may have written them first.
             files = [_stored(dataset, folder, name) for name in sorted(contents)]
             manifest = manifest.model_copy(update={"files": files})
-            new = dataset.put_new(f"{folder}/manifest.json", _json(manifest.model_dump(mode="json")))
+            new = dataset.put_new(layout.manifest(version), _json(manifest.model_dump(mode="json")))
     if not new:
-        manifest = Manifest.model_validate_json(dataset.get(f"{folder}/manifest.json"))
+        manifest = Manifest.model_validate_json(dataset.get(layout.manifest(version)))
     record_published(plan, version)
     tag(dataset, "latest", version)
     return manifest, new
@@ -96,7 +97,7 @@ def shard_names(packed: list[PackedGroup]) -> dict[tuple[str, str], str]:
     names: dict[tuple[str, str], str] = {}
     for split in SPLITS:
         of_split = [(group.folder, s.name) for group in packed for s in group.shards if s.split == split]
-        names |= {shard: f"shards/{split}-{index:06d}.tar" for index, shard in enumerate(of_split)}
+        names |= {shard: layout.shard(split, index) for index, shard in enumerate(of_split)}
     return names
 
 

@@ -10,19 +10,20 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from pipeline.annotate.run import annotate, pending
+from pipeline.annotate.run import annotate, pending, work_of
 from pipeline.annotate.stage_actor import UnitRow
 from pipeline.annotate.supervisor import beside_the_driver, guarded
 from pipeline.build.plan_records import published_as
 from pipeline.build.publish import publish
 from pipeline.cluster.ray import alive_nodes, requests, running
-from pipeline.monitoring.progress import Display
+from pipeline.monitoring.display import BuildDisplay, message
 from pipeline.monitoring.recorder import BuildRecorder
 from pipeline.monitoring.stage_times import Timetable, timetable
 from pipeline.pack.groups import Group, each_group
 from pipeline.pack.packed_group import PackedGroup
 from pipeline.pack.run import groups_of, pack_group, pack_pairs
 from pipeline.planning.plan import Plan
+from pipeline.storage import dataset_layout as layout
 from pipeline.versions.leases import leased
 from schemas.errors import SetupError
 from schemas.manifest import Manifest
@@ -44,20 +45,20 @@ class Built:
 def build(plan: Plan, retry: bool = False, recorder: BuildRecorder | None = None) -> Built:
     """Run a plan. Raises SetupError; work that was committed before it is kept and not repeated."""
     recorder = recorder or BuildRecorder()
-    recorder.log.say("started", plan=plan.id, dataset=plan.dataset.uri, units=len(plan.units))
+    recorder.log.write("started", plan=plan.id, dataset=plan.dataset.uri, units=len(plan.units))
     try:
         built = _build(plan, retry, recorder)
     except SetupError as error:
-        recorder.log.say("stopped", message=str(error))
+        recorder.log.write("stopped", message=str(error))
         raise
-    recorder.log.say("ended", status=built.status, version=built.manifest.version, seconds=built.seconds)
+    recorder.log.write("ended", status=built.status, version=built.manifest.version, seconds=built.seconds)
     return built
 
 
 def _build(plan: Plan, retry: bool, recorder: BuildRecorder) -> Built:
     published = None if retry else published_as(plan)
     if published:
-        manifest_json = plan.dataset.get(f"versions/{published}/manifest.json")
+        manifest_json = plan.dataset.get(layout.manifest(published))
         return Built(Manifest.model_validate_json(manifest_json), "nothing new", {})
     # Imported here because it takes seconds, and "nothing new" must be reported at once.
     from pipeline.report import pages
@@ -85,27 +86,28 @@ def _annotate(plan: Plan, rows: list[UnitRow], clock: Clock, recorder: BuildReco
     import ray
 
     names = [stage.name for stage in plan.stages]
-    wanted = {item.id: item for row in rows for item in row.inputs}
-    display = Display(sum(plan.estimate.seconds_of(item) for item in wanted.values()), names)
-    display.say(
-        f"annotating {len(wanted)} recordings in {len(rows)} units; "
+    recordings = {item.id for row in rows for item in row.inputs}
+    message(
+        f"annotating {len(recordings)} recordings in {len(rows)} units; "
         f"{len(plan.units) - len(rows)} units are done already"
     )
     done = 0
-    stall = plan.recipe.resources.stall_minutes * 60
+    resources = plan.recipe.resources
     with _timed(clock, "start"):
-        context = running()
-        context.__enter__()
+        context = running(resources.worker_niceness, on_progress=message)
+        cluster = context.__enter__()
     try:
         capacities = requests(plan.stages, list(alive_nodes().values()))
         supervisor = beside_the_driver()
-        supervisor.expect.remote(len(rows), names)
+        work = work_of(plan, rows)
+        supervisor.expect.remote(work, names, cluster.cpus)
+        display = BuildDisplay(work, names, cluster.cpus)
         began = time.time()
         with (
             _timed(clock, "annotate"),
-            display.watching(supervisor),
+            display.following(supervisor),
             recorder.following(supervisor),
-            guarded(supervisor, plan.stages, capacities, stall),
+            guarded(supervisor, plan.stages, capacities, resources.stall_minutes * 60),
         ):
             for unit in annotate(plan, rows, capacities, supervisor):
                 done += 1
@@ -149,8 +151,7 @@ def _record(plan: Plan, version: str, started: datetime, seconds: dict[str, floa
         "seconds": seconds,
         "stages": asdict(table),
     }
-    name = f"runs/{started:%Y%m%dT%H%M%S}-{plan.id}.json"
-    plan.dataset.put_new(name, (json.dumps(run, indent=1) + "\n").encode())
+    plan.dataset.put_new(layout.run(started, plan.id), (json.dumps(run, indent=1) + "\n").encode())
 
 
 @contextmanager

@@ -24,16 +24,16 @@ STDOUT = Path("-")
 
 
 class RatioType(click.ParamType):
-    """Text ids to codes."""
+    """A ratio of text ids to codes, as a tuple."""
 
     name = "N:M"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        found = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", str(value))
-        if not found:
-            self.fail(f"{value!r} is no ratio such as 10:15", param, ctx)
+        match = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", str(value))
+        if not match:
+            self.fail(f"{value!r} is not a ratio such as 10:15", param, ctx)
         try:
-            return check_ratio((int(found[1]), int(found[2])))
+            return check_ratio((int(match[1]), int(match[2])))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -50,55 +50,69 @@ class RatioType(click.ParamType):
     "--output",
     metavar="WAV|FOLDER|-",
     type=click.Path(path_type=Path, allow_dash=True),
-    help="The answer's sound, 22.05 kHz: a file, a folder for several questions, or - for stdout.",
+    help="Where the spoken answer goes, 22.05 kHz: a file, a folder for several questions, or - for stdout.",
 )
 @click.option(
     "--vocoder",
     type=click.Path(path_type=Path),
-    help="Folder of the vocoder that speaks, if not the one that comes with the project.",
+    help="Folder of a vocoder to use in place of the bundled one.",
 )
-@click.option("--stream", is_flag=True, help="Speak while the answer still comes; the wav grows.")
-@click.option("--text", "in_text", is_flag=True, help="Without -o: answer in text alone.")
-@click.option("--tokens-only", is_flag=True, help="Text and codes of the answer, without its sound.")
+@click.option(
+    "--stream", is_flag=True, help="Synthesize speech while the answer is generated; the WAV file grows."
+)
+@click.option("--text", "in_text", is_flag=True, help="Without -o: answer in text only.")
+@click.option("--tokens-only", is_flag=True, help="Text and codes of the answer, without audio.")
 @click.option(
     "--history",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="JSON lines of earlier turns, which are read first; these are added. Several questions are turns.",
+    help="JSON lines of earlier turns to continue from; each question and answer is appended.",
 )
 @click.option("--system", metavar="TEXT", help="System prompt.")
-@click.option("--mode", type=click.Choice(MODES), help="Order of text and speech, if not as trained.")
-@click.option("--ratio", type=RatioType(), help="Text ids to codes in turns, if not as trained.")
+@click.option("--mode", type=click.Choice(MODES), help="Order of text and speech.  [default: as trained]")
 @click.option(
-    "--temperature", type=click.FloatRange(0), default=0.7, show_default=True, help="0: always the likeliest."
+    "--ratio", type=RatioType(), help="Text ids to codes in an interleaved answer.  [default: as trained]"
+)
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0),
+    default=0.7,
+    show_default=True,
+    help="0 always takes the most likely id.",
 )
 @click.option(
     "--top-p",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.9,
     show_default=True,
-    help="Draw among the likeliest ids with this much probability together.",
+    help="Sample from the most likely ids that together have this probability.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the sampling.")
 @click.option(
     "--max-tokens",
     type=click.IntRange(1),
     default=4096,
     show_default=True,
-    help="Bring the answer to its end after so many.",
+    help="End the answer after this many tokens.",
 )
 @click.option(
     "--candidates",
     type=click.IntRange(2),
     metavar="N",
-    help="Answers to each question, of N seeds from --seed on.",
+    help="Sample N answers to each question, with seeds from --seed on.",
 )
 @click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="JSON lines of candidates, a new file."
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="New file for the candidates, as JSON lines.",
 )
 @click.option(
-    "--tokenizer", metavar="REF", help="Speech tokenizer, if not the one that the checkpoint names."
+    "--tokenizer",
+    metavar="REF",
+    help="Speech tokenizer to use in place of the one that the checkpoint names.",
 )
-@click.option("--vocabulary", metavar="REF", help="Text tokenizer, if not the one that the checkpoint names.")
+@click.option(
+    "--vocabulary", metavar="REF", help="Text tokenizer to use in place of the one that the checkpoint names."
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout.")
 def answer(
     questions: tuple[str, ...],
@@ -122,46 +136,47 @@ def answer(
     vocabulary: str | None,
     as_json: bool,
 ) -> None:
-    """Answer spoken questions: in speech (-o), in text alone (--text), or in text and audio tokens
-    (--tokens-only). Text is written as it comes, and to stderr how long the first sound and all of it took.
+    """Answer spoken questions: in speech (-o), in text only (--text), or in text and audio tokens
+    (--tokens-only). Text is printed as it is generated; the latency of the first audio and of the whole
+    answer goes to stderr.
 
     With --json each line is `{question}`, `{text}`, `{codes, voice}` or, at the end, `{reason, text, voices,
-    ids, sound, latency}`; reason is `end`, `length`, `text_loop` or `audio_loop`, latency in seconds from the
-    question on. With -o - text goes to stderr. With --candidates and --out a line for each question holds
-    its answers, as `preferences: {candidates: [..]}` of a recipe reads them. What is asked, for these and for
-    --history, comes from the `text` of the question's sidecar (question.wav.json); candidates are listened to
-    without one.
+    ids, sound, latency}`; reason is `end`, `length`, `text_loop` or `audio_loop`, and latency is in seconds
+    since the question. With `-o -` text goes to stderr. --candidates with --out writes one line per question
+    with its answers, in the format of `preferences: {candidates: [..]}` of a recipe. For candidates and
+    --history the text of a question is read from `text` of its sidecar (question.wav.json); candidates
+    without one are transcribed.
     """
     _check(output, in_text, tokens_only, candidates, out, stream, vocoder, history, as_json)
-    sounds = _sounds(questions, output) if output else {}
+    outputs = _outputs(questions, output) if output else {}
 
     from pipeline.commands.answer_printer import AnswerPrinter
+    from pipeline.inference.answer_vocoder import open_answer_vocoder
     from pipeline.inference.answerer import open_answerer
     from pipeline.inference.conversation import History
     from pipeline.inference.dialogue import Dialogue
-    from pipeline.inference.vocoding import open_voice
     from stages.train.sampling import Sampling
 
     conversation = History.read(history) if history else None
-    voice = open_voice(vocoder, stream) if output else None
+    answer_vocoder = open_answer_vocoder(vocoder, stream) if output else None
     answerer = open_answerer(checkpoint, tokenizer, vocabulary)
-    if voice:
-        voice.check(answerer.models)
+    if answer_vocoder:
+        answer_vocoder.check(answerer.models)
     mode = mode or ("text_only" if in_text and not output else answerer.form.mode)
     form = replace(answerer.form, mode=mode, ratio=ratio or answerer.form.ratio)
     sampling = Sampling(temperature, top_p, seed, max_tokens)
     if candidates is not None and mode == "audio_only":
-        raise click.UsageError("candidates are compared by their words, and audio_only answers have none")
+        raise click.UsageError("candidates are compared by their text, and audio_only answers have none")
     if output is not None and mode == "text_only":
-        raise click.UsageError("text_only answers have no sound: ask with --text in place of -o")
-    dialogue = Dialogue(answerer, form, sampling, voice, system, conversation)
-    teller = AnswerPrinter(as_json, tokens_only, words=sys.stderr if output == STDOUT else sys.stdout)
+        raise click.UsageError("text_only answers have no audio: use --text in place of -o")
+    dialogue = Dialogue(answerer, form, sampling, answer_vocoder, system, conversation)
+    printer = AnswerPrinter(as_json, tokens_only, text_output=sys.stderr if output == STDOUT else sys.stdout)
     failed = 0
     with out.open("x", encoding="utf-8") if out is not None else nullcontext() as file:
         for question in questions:
             try:
                 if candidates is None or file is None:
-                    teller.tell(question, dialogue, sounds.get(question))
+                    printer.print(question, dialogue, outputs.get(question))
                 else:
                     samplings = [replace(sampling, seed=seed + n) for n in range(candidates)]
                     row = _candidates(dialogue, question, samplings, str(checkpoint))
@@ -189,59 +204,61 @@ def _check(
     history: Path | None,
     as_json: bool,
 ) -> None:
-    """Raises UsageError where options don't go together."""
+    """Raises UsageError for options that can't be combined."""
     if not (output or in_text or tokens_only or candidates):
-        raise click.UsageError("say what the answer is to be: -o WAV, --text, --tokens-only or --candidates")
+        raise click.UsageError("choose the form of the answer: -o WAV, --text, --tokens-only or --candidates")
     if (tokens_only or candidates) and (output or in_text):
-        raise click.UsageError("--tokens-only and --candidates make no sound: leave out -o and --text")
+        raise click.UsageError("--tokens-only and --candidates produce no audio: leave out -o and --text")
     if (stream or vocoder) and not output:
-        raise click.UsageError("--stream and --vocoder make sound: name its file with -o")
+        raise click.UsageError("--stream and --vocoder apply to audio: name its file with -o")
     if output == STDOUT and as_json:
         raise click.UsageError("-o - and --json would both write to stdout: name a file with -o")
     if candidates and history:
-        raise click.UsageError("--candidates answer single questions: leave out --history")
+        raise click.UsageError("--candidates answers each question by itself: leave out --history")
     if (candidates is None) != (out is None):
-        raise click.UsageError("--candidates and --out go together")
+        raise click.UsageError("--candidates and --out must be given together")
     if out is not None and (out.exists() or not out.parent.is_dir()):
-        why = "is there already" if out.exists() else "is in no folder that there is"
-        raise click.UsageError(f"{out} {why}: name a new file")
+        why = f"{out} already exists" if out.exists() else f"the folder of {out} doesn't exist"
+        raise click.UsageError(f"{why}: name a new file")
 
 
-def _sounds(questions: tuple[str, ...], output: Path) -> "dict[str, Path | BinaryIO]":
-    """Question -> where its answer's sound goes. Raises UsageError where it can't go there."""
+def _outputs(questions: tuple[str, ...], output: Path) -> "dict[str, Path | BinaryIO]":
+    """Question -> where the audio of its answer goes. Raises UsageError if it can't be written there."""
     if output == STDOUT:
         if sys.stdout.isatty():
-            raise click.UsageError("-o - writes sound, which no terminal shows: send it on to a player")
+            raise click.UsageError("-o - writes audio, which a terminal can't show: pipe it to a player")
         if len(questions) > 1:
             raise click.UsageError("-o - takes one answer: name a folder for several questions")
         return {questions[0]: sys.stdout.buffer}
     if len(questions) == 1 and not output.is_dir():
         if not output.parent.is_dir():
-            raise click.UsageError(f"{output} is in no folder that there is")
-        found = {questions[0]: output}
+            raise click.UsageError(f"the folder of {output} doesn't exist")
+        files = {questions[0]: output}
     else:
         if output.exists() and not output.is_dir():
             raise click.UsageError(f"{output} is a file: name a folder for several questions")
-        found = {question: output / f"{Path(question).stem}.wav" for question in questions}
-        if len(set(found.values())) < len(questions):
-            raise click.UsageError(f"two questions have one name: their answers can't both go to {output}")
+        files = {question: output / f"{Path(question).stem}.wav" for question in questions}
+        if len(set(files.values())) < len(questions):
+            raise click.UsageError(
+                f"two questions have the same name: their answers can't both go to {output}"
+            )
         output.mkdir(parents=True, exist_ok=True)
-    for file in found.values():
+    for file in files.values():
         if any(file.exists() and Path(q).exists() and file.samefile(q) for q in questions):
-            raise click.UsageError(f"{file} is a question: its answer would take its place")
-    return dict(found)
+            raise click.UsageError(f"{file} is a question: its answer would overwrite it")
+    return dict(files)
 
 
 def _candidates(
     dialogue: "Dialogue", question: str, samplings: "list[Sampling]", checkpoint: str
 ) -> dict[str, Any]:
-    from pipeline.inference.answerer import tokenized
-    from pipeline.inference.candidate_rows import row_of, words_of
+    from pipeline.inference.answerer import tokenize_question
+    from pipeline.inference.candidate_rows import candidate_row, question_text
 
-    asked = tokenized(dialogue.answerer, question)
-    text, language = words_of(question)
-    prompt = dialogue.prompt(asked.codes)
-    found = dialogue.answerer.candidates(prompt, dialogue.form, samplings)
-    drawn = {name: value for name, value in vars(samplings[0]).items() if name != "seed"}
-    about = {"language": language, "checkpoint": checkpoint, "sampling": drawn}
-    return row_of(asked, text, dialogue.system, found, about)
+    tokenized = tokenize_question(dialogue.answerer, question)
+    text, language = question_text(question)
+    prompt = dialogue.prompt(tokenized.codes)
+    answers = dialogue.answerer.candidates(prompt, dialogue.form, samplings)
+    settings = {name: value for name, value in vars(samplings[0]).items() if name != "seed"}
+    about = {"language": language, "checkpoint": checkpoint, "sampling": settings}
+    return candidate_row(tokenized, text, dialogue.system, answers, about)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.commands.arguments import json_option
+from pipeline import api
+from pipeline.commands.arguments import json_option, print_json
 from pipeline.monitoring.stage_times import lines as table_lines
 from schemas.manifest import Manifest
 
@@ -16,33 +17,43 @@ if TYPE_CHECKING:
 
 
 class Hours(click.ParamType):
-    """`10h`, `90m` or a number of hours."""
+    """`10h`, `90m`, or a number of hours."""
 
     name = "HOURS"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(h|m)?", str(value))
         if not match or float(match[1]) == 0:
-            self.fail(f"{value!r} is no length of time: write 10h or 90m", param, ctx)
+            self.fail(f"{value!r} is not a duration: write it as 10h or 90m", param, ctx)
         return float(match[1]) / (60 if match[2] == "m" else 1)
 
 
 @click.command(epilog="Example: aqaa-data build recipe.yaml --input s3://bucket/calls --limit 10h")
 @click.argument("recipe", type=click.Path(dir_okay=False))
 @click.option(
-    "--input", "inputs", metavar="URI", multiple=True, help="File, directory, glob or prefix; may repeat."
+    "--input",
+    "inputs",
+    metavar="URI",
+    multiple=True,
+    help="File, directory, glob or prefix, instead of the recipe's inputs; repeatable.",
 )
-@click.option("--output", metavar="URI", help="Where datasets are kept, in place of the recipe's place.")
+@click.option("--output", metavar="URI", help="Where datasets are stored, instead of the recipe's output.")
 @click.option(
-    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Override, such as select.words_min=2."
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Override a setting, such as select.words_min=2.",
 )
-@click.option("--limit", type=Hours(), help="Take only about so much audio, for a pilot: 10h, 90m.")
-@click.option("--dry-run", is_flag=True, help="Show what would be done, and start nothing.")
-@click.option("--retry", is_flag=True, help="Try again what was set aside.")
+@click.option("--limit", type=Hours(), help="Process only about this much audio, for a pilot: 10h, 90m.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, without doing it.")
+@click.option("--retry", is_flag=True, help="Retry recordings that were set aside.")
 @click.option(
-    "--max-gpu-hours", type=click.FloatRange(0, min_open=True), help="Stop when GPUs were held so long."
+    "--max-gpu-hours",
+    type=click.FloatRange(0, min_open=True),
+    help="Stop once GPUs have been held for this many hours.",
 )
-@click.option("--log", metavar="FILE", help="Append what happens as JSON lines, each with its unit.")
+@click.option("--log", metavar="FILE", help="Append events as JSON lines, each with its unit.")
 @json_option
 def build(
     recipe: str,
@@ -56,33 +67,28 @@ def build(
     log: str | None,
     as_json: bool,
 ) -> None:
-    """Build a dataset version from recordings, as RECIPE says.
+    """Build a version of a dataset from recordings, as described in RECIPE.
 
-    What was built before is not built again, and a build that was stopped goes on where it was.
+    Work that was committed by an earlier build is not repeated, and a build that was stopped resumes.
     """
-    from pipeline.config.recipe import load
-    from pipeline.monitoring.event_log import Log
-    from pipeline.planning.plan import make_plan
-    from pipeline.synthesis.run import synthesize
+    from pipeline.monitoring.event_log import EventLog
 
-    written = Log(log)
-    loaded = load(recipe, settings, inputs, output, limit)
-    synthesis = synthesize(loaded, lambda line: click.echo(line, err=True), make=not dry_run)
-    plan = make_plan(loaded, synthesis)
+    event_log = EventLog(log)
+    loaded = api.load_recipe(recipe, *settings, inputs=inputs, output=output, limit_hours=limit)
+    planned = api.plan(loaded, dry_run=dry_run, on_progress=lambda line: click.echo(line, err=True))
     if dry_run:
         from pipeline.build.dry_run import preview
 
-        shown = preview(plan)
+        shown = preview(planned)
         click.echo(json.dumps(shown.facts, ensure_ascii=False) if as_json else shown.text)
         return
-    from pipeline.build.run import build as run
     from pipeline.monitoring.recorder import BuildRecorder
 
-    built = run(plan, retry, BuildRecorder(written, max_gpu_hours))
+    built = api.build(planned, retry=retry, recorder=BuildRecorder(event_log, max_gpu_hours))
     if as_json:
-        click.echo(json.dumps(facts(built), ensure_ascii=False))
+        print_json(facts(built))
     else:
-        click.echo(summary(built, plan.dataset.uri))
+        click.echo(summary(built, planned.dataset.uri))
 
 
 def facts(built: "Built") -> dict[str, Any]:
@@ -105,14 +111,14 @@ def facts(built: "Built") -> dict[str, Any]:
 
 
 def summary(built: "Built", dataset: str) -> str:
-    """What a person is told at the end."""
+    """The result for people."""
     manifest = built.manifest
     counts, turns = manifest.recordings, manifest.turns
-    place = f"{dataset.removeprefix('file://')}/versions/{manifest.version}"
+    folder = f"{dataset.removeprefix('file://')}/versions/{manifest.version}"
     heads = {
         "published": "published",
-        "unchanged": "unchanged: the same outputs were published by an earlier build, or one beside this",
-        "nothing new": "nothing new: this plan was built before",
+        "unchanged": "unchanged: another build has published the same outputs",
+        "nothing new": "nothing new: this plan has been built before",
     }
     lines = [
         f"{manifest.dataset}@{manifest.version} {heads[built.status]}",
@@ -128,11 +134,11 @@ def summary(built: "Built", dataset: str) -> str:
     ]
     if built.table:
         lines += table_lines(built.table)
-    lines.append(f"  report      {place}/report.html")
+    lines.append(f"  report      {folder}/report.html")
     return "\n".join(lines)
 
 
 def _reasons(manifest: Manifest) -> str:
     most = sorted(manifest.set_aside.items(), key=lambda item: (-item[1], item[0]))
-    told = ", ".join(f"{reason} {count}" for reason, count in most[:8])
-    return told + (f" and {len(most) - 8} more reasons" if len(most) > 8 else "")
+    shown = ", ".join(f"{reason} {count}" for reason, count in most[:8])
+    return shown + (f" and {len(most) - 8} more reasons" if len(most) > 8 else "")

@@ -9,10 +9,10 @@ import click
 from pipeline.commands.arguments import json_option, print_json, table_of, wide_console
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.perplexity import Comparison, Foretold
+    from pipeline.evaluation.continuations import ContinuationComparison
+    from pipeline.evaluation.perplexity import Comparison, PredictionLoss
+    from pipeline.evaluation.resynthesis import Resynthesis
     from pipeline.evaluation.run import Evaluation
-    from pipeline.evaluation.sampled import Sampled
-    from pipeline.evaluation.tokens import Resynthesis
 
 TELL_EVERY = 10.0
 """Seconds between lines of progress."""
@@ -88,9 +88,9 @@ def tokens(
     """
     if report is not None and not report.parent.is_dir():
         raise click.UsageError(f"{report} is in no folder that there is")
-    from pipeline.evaluation.run import Asked, evaluate_tokens
+    from pipeline.evaluation.run import EvaluationOptions, evaluate_tokens
 
-    asked = Asked(places, tokenizer, vocoder, split, limit, seed, steps if perplexity else None)
+    asked = EvaluationOptions(places, tokenizer, vocoder, split, limit, seed, steps if perplexity else None)
     found = evaluate_tokens(asked, Progress())
     if report is not None:
         from pipeline.report.tokens import render
@@ -158,7 +158,7 @@ def _perplexity(found: "Comparison") -> None:
     click.echo(f"nats a token of who knows no more than how often each code comes: {often}")
 
 
-def _foretold(of: "Foretold") -> tuple[str, str, str]:
+def _foretold(of: "PredictionLoss") -> tuple[str, str, str]:
     token, second = of.nats_per_token, of.nats_per_second
     return (
         f"{of.perplexity:.0f}",
@@ -167,7 +167,7 @@ def _foretold(of: "Foretold") -> tuple[str, str, str]:
     )
 
 
-def _sampled(found: "Sampled") -> None:
+def _sampled(found: "ContinuationComparison") -> None:
     from pipeline.report.tokens import TITLES, shown
 
     table = table_of("", "extracted", "sampled", left=1)

@@ -8,7 +8,7 @@ import click
 from pipeline.commands.arguments import json_option, print_json
 
 
-class PartType(click.ParamType):
+class WeightedCheckpointType(click.ParamType):
     """A checkpoint and its weight."""
 
     name = "CHECKPOINT=WEIGHT"
@@ -18,26 +18,30 @@ class PartType(click.ParamType):
         try:
             return Path(folder), float(weight)
         except ValueError:
-            self.fail(f"{value!r} is no checkpoint with its weight, such as runs/sft1=5", param, ctx)
+            self.fail(f"{value!r} is not a checkpoint with its weight, such as runs/sft1=5", param, ctx)
 
 
 @click.command(epilog="Example: aqaa-data merge runs/sft1=5 runs/sft2=5 runs/dpo=1 --out runs/merged")
-@click.argument("parts", metavar="CHECKPOINT=WEIGHT...", type=PartType(), nargs=-1, required=True)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="A new folder.")
+@click.argument(
+    "checkpoints", metavar="CHECKPOINT=WEIGHT...", type=WeightedCheckpointType(), nargs=-1, required=True
+)
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to create."
+)
 @json_option
-def merge(parts: tuple[tuple[Path, float], ...], out: Path, as_json: bool) -> None:
+def merge(checkpoints: tuple[tuple[Path, float], ...], out: Path, as_json: bool) -> None:
     """Write the weighted mean of checkpoints of one shape, vocabulary and precision.
 
-    Checkpoints are folders with safetensors weights. The sum is made in float32, in the order given, a piece
-    of a tensor at a time; merge.json records the hashes of all inputs.
+    Checkpoints are folders with safetensors weights. They are added up in float32, in the given order, one
+    piece of a tensor at a time. merge.json records the hashes of all inputs.
     """
-    from stages.train.merge import Part
+    from stages.train.merge import WeightedCheckpoint
     from stages.train.merge import merge as write
 
-    record = write([Part(folder, weight) for folder, weight in parts], out)
+    record = write([WeightedCheckpoint(folder, weight) for folder, weight in checkpoints], out)
     if as_json:
         print_json({"out": str(out), **record})
         return
-    total = sum(weight for _, weight in parts)
-    shares = ", ".join(f"{weight / total:.1%} {folder}" for folder, weight in parts)
+    total = sum(weight for _, weight in checkpoints)
+    shares = ", ".join(f"{weight / total:.1%} {folder}" for folder, weight in checkpoints)
     click.echo(f"{out} = {shares}")

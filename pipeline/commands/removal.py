@@ -13,7 +13,7 @@ from pipeline.commands.arguments import (
     table_of,
     wide_console,
 )
-from pipeline.versions.forget import Held, purge, tombstone, versions_containing
+from pipeline.versions.forget import ContainingVersion, purge, tombstone, versions_containing
 from pipeline.versions.gc import DAYS, Garbage, collect, garbage
 from pipeline.versions.reader import Reference, dataset_of
 
@@ -91,7 +91,7 @@ def forget(reference: Reference, recordings: tuple[str, ...], confirm: bool, as_
         click.echo(f"deleted {len(gone):,} files: these versions, their annotations and all caches")
 
 
-def held_table(held: list[Held]) -> object:
+def held_table(held: list[ContainingVersion]) -> object:
     table = table_of("version", "tags", "made from it", "recordings", "turns", "samples", left=3)
     for version in held:
         counts = (len(version.recordings), version.turns, version.samples)

@@ -19,29 +19,29 @@ from schemas.errors import SetupError
 @click.option(
     "--vocoder",
     type=click.Path(path_type=Path),
-    help="Folder of the vocoder that speaks, if not the one that comes with the project.",
+    help="Folder of a vocoder to use in place of the bundled one.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any that is free."
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free port."
 )
-@click.option("--name", help="What requests call the model.  [default: the checkpoint's folder]")
+@click.option("--name", help="Model name in the API.  [default: name of the checkpoint's folder]")
 @click.option(
-    "--max-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Of an answer, at most."
+    "--max-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Most tokens of an answer."
 )
 @click.option(
     "--max-seconds",
     type=click.FloatRange(0, min_open=True),
     default=120,
     show_default=True,
-    help="Audio of a request, with its earlier turns, at most.",
+    help="Most seconds of audio in a request, including its earlier turns.",
 )
 @click.option(
     "--max-megabytes",
     type=click.FloatRange(0, min_open=True),
     default=16,
     show_default=True,
-    help="Body of a request, at most.",
+    help="Largest body of a request.",
 )
 @renamed_option(
     "--waiting",
@@ -49,13 +49,19 @@ from schemas.errors import SetupError
     type=click.IntRange(0),
     default=8,
     show_default=True,
-    help="Most requests that wait while one is answered; others get status 429.",
+    help="Most requests that wait while one is answered; further ones get status 429.",
 )
 @click.option(
-    "--tokenizer", metavar="REF", help="Speech tokenizer, if not the one that the checkpoint names."
+    "--tokenizer",
+    metavar="REF",
+    help="Speech tokenizer to use in place of the one that the checkpoint names.",
 )
-@click.option("--vocabulary", metavar="REF", help="Text tokenizer, if not the one that the checkpoint names.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout when it listens.")
+@click.option(
+    "--vocabulary", metavar="REF", help="Text tokenizer to use in place of the one that the checkpoint names."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on stdout once the server listens."
+)
 def serve(
     checkpoint: Path,
     vocoder: Path | None,
@@ -73,25 +79,25 @@ def serve(
     """Answer over HTTP, in text and speech, until Ctrl-C.
 
     POST /v1/chat/completions is OpenAI's: `modalities` ["text"] or ["text", "audio"], questions as text or
-    `input_audio`, answers as `wav` (22.05 kHz) or `pcm16` (24 kHz), whole or as a stream. GET / is a page to
-    talk to the model, GET /v1/models and /health tell of it. Requests are answered one at a time and can't
-    name files. There is no password: whoever reaches the address may ask.
+    `input_audio`, answers as `wav` (22.05 kHz) or `pcm16` (24 kHz), whole or streamed. GET / is a page to
+    talk to the model; GET /v1/models and /health describe the server. Requests are answered one at a time
+    and can't name files. There is no authentication: anyone who can reach the address can send requests.
     """
     require_extra("serve")
     bound = _bound(host, port)
 
+    from pipeline.inference.answer_vocoder import open_answer_vocoder
     from pipeline.inference.answerer import open_answerer
-    from pipeline.inference.vocoding import open_voice
-    from pipeline.serving.model import Limits, Model
-    from pipeline.serving.server import server_of
+    from pipeline.serving.model import Limits, ServedModel
+    from pipeline.serving.server import create_server
 
-    voice = open_voice(vocoder)
+    answer_vocoder = open_answer_vocoder(vocoder)
     answerer = open_answerer(checkpoint, tokenizer, vocabulary)
-    voice.check(answerer.models)
+    answer_vocoder.check(answerer.models)
     limits = Limits(max_tokens, max_seconds, max_megabytes)
-    model = Model(name or checkpoint.resolve().name, answerer, voice, limits)
-    server = server_of(model, max_queue)
-    # What is asked and said is in no log.
+    model = ServedModel(name or checkpoint.resolve().name, answerer, answer_vocoder, limits)
+    server = create_server(model, max_queue)
+    # Questions and answers never appear in the log.
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("aqaa_data.serve").setLevel(logging.INFO)
     url = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
@@ -99,7 +105,7 @@ def serve(
     if as_json:
         print_json({"url": url, "model": model.name})
         sys.stdout.flush()
-    click.echo(f"{model.name} answers at {url} (Ctrl-C ends)", err=True)
+    click.echo(f"{model.name} answers at {url} (Ctrl-C to stop)", err=True)
     try:
         server.run(sockets=[bound])
     except KeyboardInterrupt:
@@ -107,7 +113,9 @@ def serve(
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    """A socket with its address, before anything costly is loaded. Raises SetupError where it is taken."""
+    """A bound socket, so that an address in use is reported before any model is loaded.
+
+    Raises SetupError if it can't be bound."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -116,5 +124,5 @@ def _bound(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except OSError as error:
-        raise SetupError(f"{host}:{port} can't be listened on: {error.strerror or error}") from None
+        raise SetupError(f"can't listen on {host}:{port}: {error.strerror or error}") from None
     return bound

@@ -16,15 +16,15 @@ from pipeline.commands.arguments import print_json
     metavar="REF",
     help="`whisper`, `step-audio`, or the reference of a Step-Audio checkpoint or of codebooks.",
 )
-@click.option("--text", is_flag=True, help="Codes in the written form `<audio_0><audio_1024>..` too.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON object for each file on stdout.")
+@click.option("--text", is_flag=True, help="Also print the codes as text: `<audio_0><audio_1024>..`")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per file on stdout.")
 def tokenize(files: tuple[str, ...], tokenizer: str, text: bool, as_json: bool) -> None:
-    """Codes of audio files of any format, each taken as one utterance.
+    """Tokenize audio files of any format, each as one utterance.
 
     A JSON line holds `file, seconds, linguistic, semantic, ids`: the codes of both codebooks, and the ids of
-    the whole 2:3 groups in the layout of the public Step-1 vocabulary. Without --json a line for people, or
-    with --text the written form alone. A file that can't be read gives a line with its `error`; the exit
-    code is then 1.
+    the whole 2:3 groups in the layout of the public Step-1 vocabulary. Without --json it prints one readable
+    line per file, or only the codes as text with --text. For a file that can't be read the line holds its
+    `error`, and the exit code is 1.
     """
     from pipeline.inference.tokenize_files import Refused, tokenize_files
 

@@ -10,26 +10,38 @@ from pipeline.commands.extras import require_extra
 
 if TYPE_CHECKING:
     from pipeline.training.recipe import TrainingRecipe
-    from pipeline.training.results import Result
+    from pipeline.training.results import StageResult
     from pipeline.versions.reader import Reference
 
 
 @click.command(epilog="Example: aqaa-data train recipe.yaml --dataset datasets/demo@latest --stage sft1")
 @click.argument("recipe", type=click.Path(dir_okay=False))
-@click.option("--dataset", type=ReferenceType(), help="Train on this version, in place of the recipe's.")
-@click.option("--output", metavar="URI", help="Where trainings are kept, in place of the recipe's place.")
+@click.option("--dataset", type=ReferenceType(), help="Train on this version instead of the recipe's.")
+@click.option("--output", metavar="URI", help="Where trainings are stored, instead of the recipe's output.")
 @click.option(
-    "--stage", "stages", metavar="NAME", multiple=True, help="Only this stage of the chain; may repeat."
+    "--stage",
+    "stages",
+    metavar="NAME",
+    multiple=True,
+    help="Run only this stage of the chain; may be repeated.",
 )
 @click.option(
-    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Override, such as sft1.learning_rate=1e-5."
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Override a setting, such as sft1.learning_rate=1e-5.",
 )
 @click.option(
-    "--plan", "only_plan", is_flag=True, help="Say what it takes in memory and hours; train nothing."
+    "--plan", "only_plan", is_flag=True, help="Print the memory and hours it would take; train nothing."
 )
-@click.option("--gpus", type=click.IntRange(1), help="Plan for so many GPUs.")
-@click.option("--gpu", help="Plan for this kind of GPU.  [default: h100]")
-@click.option("--mfu", type=click.FloatRange(0, 1, min_open=True), help="Share of its peak.  [default: 0.4]")
+@click.option("--gpus", type=click.IntRange(1), help="Number of GPUs to plan for.")
+@click.option("--gpu", help="Kind of GPU to plan for.  [default: h100]")
+@click.option(
+    "--mfu",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of the GPU's peak to plan for.  [default: 0.4]",
+)
 @json_option
 def train(
     recipe: str,
@@ -43,14 +55,14 @@ def train(
     mfu: float | None,
     as_json: bool,
 ) -> None:
-    """Train a model on a dataset version, stage after stage, as RECIPE says.
+    """Train a model on a dataset version, stage by stage, as described in RECIPE.
 
-    Stages that are done are skipped, and one that was stopped goes on from its last checkpoint. Several
-    processes are started by Ray Train where the recipe's `workers` say so; torchrun starts them as well:
+    Stages that are done are skipped, and a stopped stage resumes from its last checkpoint. Ray Train starts
+    several processes if the recipe's `workers` request them; torchrun can start them too:
 
     torchrun --nproc-per-node 8 --no-python aqaa-data train recipe.yaml
 
-    A recipe with a section `vocoder` trains a token vocoder, from a version that keeps audio.
+    A recipe with a `vocoder` section trains a token vocoder, from a version that keeps audio.
     """
     if not only_plan:
         require_extra("train")
@@ -59,15 +71,15 @@ def train(
 
     if vocoder.is_vocoder(recipe):
         if stages or only_plan or gpus or gpu or mfu:
-            raise click.UsageError("a vocoder's recipe has neither stages nor a plan")
+            raise click.UsageError(
+                "a vocoder recipe has no stages and no plan: remove --stage, --plan, --gpus, --gpu and --mfu"
+            )
         loaded_vocoder = vocoder.load(recipe, settings, str(dataset) if dataset else None, output)
         trained = vocoder.train(loaded_vocoder)
         if as_json and is_first():
             print_json(asdict(trained))
         elif is_first():
-            click.echo(
-                f"vocoder {'was finished before' if trained.skipped else 'trained'}: {trained.vocoder}"
-            )
+            click.echo(f"vocoder {'was done already' if trained.skipped else 'trained'}: {trained.vocoder}")
         return
     from pipeline.training.recipe import load
 
@@ -83,7 +95,7 @@ def train(
         return
     if gpus or gpu or mfu:
         raise click.UsageError(
-            "--gpus, --gpu and --mfu go with --plan; the recipe's `workers` say what trains"
+            "--gpus, --gpu and --mfu only work with --plan; to train, set the recipe's `workers`"
         )
     from pipeline.training.chain import train as run
 
@@ -96,8 +108,8 @@ def train(
         summarise(loaded, results)
 
 
-def summarise(recipe: "TrainingRecipe", results: list["Result"]) -> None:
-    """What a person is told at the end."""
+def summarise(recipe: "TrainingRecipe", results: list["StageResult"]) -> None:
+    """Print the results for a person."""
     table = table_of("stage", "steps", "minutes", "loss", "text", "linguistic", "semantic", "model", left=1)
     for result in results:
         before, after = result.before or {}, result.after or {}
@@ -105,7 +117,7 @@ def summarise(recipe: "TrainingRecipe", results: list["Result"]) -> None:
             f"{before[name]:.3f} -> {after[name]:.3f}" if name in before and name in after else ""
             for name in ("loss", "text", "linguistic", "semantic")
         ]
-        minutes = "done before" if result.seconds is None else f"{result.seconds / 60:.1f}"
+        minutes = "done already" if result.seconds is None else f"{result.seconds / 60:.1f}"
         table.add_row(result.stage, f"{result.steps or ''}", minutes, *losses, result.model)
     table.columns[-1].justify = "left"
     wide_console().print(table)

@@ -1,7 +1,7 @@
-"""The recipe: one YAML file that says everything about a build.
+"""The recipe: one YAML file that describes a build completely.
 
-Each section is the configuration of the stage of that name, so a stage's settings are documented where
-the stage is. Unknown keys and wrong types are refused with their line and the nearest valid name.
+Each section is the configuration of the stage of the same name, so a stage's settings are documented with
+the stage. Unknown keys and wrong types are refused with their line and the nearest valid name.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from pipeline.config.yaml_config import beside, read
+from pipeline.config.yaml_config import beside, read_yaml
 from pipeline.storage.uri import normal
 from schemas.errors import SetupError
 from stages.compose.config import ComposeConfig
@@ -41,13 +41,13 @@ RENAMED_KEYS = {
 
 
 class VocabularyConfig(Config):
-    """Which text tokenizer the ids are built on."""
+    """The text tokenizer that the token ids are based on."""
 
     tokenizer: str = Field("package:whisper-base", description="model reference that holds a tokenizer.json")
     preset: Literal["embedded", "extended", "step1"] = Field(
         "embedded",
-        description="`embedded` takes the plain text model of a tokenizer, `extended` all its ids, to train "
-        "the language model that it is of, `step1` puts <audio_0> at 65536, for the public checkpoint's",
+        description="`embedded`: only the plain text ids of the tokenizer; `extended`: all its ids, to train "
+        "the language model it belongs to; `step1`: <audio_0> is 65536, as in the public checkpoint",
     )
 
 
@@ -55,26 +55,34 @@ class PreferencesConfig(PairsConfig):
     """Where preference pairs come from."""
 
     judge: EndpointConfig | None = Field(
-        None, description="an OpenAI-compatible server that compares the candidates (null: none is asked)"
+        None, description="an OpenAI-compatible server that compares the candidates (null: no judge)"
     )
 
 
 class ResourcesConfig(Config):
-    """What each stage of annotate takes; small machines get fractions of it by themselves."""
+    """What each worker of an annotate stage needs; scaled down automatically on small machines."""
 
     decode: Resources = Resources(cpus=1, memory_gb=0.5)
     diarize: Resources = Resources(cpus=2, memory_gb=1.5)
     transcribe: Resources = Resources(cpus=2, memory_gb=1.5)
     quality: Resources = Resources(cpus=2, memory_gb=1)
     tokenize: Resources = Resources(cpus=2, memory_gb=1)
-    stall_minutes: float = Field(30, gt=0, description="a build in which nothing moves for so long is ended")
+    worker_niceness: int = Field(
+        1,
+        ge=0,
+        le=19,
+        description="how much a build on this machine gives way to other programs: 0 shares the cores "
+        "evenly, 19 leaves them to the others. At 1 Ray's own processes still go first; Ray's default of 15 "
+        "starves a build beside other work",
+    )
+    stall_minutes: float = Field(30, gt=0, description="minutes without progress until a build is stopped")
 
 
 class UnitsConfig(Config):
-    """How large the grain of work is."""
+    """The size of a unit, the smallest piece of work that is committed and resumed."""
 
-    recordings: int = Field(16, ge=1, description="mean number of recordings; never over 4 times as many")
-    megabytes: int = Field(512, ge=1, description="most bytes of audio, unless one file alone has more")
+    recordings: int = Field(16, ge=1, description="mean number of recordings; at most 4 times as many")
+    megabytes: int = Field(512, ge=1, description="maximum size, unless a single file is larger")
 
 
 class Recipe(Config):
@@ -82,12 +90,14 @@ class Recipe(Config):
     inputs: tuple[str, ...] = Field((), description="files, directories, globs or prefixes")
     texts: tuple[str, ...] = Field(
         (),
-        description="JSON lines and Parquet files of text, or folders of them: rows with `messages` are "
-        "conversations for tqta, rows with `text` documents for replay",
+        description="JSON Lines and Parquet files of text, or folders of them: rows with `messages` are "
+        "conversations for tqta, rows with `text` are documents for replay",
     )
-    output: str = Field("datasets", description="where datasets are kept: a directory, s3:// or gs://")
-    scratch: str | None = Field(None, description="local directory for decoded audio (default: the system's)")
-    limit_hours: float | None = Field(None, gt=0, description="take only about so many hours, for a pilot")
+    output: str = Field("datasets", description="where datasets are written: a directory, s3:// or gs://")
+    scratch: str | None = Field(
+        None, description="local directory for decoded audio (default: the system's temporary directory)"
+    )
+    limit_hours: float | None = Field(None, gt=0, description="use only about this many hours, for a pilot")
     units: UnitsConfig = UnitsConfig()
     decode: DecodeConfig = DecodeConfig()
     diarize: DiarizeConfig = DiarizeConfig()
@@ -112,25 +122,27 @@ class Recipe(Config):
 
     @field_validator("mixture")
     @classmethod
-    def _a_weight_for_each_family(cls, value: MixtureConfig, info: ValidationInfo) -> MixtureConfig:
+    def _weights_match_families(cls, value: MixtureConfig, info: ValidationInfo) -> MixtureConfig:
         families = set(info.data["compose"].families) if "compose" in info.data else set(value.weights)
         if value.weights and value.weights.keys() != families:
             named = ", ".join(sorted(families ^ value.weights.keys()))
-            raise ValueError(f"`weights` and `compose.families` must name the same families, but for {named}")
+            raise ValueError(
+                f"`weights` and `compose.families` must name the same families: only one has {named}"
+            )
         return value
 
     @field_validator("preferences")
     @classmethod
-    def _something_to_compare(cls, value: PreferencesConfig, info: ValidationInfo) -> PreferencesConfig:
+    def _candidates_can_be_compared(cls, value: PreferencesConfig, info: ValidationInfo) -> PreferencesConfig:
         if bool(value.candidates) != bool(value.ratings or value.judge):
-            raise ValueError("`candidates` need `ratings` or a `judge` to compare them, and these need some")
-        made = info.data["compose"].families if "compose" in info.data else ("aqtaa",)
-        if any(value.contrast.values()) and "aqtaa" not in made:
-            raise ValueError("contrasts are made of spoken answers: put aqtaa into `compose.families`")
+            raise ValueError("`candidates` need `ratings` or a `judge` to compare them, and vice versa")
+        families = info.data["compose"].families if "compose" in info.data else ("aqtaa",)
+        if any(value.contrast.values()) and "aqtaa" not in families:
+            raise ValueError("contrasts are built from spoken answers: add aqtaa to `compose.families`")
         return value
 
     def content(self) -> dict[str, Any]:
-        """What decides the outputs: everything but places and resources."""
+        """What determines the outputs: everything but paths and resources."""
         return self.model_dump(
             mode="json",
             exclude={
@@ -152,13 +164,13 @@ def load(
 ) -> Recipe:
     """Read a recipe; `settings` are `a.b=value` overrides, `inputs` and `output` replace the recipe's.
 
-    Places in the recipe are relative to its own directory. Raises SetupError with file, line and what to
+    Paths in the recipe are relative to its own directory. Raises SetupError with file, line and what to
     write instead.
     """
-    written = read(path, settings, RENAMED_KEYS)
-    file = written.file
-    _read_lists(file, written.values)
-    recipe = written.checked(Recipe)
+    parsed = read_yaml(path, settings, RENAMED_KEYS)
+    file = parsed.file
+    _read_lists(file, parsed.values)
+    recipe = parsed.validated(Recipe)
     conversations = tuple(beside(file, uri) for uri in recipe.synthesize.conversations)
     sampled = {
         name: tuple(beside(file, uri) for uri in getattr(recipe.preferences, name))
@@ -179,21 +191,21 @@ def load(
 
 
 def _read_lists(file: Path, values: dict[str, Any]) -> None:
-    """Put the lines of a list that the recipe names as a file into its place."""
+    """Replace the name of a file in `select.allow` or `select.deny` by the file's lines."""
     section = values.get("select")
     if not isinstance(section, dict):
         return
     for name in ("allow", "deny"):
         if isinstance(named := section.get(name), str):
-            place = file.parent / Path(named).expanduser()
+            list_file = file.parent / Path(named).expanduser()
             try:
-                written = place.read_text(encoding="utf-8").splitlines()
+                lines = list_file.read_text(encoding="utf-8").splitlines()
             except (OSError, UnicodeDecodeError) as error:
-                raise SetupError(f"select.{name}: can't read the list {place}: {error}") from error
-            section[name] = [line.strip() for line in written if line.strip()]
+                raise SetupError(f"select.{name}: can't read the list {list_file}: {error}") from error
+            section[name] = [line.strip() for line in lines if line.strip()]
 
 
 def digest(value: object) -> str:
-    """A short hash of anything that JSON can say."""
+    """A hash of 16 hexadecimal digits of any value that JSON can represent."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

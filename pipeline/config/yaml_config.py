@@ -1,6 +1,6 @@
-"""Settings that stand in a YAML file: read, overridden by `--set`, and checked.
+"""Settings from a YAML file: parsed, overridden by `--set`, and validated.
 
-A mistake is told with its file and line (or its `--set`) and the nearest valid name.
+Every mistake is reported with its file and line (or its `--set`) and the nearest valid name.
 """
 
 import difflib
@@ -22,47 +22,54 @@ from schemas.errors import SetupError
 KeyPath = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
 
+EXAMPLE = "name=calls"
+"""A `--set` that is valid in every recipe."""
+
+_SIMILAR = 0.6
+"""Similarity of two names, of 1, from which one is suggested for the other."""
+
 
 @dataclass(frozen=True)
-class Written:
-    """What a file says, not checked yet."""
+class YamlSettings:
+    """The contents of a file, not validated yet."""
 
     file: Path
     values: dict[str, Any]
-    places: dict[KeyPath, str]
-    """Key -> where it stands."""
+    locations: dict[KeyPath, str]
+    """Key -> `file:line`, or the `--set` that sets it."""
 
-    def checked(self, model: type[Model]) -> Model:
+    def validated(self, model: type[Model]) -> Model:
         """Raises SetupError with a line for each mistake."""
         try:
             return model.model_validate(self.values)
         except ValidationError as error:
             raise SetupError("\n".join(self._explained(model, e) for e in error.errors())) from error
 
-    def place_of(self, path: KeyPath) -> str:
-        """Where a key is set; for one that the file doesn't have, where its section is."""
-        places = (self.places.get(path[:n]) for n in range(len(path), 0, -1))
-        return next((place for place in places if place is not None), str(self.file))
+    def location_of(self, path: KeyPath) -> str:
+        """Where a key is set; for a key that the file doesn't have, where its section is."""
+        locations = (self.locations.get(path[:n]) for n in range(len(path), 0, -1))
+        return next((location for location in locations if location is not None), str(self.file))
 
     def _explained(self, model: type[BaseModel], error: Any) -> str:
-        """One validation error as a sentence with its place."""
+        """One validation error as a sentence with its location."""
         path: KeyPath = error["loc"]
-        place = self.place_of(path)
+        location = self.location_of(path)
         name = _dotted(path)
         if error["type"] == "extra_forbidden":
-            known = _fields(model, path[:-1])
-            near = difflib.get_close_matches(str(path[-1]), known, 1, cutoff=0.5)
-            hint = f"did you mean `{near[0]}`?" if near else f"valid here: {', '.join(known)}"
-            return f"{place}: unknown key `{name}`; {hint}"
+            valid = _fields(model, path[:-1])
+            similar = most_similar(str(path[-1]), valid)
+            hint = f"did you mean `{similar}`?" if similar else f"valid here: {', '.join(valid)}"
+            return f"{location}: unknown key `{name}`; {hint}"
         if error["type"] == "missing":
-            return f"{place}: `{name}` is missing"
+            return f"{location}: `{name}` is missing"
         message = error["msg"][0].lower() + error["msg"][1:]
-        said = f", not {json.dumps(error['input'], default=str, ensure_ascii=False)}"
-        return f"{place}: `{name}`: {message}{said}"
+        return f"{location}: `{name}`: {message}, not {_as_json(error['input'])}"
 
 
-def read(path: str | Path, settings: Sequence[str] = (), renamed: Mapping[str, str] | None = None) -> Written:
-    """A file's values with `settings`, `a.b=value` each, over them. Raises SetupError.
+def read_yaml(
+    path: str | Path, settings: Sequence[str] = (), renamed: Mapping[str, str] | None = None
+) -> YamlSettings:
+    """A file's values, overridden by `settings`, `a.b=value` each. Raises SetupError.
 
     `renamed` maps the dotted path of a key's old name to its new name within the same section, such as
     `{"resources.assess": "quality"}`. An old name still works in the file and in `settings`, with a warning
@@ -75,49 +82,118 @@ def read(path: str | Path, settings: Sequence[str] = (), renamed: Mapping[str, s
     except OSError as error:
         raise SetupError(f"can't read recipe {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise SetupError(f"recipe {file} is no UTF-8 text") from error
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SetupError(f"{file}:{line}: the recipe is not valid UTF-8") from error
     renamed = renamed or {}
-    written = _with_current_names(_parse(file, text), renamed)
+    parsed = _with_current_names(_parse(file, text), renamed)
     for setting in settings:
-        _set(written, setting, renamed)
-    return written
+        _set(parsed, setting, renamed)
+    return parsed
 
 
 def beside(file: Path, uri: str) -> str:
-    """A place named in a recipe, as seen from the recipe's directory."""
+    """A path or URI in a recipe; a relative path is relative to the recipe's directory."""
     return uri if "://" in uri else str(file.parent / Path(uri).expanduser())
 
 
-def _parse(file: Path, text: str) -> Written:
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"{file}:{mark.line + 1}" if mark else str(file)
-        raise SetupError(f"{where}: {error.problem or error}") from error
+def most_similar(wrong: str, valid: Iterable[str]) -> str | None:
+    """The name that was probably meant, judged by its letters and by its parts between underscores."""
+    score, name = max(((_similarity(wrong, name), name) for name in valid), default=(0.0, ""))
+    return name if score >= _SIMILAR else None
+
+
+def _similarity(wrong: str, name: str) -> float:
+    """From 0 to 1. Shared parts count: `dnsmos_min` is rather `dnsmos_overall_min` than `loudness_min`."""
+    letters = difflib.SequenceMatcher(None, wrong, name).ratio()
+    parts = wrong.split("_")
+    shared = sum(bool(difflib.get_close_matches(part, name.split("_"), 1, cutoff=0.75)) for part in parts)
+    return max(letters, (letters + shared / len(parts)) / 2) if len(parts) > 1 else letters
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without dates, which no setting is: `name: 2024-01-31` is text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (that of the base class is no ClassVar)
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """The value of a node. Raises ConstructorError with its line, also for `!!int many` and the like."""
+        try:
+            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+        except (ValueError, TypeError) as error:
+            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from error
+
+
+def _parse(file: Path, text: str) -> YamlSettings:
+    values = _load(str(file), text)
+    root = yaml.compose(text, Loader=_Loader)  # anew: the values of `<<` were merged into the first one
     if not isinstance(root, yaml.MappingNode):
         raise SetupError(f"{file}: a recipe is a mapping of `key: value` lines, such as `name: my-dataset`")
-    places: dict[KeyPath, str] = {}
-    _find(file, root, (), places)
-    return Written(file, values, places)
+    locations: dict[KeyPath, str] = {}
+    _locate(file, root, (), locations)
+    return YamlSettings(file, values, locations)
 
 
-def _find(file: Path, node: yaml.Node, path: KeyPath, places: dict[KeyPath, str]) -> None:
+def _load(source: str, text: str) -> Any:
+    """The value of a text. Raises SetupError that begins with its location in `source`, a file or a --set."""
+    try:
+        _refuse_cycles(source, yaml.compose(text, Loader=_Loader), ())
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        raise SetupError(_yaml_error(source, error)) from error
+    except yaml.reader.ReaderError as error:
+        location = _at(source, text.count("\n", 0, error.position))
+        character = f"U+{ord(text[error.position]):04X}"
+        raise SetupError(f"{location}: the character {character} is not allowed here: remove it") from error
+    except RecursionError as error:
+        raise SetupError(f"{source}: lists and mappings are nested too deeply") from error
+
+
+def _yaml_error(source: str, error: yaml.MarkedYAMLError) -> str:
+    problem = error.problem or str(error)
+    start, end = error.context_mark, error.problem_mark
+    unclosed = (error.context or "").startswith(("while parsing a flow", "while scanning a quoted"))
+    if unclosed and start and end:
+        # The parser notices it lines later, often only at the end of the file.
+        opening = (start.buffer or "[")[start.pointer] if start.buffer else "["
+        return f"{_at(source, start.line)}: `{opening}` is not closed: {problem} in line {end.line + 1}"
+    mark = end or start
+    return f"{_at(source, mark.line) if mark else source}: {problem}"
+
+
+def _at(source: str, line: int) -> str:
+    """`file:line`, the line counted from 0; a --set has only one."""
+    return source if source.startswith("--set ") else f"{source}:{line + 1}"
+
+
+def _refuse_cycles(source: str, node: yaml.Node | None, parents: tuple[yaml.Node, ...]) -> None:
+    if any(node is parent for parent in parents):
+        location = _at(source, parents[-1].start_mark.line)
+        raise SetupError(f"{location}: an alias (`*name`) refers to the value that contains it")
+    if isinstance(node, yaml.CollectionNode):
+        for item in node.value:
+            for child in item if isinstance(item, tuple) else (item,):
+                _refuse_cycles(source, child, (*parents, node))
+
+
+def _locate(file: Path, node: yaml.Node, path: KeyPath, locations: dict[KeyPath, str]) -> None:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
+            location = f"{file}:{key.start_mark.line + 1}"
             inner = (*path, key.value)
-            if inner in places:
-                raise SetupError(f"{file}:{key.start_mark.line + 1}: `{_dotted(inner)}` stands twice")
-            places[inner] = f"{file}:{key.start_mark.line + 1}"
-            _find(file, value, inner, places)
+            if inner in locations:
+                raise SetupError(f"{location}: `{_dotted(inner)}` is set twice")
+            locations[inner] = location
+            _locate(file, value, inner, locations)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            places[(*path, index)] = f"{file}:{item.start_mark.line + 1}"
-            _find(file, item, (*path, index), places)
+            locations[(*path, index)] = f"{file}:{item.start_mark.line + 1}"
+            _locate(file, item, (*path, index), locations)
 
 
-def _with_current_names(written: Written, renamed: Mapping[str, str]) -> Written:
+def _with_current_names(parsed: YamlSettings, renamed: Mapping[str, str]) -> YamlSettings:
     """The same settings under the new names of their keys. Warns of each old name, and raises SetupError
     where the old and the new name of a key are both there."""
 
@@ -132,22 +208,22 @@ def _with_current_names(written: Written, renamed: Mapping[str, str]) -> Written
             new_path = _current_path((*path, key), renamed)
             name = new_path[-1]
             if name in found:
-                places = [written.place_of((*path, each)) for each in (written_as[name], key)]
+                locations = [parsed.location_of((*path, each)) for each in (written_as[name], key)]
                 old = _dotted((*path, key if key != name else written_as[name]))
                 raise SetupError(
-                    f"{' and '.join(places)}: `{old}` is the old name of `{_dotted(new_path)}`, and both are "
-                    "set: remove one of them"
+                    f"{' and '.join(locations)}: `{old}` is the old name of `{_dotted(new_path)}`, and both "
+                    "are set: remove one of them"
                 )
             if key != name:
-                _warn_of_old_name(written.place_of((*path, key)), (*path, key), new_path)
+                _warn_of_old_name(parsed.location_of((*path, key)), (*path, key), new_path)
             found[name], written_as[name] = current(inner, (*path, key)), key
         return found
 
     if not renamed:
-        return written
-    values = current(written.values, ())
-    places = {_current_path(path, renamed): place for path, place in written.places.items()}
-    return Written(written.file, values, places)
+        return parsed
+    values = current(parsed.values, ())
+    locations = {_current_path(path, renamed): location for path, location in parsed.locations.items()}
+    return YamlSettings(parsed.file, values, locations)
 
 
 def _current_path(path: KeyPath, renamed: Mapping[str, str]) -> KeyPath:
@@ -159,42 +235,39 @@ def _current_path(path: KeyPath, renamed: Mapping[str, str]) -> KeyPath:
     return current
 
 
-def _warn_of_old_name(place: str, old: KeyPath, new: KeyPath) -> None:
+def _warn_of_old_name(location: str, old: KeyPath, new: KeyPath) -> None:
     # Under torchrun every process reads the recipe: one warning is enough.
     if os.environ.get("RANK", "0") == "0":
         print(
-            f"{place}: `{_dotted(old)}` is now called `{_dotted(new)}`; the old name works until the next "
+            f"{location}: `{_dotted(old)}` is now called `{_dotted(new)}`; the old name works until the next "
             "release",
             file=sys.stderr,
             flush=True,
         )
 
 
-def _set(written: Written, setting: str, renamed: Mapping[str, str]) -> None:
+def _set(parsed: YamlSettings, setting: str, renamed: Mapping[str, str]) -> None:
     dotted, equals, text = setting.partition("=")
     if not equals or not dotted:
-        raise SetupError(f"--set {setting}: write it as key.key=value, such as select.dnsmos_overall=2.5")
+        raise SetupError(f"--set {setting}: write it as key=value or section.key=value, such as {EXAMPLE}")
     path = tuple(dotted.split("."))
     current = tuple(map(str, _current_path(path, renamed)))
     if path != current:
         _warn_of_old_name(f"--set {setting}", path, current)
     *parents, last = current
-    section: Any = written.values
+    section: Any = parsed.values
     for parent in parents:
         if section.get(parent) is None:
             section[parent] = {}
         section = section[parent]
         if not isinstance(section, dict):
             raise SetupError(f"--set {setting}: {parent} holds a single value, not a section")
-    try:
-        section[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SetupError(f"--set {setting}: {text} is no YAML value") from error
-    written.places[(*parents, last)] = f"--set {setting}"
+    section[last] = _load(f"--set {setting}", text)
+    parsed.locations[(*parents, last)] = f"--set {setting}"
 
 
 def _fields(model: Any, path: KeyPath) -> list[str]:
-    """Names of the keys that the section at a path may have."""
+    """The valid keys of the section at a path."""
     for key in path:
         if not (isinstance(model, type) and issubclass(model, BaseModel)) or key not in model.model_fields:
             return []
@@ -207,6 +280,13 @@ def _plain(hint: Any) -> Any:
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         return next(arg for arg in typing.get_args(hint) if arg is not type(None))
     return hint
+
+
+def _as_json(value: Any) -> str:
+    try:
+        return json.dumps(value, default=str, ensure_ascii=False)
+    except (TypeError, ValueError):  # keys that JSON doesn't have
+        return str(value)
 
 
 def _dotted(path: Iterable[str | int]) -> str:

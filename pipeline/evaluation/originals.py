@@ -9,9 +9,9 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from pipeline.evaluation.shards import Turn, turns_of
+from pipeline.evaluation.shard_turns import ShardTurn, shard_turns
 from pipeline.inference.tokenize_files import Refused, config_of
-from pipeline.inputs.listing import Input, list_inputs
+from pipeline.inputs.listing import ListedRecording, list_inputs
 from pipeline.inputs.sidecars import sidecar_text
 from pipeline.models import resolve
 from pipeline.storage.store import split
@@ -61,7 +61,7 @@ class Originals(Protocol):
         """One at a time, or why it can't be used."""
 
 
-class Files:
+class FileOriginals:
     """Audio files of any format, each one utterance; its text and language come from its sidecar."""
 
     def __init__(self, uris: Sequence[str], tokenizer: str, limit: int, seed: int) -> None:
@@ -84,7 +84,7 @@ class Files:
                 yield Refused(item.id, problem.code, problem.message)
 
 
-class Turns:
+class TurnOriginals:
     """Turns of a version that keeps audio, with the codes that it holds."""
 
     def __init__(self, version: Version, parts: Sequence[str], limit: int, seed: int) -> None:
@@ -93,9 +93,9 @@ class Turns:
         self._version = version
         self._turns = drawn(self._kept(parts), limit, seed, lambda turn: turn.name)
 
-    def _kept(self, parts: Sequence[str]) -> Iterator[Turn]:
+    def _kept(self, parts: Sequence[str]) -> Iterator[ShardTurn]:
         """Those with audio, counted."""
-        for turn in turns_of(self._version, parts):
+        for turn in shard_turns(self._version, parts):
             if turn.flac is not None:
                 self.found += 1
                 yield turn
@@ -117,7 +117,7 @@ def drawn(found: Iterable[Chosen], limit: int, seed: int, name: Callable[[Chosen
     return sorted(heapq.nsmallest(limit, found, key=lambda one: shuffle_key(f"{seed} {name(one)}")), key=name)
 
 
-def _of_file(item: Input, tokenizer: Tokenizer) -> Original:
+def _of_file(item: ListedRecording, tokenizer: Tokenizer) -> Original:
     store, name = split(item.uri)
     with store.local(name) as path:
         sound = to_16k(*read_whole(path, DecodeConfig()))
@@ -128,7 +128,7 @@ def _of_file(item: Input, tokenizer: Tokenizer) -> Original:
     return Original(item.id, (text or item.id).casefold(), sound, text, language, merged(codes))
 
 
-def _of_turn(turn: Turn, version: Version) -> Original:
+def _of_turn(turn: ShardTurn, version: Version) -> Original:
     import soundfile
 
     assert turn.flac is not None

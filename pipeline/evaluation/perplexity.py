@@ -24,7 +24,7 @@ from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids, Modality
 from stages.evaluate.estimate import IntervalEstimate, ratio
 from stages.train.config import TrainConfig
 from stages.train.documents import INDEX, Document, Documents
-from stages.train.loop import Data
+from stages.train.loop import TrainingData
 from stages.train.progress import ProgressCallback
 from stages.train.run import Start, run
 
@@ -50,7 +50,7 @@ LEAST = 60.0
 
 
 @dataclass(frozen=True)
-class Coded:
+class CodedUtterance:
     """An utterance's codes."""
 
     source: str
@@ -75,7 +75,7 @@ class Coded:
 
 
 @dataclass(frozen=True)
-class Foretold:
+class PredictionLoss:
     """How well a model foretells held-out codes of a codebook, alone or beside the other."""
 
     nats_per_token: IntervalEstimate
@@ -100,9 +100,9 @@ class Comparison:
     """Kind -> nats per token over the last twentieth of the steps, of what was learnt."""
     unigram: Mapping[str, float]
     """Codebook -> nats per token by how often each code comes, counted where the models learn."""
-    alone: Mapping[str, Foretold]
+    alone: Mapping[str, PredictionLoss]
     """Kind -> by the model of that kind; of `both`, all of its tokens."""
-    beside: Mapping[str, Foretold]
+    beside: Mapping[str, PredictionLoss]
     """Codebook -> by the model of both."""
 
     def as_json(self) -> dict[str, Any]:
@@ -114,18 +114,18 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Learnt:
+class TrainedComparison:
     """What the comparison leaves for sampling."""
 
     comparison: Comparison
     model: "Backbone"
     """Of both codebooks."""
-    held: Sequence[Coded]
+    held: Sequence[CodedUtterance]
 
 
 def compare(
-    utterances: Sequence[Coded], steps: int, seed: int, said: ProgressCallback = lambda line: None
-) -> Learnt:
+    utterances: Sequence[CodedUtterance], steps: int, seed: int, said: ProgressCallback = lambda line: None
+) -> TrainedComparison:
     """Train the three, and ask them. Raises SetupError where there is too little speech."""
     from stages.train.backbone import load
 
@@ -149,20 +149,20 @@ def compare(
                 losses.append(metrics["loss"])
                 said(metrics | {"kind": kind, "steps": steps})
 
-            def open_data(documents: Documents = documents) -> Data:
-                return Data(documents, VOCABULARY, {})
+            def open_data(documents: Documents = documents) -> TrainingData:
+                return TrainingData(documents, VOCABULARY, {})
 
             folder = run(config, open_data, Start(preset="tiny", seed=seed), Path(scratch) / kind, hear)
             model = load(folder, "cpu")
-            told = foretold(model, held, kind)
+            told = losses_of(model, held, kind)
             alone[kind] = _estimated(told, seed)
-            epochs[kind] = steps * config.batch / _sequences(documents, config)
+            epochs[kind] = steps * config.global_batch_size / _sequences(documents, config)
             last[kind] = float(np.mean(losses[-max(1, steps // 20) :]))
         for codebook, modality in (("linguistic", Modality.LINGUISTIC), ("semantic", Modality.SEMANTIC)):
             beside[codebook] = _estimated(told, seed, modality)
     comparison = Comparison(
         steps=steps,
-        tokens_per_step=config.batch * config.sequence_length,
+        tokens_per_step=config.global_batch_size * config.sequence_length,
         parameters=model.shape.parameters,
         seconds={"learnt": round(_seconds(learnt), 2), "held": round(_seconds(held), 2)},
         sources={
@@ -174,14 +174,14 @@ def compare(
         alone=alone,
         beside=beside,
     )
-    return Learnt(comparison, model, held)
+    return TrainedComparison(comparison, model, held)
 
 
 def config_of(steps: int, seed: int, longest: int) -> TrainConfig:
     """The same for all three, so that each computes as much."""
     return TrainConfig(
         sequence_length=max(256, longest),
-        batch=4,
+        global_batch_size=4,
         precision="float32",
         steps=steps,
         learning_rate=5e-3,
@@ -191,7 +191,9 @@ def config_of(steps: int, seed: int, longest: int) -> TrainConfig:
     )
 
 
-def held_out(utterances: Sequence[Coded], seed: int) -> tuple[list[Coded], list[Coded]]:
+def held_out(
+    utterances: Sequence[CodedUtterance], seed: int
+) -> tuple[list[CodedUtterance], list[CodedUtterance]]:
     """What is learnt and what is held out: whole sources, drawn by hash until they have their share."""
     seconds: dict[str, float] = defaultdict(float)
     for one in utterances:
@@ -201,7 +203,7 @@ def held_out(utterances: Sequence[Coded], seed: int) -> tuple[list[Coded], list[
         if wanted > 0:
             held.add(source)
             wanted -= seconds[source]
-    sides: tuple[list[Coded], list[Coded]] = ([], [])
+    sides: tuple[list[CodedUtterance], list[CodedUtterance]] = ([], [])
     for one in utterances:
         sides[one.source in held].append(one)
     return sides
@@ -226,7 +228,7 @@ def documents_of(sequences: Sequence[Ids]) -> Documents:
 
 
 @dataclass(frozen=True)
-class Told:
+class UtteranceLosses:
     """Losses of an utterance's codes."""
 
     source: str
@@ -234,7 +236,7 @@ class Told:
     losses: dict[Modality, np.ndarray]
 
 
-def foretold(model: "Backbone", held: Iterable[Coded], kind: str) -> list[Told]:
+def losses_of(model: "Backbone", held: Iterable[CodedUtterance], kind: str) -> list[UtteranceLosses]:
     """Minus the log-probability of every code of some utterances, given those before it."""
     import torch
 
@@ -249,11 +251,11 @@ def foretold(model: "Backbone", held: Iterable[Coded], kind: str) -> list[Told]:
             losses_n = model.losses(batch.tokens_BL, batch.documents_BL, batch.at_N, batch.targets_N).numpy()
         of_n = modality_of(batch.targets_N, VOCABULARY).numpy()
         codebooks = (Modality.LINGUISTIC, Modality.SEMANTIC)
-        found.append(Told(one.source, one.seconds, {m: losses_n[of_n == m] for m in codebooks}))
+        found.append(UtteranceLosses(one.source, one.seconds, {m: losses_n[of_n == m] for m in codebooks}))
     return found
 
 
-def _estimated(told: Sequence[Told], seed: int, only: Modality | None = None) -> Foretold:
+def _estimated(told: Sequence[UtteranceLosses], seed: int, only: Modality | None = None) -> PredictionLoss:
     """Over all codes, or those of one codebook; sources are drawn again for the interval."""
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     for one in told:
@@ -264,10 +266,10 @@ def _estimated(told: Sequence[Told], seed: int, only: Modality | None = None) ->
     per_token, per_second = ratio(nats, tokens, seed), ratio(nats, seconds, seed)
     assert per_token is not None
     assert per_second is not None
-    return Foretold(per_token, per_second)
+    return PredictionLoss(per_token, per_second)
 
 
-def unigram(learnt: Sequence[Coded], held: Sequence[Coded], kind: str) -> float:
+def unigram(learnt: Sequence[CodedUtterance], held: Sequence[CodedUtterance], kind: str) -> float:
     """Nats per held-out code of who knows nothing but how often each comes, one more than counted."""
     size = LINGUISTIC_CODES if kind == "linguistic" else SEMANTIC_CODES
     counts = Counter(code for one in learnt for code in one.of(kind)[1:-1].tolist())
@@ -276,7 +278,7 @@ def unigram(learnt: Sequence[Coded], held: Sequence[Coded], kind: str) -> float:
     return -sum(math.log((counts[code] + 1) / total) for code in asked) / len(asked)
 
 
-def _seconds(utterances: Iterable[Coded]) -> float:
+def _seconds(utterances: Iterable[CodedUtterance]) -> float:
     return sum(one.seconds for one in utterances)
 
 

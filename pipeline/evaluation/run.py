@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.evaluation.judges import Judges
-from pipeline.evaluation.originals import Files, Originals, Turns, drawn
-from pipeline.evaluation.perplexity import Coded, Comparison, compare
-from pipeline.evaluation.sampled import Sampled, go_on
-from pipeline.evaluation.shards import turns_of
-from pipeline.evaluation.tokens import MessageCallback, Resynthesis, resynthesise
-from pipeline.evaluation.vocoding import TimedVocoder
+from pipeline.evaluation.continuations import ContinuationComparison, compare_continuations
+from pipeline.evaluation.originals import FileOriginals, Originals, TurnOriginals, drawn
+from pipeline.evaluation.perplexity import CodedUtterance, Comparison, compare
+from pipeline.evaluation.resynthesis import MessageCallback, Resynthesis, resynthesise
+from pipeline.evaluation.shard_turns import shard_turns
+from pipeline.evaluation.speech_judge import SpeechJudge
+from pipeline.evaluation.timed_vocoder import TimedVocoder
 from pipeline.inference.tokenize_files import config_of
 from pipeline.models import resolve
 from pipeline.storage.store import Store
@@ -23,11 +23,11 @@ SPLITS = ("train", "validation")
 DEFAULT = "whisper"
 """Tokenizer of files."""
 MOST_CODED = 20_000
-"""Turns that small models learn from and are asked of."""
+"""Turns that small models learn from and are options of."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationOptions:
     """What is to be evaluated, and how."""
 
     places: tuple[str, ...]
@@ -46,82 +46,83 @@ class Asked:
 
 @dataclass(frozen=True)
 class Evaluation:
-    asked: Asked
+    options: EvaluationOptions
     dataset: str | None
     """Name and version."""
     resynthesis: Resynthesis | None
     """None of a version without audio, which has codes to compare."""
     perplexity: Comparison | None = None
-    sampled: Sampled | None = None
+    sampled: ContinuationComparison | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "places": list(self.asked.places),
+            "places": list(self.options.places),
             "dataset": self.dataset,
-            "tokenizer": None if self.dataset else self.asked.tokenizer or DEFAULT,
-            "seed": self.asked.seed,
+            "tokenizer": None if self.dataset else self.options.tokenizer or DEFAULT,
+            "seed": self.options.seed,
             "resynthesis": self.resynthesis.as_json() if self.resynthesis else None,
             "perplexity": self.perplexity.as_json() if self.perplexity else None,
             "sampled": self.sampled.as_json() if self.sampled else None,
         }
 
 
-def evaluate_tokens(asked: Asked, said: MessageCallback = lambda line: None) -> Evaluation:
+def evaluate_tokens(options: EvaluationOptions, said: MessageCallback = lambda line: None) -> Evaluation:
     """Raises SetupError for what can't be found or loaded, before anything is spoken."""
-    version = dataset_of(asked.places)
-    if version is not None and asked.tokenizer is not None:
+    version = dataset_of(options.places)
+    if version is not None and options.tokenizer is not None:
         raise SetupError("a dataset has its codes already: --tokenizer goes with files")
-    if version is None and asked.split is not None:
+    if version is None and options.split is not None:
         raise SetupError("files are of no split: --split goes with a dataset")
-    vocoder = TimedVocoder(asked.vocoder, asked.seed)
-    originals = _originals(asked, version)
-    if models := _tokenizer_models(asked, version):
+    vocoder = TimedVocoder(options.vocoder, options.seed)
+    originals = _originals(options, version)
+    if models := _tokenizer_models(options, version):
         vocoder.voice.check(models)
-    judges = Judges()
-    spoken = None if originals is None else resynthesise(originals, vocoder, judges, asked.seed, said)
+    judge = SpeechJudge()
+    spoken = None if originals is None else resynthesise(originals, vocoder, judge, options.seed, said)
     dataset = f"{version.manifest.dataset}@{version.id}" if version else None
-    if asked.steps is None:
-        return Evaluation(asked, dataset, spoken)
+    if options.steps is None:
+        return Evaluation(options, dataset, spoken)
     if version is not None:
-        turns = drawn(turns_of(version, _parts(asked)), MOST_CODED, asked.seed, lambda turn: turn.name)
-        coded = [Coded(turn.recording, turn.tokens(version), turn.language) for turn in turns]
+        turns = drawn(shard_turns(version, _parts(options)), MOST_CODED, options.seed, lambda turn: turn.name)
+        coded = [CodedUtterance(turn.recording, turn.tokens(version), turn.language) for turn in turns]
     else:
         judged = spoken.judged if spoken else []
-        coded = [Coded(one.source, one.tokens, one.language) for one in judged]
+        coded = [CodedUtterance(one.source, one.tokens, one.language) for one in judged]
 
     def tell(metrics: dict[str, Any]) -> None:
         said(f"{metrics['kind']} step {metrics['step'] + 1}/{metrics['steps']}, loss {metrics['loss']:.3f}")
 
-    learnt = compare(coded, asked.steps, asked.seed, tell)
-    sampled = go_on(learnt.model, learnt.held, vocoder, judges, asked.seed)
-    return Evaluation(asked, dataset, spoken, learnt.comparison, sampled if sampled.pairs else None)
+    learnt = compare(coded, options.steps, options.seed, tell)
+    sampled = compare_continuations(learnt.model, learnt.held, vocoder, judge, options.seed)
+    return Evaluation(options, dataset, spoken, learnt.comparison, sampled if sampled.pairs else None)
 
 
-def _originals(asked: Asked, version: Version | None) -> Originals | None:
+def _originals(options: EvaluationOptions, version: Version | None) -> Originals | None:
     """None where a version keeps no audio and is to be compared by its codes."""
     if version is None:
-        return Files(asked.places, asked.tokenizer or DEFAULT, asked.limit, asked.seed)
-    turns = Turns(version, _parts(asked), asked.limit, asked.seed)
+        return FileOriginals(options.places, options.tokenizer or DEFAULT, options.limit, options.seed)
+    turns = TurnOriginals(version, _parts(options), options.limit, options.seed)
     if turns.found:
         return turns
-    if asked.steps is None:
+    if options.steps is None:
         raise SetupError(
-            f"{version.manifest.dataset}@{version.id} keeps no audio of {' and '.join(_parts(asked))}: build "
-            "it with shard.keep_audio: true, or name audio files; without audio there is only --perplexity"
+            f"{version.manifest.dataset}@{version.id} keeps no audio of "
+            f"{' and '.join(_parts(options))}: build it with shard.keep_audio: true, or name audio files; "
+            "without audio there is only --perplexity"
         )
     return None
 
 
-def _parts(asked: Asked) -> tuple[str, ...]:
-    return (asked.split,) if asked.split else SPLITS
+def _parts(options: EvaluationOptions) -> tuple[str, ...]:
+    return (options.split,) if options.split else SPLITS
 
 
-def _tokenizer_models(asked: Asked, version: Version | None) -> dict[str, str]:
+def _tokenizer_models(options: EvaluationOptions, version: Version | None) -> dict[str, str]:
     """Of the tokenizer whose codes are spoken, reference -> sha256."""
     if version is not None:
         known: dict[str, str] = codes_of(version.manifest)["models"]
         return known
-    return {name: resolve(name).sha256 for name in config_of(asked.tokenizer or DEFAULT).models}
+    return {name: resolve(name).sha256 for name in config_of(options.tokenizer or DEFAULT).models}
 
 
 def dataset_of(places: Sequence[str]) -> Version | None:

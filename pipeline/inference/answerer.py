@@ -1,4 +1,4 @@
-"""A spoken question into the tokens of an answer: what `aqaa-data answer` does."""
+"""From a spoken question to the tokens of an answer, as `aqaa-data answer` and `aqaa-data serve` use it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,37 +20,39 @@ if TYPE_CHECKING:
     from stages.train.sampling import Answer, CodeGroup, Sampling, TextPiece
 
 
-ENDING = 16
-"""Tokens that bringing an answer to its end takes at most."""
+CLOSING_TOKENS = 16
+"""Most tokens that it takes to bring an answer to a valid end."""
 
 
 @dataclass(frozen=True)
 class Answerer:
-    """A checkpoint with the tokenizers that its ids are of."""
+    """A checkpoint with its text and speech tokenizers."""
 
     model: "Backbone"
     vocabulary: Vocabulary
     tokenizer: Tokenizer
     form: "Form"
-    """The order of text and speech that it was trained on."""
+    """The order of text and speech it was trained on."""
     models: Mapping[str, str]
-    """The speech tokenizer's models: reference -> sha256."""
+    """Models of the speech tokenizer: reference -> sha256."""
 
     def answer(
         self, prompt: Ids, form: "Form", sampling: "Sampling"
     ) -> "Iterator[TextPiece | CodeGroup | Answer]":
-        """The answer as it comes. Raises DataError `too_long`."""
+        """Stream the answer. Raises DataError `too_long` if the prompt leaves no room for one."""
         from stages.train.backbone import reader_of
         from stages.train.sampling import answer
 
-        return answer(reader_of(self.model), prompt, self.vocabulary, form, self._within(prompt, sampling))
+        return answer(
+            reader_of(self.model), prompt, self.vocabulary, form, self._fit_to_context(prompt, sampling)
+        )
 
     def candidates(self, prompt: Ids, form: "Form", samplings: "Sequence[Sampling]") -> "dict[int, Answer]":
-        """The answer of each seed; the prompt is read once. Raises DataError `too_long`."""
+        """One answer per seed; the prompt is read only once. Raises DataError `too_long`."""
         from stages.train.backbone import reader_of
         from stages.train.sampling import answer, answered
 
-        samplings = [self._within(prompt, sampling) for sampling in samplings]
+        samplings = [self._fit_to_context(prompt, sampling) for sampling in samplings]
         reader = reader_of(self.model)
         reader.read(prompt[:-1].tolist())
         return {
@@ -58,21 +60,23 @@ class Answerer:
             for sampling in samplings
         }
 
-    def _within(self, prompt: Ids, sampling: "Sampling") -> "Sampling":
-        """With no more tokens than the model's context has room for. Raises DataError where it has none."""
-        room = self.model.shape.context - len(prompt) - ENDING
+    def _fit_to_context(self, prompt: Ids, sampling: "Sampling") -> "Sampling":
+        """Limit the answer to what fits the model's context. Raises DataError `too_long` if nothing fits."""
+        room = self.model.shape.context - len(prompt) - CLOSING_TOKENS
         if room < 1:
             raise DataError(
                 "too_long",
-                f"the question's {len(prompt):,} tokens, with earlier turns, leave no room for an answer in "
-                f"the model's context of {self.model.shape.context:,}",
+                f"the question, with earlier turns, has {len(prompt):,} tokens and leaves no room for an "
+                f"answer in the model's context of {self.model.shape.context:,}",
             )
         return replace(sampling, max_tokens=min(sampling.max_tokens, room))
 
 
 def open_answerer(checkpoint: Path, tokenizer: str | None = None, vocabulary: str | None = None) -> Answerer:
-    """Load a checkpoint and the tokenizers that its vocabulary.json names; `tokenizer` and `vocabulary` are
-    references that stand in for these. Raises SetupError where something is missing or another than it was.
+    """Load a checkpoint and the tokenizers named in its vocabulary.json.
+
+    `tokenizer` and `vocabulary` are references that override these. Raises SetupError if something is missing
+    or has changed since the training data was built.
     """
     import torch
 
@@ -87,7 +91,7 @@ def open_answerer(checkpoint: Path, tokenizer: str | None = None, vocabulary: st
     model = load(checkpoint, device, torch.bfloat16 if device.type == "cuda" else torch.float32)
     if model.shape.vocabulary < text.size:
         raise SetupError(
-            f"{checkpoint}: its model has {model.shape.vocabulary:,} ids, its vocabulary {text.size:,}"
+            f"{checkpoint}: its model has {model.shape.vocabulary:,} ids, but its vocabulary {text.size:,}"
         )
     order = made_by.get("interleave")
     form = Form()
@@ -97,61 +101,59 @@ def open_answerer(checkpoint: Path, tokenizer: str | None = None, vocabulary: st
     return Answerer(model, text, speech, form, models)
 
 
-def tokenized(answerer: Answerer, question: str) -> Tokenized:
-    """The codes of a question. Raises DataError for a file that can't be used, or holds under 120 ms."""
-    found = tokenize_file(question, answerer.tokenizer)
-    if isinstance(found, Refused):
-        raise DataError(found.code, found.error)
-    if not found.ids:
+def tokenize_question(answerer: Answerer, question: str) -> Tokenized:
+    """The codes of a question. Raises DataError if the file can't be used or is shorter than 120 ms."""
+    result = tokenize_file(question, answerer.tokenizer)
+    if isinstance(result, Refused):
+        raise DataError(result.code, result.error)
+    if not result.ids:
         raise DataError(
-            "too_short", f"{found.seconds:.2f} s are too short for a group of codes ({GROUP_SECONDS} s)"
+            "too_short", f"{result.seconds:.2f} s is too short for a group of codes ({GROUP_SECONDS} s)"
         )
-    return found
+    return result
 
 
 def _described(checkpoint: Path) -> dict[str, Any]:
     from stages.train.checkpoint import VOCABULARY, read_vocabulary
 
     if not checkpoint.is_dir():
-        raise SetupError(f"{checkpoint} is no checkpoint: there is no such folder")
-    found = read_vocabulary(checkpoint)
-    if found is None:
-        raise SetupError(f"{checkpoint} has no {VOCABULARY}, so nobody knows what its ids mean")
-    return found
+        raise SetupError(f"{checkpoint} is not a checkpoint: there is no such folder")
+    described = read_vocabulary(checkpoint)
+    if described is None:
+        raise SetupError(f"{checkpoint} has no {VOCABULARY}, so the meaning of its ids is unknown")
+    return described
 
 
 def _vocabulary(checkpoint: Path, described: dict[str, Any], reference: str | None) -> Vocabulary:
     named = reference or described.get(MADE_BY, {}).get("vocabulary", {}).get("tokenizer")
     if named is None:
         raise SetupError(
-            f"{checkpoint} doesn't say which text tokenizer its ids are of: name it with --vocabulary, such "
-            "as package:whisper-base"
+            f"{checkpoint} doesn't name its text tokenizer: give it with --vocabulary, for example "
+            "package:whisper-base"
         )
-    found = Vocabulary.of(described["name"], resolve(named).path)
-    if found.describe()["sha256"] != described["sha256"]:
+    vocabulary = Vocabulary.of(described["name"], resolve(named).path)
+    if vocabulary.describe()["sha256"] != described["sha256"]:
         raise SetupError(
-            f"{checkpoint}: the tokenizer {named} is not the one that its ids are of "
-            f"({described['tokenizer_sha256'][:12]}): name that one with --vocabulary"
+            f"{checkpoint} was trained with another text tokenizer than {named} "
+            f"({described['tokenizer_sha256'][:12]}): give that one with --vocabulary"
         )
-    return found
+    return vocabulary
 
 
 def _speech(
     checkpoint: Path, made_by: dict[str, Any], reference: str | None
 ) -> tuple[Tokenizer, dict[str, str]]:
-    """The tokenizer, and the hashes of its models."""
+    """The speech tokenizer, and the hashes of its models."""
     if reference is None and "tokenize" not in made_by:
-        raise SetupError(
-            f"{checkpoint} doesn't say which tokenizer its speech is of: name it with --tokenizer"
-        )
+        raise SetupError(f"{checkpoint} doesn't name its speech tokenizer: give it with --tokenizer")
     config = config_of(reference) if reference else TokenizeConfig.model_validate(made_by["tokenize"])
     models = {name: resolve(name) for name in config.models}
     for name, model in models.items():
-        wanted = made_by.get("models", {}).get(name)
-        if reference is None and wanted is not None and model.sha256 != wanted:
+        expected = made_by.get("models", {}).get(name)
+        if reference is None and expected is not None and model.sha256 != expected:
             raise SetupError(
-                f"{checkpoint}: the speech tokenizer's {name} is not what it was when the data was built "
-                f"({wanted[:12]}): its codes would mean something else. Name the one meant with --tokenizer"
+                f"{checkpoint}: {name} of the speech tokenizer has changed since the data was built "
+                f"({expected[:12]}), so its codes have another meaning: give the original with --tokenizer"
             )
     tokenizer = load_tokenizer(config, {name: model.path for name, model in models.items()})
     return tokenizer, {name: model.sha256 for name, model in models.items()}

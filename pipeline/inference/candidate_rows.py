@@ -1,4 +1,4 @@
-"""Sampled answers as rows that the preference stage reads (`stages.preferences.candidates`)."""
+"""Sampled answers as rows for the preferences stage (`stages.preferences.candidates`)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,67 +19,70 @@ if TYPE_CHECKING:
     from stages.train.sampling import Answer
     from stages.transcribe.recogniser import Recogniser
 
-LISTENER = "package:whisper-base"
-"""Tells what is asked where nobody has written it down."""
+RECOGNISER = "package:whisper-base"
+"""Transcribes questions that have no written text."""
 _WINDOW = 30 * SAMPLE_RATE
 
 
-def row_of(
+def candidate_row(
     question: Tokenized,
     text: str,
     system: str | None,
     answers: "Mapping[int, Answer]",
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """A prompt with its answers by seed, as `preferences.candidates` of a recipe reads it.
+    """A prompt with its answers by seed, in the format of `preferences.candidates` of a recipe.
 
-    `text` is what is asked, which a judge reads; `about` travels into the records. Raises DataError where
-    fewer than two answers have words.
+    `text` is the question as a judge reads it; `about` is copied into the records. Raises DataError
+    `few_answers` if fewer than two answers contain words.
     """
     messages = [] if system is None else [{"role": "system", "content": system}]
-    told = [
+    candidates = [
         {
             "id": f"seed-{seed}",
             "text": answer.text,
-            **({"codes": _as_json(_joined(answer.voices))} if answer.voices else {}),
+            **({"codes": _as_json(_concatenated(answer.voices))} if answer.voices else {}),
             "reason": answer.reason,
         }
         for seed, answer in answers.items()
         if answer.text.strip()
     ]
-    if len(told) < 2:
-        raise DataError("few_answers", "fewer than two answers have words: there is nothing to compare")
+    if len(candidates) < 2:
+        raise DataError("few_answers", "fewer than two answers contain words, so there is nothing to compare")
     return {
         "id": question.file,
         "messages": [*messages, {"role": "user", "content": text}],
         "codes": _as_json(question.codes),
-        "answers": told,
+        "answers": candidates,
         **about,
     }
 
 
-def words_of(question: str) -> tuple[str, str | None]:
-    """What is said in a question, and its language: from its sidecar, else by listening.
+def question_text(question: str) -> tuple[str, str | None]:
+    """Text and language of a question: from its sidecar, or else transcribed.
 
-    Raises DataError where nothing is heard."""
-    if (known := written(question)) is not None:
-        return known
-    text, language = _heard(question)
+    Raises DataError `no_words` if no words are recognised, `bad_sidecar` if the sidecar isn't valid JSON.
+    """
+    if (written := written_text(question)) is not None:
+        return written
+    text, language = _transcribed(question)
     if not text:
-        raise DataError("no_words", 'no words are heard: write them beside it, as {"text": ".."} in a .json')
+        raise DataError(
+            "no_words", 'no words were recognised: put the text beside it, as {"text": ".."} in a .json'
+        )
     return text, language
 
 
-def written(question: str) -> tuple[str, str | None] | None:
-    """What the `text` and `language` of a question's sidecar say; None without one."""
+def written_text(question: str) -> tuple[str, str | None] | None:
+    """`text` and `language` of a question's sidecar; None without a sidecar or without text in it."""
     sidecar = next((file for file in _sidecars(question) if file.exists()), None)
     if sidecar is not None:
         try:
-            told = json.loads(sidecar.read_text(encoding="utf-8"))
+            content = json.loads(sidecar.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise DataError("bad_sidecar", f"{sidecar.name} is no JSON: {error}") from None
-        if isinstance(told, dict) and isinstance(told.get("text"), str) and told["text"].strip():
-            return told["text"].strip(), told.get("language")
+            raise DataError("bad_sidecar", f"{sidecar.name} is not valid JSON: {error}") from None
+        if isinstance(content, dict) and isinstance(content.get("text"), str) and content["text"].strip():
+            return content["text"].strip(), content.get("language")
     return None
 
 
@@ -87,27 +90,28 @@ def _sidecars(question: str) -> tuple[Path, Path]:
     return Path(f"{question}.json"), Path(question).with_suffix(".json")
 
 
-def _heard(question: str) -> tuple[str, str]:
-    recogniser = _listener()
-    sound = to_16k(*read_whole(Path(question), DecodeConfig()))
-    chances = recogniser.language_probabilities(sound[:_WINDOW], 30)
-    language = max(chances, key=lambda name: chances[name])
-    windows = [sound[at : at + _WINDOW] for at in range(0, len(sound), _WINDOW)]
-    return "".join(heard.text for w in windows for heard in recogniser.hear([w], language)).strip(), language
+def _transcribed(question: str) -> tuple[str, str]:
+    recogniser = _recogniser()
+    samples = to_16k(*read_whole(Path(question), DecodeConfig()))
+    probabilities = recogniser.language_probabilities(samples[:_WINDOW], 30)
+    language = max(probabilities, key=lambda name: probabilities[name])
+    windows = [samples[start : start + _WINDOW] for start in range(0, len(samples), _WINDOW)]
+    parts = [part.text for window in windows for part in recogniser.recognise([window], language)]
+    return "".join(parts).strip(), language
 
 
 @cache
-def _listener() -> "Recogniser":
-    """Loaded for the first question that nobody has written down."""
+def _recogniser() -> "Recogniser":
+    """Loaded when the first question without written text arrives."""
     from stages.transcribe.recogniser import Recogniser
 
-    return Recogniser(resolve(LISTENER).path, "cpu", "int8", beam=5, threads=1)
+    return Recogniser(resolve(RECOGNISER).path, "cpu", "int8", beam=5, threads=1)
 
 
-def _joined(voices: Sequence[Codes]) -> Codes:
+def _concatenated(spans: Sequence[Codes]) -> Codes:
     return Codes(
-        tuple(code for voice in voices for code in voice.linguistic),
-        tuple(code for voice in voices for code in voice.semantic),
+        tuple(code for span in spans for code in span.linguistic),
+        tuple(code for span in spans for code in span.semantic),
     )
 
 

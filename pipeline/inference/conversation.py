@@ -1,4 +1,4 @@
-"""What was said before a question: the messages of a prompt, and the file that keeps a conversation."""
+"""The conversation before a question: the messages of a prompt, and the file that stores earlier turns."""
 
 import json
 from collections.abc import Sequence
@@ -17,34 +17,34 @@ from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids, Vocabulary
 from stages.stage import Config
 
 HISTORY_TOKENS = 1024
-"""Most tokens of earlier messages, as recipes have it by default: models have not learnt from longer ones."""
+"""Most tokens of earlier messages, as by default in recipes: models weren't trained on longer histories."""
 
 
 @dataclass(frozen=True)
-class Message:
+class PromptMessage:
     role: str
     """`system`, `human` or `assistant`."""
     parts: tuple[str | Codes, ...]
-    """Texts and voices, one behind another."""
+    """Texts and audio spans, in order."""
 
     def ids(self, vocabulary: Vocabulary) -> Ids:
         parts = [vocabulary.encode(p) if isinstance(p, str) else span(p, vocabulary) for p in self.parts]
         return np.concatenate([header(self.role, vocabulary), *parts, [vocabulary.eot]], dtype=np.int32)
 
 
-def prompt(messages: Sequence[Message], vocabulary: Vocabulary) -> Ids:
-    """The ids of a conversation that ends with a question, and the header of the answer to it.
+def prompt(messages: Sequence[PromptMessage], vocabulary: Vocabulary) -> Ids:
+    """The ids of a conversation that ends with a question, followed by the header of the answer.
 
-    Of what was said before the question only the last that fits `HISTORY_TOKENS` is laid out, from a human's
-    message on. A system prompt at the beginning always stays.
+    Earlier messages are dropped from the oldest on until the rest fits `HISTORY_TOKENS` and starts with a
+    human's message. A system prompt at the beginning is always kept.
     """
     first = 1 if messages[0].role == "system" else 0
-    laid = [message.ids(vocabulary) for message in messages]
-    begin, before = first, sum(map(len, laid[first:-1]))
-    while begin < len(messages) - 1 and (messages[begin].role != "human" or before > HISTORY_TOKENS):
-        before -= len(laid[begin])
-        begin += 1
-    return np.concatenate([*laid[:first], *laid[begin:], header("assistant", vocabulary)], dtype=np.int32)
+    ids = [message.ids(vocabulary) for message in messages]
+    start, history_tokens = first, sum(map(len, ids[first:-1]))
+    while start < len(messages) - 1 and (messages[start].role != "human" or history_tokens > HISTORY_TOKENS):
+        history_tokens -= len(ids[start])
+        start += 1
+    return np.concatenate([*ids[:first], *ids[start:], header("assistant", vocabulary)], dtype=np.int32)
 
 
 class _Codes(Config):
@@ -52,9 +52,9 @@ class _Codes(Config):
     semantic: tuple[Annotated[int, Field(ge=0, lt=SEMANTIC_CODES)], ...]
 
     @model_validator(mode="after")
-    def _some(self) -> "_Codes":
+    def _at_least_one_group(self) -> "_Codes":
         if not whole_groups(self.codes).linguistic:
-            raise ValueError("fewer codes than a group of 2 linguistic and 3 semantic")
+            raise ValueError("fewer codes than one group of 2 linguistic and 3 semantic")
         return self
 
     @property
@@ -63,72 +63,74 @@ class _Codes(Config):
 
 
 class PastTurn(Config):
-    """What one side said in its turn."""
+    """What the user or the assistant said in an earlier turn."""
 
     text: str = ""
     voices: tuple[_Codes, ...] = ()
 
     @model_validator(mode="after")
-    def _something(self) -> "PastTurn":
+    def _not_empty(self) -> "PastTurn":
         if not self.text.strip() and not self.voices:
-            raise ValueError("neither `text` nor `voices`")
+            raise ValueError("needs `text` or `voices`")
         return self
 
     @classmethod
     def of(cls, text: str, voices: Sequence[Codes]) -> "PastTurn":
-        said = [_Codes(linguistic=codes.linguistic, semantic=codes.semantic) for codes in voices]
-        return cls(text=text, voices=tuple(said))
+        spans = [_Codes(linguistic=codes.linguistic, semantic=codes.semantic) for codes in voices]
+        return cls(text=text, voices=tuple(spans))
 
-    def by(self, role: str) -> Message:
-        """As an earlier message: its words, as in training; the voices of what nobody has written down."""
-        words = self.text.strip()
-        return Message(role, (words,) if words else tuple(voice.codes for voice in self.voices))
+    def as_message(self, role: str) -> PromptMessage:
+        """As an earlier message of the prompt: its text, as in training, or its audio if it has no text."""
+        text = self.text.strip()
+        return PromptMessage(role, (text,) if text else tuple(span.codes for span in self.voices))
 
 
-class _Turn(Config):
+class _Exchange(Config):
     question: PastTurn
     answer: PastTurn
 
-    def messages(self) -> tuple[Message, Message]:
-        return self.question.by("human"), self.answer.by("assistant")
+    def messages(self) -> tuple[PromptMessage, PromptMessage]:
+        return self.question.as_message("human"), self.answer.as_message("assistant")
 
 
 @dataclass
 class History:
-    """A conversation in a file, a JSON line for each question with its answer:
-    `{"question": {"text", "voices"}, "answer": {"text", "voices"}}`, each voice `{"linguistic", "semantic"}`.
+    """A conversation in a file with one JSON line per question and answer.
+
+    A line is `{"question": {"text", "voices"}, "answer": {"text", "voices"}}`; each of `voices` is an audio
+    span, `{"linguistic", "semantic"}`.
     """
 
     file: Path
-    messages: list[Message] = field(default_factory=list)
+    messages: list[PromptMessage] = field(default_factory=list)
 
     @classmethod
     def read(cls, file: Path) -> "History":
-        """Empty where there is no file yet. Raises SetupError where one can't be read or written."""
+        """Empty if there is no file yet. Raises SetupError if it can't be read or written."""
         history = cls(file)
         if not file.parent.is_dir():
-            raise SetupError(f"{file} is in no folder that there is: a conversation can't be kept there")
+            raise SetupError(f"the folder of {file} doesn't exist, so the conversation can't be stored there")
         try:
             lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         except (OSError, ValueError) as error:
-            raise SetupError(f"{file} is no conversation that can be read: {error}") from None
+            raise SetupError(f"{file} can't be read as a conversation: {error}") from None
         for number, line in enumerate(lines, 1):
             try:
-                turn = _Turn.model_validate(json.loads(line))
+                exchange = _Exchange.model_validate(json.loads(line))
             except ValidationError as error:
-                raise SetupError(f"{file}, line {number} is no turn: {_first(error)}") from None
+                raise SetupError(f"{file}, line {number} is not a valid turn: {_first(error)}") from None
             except ValueError as error:
-                raise SetupError(f"{file}, line {number} is no JSON: {error}") from None
-            history.messages += turn.messages()
+                raise SetupError(f"{file}, line {number} is not valid JSON: {error}") from None
+            history.messages += exchange.messages()
         return history
 
     def add(self, question: PastTurn, answer: PastTurn) -> None:
-        turn = _Turn(question=question, answer=answer)
+        exchange = _Exchange(question=question, answer=answer)
         with self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(turn.model_dump(), ensure_ascii=False) + "\n")
-        self.messages += turn.messages()
+            file.write(json.dumps(exchange.model_dump(), ensure_ascii=False) + "\n")
+        self.messages += exchange.messages()
 
 
 def _first(error: ValidationError) -> str:
-    found: dict[str, Any] = dict(error.errors()[0])
-    return f"{'.'.join(map(str, found['loc']))}: {found['msg']}"
+    first: dict[str, Any] = dict(error.errors()[0])
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -1,14 +1,14 @@
-"""Spoken questions answered one after another: tokenizer, backbone, and a voice where there is one."""
+"""Spoken questions answered one after another: tokenizer, backbone and, for speech, a vocoder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.inference.answerer import Answerer, tokenized
-from pipeline.inference.candidate_rows import written
-from pipeline.inference.conversation import History, Message, PastTurn, prompt
+from pipeline.inference.answer_vocoder import AnswerVocoder, AudioChunk
+from pipeline.inference.answerer import Answerer, tokenize_question
+from pipeline.inference.candidate_rows import written_text
+from pipeline.inference.conversation import History, PastTurn, PromptMessage, prompt
 from pipeline.inference.tokenize_files import Tokenized
-from pipeline.inference.vocoding import Sound, Voice
 from schemas.recording import Codes
 from schemas.vocabulary import Ids
 
@@ -22,27 +22,27 @@ class Dialogue:
     answerer: Answerer
     form: "Form"
     sampling: "Sampling"
-    voice: Voice | None = None
+    vocoder: AnswerVocoder | None = None
     system: str | None = None
     history: History | None = None
 
     def prompt(self, question: Codes) -> Ids:
-        system = [] if self.system is None else [Message("system", (self.system,))]
-        before = self.history.messages if self.history else []
-        return prompt([*system, *before, Message("human", (question,))], self.answerer.vocabulary)
+        system = [] if self.system is None else [PromptMessage("system", (self.system,))]
+        earlier = self.history.messages if self.history else []
+        return prompt([*system, *earlier, PromptMessage("human", (question,))], self.answerer.vocabulary)
 
-    def ask(self, question: Tokenized) -> "Iterator[TextPiece | CodeGroup | Sound | Answer]":
-        """The answer as it comes; when it ends, the history has it. Raises DataError `too_long`."""
+    def ask(self, question: Tokenized) -> "Iterator[TextPiece | CodeGroup | AudioChunk | Answer]":
+        """Stream the answer; once it is complete it is in the history. Raises DataError `too_long`."""
         from stages.train.sampling import Answer
 
-        known = written(question.file) if self.history else None
+        written = written_text(question.file) if self.history else None
         events = self.answerer.answer(self.prompt(question.codes), self.form, self.sampling)
-        for event in self.voice.speak(events, self.sampling.seed) if self.voice else events:
+        for event in self.vocoder.speak(events, self.sampling.seed) if self.vocoder else events:
             if isinstance(event, Answer) and self.history and (event.text.strip() or event.voices):
-                asked = PastTurn.of(known[0] if known else "", [question.codes])
-                self.history.add(asked, PastTurn.of(event.text, event.voices))
+                past_question = PastTurn.of(written[0] if written else "", [question.codes])
+                self.history.add(past_question, PastTurn.of(event.text, event.voices))
             yield event
 
-    def hear(self, question: str) -> Tokenized:
-        """The codes of a question. Raises DataError for a file that can't be used."""
-        return tokenized(self.answerer, question)
+    def tokenize(self, question: str) -> Tokenized:
+        """The codes of a question file. Raises DataError if it can't be used."""
+        return tokenize_question(self.answerer, question)

@@ -1,4 +1,4 @@
-"""Files into codes, without a build: what `aqaa-data tokenize` does."""
+"""Tokenize audio files without a build, as `aqaa-data tokenize` does."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Tokenized:
 
 @dataclass(frozen=True)
 class Refused:
-    """A file without codes, and why."""
+    """A file that couldn't be tokenized, and why."""
 
     file: str
     code: str
@@ -61,9 +61,9 @@ class Refused:
 
 
 def config_of(reference: str) -> TokenizeConfig:
-    """Settings from `whisper`, `step-audio`, or a reference to a checkpoint or to codebooks.
+    """The tokenizer settings for `whisper`, `step-audio`, or a reference to a checkpoint or to codebooks.
 
-    Raises SetupError where the reference leads nowhere.
+    Raises SetupError if the reference can't be resolved.
     """
     if reference in ("whisper", "step-audio"):
         return TokenizeConfig(tokenizer=reference)
@@ -73,7 +73,7 @@ def config_of(reference: str) -> TokenizeConfig:
 
 
 def tokenize_files(files: Iterable[str], reference: str) -> Iterator[Tokenized | Refused]:
-    """Each file's codes, in order. Raises SetupError where the tokenizer can't be loaded."""
+    """Tokenize files in order. Raises SetupError if the tokenizer can't be loaded."""
     config = config_of(reference)
     tokenizer = load_tokenizer(config, {name: resolve(name).path for name in config.models})
     for file in files:
@@ -81,7 +81,7 @@ def tokenize_files(files: Iterable[str], reference: str) -> Iterator[Tokenized |
 
 
 def tokenize_file(file: str, tokenizer: Tokenizer) -> Tokenized | Refused:
-    """The codes of a file as one utterance, or why it has none."""
+    """The codes of a file, taken as one utterance, or why it has none."""
     try:
         samples, rate = read_whole(Path(file), DecodeConfig())
         samples = to_16k(samples, rate)

@@ -1,4 +1,4 @@
-"""Speech as 16-bit PCM, and as a WAV that can be played while it grows."""
+"""Audio as 16-bit PCM, and as WAV files that can be played while they are written."""
 
 import struct
 from pathlib import Path
@@ -9,27 +9,27 @@ import numpy as np
 from schemas.errors import SetupError
 from stages.stage import Samples
 
-HEADER = 44
-"""Bytes"""
+HEADER_BYTES = 44
 _UNKNOWN = 0xFFFFFFFF
-"""The length of what goes on, as players read it from pipes."""
+"""The length that players accept for a stream of unknown length."""
 
 
 def pcm16(samples: Samples) -> bytes:
-    """Samples [n] of full scale 1.0 as 16-bit integers, little endian."""
+    """Samples [n] with full scale 1.0 as little-endian 16-bit integers."""
     return bytes(np.rint(samples.clip(-1, 1) * 32767).astype("<i2").data)
 
 
 def wav(samples: Samples, rate: int) -> bytes:
-    """A whole file, one channel."""
+    """A complete mono WAV file; `rate` in Hz."""
     data = pcm16(samples)
     return header(rate, len(data)) + data
 
 
 class WavWriter:
-    """A file, or a pipe, that has its header at once and each sample when it is known.
+    """Writes a WAV file or pipe: the header at once, samples as they arrive.
 
-    The header says an unknown length until the file is closed; in a pipe it stays so.
+    The header gives an unknown length until the file is closed; in a pipe it stays that way. Raises
+    SetupError if the file can't be created.
     """
 
     def __init__(self, to: Path | BinaryIO, rate: int) -> None:
@@ -37,7 +37,7 @@ class WavWriter:
             self._file = to.open("wb") if isinstance(to, Path) else to
         except OSError as error:
             raise SetupError(f"{to} can't be written: {error.strerror}") from None
-        self._own = isinstance(to, Path)
+        self._owns_file = isinstance(to, Path)
         self._rate = rate
         self._bytes = 0
         self._file.write(header(rate, None))
@@ -50,8 +50,8 @@ class WavWriter:
         self._bytes += len(data)
 
     def close(self) -> None:
-        """Say the length; a pipe is left open."""
-        if self._own:
+        """Write the final length and close the file; a pipe is left open."""
+        if self._owns_file:
             if self._file.seekable():
                 self._file.seek(0)
                 self._file.write(header(self._rate, self._bytes))
@@ -59,6 +59,6 @@ class WavWriter:
 
 
 def header(rate: int, length: int | None) -> bytes:
-    riff, data = (_UNKNOWN, _UNKNOWN) if length is None else (length + HEADER - 8, length)
-    form = struct.pack("<IHHIIHH", 16, 1, 1, rate, 2 * rate, 2, 16)
-    return b"RIFF" + struct.pack("<I", riff) + b"WAVEfmt " + form + b"data" + struct.pack("<I", data)
+    riff, data = (_UNKNOWN, _UNKNOWN) if length is None else (length + HEADER_BYTES - 8, length)
+    format_chunk = struct.pack("<IHHIIHH", 16, 1, 1, rate, 2 * rate, 2, 16)
+    return b"RIFF" + struct.pack("<I", riff) + b"WAVEfmt " + format_chunk + b"data" + struct.pack("<I", data)

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from pipeline.inputs.listed_recording import Input
-from pipeline.inputs.row_files import files, rows
+from pipeline.inputs.listed_recording import ListedRecording
+from pipeline.inputs.row_files import list_row_files, read_rows
 from pipeline.storage.store import split
 from pipeline.storage.uri import normal
 from schemas.errors import SetupError
@@ -18,7 +18,7 @@ _REQUESTS = 32
 """Beside each other, to see which files are there."""
 
 
-def sampled_audio(uris: Sequence[str], known: Collection[str]) -> tuple[Input, ...]:
+def sampled_audio(uris: Sequence[str], known: Collection[str]) -> tuple[ListedRecording, ...]:
     """What rows of candidates name as audio, beside their file, but for the recordings that are `known`.
 
     A file that isn't there is left out: its row is set aside when it is read. Raises SetupError where one
@@ -26,9 +26,9 @@ def sampled_audio(uris: Sequence[str], known: Collection[str]) -> tuple[Input, .
     """
     places: dict[str, str] = {}
     for uri in uris:
-        for store, name in files(uri):
+        for store, name in list_row_files(uri):
             folder, _ = split(store.join(name))
-            for row in rows([store.join(name)]):
+            for row in read_rows([store.join(name)]):
                 for named in _named(row.value):
                     elsewhere = "://" in named or named.startswith("/")
                     place = normal(named) if elsewhere else folder.join(named)
@@ -48,10 +48,10 @@ def _named(row: Any) -> Iterator[str]:
             yield one["audio"]
 
 
-def _seen(id: str, uri: str) -> Input | None:
+def _seen(id: str, uri: str) -> ListedRecording | None:
     store, name = split(uri)
     try:
         found = store.head(name)
     except FileNotFoundError:
         return None
-    return Input(id, uri, found.bytes, found.etag, None, ())
+    return ListedRecording(id, uri, found.bytes, found.etag, None, ())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from pipeline.inputs.listing import Input, extension
+from pipeline.inputs.listing import ListedRecording, extension
 from pipeline.inputs.units import PlannedUnit
 from pipeline.storage.store import split
 from schemas.hashing import hash_fraction
@@ -18,29 +18,31 @@ _UNKNOWN = 16_000.0
 
 
 @dataclass(frozen=True)
-class Estimate:
+class HoursEstimate:
     """Bytes of a second of audio by extension, and what that makes of a listing."""
 
     rates: dict[str, float]
     seconds: float
 
     @staticmethod
-    def of(recordings: Sequence[Input]) -> "Estimate":
+    def of(recordings: Sequence[ListedRecording]) -> "HoursEstimate":
         """Probe the recordings that a hash picks, of each extension."""
-        groups: dict[str, list[Input]] = defaultdict(list)
+        groups: dict[str, list[ListedRecording]] = defaultdict(list)
         for recording in recordings:
             groups[extension(recording.id)].append(recording)
         rates = {
             name: _rate(sorted(group, key=lambda r: hash_fraction(r.id))[:PROBES])
             for name, group in groups.items()
         }
-        return Estimate(rates, sum(r.bytes / rates[extension(r.id)] for r in recordings))
+        return HoursEstimate(rates, sum(r.bytes / rates[extension(r.id)] for r in recordings))
 
-    def seconds_of(self, recording: Input) -> float:
+    def seconds_of(self, recording: ListedRecording) -> float:
         return recording.bytes / self.rates.get(extension(recording.id), _UNKNOWN)
 
 
-def take_hours(units: Sequence[PlannedUnit], estimate: Estimate, hours: float) -> tuple[PlannedUnit, ...]:
+def take_hours(
+    units: Sequence[PlannedUnit], estimate: HoursEstimate, hours: float
+) -> tuple[PlannedUnit, ...]:
     """About so many hours: whole units by a fair draw, so that the full build later reuses their work.
 
     Where the first unit alone is more, as many of its recordings as fit, at least one.
@@ -58,7 +60,9 @@ def take_hours(units: Sequence[PlannedUnit], estimate: Estimate, hours: float) -
     return tuple(sorted(taken, key=lambda unit: unit.recordings[0].id))
 
 
-def _first_hours(recordings: Sequence[Input], estimate: Estimate, hours: float) -> tuple[Input, ...]:
+def _first_hours(
+    recordings: Sequence[ListedRecording], estimate: HoursEstimate, hours: float
+) -> tuple[ListedRecording, ...]:
     count, seconds = 0, 0.0
     for recording in recordings:
         seconds += estimate.seconds_of(recording)
@@ -68,13 +72,13 @@ def _first_hours(recordings: Sequence[Input], estimate: Estimate, hours: float) 
     return tuple(recordings[:count])
 
 
-def _rate(probes: Sequence[Input]) -> float:
+def _rate(probes: Sequence[ListedRecording]) -> float:
     """Median bytes a second of some recordings; headers that lie or can't be read don't count."""
     rates = [rate for probe in probes if (rate := _probe(probe)) is not None]
     return median(rates) if rates else _UNKNOWN
 
 
-def _probe(recording: Input) -> float | None:
+def _probe(recording: ListedRecording) -> float | None:
     """Bytes a second by the header of a file; None where it says nothing believable."""
     import av
 

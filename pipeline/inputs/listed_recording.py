@@ -10,7 +10,7 @@ _SIDECAR = ".json"
 
 
 @dataclass(frozen=True, init=False)
-class Input:
+class ListedRecording:
     """A recording as listed, before anything was read.
 
     Millions are held while a build is planned, so what follows from the id is not kept: a URI that ends in
@@ -60,7 +60,7 @@ class Input:
         return Companion("json", self.uri + _SIDECAR, kept) if isinstance(kept, str) else kept
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Input, (self.id, self.uri, self.bytes, self.etag, self.sidecar, self.companions)
+        return ListedRecording, (self.id, self.uri, self.bytes, self.etag, self.sidecar, self.companions)
 
     def recording(self, sidecar: str) -> Recording:
         """The record that annotate starts from, with the text of the sidecar."""

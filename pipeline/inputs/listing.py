@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from pipeline.inputs.listed_recording import Input
+from pipeline.inputs.listed_recording import ListedRecording
 from pipeline.inputs.manifests import read_manifest
 from pipeline.inputs.row_files import SUFFIXES
 from pipeline.storage.store import Object, Store, split
@@ -16,7 +16,7 @@ from pipeline.storage.uri import local_path, normal
 from schemas.errors import SetupError
 from schemas.recording import Companion
 
-__all__ = ["Input", "Listing", "Root", "extension", "list_inputs"]
+__all__ = ["InputRoot", "ListedRecording", "Listing", "extension", "list_inputs"]
 
 COMPANIONS = ("rttm", "stm", "ctm", "jsonl")
 """Files beside a recording that may hold its diarization or transcript."""
@@ -28,7 +28,7 @@ NOT_AUDIO = frozenset(f"{_BESIDE} {_ELSE}".split())
 
 
 @dataclass(frozen=True)
-class Root:
+class InputRoot:
     """One of the recipe's inputs, with what was found there."""
 
     uri: str
@@ -40,9 +40,9 @@ class Root:
 
 @dataclass(frozen=True)
 class Listing:
-    recordings: tuple[Input, ...]
+    recordings: tuple[ListedRecording, ...]
     """Sorted by id."""
-    roots: tuple[Root, ...]
+    roots: tuple[InputRoot, ...]
 
 
 def list_inputs(uris: Sequence[str]) -> Listing:
@@ -50,7 +50,7 @@ def list_inputs(uris: Sequence[str]) -> Listing:
 
     Raises SetupError where an input does not exist, or nothing at all was found.
     """
-    found: list[tuple[str, list[Input], int]] = []
+    found: list[tuple[str, list[ListedRecording], int]] = []
     for uri in uris:
         if uri.endswith(SUFFIXES) and not glob.has_magic(uri):
             recordings, ignored = read_manifest(uri), 0
@@ -65,7 +65,7 @@ def list_inputs(uris: Sequence[str]) -> Listing:
     if not recordings:
         places = ", ".join(uris) or "(no input)"
         raise SetupError(f"no recording found under {places}: name a file, a directory, a glob or a manifest")
-    roots = tuple(Root(uri, len(r), sum(x.bytes for x in r), ignored) for uri, r, ignored in found)
+    roots = tuple(InputRoot(uri, len(r), sum(x.bytes for x in r), ignored) for uri, r, ignored in found)
     return Listing(tuple(recordings), roots)
 
 
@@ -131,7 +131,9 @@ def _translate(pattern: str) -> re.Pattern[str]:
     return re.compile(out + r"\Z")
 
 
-def _recordings(store: Store, objects: Iterable[Object], links: Links | None) -> tuple[list[Input], int]:
+def _recordings(
+    store: Store, objects: Iterable[Object], links: Links | None
+) -> tuple[list[ListedRecording], int]:
     """Recordings with the files beside them, and the number of files passed over.
 
     Of a listing that never ends only what may be used is held.
@@ -173,7 +175,7 @@ def _recordings(store: Store, objects: Iterable[Object], links: Links | None) ->
         companions = tuple(c for kind in kinds if (c := companion(item.path, kind)))
         sidecar = companion(item.path, "json") if some else None
         uri = store.join(item.path)
-        recordings.append(Input(item.path, uri, item.bytes, item.etag, sidecar, companions))
+        recordings.append(ListedRecording(item.path, uri, item.bytes, item.etag, sidecar, companions))
     return recordings, ignored + len(beside.keys() - shared)
 
 
@@ -195,7 +197,7 @@ def extension(path: str) -> str:
     return path.rpartition("/")[2].rpartition(".")[2].lower() if "." in path else ""
 
 
-def _distinct(found: list[tuple[str, list[Input], int]]) -> Iterator[Input]:
+def _distinct(found: list[tuple[str, list[ListedRecording], int]]) -> Iterator[ListedRecording]:
     """Every recording once, with an id of its own: equal ids get the name of their root in front."""
     if len(found) == 1 and len({r.id for r in found[0][1]}) == len(found[0][1]):
         yield from found[0][1]  # by far the most, and a million of them

@@ -11,8 +11,8 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote, unquote
 
-from pipeline.inputs.listed_recording import Input
-from pipeline.inputs.row_files import Row, rows
+from pipeline.inputs.listed_recording import ListedRecording
+from pipeline.inputs.row_files import FileRow, read_rows
 from pipeline.storage.store import Store, split
 from pipeline.storage.uri import normal
 from schemas.errors import DataError, SetupError
@@ -25,22 +25,22 @@ _REQUESTS = 32
 """Beside each other, to learn the size of recordings that a manifest doesn't tell."""
 
 
-def read_manifest(uri: str) -> list[Input]:
+def read_manifest(uri: str) -> list[ListedRecording]:
     """The recordings that a manifest names.
 
     The id of one under the manifest's own folder is its path there, as if the folder were listed; of another,
     its URI without the scheme. Raises SetupError with the line of a row that can't be used.
     """
     folder = split(uri)[0]
-    recordings: list[Input] = []
+    recordings: list[ListedRecording] = []
     with ThreadPoolExecutor(_REQUESTS) as pool:
-        every = rows([uri])
+        every = read_rows([uri])
         while some := list(islice(every, 1000)):
             recordings += pool.map(lambda row: _input(folder, row), some)
     return recordings
 
 
-def _input(folder: Store, row: Row) -> Input:
+def _input(folder: Store, row: FileRow) -> ListedRecording:
     if isinstance(row.value, DataError):
         raise SetupError(f"manifest {row.where}: {row.value}")
     if not isinstance(row.value, dict) or not isinstance(row.value.get("uri"), str):
@@ -56,7 +56,7 @@ def _input(folder: Store, row: Row) -> Input:
         text = json.dumps(said, ensure_ascii=False, sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         sidecar = Companion("json", INLINE + quote(text), digest)
-    return Input(_id(folder, uri), uri, int(size), str(etag), sidecar, ())
+    return ListedRecording(_id(folder, uri), uri, int(size), str(etag), sidecar, ())
 
 
 def _id(folder: Store, uri: str) -> str:

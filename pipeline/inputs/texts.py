@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.recipe import Recipe
-from pipeline.inputs.row_files import files, rows
+from pipeline.inputs.row_files import list_row_files, read_rows
 from pipeline.storage.store import split
 from schemas.chat import Chat, ChatMessage, parse
 from schemas.errors import DataError, SetupError
@@ -51,7 +51,7 @@ def list_texts(uris: Sequence[str]) -> tuple[TextFile, ...]:
     """The files of a recipe's texts. Raises SetupError where there is none, or two have one name."""
     found: dict[str, TextFile] = {}
     for uri in uris:
-        for store, name in files(uri):
+        for store, name in list_row_files(uri):
             stored = store.head(name)
             file = TextFile(name, store.join(name), stored.bytes, stored.etag)
             if found.setdefault(name, file).uri != file.uri:
@@ -62,7 +62,7 @@ def list_texts(uris: Sequence[str]) -> tuple[TextFile, ...]:
 def read_texts(file: TextFile, recipe: Recipe) -> Iterator[tuple[str, TextRow | DataError]]:
     """(file and line, the row or what is wrong with it) of every row, one in memory at a time."""
     store, name = split(file.uri)
-    for row in rows([store.join(name)]):
+    for row in read_rows([store.join(name)]):
         where = f"{file.id}:{row.where.rpartition(':')[2]}"
         try:
             if isinstance(row.value, DataError):
@@ -80,7 +80,7 @@ def read_prompts(uris: Sequence[str]) -> list[str]:
             store, name = split(uri)
             found += store.get(name).decode("utf-8-sig", "replace").splitlines()
             continue
-        for row in rows([uri]):
+        for row in read_rows([uri]):
             try:
                 found += _prompts(row.value)
             except DataError as error:

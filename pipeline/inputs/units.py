@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline.config.recipe import UnitsConfig
-from pipeline.inputs.listing import Input
+from pipeline.inputs.listing import ListedRecording
+from pipeline.storage import dataset_layout as layout
 from schemas.hashing import hash_fraction
 
 
 @dataclass(frozen=True)
 class PlannedUnit:
-    recordings: tuple[Input, ...]
+    recordings: tuple[ListedRecording, ...]
 
     @cached_property
     def id(self) -> str:
@@ -43,16 +44,16 @@ class PlannedUnit:
     def sidecars(self) -> str:
         """Where the ledger keeps what the unit's sidecars say; empty where it has none."""
         tags = [[r.id, sidecar.etag] for r in self.recordings if (sidecar := r.sidecar)]
-        return f"annotations/sidecars/{self.id}-{_hash(tags)[:12]}.parquet" if tags else ""
+        return layout.sidecars(self.id, _hash(tags)[:12]) if tags else ""
 
     @property
     def bytes(self) -> int:
         return sum(r.bytes for r in self.recordings)
 
 
-def cut(recordings: Iterable[Input], config: UnitsConfig) -> Iterator[PlannedUnit]:
+def cut(recordings: Iterable[ListedRecording], config: UnitsConfig) -> Iterator[PlannedUnit]:
     """Units of a sorted listing, each holding at least one recording."""
-    unit: list[Input] = []
+    unit: list[ListedRecording] = []
     size = 0
     for recording in recordings:
         if unit and size + recording.bytes > config.megabytes * 1_000_000:

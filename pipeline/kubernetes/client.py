@@ -30,7 +30,7 @@ _TIMEOUT = (10, 60)
 
 
 @dataclass(frozen=True)
-class State:
+class JobState:
     """What is known of a job at one moment."""
 
     deployment: str
@@ -135,7 +135,7 @@ class Cluster:
                 **_RAYJOBS,
             )
 
-    def follow(self, name: str) -> Iterator[State]:
+    def follow(self, name: str) -> Iterator[JobState]:
         """The state of a job, each time that it has changed, until it has ended."""
         last = None
         while True:
@@ -219,10 +219,10 @@ class Cluster:
             raise SetupError(f"can't reach the cluster at {self.host}: {_first_line(error)}") from error
 
 
-def _state(job: dict[str, Any], pods: str) -> State:
+def _state(job: dict[str, Any], pods: str) -> JobState:
     status = job.get("status") or {}
     said = [str(status[key]).strip() for key in ("reason", "message") if status.get(key)]
-    return State(
+    return JobState(
         str(status.get("jobDeploymentStatus") or ""),
         str(status.get("jobStatus") or ""),
         ": ".join(said),

@@ -4,7 +4,6 @@
 unit; `<unit>.retry-<n>.parquet` beside it holds later answers for recordings that were tried again.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import fields
 from io import BytesIO
@@ -13,11 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from schemas.arrow import from_row, schema_of, to_row
 from schemas.recording import STAGES, Recording
-
-_NAME = re.compile(r"^(?P<unit>[0-9a-f]+-[0-9a-f]+)(\.retry-(?P<retry>\d+))?\.parquet$")
 
 _LISTED = ("id", "uri", "bytes", "etag", "sidecar", "companions")
 """Columns that the first stage keeps besides its own: what the listing and the sidecar said."""
@@ -32,10 +30,10 @@ class Ledger:
     def committed(self, fingerprint: str) -> dict[str, list[str]]:
         """Units that a stage has committed, each with its files in the order in which they are read."""
         found: dict[str, list[tuple[int, str]]] = {}
-        for stored in self.dataset.list(f"annotations/{fingerprint}"):
-            match = _NAME.match(stored.path.rpartition("/")[2])
-            if match:
-                found.setdefault(match["unit"], []).append((int(match["retry"] or 0), stored.path))
+        for stored in self.dataset.list(layout.annotations(fingerprint)):
+            if named := layout.parse_annotation(stored.path):
+                unit, retry = named
+                found.setdefault(unit, []).append((retry, stored.path))
         # A unit without its first file was never committed.
         return {unit: [p for _, p in sorted(files)] for unit, files in found.items() if min(files)[0] == 0}
 
@@ -55,11 +53,12 @@ class Ledger:
         buffer = BytesIO()
         pq.write_table(pa.Table.from_pylist(rows, schema=_schema(stage)), buffer, compression="zstd")
         content = buffer.getvalue()
-        return len(content) if self.dataset.put_new(_path(fingerprint, unit, retry), content) else 0
+        new = self.dataset.put_new(layout.annotation(fingerprint, unit, retry), content)
+        return len(content) if new else 0
 
     def there(self, fingerprint: str, unit: str, retry: int = 0) -> tuple[str, ...]:
         """The file of a unit's stage, if it has been committed by now."""
-        path = _path(fingerprint, unit, retry)
+        path = layout.annotation(fingerprint, unit, retry)
         return (path,) if self.dataset.exists(path) else ()
 
     def recordings(self, files: dict[str, list[str]]) -> list[Recording]:
@@ -70,10 +69,6 @@ class Ledger:
                 merged.setdefault(recording, {}).update(row)
         blank = dict.fromkeys(field.name for field in fields(Recording))
         return [from_row(Recording, blank | row) for row in merged.values()]
-
-
-def _path(fingerprint: str, unit: str, retry: int) -> str:
-    return f"annotations/{fingerprint}/{unit}{f'.retry-{retry}' if retry else ''}.parquet"
 
 
 def _columns(stage: str) -> tuple[str, ...]:

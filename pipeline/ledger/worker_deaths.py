@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 
 DEATHS = 3
@@ -67,7 +68,7 @@ def record_crash(dataset: Store, fingerprint: str, lost: TaskInProgress) -> None
         "seconds": round(time.time(), 3),
     }
     data = (json.dumps(said, sort_keys=True) + "\n").encode()
-    paths = (_path(fingerprint, lost.unit, lost.attempt, number) for number in count(1))
+    paths = (layout.death(fingerprint, lost.unit, lost.attempt, number) for number in count(1))
     next(path for path in paths if dataset.put_new(path, data))
 
 
@@ -97,13 +98,9 @@ def _present() -> None:
 def _notes(dataset: Store, fingerprint: str, unit: str, attempt: int) -> Iterator[bytes]:
     for number in count(1):
         try:
-            yield dataset.get(_path(fingerprint, unit, attempt, number))
+            yield dataset.get(layout.death(fingerprint, unit, attempt, number))
         except FileNotFoundError:
             return
-
-
-def _path(fingerprint: str, unit: str, attempt: int, number: int) -> str:
-    return f"deaths/{fingerprint}/{unit}.{attempt}/{number}.json"
 
 
 def _key(recording: str) -> str:

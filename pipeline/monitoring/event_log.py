@@ -1,4 +1,4 @@
-"""The log of a build for machines: JSON lines, one an event, with the unit that it is about."""
+"""The event log of a build for machines: JSON lines, one event each, with the unit that it is about."""
 
 import json
 from dataclasses import asdict
@@ -6,22 +6,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.monitoring.progress import Report
+from pipeline.monitoring.progress import UnitReport
 from schemas.errors import SetupError
 
 
-class Log:
-    """Appends to a file; without one nothing is written."""
+class EventLog:
+    """Appends to a file; without a path, nothing is written."""
 
     def __init__(self, path: str | None) -> None:
-        """Raises SetupError for a file that can't be written."""
+        """Raises SetupError if the file can't be written."""
         try:
             self._file = Path(path).open("a", encoding="utf-8") if path else None  # noqa: SIM115
         except OSError as error:
             raise SetupError(f"can't write the log {path}: {error.strerror}") from error
 
-    def say(self, event: str, at: float | None = None, **facts: Any) -> None:
-        """One event; `at` in seconds since the epoch, now without."""
+    def write(self, event: str, at: float | None = None, **facts: Any) -> None:
+        """Append one event; `at` is in seconds since the epoch (default: now)."""
         if self._file is None:
             return
         when = datetime.fromtimestamp(at, UTC) if at is not None else datetime.now(UTC)
@@ -29,8 +29,8 @@ class Log:
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._file.flush()
 
-    def unit(self, report: Report) -> None:
-        """A stage is through with a unit."""
+    def unit(self, report: UnitReport) -> None:
+        """Append the report of a stage on a unit."""
         facts = asdict(report)
         rounded = {name: round(v, 3) if isinstance(v, float) else v for name, v in facts.items()}
-        self.say("unit", rounded.pop("at"), **rounded)
+        self.write("unit", rounded.pop("at"), **rounded)

@@ -1,23 +1,23 @@
-"""How long a build holds GPUs, and a ceiling on it."""
+"""The hours for which a build holds GPUs, and a limit on them."""
 
 import time
 from typing import Any
 
 
 class GpuHours:
-    """Hours that workers held GPUs, idle or not, summed up look by look.
+    """Hours for which workers held GPUs, idle or not, summed up at every update.
 
-    What is counted are the GPUs of the whole cluster that anybody holds: a build has a cluster to itself.
+    Counts all GPUs of the cluster that are held by anybody: a build has a cluster to itself.
     """
 
-    def __init__(self, most: float | None = None) -> None:
-        self.most = most
+    def __init__(self, limit: float | None = None) -> None:
+        self.limit = limit
         self.hours = 0.0
         self._held = 0.0
         self._at = time.monotonic()
 
-    def look(self, board: Any) -> None:
-        """Count what was held since the last look, and stop the build where that was enough."""
+    def update(self, progress: Any) -> None:
+        """Add what was held since the last update; stop the build where the limit is reached."""
         import ray
 
         now = time.monotonic()
@@ -25,11 +25,11 @@ class GpuHours:
         self._at = now
         self.hours += seconds / 3600
         if seconds:
-            board.hold.remote(seconds)
-        if self.most is not None and self.hours >= self.most:
-            board.stop.remote(
-                f"stopped: GPUs were held for {self.hours:.2f} hours, --max-gpu-hours allows {self.most:g}. "
-                "What is committed is kept: the same command goes on from there, with as many hours again"
+            progress.hold.remote(seconds)
+        if self.limit is not None and self.hours >= self.limit:
+            progress.stop.remote(
+                f"stopped: GPUs were held for {self.hours:.2f} hours, --max-gpu-hours allows {self.limit:g}. "
+                "Committed work is kept; run the same command again to resume, for as many hours again"
             )
         free = ray.available_resources().get("GPU", 0.0)
         self._held = ray.cluster_resources().get("GPU", 0.0) - free

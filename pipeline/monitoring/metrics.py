@@ -1,6 +1,6 @@
-"""What a running build tells Prometheus, through the endpoint of Ray's head (`metrics-export-port`).
+"""The Prometheus metrics of a running build, exported by Ray's head (`metrics-export-port`).
 
-Ray puts `ray_` before each name and `_total` behind counters: `ray_aqaa_recordings_total{stage="decode"}`.
+Ray puts `ray_` before each name and `_total` after counters: `ray_aqaa_recordings_total{stage="decode"}`.
 `infra/grafana.json` draws them.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 @dataclass(frozen=True)
 class Metric:
     kind: Literal["counter", "gauge"]
-    what: str
+    description: str
     tags: tuple[str, ...] = ("stage",)
 
     def exported(self, name: str) -> str:
@@ -20,29 +20,30 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "aqaa_recordings": Metric("counter", "Recordings that a stage is through with"),
-    "aqaa_audio_hours": Metric("counter", "Hours of audio that a stage is through with"),
+    "aqaa_recordings": Metric("counter", "Recordings finished by a stage"),
+    "aqaa_audio_hours": Metric("counter", "Hours of audio finished by a stage"),
     "aqaa_set_aside": Metric("counter", "Recordings and turns set aside", ("stage", "reason")),
-    "aqaa_stage_seconds": Metric("counter", "Seconds that the workers of a stage were busy"),
-    "aqaa_stage_cpu_seconds": Metric("counter", "Processor seconds of a stage's workers"),
-    "aqaa_units": Metric("counter", "Units that a stage is through with"),
-    "aqaa_queue_units": Metric("gauge", "Units that wait for a stage or are in it"),
-    "aqaa_gpu_batches": Metric("counter", "Units that a worker with a share of a GPU computed"),
-    "aqaa_gpu_hours": Metric("counter", "Hours that GPUs were held, idle or not", ()),
-    "aqaa_bytes_read": Metric("counter", "Bytes of recordings that a stage computed on"),
-    "aqaa_bytes_written": Metric("counter", "Bytes that a stage committed"),
+    "aqaa_stage_seconds": Metric("counter", "Seconds for which the workers of a stage were busy"),
+    "aqaa_stage_cpu_seconds": Metric("counter", "CPU seconds of the workers of a stage"),
+    "aqaa_units": Metric("counter", "Units finished by a stage"),
+    "aqaa_queue_units": Metric("gauge", "Units waiting for a stage or in it"),
+    "aqaa_gpu_batches": Metric("counter", "Units computed by workers that hold a GPU or a share of one"),
+    "aqaa_gpu_hours": Metric("counter", "Hours for which GPUs were held, idle or not", ()),
+    "aqaa_bytes_read": Metric("counter", "Bytes of the recordings that a stage ran"),
+    "aqaa_bytes_written": Metric("counter", "Bytes committed by a stage"),
 }
 
 
 class Meters:
-    """The metrics as Ray's objects; needs a process of Ray."""
+    """The metrics as Ray objects; can only be created in a process of Ray."""
 
     def __init__(self) -> None:
         from ray.util.metrics import Counter, Gauge
 
         kinds: dict[str, Any] = {"counter": Counter, "gauge": Gauge}
         self._meters: dict[str, Any] = {
-            name: kinds[metric.kind](name, metric.what, metric.tags) for name, metric in METRICS.items()
+            name: kinds[metric.kind](name, metric.description, metric.tags)
+            for name, metric in METRICS.items()
         }
 
     def add(self, name: str, value: float, **tags: str) -> None:

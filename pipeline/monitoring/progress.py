@@ -1,51 +1,43 @@
-"""What a build shows while it runs: a live line on a terminal, a plain line now and then in a log.
+"""Progress of a build: a Ray actor that the stages report to.
 
-The stages report to a `ProgressActor`, which counts for the display, for Prometheus and for the event log.
+It counts for the display, for Prometheus and for the event log.
 """
 
-import sys
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.monitoring.metrics import Meters
 
-LOG_EVERY = 30.0
-"""Seconds between plain lines."""
+MAX_REPORTS = 100_000
+"""Reports kept until the driver collects them; the oldest are dropped when nobody does."""
 
-
-EVENTS = 100_000
-"""Reports that are kept until the driver takes them; without a driver that does, the oldest go."""
+_RECENT_UNITS = 8
+"""Units whose seconds give the current cost of a stage: costs change with the load of the machine."""
 
 
 @dataclass(frozen=True)
-class Report:
+class UnitReport:
     """What a stage did with one unit."""
 
     unit: str
     stage: str
     recordings: int
     computed: int
-    """Recordings that it ran; the others were committed before."""
+    """Recordings that the stage ran; the others had been committed before."""
     audio_seconds: float
     seconds: float
-    """That its worker was busy."""
+    """Wall seconds that the worker was busy."""
     cpu_seconds: float
     recordings_aside: int
     set_aside: dict[str, int]
-    """Reason -> recordings and turns."""
+    """Reason code -> number of recordings and turns."""
     bytes_read: int
-    """Of the recordings that it ran."""
+    """Size of the recordings that the stage ran."""
     bytes_written: int
     gpus: float
-    """That its worker holds."""
+    """GPUs that the worker holds."""
     node: str
     process: int
     at: float = field(default_factory=time.time)
@@ -53,55 +45,77 @@ class Report:
 
 
 @dataclass
-class Tally:
-    """Counts of one stage so far."""
+class StageTally:
+    """Running counts of one stage."""
 
     audio_seconds: float = 0.0
-    busy_seconds: float = 0.0
     set_aside: int = 0
+    done_seconds: float = 0.0
+    """Estimated audio seconds of the finished units that the stage had to run."""
+    done_units: int = 0
+    recent: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_RECENT_UNITS))
+    """(estimated audio seconds, seconds that a worker with a core of its own takes) of the last units."""
+    workers: set[tuple[str, int]] = field(default_factory=set)
+    """(node, process) of every worker that finished a unit."""
+    last: float = 0.0
+    """When the last unit finished, seconds since the epoch."""
+
+    @property
+    def cost(self) -> float | None:
+        """Seconds of a worker per second of audio, from recent units; None before the first."""
+        audio = sum(seconds for seconds, _ in self.recent)
+        return sum(busy for _, busy in self.recent) / audio if audio else None
 
 
 @dataclass
 class ProgressActor:
-    """A small Ray actor that the stages report to; it holds nothing that the build depends on."""
+    """Collects the reports of the stages. The build doesn't depend on anything in here."""
 
-    stages: dict[str, Tally] = field(default_factory=dict)
+    stages: dict[str, StageTally] = field(default_factory=dict)
     trouble: str | None = None
-    """What is wrong with the set-up, where a stage could not go on."""
+    """The setup error of a stage that could not continue."""
     loaded: dict[str, float] = field(default_factory=dict)
-    """When the first worker of a stage had loaded its models, seconds since the epoch."""
-
-    expected: int = 0
-    """Units of the build."""
+    """Stage -> when its first worker had loaded its models, seconds since the epoch."""
+    work: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Unit -> stage -> estimated audio seconds that the stage has to run."""
     order: list[str] = field(default_factory=list)
-    """The stages as units go through them."""
-    through: dict[str, set[str]] = field(default_factory=dict)
+    """The stages in the order in which units pass through them."""
+    cpus: float = 1.0
+    """Of the cluster."""
+    finished: dict[str, set[str]] = field(default_factory=dict)
     """Stage -> units."""
-    events: deque[Report] = field(default_factory=lambda: deque(maxlen=EVENTS))
+    reports: deque[UnitReport] = field(default_factory=lambda: deque(maxlen=MAX_REPORTS))
     meters: Meters | None = None
 
-    def expect(self, units: int, stages: list[str]) -> None:
-        """What is to come."""
-        self.expected, self.order = units, stages
+    def expect(self, work: Mapping[str, Mapping[str, float]], stages: list[str], cpus: float) -> None:
+        """Set the work of the build: unit -> stage -> audio seconds that the stage has to run."""
+        self.work, self.order, self.cpus = work, stages, cpus
 
-    def report(self, report: Report) -> None:
-        """A stage is through with a unit; a second report of the same, after a death, counts once."""
-        through = self.through.setdefault(report.stage, set())
-        if report.unit in through:
+    def report(self, report: UnitReport) -> None:
+        """Count a unit that a stage has finished; a second report of it, after a crash, is ignored."""
+        finished = self.finished.setdefault(report.stage, set())
+        if report.unit in finished:
             return
-        through.add(report.unit)
-        tally = self.stages.setdefault(report.stage, Tally())
+        finished.add(report.unit)
+        tally = self.stages.setdefault(report.stage, StageTally())
         tally.audio_seconds += report.audio_seconds
-        tally.busy_seconds += report.seconds
         tally.set_aside += report.recordings_aside
-        self.events.append(report)
+        if seconds := self.work.get(report.unit, {}).get(report.stage):
+            tally.done_seconds += seconds
+            tally.done_units += 1
+            # Workers that outnumber the cores slow each other down, until the first stages are done.
+            share = min(1.0, self.cpus / max(1, self.busy_workers()))
+            tally.recent.append((seconds, report.seconds * share))
+            tally.workers.add((report.node, report.process))
+            tally.last = report.at
+        self.reports.append(report)
         self._measure(report)
 
     def hold(self, gpu_seconds: float) -> None:
-        """GPUs were held so long since the last time."""
+        """Count GPU seconds held since the last call."""
         self._meters().add("aqaa_gpu_hours", gpu_seconds / 3600)
 
-    def _measure(self, report: Report) -> None:
+    def _measure(self, report: UnitReport) -> None:
         meters, stage = self._meters(), report.stage
         meters.add("aqaa_units", 1, stage=stage)
         meters.add("aqaa_recordings", report.recordings, stage=stage)
@@ -117,104 +131,38 @@ class ProgressActor:
             meters.set("aqaa_queue_units", waiting, stage=name)
 
     def queues(self) -> dict[str, int]:
-        """Stage -> units that the one before it is through with and it is not."""
-        through = [self.expected, *(len(self.through.get(name, ())) for name in self.order)]
-        return {name: through[n] - through[n + 1] for n, name in enumerate(self.order)}
+        """Stage -> units that the previous stage has finished and this one has not."""
+        finished = [len(self.work), *(len(self.finished.get(name, ())) for name in self.order)]
+        return {name: finished[n] - finished[n + 1] for n, name in enumerate(self.order)}
 
     def _meters(self) -> Meters:
         if self.meters is None:
             self.meters = Meters()
         return self.meters
 
-    def take(self) -> list[Report]:
-        """The reports since the last time."""
-        taken = list(self.events)
-        self.events.clear()
-        return taken
+    def busy_workers(self) -> int:
+        """Workers that compute at the moment."""
+        return 1
+
+    def collect(self) -> list[UnitReport]:
+        """The reports since the last call."""
+        collected = list(self.reports)
+        self.reports.clear()
+        return collected
 
     def ready(self, stage: str) -> None:
+        """A worker of the stage has loaded its models."""
         self.loaded.setdefault(stage, time.time())
 
     def ready_at(self) -> dict[str, float]:
         return self.loaded
 
-    def read(self) -> dict[str, Tally]:
+    def read(self) -> dict[str, StageTally]:
         return self.stages
 
     def stop(self, trouble: str) -> None:
+        """End the build with this message; the first one wins."""
         self.trouble = self.trouble or trouble
 
     def stopped(self) -> str | None:
         return self.trouble
-
-
-class Display:
-    """Shows a build's state on stderr until it is closed."""
-
-    def __init__(self, total_seconds: float, stages: list[str]) -> None:
-        self.total = max(total_seconds, 1e-9)
-        self.stages = stages
-        self.started = time.monotonic()
-        self.console = Console(stderr=True)
-        self.live = self.console.is_terminal
-        self._said = self.started
-
-    def say(self, text: str) -> None:
-        """A line of its own."""
-        if self.live:
-            self.console.print(text, highlight=False)
-        else:
-            print(text, file=sys.stderr, flush=True)
-
-    @contextmanager
-    def watching(self, board: Any) -> Iterator[None]:
-        """Follow a board while the context is open."""
-        import ray
-
-        bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            console=self.console,
-            transient=True,
-        )
-        task = bar.add_task("starting", total=self.total)
-        stop = threading.Event()
-
-        def follow() -> None:
-            while not stop.wait(1.0):
-                try:
-                    tallies = ray.get(board.read.remote(), timeout=5)
-                except Exception:  # the build says what is wrong; the display only stops
-                    return
-                last = tallies.get(self.stages[-1], Tally())
-                if self.live:
-                    bar.update(task, completed=last.audio_seconds, description=self.line(tallies))
-                elif time.monotonic() - self._said > LOG_EVERY:
-                    self._said = time.monotonic()
-                    self.say(self.line(tallies))
-
-        thread = threading.Thread(target=follow, daemon=True)
-        if self.live:
-            bar.start()
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join(timeout=6)
-            bar.stop()
-
-    def line(self, tallies: dict[str, Tally]) -> str:
-        """`0.21 of 0.47 h | decode 0.47 .. | 12x real time | 40 s left | 3 set aside`"""
-        done = tallies.get(self.stages[-1], Tally()).audio_seconds
-        # Each stage's share of the way counts, so that the estimate lives before the first unit is through.
-        way = sum(tallies.get(stage, Tally()).audio_seconds for stage in self.stages) / len(self.stages)
-        elapsed = time.monotonic() - self.started
-        left = elapsed * (self.total - way) / way if way else 0.0
-        parts = [f"{done / 3600:.2f} of about {self.total / 3600:.2f} h"]
-        parts.append(" ".join(f"{s} {tallies.get(s, Tally()).audio_seconds / 3600:.2f}" for s in self.stages))
-        parts.append(f"{way / elapsed:.1f} x real time")
-        parts.append(f"{max(0.0, left):.0f} s left" if way else "models are loading")
-        parts.append(f"{sum(t.set_aside for t in tallies.values())} set aside")
-        return " | ".join(parts)

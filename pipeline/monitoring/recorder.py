@@ -1,22 +1,22 @@
-"""What a build did, taken down while it runs: a log for machines, hours of GPUs, seconds of each stage."""
+"""The record of a build while it runs: an event log, GPU hours, and the seconds of each stage."""
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
-from pipeline.monitoring.event_log import Log
+from pipeline.background import BackgroundLoop
+from pipeline.monitoring.event_log import EventLog
 from pipeline.monitoring.gpu_budget import GpuHours
-from pipeline.monitoring.progress import Report
+from pipeline.monitoring.progress import UnitReport
 from pipeline.monitoring.stage_times import StageWork
 
 _EVERY = 1.0
-"""Seconds between two looks at the board."""
+"""Seconds between two collections from the progress actor."""
 
 
 class BuildRecorder:
-    def __init__(self, log: Log | None = None, max_gpu_hours: float | None = None) -> None:
-        self.log = log or Log(None)
+    def __init__(self, log: EventLog | None = None, max_gpu_hours: float | None = None) -> None:
+        self.log = log or EventLog(None)
         self.gpus = GpuHours(max_gpu_hours)
         self.cpus = 0.0
         """Of the cluster."""
@@ -25,39 +25,27 @@ class BuildRecorder:
 
     @property
     def work(self) -> dict[str, StageWork]:
-        """What each stage's workers computed."""
+        """What the workers of each stage computed."""
         return {
             name: StageWork(seconds, cpu, audio, workers=len(self._workers[name]))
             for name, (seconds, cpu, audio) in self._sums.items()
         }
 
     @contextmanager
-    def following(self, board: Any) -> Iterator[None]:
-        """Take down what a board is told while the context is open."""
+    def following(self, progress: Any) -> Iterator[None]:
+        """Record what is reported to the progress actor while the context is open."""
         import ray
 
         self.cpus = ray.cluster_resources().get("CPU", 1.0)
-        over = threading.Event()
 
-        def look() -> None:
-            with suppress(Exception):  # a look that failed is made up for by the next
-                self._note(ray.get(board.take.remote(), timeout=5))
-                self.gpus.look(board)
+        def collect() -> None:
+            self._add(ray.get(progress.collect.remote(), timeout=5))
+            self.gpus.update(progress)
 
-        def follow() -> None:
-            while not over.wait(_EVERY):
-                look()
-
-        thread = threading.Thread(target=follow, daemon=True)
-        thread.start()
-        try:
+        with BackgroundLoop(collect, _EVERY, patience=11, final_round=True):
             yield
-        finally:
-            over.set()
-            thread.join(timeout=11)
-            look()
 
-    def _note(self, reports: list[Report]) -> None:
+    def _add(self, reports: list[UnitReport]) -> None:
         for report in reports:
             self.log.unit(report)
             if report.computed:

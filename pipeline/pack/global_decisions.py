@@ -20,6 +20,7 @@ from pipeline.inputs.texts import TextRow, read_prompts, read_texts
 from pipeline.pack.group_packer import GroupPacker
 from pipeline.pack.groups import Decisions, Group, each_group, shared_ray
 from pipeline.pack.selection import refused_text, refused_turns
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from schemas.arrow import table_of
 from schemas.recording import Problem, Recording
@@ -131,7 +132,7 @@ def _surveys(
     """The survey of each group, read from the store; groups without one are surveyed first."""
 
     def path(group: Group) -> str:
-        return f"surveys/{digest([VERSION, group.fingerprint])}/{name}.parquet"
+        return layout.survey(digest([VERSION, group.fingerprint]), name)
 
     def write(group: Group) -> None:
         buffer = BytesIO()

@@ -9,11 +9,11 @@ from functools import lru_cache, partial
 from itertools import islice
 
 from pipeline.config.recipe import Recipe
-from pipeline.inputs.row_files import rows
+from pipeline.inputs.row_files import read_rows
 from pipeline.ledger.annotations import Ledger
 from pipeline.planning.plan import Plan
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
-from pipeline.versions.gc import VERDICTS
 from schemas.chat import ChatMessage
 from schemas.errors import DataError
 from schemas.layout import GROUP_SECONDS, group_count, whole_groups
@@ -198,7 +198,7 @@ def _ratings(
     """Scores by prompt, and the file and line of each rating by (prompt, answer)."""
     scores: dict[str, Scores] = {}
     rated_at: dict[tuple[str, str], list[str]] = {}
-    for row in rows(uris):
+    for row in read_rows(uris):
         try:
             if isinstance(row.value, DataError):
                 raise row.value
@@ -215,7 +215,7 @@ def _prompts(
 ) -> Iterator[PreferencePrompt]:
     """Every prompt with its candidates; unusable rows are added to `set_aside`."""
     seen: set[str] = set()
-    for row in rows(uris):
+    for row in read_rows(uris):
         try:
             if isinstance(row.value, DataError):
                 raise row.value
@@ -235,7 +235,7 @@ def _judge(recipe: Recipe, stack: ExitStack) -> Ask | None:
     if config is None:
         return None
     dataset = Store(f"{recipe.output}/{recipe.name}")
-    endpoint = stack.enter_context(closing(Endpoint(config, Replies(dataset, VERDICTS))))
+    endpoint = stack.enter_context(closing(Endpoint(config, Replies(dataset, layout.VERDICTS))))
 
     def ask(messages: Sequence[ChatMessage]) -> str:
         return complete(messages, config, endpoint, temperature=0, max_tokens=VERDICT_TOKENS)

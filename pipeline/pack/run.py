@@ -25,6 +25,7 @@ from pipeline.pack.groups import Decisions, Group, cut
 from pipeline.pack.packed_group import PackedGroup, PackedShard
 from pipeline.pack.preferences import annotated_codes, recordings_in, sampled_pairs, sampled_recordings
 from pipeline.planning.plan import Plan
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from schemas.arrow import table_of
 from schemas.hashing import shuffle_key
@@ -58,9 +59,9 @@ def groups_of(plan: Plan) -> list[Group]:
 
 def pack_group(group: Group, recipe: Recipe, dataset: Store, decode_fingerprint: str) -> PackedGroup:
     """Pack one group, or read the summary of an earlier build that packed it."""
-    folder = f"packs/{group.fingerprint}"
+    folder = layout.pack(group.fingerprint)
     try:
-        return PackedGroup.from_json(dataset.get(f"{folder}/summary.json"))
+        return PackedGroup.from_json(dataset.get(f"{folder}/{layout.SUMMARY}"))
     except FileNotFoundError:
         pass
     packer = GroupPacker(recipe, vocabulary_of(recipe), prompts_of(recipe), group.decisions)
@@ -79,7 +80,7 @@ def pack_group(group: Group, recipe: Recipe, dataset: Store, decode_fingerprint:
 
     packed = _write(packer, dataset, folder, flac)
     # Written last: a group without a summary is not packed.
-    dataset.put_new(f"{folder}/summary.json", packed.to_json())
+    dataset.put_new(f"{folder}/{layout.SUMMARY}", packed.to_json())
     return packed
 
 
@@ -104,7 +105,7 @@ def pack_pairs(plan: Plan) -> PackedGroup | None:
     pairs = [[pair.key, pair.record] for pair in sampled.pairs]
     rows = [[row.recording, row.code, row.message] for row in packer.set_aside]
     turns = [[row.key, row.status, row.text] for row in packer.turns]
-    folder = f"packs/{digest({'pack': plan.pack, 'made': pairs, 'rows': rows, 'turns': turns})}"
+    folder = layout.pack(digest({"pack": plan.pack, "made": pairs, "rows": rows, "turns": turns}))
     packed = _write(packer, dataset, folder, None)
     return replace(packed, rater_agreement=sampled.agreement)
 

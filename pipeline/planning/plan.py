@@ -11,9 +11,9 @@ from typing import Any
 
 from pipeline.config.recipe import Recipe, digest
 from pipeline.inputs.candidate_audio import sampled_audio
-from pipeline.inputs.estimate import Estimate, take_hours
-from pipeline.inputs.listing import Listing, Root, list_inputs
-from pipeline.inputs.row_files import files
+from pipeline.inputs.estimate import HoursEstimate, take_hours
+from pipeline.inputs.listing import InputRoot, Listing, list_inputs
+from pipeline.inputs.row_files import list_row_files
 from pipeline.inputs.texts import VERSION as TEXTS_VERSION
 from pipeline.inputs.texts import TextFile, list_texts
 from pipeline.inputs.units import PlannedUnit, cut
@@ -62,7 +62,7 @@ class Plan:
     units: tuple[PlannedUnit, ...]
     stages: tuple[PlannedStage, ...]
     vocabulary: Model
-    estimate: Estimate
+    estimate: HoursEstimate
     texts: tuple[TextFile, ...] = ()
     evaluation: tuple[str, ...] = ()
     """sha256 of each file of evaluation prompts."""
@@ -138,7 +138,7 @@ def make_plan(recipe: Recipe, synthesis: Synthesis | None = None) -> Plan:
     dataset = Store(f"{recipe.output}/{recipe.name}")
     listed, pair_only = _listing(recipe, synthesis)
     listing = without_forgotten(listed, dataset)
-    estimate = Estimate.of(listing.recordings)
+    estimate = HoursEstimate.of(listing.recordings)
     units = tuple(cut(listing.recordings, recipe.units))
     if recipe.limit_hours is not None:
         units = take_hours(units, estimate, recipe.limit_hours)
@@ -155,7 +155,7 @@ def make_plan(recipe: Recipe, synthesis: Synthesis | None = None) -> Plan:
         sampled=tuple(
             (name, store.head(name).etag)
             for uri in (*recipe.preferences.candidates, *recipe.preferences.ratings)
-            for store, name in files(uri)
+            for store, name in list_row_files(uri)
         ),
         pair_only=pair_only,
     )
@@ -171,7 +171,7 @@ def _listing(recipe: Recipe, synthesis: Synthesis | None) -> tuple[Listing, froz
     sampled = sampled_audio(recipe.preferences.candidates, {r.id for r in recordings})
     if sampled:
         uris = ", ".join(recipe.preferences.candidates)
-        roots = (*roots, Root(uris, len(sampled), sum(r.bytes for r in sampled), 0))
+        roots = (*roots, InputRoot(uris, len(sampled), sum(r.bytes for r in sampled), 0))
     combined = sorted((*recordings, *sampled), key=lambda r: r.id)
     return Listing(tuple(combined), roots), frozenset(r.id for r in sampled)
 

@@ -1,4 +1,4 @@
-"""The data card `README.md` of a version: what it is, how to read it, whose it is, what it is not."""
+"""The data card `README.md` of a version: contents, how to read it, licences and known limits."""
 
 from pipeline.report.facts import TurnFacts
 from pipeline.report.page import template
@@ -17,7 +17,7 @@ def card(manifest: Manifest, facts: TurnFacts) -> str:
 
 
 def _braces(names: list[str]) -> str:
-    """Shards that are numbered through, as WebDataset writes them: `train-{000000..000041}.tar`."""
+    """Consecutive shards in the notation of WebDataset: `train-{000000..000041}.tar`."""
     if len(names) < 2:
         return names[0] if names else "train-000000.tar"
     prefix, first = names[0].removesuffix(".tar").rsplit("-", 1)

@@ -1,8 +1,9 @@
-"""Small drawings as inline SVG; colours are classes, the page's style sheet fills them."""
+"""Small charts as inline SVG; colours are classes that the style sheet of the page fills."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -11,55 +12,84 @@ from pipeline.report.facts import Histogram
 from pipeline.report.thresholds import Curve
 
 WIDTH, HEIGHT = 320, 110
+"""Of the area between the axes."""
+_LEFT = 46
+"""Room for the labels of the vertical axis."""
+_TOP = 8
+"""Room between the highest value and the upper edge."""
+_CHARACTER = 6.6
+"""Width of a character of a label, generously."""
+_NOTHING = 1e-6
+"""Seconds: a chart whose highest value is lower has no scale."""
+_GAP = 6.0
+"""Least distance between two labels."""
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that says most."""
+    """Seconds in the most readable unit."""
     if seconds < 90:
         return f"{seconds:.0f} s" if seconds >= 10 or seconds == 0 else f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 2 * 3600 else f"{seconds / 3600:,.1f} h"
 
 
+def round_duration(seconds: float) -> str:
+    """Seconds as the label of an axis: the same unit, without needless decimals."""
+    for unit, name, least in ((3600.0, "h", 7200.0), (60.0, "min", 120.0)):
+        if seconds >= least:
+            return f"{seconds / unit:.4g} {name}"
+    return f"{seconds:.4g} s"
+
+
+def count(value: float) -> str:
+    """A number that fits on a column."""
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= 10 * unit:
+            return f"{value / unit:.0f}{name}"
+    return f"{value:,.0f}"
+
+
 def histogram(drawn: Histogram, limits: Sequence[float] = ()) -> Markup:
-    """Hours by value: kept below, set aside on top of it, the limits as dashed lines."""
+    """Audio by value: kept at the bottom, set aside stacked on it, the limits as dashed lines."""
     measure = drawn.measure
     kept, both = drawn.kept, drawn.kept + drawn.aside
-    top = max(both.max(), 1e-9)
+    top = max(float(both.max()), 1e-9)
     step = WIDTH / measure.bins
     bars = []
     for n in range(measure.bins):
-        low, high = kept[n] / top * HEIGHT, both[n] / top * HEIGHT
+        low, high = HEIGHT - _up(kept[n], top), HEIGHT - _up(both[n], top)
         x = n * step + 0.5
-        if low:
-            bars.append(_rect("kept", x, HEIGHT - low, step - 1, low))
-        if high > low:
-            bars.append(_rect("aside", x, HEIGHT - high, step - 1, high - low))
+        if kept[n]:
+            bars.append(_rect("kept", x, low, step - 1, HEIGHT - low))
+        if both[n] > kept[n]:
+            bars.append(_rect("aside", x, high, step - 1, low - high))
     lines = [_line(_across(limit, measure.low, measure.high)) for limit in limits]
-    return _chart(f"{measure.title}: hours by value", [*bars, *lines, *_axis(measure.low, measure.high)])
+    axes = [*_vertical_axis(top), *_axis(measure.low, measure.high)]
+    return _chart(f"{measure.title}: audio by value", [*axes, *bars, *lines], left=_LEFT)
 
 
 def curve(drawn: Curve) -> Markup:
     """Audio kept by the value of a limit, with the limit in force."""
     low, high = float(drawn.values[0]), float(drawn.values[-1])
-    top = max(float(drawn.hours.max()), 1e-9)
+    seconds = drawn.hours * 3600
+    top = max(float(seconds.max()), 1e-9)
     width = (high - low) or 1.0
     points = [
-        f"{(value - low) / width * WIDTH:.2f},{HEIGHT - hours / top * (HEIGHT - 8):.2f}"
-        for value, hours in zip(drawn.values, drawn.hours, strict=True)
+        f"{(value - low) / width * WIDTH:.2f},{HEIGHT - _up(kept, top):.2f}"
+        for value, kept in zip(drawn.values, seconds, strict=True)
     ]
     parts = [
         f'<polygon class="area" points="0,{HEIGHT} {" ".join(points)} {WIDTH},{HEIGHT}"/>',
         f'<polyline class="curve" points="{" ".join(points)}"/>',
     ]
+
+    def kept_at(value: float) -> float:
+        return float(np.interp(value, drawn.values, seconds))
+
     if drawn.limit is not None:
-        kept = float(np.interp(drawn.limit, drawn.values, drawn.hours))
-        x, y = _across(drawn.limit, low, high), HEIGHT - kept / top * (HEIGHT - 8)
+        x, y = _across(drawn.limit, low, high), HEIGHT - _up(kept_at(drawn.limit), top)
         parts += [_line(x), f'<circle class="dot" cx="{x:.2f}" cy="{y:.2f}" r="4"/>']
-
-    def kept_at(value: float) -> str:
-        return duration(float(np.interp(value, drawn.values, drawn.hours)) * 3600)
-
-    return _chart(f"{drawn.field}: audio kept by limit", [*parts, *_axis(low, high, kept_at)], foot=34)
+    axes = [*_vertical_axis(top), *_axis(low, high, lambda value: duration(kept_at(value)))]
+    return _chart(f"{drawn.field}: audio kept by limit", [*axes, *parts], left=_LEFT, foot=34)
 
 
 def columns(counts: Sequence[tuple[str, float]], label: str) -> Markup:
@@ -72,7 +102,7 @@ def columns(counts: Sequence[tuple[str, float]], label: str) -> Markup:
         x, high = (n + 0.5) * step, value / top * (HEIGHT - 16)
         parts += [
             _rect("kept", x - wide / 2, HEIGHT - high, wide, high),
-            f'<text class="value" x="{x:.2f}" y="{HEIGHT - high - 4:.2f}">{value:,.0f}</text>',
+            f'<text class="value" x="{x:.2f}" y="{HEIGHT - high - 4:.2f}">{count(value)}</text>',
             f'<text x="{x:.2f}" y="{HEIGHT + 14}">{escape(name)}</text>',
         ]
     return _chart(label, parts)
@@ -80,7 +110,7 @@ def columns(counts: Sequence[tuple[str, float]], label: str) -> Markup:
 
 @dataclass(frozen=True)
 class Lane:
-    """Values of one kind, with their mean and how far it is sure."""
+    """Values of one kind, with their mean and its confidence interval."""
 
     name: str
     values: Sequence[float]
@@ -121,7 +151,7 @@ class Stretch:
 
 
 def strip(stretches: Iterable[Stretch], lanes: int, start: float, end: float) -> Markup:
-    """Who speaks when between two times, a lane a speaker."""
+    """Who speaks when between two times, one lane per speaker."""
     lane = 20
     wide = 960
 
@@ -140,13 +170,17 @@ def strip(stretches: Iterable[Stretch], lanes: int, start: float, end: float) ->
 
 
 def _rect(kind: str, x: float, y: float, width: float, height: float, title: str = "") -> str:
-    told = f"<title>{escape(title)}</title>" if title else ""
+    tooltip = f"<title>{escape(title)}</title>" if title else ""
     size = f'width="{width:.2f}" height="{height:.2f}"'
-    return f'<rect class="{kind}" x="{x:.2f}" y="{y:.2f}" {size}>{told}</rect>'
+    return f'<rect class="{kind}" x="{x:.2f}" y="{y:.2f}" {size}>{tooltip}</rect>'
 
 
 def _across(value: float, low: float, high: float) -> float:
     return (value - low) / ((high - low) or 1.0) * WIDTH
+
+
+def _up(value: float, top: float) -> float:
+    return value / top * (HEIGHT - _TOP)
 
 
 def _line(x: float) -> str:
@@ -154,7 +188,7 @@ def _line(x: float) -> str:
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers between two ends."""
+    """At most `most` round numbers between two ends."""
     for exponent in range(-6, 9):
         for step in (1, 2, 2.5, 5):
             wide = step * 10.0**exponent
@@ -164,20 +198,74 @@ def ticks(low: float, high: float, most: int) -> list[float]:
     return [low, high]
 
 
-def _axis(low: float, high: float, below: Callable[[float], str] | None = None) -> list[str]:
-    """The axis with its numbers, and under each what `below` says of it."""
-    marks = [f'<line class="axis" x1="0" x2="{WIDTH}" y1="{HEIGHT}" y2="{HEIGHT}"/>']
-    for value in ticks(low, high, 4 if below else 6):
-        x = _across(value, low, high)
-        anchor = "start" if x < 12 else "end" if x > WIDTH - 12 else "middle"
-        at = f'style="text-anchor:{anchor}" x="{x:.2f}"'
-        marks.append(f'<text {at} y="{HEIGHT + 15}">{value:.6g}</text>')
-        if below:
-            marks.append(f'<text class="value" {at} y="{HEIGHT + 31}">{below(value)}</text>')
+def duration_ticks(top: float) -> list[float]:
+    """One or two round durations up to `top` seconds, for a vertical axis."""
+    if top < _NOTHING:
+        return []
+    unit = next((unit for unit, least in ((3600.0, 7200.0), (60.0, 120.0)) if top >= least), 1.0)
+    return [tick * unit for tick in ticks(0, top / unit, 3) if tick > 0] or [top]
+
+
+@dataclass(frozen=True)
+class _Label:
+    """A label under the axis, clipped to the width of the chart."""
+
+    text: str
+    left: float
+
+    @classmethod
+    def at(cls, x: float, text: str) -> "_Label":
+        width = len(text) * _CHARACTER
+        return cls(text, min(max(x - width / 2, -4.0), WIDTH + 4.0 - width))
+
+    @property
+    def right(self) -> float:
+        return self.left + len(self.text) * _CHARACTER
+
+    def svg(self, kind: str, y: float) -> str:
+        middle = (self.left + self.right) / 2
+        return f'<text class="{kind}" x="{middle:.2f}" y="{y}">{escape(self.text)}</text>'
+
+
+def _vertical_axis(top: float) -> list[str]:
+    """Grid lines at round durations, with their labels; `top` is the highest value in seconds."""
+    marks = []
+    for value in duration_ticks(top):
+        y = HEIGHT - _up(value, top)
+        marks += [
+            f'<line class="grid" x1="0" x2="{WIDTH}" y1="{y:.2f}" y2="{y:.2f}"/>',
+            f'<text class="scale" x="-6" y="{y + 4:.2f}">{escape(round_duration(value))}</text>',
+        ]
     return marks
 
 
-def _chart(label: str, parts: Iterable[str], foot: int = 18) -> Markup:
-    box = f"0 -4 {WIDTH} {HEIGHT + foot + 4}"
-    drawn = "".join(parts)
-    return Markup(f'<svg class="chart" viewBox="{box}" role="img" aria-label="{escape(label)}">{drawn}</svg>')
+def _axis(low: float, high: float, below: Callable[[float], str] | None = None) -> list[str]:
+    """The horizontal axis with as many labels as fit, and the text of `below` under each."""
+    rows: list[list[_Label]] = []
+    values: list[float] = []
+    for most in range(6, 2, -1):
+        values = ticks(low, high, most)
+        rows = [[_Label.at(_across(value, low, high), f"{value:.6g}") for value in values]]
+        if below:
+            rows.append([_Label.at(_across(value, low, high), below(value)) for value in values])
+        if all(map(_fit, rows)):
+            break
+    marks = [f'<line class="axis" x1="0" x2="{WIDTH}" y1="{HEIGHT}" y2="{HEIGHT}"/>']
+    marks += [
+        f'<line class="axis" x1="{x:.2f}" x2="{x:.2f}" y1="{HEIGHT}" y2="{HEIGHT + 4}"/>'
+        for x in (_across(value, low, high) for value in values)
+    ]
+    for kind, y, row in zip(("", "value"), (HEIGHT + 15, HEIGHT + 31), rows, strict=False):
+        marks += [label.svg(kind, y) for label in row]
+    return marks
+
+
+def _fit(labels: Sequence[_Label]) -> bool:
+    return all(a.right + _GAP <= b.left for a, b in pairwise(labels))
+
+
+def _chart(label: str, parts: Iterable[str], left: int = 0, foot: int = 18) -> Markup:
+    box = f"{-left} -4 {WIDTH + left} {HEIGHT + foot + 4}"
+    return Markup(
+        f'<svg class="chart" viewBox="{box}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+    )

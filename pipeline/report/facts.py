@@ -1,4 +1,4 @@
-"""The numbers behind the report, from scans of the version's tables that hold one batch at a time."""
+"""The numbers in the report, from scans of the version's tables with one batch in memory at a time."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure of turns that is worth a histogram."""
+    """A measure of turns, with the range of its histogram."""
 
     column: str
     title: str
@@ -48,7 +48,7 @@ MEASURES = (
 
 @dataclass
 class Histogram:
-    """Seconds of audio by value; what lies outside counts in the first or last bin."""
+    """Seconds of audio by value; values outside the range count in the first or last bin."""
 
     measure: Measure
     kept: Floats
@@ -60,10 +60,10 @@ class Histogram:
 
     def add(self, values: Floats, seconds: Floats, kept: NDArray[np.bool_]) -> None:
         measure = self.measure
-        place = (values - measure.low) / (measure.high - measure.low) * measure.bins
-        there = np.isfinite(place)
-        for bins, chosen in ((self.kept, there & kept), (self.aside, there & ~kept)):
-            index = np.clip(place[chosen].astype(int), 0, measure.bins - 1)
+        position = (values - measure.low) / (measure.high - measure.low) * measure.bins
+        measured = np.isfinite(position)
+        for bins, chosen in ((self.kept, measured & kept), (self.aside, measured & ~kept)):
+            index = np.clip(position[chosen].astype(int), 0, measure.bins - 1)
             bins += np.bincount(index, weights=seconds[chosen], minlength=measure.bins)
 
     @property
@@ -73,6 +73,8 @@ class Histogram:
 
 @dataclass
 class Language:
+    """Turns in one language."""
+
     turns: int = 0
     kept: float = 0.0
     aside: float = 0.0
@@ -85,20 +87,22 @@ class Language:
 
 @dataclass
 class Reason:
-    """Why recordings and turns were set aside: one code of one stage."""
+    """A reason why recordings and turns were set aside: one code of one stage."""
 
     stage: str
     code: str
     recordings: int = 0
     turns: int = 0
     seconds: float = 0.0
-    """Of turns; what a whole recording holds is not known where it couldn't be decoded."""
+    """Of turns and of recordings that could be decoded."""
     example: str = ""
     where: str = ""
 
 
 @dataclass
-class Family:
+class FamilyFacts:
+    """Samples and tokens of one family."""
+
     name: str
     samples: Counter[str] = field(default_factory=Counter)
     """By split."""
@@ -110,6 +114,8 @@ class Family:
 
 @dataclass
 class TurnFacts:
+    """What the report counts of turns."""
+
     histograms: list[Histogram]
     languages: dict[str, Language]
     speakers: Counter[int]
@@ -118,20 +124,20 @@ class TurnFacts:
     """By status of the turn."""
     curves: list[Curve]
     every: int
-    """Thresholds come from every so many-th turn."""
+    """Curves are computed from every n-th turn."""
 
 
-LOOKED_AT = 100_000
-"""Rows that are looked at one by one, evenly spaced: of more, thresholds and samples come from every n-th."""
+ROWS_SAMPLED = 100_000
+"""Rows that are processed one by one: of larger tables, curves and samples come from every n-th row."""
 
 
 def every_nth(table: ds.Dataset) -> int:
-    """Every so many-th row is looked at one by one."""
-    return max(1, -(-int(table.count_rows()) // LOOKED_AT))
+    """The n for which every n-th row of a table is processed one by one."""
+    return max(1, -(-int(table.count_rows()) // ROWS_SAMPLED))
 
 
 def turn_facts(turns: ds.Dataset, select: SelectConfig) -> TurnFacts:
-    """Everything the report says of turns, in one scan."""
+    """Everything that the report counts of turns, in one scan."""
     every = every_nth(turns)
     histograms = [Histogram.empty(measure) for measure in MEASURES]
     languages: dict[str, Language] = defaultdict(Language)
@@ -150,14 +156,14 @@ def turn_facts(turns: ds.Dataset, select: SelectConfig) -> TurnFacts:
             seconds_of[str(name)] += float(seconds[status == name].sum())
         spoken = batch["language"].fill_null("no text").to_numpy(zero_copy_only=False)
         for name in np.unique(spoken):
-            language, here = languages[str(name)], spoken == name
-            language.turns += int(here.sum())
-            language.kept += float(seconds[here & kept].sum())
-            language.aside += float(seconds[here & ~kept].sum())
+            language, of_language = languages[str(name)], spoken == name
+            language.turns += int(of_language.sum())
+            language.kept += float(seconds[of_language & kept].sum())
+            language.aside += float(seconds[of_language & ~kept].sum())
         speakers.add(batch)
-        looked_at = np.arange(-seen % every, batch.num_rows, every)
-        for start in range(0, len(looked_at), 1000):
-            thresholds.add(batch.take(pa.array(looked_at[start : start + 1000])).to_pylist())
+        sampled = np.arange(-seen % every, batch.num_rows, every)
+        for start in range(0, len(sampled), 1000):
+            thresholds.add(batch.take(pa.array(sampled[start : start + 1000])).to_pylist())
         seen += batch.num_rows
     by_hours = sorted(languages.items(), key=lambda item: (-item[1].kept - item[1].aside, item[0]))
     return TurnFacts(
@@ -166,7 +172,7 @@ def turn_facts(turns: ds.Dataset, select: SelectConfig) -> TurnFacts:
 
 
 def reasons(set_aside: ds.Dataset) -> list[Reason]:
-    """Why recordings and turns were set aside, the most hours and numbers first."""
+    """Why recordings and turns were set aside, the most frequent and longest first."""
     found: dict[tuple[str, str], Reason] = {}
     for batch in batches(set_aside):
         table = pa.table(
@@ -198,15 +204,15 @@ def reasons(set_aside: ds.Dataset) -> list[Reason]:
     return sorted(found.values(), key=lambda r: (-r.recordings, -r.seconds, -r.turns, r.stage, r.code))
 
 
-def families(index: ds.Dataset) -> list[Family]:
-    """What each family holds."""
-    found: dict[str, Family] = {}
+def families(index: ds.Dataset) -> list[FamilyFacts]:
+    """Samples and tokens by family."""
+    found: dict[str, FamilyFacts] = {}
     sums = [(name, "sum") for name in ("seconds", "text_tokens", "linguistic_tokens", "semantic_tokens")]
     columns = ["family", "split", *(name for name, _ in sums)]
     for batch in batches(index, columns):
         grouped = pa.table(batch).group_by(["family", "split"], use_threads=False)
         for row in grouped.aggregate([([], "count_all"), *sums]).to_pylist():
-            family = found.setdefault(row["family"], Family(row["family"]))
+            family = found.setdefault(row["family"], FamilyFacts(row["family"]))
             family.samples[row["split"]] += row["count_all"]
             family.seconds += row["seconds_sum"]
             family.text += row["text_tokens_sum"]
@@ -220,7 +226,7 @@ def _floats(column: pa.Array) -> Floats:
 
 
 class _Speakers:
-    """Speakers of each recording; a recording's rows stand together but may cross batches."""
+    """Speakers of each recording; its rows are consecutive but may span batches."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()

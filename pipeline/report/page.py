@@ -1,4 +1,4 @@
-"""The page `report.html`: one file, nothing from anywhere else, the same bytes every time."""
+"""The page `report.html`: one self-contained file, reproducible to the byte."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ import yaml
 
 from pipeline.report import charts
 from pipeline.report.facts import Histogram, TurnFacts, every_nth, families, reasons
-from pipeline.report.listen import Clip, listen, pick
+from pipeline.report.listen import Clip, pick, sample_cards
+from pipeline.report.rejected import rejected_clips
+from pipeline.report.sample_parts import PartsOf
 from schemas.manifest import Manifest
 from stages.select import SelectConfig
 
@@ -21,11 +23,12 @@ def render(
     set_aside: ds.Dataset,
     index: ds.Dataset,
     clip: Clip,
+    parts_of: PartsOf,
 ) -> str:
-    """The report of a version as HTML, from its manifest and its tables, read a batch at a time."""
+    """The report of a version as HTML, from its manifest and its tables, which are read in batches."""
     select = select_of(manifest)
     picked = pick(index, every_nth(index))
-    lengths, *sound = facts.histograms
+    lengths, *others = facts.histograms
     return template("report.html").render(
         manifest=manifest,
         facts=facts,
@@ -33,10 +36,11 @@ def render(
         families=families(index),
         lengths=charts.histogram(lengths, limits_of(lengths, select)),
         speakers=charts.columns(speakers(facts), "recordings by number of speakers"),
-        sound=[(drawn, charts.histogram(drawn, limits_of(drawn, select))) for drawn in sound if drawn.filled],
+        histograms=[(h, charts.histogram(h, limits_of(h, select))) for h in others if h.filled],
         curves=[(drawn, charts.curve(drawn)) for drawn in facts.curves if not drawn.flat],
         flat=[drawn.field for drawn in facts.curves if drawn.flat],
-        heard=listen(picked, turns, clip),
+        rejected=rejected_clips(set_aside, turns, clip),
+        cards=sample_cards(picked, turns, clip, parts_of),
         recipe=yaml.safe_dump(manifest.recipe, sort_keys=False, allow_unicode=True),
     )
 
@@ -47,21 +51,21 @@ def select_of(manifest: Manifest) -> SelectConfig:
 
 
 def speakers(facts: TurnFacts) -> list[tuple[str, float]]:
-    """Recordings by their number of speakers, the rare crowds together."""
+    """Recordings by their number of speakers; eight and more are counted together."""
     few = [(str(number), float(count)) for number, count in facts.speakers.items() if number < 8]
     crowds = sum(count for number, count in facts.speakers.items() if number >= 8)
-    return [*few, ("8 or more", float(crowds))] if crowds else few
+    return [*few, ("8+", float(crowds))] if crowds else few
 
 
 def limits_of(drawn: Histogram, select: SelectConfig) -> list[float]:
-    """The thresholds of `select` on a measure."""
+    """The thresholds of `select` that apply to a measure."""
     name = drawn.measure.column.rpartition(".")[2].removesuffix("_lufs")
     limits = (getattr(select, f"{name}_{side}", None) for side in ("min", "max"))
     return [float(limit) for limit in limits if limit is not None]
 
 
 def template(name: str) -> jinja2.Template:
-    """A template of this folder."""
+    """A template in this folder."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=jinja2.select_autoescape(["html"]),

@@ -1,4 +1,4 @@
-"""What other thresholds of `select` would keep."""
+"""How much audio other thresholds of `select` would keep."""
 
 from array import array
 from dataclasses import dataclass, fields
@@ -15,23 +15,23 @@ from stages.select import LIMITS, SelectConfig
 
 @dataclass(frozen=True)
 class Curve:
-    """What a threshold of `select` would keep at any value, all others as they are."""
+    """Audio that is kept as a function of one threshold of `select`, with all others as they are."""
 
     field: str
     description: str
     limit: float | None
     values: NDArray[np.float64]
     hours: NDArray[np.float64]
-    """Kept with the limit at `values`, scaled to the whole version where rows were sampled."""
+    """Kept with the limit at `values`; scaled to the whole version if rows were sampled."""
 
     @property
     def flat(self) -> bool:
-        """The limit makes no difference anywhere near."""
+        """Whether the limit makes no difference over the plotted range."""
         return bool(np.ptp(self.hours) == 0)
 
 
 class Thresholds:
-    """Seconds by value of each limited measure, of the turns that every other limit lets through."""
+    """Seconds by value of each limited measure, for the turns that pass all other limits."""
 
     def __init__(self, select: SelectConfig) -> None:
         self._select = select
@@ -79,11 +79,11 @@ class Thresholds:
 
 
 _LIMIT_CODES = {code for code, _, _ in LIMITS.values()}
-"""Reasons that another threshold would take back; the others stand whatever the limits are."""
+"""Reasons that depend on a threshold; turns with another reason stay set aside whatever the limits are."""
 
 
 def _turn(row: dict[str, Any]) -> AnnotatedTurn:
-    """As much of an annotated turn as limits are measured on."""
+    """An annotated turn with the fields that limits apply to."""
 
     def column(name: str, fields: list[str]) -> dict[str, Any]:
         return {field: row[f"{name}.{field}"] for field in fields}
@@ -92,7 +92,7 @@ def _turn(row: dict[str, Any]) -> AnnotatedTurn:
         recording=row["recording"],
         index=0,
         metadata={},
-        decoded=cast(DecodedAudio, None),  # no limit is on it
+        decoded=cast(DecodedAudio, None),  # no limit applies to it
         turn=Turn(row["start"], row["end"], row["speaker"], 0, False),
         transcript=None
         if row["transcript.text"] is None
@@ -112,4 +112,4 @@ MEASURED = {
     **{f"transcript.{name}": ds.field("transcript", name) for name in _TRANSCRIPT},
     **{f"assessment.{name}": ds.field("assessment", name) for name in _ASSESSMENT},
 }
-"""All of a turn that the report counts: everything but words and codes."""
+"""Columns of a turn that the report counts: everything except words and codes."""

@@ -1,15 +1,14 @@
-"""The page of `aqaa-data evaluate tokens`: one file, nothing from anywhere else."""
+"""The page of `aqaa-data evaluate tokens`: one self-contained file."""
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
 
+from pipeline.evaluation.resynthesis import CONDITIONS, JudgedUtterance, Resynthesis
 from pipeline.evaluation.run import Evaluation
-from pipeline.evaluation.tokens import CONDITIONS, Judged, Resynthesis
 from pipeline.report.charts import Lane, lanes
-from pipeline.report.listen import mp3
+from pipeline.report.listen import mp3_base64
 from pipeline.report.page import template
 from stages.evaluate.estimate import IntervalEstimate
 from stages.stage import Samples
@@ -19,17 +18,17 @@ NAMES = {"original": "original", "mel": "mel → wave", "tokens": "tokens → me
 TITLES = {
     "text_wer": "Word errors against the text",
     "text_cer": "Character errors against the text",
-    "original_wer": "Words heard otherwise than in the original",
-    "original_cer": "Characters heard otherwise than in the original",
+    "original_wer": "Word errors against the transcript of the original",
+    "original_cer": "Character errors against the transcript of the original",
     "similarity": "Voice: cosine to the original (CAM++)",
     "f0_correlation": "Pitch: correlation of log F0",
-    "voicing_agreement": "Frames voiced in both or in neither",
+    "voicing_agreement": "Share of frames with equal voicing",
     "mel_distance": "Log-mel distance, dB",
     "dnsmos": "DNSMOS overall, 1 to 5",
-    "average_log_probability": "Recogniser's mean log probability of a token",
-    "no_speech_probability": "Recogniser's probability of no speech",
+    "average_log_probability": "Mean log probability of a token (recognizer)",
+    "no_speech_probability": "Probability of no speech (recognizer)",
 }
-"""Of measures, as people read them."""
+"""Titles of measures."""
 
 SHARES = ("text_wer", "text_cer", "original_wer", "original_cer", "voicing_agreement")
 """Shown in percent."""
@@ -40,7 +39,7 @@ ENDS = {
     "voicing_agreement": (0.0, 1.0),
     "dnsmos": (1.0, 4.5),
 }
-"""Of axes; the others begin at 0 and end with the values."""
+"""Ends of axes; the others start at 0 and end at the largest value."""
 
 
 def render(found: Evaluation) -> str:
@@ -50,20 +49,20 @@ def render(found: Evaluation) -> str:
     sampled = found.sampled.measures() if found.sampled else {}
     return template("tokens.html").render(
         found=found,
-        told=found.as_json(),
+        facts=found.as_json(),
         names=NAMES,
         titles=TITLES,
         measures=measures,
         sampled=sampled,
         shown=shown,
         charts=[(TITLES[name], drawn(spoken, name, of)) for name, of in measures.items()] if spoken else [],
-        heard=[one for one in spoken.judged if one.sounds] if spoken else [],
+        utterances=[one for one in spoken.judged if one.sounds] if spoken else [],
         played=played,
     )
 
 
 def shown(name: str, estimate: IntervalEstimate | None) -> str:
-    """A figure with its interval."""
+    """An estimate with its confidence interval."""
     if estimate is None:
         return ""
     if name in SHARES:
@@ -72,7 +71,7 @@ def shown(name: str, estimate: IntervalEstimate | None) -> str:
 
 
 def drawn(spoken: Resynthesis, name: str, of: dict[str, IntervalEstimate | None]) -> Markup:
-    """Every utterance as a dot, condition by condition."""
+    """Every utterance as a dot, one lane per condition."""
     rows = [
         Lane(NAMES[condition], values_of(spoken.judged, name, condition), each.value, each.low, each.high)
         for condition in CONDITIONS
@@ -83,8 +82,8 @@ def drawn(spoken: Resynthesis, name: str, of: dict[str, IntervalEstimate | None]
     return lanes(rows, low, high, TITLES[name])
 
 
-def values_of(judged: Sequence[Judged], name: str, condition: str) -> list[float]:
-    """A measure of each utterance that has it."""
+def values_of(judged: Sequence[JudgedUtterance], name: str, condition: str) -> list[float]:
+    """A measure of each utterance that it could be taken of."""
     found = []
     for one in judged:
         beside = one.conditions[condition]
@@ -99,7 +98,7 @@ def values_of(judged: Sequence[Judged], name: str, condition: str) -> list[float
     return found
 
 
-def played(sound: Samples) -> Markup:
-    """A sound as it stands in a page."""
-    data = base64.b64encode(mp3(sound)).decode()
+def played(samples: Samples) -> Markup:
+    """An audio player for samples."""
+    data = mp3_base64(samples)
     return Markup(f'<audio controls preload="metadata" src="data:audio/mpeg;base64,{data}"></audio>')

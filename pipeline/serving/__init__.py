@@ -1,10 +1,10 @@
-"""Answers over HTTP in the form of OpenAI's chat completions: what `aqaa-data serve` does.
+"""The HTTP server of `aqaa-data serve`, compatible with OpenAI's chat completions.
 
-request   what a request may say, and how it is refused
-hearing   its audio, decoded and tokenized within limits
-model     a request answered: prompt, backbone, vocoder
-worker    one thread for the model, and a queue before it
-reply     answers in the form of the API, whole or in chunks
-app       the endpoints
-server    all of it on a socket
+request           the schema of a request, and errors in the form of the API
+audio_tokenizer   the audio of a request, decoded and tokenized within limits
+model             generates answers: prompt, backbone, vocoder
+worker            one thread for the model, with a bounded queue
+reply             answers in the form of the API, whole or in chunks
+app               the endpoints
+server            all of it on a socket
 """

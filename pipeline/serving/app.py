@@ -10,43 +10,43 @@ from collections.abc import AsyncIterator, Awaitable
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.inference.vocoding import Latency
-from pipeline.serving.model import Model
+from pipeline.inference.latency import Latency
+from pipeline.serving.model import ServedModel
 from pipeline.serving.reply import Reply
 from pipeline.serving.request import RequestError, parse
-from pipeline.serving.worker import RETRY_SECONDS, Job, Worker
+from pipeline.serving.worker import RETRY_SECONDS, GenerationJob, Worker
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
 LOG = logging.getLogger("aqaa_data.serve")
-GONE = 499
-"""The status of what nobody waits for any more; only the log sees it."""
+CLIENT_GONE = 499
+"""Status of a request whose client has disconnected; nobody receives it."""
 
 Result = TypeVar("Result")
 
 
-def app_of(model: Model, worker: Worker) -> "FastAPI":
+def create_app(model: ServedModel, worker: Worker) -> "FastAPI":
     from fastapi import FastAPI, Request, Response
     from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
     from starlette.background import BackgroundTask
     from starlette.exceptions import HTTPException
     from starlette.requests import ClientDisconnect
 
-    # Its own documentation would load scripts from elsewhere.
+    # FastAPI's documentation pages would load scripts from other hosts.
     app = FastAPI(openapi_url=None)
     page, policy = page_and_policy()
 
     @app.get("/")
     async def talk() -> Response:
         headers = {"Content-Security-Policy": policy, "Permissions-Policy": "microphone=(self)"}
-        return HTMLResponse(page, headers=headers | _PLAIN)
+        return HTMLResponse(page, headers=headers | _HEADERS)
 
     @app.get("/health")
     async def health() -> Response:
         status = "ok" if worker.alive else "the model's thread has ended"
-        told = {"status": status, "model": model.name, "busy": worker.busy, "waiting": worker.waiting}
-        return JSONResponse(told, 200 if worker.alive else 503)
+        state = {"status": status, "model": model.name, "busy": worker.busy, "waiting": worker.waiting}
+        return JSONResponse(state, 200 if worker.alive else 503)
 
     @app.get("/v1/models")
     async def models() -> Response:
@@ -55,21 +55,21 @@ def app_of(model: Model, worker: Worker) -> "FastAPI":
 
     @app.post("/v1/chat/completions")
     async def complete(request: Request) -> Response:
-        asked = parse(await _body(request, model.limits.megabytes))
-        if asked.model not in (None, model.name):
+        body = parse(await _body(request, model.limits.megabytes))
+        if body.model not in (None, model.name):
             raise RequestError(404, f"this server's model is {model.name}", "model", "model_not_found")
-        reply = Reply(asked, model.name, model.vocabulary)
-        job = worker.submit(lambda: model.answer(asked, reply.audio_id))
-        followed = _Followed(job, reply)
+        reply = Reply(body, model.name, model.vocabulary)
+        job = worker.submit(lambda: model.answer(body, reply.audio_id))
+        reader = _JobReader(job, reply)
         try:
-            # The question is understood, or refused, before anything is answered.
-            await _unless_gone(request, followed.begin())
-            if asked.stream:
-                left = BackgroundTask(job.cancel)
+            # Errors in the question are reported with their status, before the response starts.
+            await _unless_gone(request, reader.start())
+            if body.stream:
+                on_close = BackgroundTask(job.cancel)
                 return StreamingResponse(
-                    followed.lines(), media_type="text/event-stream", headers=_PLAIN, background=left
+                    reader.lines(), media_type="text/event-stream", headers=_HEADERS, background=on_close
                 )
-            await _unless_gone(request, followed.end())
+            await _unless_gone(request, reader.finish())
             return JSONResponse(reply.whole())
         except BaseException:
             job.cancel()
@@ -82,37 +82,43 @@ def app_of(model: Model, worker: Worker) -> "FastAPI":
         return JSONResponse(refusal.body(), refusal.status, headers=retry)
 
     @app.exception_handler(HTTPException)
-    async def no_such_thing(request: Request, error: HTTPException) -> Response:
+    async def http_error(request: Request, error: HTTPException) -> Response:
         return JSONResponse(RequestError(error.status_code, error.detail).body(), error.status_code)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:
-        LOG.info("the client is gone")
-        return Response(status_code=GONE)
+        LOG.info("the client has disconnected")
+        return Response(status_code=CLIENT_GONE)
 
     return app
 
 
-_PLAIN = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+}
 
 
-class _Followed:
-    """A job whose answer goes into a reply, with the time that it takes."""
+class _JobReader:
+    """Reads a job's events into a reply and measures the latency."""
 
-    def __init__(self, job: Job, reply: Reply) -> None:
+    def __init__(self, job: GenerationJob, reply: Reply) -> None:
         self._job, self._reply = job, reply
         self._latency = Latency()
         self._first: list[dict[str, Any]] = []
 
-    async def begin(self) -> None:
+    async def start(self) -> None:
+        """Wait until the question has been read. Raises RequestError if it is refused."""
         self._first = list(self._reply.take(await anext(self._job)))
 
-    async def end(self) -> None:
+    async def finish(self) -> None:
+        """Wait for the whole answer."""
         async for _ in self._chunks():
             pass
 
     async def lines(self) -> AsyncIterator[str]:
-        """Server-sent events. What goes wrong from now on is one of them."""
+        """Server-sent events; an error after the start is sent as an event, too."""
         try:
             async for chunk in self._chunks():
                 yield _event(chunk)
@@ -121,13 +127,13 @@ class _Followed:
             yield _event(refusal.body())
         finally:
             if self._reply.answer is None:
-                LOG.info("the answer was broken off")
+                LOG.info("the answer was cancelled")
 
     async def _chunks(self) -> AsyncIterator[dict[str, Any]]:
         for chunk in self._first:
             yield chunk
         async for event in self._job:
-            self._latency.saw(event)
+            self._latency.record(event)
             for chunk in self._reply.take(event):
                 yield chunk
         answer, prompted = self._reply.answer, self._reply.prompted
@@ -142,27 +148,27 @@ def _event(data: dict[str, Any]) -> str:
 
 
 async def _body(request: "Request", megabytes: float) -> bytes:
-    """Raises RequestError for one that is too large, or that a form of another site could have sent."""
+    """Raises RequestError if it is too large, or not JSON: a form on another site can't send that type."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise RequestError(415, "send JSON, with the header Content-Type: application/json")
-    most = int(megabytes * 1e6)
+        raise RequestError(415, "send JSON with the header Content-Type: application/json")
+    max_bytes = int(megabytes * 1e6)
     body = bytearray()
     async for piece in request.stream():
         body += piece
-        if len(body) > most:
+        if len(body) > max_bytes:
             raise RequestError(413, f"the body is larger than {megabytes:g} MB", code="request_too_large")
     return bytes(body)
 
 
-async def _unless_gone(request: "Request", wanted: Awaitable[Result]) -> Result:
-    """Raises ClientDisconnect when nobody waits for it any more."""
+async def _unless_gone(request: "Request", awaitable: Awaitable[Result]) -> Result:
+    """Await something, but raise ClientDisconnect as soon as the client is gone."""
     from starlette.requests import ClientDisconnect
 
     async def gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    result = asyncio.ensure_future(wanted)
+    result = asyncio.ensure_future(awaitable)
     tasks = [result, asyncio.ensure_future(gone())]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -176,7 +182,7 @@ async def _unless_gone(request: "Request", wanted: Awaitable[Result]) -> Result:
 
 
 def page_and_policy() -> tuple[str, str]:
-    """The page, and a policy that lets nothing run or be fetched but what stands in it."""
+    """The page, and a Content-Security-Policy that allows only the script and style inside it."""
     page = files(__package__ or "pipeline.serving").joinpath("page.html").read_text(encoding="utf-8")
 
     def allowed(tag: str) -> str:

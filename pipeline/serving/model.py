@@ -1,4 +1,4 @@
-"""A request answered: prompt, backbone, vocoder. One at a time, in the worker's thread."""
+"""Generates answers: prompt, backbone, vocoder. One at a time, in the worker's thread."""
 
 import secrets
 import time
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.inference.answer_vocoder import AnswerVocoder, AudioChunk
 from pipeline.inference.answerer import Answerer
-from pipeline.inference.conversation import Message, PastTurn, prompt
+from pipeline.inference.conversation import PastTurn, PromptMessage, prompt
 from pipeline.inference.tokenize_files import Tokenized
-from pipeline.inference.vocoding import Sound, Voice
-from pipeline.serving.hearing import AudioTokenizer, Remembered
-from pipeline.serving.request import ChatMessage, ChatRequest, RequestError, place
+from pipeline.serving.audio_tokenizer import AudioTokenizer, LruCache
+from pipeline.serving.request import ChatRequest, RequestError, RequestMessage, json_path
 from schemas.errors import DataError
 from schemas.recording import Codes
 from schemas.vocabulary import Ids, Modality, Vocabulary
@@ -24,48 +24,50 @@ if TYPE_CHECKING:
     from stages.train.sampling import Answer, CodeGroup, Sampling, TextPiece
 
 PCM_RATE = 24_000
-"""Hz; what clients take `pcm16` to be."""
+"""Hz; the rate that clients expect of `pcm16`."""
 KEPT_SECONDS = 3600
-"""Answers can be named by their id for so long."""
+"""How long an answer can be referred to by its id."""
 _ROLES = {"system": "system", "developer": "system", "user": "human", "assistant": "assistant"}
 
 
 @dataclass(frozen=True)
 class Limits:
     tokens: int
-    """Of an answer."""
+    """Tokens of an answer."""
     seconds: float
-    """Of a request's audio."""
+    """Audio of a request."""
     megabytes: float
-    """Of its body."""
+    """Body of a request."""
 
 
 @dataclass(frozen=True)
-class Prompted:
-    """The question has been understood; now the answer comes."""
+class PromptReady:
+    """The event that the question has been read; the answer follows."""
 
     text_tokens: int
     audio_tokens: int
     seconds: float
-    """Of audio."""
+    """Audio of the request."""
 
 
-class Model:
-    def __init__(self, name: str, answerer: Answerer, voice: Voice, limits: Limits) -> None:
+class ServedModel:
+    """A checkpoint with a vocoder, under the name that requests call it by."""
+
+    def __init__(self, name: str, answerer: Answerer, vocoder: AnswerVocoder, limits: Limits) -> None:
         self.name = name
         self.limits = limits
         self.created = int(time.time())
         self.vocabulary = answerer.vocabulary
         self._answerer = answerer
-        self._voice = voice
-        self._ears = AudioTokenizer(answerer, limits.seconds)
-        self._said: Remembered[tuple[float, PastTurn]] = Remembered(256)
-        """Answers by their id, with the time until which they are known."""
+        self._vocoder = vocoder
+        self._audio_tokenizer = AudioTokenizer(answerer, limits.seconds)
+        self._answers: LruCache[tuple[float, PastTurn]] = LruCache(256)
+        """Answer id -> (time when it expires, answer)."""
 
     def answer(
         self, request: ChatRequest, id: str
-    ) -> "Iterator[Prompted | TextPiece | CodeGroup | Sound | Answer]":
-        """What is known of an answer as it comes. Raises RequestError."""
+    ) -> "Iterator[PromptReady | TextPiece | CodeGroup | AudioChunk | Answer]":
+        """Stream the events of an answer. Raises RequestError."""
         from stages.train.sampling import Answer
 
         sampling = self._sampling(request)
@@ -74,17 +76,17 @@ class Model:
             ids, seconds = self._prompt(request)
             events = self._answerer.answer(ids, form, sampling)
             text, audio = counts(ids, self.vocabulary)
-            yield Prompted(text, audio, seconds)
-            at_rate = _Resampled(PCM_RATE if request.format == "pcm16" else RATE)
-            for event in self._voice.speak(events, sampling.seed) if request.speaks else events:
-                if isinstance(event, Sound):
-                    yield from at_rate(event.samples)
+            yield PromptReady(text, audio, seconds)
+            resample = _Resampler(PCM_RATE if request.format == "pcm16" else RATE)
+            for event in self._vocoder.speak(events, sampling.seed) if request.speaks else events:
+                if isinstance(event, AudioChunk):
+                    yield from resample(event.samples)
                     continue
                 if isinstance(event, Answer) and request.speaks:
-                    yield from at_rate(np.zeros(0, np.float32), last=True)
+                    yield from resample(np.zeros(0, np.float32), last=True)
                     if event.text.strip() or event.voices:
-                        until = time.time() + KEPT_SECONDS
-                        self._said.put(id, (until, PastTurn.of(event.text, event.voices)))
+                        expires = time.time() + KEPT_SECONDS
+                        self._answers.put(id, (expires, PastTurn.of(event.text, event.voices)))
                 yield event
         except DataError as error:
             code = "context_length_exceeded" if error.code == "too_long" else error.code
@@ -93,58 +95,60 @@ class Model:
     def _sampling(self, request: ChatRequest) -> "Sampling":
         from stages.train.sampling import Sampling
 
-        most = request.most_tokens or self.limits.tokens
-        if most > self.limits.tokens:
-            said = f"answers of this server have at most {self.limits.tokens:,} tokens"
-            raise RequestError(400, said, "max_completion_tokens", "invalid_value")
+        max_tokens = request.token_limit or self.limits.tokens
+        if max_tokens > self.limits.tokens:
+            message = f"answers of this server have at most {self.limits.tokens:,} tokens"
+            raise RequestError(400, message, "max_completion_tokens", "invalid_value")
         chosen = {"temperature": request.temperature, "top_p": request.top_p}
         seed = secrets.randbelow(2**32) if request.seed is None else request.seed
         given = {name: value for name, value in chosen.items() if value is not None}
-        return Sampling(seed=seed, max_tokens=most, **given)
+        return Sampling(seed=seed, max_tokens=max_tokens, **given)
 
     def _prompt(self, request: ChatRequest) -> tuple[Ids, float]:
-        """The ids, and how many seconds of audio were heard."""
+        """The ids of the prompt, and the seconds of audio in it."""
         clips = {
-            place("messages", m, "content", p, "input_audio", "data"): part.input_audio.data
+            json_path("messages", m, "content", p, "input_audio", "data"): part.input_audio.data
             for m, message in enumerate(request.messages)
             for p, part in enumerate(message.content)
             if part.input_audio is not None
         }
-        heard = self._ears.hear(clips.items())
-        messages = [self._message(m, message, heard) for m, message in enumerate(request.messages)]
-        return prompt(messages, self.vocabulary), sum(found.seconds for found in heard.values())
+        tokenized = self._audio_tokenizer.tokenize(clips.items())
+        messages = [self._message(m, message, tokenized) for m, message in enumerate(request.messages)]
+        return prompt(messages, self.vocabulary), sum(clip.seconds for clip in tokenized.values())
 
-    def _message(self, number: int, message: ChatMessage, heard: Mapping[str, Tokenized]) -> Message:
+    def _message(
+        self, number: int, message: RequestMessage, tokenized: Mapping[str, Tokenized]
+    ) -> PromptMessage:
         if message.audio is not None and not message.content:
-            until, said = self._said.get(message.audio.id) or (0.0, None)
-            if said is None or until < time.time():
-                at = place("messages", number, "audio", "id")
-                said_so = f"{at} is no answer that this server still knows: send its text as `content`"
-                raise RequestError(400, said_so, at, "audio_not_found")
-            return said.by("assistant")
+            expires, answer = self._answers.get(message.audio.id) or (0.0, None)
+            if answer is None or expires < time.time():
+                path = json_path("messages", number, "audio", "id")
+                reason = f"{path} is unknown or has expired on this server: send its text as `content`"
+                raise RequestError(400, reason, path, "audio_not_found")
+            return answer.as_message("assistant")
         parts: list[str | Codes] = []
         for p, part in enumerate(message.content):
-            at = place("messages", number, "content", p, "input_audio", "data")
-            parts.append(heard[at].codes if at in heard else part.text or "")
-        return Message(_ROLES[message.role], tuple(parts))
+            path = json_path("messages", number, "content", p, "input_audio", "data")
+            parts.append(tokenized[path].codes if path in tokenized else part.text or "")
+        return PromptMessage(_ROLES[message.role], tuple(parts))
 
 
-class _Resampled:
-    """Sound at 22.05 kHz at another rate, piece by piece."""
+class _Resampler:
+    """Resamples a stream of audio from 22.05 kHz to another rate."""
 
     def __init__(self, rate: int) -> None:
         import soxr
 
         self._resampler = None if rate == RATE else soxr.ResampleStream(RATE, rate, 1, dtype="float32")
 
-    def __call__(self, samples: Samples, last: bool = False) -> Iterator[Sound]:
+    def __call__(self, samples: Samples, last: bool = False) -> Iterator[AudioChunk]:
         if self._resampler is not None:
             samples = self._resampler.resample_chunk(samples, last=last)
         if len(samples):
-            yield Sound(samples)
+            yield AudioChunk(samples)
 
 
 def counts(ids: Ids, vocabulary: Vocabulary) -> tuple[int, int]:
-    """Text and audio tokens of some ids."""
+    """Number of text tokens and of audio tokens."""
     audio = int((vocabulary.modality(ids) != Modality.TEXT).sum())
     return len(ids) - audio, audio

@@ -1,4 +1,4 @@
-"""Answers in the form of the API: one object, or the data of chunks."""
+"""Answers in the form of the API: one object, or a stream of chunks."""
 
 import base64
 import time
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from pipeline.inference.vocoding import Sound
+from pipeline.inference.answer_vocoder import AudioChunk
 from pipeline.inference.wav import header, pcm16
-from pipeline.serving.model import KEPT_SECONDS, Prompted, counts
+from pipeline.serving.model import KEPT_SECONDS, PromptReady, counts
 from pipeline.serving.request import ChatRequest
 from schemas.vocabulary import Vocabulary
 from stages.train.vocoder.shape import RATE
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Reply:
-    """One answer while it comes."""
+    """An answer while it is generated."""
 
     request: ChatRequest
     model: str
@@ -28,21 +28,23 @@ class Reply:
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
     audio_id: str = field(default_factory=lambda: f"audio_{uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
-    prompted: Prompted | None = None
+    prompted: PromptReady | None = None
     answer: "Answer | None" = None
     pcm: bytearray = field(default_factory=bytearray)
 
-    def take(self, event: "Prompted | TextPiece | CodeGroup | Sound | Answer") -> Iterator[dict[str, Any]]:
-        """The chunks that an event makes."""
+    def take(
+        self, event: "PromptReady | TextPiece | CodeGroup | AudioChunk | Answer"
+    ) -> Iterator[dict[str, Any]]:
+        """The chunks of the response for an event."""
         from stages.train.sampling import Answer, TextPiece
 
         match event:
-            case Prompted():
+            case PromptReady():
                 self.prompted = event
                 yield self._chunk({"role": "assistant", **({} if self.request.speaks else {"content": ""})})
             case TextPiece(text):
                 yield self._chunk(self._audio(transcript=text) if self.request.speaks else {"content": text})
-            case Sound(samples):
+            case AudioChunk(samples):
                 data = pcm16(samples)
                 if self.request.stream:
                     yield self._chunk(self._audio(data=base64.b64encode(data).decode()))
@@ -76,11 +78,11 @@ class Reply:
         assert self.answer is not None
         assert self.prompted is not None
         text, audio = counts(self.answer.ids, self.vocabulary)
-        asked = self.prompted.text_tokens + self.prompted.audio_tokens
+        prompt_tokens = self.prompted.text_tokens + self.prompted.audio_tokens
         return {
-            "prompt_tokens": asked,
+            "prompt_tokens": prompt_tokens,
             "completion_tokens": text + audio,
-            "total_tokens": asked + text + audio,
+            "total_tokens": prompt_tokens + text + audio,
             "prompt_tokens_details": {
                 "text_tokens": self.prompted.text_tokens,
                 "audio_tokens": self.prompted.audio_tokens,
@@ -90,11 +92,11 @@ class Reply:
 
     @property
     def _finish(self) -> str:
-        """An answer that went round in circles was cut off, as one that is too long."""
+        """An answer that repeated itself was cut off and counts as too long."""
         return "stop" if self.answer is not None and self.answer.reason == "end" else "length"
 
-    def _audio(self, **told: Any) -> dict[str, Any]:
-        return {"audio": {"id": self.audio_id, **told}}
+    def _audio(self, **fields: Any) -> dict[str, Any]:
+        return {"audio": {"id": self.audio_id, **fields}}
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}

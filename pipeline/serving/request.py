@@ -1,15 +1,15 @@
-"""What a request may say; everything else is refused with the place that is wrong."""
+"""The schema of a request; anything else is refused with the JSON path of the error."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-MESSAGES, PARTS = 256, 64
-"""Most messages of a request, and parts of a message."""
+MAX_MESSAGES, MAX_PARTS = 256, 64
+"""Messages of a request, parts of a message."""
 
 
 class RequestError(Exception):
-    """Why a request gets no answer, as the API says it. Never quotes what the request holds."""
+    """Why a request is refused, in the form of the API. Never quotes the content of the request."""
 
     def __init__(self, status: int, message: str, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
@@ -21,78 +21,78 @@ class RequestError(Exception):
     def body(self) -> dict[str, Any]:
         kinds = {429: "rate_limit_error", 404: "not_found_error"}
         kind = "server_error" if self.status >= 500 else kinds.get(self.status, "invalid_request_error")
-        told = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
-        return {"error": told}
+        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
+        return {"error": error}
 
 
-class _Known(BaseModel):
-    """Unknown keys are refused: one that is passed over would be a wish that nobody grants."""
+class _Strict(BaseModel):
+    """Refuses unknown keys: to ignore one would silently not do what the client requested."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class InputAudio(_Known):
+class InputAudio(_Strict):
     data: str
-    """Base64 of a file of any kind that builds read."""
+    """Base64 of an audio file in any format that builds accept."""
     format: str | None = None
-    """Not looked at: files are told by their content."""
+    """Ignored: the format is detected from the content."""
 
 
-class Part(_Known):
+class RequestPart(_Strict):
     type: Literal["text", "input_audio"]
     text: str | None = None
     input_audio: InputAudio | None = None
 
     @model_validator(mode="after")
-    def _its_own(self) -> "Part":
+    def _content_matches_type(self) -> "RequestPart":
         given = {"text": self.text, "input_audio": self.input_audio}
         if [name for name, value in given.items() if value is not None] != [self.type]:
-            raise ValueError(f"a part of the type `{self.type}` has `{self.type}`, and nothing else")
+            raise ValueError(f"a part of type `{self.type}` must have `{self.type}` and nothing else")
         return self
 
 
 def _parts(content: Any) -> Any:
-    """Content is a text, parts, or nothing."""
+    """Content is a string, a list of parts, or missing."""
     return [{"type": "text", "text": content}] if isinstance(content, str) else content or ()
 
 
-class AudioId(_Known):
+class AudioId(_Strict):
     id: str
 
 
-class ChatMessage(_Known):
+class RequestMessage(_Strict):
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[tuple[Part, ...], BeforeValidator(_parts), Field(max_length=PARTS)] = ()
+    content: Annotated[tuple[RequestPart, ...], BeforeValidator(_parts), Field(max_length=MAX_PARTS)] = ()
     audio: AudioId | None = None
-    """An earlier answer of this server."""
+    """Refers to an earlier answer of this server."""
     name: str | None = None
     refusal: None = None
 
     @model_validator(mode="after")
-    def _something(self) -> "ChatMessage":
+    def _not_empty(self) -> "RequestMessage":
         if self.audio is not None and self.role != "assistant":
-            raise ValueError("`audio` names an earlier answer: it is of the role assistant")
-        said = any((part.text or "").strip() or part.input_audio for part in self.content)
-        if not said and self.audio is None:
+            raise ValueError("`audio` refers to an earlier answer, so its role must be assistant")
+        has_content = any((part.text or "").strip() or part.input_audio for part in self.content)
+        if not has_content and self.audio is None:
             raise ValueError("the message is empty")
         if self.role != "user" and any(part.type == "input_audio" for part in self.content):
-            raise ValueError("`input_audio` is of the role user")
+            raise ValueError("`input_audio` is only allowed for the role user")
         return self
 
 
-class AudioParameters(_Known):
+class AudioParameters(_Strict):
     format: Literal["wav", "pcm16"]
     voice: Any = None
-    """Not looked at: the vocoder has one."""
+    """Ignored: the vocoder has a single voice."""
 
 
-class StreamOptions(_Known):
+class StreamOptions(_Strict):
     include_usage: bool = False
     include_obfuscation: bool = False
 
 
-class ChatRequest(_Known):
-    messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1, max_length=MESSAGES)]
+class ChatRequest(_Strict):
+    messages: Annotated[tuple[RequestMessage, ...], Field(min_length=1, max_length=MAX_MESSAGES)]
     model: str | None = None
     modalities: tuple[Literal["text", "audio"], ...] = ("text",)
     audio: AudioParameters | None = None
@@ -104,7 +104,7 @@ class ChatRequest(_Known):
     max_tokens: Annotated[int, Field(gt=0)] | None = None
     max_completion_tokens: Annotated[int, Field(gt=0)] | None = None
     n: Literal[1] | None = None
-    # What changes nothing in an answer, and clients send.
+    # Accepted because clients send them; they don't change the answer.
     frequency_penalty: Literal[0] | None = None
     presence_penalty: Literal[0] | None = None
     metadata: Any = None
@@ -114,17 +114,17 @@ class ChatRequest(_Known):
     user: Any = None
 
     @model_validator(mode="after")
-    def _together(self) -> "ChatRequest":
+    def _consistent(self) -> "ChatRequest":
         if self.messages[-1].role != "user":
-            raise ValueError("the last of `messages` is the question: its role is user")
+            raise ValueError("the last of `messages` is the question, so its role must be user")
         if any(message.role in ("system", "developer") for message in self.messages[1:]):
-            raise ValueError("only the first of `messages` may be the system's")
+            raise ValueError("only the first of `messages` may have the role system or developer")
         if "text" not in self.modalities:
-            raise ValueError('`modalities` are ["text"] or ["text", "audio"]')
+            raise ValueError('`modalities` must be ["text"] or ["text", "audio"]')
         if self.audio is not None and not self.speaks:
-            raise ValueError('`audio` goes with `modalities` ["text", "audio"]')
+            raise ValueError('`audio` requires `modalities` ["text", "audio"]')
         if self.stream and self.audio is not None and self.audio.format != "pcm16":
-            raise ValueError("a stream's `audio.format` is pcm16")
+            raise ValueError("`audio.format` must be pcm16 when streaming")
         return self
 
     @property
@@ -139,25 +139,27 @@ class ChatRequest(_Known):
         return "pcm16" if self.stream else "wav"
 
     @property
-    def most_tokens(self) -> int | None:
+    def token_limit(self) -> int | None:
         return self.max_completion_tokens or self.max_tokens
 
 
 def parse(body: bytes) -> ChatRequest:
-    """Raises RequestError with the first thing that is wrong."""
+    """Raises RequestError with the first error in the body."""
     try:
         return ChatRequest.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        at = place(*first["loc"])
+        path = json_path(*first["loc"])
         if first["type"] == "json_invalid":
-            raise RequestError(400, f"the body is no JSON: {first['msg']}") from None
+            raise RequestError(400, f"the body is not valid JSON: {first['msg']}") from None
         if first["type"] == "extra_forbidden":
-            raise RequestError(400, f"{at} is not supported", at, "unsupported_parameter") from None
-        said = first["msg"].removeprefix("Value error, ")
-        raise RequestError(400, f"{at}: {said}" if at else said, at or None, "invalid_value") from None
+            raise RequestError(400, f"{path} is not supported", path, "unsupported_parameter") from None
+        message = first["msg"].removeprefix("Value error, ")
+        if path:
+            message = f"{path}: {message}"
+        raise RequestError(400, message, path or None, "invalid_value") from None
 
 
-def place(*path: str | int) -> str:
-    """`messages[0].content[1].type`"""
+def json_path(*path: str | int) -> str:
+    """Such as `messages[0].content[1].type`."""
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).removeprefix(".")

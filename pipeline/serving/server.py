@@ -1,29 +1,29 @@
-"""The server: the endpoints on a socket, and the model's thread behind them."""
+"""The HTTP server: the endpoints and the thread of the model."""
 
 from socket import socket
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from pipeline.serving.app import app_of
-from pipeline.serving.model import Model
+from pipeline.serving.app import create_app
+from pipeline.serving.model import ServedModel
 from pipeline.serving.worker import Worker
 
 if TYPE_CHECKING:
     import uvicorn
 
-CONNECTIONS = 64
-"""More at once are refused: each may hold a body in memory."""
-SECONDS_TO_END = 5
-"""For what is being answered when the server is stopped, to say so."""
+MAX_CONNECTIONS = 64
+"""Further connections are refused, since each may hold a request body in memory."""
+SHUTDOWN_SECONDS = 5
+"""Time for answers in progress to report that the server is being stopped."""
 
 
-def server_of(model: Model, waiting: int) -> "uvicorn.Server":
-    """Runs until it is told to exit, by a signal or `handle_exit`; `waiting` requests may wait for one."""
+def create_server(model: ServedModel, max_queue: int) -> "uvicorn.Server":
+    """A server that runs until a signal or `handle_exit`; up to `max_queue` requests may wait."""
     import uvicorn
 
-    worker = Worker(waiting)
+    worker = Worker(max_queue)
 
-    class Server(uvicorn.Server):
+    class ModelServer(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             worker.close()
             super().handle_exit(sig, frame)
@@ -33,15 +33,15 @@ def server_of(model: Model, waiting: int) -> "uvicorn.Server":
                 super().run(sockets)
             finally:
                 worker.close()
-                worker.join(SECONDS_TO_END)
+                worker.join(SHUTDOWN_SECONDS)
 
-    return Server(
+    return ModelServer(
         uvicorn.Config(
-            app_of(model, worker),
+            create_app(model, worker),
             log_level="warning",
             access_log=False,
             server_header=False,
-            limit_concurrency=CONNECTIONS,
-            timeout_graceful_shutdown=SECONDS_TO_END,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
     )

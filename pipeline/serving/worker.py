@@ -1,4 +1,4 @@
-"""One thread for the model, and a queue of bounded length before it."""
+"""One thread for the model, with a bounded queue."""
 
 import asyncio
 import logging
@@ -17,32 +17,32 @@ RETRY_SECONDS = 5
 Item = TypeVar("Item")
 
 
-class Job(Generic[Item]):
-    """What the thread makes, for one reader in the event loop that made the job."""
+class GenerationJob(Generic[Item]):
+    """Items generated in the worker's thread, for one reader in the event loop that created the job."""
 
     def __init__(self, items: Callable[[], Iterator[Item]]) -> None:
         self._items = items
         self._loop = asyncio.get_running_loop()
-        self._made: asyncio.Queue[Item | RequestError | None] = asyncio.Queue()
+        self._ready: asyncio.Queue[Item | RequestError | None] = asyncio.Queue()
         self._cancelled = Event()
 
-    def __aiter__(self) -> "Job[Item]":
+    def __aiter__(self) -> "GenerationJob[Item]":
         return self
 
     async def __anext__(self) -> Item:
-        """Raises RequestError where no more comes but should."""
-        item = await self._made.get()
+        """Raises RequestError if the job failed or was cancelled with a reason."""
+        item = await self._ready.get()
         if item is None:
             raise StopAsyncIteration
         if isinstance(item, RequestError):
             raise item
         return item
 
-    def cancel(self, why: RequestError | None = None) -> None:
-        """Nobody wants any more; the thread stops at its next piece."""
+    def cancel(self, reason: RequestError | None = None) -> None:
+        """Stop at the next item; the reader gets `reason`."""
         self._cancelled.set()
-        if why is not None:
-            self._tell(why)
+        if reason is not None:
+            self._send(reason)
 
     @property
     def cancelled(self) -> bool:
@@ -53,29 +53,31 @@ class Job(Generic[Item]):
             for item in self._items():
                 if self.cancelled:
                     return
-                self._tell(item)
-            self._tell(None)
+                self._send(item)
+            self._send(None)
         except RequestError as refusal:
-            self._tell(refusal)
+            self._send(refusal)
         except Exception as error:
-            # Where, but not what: the message may hold what somebody said.
+            # The location only: the error's message could contain what a user said.
             where = "".join(traceback.format_tb(error.__traceback__))
             LOG.error("an answer failed: %s\n%s", type(error).__name__, where)
-            self._tell(RequestError(500, "the answer failed; the server's log says where"))
+            self._send(RequestError(500, "the answer failed; see the server's log"))
 
-    def _tell(self, item: Item | RequestError | None) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody listens
-            self._loop.call_soon_threadsafe(self._made.put_nowait, item)
+    def _send(self, item: Item | RequestError | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed, so there is no reader
+            self._loop.call_soon_threadsafe(self._ready.put_nowait, item)
 
 
 class Worker:
-    def __init__(self, waiting: int) -> None:
-        self._most = waiting
-        self._jobs: deque[Job] = deque()
-        self._running: Job | None = None
+    """Runs jobs one at a time in its thread."""
+
+    def __init__(self, max_queue: int) -> None:
+        self._max_queue = max_queue
+        self._jobs: deque[GenerationJob] = deque()
+        self._running: GenerationJob | None = None
         self._closed = False
         self._changed = Condition()
-        self._thread = Thread(target=self._work, name="model", daemon=True)
+        self._thread = Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
 
     @property
@@ -90,22 +92,24 @@ class Worker:
     def waiting(self) -> int:
         return sum(not job.cancelled for job in self._jobs)
 
-    def submit(self, items: Callable[[], Iterator[Item]]) -> Job[Item]:
-        """Have it made in its turn. Raises RequestError where too many wait already."""
+    def submit(self, items: Callable[[], Iterator[Item]]) -> GenerationJob[Item]:
+        """Queue a job. Raises RequestError if the queue is full or the worker is closed."""
         with self._changed:
             if self._closed:
                 raise stopping()
-            if self.waiting + self.busy > self._most:
+            if self.waiting + self.busy > self._max_queue:
                 raise RequestError(
-                    429, f"{self.waiting} requests wait already: try again later", code="rate_limit_exceeded"
+                    429,
+                    f"{self.waiting} requests are waiting already: try again later",
+                    code="rate_limit_exceeded",
                 )
-            job = Job(items)
+            job = GenerationJob(items)
             self._jobs.append(job)
             self._changed.notify()
             return job
 
     def close(self) -> None:
-        """Refuse what waits and what comes, and stop what is made now."""
+        """Refuse waiting and new jobs, and stop the current one."""
         with self._changed:
             self._closed = True
             for job in (*self._jobs, *([self._running] if self._running else [])):
@@ -114,10 +118,10 @@ class Worker:
             self._changed.notify()
 
     def join(self, seconds: float) -> None:
-        """Wait for the thread to end what it makes."""
+        """Wait for the thread to finish."""
         self._thread.join(seconds)
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         while True:
             with self._changed:
                 self._running = None

@@ -1,4 +1,4 @@
-"""A studio: conversations in, recordings with sidecar and turns out."""
+"""Turns conversations into recordings, each with a sidecar and a file of its turns."""
 
 import io
 import json
@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
-from pipeline.synthesis.voice_check import Voices
-from pipeline.versions.gc import ANSWERS, SPEECH
+from pipeline.synthesis.voice_check import VoiceCheck
 from schemas.chat import Chat
 from schemas.errors import DataError
 from schemas.hashing import hash_fraction, hash_integer
@@ -26,13 +26,13 @@ from stages.synthesize.sound import MARGIN, SynthesizedAudio, joined
 from stages.synthesize.speech import Backend, Piper, SpeechServer, speakable
 from stages.synthesize.styles import PLAIN, drawn_styles, halves, labels_of
 
-LIFTED = ("licence", "license", "language", "consent")
-"""What a row says of itself in the words of a sidecar."""
+SIDECAR_FIELDS = ("licence", "license", "language", "consent")
+"""Fields of a row that are copied into the sidecar."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """A message that is spoken."""
+class SpokenPart:
+    """A message, or a span of one, that is spoken in one style."""
 
     message: int
     role: str
@@ -40,14 +40,14 @@ class Part:
     voice: str
     style: str
     styled: bool
-    """One of several spans, of which each has its style."""
+    """Whether it is one of several spans, each with a style of its own."""
 
 
 Refused = list[tuple[Chat, DataError]]
 
 
-class Studio:
-    """Everything that it takes to record conversations, for any number of threads."""
+class ChatRecorder:
+    """Answers and speaks conversations; used by several threads at once."""
 
     def __init__(
         self, config: SynthesizeConfig, dataset: Store, folder: str, voices: dict[str, Path], embedding: Path
@@ -55,25 +55,25 @@ class Studio:
         self._config = config
         self._dataset = dataset
         self._folder = folder
-        self._open = ExitStack()
+        self._resources = ExitStack()
         self._backend: Backend
         if config.speech.server:
-            self._backend = SpeechServer(config.speech, self._endpoint(config.speech.server, SPEECH))
+            self._backend = SpeechServer(config.speech, self._endpoint(config.speech.server, layout.SPEECH))
         else:
             self._backend = Piper(voices, config.speech.speed)
-        self._answers = self._endpoint(config.answers, ANSWERS) if config.answers else None
-        self._voices = Voices(self._backend, config, embedding)
+        self._answers = self._endpoint(config.answers, layout.ANSWERS) if config.answers else None
+        self._voice_check = VoiceCheck(self._backend, config, embedding)
 
     def close(self) -> None:
-        self._open.close()
+        self._resources.close()
 
     def _endpoint(self, settings: EndpointConfig, folder: str) -> Endpoint:
-        return self._open.enter_context(closing(Endpoint(settings, Replies(self._dataset, folder))))
+        return self._resources.enter_context(closing(Endpoint(settings, Replies(self._dataset, folder))))
 
     def record(self, chats: Sequence[Chat]) -> Refused:
-        """Make the recordings of some conversations; those of which there is none, and why."""
+        """Make the recordings of some conversations. Returns those without a recording, with the reason."""
         refused: Refused = []
-        scripts: list[tuple[Chat, Chat, list[Part]]] = []
+        scripts: list[tuple[Chat, Chat, list[SpokenPart]]] = []
         for chat in chats:
             try:
                 whole = self._answered(chat)
@@ -93,8 +93,8 @@ class Studio:
             return chat
         return with_answer(chat, self._config.answers, self._answers)
 
-    def _script(self, key: str, chat: Chat) -> list[Part]:
-        """The last question and, where there is one, its answer, as far as they are to be spoken."""
+    def _script(self, key: str, chat: Chat) -> list[SpokenPart]:
+        """The parts to speak: the last question and its answer, as the recipe's `speak` requests."""
         voices = {
             "human": self._config.speech.human_voices,
             "assistant": self._config.speech.assistant_voices,
@@ -110,52 +110,53 @@ class Studio:
                 voice = _drawn(voices[message.role], f"{key} {message.role}")
                 spans = self._spans(text, message.role, key)
                 script += [
-                    Part(index, message.role, said, voice, style, len(spans) > 1) for said, style in spans
+                    SpokenPart(index, message.role, span, voice, style, len(spans) > 1)
+                    for span, style in spans
                 ]
         if not script:
             raise DataError("nothing_to_speak", "nothing of it is to be spoken")
         return script
 
     def _spans(self, text: str, role: str, key: str) -> list[tuple[str, str]]:
-        """A message with its style; halves in two styles for the share of answers that is to have some."""
+        """(text, style) of each span: two halves for a share of answers, else the whole text."""
         config = self._config
         wanted = (
             role == "assistant"
             and config.styles
             and hash_fraction(f"{key} halves", bits=48) < config.style_share
         )
-        cut = halves(text) if wanted else None
-        if cut is None:
+        spans = halves(text) if wanted else None
+        if spans is None:
             return [(text, PLAIN)]
-        return list(zip(cut, drawn_styles(f"{key} styles", config.styles), strict=True))
+        return list(zip(spans, drawn_styles(f"{key} styles", config.styles), strict=True))
 
-    def _speak(self, parts: Iterable[Part]) -> dict[Part, SynthesizedAudio | DataError]:
-        """Everything that one voice says in one style in one go."""
-        spoken: dict[Part, SynthesizedAudio | DataError] = {}
+    def _speak(self, parts: Iterable[SpokenPart]) -> dict[SpokenPart, SynthesizedAudio | DataError]:
+        """Speak all parts, those of one voice and style in one batch."""
+        spoken: dict[SpokenPart, SynthesizedAudio | DataError] = {}
         ordered = sorted(parts, key=lambda part: (part.voice, part.style, part.text, part.message))
-        for (voice, style), some in groupby(ordered, key=lambda part: (part.voice, part.style)):
-            own = list(some)
-            texts = [part.text for part in own]
-            spoken |= zip(own, self._backend.speak(texts, voice, self._config.style(style)), strict=True)
+        for (voice, style), group in groupby(ordered, key=lambda part: (part.voice, part.style)):
+            batch = list(group)
+            texts = [part.text for part in batch]
+            spoken |= zip(batch, self._backend.speak(texts, voice, self._config.style(style)), strict=True)
         return spoken
 
-    def _write(self, chat: Chat, whole: Chat, said: Sequence[tuple[Part, SynthesizedAudio]]) -> None:
-        """The recording, behind the files that belong to it: where it lies, it is complete."""
-        messages = [part.message for part, _ in said]
+    def _write(self, chat: Chat, whole: Chat, parts: Sequence[tuple[SpokenPart, SynthesizedAudio]]) -> None:
+        """Write sidecar, turns and then the recording: a recording that exists is complete."""
+        messages = [part.message for part, _ in parts]
         pauses = [MARGIN if a == b else self._config.pause for a, b in pairwise(messages)]
-        samples, rate, times = joined([utterance for _, utterance in said], pauses)
+        samples, rate, times = joined([utterance for _, utterance in parts], pauses)
         spoken = [
             {
                 "message": part.message,
                 "role": part.role,
                 "voice": part.voice,
-                "likeness": self._voices.likeness(utterance, part.voice, part.style),
+                "likeness": self._voice_check.likeness(utterance, part.voice, part.style),
                 "labels": labels_of(part.style, self._config.styles) if part.styled else {},
             }
-            for part, utterance in said
+            for part, utterance in parts
         ]
         server, answers = self._config.speech.server, self._config.answers
-        sidecar: dict[str, Any] = {name: chat.fields[name] for name in LIFTED if name in chat.fields}
+        sidecar: dict[str, Any] = {name: chat.fields[name] for name in SIDECAR_FIELDS if name in chat.fields}
         sidecar |= {
             "synthetic": True,
             "messages": [{"role": message.role, "content": message.text} for message in whole.messages],
@@ -168,7 +169,7 @@ class Studio:
         }
         turns = [
             {"start": start, "end": end, "speaker": part.role, "text": part.text}
-            for (part, _), (start, end) in zip(said, times, strict=True)
+            for (part, _), (start, end) in zip(parts, times, strict=True)
         ]
         name = f"{self._folder}/{chat.key}.flac"
         self._dataset.put_new(f"{name}.json", _json(sidecar))

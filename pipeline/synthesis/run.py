@@ -1,7 +1,7 @@
-"""Conversations as recordings: answered and spoken once, then they go through annotate as any recording.
+"""Conversations as recordings: answered and spoken once, then annotated like any recording.
 
-`synthesis/<fingerprint>/<conversation>.flac` holds the last question and its answer, one after the other;
-beside it lie its sidecar and, as `.jsonl`, who says what when. What is there is not made again.
+`synthesis/<fingerprint>/<conversation>.flac` is the last question followed by its answer. Its sidecar and,
+as `.jsonl`, its turns are stored next to it. Existing recordings are not made again.
 """
 
 import os
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from pipeline.config.recipe import Recipe, digest
-from pipeline.inputs.listing import Input, Root
-from pipeline.inputs.row_files import rows
+from pipeline.inputs.listing import InputRoot, ListedRecording
+from pipeline.inputs.row_files import read_rows
 from pipeline.models import Model, resolve
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
-from pipeline.synthesis.recorder import Refused, Studio
+from pipeline.synthesis.recorder import ChatRecorder, Refused
 from pipeline.versions.forget import forgotten
-from pipeline.versions.gc import SYNTHESIS
 from schemas.chat import Chat, parse
 from schemas.errors import DataError
 from schemas.recording import Companion
@@ -26,28 +26,29 @@ from schemas.turn import SetAsideRow, recording_key
 from stages.synthesize.config import SynthesizeConfig
 
 VERSION = 2
-AT_ONCE = 16
+_BATCH_CHATS = 16
 """Conversations that one thread takes, and one run of piper speaks."""
 
 
 @dataclass(frozen=True)
 class Synthesis:
-    """What the conversations of a recipe came to."""
+    """The recordings of a recipe's conversations."""
 
-    recordings: tuple[Input, ...]
-    """One for each conversation, as the listing of inputs has them, sorted by id."""
-    root: Root
+    recordings: tuple[ListedRecording, ...]
+    """One for each conversation, in the form of listed inputs, sorted by id."""
+    root: InputRoot
     set_aside: tuple[SetAsideRow, ...]
-    """Rows that became no recording; `recording` is their file and line."""
-    made: int
-    """Recordings made now; the others were there."""
+    """Rows without a recording; `recording` is their file and line."""
+    created: int
+    """Recordings that this call made; the others existed."""
 
 
-def synthesize(recipe: Recipe, say: Callable[[str], None], make: bool = True) -> Synthesis | None:
-    """Make the recordings of a recipe's conversations, or only see which are there; None where it names none.
+def synthesize(recipe: Recipe, progress: Callable[[str], None], make: bool = True) -> Synthesis | None:
+    """Make the missing recordings of a recipe's conversations. None if it names no conversations.
 
-    Raises SetupError: no piper, a server that refuses the key, no place to write. What was made until then
-    stays, and is not made again.
+    Without `make`, only existing recordings are listed. `progress` receives lines of text. Raises SetupError:
+    no piper, a server that refuses the key, an output that can't be written. Recordings that were made
+    before the error are kept.
     """
     config = recipe.synthesize
     if not config.conversations:
@@ -56,44 +57,45 @@ def synthesize(recipe: Recipe, say: Callable[[str], None], make: bool = True) ->
     if make:
         dataset.check_writable()
     voices, embedding = _voices(config), resolve(config.embedding)
-    folder = f"{SYNTHESIS}/{_fingerprint(config, voices, embedding)}"
-    there = {found.path for found in dataset.list(folder)}
-    aside: list[SetAsideRow] = []
+    folder = layout.synthesis(_fingerprint(config, voices, embedding))
+    existing = {stored.path for stored in dataset.list(folder)}
+    set_aside: list[SetAsideRow] = []
     keys: set[str] = set()
-    gone = forgotten(dataset)
+    tombstones = forgotten(dataset)
     todo = (
         chat
-        for chat in _chats(config, keys, aside)
-        if f"{folder}/{chat.key}.flac" not in there and recording_key(_id(chat.key)) not in gone
+        for chat in _chats(config, keys, set_aside)
+        if f"{folder}/{chat.key}.flac" not in existing
+        and recording_key(_recording_id(chat.key)) not in tombstones
     )
-    made = 0
+    created = 0
     if not make:
-        say(f"{sum(1 for _ in todo)} conversations to speak")
-    for first in todo:  # the voices are only loaded where there is something to say
+        progress(f"{sum(1 for _ in todo)} conversations to speak")
+    for first in todo:  # voices are loaded only if there is something to speak
         paths = {name: model.path for name, model in voices.items()}
-        with closing(Studio(config, dataset, folder, paths, embedding.path)) as studio:
-            for chats, refused in _in_threads(studio.record, chain([first], todo), _threads(config)):
-                made += chats - len(refused)
-                aside += [_aside(chat.row, error) for chat, error in refused]
-                say(f"{made} conversations spoken, {len(aside)} set aside")
+        with closing(ChatRecorder(config, dataset, folder, paths, embedding.path)) as recorder:
+            for chats, refused in _in_threads(recorder.record, chain([first], todo), _threads(config)):
+                created += chats - len(refused)
+                set_aside += [_set_aside_row(chat.row, error) for chat, error in refused]
+                progress(f"{created} conversations spoken, {len(set_aside)} set aside")
     recordings = tuple(_inputs(dataset, folder, keys))
-    root = Root(dataset.join(folder), len(recordings), sum(r.bytes for r in recordings), 0)
-    return Synthesis(recordings, root, tuple(sorted(aside, key=_place)), made)
+    root = InputRoot(dataset.join(folder), len(recordings), sum(r.bytes for r in recordings), 0)
+    return Synthesis(recordings, root, tuple(sorted(set_aside, key=_file_and_line)), created)
 
 
 def _voices(config: SynthesizeConfig) -> dict[str, Model]:
-    """The files of piper's voices; a server has its own."""
+    """The models of piper's voices; a server has its own voices."""
     if config.speech.server:
         return {}
     names = {*config.speech.human_voices, *config.speech.assistant_voices}
     return {name: resolve(name) for name in sorted(names)}
 
 
-_DECIDES = {"speak", "characters_max", "pause", "reference"}
+_AUDIO_SETTINGS = {"speak", "characters_max", "pause", "reference"}
 
 
 def _fingerprint(config: SynthesizeConfig, voices: dict[str, Model], embedding: Model) -> str:
-    """Of all that decides what is said and how it sounds, but for the words."""
+    """Hash of everything that determines answers and audio, except the conversations themselves."""
     server = config.speech.server
     return digest(
         {
@@ -101,7 +103,7 @@ def _fingerprint(config: SynthesizeConfig, voices: dict[str, Model], embedding: 
             "answers": config.answers and config.answers.asked(),
             "server": server and server.asked(),
             "speech": config.speech.model_dump(mode="json", exclude={"server"}),
-            "rest": config.model_dump(mode="json", include=_DECIDES),
+            "rest": config.model_dump(mode="json", include=_AUDIO_SETTINGS),
             "styles": config.style_share
             and config.model_dump(mode="json", include={"styles", "style_share"}),
             "voices": {name: model.sha256 for name, model in voices.items()},
@@ -110,9 +112,9 @@ def _fingerprint(config: SynthesizeConfig, voices: dict[str, Model], embedding: 
     )
 
 
-def _chats(config: SynthesizeConfig, keys: set[str], aside: list[SetAsideRow]) -> Iterator[Chat]:
-    """Every conversation once. Notes the keys of all, and which rows are none."""
-    for row in rows(config.conversations):
+def _chats(config: SynthesizeConfig, keys: set[str], set_aside: list[SetAsideRow]) -> Iterator[Chat]:
+    """Every distinct conversation; adds its key to `keys`, and unusable rows to `set_aside`."""
+    for row in read_rows(config.conversations):
         try:
             if isinstance(row.value, DataError):
                 raise row.value
@@ -120,7 +122,7 @@ def _chats(config: SynthesizeConfig, keys: set[str], aside: list[SetAsideRow]) -
             if chat.key in keys:
                 raise DataError("duplicate", "the same conversation stands in a row before")
         except DataError as error:
-            aside.append(_aside(row.where, error))
+            set_aside.append(_set_aside_row(row.where, error))
             continue
         keys.add(chat.key)
         yield chat
@@ -134,13 +136,13 @@ def _threads(config: SynthesizeConfig) -> int:
 def _in_threads(
     record: Callable[[list[Chat]], Refused], chats: Iterator[Chat], threads: int
 ) -> Iterator[tuple[int, Refused]]:
-    """Number and refusals of a few conversations after another, with no more read ahead than is worked on."""
+    """(number, refused) of each batch of conversations as it is done. Reads ahead only what threads take."""
     with ThreadPoolExecutor(threads) as pool:
         running: dict[Future[Refused], int] = {}
         try:
             while True:
-                while len(running) < threads and (some := list(islice(chats, AT_ONCE))):
-                    running[pool.submit(record, some)] = len(some)
+                while len(running) < threads and (batch := list(islice(chats, _BATCH_CHATS))):
+                    running[pool.submit(record, batch)] = len(batch)
                 if not running:
                     return
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -150,32 +152,31 @@ def _in_threads(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _id(key: str) -> str:
-    """A conversation's recording."""
-    return f"{SYNTHESIS}/{key}.flac"
+def _recording_id(key: str) -> str:
+    """Id of a conversation's recording."""
+    return layout.synthesized_id(key)
 
 
-def _inputs(dataset: Store, folder: str, keys: set[str]) -> Iterator[Input]:
-    """The recordings of these conversations, under ids that say nothing of the settings."""
-    found = {stored.path.rpartition("/")[2]: stored for stored in dataset.list(folder)}
+def _inputs(dataset: Store, folder: str, keys: set[str]) -> Iterator[ListedRecording]:
+    """The recordings of these conversations, under ids that don't depend on the settings."""
+    files = {stored.path.rpartition("/")[2]: stored for stored in dataset.list(folder)}
     for key in sorted(keys):
         name = f"{key}.flac"
-        if name not in found:
+        if name not in files:
             continue
-        sound = found[name]
+        audio = files[name]
         sidecar, turns = (
-            Companion(kind, dataset.join(found[f"{name}.{kind}"].path), found[f"{name}.{kind}"].etag)
+            Companion(kind, dataset.join(files[f"{name}.{kind}"].path), files[f"{name}.{kind}"].etag)
             for kind in ("json", "jsonl")
         )
-        uri = dataset.join(sound.path)
-        yield Input(_id(key), uri, sound.bytes, sound.etag, sidecar, (turns,))
+        uri = dataset.join(audio.path)
+        yield ListedRecording(_recording_id(key), uri, audio.bytes, audio.etag, sidecar, (turns,))
 
 
-def _place(row: SetAsideRow) -> tuple[str, int]:
-    """File and line."""
+def _file_and_line(row: SetAsideRow) -> tuple[str, int]:
     file, _, line = row.recording.rpartition(":")
     return file, int(line)
 
 
-def _aside(where: str, error: DataError) -> SetAsideRow:
+def _set_aside_row(where: str, error: DataError) -> SetAsideRow:
     return SetAsideRow(where, None, None, None, "synthesize", error.code, error.message)

@@ -1,4 +1,4 @@
-"""Knows the voices of a recipe, so that another one is found out."""
+"""Compares speech with references of a recipe's voices, to detect another voice."""
 
 import math
 from pathlib import Path
@@ -11,14 +11,14 @@ from stages.synthesize.sound import SynthesizedAudio, at_rate
 from stages.synthesize.speech import Backend, speakable
 from stages.synthesize.styles import PLAIN
 
-SHORTEST_KNOWN = 1.5
-"""Seconds under which a voice can't be known by its embedding."""
+SECONDS_MIN = 1.5
+"""Shorter speech can't be compared by its embedding."""
 
 
-class Voices:
-    """Knows voices by a sentence that each of them speaks, in every style that it is to speak in.
+class VoiceCheck:
+    """Has each voice speak a reference sentence in each of its styles, and compares speech with it.
 
-    Raises SetupError for a voice that doesn't, or that is as fast as ever when it is to be slow or fast.
+    Raises SetupError for a voice that doesn't speak, or whose speed doesn't follow its style.
     """
 
     def __init__(self, backend: Backend, config: SynthesizeConfig, embedding: Path) -> None:
@@ -28,7 +28,7 @@ class Voices:
 
         torch.set_num_threads(1)
         self._embedding = SpeakerEmbedding(embedding)
-        self._known: dict[tuple[str, str], Any] = {}
+        self._references: dict[tuple[str, str], Any] = {}
         speech = config.speech
         seconds: dict[str, float] = {}
         for voice in sorted({*speech.human_voices, *speech.assistant_voices}):
@@ -38,25 +38,25 @@ class Voices:
                 (reference,) = backend.speak([speakable(config.reference)], voice, wanted)
                 if isinstance(reference, DataError):
                     raise SetupError(f"the voice {voice} does not speak: {reference}")
-                self._known[voice, style] = self._embedded(reference)
+                self._references[voice, style] = self._embedded(reference)
                 seconds[style] = len(reference.samples) / reference.rate
-                if not _as_fast(seconds[PLAIN] / seconds[style], wanted.speed):
+                if not _follows_speed(seconds[PLAIN] / seconds[style], wanted.speed):
                     raise SetupError(
                         f"the voice {voice} is not {style} at {wanted.speed:g} times its speed: it takes "
-                        f"{seconds[style]:.1f} s for what it says in {seconds[PLAIN]:.1f} s. Take the style "
-                        "out of synthesize.styles, or name a server that knows `speed`"
+                        f"{seconds[style]:.1f} s for what it normally says in {seconds[PLAIN]:.1f} s. Remove "
+                        "the style from synthesize.styles, or name a server that supports `speed`"
                     )
 
     def likeness(self, utterance: SynthesizedAudio, voice: str, style: str) -> float | None:
-        """Cosine between an utterance and the voice's reference; None where it is too short to tell."""
-        if len(utterance.samples) < SHORTEST_KNOWN * utterance.rate:
+        """Cosine similarity of an utterance and the voice's reference; None if it is too short to compare."""
+        if len(utterance.samples) < SECONDS_MIN * utterance.rate:
             return None
-        return round(float(self._embedded(utterance) @ self._known[voice, style]), 3)
+        return round(float(self._embedded(utterance) @ self._references[voice, style]), 3)
 
     def _embedded(self, utterance: SynthesizedAudio) -> Any:
         return self._embedding([at_rate(utterance, SAMPLE_RATE)])[0]
 
 
-def _as_fast(measured: float, asked: float) -> bool:
-    """Whether a speed has at least half of what was asked of it, where half and twice are as far from 1."""
-    return asked == 1 or math.log(measured) / math.log(asked) >= 0.5
+def _follows_speed(measured: float, requested: float) -> bool:
+    """Whether a speed changed by at least half of the requested change, on a logarithmic scale."""
+    return requested == 1 or math.log(measured) / math.log(requested) >= 0.5

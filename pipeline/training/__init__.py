@@ -1,1 +1,1 @@
-"""Training as a chain of stages: recipe, data of a version, launch, lineage."""
+"""Training as a chain of stages: the recipe, the data of a version, launching the processes, lineage."""

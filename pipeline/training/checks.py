@@ -1,22 +1,22 @@
-"""What can be wrong with a training before it starts: looked at for all its stages, before a GPU is held."""
+"""Checks of everything that can be wrong with a training, for all its stages, before a GPU is occupied."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.cluster.ray import this_machine
 from pipeline.training.backbone import backbone_of
-from pipeline.training.place import Place
+from pipeline.training.planned_training import PlannedTraining
 from pipeline.training.recipe import TrainingRecipe
+from pipeline.training.training_folder import TrainingFolder
 from schemas.errors import SetupError
 from stages.train.shape import PRESETS, Shape
 
-if TYPE_CHECKING:
-    from pipeline.training.chain import Planned
 
-
-def check(recipe: TrainingRecipe, stages: Sequence["Planned"], place: Place, done: set[str]) -> None:
+def check(
+    recipe: TrainingRecipe, stages: Sequence[PlannedTraining], folder: TrainingFolder, done: set[str]
+) -> None:
     """Raise SetupError for the first stage whose vocabulary, shape, processes or memory don't fit."""
     from stages.train.run import Start
 
@@ -25,96 +25,100 @@ def check(recipe: TrainingRecipe, stages: Sequence["Planned"], place: Place, don
     for stage in stages:
         if stage.name in done:
             continue
-        said = f"{stage.name}, on {stage.version.manifest.dataset}@{stage.version.id}"
+        what = f"{stage.name}, on {stage.version.manifest.dataset}@{stage.version.id}"
         vocabulary = stage.version.manifest.vocabulary
-        start = _start(recipe, stage, place, done)
+        start = _start(recipe, stage, folder, done)
         if start is not None:
             shape = _shape_of(start, recipe)
-            _refuse_other_ids(start, shape, vocabulary, said)
+            _refuse_other_ids(start, shape, vocabulary, what)
         elif stage.parent is None:
             shape = Start(preset=recipe.backbone.preset).blank(vocabulary["size"]).shape
         else:
             shape = shapes[stage.parent]
             if vocabularies[stage.parent]["sha256"] != vocabulary["sha256"]:
                 raise SetupError(
-                    f"{said}: the version's vocabulary is {vocabulary['name']}, and that of {stage.parent}, "
+                    f"{what}: the version's vocabulary is {vocabulary['name']}, but that of {stage.parent}, "
                     f"from which the stage starts, is {vocabularies[stage.parent]['name']}: their ids mean "
                     "different things. Build both versions with the same `vocabulary`"
                 )
         shapes[stage.name] = shape
-        _refuse_uneven(recipe, stage, shape, said)
-        _refuse_too_large(recipe, stage, shape, said)
+        _refuse_uneven(recipe, stage, shape, what)
+        _refuse_too_large(recipe, stage, shape, what)
 
 
-def _start(recipe: TrainingRecipe, stage: "Planned", place: Place, done: set[str]) -> Path | None:
-    """The checkpoint that a stage will begin with, where it is there already."""
+def _start(
+    recipe: TrainingRecipe, stage: PlannedTraining, folder: TrainingFolder, done: set[str]
+) -> Path | None:
+    """The checkpoint that a stage will start from, if it exists already."""
     if stage.parent in done:
-        return place.model(str(stage.parent))
+        return folder.model(str(stage.parent))
     if stage.parent is not None:
-        return None if stage.parent in recipe.stages else place.checkpoint(stage.parent)
-    return backbone_of(recipe, place)
+        return None if stage.parent in recipe.stages else folder.checkpoint(stage.parent)
+    return backbone_of(recipe, folder)
 
 
 def _shape_of(checkpoint: Path, recipe: TrainingRecipe) -> Shape:
-    """Raises SetupError for a checkpoint that is not what its config or the recipe's preset say."""
+    """Raises SetupError for a checkpoint that doesn't match its config or the recipe's preset."""
     import torch
 
     from stages.train.backbone import blank
     from stages.train.checkpoint import read_shape
-    from stages.train.weights import Weights
+    from stages.train.weights import SafetensorsFolder
 
     shape = read_shape(checkpoint)
     if recipe.backbone.preset is not None:
-        wanted = PRESETS[recipe.backbone.preset]
+        preset = PRESETS[recipe.backbone.preset]
         for name in ("hidden", "ffn", "heads", "groups", "layers"):
-            if getattr(shape, name) != getattr(wanted, name):
+            if getattr(shape, name) != getattr(preset, name):
                 raise SetupError(
-                    f"{checkpoint} has {name} {getattr(shape, name):,} and the preset "
-                    f"{recipe.backbone.preset} {getattr(wanted, name):,}: name the preset of the checkpoint, "
-                    "or none"
+                    f"{checkpoint} has {name} {getattr(shape, name):,}, but the preset "
+                    f"{recipe.backbone.preset} has {getattr(preset, name):,}: name the preset of the "
+                    "checkpoint, or none"
                 )
     with torch.device("meta"):
         tensors = blank(checkpoint).state_dict()
-    specs = Weights(checkpoint).specs
+    specs = SafetensorsFolder(checkpoint).specs
     for name, tensor in tensors.items():
-        found = specs.get(name)
-        if found is None or found.shape != tuple(tensor.shape):
-            has = "is missing" if found is None else f"is {list(found.shape)}"
-            raise SetupError(f"{checkpoint}: {name} {has}, not {list(tensor.shape)} as config.json says")
+        spec = specs.get(name)
+        if spec is None or spec.shape != tuple(tensor.shape):
+            actual = "is missing" if spec is None else f"is {list(spec.shape)}"
+            raise SetupError(f"{checkpoint}: {name} {actual}, not {list(tensor.shape)} as config.json says")
     return shape
 
 
-def _refuse_other_ids(checkpoint: Path, shape: Shape, vocabulary: dict[str, Any], said: str) -> None:
+def _refuse_other_ids(checkpoint: Path, shape: Shape, vocabulary: dict[str, Any], what: str) -> None:
     from stages.train.checkpoint import read_vocabulary
 
-    known = read_vocabulary(checkpoint)
-    if known is not None and known["sha256"] != vocabulary["sha256"]:
+    trained_on = read_vocabulary(checkpoint)
+    if trained_on is not None and trained_on["sha256"] != vocabulary["sha256"]:
         raise SetupError(
-            f"{said}: the version's ids are of the vocabulary {vocabulary['name']} "
-            f"({vocabulary['size']:,} ids, {vocabulary['sha256'][:12]}), and {checkpoint} was trained on "
-            f"{known['name']} ({known['size']:,} ids, {known['sha256'][:12]}): build the version with the "
-            "checkpoint's `vocabulary`"
+            f"{what}: the version's ids are of the vocabulary {vocabulary['name']} "
+            f"({vocabulary['size']:,} ids, {vocabulary['sha256'][:12]}), but {checkpoint} was trained on "
+            f"{trained_on['name']} ({trained_on['size']:,} ids, {trained_on['sha256'][:12]}): build the "
+            "version with the checkpoint's `vocabulary`"
         )
     if shape.vocabulary < vocabulary["size"]:
         raise SetupError(
-            f"{said}: the version has {vocabulary['size']:,} ids and {checkpoint} only {shape.vocabulary:,}: "
+            f"{what}: the version has {vocabulary['size']:,} ids and {checkpoint} only {shape.vocabulary:,}: "
             "build the version with the checkpoint's `vocabulary`"
         )
 
 
-def _refuse_uneven(recipe: TrainingRecipe, stage: "Planned", shape: Shape, said: str) -> None:
+def _refuse_uneven(recipe: TrainingRecipe, stage: PlannedTraining, shape: Shape, what: str) -> None:
     config, count = stage.config, processes(recipe)
-    if count % config.tensor:
-        raise SetupError(f"{said}: tensor {config.tensor} does not divide the {count} processes")
-    share = count // config.tensor * config.micro_batch
-    if config.batch % share:
+    if count % config.tensor_parallel:
         raise SetupError(
-            f"{said}: {count} processes can't share batch {config.batch} evenly in micro-batches of "
-            f"{config.micro_batch}: make it a multiple of {share}"
+            f"{what}: tensor_parallel {config.tensor_parallel} does not divide the {count} processes"
+        )
+    share = count // config.tensor_parallel * config.micro_batch
+    if config.global_batch_size % share:
+        raise SetupError(
+            f"{what}: {count} processes can't share global_batch_size {config.global_batch_size} evenly in "
+            f"micro-batches of {config.micro_batch}: make it a multiple of {share}"
         )
     if config.sequence_length > shape.context:
         raise SetupError(
-            f"{said}: sequence_length {config.sequence_length:,} is more than the model's context, "
+            f"{what}: sequence_length {config.sequence_length:,} is more than the model's context, "
             f"{shape.context:,}"
         )
 
@@ -123,19 +127,19 @@ def processes(recipe: TrainingRecipe) -> int:
     return int(os.environ.get("WORLD_SIZE", recipe.workers.count))
 
 
-def _refuse_too_large(recipe: TrainingRecipe, stage: "Planned", shape: Shape, said: str) -> None:
-    """Against the memory of a GPU of this machine, or against its own where none is used."""
+def _refuse_too_large(recipe: TrainingRecipe, stage: PlannedTraining, shape: Shape, what: str) -> None:
+    """Compare with the memory of a GPU of this machine, or with the machine's own if it has no GPU."""
     from stages.train.plan import device_memory, memory_of
 
-    at_hand = device_memory()
-    if at_hand is None and (recipe.workers.gpu or os.environ.get("RAY_ADDRESS")):
-        return  # the machines that will train are others: `--plan --gpu` says what they need
-    here = 1 if at_hand is not None else processes(recipe)  # processes that share this memory
-    memory = memory_of(shape, stage.config.trained, processes(recipe), on_gpu=at_hand is not None)
-    limit = at_hand if at_hand is not None else this_machine().memory_gb * 1e9
-    if memory.total * here > limit:
+    gpu_memory = device_memory()
+    if gpu_memory is None and (recipe.workers.gpu or os.environ.get("RAY_ADDRESS")):
+        return  # other machines will train: `--plan --gpu` says what they need
+    sharing = 1 if gpu_memory is not None else processes(recipe)  # processes that share this memory
+    memory = memory_of(shape, stage.config.trained, processes(recipe), on_gpu=gpu_memory is not None)
+    limit = gpu_memory if gpu_memory is not None else this_machine().memory_gb * 1e9
+    if memory.total * sharing > limit:
         raise SetupError(
-            f"{said}: it takes about {memory.total * here / 1e9:.1f} GB and there are {limit / 1e9:.1f} "
-            f"({memory.line()}): lower sequence_length or micro_batch, set recompute, or take more GPUs; "
-            "`--plan --gpus N` says how many"
+            f"{what}: it takes about {memory.total * sharing / 1e9:.1f} GB, and {limit / 1e9:.1f} GB are "
+            f"available ({memory.line()}): lower sequence_length or micro_batch, set "
+            "activation_checkpointing, or use more GPUs; `--plan --gpus N` says how many"
         )

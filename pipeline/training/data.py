@@ -1,4 +1,4 @@
-"""What a stage learns from: documents of a version, chosen and indexed once, read by range where they lie."""
+"""The data of a stage: documents of a version, chosen and indexed once, and read by range from its shards."""
 
 import json
 import os
@@ -17,26 +17,26 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from pipeline.storage.store import Store
-from pipeline.training.place import RUN
 from pipeline.training.recipe import MEASURES, StageConfig
+from pipeline.training.training_folder import RUN
 from pipeline.versions.provenance import ids_of
 from pipeline.versions.reader import Version, batches, version_at
 from schemas.errors import SetupError
 from stages.mixture import fit_mixture
 
 if TYPE_CHECKING:
-    from stages.train.loop import Data
+    from stages.train.loop import TrainingData
 
 SPLIT = "train"
 DOCUMENTS = "documents.arrow"
-"""Index of the documents that a stage has chosen; `documents.json` beside it says of how many."""
+"""Index of the documents that a stage has chosen; `documents.json` next to it has the counts."""
 _BLOCK = 128 * 1024
-"""Bytes that are read of a shard at once: a sample's arrays lie together."""
+"""Bytes that are read from a shard at once: the arrays of a sample are next to each other."""
 
 
 @dataclass(frozen=True)
 class VersionData:
-    """Opens a stage's data in any process that sees the index."""
+    """Opens a stage's data, in any process that can read the index."""
 
     dataset: str
     """URI."""
@@ -44,9 +44,9 @@ class VersionData:
     documents: Path
     identity: Mapping[str, Any]
 
-    def __call__(self) -> "Data":
+    def __call__(self) -> "TrainingData":
         from stages.train.documents import Documents
-        from stages.train.loop import Data
+        from stages.train.loop import TrainingData
 
         version = version_at(Store(self.dataset), self.version)
         paths = [version.path(path) for path in shards_of(version)]
@@ -57,43 +57,43 @@ class VersionData:
 
         def read(shard: int, start: int, size: int) -> bytes:
             first, last = start // _BLOCK, (start + size - 1) // _BLOCK
-            together = b"".join(block(shard, number) for number in range(first, last + 1))
-            return together[start - first * _BLOCK :][:size]
+            content = b"".join(block(shard, number) for number in range(first, last + 1))
+            return content[start - first * _BLOCK :][:size]
 
         index = pa.ipc.open_file(pa.memory_map(str(self.documents))).read_all()
-        return Data(Documents(index, read), ids_of(version.manifest), self.identity)
+        return TrainingData(Documents(index, read), ids_of(version.manifest), self.identity)
 
 
 def shards_of(version: Version) -> list[str]:
-    """Paths of the shards that are learnt from, within the version."""
+    """Paths of the shards that are trained on, within the version."""
     return [shard.path for shard in version.manifest.shards if shard.split == SPLIT]
 
 
 def choose(version: Version, stage: StageConfig, index: Path, folder: Path) -> dict[str, int]:
-    """Write the index of the documents that a stage learns from into its folder, once; returns how many
-    there are and why others are left out. `index` is where the indices of whole shards are kept.
+    """Write the index of the documents that a stage trains on into its folder, once. Returns their number and
+    those of the documents that are left out, by reason. `index` is the folder for indices of whole shards.
 
-    Raises SetupError where a family of the stage has no document at all.
+    Raises SetupError if a family of the stage has no document at all.
     """
-    told = folder / "documents.json"
-    asked = {"version": version.id} | stage.model_dump(
+    counts_file = folder / "documents.json"
+    criteria = {"version": version.id} | stage.model_dump(
         mode="json", include={"objective", "families", "mixture", "quality"}
     )
-    known = json.loads(told.read_text()) if told.exists() else {}
-    # What a run has begun with stays: the run itself refuses other settings.
-    if known.get("asked") != asked and not (known and (folder / RUN).exists()):
+    chosen_before = json.loads(counts_file.read_text()) if counts_file.exists() else {}
+    # A run keeps the documents that it started with: the run itself refuses other settings.
+    if chosen_before.get("asked") != criteria and not (chosen_before and (folder / RUN).exists()):
         table = indexed(version, index / version.id)
         chosen, counts = _chosen(version, stage, table)
         folder.mkdir(parents=True, exist_ok=True)
         write_table(folder / DOCUMENTS, chosen)
-        known = {"asked": asked, "counts": counts}
-        _replace(told, json.dumps(known, indent=1).encode())
-    found: dict[str, int] = known["counts"]
-    return found
+        chosen_before = {"asked": criteria, "counts": counts}
+        _replace(counts_file, json.dumps(chosen_before, indent=1).encode())
+    result: dict[str, int] = chosen_before["counts"]
+    return result
 
 
 def indexed(version: Version, folder: Path) -> pa.Table:
-    """The documents of all shards of a version, the index of each shard made once and kept in `folder`."""
+    """The documents of all shards of a version. The index of each shard is built once, into `folder`."""
     from stages.train.documents import INDEX, index_shard
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def indexed(version: Version, folder: Path) -> pa.Table:
 
 
 def _chosen(version: Version, stage: StageConfig, table: pa.Table) -> tuple[pa.Table, dict[str, int]]:
-    """The rows that a stage takes, and the number of those that it doesn't, by reason."""
+    """The rows that a stage uses, and the number of the others by reason."""
     counts: Counter[str] = Counter(documents=table.num_rows)
 
     def keep(rows: pa.Table, mask: Any, reason: str) -> pa.Table:
@@ -124,36 +124,36 @@ def _chosen(version: Version, stage: StageConfig, table: pa.Table) -> tuple[pa.T
     families = tuple(stage.mixture) if stage.mixture else stage.families
     if families is not None:
         table = keep(table, pc.is_in(table["family"], pa.array(families, pa.string())), "other_family")
-        there = set(table["family"].unique().to_pylist())
-        if missing := [family for family in families if family not in there]:
-            raise SetupError(no_family(version, missing))
+        available = set(table["family"].unique().to_pylist())
+        if missing := [family for family in families if family not in available]:
+            raise SetupError(_missing_families(version, missing))
     if stage.quality:
         poor = _poor_turns(version, stage.quality)
         good = [not (poor & set(_turn_keys(key))) for key in table["key"].to_pylist()]
         table = keep(table, pa.array(good, pa.bool_()), "low_quality")
     if stage.mixture:
         columns = table["key"].to_pylist(), table["family"].to_pylist(), table["length"].to_numpy()
-        stay = fit_mixture(columns[0], columns[1], np.asarray(columns[2], np.int64), stage.mixture)
-        table = keep(table, pa.array(stay), "over_share")
+        fits = fit_mixture(columns[0], columns[1], np.asarray(columns[2], np.int64), stage.mixture)
+        table = keep(table, pa.array(fits), "over_share")
     if not table.num_rows:
-        left = ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
         raise SetupError(
-            f"{version.uri} has nothing that the stage learns from ({left}): loosen its families or quality"
+            f"{version.uri} has no documents for the stage ({reasons}): relax its `families` or `quality`"
         )
     return table, dict(counts) | {"chosen": table.num_rows, "tokens": pc.sum(table["length"]).as_py()}
 
 
-def no_family(version: Version, missing: list[str]) -> str:
-    there = ", ".join(f"{family} {n:,}" for family, n in sorted(version.manifest.samples.items()))
+def _missing_families(version: Version, missing: list[str]) -> str:
+    available = ", ".join(f"{family} {n:,}" for family, n in sorted(version.manifest.samples.items()))
     return (
-        f"{version.manifest.dataset}@{version.id} has no sample of {', '.join(missing)} to train on; it has "
-        f"{there}. Build a version with them (`compose.families`, `preferences` in its recipe), or set the "
-        "stage's `families`"
+        f"{version.manifest.dataset}@{version.id} has no samples of {', '.join(missing)} to train on; it has "
+        f"{available}. Build a version with them (`compose.families`, `preferences` in its recipe), or set "
+        "the stage's `families`"
     )
 
 
 def _poor_turns(version: Version, quality: Mapping[str, float]) -> set[str]:
-    """Keys of the turns of which a measure is out of bounds."""
+    """Keys of the turns with a measure that is out of bounds."""
     poor: pc.Expression = pc.scalar(False)
     for name, bound in quality.items():
         measure, _, end = name.rpartition("_")
@@ -164,13 +164,13 @@ def _poor_turns(version: Version, quality: Mapping[str, float]) -> set[str]:
 
 
 def _turn_keys(key: str) -> list[str]:
-    """Keys of the turns that a sample or pair is made of; none for one of text alone."""
-    found = re.match(r"([0-9a-f]{16})((?:-\d{5,})+)-", key)
-    return [f"{found[1]}-{index}" for index in found[2].split("-")[1:]] if found else []
+    """Keys of the turns that a sample or pair is made of; none if it is only text."""
+    match = re.match(r"([0-9a-f]{16})((?:-\d{5,})+)-", key)
+    return [f"{match[1]}-{index}" for index in match[2].split("-")[1:]] if match else []
 
 
 def write_table(file: Path, table: pa.Table) -> None:
-    """As one batch that can be mapped, there wholly or not at all."""
+    """Write a table as one batch that can be memory-mapped. The file exists completely or not at all."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks())

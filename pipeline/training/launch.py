@@ -1,84 +1,82 @@
-"""Processes of a training: this one, those of torchrun, or workers of Ray Train.
+"""The processes of a training: this one, those of torchrun, or workers of Ray Train.
 
-All of them call the same job, and find the state of the run in its folder.
+All of them call the same job, which finds the state of the run in its folder.
 """
 
 import os
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.cluster.ray import running
+from pipeline.training.metrics_follower import following
 from pipeline.training.recipe import WorkersConfig
 from schemas.errors import SetupError
 from stages.train.progress import ProgressCallback
 
-_TROUBLE = "trouble.txt"
-_RAY = "ray"
+_ERROR_FILE = "trouble.txt"
+_RAY_FOLDER = "ray"
 
 
-class Job(Protocol):
-    """A run, as every process is told of it: it pickles."""
+class TrainingJob(Protocol):
+    """A run, as it is passed to every process: it pickles."""
 
     @property
     def folder(self) -> Path: ...
 
-    def __call__(self, said: ProgressCallback = ...) -> None:
-        """Take part in it; `said` hears each step's metrics, in the first process."""
+    def __call__(self, on_progress: ProgressCallback = ...) -> None:
+        """Take part in the run; `on_progress` is called in the first process."""
 
 
 def is_first() -> bool:
-    """Whether this process is the one that speaks, among those of torchrun."""
+    """Whether this process is the one that prints, among those of torchrun."""
     return os.environ.get("RANK", "0") == "0"
 
 
-def launch(job: Job, workers: WorkersConfig, said: ProgressCallback) -> None:
-    """Train in the processes that the recipe asks for; under torchrun in those that there are. Raises
-    SetupError."""
+def launch(job: TrainingJob, workers: WorkersConfig, on_progress: ProgressCallback) -> None:
+    """Train in the number of processes that the recipe requests, or under torchrun in those that it started.
+    Raises SetupError."""
     if "RANK" in os.environ or workers.count == 1:
-        job(said)
+        job(on_progress)
     else:
-        _on_ray(job, workers, said)
+        _on_ray(job, workers, on_progress)
 
 
-def _check_room(workers: WorkersConfig) -> None:
-    """Raise SetupError where the workers could never be placed: Ray would wait for ever."""
+def _check_capacity(workers: WorkersConfig) -> None:
+    """Raise SetupError if the workers could never be placed: Ray would wait forever."""
     import ray
 
-    there = ray.cluster_resources()
-    wanted, gpus = workers.count * workers.cpus, workers.count if workers.gpu else 0
-    if wanted > there.get("CPU", 0) or gpus > there.get("GPU", 0):
+    available = ray.cluster_resources()
+    cpus, gpus = workers.count * workers.cpus, workers.count if workers.gpu else 0
+    if cpus > available.get("CPU", 0) or gpus > available.get("GPU", 0):
         raise SetupError(
-            f"{workers.count} workers take {wanted:g} cores and {gpus} GPUs, and there are "
-            f"{there.get('CPU', 0):g} and {there.get('GPU', 0):g}: lower workers.count or workers.cpus, or "
-            "name a cluster by RAY_ADDRESS"
+            f"{workers.count} workers need {cpus:g} cores and {gpus} GPUs, and Ray has "
+            f"{available.get('CPU', 0):g} and {available.get('GPU', 0):g}: lower workers.count or "
+            "workers.cpus, or connect to a larger cluster with RAY_ADDRESS"
         )
 
 
-def _on_ray(job: Job, workers: WorkersConfig, said: ProgressCallback) -> None:
-    """Workers that died are started again and go on from the last checkpoint."""
+def _on_ray(job: TrainingJob, workers: WorkersConfig, on_progress: ProgressCallback) -> None:
+    """Workers that die are restarted and resume from the last checkpoint."""
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    trouble, ray_folder = job.folder / _TROUBLE, job.folder / _RAY
-    trouble.unlink(missing_ok=True)
-    shutil.rmtree(ray_folder, ignore_errors=True)  # where a run lies is the run's folder alone
-    with running(), _following(job.folder / "metrics.jsonl", said):
-        _check_room(workers)
+    error_file, ray_folder = job.folder / _ERROR_FILE, job.folder / _RAY_FOLDER
+    error_file.unlink(missing_ok=True)
+    shutil.rmtree(ray_folder, ignore_errors=True)  # the state of a run is in the run's folder, not in Ray's
+    with running(), following(job.folder / "metrics.jsonl", on_progress):
+        _check_capacity(workers)
         trainer = TorchTrainer(
             _worker,
-            train_loop_config={"job": job, "trouble": trouble},
+            train_loop_config={"job": job, "error_file": error_file},
             scaling_config=ScalingConfig(
                 num_workers=workers.count,
                 use_gpu=workers.gpu,
                 resources_per_worker={"CPU": workers.cpus} | ({"GPU": 1} if workers.gpu else {}),
             ),
             run_config=RunConfig(
-                name=_RAY,
+                name=_RAY_FOLDER,
                 storage_path=str(job.folder),
                 failure_config=FailureConfig(max_failures=workers.retries),
             ),
@@ -86,50 +84,33 @@ def _on_ray(job: Job, workers: WorkersConfig, said: ProgressCallback) -> None:
         try:
             trainer.fit()
         except Exception as error:
-            if not trouble.exists():
-                reason = str(error).strip().splitlines()[-1]
-                raise SetupError(
-                    f"the workers died {workers.retries + 1} times: {reason}. The last checkpoint is good; "
-                    "the same command goes on from it"
-                ) from error
+            if not error_file.exists():
+                raise SetupError(_workers_failed(error, workers)) from error
     shutil.rmtree(ray_folder, ignore_errors=True)
-    if trouble.exists():
-        raise SetupError(trouble.read_text())
+    if error_file.exists():
+        raise SetupError(error_file.read_text())
 
 
-def _worker(told: dict[str, Any]) -> None:
-    """What a worker does. Trouble that another start would not mend is written down, and ends them all."""
-    if told["trouble"].exists():
+def _workers_failed(error: Exception, workers: WorkersConfig) -> str:
+    """The message for an error that is no SetupError of a worker. Ray's may have no text at all."""
+    lines = str(error).strip().splitlines()
+    reason = (
+        f"{type(error).__name__}: {lines[-1].strip()}" if lines else f"{type(error).__name__}, no message"
+    )
+    return (
+        f"the workers failed {workers.retries + 1} times; the last error was {reason}. The last checkpoint "
+        "is intact: fix the cause (Ray's output above has the traceback) and run the same command to resume"
+    )
+
+
+def _worker(arguments: dict[str, Any]) -> None:
+    """What a worker runs. A SetupError, which a restart would not fix, is written down and ends all
+    workers."""
+    if arguments["error_file"].exists():
         return
     try:
-        told["job"]()
+        arguments["job"]()
     except SetupError as error:
-        told["trouble"].write_text(str(error))
+        # A file without text would not be shown.
+        arguments["error_file"].write_text(str(error) or f"{type(error).__name__}, no message")
         raise
-
-
-@contextmanager
-def _following(metrics: Path, said: ProgressCallback) -> Iterator[None]:
-    """Tell of each line that another process appends to a file, while the context is open."""
-    from stages.train.metrics import read_metrics
-
-    over = threading.Event()
-    last = len(read_metrics(metrics)) - 1 if metrics.exists() else -1
-
-    def follow() -> None:
-        nonlocal last
-        ended = False
-        while not ended:
-            ended = over.wait(1.0)
-            for line in read_metrics(metrics) if metrics.exists() else ():
-                if line["step"] > last:
-                    last = line["step"]
-                    said(line)
-
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()

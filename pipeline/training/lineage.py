@@ -1,4 +1,4 @@
-"""What was trained from a version: noted there, so that `versions show` tells it and `gc` keeps it."""
+"""Records what was trained from a version, so that `versions show` lists it and `gc` keeps the version."""
 
 import json
 
@@ -9,6 +9,6 @@ from pipeline.versions.reader import Version
 
 def note_use(version: Version, recipe: str, stage: str, run: str, code_version: str) -> None:
     """`run` is the URI of the stage's folder."""
-    said = {"kind": "training", "run": run, "recipe": recipe, "stage": stage, "code_version": code_version}
+    use = {"kind": "training", "run": run, "recipe": recipe, "stage": stage, "code_version": code_version}
     name = f"training-{recipe}-{stage}-{digest(run)[:8]}.json"
-    record_use(version.store, version.id, name, json.dumps(said).encode())
+    record_use(version.store, version.id, name, json.dumps(use).encode())

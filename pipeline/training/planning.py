@@ -1,4 +1,4 @@
-"""`--plan`: what a training would take, on GPUs that need not be there."""
+"""`--plan`: the memory and hours that a training would take, on GPUs that this machine need not have."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,18 +6,18 @@ from typing import Any
 
 import pyarrow.dataset as ds
 
-from pipeline.training.chain import MERGE, asked
+from pipeline.training.chain import MERGE, selected_stages
 from pipeline.training.data import SPLIT
-from pipeline.training.place import Place
 from pipeline.training.recipe import StageConfig, TrainingRecipe
+from pipeline.training.training_folder import TrainingFolder
 from pipeline.versions.reader import Reference, Version, batches, open_version
 from schemas.errors import SetupError
 from stages.train.plan import Layout, hours, kind_of, parameters, steps_of, suggest
 from stages.train.shape import PRESETS, Shape
 
 BILLION = 1_000_000_000
-DOCUMENT = 1000.0
-"""Tokens of a document, on average, where no dataset says otherwise."""
+DOCUMENT_TOKENS = 1000.0
+"""Mean length of a document, if there is no dataset to count."""
 
 
 @dataclass(frozen=True)
@@ -25,22 +25,24 @@ class StagePlan:
     stage: str
     dataset: str
     problem: str | None
-    """Why the dataset can't be counted; hours are for a billion tokens then."""
+    """Why the dataset can't be counted; the hours are then for a billion tokens."""
     documents: int
     tokens: int
-    batch: int
-    """Sequences of a step."""
+    global_batch_size: int
+    """Sequences per step."""
     tokens_per_step: int
     steps: int
     hours: float
     layout: Layout
-    recompute: bool
+    activation_checkpointing: bool
     precision: str
 
     def facts(self) -> dict[str, Any]:
-        told = asdict(self) | {"layout": {"gpus": self.layout.devices, "tensor": self.layout.tensor}}
-        told["layout"] |= {"data": self.layout.data, "fits": self.layout.fits}
-        return told | {"memory_per_gpu": asdict(self.layout.memory) | {"total": self.layout.memory.total}}
+        facts = asdict(self) | {
+            "layout": {"gpus": self.layout.devices, "tensor_parallel": self.layout.tensor_parallel}
+        }
+        facts["layout"] |= {"data": self.layout.data, "fits": self.layout.fits}
+        return facts | {"memory_per_gpu": asdict(self.layout.memory) | {"total": self.layout.memory.total}}
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class TrainingPlan:
     mfu: float
     stages: tuple[StagePlan, ...]
     merge_bytes: int | None
-    """Of the merged model; None where the chain has no merge."""
+    """Size of the merged model; None if the chain has no merge."""
 
     def facts(self) -> dict[str, Any]:
         return asdict(self) | {"stages": [stage.facts() for stage in self.stages]}
@@ -64,18 +66,20 @@ class TrainingPlan:
         ]
         for stage in self.stages:
             layout = stage.layout
+            recomputed = ", layers computed twice (activation_checkpointing)"
             lines += [
                 f"{stage.stage} on {stage.dataset}",
-                f"  {layout.devices} GPUs = {layout.tensor} tensor x {layout.data} FSDP, {stage.precision}"
-                f"{', layers computed twice (recompute)' if stage.recompute else ''}"
-                f"{'' if layout.fits else ': DOES NOT FIT, take more GPUs or shorter sequences'}",
-                f"  memory of each: {layout.memory.total / 1e9:.1f} GB ({layout.memory.line()})",
-                f"  {stage.tokens_per_step:,} tokens a step, {stage.steps:,} steps, {stage.tokens:,} tokens "
-                f"in {stage.documents:,} documents: {stage.hours:,.2f} hours",
+                f"  {layout.devices} GPUs = {layout.tensor_parallel} tensor x {layout.data} FSDP, "
+                f"{stage.precision}{recomputed if stage.activation_checkpointing else ''}"
+                f"{'' if layout.fits else ': DOES NOT FIT, use more GPUs or shorter sequences'}",
+                f"  memory per GPU: {layout.memory.total / 1e9:.1f} GB ({layout.memory.line()})",
+                f"  {stage.tokens_per_step:,} tokens per step, {stage.steps:,} steps, {stage.tokens:,} "
+                f"tokens in {stage.documents:,} documents: {stage.hours:,.2f} hours",
             ]
-            if stage.batch % layout.data:
+            if stage.global_batch_size % layout.data:
                 lines.append(
-                    f"  {layout.data} processes can't share batch {stage.batch}: take a multiple of it"
+                    f"  {layout.data} processes can't share global_batch_size {stage.global_batch_size}: "
+                    "make it a multiple"
                 )
             if stage.problem:
                 lines.append(f"  for a billion tokens, because {stage.problem}")
@@ -91,10 +95,12 @@ def plan_of(
     kind = kind_of(gpu)
     if gpus is None and recipe.workers.gpu:
         gpus = recipe.workers.count
-    names = asked(recipe, only)
-    found = {name: _counted(recipe.stages[name]) for name in names if name != MERGE}
-    shape = _shape(recipe, [version for version, _ in found.values() if isinstance(version, Version)])
-    stages = [_stage_plan(name, recipe.stages[name], *found[name], shape, gpus, kind, mfu) for name in found]
+    names = selected_stages(recipe, only)
+    counted = {name: _counted(recipe.stages[name]) for name in names if name != MERGE}
+    shape = _shape(recipe, [version for version, _ in counted.values() if isinstance(version, Version)])
+    stages = [
+        _stage_plan(name, recipe.stages[name], *counted[name], shape, gpus, kind, mfu) for name in counted
+    ]
     count, _ = parameters(shape)
     merged = 4 * count if MERGE in names else None
     return TrainingPlan(recipe.name, count, shape.backbone_parameters, kind, mfu, tuple(stages), merged)
@@ -114,8 +120,8 @@ def _stage_plan(
     documents, tokens = counts
     problem = version if isinstance(version, str) else None if tokens else "the version has no such samples"
     if not tokens:
-        documents, tokens = round(BILLION / DOCUMENT), BILLION
-    step = config.batch * config.sequence_length
+        documents, tokens = round(BILLION / DOCUMENT_TOKENS), BILLION
+    step = config.global_batch_size * config.sequence_length
     steps = steps_of(config, tokens)
     seen = min(tokens * config.epochs, steps * step) if config.steps is None else steps * step
     needed = hours(
@@ -127,18 +133,18 @@ def _stage_plan(
         problem=problem,
         documents=documents,
         tokens=tokens,
-        batch=config.batch,
+        global_batch_size=config.global_batch_size,
         tokens_per_step=step,
         steps=steps,
         hours=round(needed, 4),
         layout=layout,
-        recompute=config.recompute,
+        activation_checkpointing=config.activation_checkpointing,
         precision=config.precision,
     )
 
 
 def _counted(stage: StageConfig) -> tuple[Version | str, tuple[int, int]]:
-    """The version, or why there is none; documents and tokens of the stage's families in it."""
+    """The version, or why it can't be opened; documents and tokens of the stage's families in it."""
     try:
         version = open_version(Reference.parse(str(stage.dataset)))
     except SetupError as error:
@@ -160,7 +166,7 @@ def _shape(recipe: TrainingRecipe, versions: Sequence[Version]) -> Shape:
     if recipe.backbone.checkpoint is not None:
         from stages.train.checkpoint import read_shape
 
-        return read_shape(Place(recipe).checkpoint(recipe.backbone.checkpoint))
+        return read_shape(TrainingFolder(recipe).checkpoint(recipe.backbone.checkpoint))
     preset = str(recipe.backbone.preset)
     if not versions:
         return PRESETS[preset]

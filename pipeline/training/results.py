@@ -1,38 +1,40 @@
-"""What a finished stage came to."""
+"""The outcome of a finished stage."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.training.place import Place
+from pipeline.training.training_folder import TrainingFolder
 
-SHARE = 0.05
-"""Of a run's steps, over whose losses `after` is the mean."""
+LAST_SHARE = 0.05
+"""Share of a run's steps, the last ones, over whose losses `after` is the mean."""
 
 
 @dataclass(frozen=True)
-class Result:
+class StageResult:
     stage: str
     model: str
     skipped: bool
-    """Whether it was done before."""
+    """Whether it was done already."""
     seconds: float | None
     steps: int = 0
     before: dict[str, float] | None = None
-    """Loss, losses per modality and what DPO is measured by, of the first step."""
+    """Metrics of the first step: loss, loss per modality, and those of DPO."""
     after: dict[str, float] | None = None
-    """Means of the last steps."""
+    """Their means over the last steps."""
 
 
-def result_of(name: str, place: Place, skipped: bool = False, seconds: float | None = None) -> Result:
-    """Reads the metrics that the stage left in its folder."""
+def result_of(
+    name: str, folder: TrainingFolder, skipped: bool = False, seconds: float | None = None
+) -> StageResult:
+    """Read from the metrics that the stage left in its folder."""
     from stages.train.metrics import read_metrics
 
-    file = place.stage(name) / "metrics.jsonl"
+    file = folder.stage(name) / "metrics.jsonl"
     lines = read_metrics(file) if file.exists() else []
-    last = lines[-max(1, round(SHARE * len(lines))) :]
-    return Result(
+    last = lines[-max(1, round(LAST_SHARE * len(lines))) :]
+    return StageResult(
         stage=name,
-        model=place.shown(name),
+        model=folder.model_uri(name),
         skipped=skipped,
         seconds=None if seconds is None else round(seconds, 1),
         steps=len(lines),
@@ -43,6 +45,6 @@ def result_of(name: str, place: Place, skipped: bool = False, seconds: float | N
 
 def _mean(lines: list[dict[str, Any]]) -> dict[str, float]:
     flat = [{"loss": line["loss"], **line["modalities"], **line.get("dpo", {})} for line in lines]
-    names = list(dict.fromkeys(name for one in flat for name in one))
-    found = {name: [one[name] for one in flat if name in one] for name in names}
-    return {name: round(sum(values) / len(values), 6) for name, values in found.items()}
+    names = list(dict.fromkeys(name for metrics in flat for name in metrics))
+    values = {name: [metrics[name] for metrics in flat if name in metrics] for name in names}
+    return {name: round(sum(each) / len(each), 6) for name, each in values.items()}

@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.inputs.listing import Listing
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
-from pipeline.versions.gc import CACHES, REPLIES, SYNTHESIS, version_files
+from pipeline.versions.gc import version_files
 from pipeline.versions.leases import leased
 from pipeline.versions.reader import LATEST, Version, batches, tags_of, version_at, version_ids
 from schemas.errors import SetupError
@@ -29,7 +30,7 @@ _REQUESTS = 16
 
 
 @dataclass(frozen=True)
-class Held:
+class ContainingVersion:
     """What one version holds of some recordings."""
 
     version: str
@@ -41,7 +42,7 @@ class Held:
     """What was made from the version, such as training runs."""
 
 
-def versions_containing(dataset: Store, recordings: Sequence[str]) -> list[Held]:
+def versions_containing(dataset: Store, recordings: Sequence[str]) -> list[ContainingVersion]:
     """The versions that hold any of some recordings, used or set aside."""
     tags = tags_of(dataset)
     found = []
@@ -52,8 +53,8 @@ def versions_containing(dataset: Store, recordings: Sequence[str]) -> list[Held]
         if held:
             mine = tuple(tag for tag in tags if tags[tag] == id)
             turns, samples = sum(counts["turns"].values()), sum(counts["index"].values())
-            made = tuple(item.path.rpartition("/")[2] for item in dataset.list(f"lineage/{id}"))
-            found.append(Held(id, mine, tuple(sorted(held)), turns, samples, made))
+            made = tuple(item.path.rpartition("/")[2] for item in dataset.list(layout.lineage(id)))
+            found.append(ContainingVersion(id, mine, tuple(sorted(held)), turns, samples, made))
     return found
 
 
@@ -69,7 +70,8 @@ def _rows(version: Version, name: str, recordings: Sequence[str]) -> dict[str, i
 
 def forgotten(dataset: Store) -> frozenset[str]:
     """Keys of the recordings that no build may take."""
-    return frozenset(item.path.rpartition("/")[2].removesuffix(".json") for item in dataset.list("forgotten"))
+    keys = (layout.parse_tombstone(item.path) for item in dataset.list(layout.FORGOTTEN))
+    return frozenset(key for key in keys if key)
 
 
 def without_forgotten(listing: Listing, dataset: Store) -> Listing:
@@ -87,7 +89,7 @@ def tombstone(dataset: Store, recordings: Iterable[str]) -> None:
     """Write the tombstones."""
     for recording in recordings:
         said = {"since": datetime.now(UTC).isoformat(timespec="seconds")}
-        dataset.put_new(f"forgotten/{recording_key(recording)}.json", json.dumps(said).encode())
+        dataset.put_new(layout.tombstone(recording_key(recording)), json.dumps(said).encode())
 
 
 def purge(dataset: Store, recordings: Sequence[str]) -> list[str]:
@@ -110,14 +112,14 @@ def purge(dataset: Store, recordings: Sequence[str]) -> list[str]:
                 )
         gone: list[str] = []
         for version in held:
-            gone += version_files(version.version, list(dataset.list(f"versions/{version.version}"))).paths
+            gone += version_files(version.version, list(dataset.list(layout.version(version.version)))).paths
         ids = {version.version for version in held}
-        for item in dataset.list("plans"):
+        for item in dataset.list(layout.PLANS):
             if json.loads(dataset.get(item.path))["version"] in ids:
                 gone.append(item.path)
-        for folder in CACHES:
+        for folder in layout.CACHES:
             gone += [item.path for item in dataset.list(folder)]
-        for folder in REPLIES:
+        for folder in layout.REPLIES:
             gone += Replies(dataset, folder).discarded()
         gone += _synthesised(dataset, recordings)
         gone += _annotations(dataset, frozenset(recordings))
@@ -127,8 +129,8 @@ def purge(dataset: Store, recordings: Sequence[str]) -> list[str]:
 
 def _synthesised(dataset: Store, recordings: Sequence[str]) -> list[str]:
     """The files of those recordings that were synthesised, in whatever settings."""
-    names = tuple(id.rpartition("/")[2] for id in recordings if id.startswith(f"{SYNTHESIS}/"))
-    files = dataset.list(SYNTHESIS) if names else ()
+    names = tuple(id.rpartition("/")[2] for id in recordings if id.startswith(f"{layout.SYNTHESIS}/"))
+    files = dataset.list(layout.SYNTHESIS) if names else ()
     return [item.path for item in files if item.path.rpartition("/")[2].startswith(names)]
 
 
@@ -139,6 +141,6 @@ def _annotations(dataset: Store, recordings: frozenset[str]) -> list[str]:
         ids = pq.read_table(BytesIO(dataset.get(path)), columns=["id"])["id"].to_pylist()
         return not recordings.isdisjoint(ids)
 
-    paths = [item.path for item in dataset.list("annotations")]
+    paths = [item.path for item in dataset.list(layout.ANNOTATIONS)]
     with ThreadPoolExecutor(_REQUESTS) as pool:
         return [path for path, found in zip(paths, pool.map(holds, paths), strict=True) if found]

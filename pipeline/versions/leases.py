@@ -8,13 +8,14 @@ that start together at least one sees the other.
 import json
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from pipeline.background import BackgroundLoop
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from schemas.errors import SetupError
 
@@ -43,8 +44,8 @@ class Lease:
 def live(dataset: Store, kind: Kind) -> list[Lease]:
     """The leases of one kind that haven't ended."""
     found = []
-    for item in dataset.list("leases"):
-        if item.path.startswith(f"leases/{kind}-"):
+    for item in dataset.list(layout.LEASES):
+        if layout.is_lease(item.path, kind):
             with suppress(FileNotFoundError):
                 lease = Lease(**json.loads(dataset.get(item.path)))
                 found += [lease] if lease.until + SKEW > time.time() else []
@@ -57,20 +58,13 @@ def leased(dataset: Store, kind: Kind = "build") -> Iterator[None]:
 
     Raises SetupError where a removal runs beside a build, or anything beside a removal.
     """
-    path = f"leases/{kind}-{time.time():.0f}-{os.urandom(4).hex()}"
-    over = threading.Event()
+    path = layout.lease(kind, time.time(), os.urandom(4).hex())
 
     def write() -> None:
         lease = Lease(kind, socket.gethostname(), os.getpid(), time.time() + LIFE)
         dataset.put(path, json.dumps(asdict(lease)).encode())
 
-    def renew() -> None:
-        while not over.wait(LIFE / 3):
-            with suppress(SetupError):  # the store is away: the next renewal is still in time
-                write()
-
     write()
-    thread = threading.Thread(target=renew, daemon=True)
     try:
         others = live(dataset, "removal") if kind == "build" else live(dataset, "build")
         alone = kind == "build" or len(live(dataset, "removal")) == 1
@@ -80,11 +74,9 @@ def leased(dataset: Store, kind: Kind = "build") -> Iterator[None]:
                 f"{dataset.uri} is in use by {holder}: try again when it has ended; "
                 f"if it was killed, in {(LIFE + SKEW) / 60:.0f} minutes"
             )
-        thread.start()
-        yield
+        # Where the store can't be reached, the next renewal is still in time.
+        with BackgroundLoop(write, LIFE / 3):
+            yield
     finally:
-        over.set()
-        if thread.is_alive():
-            thread.join()
         with suppress(SetupError):
             dataset.delete([path])

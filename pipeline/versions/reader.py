@@ -6,7 +6,6 @@ with version.table("turns") as turns:
 """
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from pydantic import ValidationError
 
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from schemas.errors import SetupError
 from schemas.manifest import Manifest
@@ -26,8 +26,6 @@ Table = Literal["turns", "set_aside", "index"]
 LATEST = "latest"
 DATASETS = "./datasets"
 """Where a bare name is looked up."""
-
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Reference:
         """Raises SetupError for text that can't be a reference."""
         root, slash, last = text.rstrip("/").rpartition("/")
         name, at, wanted = last.partition("@")
-        if root.endswith(":/") or not _NAME.fullmatch(name) or (at and not _NAME.fullmatch(wanted)):
+        if root.endswith(":/") or not layout.is_tag_name(name) or (at and not layout.is_tag_name(wanted)):
             raise SetupError(
                 f"{text!r} is no dataset reference: it is [URI/]NAME[@VERSION|@TAG], such as out/demo@latest"
             )
@@ -73,7 +71,7 @@ class Version:
 
     def path(self, file: str = "") -> str:
         """Where a file of the version lies in the store."""
-        return f"versions/{self.id}/{file}".rstrip("/")
+        return layout.version(self.id, file)
 
     @contextmanager
     def local(self, file: str) -> Iterator[Path]:
@@ -121,7 +119,7 @@ def open_version(reference: Reference) -> Version:
 
 def version_at(store: Store, id: str) -> Version:
     """The version of an id. Raises SetupError where its manifest can't be read."""
-    path = f"versions/{id}/manifest.json"
+    path = layout.manifest(id)
     try:
         return Version(store, Manifest.model_validate_json(store.get(path)))
     except ValidationError as error:
@@ -136,7 +134,8 @@ def version_ids(dataset: Store) -> list[str]:
     """Ids of the whole versions of a dataset; one without a manifest doesn't exist yet."""
     if dataset.is_local and not dataset.directory.is_dir():
         return []
-    return [id for id in dataset.folders("versions") if dataset.exists(f"versions/{id}/manifest.json")]
+    ids = [name for name in dataset.folders(layout.VERSIONS) if layout.is_version_id(name)]
+    return [id for id in ids if dataset.exists(layout.manifest(id))]
 
 
 def published(reference: Reference) -> list[tuple[Version, list[str]]]:
@@ -144,8 +143,7 @@ def published(reference: Reference) -> list[tuple[Version, list[str]]]:
     store = dataset_of(reference)
     ids = version_ids(store)
     tags = tags_of(store)
-    history = sorted(int(item.path.rpartition("/")[2]) for item in store.list(f"refs/{LATEST}"))
-    order = {_tagged(store, LATEST, number): number for number in history}
+    order = {ref_target(store, LATEST, number): number for number in ref_numbers(store, LATEST)}
     ids.sort(key=lambda id: order.get(id, -1), reverse=True)
     return [(version_at(store, id), [tag for tag in tags if tags[tag] == id]) for id in ids]
 
@@ -153,14 +151,22 @@ def published(reference: Reference) -> list[tuple[Version, list[str]]]:
 def tags_of(dataset: Store) -> dict[str, str]:
     """Tag -> version id. The file with the highest number under `refs/<tag>` counts."""
     newest: dict[str, int] = {}
-    for item in dataset.list("refs"):
-        _, tag, number = item.path.split("/")
-        newest[tag] = max(newest.get(tag, 0), int(number))
-    return {tag: _tagged(dataset, tag, number) for tag, number in sorted(newest.items())}
+    for item in dataset.list(layout.REFS):
+        if ref := layout.parse_ref(item.path):
+            tag, number = ref
+            newest[tag] = max(newest.get(tag, 0), number)
+    return {tag: ref_target(dataset, tag, number) for tag, number in sorted(newest.items())}
 
 
-def _tagged(dataset: Store, tag: str, number: int) -> str:
-    return dataset.get(f"refs/{tag}/{number}").decode().strip()
+def ref_numbers(dataset: Store, tag: str) -> list[int]:
+    """The numbers of a tag's moves, oldest first."""
+    refs = [layout.parse_ref(item.path) for item in dataset.list(layout.refs(tag))]
+    return sorted(ref[1] for ref in refs if ref)
+
+
+def ref_target(dataset: Store, tag: str, number: int) -> str:
+    """The version that a tag was moved to."""
+    return dataset.get(layout.ref(tag, number)).decode().strip()
 
 
 def datasets_in(root: str) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from pipeline.storage import dataset_layout as layout
 from pipeline.versions.reader import Table, Version, batches
 from schemas.manifest import Manifest, Shard, version_id
 
@@ -30,7 +31,7 @@ def faults(version: Version, reading: Callable[[str], None] = lambda path: None)
     stored = {item.path.removeprefix(prefix): item.bytes for item in version.store.list(version.path())}
     for path in sorted(listed.keys() - stored.keys()):
         yield Fault(path, "is missing")
-    for path in sorted(stored.keys() - listed.keys() - {"manifest.json"}):
+    for path in sorted(stored.keys() - listed.keys() - {layout.MANIFEST}):
         yield Fault(path, "is surplus: the manifest doesn't name it")
 
     sound = set()
@@ -58,7 +59,7 @@ def faults(version: Version, reading: Callable[[str], None] = lambda path: None)
                 for what in check(manifest, table):
                     yield Fault(f"{name}.parquet", what)
     for what in _sums(manifest):
-        yield Fault("manifest.json", what)
+        yield Fault(layout.MANIFEST, what)
 
 
 def _shard_faults(shard: Shard, path: Path) -> Iterator[Fault]:

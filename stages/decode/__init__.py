@@ -1,4 +1,4 @@
-"""Any recording becomes 16 kHz audio, checked and measured."""
+"""The decode stage: recordings of any format to 16 kHz audio, with checks and measures."""
 
 from stages.decode.config import DecodeConfig
 from stages.decode.stage import DecodeStage, decode_file

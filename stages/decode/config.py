@@ -1,4 +1,4 @@
-"""Settings of decode."""
+"""Settings of the decode stage."""
 
 from typing import Literal
 
@@ -8,27 +8,28 @@ from stages.stage import Config
 
 
 class DecodeConfig(Config):
-    """How channels are treated, and what is too broken or too empty to go on with."""
+    """How to treat channels, and which recordings are too damaged or too quiet to keep."""
 
     channels: Literal["auto", "mix", "split"] = Field(
         "auto",
-        description="auto: a call with one speaker a channel is split, all else becomes one track; "
-        "mix: always one track; split: a track for every channel that carries anything",
+        description="auto: split a call with one speaker per channel, turn anything else into one track; "
+        "mix: always one track; split: one track for every channel that is not silent",
     )
     min_seconds: float = Field(0.1, gt=0, description="seconds; shorter recordings are set aside")
     min_level_dbfs: float = Field(
-        -80.0, le=0, description="dB; a recording whose loudest 30 ms are below this is silent"
+        -80.0, le=0, description="dBFS; a recording whose loudest 30 ms are below this is silent"
     )
     min_decoded_share: float = Field(
-        0.1, ge=0, le=1, description="a damaged recording is kept when more than this share of it decodes"
+        0.1, ge=0, le=1, description="minimum share of a damaged recording that must be decodable to keep it"
     )
     max_damaged_share: float = Field(
         0.01,
         ge=0,
         le=1,
-        description="share of samples that may be no number or beyond any sane peak, and are silenced",
+        description="maximum share of samples that are not finite or far beyond full scale, and silenced",
     )
 
     @property
     def models(self) -> tuple[str, ...]:
+        """References of the models that the stage loads: none."""
         return ()

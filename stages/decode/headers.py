@@ -1,26 +1,27 @@
-"""What a file says of itself: the duration that it promises, or what it is when it is no recording."""
+"""File headers: the declared duration, and what a file is if it isn't audio."""
 
 import struct
 from pathlib import Path
 from typing import Any, BinaryIO
 
 PLACEHOLDER = 0x7FFFF000
-"""From here on a 32-bit size is what a recorder writes that can't know the length."""
+"""Sizes from here on are placeholders, written by recorders that don't know the length in advance."""
 
-GUESSED = ("aac", "ac3", "eac3", "amr", "loas", "mpeg", "mpegts")
-"""Containers without a length, where the reader only guesses one from the bit rate."""
+WITHOUT_DURATION = ("aac", "ac3", "eac3", "amr", "loas", "mpeg", "mpegts")
+"""Containers that don't store a duration; FFmpeg estimates it from the bit rate."""
 
 
 def declared_seconds(path: Path, container: Any, stream: Any) -> float | None:
-    """Duration that the header claims for the audio; None where it makes no claim.
+    """Duration of the audio according to the file's header; None if it declares none.
 
-    `container` and `stream` are PyAV's, whose own durations are partly guesses from the file's size.
+    `container` and `stream` are PyAV's. Some of their durations are estimated from the size of the file, and
+    are not used here.
     """
     name = container.format.name
     with path.open("rb") as file:
         if name == "wav":
             return _wav_seconds(file)
-        if name in GUESSED or (name == "mp3" and not _has_mp3_length(file)):
+        if name in WITHOUT_DURATION or (name == "mp3" and not _has_mp3_length(file)):
             return None
     if stream.duration:
         return float(stream.duration * stream.time_base)
@@ -32,7 +33,7 @@ def declared_seconds(path: Path, container: Any, stream: Any) -> float | None:
 
 
 def _wav_seconds(file: BinaryIO) -> float | None:
-    """From the sizes in a RIFF or RF64 header, even where the file ends before them."""
+    """From the sizes in a RIFF or RF64 header, even if the file is shorter."""
     if file.read(4) not in (b"RIFF", b"RF64"):
         return None
     file.seek(12)
@@ -52,7 +53,7 @@ def _wav_seconds(file: BinaryIO) -> float | None:
 
 
 def _has_mp3_length(file: BinaryIO) -> bool:
-    """Whether the first frame is a Xing, Info or VBRI header, which counts the frames."""
+    """Whether the first frame is a Xing, Info or VBRI header, which states the number of frames."""
     head = file.read(10)
     if head[:3] == b"ID3" and len(head) == 10:
         size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
@@ -72,7 +73,7 @@ def _clock_seconds(tag: str) -> float | None:
 
 
 def lacks_end_mark(path: Path) -> bool:
-    """Whether an Ogg file stops without the page that ends its stream; it makes no claim of a duration."""
+    """Whether an Ogg file lacks its end-of-stream page: its header declares no duration to compare with."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 2**17))
         tail = file.read()
@@ -81,7 +82,7 @@ def lacks_end_mark(path: Path) -> bool:
 
 
 def what_else(path: Path) -> str:
-    """What a file that no decoder takes looks like, in words."""
+    """What a file that can't be decoded appears to be, as a clause for a message."""
     with path.open("rb") as file:
         head = file.read(1024)
     start = head.lstrip().lower()
@@ -90,16 +91,18 @@ def what_else(path: Path) -> str:
     if start.startswith((b"<!doctype html", b"<html")) or b"<html" in start[:512]:
         return "it is an HTML page, such as a server's error message, not audio"
     if start.startswith(b"version https://git-lfs"):
-        return "it is a pointer of Git LFS; the audio itself was never fetched"
+        return "it is a Git LFS pointer; the audio itself was not downloaded"
     if start.startswith((b"{", b"[")) and _is_text(head):
         return "it is JSON, not audio"
     if head.startswith((b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!")):
-        return "it is a packed archive; unpack it first"
+        return "it is an archive; extract it first"
     if _is_text(head):
         return "it is a text file, not audio"
     if head[4:8] == b"ftyp":
-        return "an MP4 file whose index (moov) is missing or damaged: it was cut off or never finished"
-    return "no audio format is recognised in it: the file is damaged or not audio"
+        return (
+            "it is an MP4 file whose index (moov) is missing or damaged: it was truncated or never finished"
+        )
+    return "it has no known audio format: the file is damaged or not audio"
 
 
 def _is_text(head: bytes) -> bool:

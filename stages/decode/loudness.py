@@ -1,4 +1,4 @@
-"""Integrated loudness after ITU-R BS.1770-4, block by block."""
+"""Integrated loudness (ITU-R BS.1770-4), computed block by block."""
 
 from math import pi, tan
 
@@ -10,13 +10,13 @@ from stages.stage import Samples
 _ABSOLUTE_GATE, _RELATIVE_GATE = -70.0, -10.0
 _OFFSET = -0.691
 _STEP = 0.05
-"""LU a bin of the histogram that stands in for the list of all windows, so that memory stays bounded."""
+"""Loudness units per bin. A histogram is kept instead of all windows, so that memory stays bounded."""
 
 
 def k_weighting(rate: int) -> NDArray[np.float64]:
-    """The two filter sections of BS.1770 (a high shelf, then a high pass) at any sample rate.
+    """The K-weighting of BS.1770 at any sample rate in Hz: a high shelf and a high pass, as sections [2, 6].
 
-    The standard prints coefficients for 48 kHz alone; these are the analogue filters behind them.
+    The standard gives coefficients for 48 kHz only; these follow from the underlying analogue filters.
     """
     gain, q, k = 10 ** (3.999843853973347 / 20), 0.7071752369554196, tan(pi * 1681.974450955533 / rate)
     middle = gain**0.4996667741545416
@@ -36,7 +36,7 @@ def k_weighting(rate: int) -> NDArray[np.float64]:
 
 
 class Loudness:
-    """Running loudness of [n, tracks] samples; tracks add up as channels do in the standard."""
+    """Loudness of audio that arrives in blocks. Tracks are summed like the channels of the standard."""
 
     def __init__(self, rate: int, tracks: int) -> None:
         self._sections = k_weighting(rate)
@@ -48,7 +48,8 @@ class Loudness:
         self._energy = np.zeros_like(self._counts, dtype=np.float64)
 
     def add(self, block: Samples) -> None:
-        from scipy.signal import sosfilt  # seconds to import, and the command line imports every stage
+        """Include a block of samples [n, tracks]."""
+        from scipy.signal import sosfilt  # slow to import, and the command line imports every stage
 
         if not len(block):
             return
@@ -68,7 +69,7 @@ class Loudness:
 
     @property
     def integrated(self) -> float | None:
-        """LUFS; None where nothing is above the gate or the audio is shorter than a window."""
+        """Loudness in LUFS; None if nothing is above the gate or the audio is shorter than 400 ms."""
         if not self._counts.any():
             return None
         gate = _OFFSET + 10 * np.log10(self._energy.sum() / self._counts.sum()) + _RELATIVE_GATE

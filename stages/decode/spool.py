@@ -1,4 +1,4 @@
-"""The 16 kHz, 16-bit FLAC that every later stage reads."""
+"""The spool: a 16 kHz, 16-bit FLAC file of a recording, which later stages read."""
 
 import os
 import threading
@@ -14,42 +14,44 @@ from stages.stage import SAMPLE_RATE, Samples
 
 
 class Resampler:
-    """[n, tracks] blocks at any rate to 16 kHz; audio at 16 kHz passes untouched."""
+    """Resamples blocks [n, tracks] to 16 kHz; audio that is at 16 kHz already is passed through."""
 
     def __init__(self, rate: int, tracks: int) -> None:
         same = rate == SAMPLE_RATE
         self._stream = None if same else soxr.ResampleStream(rate, SAMPLE_RATE, tracks, dtype="float32")
-        self._nothing = np.zeros((0, tracks), np.float32)
+        self._empty = np.zeros((0, tracks), np.float32)
 
     def add(self, block: Samples) -> Samples:
+        """The output samples that become available with a block."""
         return self._stream.resample_chunk(np.ascontiguousarray(block)) if self._stream else block
 
     def end(self) -> Samples:
-        return self._stream.resample_chunk(self._nothing, last=True) if self._stream else self._nothing
+        """The remaining output samples."""
+        return self._stream.resample_chunk(self._empty, last=True) if self._stream else self._empty
 
 
 def write_spool(blocks: Iterable[Samples], spool: Path, tracks: int) -> int:
-    """Write [n, tracks] blocks at 16 kHz under a passing name, then rename; returns the samples a track.
+    """Write blocks [n, tracks] at 16 kHz to a file; returns the number of samples per track.
 
-    Raises SetupError when the disk does not take them.
+    The file is written under a temporary name and renamed when complete. Raises SetupError if writing fails.
     """
-    passing = spool.with_name(f"{spool.name}.{os.getpid()}-{threading.get_ident()}.part")
+    partial = spool.with_name(f"{spool.name}.{os.getpid()}-{threading.get_ident()}.part")
     written = 0
     try:
         spool.parent.mkdir(parents=True, exist_ok=True)
         with sf.SoundFile(
-            passing, "w", samplerate=SAMPLE_RATE, channels=tracks, format="FLAC", subtype="PCM_16"
+            partial, "w", samplerate=SAMPLE_RATE, channels=tracks, format="FLAC", subtype="PCM_16"
         ) as file:
             for block in blocks:
                 written += len(block)
                 file.write(np.clip(np.rint(block * 32768), -32768, 32767).astype(np.int16))
-        if sf.info(passing).frames != written:  # the last of it is only written on closing, without a word
-            raise OSError("what was written does not read back")
-        passing.replace(spool)
+        if sf.info(partial).frames != written:  # errors of the last write, on closing, are not reported
+            raise OSError("the file is shorter than what was written")
+        partial.replace(spool)
     except (OSError, sf.LibsndfileError) as error:
         raise SetupError(
-            f"Can't write decoded audio to {spool.parent} ({error}): is the disk full?"
+            f"can't write decoded audio to {spool.parent} ({error}): is the disk full?"
         ) from error
     finally:
-        passing.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
     return written

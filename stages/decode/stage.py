@@ -8,10 +8,10 @@ import numpy as np
 
 from schemas.recording import DecodeColumn, DecodedAudio, Recording, Unit
 from stages.decode.channels import Tracks, choose
-from stages.decode.checks import checked
+from stages.decode.checks import check
 from stages.decode.config import DecodeConfig
 from stages.decode.loudness import Loudness
-from stages.decode.reading import Source, opened
+from stages.decode.reading import AudioReader, open_audio
 from stages.decode.spool import Resampler, write_spool
 from stages.decode.survey import survey_of
 from stages.stage import SAMPLE_RATE, Samples, Stage
@@ -32,20 +32,20 @@ class DecodeStage(Stage[DecodeConfig]):
 
 
 def decode_file(path: Path, spool: Path, config: DecodeConfig) -> DecodedAudio:
-    """Decode a file of any format to the spool, 16 kHz and 16 bit, in bounded memory.
+    """Decode a file of any format to a spool (16 kHz, 16 bit) in bounded memory.
 
-    Raises DataError where the file holds no usable audio, SetupError where the spool can't be written.
+    Raises DataError if the file has no usable audio, SetupError if the spool can't be written.
     """
-    with opened(path) as source:
+    with open_audio(path) as source:
         survey = survey_of(source)
-        repairs = checked(source, survey, config)
+        repairs = check(source, survey, config)
         tracks = choose(survey, source.names, config.channels)
     kept = list(tracks.channels)
     peak = float(survey.peak[kept].max())
     gain = np.float32(min(1.0, 1 / peak))
     loudness = Loudness(SAMPLE_RATE, len(tracks))
-    with opened(path) as again:
-        written = write_spool(_resampled(again, tracks, gain, loudness), spool, len(tracks))
+    with open_audio(path) as second_pass:
+        written = write_spool(_resampled(second_pass, tracks, gain, loudness), spool, len(tracks))
     return DecodedAudio(
         seconds=written / SAMPLE_RATE,
         declared_seconds=source.declared,
@@ -65,7 +65,10 @@ def decode_file(path: Path, spool: Path, config: DecodeConfig) -> DecodedAudio:
     )
 
 
-def _resampled(source: Source, tracks: Tracks, gain: np.float32, loudness: Loudness) -> Iterator[Samples]:
+def _resampled(
+    source: AudioReader, tracks: Tracks, gain: np.float32, loudness: Loudness
+) -> Iterator[Samples]:
+    """Blocks [n, tracks] at 16 kHz, which are added to `loudness` too."""
     resampler = None
     for block in source.blocks():
         resampler = resampler or Resampler(source.rate, len(tracks))

@@ -1,4 +1,4 @@
-"""First pass over a recording: what its channels carry, in memory that does not grow with its length."""
+"""First pass over a recording: statistics of its channels, in memory that doesn't grow with its length."""
 
 from dataclasses import dataclass
 
@@ -6,52 +6,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import DataError
-from stages.decode.reading import Source
+from stages.decode.reading import AudioReader
 from stages.stage import Samples
 
 FRAME_SECONDS = 0.03
 LEAD_DB = 15.0
-"""A channel leads a frame when it is this much louder than every other: more than leakage or stereo make."""
+"""A channel leads a frame if it is louder than every other by this many dB, more than leakage or stereo
+images cause."""
 
 ACTIVE_DB = 30.0
-"""A frame is active when it is at most this far below the loud ones (99th percentile)."""
+"""A frame is active if its level is at most this many dB below the 99th percentile."""
 
-_FLOOR, _BINS = -120, 200
-_FULL_SCALE = 0.98
+_FLOOR_DB, _BINS = -120, 200
+"""Lowest level of the histogram, and its number of bins of 1 dB."""
+_CLIPPED = 0.98
 
 
 @dataclass(frozen=True)
-class Activity:
-    """Who is heard in the active frames of a recording."""
+class ChannelActivity:
+    """Which channels are heard in the active frames of a recording."""
 
     leads: NDArray[np.float64]
-    """Share of active frames that each channel leads, [channels]."""
+    """Share of the active frames that each channel leads, [channels]."""
     loudest: NDArray[np.float64]
-    """Share of active frames in which each channel is the loudest, [channels]."""
+    """Share of the active frames in which each channel is the loudest, [channels]."""
 
 
 class Survey:
-    """Running sums over blocks of [n, channels] samples."""
+    """Statistics over blocks of samples [n, channels]."""
 
     def __init__(self, rate: int, channels: int) -> None:
         self.channels = channels
         self.samples = 0
         self.peak = np.zeros(channels)
         self.loudest_dbfs = -np.inf
-        """Level (standard deviation) of the loudest frame of any channel."""
+        """Level (as standard deviation) of the loudest frame of any channel."""
         self._size = max(1, round(FRAME_SECONDS * rate))
         self._sum = np.zeros(channels)
         self._products = np.zeros((channels, channels))
         self._clipped = np.zeros(channels)
         self._frames = np.zeros((_BINS, channels, 2), np.int64)
-        """Frames by level of the loudest channel (dB), that channel, and whether it leads."""
+        """Number of frames by level of the loudest channel (dB), by that channel, and by whether it leads."""
         self._rest = np.zeros((0, channels), np.float32)
 
     def add(self, block: Samples) -> None:
+        """Include a block of samples [n, channels]."""
         self.samples += len(block)
         size = np.abs(block)
         self.peak = np.maximum(self.peak, size.max(axis=0, initial=0))
-        self._clipped += (size >= _FULL_SCALE).sum(axis=0)
+        self._clipped += (size >= _CLIPPED).sum(axis=0)
         exact = block.astype(np.float64)
         self._sum += exact.sum(axis=0)
         self._products += np.einsum("nc,nd->cd", exact, exact)
@@ -67,7 +70,7 @@ class Survey:
         top = ordered[:, -1]
         second = ordered[:, -2] if self.channels > 1 else np.full(len(top), -np.inf)
         leads = (top - second >= LEAD_DB).astype(int)
-        bins = np.clip(np.floor(top - _FLOOR), 0, _BINS - 1).astype(int)
+        bins = np.clip(np.floor(top - _FLOOR_DB), 0, _BINS - 1).astype(int)
         np.add.at(self._frames, (bins, level.argmax(axis=1), leads), 1)
         self.loudest_dbfs = max(self.loudest_dbfs, float(top.max()))
 
@@ -83,29 +86,30 @@ class Survey:
 
     @property
     def covariance(self) -> NDArray[np.float64]:
-        """[channels, channels], offset apart; the diagonal is the power."""
+        """Covariance of the channels [channels, channels]; the diagonal is their power without the offset."""
         return self._products / max(1, self.samples) - np.outer(self.mean, self.mean)
 
-    def activity(self) -> Activity:
+    def activity(self) -> ChannelActivity:
+        """Activity of the channels over the blocks so far."""
         by_level = self._frames.sum(axis=(1, 2))
-        upto = np.cumsum(by_level)
-        loud = int(np.searchsorted(upto, 0.99 * upto[-1]))
+        cumulative = np.cumsum(by_level)
+        loud = int(np.searchsorted(cumulative, 0.99 * cumulative[-1]))
         active = self._frames[max(0, loud - int(ACTIVE_DB)) :]
-        number = max(1, active.sum())
-        return Activity(leads=active[:, :, 1].sum(axis=0) / number, loudest=active.sum(axis=(0, 2)) / number)
+        count = max(1, active.sum())
+        return ChannelActivity(active[:, :, 1].sum(axis=0) / count, active.sum(axis=(0, 2)) / count)
 
 
-def survey_of(source: Source) -> Survey:
-    """The survey of a whole recording. Raises DataError where nothing of it decodes."""
+def survey_of(source: AudioReader) -> Survey:
+    """The survey of a whole recording. Raises DataError if none of it can be decoded."""
     survey = None
     for block in source.blocks():
         survey = survey or Survey(source.rate, block.shape[1])
         survey.add(block)
     if survey is None:
-        broken = (
-            "none of the audio decodes: the file is damaged"
+        reason = (
+            "none of the audio can be decoded: the file is damaged"
             if source.skipped
-            else "the file holds no samples"
+            else "the file contains no samples"
         )
-        raise DataError("no_samples", broken)
+        raise DataError("no_samples", reason)
     return survey

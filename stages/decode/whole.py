@@ -1,4 +1,4 @@
-"""A short recording whole, in one channel at its own sample rate: what a tokenizer alone wants of a file."""
+"""Reads a short recording into memory as one channel at its own sample rate, for use without a build."""
 
 from pathlib import Path
 
@@ -6,26 +6,29 @@ import numpy as np
 
 from schemas.errors import DataError
 from stages.decode.channels import choose, mean_of_all
-from stages.decode.checks import checked
+from stages.decode.checks import check
 from stages.decode.config import DecodeConfig
-from stages.decode.reading import opened
+from stages.decode.reading import open_audio
 from stages.decode.survey import survey_of
 from stages.stage import Samples
 
-MOST_SECONDS = 3600
-"""Longer ones are the build's work, which reads them piece by piece."""
+MAX_SECONDS = 3600
+"""Longer recordings need a build, which reads them in pieces."""
 
 
 def read_whole(path: Path, config: DecodeConfig) -> tuple[Samples, int]:
-    """The mean of the channels [n], or of those that don't cancel each other, and their rate in Hz.
+    """The mean of the channels [n], or of those that don't cancel each other, and the sample rate in Hz.
 
-    Raises DataError as decode does, and `too_long` over an hour.
+    Raises DataError for the recordings that decode sets aside, and `too_long` above an hour.
     """
-    with opened(path) as source:
+    with open_audio(path) as source:
         survey = survey_of(source)
-        checked(source, survey, config)
-        if source.seconds > MOST_SECONDS:
-            raise DataError("too_long", f"{source.seconds:.0f} s are more than the {MOST_SECONDS} read whole")
+        check(source, survey, config)
+        if source.seconds > MAX_SECONDS:
+            raise DataError(
+                "too_long",
+                f"the recording lasts {source.seconds:.0f} s; at most {MAX_SECONDS} s are supported",
+            )
         tracks = mean_of_all(survey) or choose(survey, source.names, "mix")
-    with opened(path) as again:
-        return np.concatenate([tracks.of(block)[:, 0] for block in again.blocks()]), source.rate
+    with open_audio(path) as second_pass:
+        return np.concatenate([tracks.of(block)[:, 0] for block in second_pass.blocks()]), source.rate

@@ -1,4 +1,4 @@
-"""Who speaks when: turns of single speakers, with overlapped speech told apart."""
+"""The diarize stage: who speaks when, as turns of single speakers with overlapped speech marked."""
 
 from stages.diarize.config import DiarizeConfig
 from stages.diarize.stage import DiarizeStage

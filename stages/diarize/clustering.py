@@ -1,10 +1,11 @@
-"""How many speakers there are, and what the voice of each is.
+"""Clustering of speaker embeddings: how many speakers there are, and the voice of each.
 
-Clustering begins with more clusters than there are speakers and joins the two most alike until none
-are. Alike is measured free of noise: embeddings e of one voice agree among each other with a mean
-cosine `w` (pairs of different pieces only), those of two voices with `c`, and c / sqrt(w1 w2) is 1 on
-average for two halves of one voice however noisy the recording is, where the plain cosine of two
-centroids falls with noise and rises with their size.
+Clustering starts with more clusters than there are speakers and merges the two most similar ones
+until no two are similar enough. Similarity is corrected for noise: let `w` be the mean cosine
+between embeddings within a cluster (over pairs of different pieces), and `c` the mean cosine between
+the embeddings of two clusters. Then c / sqrt(w1 w2) is 1 on average for two halves of one voice,
+however noisy the recording is, whereas the cosine of two centroids falls with noise and rises with
+the size of the clusters.
 """
 
 from dataclasses import dataclass
@@ -14,24 +15,25 @@ from numpy.typing import NDArray
 
 Vectors = NDArray[np.float64]
 
-CLUSTERS_AT_FIRST = 16
-REFINEMENTS = 3
+INITIAL_CLUSTERS = 16
+KMEANS_ITERATIONS = 3
 PRIOR_PAIRS = 3.0
-"""In each voice's agreement that of the whole recording weighs like this many pairs of pieces."""
-BY_CHANCE = 0.4
-"""Voices of n pieces are one at this over n less alikeness: few pieces differ by chance."""
+"""Weight, in pairs of pieces, of the mean similarity over all clusters in that within each cluster."""
+SMALL_CLUSTER_MARGIN = 0.4
+"""Clusters of n pieces are merged at a similarity that is lower by this divided by n, since the similarity
+between small clusters varies by chance."""
 
 
 @dataclass(frozen=True)
-class Voices:
-    """Sums over the pieces of each of k voices; voices of one speaker add up."""
+class VoiceClusters:
+    """k clusters of speaker embeddings, each kept as sums over its pieces, which add up when merged."""
 
     sums: Vectors
-    """Of unit-length embeddings times their weight, [k, d]."""
+    """Weighted sums of the unit-length embeddings, [k, d]."""
     weights: NDArray[np.float64]
-    """Sum of weights, [k]; a full piece weighs 1."""
+    """Sums of the weights, [k]; a piece of full length has the weight 1."""
     squares: NDArray[np.float64]
-    """Sum of squared weights, [k]."""
+    """Sums of the squared weights, [k]."""
 
     def __len__(self) -> int:
         return len(self.sums)
@@ -41,73 +43,78 @@ class Voices:
         """Unit-length, [k, d]."""
         return unit(self.sums)
 
-    def merged(self, label: NDArray[np.int64]) -> "Voices":
-        """The voices whose labels [k] are alike added up, in order of label; no label may be missing."""
-        one = (label[None] == np.arange(label.max() + 1)[:, None]).astype(np.float64)
-        return Voices(one @ self.sums, one @ self.weights, one @ self.squares)
+    def merged(self, label: NDArray[np.int64]) -> "VoiceClusters":
+        """Clusters in which those with equal labels [k] are merged, in order of label.
 
-    def alikeness(self) -> Vectors:
-        """c / sqrt(w1 w2) of every two voices, about 1 for two of one speaker, [k, k]."""
+        Labels must be 0, 1, .. without a gap.
+        """
+        members = (label[None] == np.arange(label.max() + 1)[:, None]).astype(np.float64)
+        return VoiceClusters(members @ self.sums, members @ self.weights, members @ self.squares)
+
+    def similarity(self) -> Vectors:
+        """c / sqrt(w1 w2) of every two clusters, [k, k]; about 1 for clusters of one speaker."""
         pairs = self.weights**2 - self.squares
-        agreeing = (self.sums**2).sum(axis=1) - self.squares
-        usual = agreeing.sum() / pairs.sum() if pairs.sum() > 0 else 1.0
-        within = (agreeing + PRIOR_PAIRS * usual) / (pairs + PRIOR_PAIRS)
-        across = (self.sums @ self.sums.T) / np.outer(self.weights, self.weights)
-        return np.asarray(across / np.sqrt(np.maximum(np.outer(within, within), 1e-6)))
+        cosines = (self.sums**2).sum(axis=1) - self.squares
+        mean = cosines.sum() / pairs.sum() if pairs.sum() > 0 else 1.0
+        within = (cosines + PRIOR_PAIRS * mean) / (pairs + PRIOR_PAIRS)
+        between = (self.sums @ self.sums.T) / np.outer(self.weights, self.weights)
+        return np.asarray(between / np.sqrt(np.maximum(np.outer(within, within), 1e-6)))
 
 
-def stack(voices: list[Voices]) -> Voices:
-    """All voices of all windows."""
-    return Voices(
-        np.concatenate([v.sums for v in voices]),
-        np.concatenate([v.weights for v in voices]),
-        np.concatenate([v.squares for v in voices]),
+def stack(clusters: list[VoiceClusters]) -> VoiceClusters:
+    """The clusters of several windows as one, in order."""
+    return VoiceClusters(
+        np.concatenate([c.sums for c in clusters]),
+        np.concatenate([c.weights for c in clusters]),
+        np.concatenate([c.squares for c in clusters]),
     )
 
 
-def voices_in(
+def cluster_pieces(
     contexts: Vectors,
     pieces: Vectors,
     weights: NDArray[np.float64],
     same: float,
     fewest: int = 1,
     most: int | None = None,
-) -> Voices:
-    """The voices in unit-length pieces [n, d] of these weights [n].
+) -> VoiceClusters:
+    """Clusters of unit-length embeddings of pieces [n, d] with weights [n], one for each voice.
 
-    Contexts [m, d] are means of pieces that local segmentation gives to one speaker: less noisy than
-    pieces, so clustering begins with them; pieces then say what each voice is (spherical k-means).
+    Contexts [m, d] are mean embeddings of pieces that the local segmentation assigns to one speaker. They
+    are less noisy, so clustering starts from them; then clusters are refined on pieces by spherical k-means.
     """
-    centroids = _first(contexts, max(CLUSTERS_AT_FIRST, fewest))
+    centroids = _initial_centroids(contexts, max(INITIAL_CLUSTERS, fewest))
     while True:
-        found = _refined(centroids, pieces, weights)
-        pair = _to_join(found, same, fewest, most)
+        clusters = _refined(centroids, pieces, weights)
+        pair = _pair_to_merge(clusters, same, fewest, most)
         if pair is None:
-            return found
-        centroids = found.merged(_joining(len(found), pair)).centroids
+            return clusters
+        centroids = clusters.merged(_merging(len(clusters), pair)).centroids
 
 
-def speakers_of(voices: Voices, same: float, fewest: int = 1, most: int | None = None) -> NDArray[np.int64]:
-    """For each voice of any window the number of its speaker in the recording, [k]."""
-    label = np.arange(len(voices))
-    while pair := _to_join(voices, same, fewest, most):
-        step = _joining(len(voices), pair)
-        voices = voices.merged(step)
+def speakers_of(
+    clusters: VoiceClusters, same: float, fewest: int = 1, most: int | None = None
+) -> NDArray[np.int64]:
+    """Number of the speaker of each cluster in the recording, [k], from the clusters of all windows."""
+    label = np.arange(len(clusters))
+    while pair := _pair_to_merge(clusters, same, fewest, most):
+        step = _merging(len(clusters), pair)
+        clusters = clusters.merged(step)
         label = step[label]
     return label
 
 
 def nearest(pieces: Vectors, centroids: Vectors) -> NDArray[np.int64]:
-    """For each piece [n, d] the most similar centroid, [n]."""
+    """Index of the most similar centroid [k, d] for each piece [n, d], [n]."""
     return np.asarray((pieces @ centroids.T).argmax(axis=1))
 
 
 def unit(vectors: Vectors) -> Vectors:
-    """Vectors [.., d] scaled to length one."""
+    """Vectors [.., d] scaled to unit length."""
     return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
 
 
-def _first(contexts: Vectors, clusters: int) -> Vectors:
+def _initial_centroids(contexts: Vectors, clusters: int) -> Vectors:
     from scipy.cluster.hierarchy import fcluster, linkage
 
     if len(contexts) == 1:
@@ -116,32 +123,34 @@ def _first(contexts: Vectors, clusters: int) -> Vectors:
     return unit(np.array([contexts[label == k].mean(axis=0) for k in np.unique(label)]))
 
 
-def _refined(centroids: Vectors, pieces: Vectors, weights: NDArray[np.float64]) -> Voices:
-    """k-means; a centroid that no piece is nearest to goes away."""
-    alone = Voices(pieces * weights[:, None], weights, weights**2)
-    for _ in range(REFINEMENTS):
+def _refined(centroids: Vectors, pieces: Vectors, weights: NDArray[np.float64]) -> VoiceClusters:
+    """Clusters after k-means; centroids without pieces are dropped."""
+    singles = VoiceClusters(pieces * weights[:, None], weights, weights**2)
+    for _ in range(KMEANS_ITERATIONS):
         _, label = np.unique(nearest(pieces, centroids), return_inverse=True)
-        found = alone.merged(label)
-        centroids = found.centroids
-    return found
+        clusters = singles.merged(label)
+        centroids = clusters.centroids
+    return clusters
 
 
-def _to_join(voices: Voices, same: float, fewest: int, most: int | None) -> tuple[int, int] | None:
-    """The most alike two, where they are one speaker or there are too many."""
-    if len(voices) <= max(1, fewest):
+def _pair_to_merge(
+    clusters: VoiceClusters, same: float, fewest: int, most: int | None
+) -> tuple[int, int] | None:
+    """The two most similar clusters, if they are of one speaker or there are too many clusters."""
+    if len(clusters) <= max(1, fewest):
         return None
-    alike = voices.alikeness()
-    np.fill_diagonal(alike, -np.inf)
-    chance = BY_CHANCE / np.minimum.outer(voices.weights, voices.weights)
-    allowed = np.where(alike + chance > same, alike, -np.inf)
-    if most is not None and len(voices) > most:
-        allowed = alike
-    pair = divmod(int(allowed.argmax()), len(voices))
+    similarity = clusters.similarity()
+    np.fill_diagonal(similarity, -np.inf)
+    margin = SMALL_CLUSTER_MARGIN / np.minimum.outer(clusters.weights, clusters.weights)
+    allowed = np.where(similarity + margin > same, similarity, -np.inf)
+    if most is not None and len(clusters) > most:
+        allowed = similarity
+    pair = divmod(int(allowed.argmax()), len(clusters))
     return pair if np.isfinite(allowed[pair]) else None
 
 
-def _joining(voices: int, pair: tuple[int, int]) -> NDArray[np.int64]:
-    """Labels [voices] in which the pair has become one."""
-    label = np.arange(voices)
+def _merging(clusters: int, pair: tuple[int, int]) -> NDArray[np.int64]:
+    """Labels [clusters] that merge the pair."""
+    label = np.arange(clusters)
     label[max(pair)] = min(pair)
     return np.unique(label, return_inverse=True)[1]

@@ -1,4 +1,4 @@
-"""Settings of diarize."""
+"""Settings of the diarize stage."""
 
 from typing import Literal, Self
 
@@ -8,35 +8,38 @@ from stages.stage import Config
 
 
 class DiarizeConfig(Config):
-    """Which models listen, how speakers are told apart, and how turns are cut."""
+    """The models, and how to distinguish speakers and cut turns."""
 
     existing: Literal["use", "ignore"] = Field(
-        "ignore", description="use: take the RTTM, STM, CTM or JSONL beside a recording instead of listening"
+        "ignore",
+        description="use: take turns from an RTTM, STM, CTM or JSONL file next to the recording, if any",
     )
     segmentation: str = Field(
         "package:pyannote-segmentation-3.0", description="pyannote segmentation model (powerset)"
     )
     embedding: str = Field("package:campplus-zh-en", description="CAM++ speaker embedding")
-    vad: str = Field("package:silero-vad", description="voice activity, for the gate and for split channels")
+    vad: str = Field(
+        "package:silero-vad", description="voice activity detection model, for silence and split channels"
+    )
     pipeline: str | None = Field(
-        None, description="any pyannote pipeline (`hub:org/name`, `file:/dir`) in place of the two models"
+        None, description="a pyannote pipeline (`hub:org/name`, `file:/dir`) to use instead of segmentation"
     )
     same_speaker: float = Field(
         0.91,
         gt=0,
-        description="how alike two voices must be to be one speaker: 1 is as alike as pieces of one voice "
-        "are among each other; higher finds more speakers",
+        description="similarity from which two voices are one speaker, relative to the similarity within a "
+        "voice (1); higher values find more speakers",
     )
-    min_speakers: int | None = Field(None, ge=1, description="fewest speakers of a recording, if known")
-    max_speakers: int | None = Field(None, ge=1, description="most speakers of a recording, if known")
+    min_speakers: int | None = Field(None, ge=1, description="minimum number of speakers, if known")
+    max_speakers: int | None = Field(None, ge=1, description="maximum number of speakers, if known")
     window_minutes: float = Field(
-        10, ge=1, description="minutes; longer recordings are heard in windows cut at pauses"
+        10, ge=1, description="minutes; longer recordings are processed in windows cut at pauses"
     )
     merge_pause: float = Field(
-        0.5, ge=0, description="seconds; a speaker's pauses up to this long stay inside the turn"
+        0.5, ge=0, description="seconds; pauses of a speaker up to this length don't end a turn"
     )
     min_turn: float = Field(0.4, ge=0, description="seconds; shorter turns are set aside")
-    max_turn: float = Field(30, ge=2, description="seconds; longer turns are split where they are quietest")
+    max_turn: float = Field(30, ge=2, description="seconds; longer turns are split at their quietest point")
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
@@ -48,6 +51,7 @@ class DiarizeConfig(Config):
 
     @property
     def models(self) -> tuple[str, ...]:
+        """References of the models that the stage loads."""
         if self.pipeline:
             return (self.pipeline, self.vad, self.embedding)
         return (self.segmentation, self.embedding, self.vad)

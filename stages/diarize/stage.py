@@ -1,5 +1,6 @@
 """The diarize stage: segments, speakers and turns of every recording."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import PurePosixPath
@@ -23,22 +24,22 @@ from schemas.recording import (
 from stages.diarize.clustering import speakers_of, stack
 from stages.diarize.config import DiarizeConfig
 from stages.diarize.embedding import SpeakerEmbedding, voice_of
-from stages.diarize.existing import PREFERENCE, Stated, parse
+from stages.diarize.existing import PREFERENCE, CompanionSegment, parse
 from stages.diarize.external import PipelineDiarizer
 from stages.diarize.segmentation import Segmentation
 from stages.diarize.turns import Quietest, overlaps, turns_of, with_problems
 from stages.diarize.vad import Stretch, VoiceActivity, without_crosstalk
-from stages.diarize.window import SOMEBODY, WindowDiarizer
+from stages.diarize.window import UNKNOWN, WindowDiarizer
 from stages.stage import SAMPLE_RATE, Samples, Stage
 
-LEAST_SPEECH = 0.2
-"""Seconds of voice activity in a whole recording under which nobody speaks in it."""
-SLACK = 1.25
-"""A recording up to this many windows long is heard in one, so that no short rest remains."""
-BEYOND_END = 1.0
-"""Seconds by which a file beside the recording may go on after the recording's end."""
-TOUCHING = 0.1
-"""Seconds by which turns of known text may overlap before they count as overlapped."""
+MIN_SPEECH = 0.2
+"""Seconds of voice activity in a recording below which nobody speaks in it."""
+MAX_WINDOWS_MERGED = 1.25
+"""Length in windows up to which the rest of a recording is one window, so that no short window remains."""
+END_TOLERANCE = 1.0
+"""Seconds by which segments of a companion file may exceed the recording."""
+OVERLAP_TOLERANCE = 0.1
+"""Seconds by which turns with existing text may overlap before they count as overlapped."""
 
 
 class DiarizeStage(Stage[DiarizeConfig]):
@@ -72,70 +73,72 @@ class DiarizeStage(Stage[DiarizeConfig]):
         assert recording.decode.result is not None
         decoded = recording.decode.result
         if companion := self._companion(recording):
-            return self._stated(recording, decoded, companion)
+            return self._from_companion(recording, decoded, companion)
         if decoded.tracks > 1:
-            return self._split(recording, decoded)
-        return self._heard(recording, decoded)
+            return self._from_tracks(recording, decoded)
+        return self._from_models(recording, decoded)
 
-    # By listening
+    # One track with all speakers
 
-    def _heard(self, recording: Recording, decoded: DecodedAudio) -> DiarizeColumn:
-        """Speakers in two passes: voices inside each window, then one clustering of all voices."""
+    def _from_models(self, recording: Recording, decoded: DecodedAudio) -> DiarizeColumn:
+        """Diarize each window by itself, then cluster the voices of all windows to speakers."""
         config = self._config
         fewest, most = config.min_speakers or 1, config.max_speakers
         windows = []
         for start, (samples,), (speech,) in self._windows(recording, decoded):
             whole = start == 0 and len(samples) >= round(decoded.seconds * SAMPLE_RATE) - 1
-            if speech and (heard := self._diarizer(samples, fewest if whole else 1, most)):
-                windows.append((start, heard))
+            if speech and (window := self._diarizer(samples, fewest if whole else 1, most)):
+                windows.append((start, window))
         if not windows:
             raise DataError("no_single_speaker", "nowhere in this recording does one person speak alone")
-        voices = stack([heard.voices for _, heard in windows])
-        speaker = speakers_of(voices, config.same_speaker, fewest, most)
-        found, offset = [], 0
-        for start, heard in windows:
-            for a, b, voice in heard.segments:
-                who = SOMEBODY if voice == SOMEBODY else int(speaker[offset + voice])
-                found.append((round(start + a, 3), round(start + b, 3), who))
-            offset += len(heard.voices)
-        found.sort()
-        order = [who for who in dict.fromkeys(who for _, _, who in found) if who != SOMEBODY]
-        names = {who: f"SPEAKER_{index:02d}" for index, who in enumerate(order)} | {SOMEBODY: UNKNOWN_SPEAKER}
-        segments = tuple(Segment(a, b, names[who], 0) for a, b, who in found)
-        centroids = voices.merged(speaker).centroids
-        own = {names[who]: centroids[who] for who in order}
+        voices = stack([window.voices for _, window in windows])
+        speaker_of = speakers_of(voices, config.same_speaker, fewest, most)
+        stretches, offset = [], 0
+        for start, window in windows:
+            for a, b, voice in window.segments:
+                speaker = UNKNOWN if voice == UNKNOWN else int(speaker_of[offset + voice])
+                stretches.append((round(start + a, 3), round(start + b, 3), speaker))
+            offset += len(window.voices)
+        stretches.sort()
+        order = [s for s in dict.fromkeys(speaker for _, _, speaker in stretches) if s != UNKNOWN]
+        names = {speaker: f"SPEAKER_{index:02d}" for index, speaker in enumerate(order)}
+        names[UNKNOWN] = UNKNOWN_SPEAKER
+        segments = tuple(Segment(a, b, names[speaker], 0) for a, b, speaker in stretches)
+        centroids = voices.merged(speaker_of).centroids
+        embeddings = {names[speaker]: centroids[speaker] for speaker in order}
         turns, problems = turns_of(segments, config, self._quietest(recording))
-        return DiarizeColumn(Diarization("model", segments, _speakers(segments, own), turns), problems)
+        return DiarizeColumn(Diarization("model", segments, _speakers(segments, embeddings), turns), problems)
 
     def _windows(
         self, recording: Recording, decoded: DecodedAudio
     ) -> Iterator[tuple[float, list[Samples], list[list[Stretch]]]]:
-        """(start, samples of every track, speech of every track) of windows cut where all are silent.
+        """(start, samples of each track, speech of each track) of windows, cut where all tracks are silent.
 
-        Raises DataError where there is no speech in any.
+        Times are in seconds, those of speech from the start of the window. Raises DataError if there is no
+        speech in the recording.
         """
         limit = self._config.window_minutes * 60
         start, spoken = 0.0, 0.0
         while start < decoded.seconds:
-            last = decoded.seconds - start <= SLACK * limit
+            last = decoded.seconds - start <= MAX_WINDOWS_MERGED * limit
             end = decoded.seconds if last else start + limit
             tracks = [self._audio.read(recording, track, start, end) for track in range(decoded.tracks)]
             speech = [self._vad.speech(samples) for samples in tracks]
             if not last:
-                length = _pause([stretch for one in speech for stretch in one], limit)
+                length = _longest_pause([stretch for track in speech for stretch in track], limit)
                 end = start + length
                 tracks = [samples[: round(length * SAMPLE_RATE)] for samples in tracks]
-                speech = [[(a, min(b, length)) for a, b in one if a < length] for one in speech]
-            spoken += sum(b - a for one in speech for a, b in one)
-            if last and spoken < LEAST_SPEECH:
+                speech = [[(a, min(b, length)) for a, b in track if a < length] for track in speech]
+            spoken += sum(b - a for track in speech for a, b in track)
+            if last and spoken < MIN_SPEECH:
                 raise DataError("no_speech", "nobody speaks in this recording")
             yield start, tracks, speech
             start = end
 
-    # Channels that are the speakers
+    # One track per speaker
 
-    def _split(self, recording: Recording, decoded: DecodedAudio) -> DiarizeColumn:
-        """Voice activity cuts each channel; what leaks in from a louder one is left out."""
+    def _from_tracks(self, recording: Recording, decoded: DecodedAudio) -> DiarizeColumn:
+        """The voice activity of each track, without crosstalk from louder ones."""
         segments: list[Segment] = []
         for start, tracks, speech in self._windows(recording, decoded):
             for track, (own, stretches) in enumerate(zip(tracks, speech, strict=True)):
@@ -151,35 +154,40 @@ class DiarizeStage(Stage[DiarizeConfig]):
         voices = self._voices(recording, turns)
         return DiarizeColumn(Diarization("model", ordered, _speakers(ordered, voices), turns), problems)
 
-    # Files beside the recording
+    # Companion files
 
     def _companion(self, recording: Recording) -> Companion | None:
         if self._config.existing == "ignore" and not recording.synthesized:
             return None
-        known = {companion.kind: companion for companion in reversed(recording.companions)}
-        return next((known[kind] for kind in PREFERENCE if kind in known), None)
+        by_kind = {companion.kind: companion for companion in reversed(recording.companions)}
+        return next((by_kind[kind] for kind in PREFERENCE if kind in by_kind), None)
 
-    def _stated(self, recording: Recording, decoded: DecodedAudio, companion: Companion) -> DiarizeColumn:
-        """What a file beside the recording says. Raises DataError where the two don't fit together."""
+    def _from_companion(
+        self, recording: Recording, decoded: DecodedAudio, companion: Companion
+    ) -> DiarizeColumn:
+        """The segments of a companion file. Raises DataError if it doesn't match the recording."""
         config = self._config
         name = PurePosixPath(companion.uri).name
         stem = PurePosixPath(recording.id).stem
         text = self._audio.text(companion.uri)
-        stated = parse(companion.kind, text, name, stem, config.merge_pause, config.max_turn)
-        inside = [s for s in stated if s.start < decoded.seconds]
-        late = next((s for s in stated if s.start > decoded.seconds + BEYOND_END), None)
+        listed = parse(companion.kind, text, name, stem, config.merge_pause, config.max_turn)
+        inside = [s for s in listed if s.start < decoded.seconds]
+        late = next((s for s in listed if s.start > decoded.seconds + END_TOLERANCE), None)
         if late and not decoded.repairs:
-            message = f"{name} speaks of {late.start:g} s, but the recording ends at {decoded.seconds:.1f} s"
-            raise DataError("bad_companion", message)
+            raise DataError(
+                "bad_companion",
+                f"{name} has speech at {late.start:g} s, but the recording ends at {decoded.seconds:.1f} s",
+            )
         if not inside:
-            raise DataError("no_speech", f"{name} holds no speech")
+            raise DataError("no_speech", f"{name} contains no speech")
         segments = tuple(_segment(s, decoded) for s in inside)
         if any(s.text for s in inside):
-            spans = [
-                Turn(own.start, own.end, own.speaker, own.track, overlapped, s.text)
-                for own, overlapped, s in zip(segments, overlaps(segments, TOUCHING), inside, strict=True)
+            overlapped = overlaps(segments, OVERLAP_TOLERANCE)
+            with_text = [
+                Turn(segment.start, segment.end, segment.speaker, segment.track, overlap, s.text)
+                for segment, overlap, s in zip(segments, overlapped, inside, strict=True)
             ]
-            turns, problems = with_problems(spans, config)
+            turns, problems = with_problems(with_text, config)
         else:
             turns, problems = turns_of(segments, config, self._quietest(recording))
         voices = self._voices(recording, turns)
@@ -187,15 +195,16 @@ class DiarizeStage(Stage[DiarizeConfig]):
             Diarization(companion.kind, segments, _speakers(segments, voices), turns), problems
         )
 
-    # Both
+    # All of them
 
     def _voices(self, recording: Recording, turns: tuple[Turn, ...]) -> dict[str, Any]:
-        """The voice of each named speaker, where one speaks alone at all."""
+        """Embedding [d] of each speaker by name, for those who have turns that aren't overlapped."""
+        turns_of_speaker: dict[str, list[Turn]] = defaultdict(list)
+        for turn in turns:
+            if not turn.overlapped:
+                turns_of_speaker[turn.speaker].append(turn)
         voices = {}
-        for name in {turn.speaker for turn in turns}:
-            alone = [turn for turn in turns if turn.speaker == name and not turn.overlapped]
-            if not alone:
-                continue
+        for name, alone in turns_of_speaker.items():
             track = alone[0].track
             voice = voice_of(
                 self._embedding,
@@ -207,7 +216,7 @@ class DiarizeStage(Stage[DiarizeConfig]):
         return voices
 
     def _quietest(self, recording: Recording) -> Quietest:
-        """Finds the middle of the quietest 0.3 s between two times: a moment between words."""
+        """A function that finds the middle of the quietest 0.3 s between two times, likely between words."""
 
         def quietest(track: int, start: float, end: float) -> float:
             samples = self._audio.read(recording, track, start, end)
@@ -222,31 +231,28 @@ class DiarizeStage(Stage[DiarizeConfig]):
         return quietest
 
 
-def _pause(speech: list[Stretch], limit: float) -> float:
-    """The middle of the longest pause in the last fifth before `limit`, or the limit, in seconds."""
-    at, best, longest = 0.8 * limit, limit, 0.0
+def _longest_pause(speech: list[Stretch], limit: float) -> float:
+    """The middle of the longest pause in the last fifth before `limit`, or else `limit`; in seconds."""
+    silent_since, best, longest = 0.8 * limit, limit, 0.0
     for start, end in [*sorted(speech), (limit, limit)]:
-        if start > at and start - at > longest:
-            best, longest = (at + start) / 2, start - at
-        at = max(at, end)
+        if start > silent_since and start - silent_since > longest:
+            best, longest = (silent_since + start) / 2, start - silent_since
+        silent_since = max(silent_since, end)
     return best
 
 
-def _segment(stated: Stated, decoded: DecodedAudio) -> Segment:
-    track = min(stated.channel, decoded.tracks) - 1
-    return Segment(round(stated.start, 3), round(min(stated.end, decoded.seconds), 3), stated.speaker, track)
+def _segment(listed: CompanionSegment, decoded: DecodedAudio) -> Segment:
+    track = min(listed.channel, decoded.tracks) - 1
+    return Segment(round(listed.start, 3), round(min(listed.end, decoded.seconds), 3), listed.speaker, track)
 
 
-def _speakers(segments: tuple[Segment, ...], voices: Mapping[str, Any]) -> tuple[Speaker, ...]:
-    """In order of first appearance, with unit-length embeddings of float32 precision."""
-    names = dict.fromkeys(segment.speaker for segment in segments)
+def _speakers(segments: tuple[Segment, ...], embeddings: Mapping[str, Any]) -> tuple[Speaker, ...]:
+    """Speakers in order of first appearance, with embeddings in the precision of float32."""
+    seconds: dict[str, float] = defaultdict(float)
+    for segment in segments:
+        seconds[segment.speaker] += segment.end - segment.start
     return tuple(
-        Speaker(
-            name,
-            round(sum(s.end - s.start for s in segments if s.speaker == name), 3),
-            _embedding(voices.get(name)),
-        )
-        for name in names
+        Speaker(name, round(total, 3), _embedding(embeddings.get(name))) for name, total in seconds.items()
     )
 
 

@@ -1,4 +1,4 @@
-"""From segments to turns: pauses merged, overlaps cut out, long ones split where it is quiet."""
+"""Turns from segments: short pauses are merged, overlaps cut out, and long turns split where it is quiet."""
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -7,13 +7,13 @@ from schemas.recording import Problem, Segment, Turn
 from stages.diarize.config import DiarizeConfig
 
 Quietest = Callable[[int, float, float], float]
-"""(track, start, end) -> the quietest moment between two times, all in seconds."""
+"""(track, start, end) -> time of the quietest moment between start and end, in seconds."""
 
 
 def turns_of(
     segments: tuple[Segment, ...], config: DiarizeConfig, quietest: Quietest
 ) -> tuple[tuple[Turn, ...], tuple[Problem, ...]]:
-    """Turns of all tracks in order of start, with the problems of those that can't be used."""
+    """Turns of all tracks in order of start, and problems for those that can't be used."""
     turns = [
         turn
         for track in sorted({segment.track for segment in segments})
@@ -23,7 +23,7 @@ def turns_of(
 
 
 def with_problems(turns: list[Turn], config: DiarizeConfig) -> tuple[tuple[Turn, ...], tuple[Problem, ...]]:
-    """The turns in order, and a problem for each overlapped or too short one."""
+    """The turns in order of start, and a problem for each that is overlapped or too short."""
     ordered = tuple(sorted(turns, key=lambda turn: (turn.start, turn.track, turn.end, turn.speaker)))
     problems = []
     for index, turn in enumerate(ordered):
@@ -36,19 +36,19 @@ def with_problems(turns: list[Turn], config: DiarizeConfig) -> tuple[tuple[Turn,
 
 
 def overlaps(segments: tuple[Segment, ...], slack: float) -> list[bool]:
-    """For each segment whether another speaker's on its track has more than `slack` seconds in common."""
-    found = [False] * len(segments)
-    going: list[int] = []
+    """Whether each segment overlaps one of another speaker on its track by more than `slack` seconds."""
+    overlapped = [False] * len(segments)
+    active: list[int] = []
     for index in sorted(range(len(segments)), key=lambda i: segments[i].start):
         own = segments[index]
-        going = [i for i in going if segments[i].end > own.start]
-        for i in going:
+        active = [i for i in active if segments[i].end > own.start]
+        for i in active:
             other = segments[i]
             common = min(own.end, other.end) - own.start
             if other.track == own.track and other.speaker != own.speaker and common > slack:
-                found[i] = found[index] = True
-        going.append(index)
-    return found
+                overlapped[i] = overlapped[index] = True
+        active.append(index)
+    return overlapped
 
 
 def _of_track(segments: list[Segment], config: DiarizeConfig, quietest: Quietest) -> Iterator[Turn]:
@@ -58,13 +58,13 @@ def _of_track(segments: list[Segment], config: DiarizeConfig, quietest: Quietest
         for speaker in speakers:
             turn = Turn(start, end, speaker, segments[0].track, overlapped=len(speakers) > 1)
             before = last.get(speaker)
-            # Whoever else spoke since then is in `last` with a later end.
-            heard = max((other.end for name, other in last.items() if name != speaker), default=0.0)
+            # If another speaker spoke since then, their turn in `last` ends later.
+            others = max((other.end for name, other in last.items() if name != speaker), default=0.0)
             if (
                 before is not None
                 and before.overlapped == turn.overlapped
                 and start - before.end <= (0 if turn.overlapped else config.merge_pause)
-                and (turn.overlapped or heard <= before.end)
+                and (turn.overlapped or others <= before.end)
             ):
                 turn = Turn(before.start, end, speaker, turn.track, turn.overlapped)
             elif before is not None:
@@ -75,25 +75,25 @@ def _of_track(segments: list[Segment], config: DiarizeConfig, quietest: Quietest
 
 
 def _parts(segments: list[Segment]) -> Iterator[tuple[float, float, tuple[str, ...]]]:
-    """Stretches in which the same people speak."""
+    """(start, end, speakers) of the stretches between any two changes of who speaks."""
     times = sorted({time for segment in segments for time in (segment.start, segment.end)})
     ordered = sorted(segments, key=lambda segment: segment.start)
-    going: list[Segment] = []
-    ahead = 0
+    active: list[Segment] = []
+    following = 0
     for start, end in pairwise(times):
-        going = [segment for segment in going if segment.end > start]
-        while ahead < len(ordered) and ordered[ahead].start <= start:
-            going.append(ordered[ahead])
-            ahead += 1
-        if going:
-            yield start, end, tuple(sorted({segment.speaker for segment in going}))
+        active = [segment for segment in active if segment.end > start]
+        while following < len(ordered) and ordered[following].start <= start:
+            active.append(ordered[following])
+            following += 1
+        if active:
+            yield start, end, tuple(sorted({segment.speaker for segment in active}))
 
 
 def _split(turn: Turn, config: DiarizeConfig, quietest: Quietest) -> Iterator[Turn]:
-    """The turn in parts of at most the longest length."""
+    """The turn, in parts of at most `config.max_turn` seconds."""
     start = turn.start
     while turn.end - start > config.max_turn:
-        # Not so late that the rest would be too short to keep.
+        # Early enough that the rest is not too short to keep.
         latest = min(start + config.max_turn, turn.end - max(config.min_turn, 1.0))
         cut = quietest(turn.track, start + config.max_turn / 2, latest)
         yield Turn(start, cut, turn.speaker, turn.track, turn.overlapped, turn.text)

@@ -1,4 +1,4 @@
-"""Voice activity by silero, the gate before everything else and the cutter of split channels."""
+"""Voice activity detection with Silero VAD, and removal of crosstalk between channels."""
 
 import itertools
 from pathlib import Path
@@ -10,16 +10,17 @@ from stages.stage import SAMPLE_RATE, Samples
 Stretch = tuple[float, float]
 """Start and end in seconds."""
 
-LOUDER_DB = 10.0
-CORRELATED = 0.5
-"""A channel leaks into another where it is this much louder there and the two waveforms agree."""
+MIN_LEVEL_DB = 10.0
+MIN_CORRELATION = 0.5
+"""Speech is crosstalk from another channel if that is louder by this many dB and correlated this much."""
 BLOCK = 0.5
+"""Length in seconds of the blocks in which crosstalk is searched for."""
 MAX_LAG = 0.03
-"""Seconds: blocks in which leakage is looked for, and the longest way from mouth to far microphone."""
+"""Maximum delay of crosstalk in seconds, from a mouth to the far microphone."""
 
 
 class VoiceActivity:
-    """silero VAD over whole blocks of frames: the stream model's own probabilities, without state."""
+    """Silero VAD on whole sequences: the same probabilities as the streaming model, without its state."""
 
     def __init__(self, path: Path) -> None:
         from silero_vad.sequence_vad import SileroVADSequence
@@ -30,16 +31,17 @@ class VoiceActivity:
         """Stretches of speech in samples [n] at 16 kHz, in order."""
         from silero_vad.sequence_vad import get_speech_timestamps_sequence
 
-        found = get_speech_timestamps_sequence(samples, self._model)
-        return [(s["start"] / SAMPLE_RATE, s["end"] / SAMPLE_RATE) for s in found]
+        segments = get_speech_timestamps_sequence(samples, self._model)
+        return [(s["start"] / SAMPLE_RATE, s["end"] / SAMPLE_RATE) for s in segments]
 
 
 def without_crosstalk(
     stretches: list[Stretch], own: Samples, others: list[Samples], shortest: float = 0.25
 ) -> list[Stretch]:
-    """What remains of a channel's speech when leakage from louder channels is taken out.
+    """The stretches of a channel's speech that are not crosstalk from louder channels.
 
-    `own` and each of `others` are samples [n] of the same time.
+    `own` and each of `others` are samples [n] at 16 kHz of the same span. Remaining stretches under
+    `shortest` seconds are dropped.
     """
     kept: list[Stretch] = []
     for start, end in stretches:
@@ -56,12 +58,12 @@ def without_crosstalk(
 
 
 def _leaks(loud: Samples, quiet: Samples) -> bool:
-    """Whether `quiet` is an echo of `loud`: far weaker, and alike at some small lag."""
+    """Whether `quiet` is crosstalk from `loud`: much weaker, and correlated with it at a short delay."""
     energy = float(np.dot(loud, loud)), float(np.dot(quiet, quiet))
-    if energy[1] == 0 or energy[0] < energy[1] * 10 ** (LOUDER_DB / 10):
+    if energy[1] == 0 or energy[0] < energy[1] * 10 ** (MIN_LEVEL_DB / 10):
         return False
     size = 1 << (len(loud) + len(quiet)).bit_length()
     correlation = np.fft.irfft(np.fft.rfft(quiet, size) * np.conj(np.fft.rfft(loud, size)), size)
     lag = round(MAX_LAG * SAMPLE_RATE)
     peak = max(np.abs(correlation[: lag + 1]).max(), np.abs(correlation[-lag:]).max())
-    return bool(peak >= CORRELATED * np.sqrt(energy[0] * energy[1]))
+    return bool(peak >= MIN_CORRELATION * np.sqrt(energy[0] * energy[1]))

@@ -1,4 +1,4 @@
-"""Checkpoints of pyannote, read as weights: nothing that a file holds is run."""
+"""Safe loading of pyannote checkpoints: only weights are read, and no code in a file is executed."""
 
 import os
 from collections.abc import Iterator
@@ -12,9 +12,10 @@ _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 @contextmanager
 def weights_only(what: str) -> Iterator[None]:
-    """While the context is open torch loads tensors and pyannote's own records alone, whoever asks it.
+    """Within the context, torch.load accepts only tensors and pyannote's own record classes.
 
-    pyannote asks for whole pickles, which may run anything. Raises SetupError for a file that needs more.
+    pyannote itself asks for full pickles, which can execute code. Raises SetupError for a file that needs
+    that; `what` names it.
     """
     import torch
     from pyannote.audio.core.task import Problem, Resolution, Specifications
@@ -27,7 +28,8 @@ def weights_only(what: str) -> Iterator[None]:
             yield
     except UnpicklingError as error:
         raise SetupError(
-            f"{what} holds more than weights, which is not run: convert it to weights alone, or take another"
+            f"{what} contains more than weights, which could execute code: save its weights only, or use "
+            "another checkpoint"
         ) from error
     finally:
         if before is None:

@@ -127,7 +127,7 @@ def batches(turns: Sequence[LiveTurn], seconds: float) -> list[list[LiveTurn]]:
 def _checked(codes: Codes, samples: int) -> Codes | Problem:
     if not group_count(codes):
         least = f"one group of codes ({1000 * GROUP_SECONDS:.0f} ms)"
-        return Problem("too_short", f"{samples / 16:.0f} ms is too short for {least}")
+        return Problem("too_short", f"{samples / 16:.0f} ms are too short for {least}")
     return codes
 
 

@@ -20,7 +20,7 @@ from stages.train.cache import Reader, Step1Reader
 from stages.train.checkpoint import VOCABULARY, is_step1, load_into, read_shape
 from stages.train.loss import token_losses
 from stages.train.model import CONFIG, Backbone, Step1
-from stages.train.weights import Spec, Weights, write_weights
+from stages.train.weights import SafetensorsFolder, Spec, write_weights
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 ROWS = 64
@@ -181,7 +181,7 @@ def extend(source: Path, target: Path) -> Vocabulary:
     vocabulary = Vocabulary.extended(source)
     with torch.device("meta"):
         model = HuggingFace(source)
-    weights = Weights(source)
+    weights = SafetensorsFolder(source)
     embeddings, head = (f"{model._names[end]}.weight" for end in ("embeddings", "head"))
     lacking = _lacking(source)
     first = vocabulary.linguistic - len(lacking)

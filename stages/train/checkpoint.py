@@ -12,7 +12,7 @@ from schemas.errors import SetupError
 from stages.train.model import CONFIG, Backbone, Step1
 from stages.train.shape import STEP1, Shape, shape_of
 from stages.train.sharded import own, region, whole
-from stages.train.weights import Weights, spec_of, write_weights
+from stages.train.weights import SafetensorsFolder, spec_of, write_weights
 
 VOCABULARY = "vocabulary.json"
 
@@ -59,9 +59,9 @@ def load(directory: Path, device: torch.device | str = "cpu") -> Step1:
 
 @torch.no_grad()
 def load_into(model: nn.Module, directory: Path) -> None:
-    """Weights of a folder for a model of its shape, of which each process reads the part that it holds.
-    Raises SetupError where other tensors are there."""
-    weights = Weights(directory)
+    """Load a folder's weights into a model of the same shape; each process reads only the part that it holds.
+    Raises SetupError if the tensors don't match."""
+    weights = SafetensorsFolder(directory)
     wanted = model.state_dict()
     for name in sorted(wanted.keys() ^ weights.specs.keys()):
         said = "lacks" if name in wanted else "has a tensor that the model does not:"
@@ -78,7 +78,7 @@ def load_into(model: nn.Module, directory: Path) -> None:
 def sha256(directory: Path) -> str:
     """Of the weights of a folder."""
     together = hashlib.sha256()
-    for path in Weights(directory).files:
+    for path in SafetensorsFolder(directory).files:
         with path.open("rb") as file:
             together.update(hashlib.file_digest(file, "sha256").digest())
     return together.hexdigest()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import SetupError
+from stages.train.config import RENAMED_SETTINGS
 
 RUN = "run.json"
 """What the run is: its settings, its start and the data's identity."""
@@ -26,13 +27,21 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
     file = folder / RUN
     if not file.exists():
         written(file, lambda path: path.write_text(json.dumps(identity, indent=2) + "\n"))
-    there = flat(json.loads(file.read_text()))
+    there = flat(read_record(folder))
     for key, value in flat(json.loads(json.dumps(identity))).items():
         if there.get(key) != value:
             raise SetupError(
                 f"{folder} holds another run: its {key} is {there.get(key)}, not {value}. "
                 "Name another folder for this one."
             )
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What the run of a folder is, with the current names of its settings: it may have been started when some
+    had other names."""
+    record: dict[str, Any] = json.loads((folder / RUN).read_text())
+    settings = record.get("config", {})
+    return record | {"config": {RENAMED_SETTINGS.get(name, name): settings[name] for name in settings}}
 
 
 def flat(value: dict[str, Any], prefix: str = "", between: str = ".") -> dict[str, Any]:

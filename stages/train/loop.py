@@ -32,15 +32,15 @@ from stages.train.folder import BOARD, LEFT_OUT, METRICS, PACKING, written
 from stages.train.loss import weighted_mean
 from stages.train.metrics import Means, MetricsFile
 from stages.train.model import Backbone
-from stages.train.optimizer import adamw, clip, learning_rate, set_rate
+from stages.train.optimizer import adamw, clip_gradients, learning_rate, set_rate
 from stages.train.packing import Packing, pack, sequences_of
 from stages.train.parallel import World
 from stages.train.progress import ProgressCallback
-from stages.train.reference import Reference, compute
+from stages.train.reference import ReferenceLogProbs, compute
 
 
 @dataclass(frozen=True)
-class Data:
+class TrainingData:
     """What a run learns from."""
 
     documents: Documents
@@ -54,7 +54,9 @@ class Trainer:
     """A run in one of its processes. Raises SetupError where nothing can be learnt from the data, or where
     its processes can't share a step."""
 
-    def __init__(self, config: TrainConfig, data: Data, model: Backbone, folder: Path, world: World) -> None:
+    def __init__(
+        self, config: TrainConfig, data: TrainingData, model: Backbone, folder: Path, world: World
+    ) -> None:
         self.config = config
         self.data = data
         self.model = model
@@ -65,7 +67,9 @@ class Trainer:
         self.entries = self._entries(equal_texts=not config.preference.mask_audio)
         world.first(self._pack)
         self.packing = Packing.load(folder / PACKING)
-        self.steps = config.steps or math.ceil(config.epochs * self.packing.sequences / config.batch)
+        self.steps = config.steps or math.ceil(
+            config.epochs * self.packing.sequences / config.global_batch_size
+        )
         self.families = sorted(pc.unique(data.documents.index["family"].take(self.entries)).to_pylist())
         self.optimizer = adamw(model, config)
 
@@ -92,14 +96,15 @@ class Trainer:
 
     def _refuse_uneven_shares(self) -> None:
         size, config = self.world.data.size(), self.config
-        if config.batch % size or config.batch // size % config.micro_batch:
+        if config.global_batch_size % size or config.global_batch_size // size % config.micro_batch:
             raise SetupError(
-                f"{size} processes can't share batch {config.batch} evenly in micro-batches of "
-                f"{config.micro_batch}: make it a multiple of {size * config.micro_batch}"
+                f"{size} processes can't share global_batch_size {config.global_batch_size} evenly in "
+                f"micro-batches of {config.micro_batch}: make it a multiple of {size * config.micro_batch}"
             )
-        if config.sequence_length % config.tensor:
+        if config.sequence_length % config.tensor_parallel:
             raise SetupError(
-                f"tensor {config.tensor} does not divide sequence_length {config.sequence_length}"
+                f"tensor_parallel {config.tensor_parallel} does not divide sequence_length "
+                f"{config.sequence_length}"
             )
 
     def _entries(self, equal_texts: bool) -> NDArray:
@@ -138,7 +143,7 @@ class Trainer:
                 yield batches
 
     def _sequences(self, step: int) -> list[int]:
-        return sequences_of(step, self.config.batch, self.packing.sequences, self.config.seed)
+        return sequences_of(step, self.config.global_batch_size, self.packing.sequences, self.config.seed)
 
     def _micro_batches(self, numbers: list[int]) -> list[Batch]:
         return list(self._batches(self.world.shares(numbers)))
@@ -167,7 +172,7 @@ class Trainer:
         batches = [batch.to(self.device) for batch in batches]
         learn = self._sft if self.config.objective == "sft" else self._dpo
         loss = self.world.sum(learn(batches, means)).item()
-        norm = clip(self.model, self.config.clip)
+        norm = clip_gradients(self.model, self.config.max_grad_norm)
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise SetupError(
                 f"step {step}: the loss is {loss} and the gradient's norm {norm}. Stopped; the last "
@@ -233,7 +238,7 @@ class Trainer:
             numbers = self.world.shares([n % self.packing.sequences for n in range(total)])
             batches = (batch.to(self.device) for batch in self._batches(numbers))
             compute(file, batches, lambda batch: self._sides(batch, self._losses(batch)), self.world)
-        self.reference = Reference(file)
+        self.reference = ReferenceLogProbs(file)
 
     def _documents(self, step: int) -> NDArray:
         """Numbers of the documents of a step, in all processes."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from schemas.errors import SetupError
 from stages.train.checkpoint import VOCABULARY
 from stages.train.model import CONFIG
-from stages.train.weights import Spec, Weights, write_weights
+from stages.train.weights import SafetensorsFolder, Spec, write_weights
 
 RECORD = "merge.json"
 PIECE_BYTES = 64 * 1024 * 1024
@@ -28,14 +28,14 @@ _SAME = (CONFIG, VOCABULARY, "tokenizer.json", "tokenizer_config.json")
 
 
 @dataclass(frozen=True)
-class Part:
+class WeightedCheckpoint:
     """One checkpoint and how much of it."""
 
     directory: Path
     weight: float
 
 
-def merge(parts: Sequence[Part], directory: Path) -> dict[str, Any]:
+def merge(parts: Sequence[WeightedCheckpoint], directory: Path) -> dict[str, Any]:
     """Write sum(weight * tensor) / sum(weight), added up in float32 in the order of `parts` and written in
     the precision of the inputs; returns what `merge.json` records. Raises SetupError for checkpoints that
     don't fit, naming the first difference, before anything is written."""
@@ -46,7 +46,7 @@ def merge(parts: Sequence[Part], directory: Path) -> dict[str, Any]:
         )
     if directory.exists():
         raise SetupError(f"{directory} is there already: name a new folder")
-    opened = [Weights(part.directory) for part in parts]
+    opened = [SafetensorsFolder(part.directory) for part in parts]
     for weights in opened[1:]:
         _refuse_difference(opened[0], weights)
 
@@ -93,7 +93,7 @@ def _slices(spec: Spec) -> Iterator[tuple[int, int]]:
         yield start, min(start + step, rows)
 
 
-def _refuse_difference(first: Weights, other: Weights) -> None:
+def _refuse_difference(first: SafetensorsFolder, other: SafetensorsFolder) -> None:
     pair = f"{first.directory} and {other.directory}"
     for name in sorted(first.specs.keys() | other.specs.keys()):
         a, b = first.specs.get(name), other.specs.get(name)
@@ -133,7 +133,7 @@ def _said(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _recorded(weights: Weights) -> list[Path]:
+def _recorded(weights: SafetensorsFolder) -> list[Path]:
     same = (weights.directory / name for name in _SAME)
     return [*weights.files, *(file for file in same if file.exists())]
 

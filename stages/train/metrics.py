@@ -1,4 +1,4 @@
-"""What a step is measured by, and where that is written: a JSON line a step, and TensorBoard's files."""
+"""Metrics of a step, written as a JSON line per step and to TensorBoard's files."""
 
 import json
 from collections import defaultdict
@@ -12,7 +12,7 @@ from torch import Tensor
 from schemas.vocabulary import Modality
 from stages.train.batch import Batch
 from stages.train.dpo import Compared
-from stages.train.folder import flat
+from stages.train.folder import flat, written
 
 MODALITIES = [("modalities", modality.name.lower()) for modality in Modality]
 PAIRS = [
@@ -29,9 +29,9 @@ PAIRS = [
 
 
 class Means:
-    """Mean losses of a step's targets, per modality and per family, unweighted; of pairs, what DPO did.
+    """Unweighted mean losses of a step's targets, per modality and per family, and DPO's measures of pairs.
 
-    Sums stay on the device until they are asked for, those of several processes are added up.
+    The sums stay on the device until they are read, so that they can be added up over processes.
     """
 
     def __init__(self, families: Sequence[str], device: torch.device) -> None:
@@ -39,7 +39,7 @@ class Means:
         self._names = [*MODALITIES, *(("families", family) for family in families), *PAIRS]
         self._split = len(MODALITIES), len(families), len(PAIRS)
         self.sums_2K = torch.zeros(2, len(self._names), dtype=torch.float64, device=device)
-        """Sum and number of each."""
+        """Sum and count of each measure."""
 
     def add_tokens(self, losses_N: Tensor, modality_N: Tensor, batch: Batch) -> None:
         modalities_2K, families_2K, _ = self.sums_2K.split(self._split, dim=1)
@@ -70,28 +70,30 @@ class Means:
         return float(self.sums_2K[1, : len(MODALITIES)].sum())
 
     def by_name(self) -> dict[str, dict[str, float]]:
-        found: dict[str, dict[str, float]] = defaultdict(dict)
+        means: dict[str, dict[str, float]] = defaultdict(dict)
         for (group, name), total, count in zip(self._names, *self.sums_2K.tolist(), strict=True):
             if count:
-                found[group][name] = total / count
-        return dict(found)
+                means[group][name] = total / count
+        return dict(means)
 
 
 class MetricsFile:
-    """metrics.jsonl and TensorBoard's folder of a run that goes on with step `first`: lines of later steps,
-    which a stopped run left behind, are dropped."""
+    """metrics.jsonl and TensorBoard's folder of a run that starts or resumes at step `first`. Lines of later
+    steps, which a stopped run left behind, are dropped."""
 
     def __init__(self, path: Path, board: Path, first: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         kept = read_metrics(path)[:first] if path.exists() else []
-        self._file = path.open("w", encoding="utf-8")
-        for metrics in kept:
-            self._line(metrics)
+        lines = "".join(json.dumps(metrics) + "\n" for metrics in kept)
+        # A new file, so that whoever follows the old one notices the steps that are repeated.
+        written(path, lambda partial: partial.write_text(lines, encoding="utf-8"))
+        self._file = path.open("a", encoding="utf-8")
         self._board: Any = SummaryWriter(str(board), purge_step=first)
 
     def write(self, metrics: dict[str, Any]) -> None:
-        self._line(metrics)
+        self._file.write(json.dumps(metrics) + "\n")
+        self._file.flush()
         for name, value in flat(metrics, between="/").items():
             self._board.add_scalar(name, value, metrics["step"])
 
@@ -99,12 +101,8 @@ class MetricsFile:
         self._file.close()
         self._board.close()
 
-    def _line(self, metrics: dict[str, Any]) -> None:
-        self._file.write(json.dumps(metrics) + "\n")
-        self._file.flush()
-
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl, but for one that was not written to its end."""
+    """The complete lines of a metrics.jsonl."""
     lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     return [json.loads(line) for line in lines]

@@ -22,7 +22,7 @@ def adamw(model: Backbone, config: TrainConfig) -> torch.optim.AdamW:
         {
             "params": [p for p in learnt if id(p) in ends],
             "weight_decay": config.weight_decay,
-            "factor": config.embedding_rate,
+            "factor": config.embedding_lr_multiplier,
         },
         {
             "params": [p for p in learnt if id(p) not in ends and p.dim() > 1],
@@ -55,12 +55,12 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 @torch.no_grad()
-def clip(model: nn.Module, largest: float) -> float:
-    """Scale gradients down to the norm `largest` where it is above; returns what it was."""
+def clip_gradients(model: nn.Module, max_norm: float) -> float:
+    """Scale gradients down to the norm `max_norm` where it is above; returns what it was."""
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     squares = [torch.linalg.vector_norm(own(grad)).square() / copies(grad) for grad in gradients]
     total = torch.stack(squares).sum()
     dist.all_reduce(total)
     norm = total.sqrt()
-    torch._foreach_mul_([own(grad) for grad in gradients], (largest / (norm + 1e-6)).clamp(max=1))
+    torch._foreach_mul_([own(grad) for grad in gradients], (max_norm / (norm + 1e-6)).clamp(max=1))
     return norm.item()

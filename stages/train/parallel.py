@@ -92,11 +92,11 @@ class World:
 
 
 @contextmanager
-def joined(tensor: int) -> Iterator[World]:
-    """The processes that the environment names, `tensor` of which share each layer.
+def joined(tensor_parallel: int) -> Iterator[World]:
+    """The processes that the environment names, `tensor_parallel` of which share each layer.
 
     Whoever started them may have joined them already (Ray Train does); else they part again at the end.
-    Raises SetupError where `tensor` doesn't divide their number.
+    Raises SetupError where `tensor_parallel` doesn't divide their number.
     """
     device = _device()
     ours = not dist.is_initialized()
@@ -107,9 +107,12 @@ def joined(tensor: int) -> Iterator[World]:
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, device_id=bound)
     try:
         size = dist.get_world_size()
-        if size % tensor:
-            raise SetupError(f"tensor {tensor} does not divide the {size} processes of the run")
-        mesh = init_device_mesh(device.type, (size // tensor, tensor), mesh_dim_names=("data", "tensor"))
+        if size % tensor_parallel:
+            raise SetupError(
+                f"tensor_parallel {tensor_parallel} does not divide the {size} processes of the run"
+            )
+        sizes = (size // tensor_parallel, tensor_parallel)
+        mesh = init_device_mesh(device.type, sizes, mesh_dim_names=("data", "tensor"))
         yield World(mesh, device)
     finally:
         if ours:
@@ -141,12 +144,12 @@ def parallelize(model: Backbone, world: World, config: TrainConfig) -> None:
     What a process holds is float32. With precision bfloat16, layers compute in that, and gradients are
     summed in float32. Raises SetupError where the shape can't be split.
     """
-    if config.tensor > 1:
+    if config.tensor_parallel > 1:
         _split(model, world.mesh["tensor"])
     if config.compile:
         for layer in model.layers:
             layer.forward = torch.compile(layer.forward, dynamic=False)  # type: ignore[method-assign]
-    if config.recompute:
+    if config.activation_checkpointing:
         for n, layer in enumerate(model.layers):
             model.layers[n] = checkpoint_wrapper(layer, preserve_rng_state=False)
     policy = MixedPrecisionPolicy()
@@ -165,11 +168,15 @@ def parallelize(model: Backbone, world: World, config: TrainConfig) -> None:
 
 def _split(model: Backbone, mesh: DeviceMesh) -> None:
     if not isinstance(model, Step1):
-        raise SetupError("only the Step-1 decoder can be split inside of its layers: set tensor to 1")
+        raise SetupError(
+            "only the Step-1 decoder can be split inside of its layers: set tensor_parallel to 1"
+        )
     parts, shape = mesh.size(), model.shape
     for name in ("heads", "groups", "ffn", "vocabulary"):
         if getattr(shape, name) % parts:
-            raise SetupError(f"tensor {parts} does not divide the model's {name}, {getattr(shape, name)}")
+            raise SetupError(
+                f"tensor_parallel {parts} does not divide the model's {name}, {getattr(shape, name)}"
+            )
     positions, everything = Shard(1), Replicate()
     ends = {
         "model.embed_tokens": RowwiseParallel(input_layouts=everything, output_layouts=positions),

@@ -58,9 +58,10 @@ def parameters(shape: Shape) -> tuple[int, int]:
 
 
 def memory_of(shape: Shape, config: TrainConfig, devices: int, on_gpu: bool = True) -> Memory:
-    """Of one of `devices` devices, which share the weights, and `config.tensor` of which share each layer."""
+    """Of one of `devices` devices, which share the weights, and `config.tensor_parallel` of which share each
+    layer."""
     everything, layer = parameters(shape)
-    tensor = config.tensor
+    tensor = config.tensor_parallel
     ends = 2 * shape.vocabulary * shape.hidden
     size = 2 if config.precision == "bfloat16" else 4
     positions = config.micro_batch * config.sequence_length
@@ -89,12 +90,12 @@ def _logits(positions: int, shape: Shape, size: int, tensor: int) -> int:
 
 
 def _activations(shape: Shape, config: TrainConfig, positions: int, size: int, on_gpu: bool) -> int:
-    tensor = config.tensor
+    tensor = config.tensor_parallel
     hidden, grouped, ffn = shape.hidden, shape.groups * shape.head, shape.ffn
     # What projections read is whole on every device; what they give, and what lies between blocks, is shared.
     of_layer = positions * size * (2 * hidden + (4 * hidden + 2 * grouped + 4 * ffn) // tensor)
     between = positions * size * hidden // tensor
-    layers = shape.layers * between + of_layer if config.recompute else shape.layers * of_layer
+    layers = shape.layers * between + of_layer if config.activation_checkpointing else shape.layers * of_layer
     ends = positions * hidden * (2 * size + 2 * MASTER)
     bias = 0
     if not on_gpu:  # dense attention: the bias of all pairs of positions, and the mask
@@ -118,14 +119,14 @@ class Layout:
     """How devices are used."""
 
     devices: int
-    tensor: int
+    tensor_parallel: int
     memory: Memory
     fits: bool
 
     @property
     def data(self) -> int:
         """Devices along which sequences and weights are shared (FSDP)."""
-        return self.devices // self.tensor
+        return self.devices // self.tensor_parallel
 
 
 def suggest(
@@ -139,7 +140,7 @@ def suggest(
     for number in numbers:
         for changed in _variants(shape, config, number):
             memory = memory_of(shape, changed, number)
-            tried.append((changed, Layout(number, changed.tensor, memory, memory.total <= limit)))
+            tried.append((changed, Layout(number, changed.tensor_parallel, memory, memory.total <= limit)))
             if tried[-1][1].fits:
                 return tried[-1]
     return min(tried, key=lambda one: one[1].memory.total)
@@ -149,8 +150,10 @@ def _variants(shape: Shape, config: TrainConfig, devices: int) -> Iterable[Train
     for tensor in TENSOR:
         if devices % tensor or any(n % tensor for n in (shape.groups, shape.ffn, shape.vocabulary)):
             continue
-        for recompute in (False, True):
-            yield config.model_copy(update={"tensor": tensor, "recompute": recompute})
+        for checkpointing in (False, True):
+            yield config.model_copy(
+                update={"tensor_parallel": tensor, "activation_checkpointing": checkpointing}
+            )
 
 
 def kind_of(name: str) -> str:
@@ -175,4 +178,6 @@ def hours(
 
 def steps_of(config: TrainConfig, tokens: float) -> int:
     """Steps of a run over so many tokens, sequences being full."""
-    return config.steps or math.ceil(config.epochs * tokens / (config.batch * config.sequence_length))
+    return config.steps or math.ceil(
+        config.epochs * tokens / (config.global_batch_size * config.sequence_length)
+    )

@@ -18,7 +18,7 @@ COLUMNS = [f"{side}_{modality.name.lower()}" for side in ("chosen", "rejected") 
 """Sums of log-probabilities."""
 
 
-class Reference:
+class ReferenceLogProbs:
     """logps_2M of pairs, by key."""
 
     def __init__(self, file: Path) -> None:

@@ -16,7 +16,7 @@ from stages.train import checkpoint
 from stages.train.backbone import blank
 from stages.train.config import TrainConfig
 from stages.train.folder import MODEL, claim, emptied
-from stages.train.loop import Data, Trainer
+from stages.train.loop import Trainer, TrainingData
 from stages.train.model import Backbone, Step1
 from stages.train.parallel import World, joined, parallelize
 from stages.train.progress import ProgressCallback
@@ -71,13 +71,13 @@ def _rounded(vocabulary: int) -> int:
     return -(-vocabulary // 64) * 64
 
 
-_HOW = {"checkpoint_every", "micro_batch", "tensor", "recompute", "compile"}
+_HOW = {"checkpoint_every", "micro_batch", "tensor_parallel", "activation_checkpointing", "compile"}
 """Settings of how a run is computed, not of what: a stopped run may go on with others."""
 
 
 def run(
     config: TrainConfig,
-    open_data: Callable[[], Data],
+    open_data: Callable[[], TrainingData],
     start: Start,
     folder: Path,
     said: ProgressCallback = lambda metrics: None,
@@ -89,7 +89,7 @@ def run(
     Raises SetupError, in all processes, where the folder holds another run, where model, data and processes
     don't fit, or where the loss is no number.
     """
-    with joined(config.tensor) as world:
+    with joined(config.tensor_parallel) as world:
         data = open_data()
         what = {"config": config.model_dump(mode="json", exclude=_HOW), "start": start.describe()}
         world.first(lambda: claim(folder, {**what, **data.identity}))

@@ -1,4 +1,4 @@
-"""Weights on disk: Hugging Face's folder of safetensors files, written and read piece by piece."""
+"""SafetensorsFolder on disk: Hugging Face's folder of safetensors files, written and read piece by piece."""
 
 import json
 import math
@@ -98,7 +98,7 @@ def _write_file(path: Path, specs: Sequence[Spec], pieces: Callable[[Spec], Iter
             raise ValueError(f"{path}: the pieces of a tensor were not all of it")
 
 
-class Weights:
+class SafetensorsFolder:
     """The tensors of a folder, read from its mapped files when they are asked for."""
 
     def __init__(self, directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is said in each turn."""
+"""The transcribe stage: text, language and word times of each turn."""
 
 from stages.transcribe.config import TranscribeConfig
 from stages.transcribe.stage import TranscribeStage

@@ -1,4 +1,4 @@
-"""Text that is known already, from a CTM beside the recording or from what came with the turns."""
+"""Existing word times, from a CTM companion of the recording."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -9,9 +9,10 @@ from schemas.recording import Turn, Word
 
 
 def read_ctm(text: str, tracks: int) -> list[tuple[int, Word]]:
-    """(track, word) of a CTM file in order of time: `file channel start duration word [confidence]`.
+    """(track, word) for the lines of a CTM file, `file channel start duration word [confidence]`, by time.
 
-    Channels are 1, 2, .. or A, B, ..; a recording of one track takes them all.
+    Channels are 1, 2, .. or A, B, ... In a recording with a single track, all of them belong to it. Raises
+    DataError `bad_ctm` for an invalid line.
     """
     words = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -24,7 +25,7 @@ def read_ctm(text: str, tracks: int) -> list[tuple[int, Word]]:
             words.append((_track(fields[1], tracks), Word(start, start + seconds, fields[4], probability)))
         except (IndexError, ValueError):
             raise DataError(
-                "bad_ctm", f"line {number} of its CTM is not 'file channel start duration word': {line[:80]}"
+                "bad_ctm", f"line {number} of the CTM is not 'file channel start duration word': {line[:80]}"
             ) from None
     return sorted(words, key=lambda item: item[1].start)
 
@@ -36,7 +37,7 @@ def _track(channel: str, tracks: int) -> int:
 
 
 def words_within(words: Sequence[tuple[int, Word]], turn: Turn) -> tuple[Word, ...]:
-    """The words of the turn's track whose middle lies in it, each but the first with a space before it."""
+    """The words on the turn's track whose midpoint is in the turn; all but the first get a leading space."""
     first = bisect_left(words, turn.start - 10.0, key=lambda item: item[1].start)
     last = bisect_left(words, turn.end, key=lambda item: item[1].start)
     inside = [

@@ -1,19 +1,18 @@
-"""Which language each turn of a recording is in: no turn is judged without the others."""
+"""Language of each turn of a recording, in the context of its other turns."""
 
 from collections.abc import Mapping, Sequence
 
 WITHOUT_SPACES = {"zh", "yue", "ja", "th", "lo", "my", "km"}
-"""Languages written without spaces: their words are counted in characters."""
+"""Languages written without spaces, whose words are counted as characters."""
 
 
 def languages(
     probabilities: Sequence[Mapping[str, float]], seconds: Sequence[float]
 ) -> list[tuple[str, float]]:
-    """(language, probability) of each turn, from what each alone sounds like and how long it is.
+    """(language, probability) of each turn, from the probabilities of each by itself and the durations.
 
-    A turn's own probabilities are weighed with the recording's, which are the mean over its turns by
-    time (Bayes' rule with that mean as the prior): a "hm" takes the language of the talk around it, while
-    a clear sentence in another language, or the other half of a bilingual talk, keeps its own.
+    Bayes' rule with the mean over the recording, weighted by duration in seconds, as the prior: a "hm" gets
+    the language of the surrounding turns, while a clear sentence in another language keeps its own.
     """
     total = sum(seconds)
     prior: dict[str, float] = {}

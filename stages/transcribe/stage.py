@@ -1,4 +1,4 @@
-"""Transcribe: what is said in each turn, in which language, when each word, and how far to trust it."""
+"""The transcribe stage: text, language, word times and reliability measures of each turn."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,23 +11,24 @@ from stages.transcribe import measures
 from stages.transcribe.config import TranscribeConfig
 from stages.transcribe.existing import read_ctm, words_within
 from stages.transcribe.languages import WITHOUT_SPACES, languages
-from stages.transcribe.recogniser import Heard, Recogniser
+from stages.transcribe.recogniser import Hypothesis, Recogniser
 from stages.transcribe.text import clean, script_converter
-from stages.transcribe.windows import Piece, join, owner, pack, pieces, spans
+from stages.transcribe.windows import Excerpt, excerpts, join, owner, pack, spans
 
-LISTEN = 30.0
-"""Seconds of listening for the language in a recording at least: the fewer its turns, the longer at each."""
-LOOP_RATIO = 2.4
-"""Compression ratio from which text counts as a loop (Whisper, Radford et al. 2022, section 4.5)."""
-UNSURE = -1.0
-"""Average log probability below which text counts as failed (the same)."""
+LANGUAGE_SECONDS = 30.0
+"""Minimum of audio in seconds, silence included, to detect the languages of a recording: the fewer turns it
+has, the more is used per turn."""
+MAX_COMPRESSION_RATIO = 2.4
+"""Compression ratio above which text counts as a loop (Whisper, Radford et al. 2022, section 4.5)."""
+MIN_LOG_PROBABILITY = -1.0
+"""Average log probability below which recognition counts as failed (the same section)."""
 
 
 class TranscribeStage(Stage[TranscribeConfig]):
-    """Fills `Recording.transcribe`. In memory at a time: `batch` windows of half a minute a thread.
+    """Fills `Recording.transcribe`. Each thread holds `batch` windows of 30 s in memory at a time.
 
-    Turns of one recording and language share windows. A turn that a shared window did not serve (skipped,
-    cut short, given a neighbour's words, babble) is heard again, alone.
+    Turns of a recording that have the same language share windows. A turn for which that failed (it was
+    skipped or truncated, got the words of its neighbour, or is a loop) is recognised again by itself.
     """
 
     name = "transcribe"
@@ -41,28 +42,28 @@ class TranscribeStage(Stage[TranscribeConfig]):
         self._recogniser = Recogniser(path, config.device, config.compute_type, config.beam, self._threads)
         if config.language not in (None, *self._recogniser.languages):
             raise SetupError(
-                f"transcribe: {config.model} does not know the language {config.language!r}; "
-                f"it knows {', '.join(self._recogniser.languages)}"
+                f"transcribe: {config.model} does not support the language {config.language!r}, only "
+                f"{', '.join(self._recogniser.languages)}"
             )
-        known = self._recogniser.languages
-        self._only_language = known[0] if len(known) == 1 else None
+        supported = self._recogniser.languages
+        self._only_language = supported[0] if len(supported) == 1 else None
         self._to_script = script_converter(config.chinese_script)
 
     def __call__(self, unit: Unit) -> Unit:
-        """The unit with a transcript for every turn that is still in and has words."""
-        return self._each_recording(unit, self._recording, lambda problems: TranscribeColumn((), problems))
+        """The unit with a transcript for every live turn that has words."""
+        return self._each_recording(unit, self._transcribe, lambda problems: TranscribeColumn((), problems))
 
-    def _recording(self, recording: Recording) -> TranscribeColumn:
+    def _transcribe(self, recording: Recording) -> TranscribeColumn:
         turns, live = recording.turns, recording.live_turns()
         spoken = self._languages(recording, live)
-        known = self._known(recording, live)
+        existing = self._existing(recording, live)
         transcripts: list[Transcript | None] = [None] * len(turns)
-        for index, (text, words, source) in known.items():
+        for index, (text, words, source) in existing.items():
             transcripts[index] = self._transcript(turns[index], text, words, source, *spoken[index], None)
-        unknown = pieces(turns, [index for index in live if index not in known])
-        for index, heard in self._hear(recording, unknown, spoken).items():
+        missing = excerpts(turns, [index for index in live if index not in existing])
+        for index, hypothesis in self._recognise(recording, missing, spoken).items():
             transcripts[index] = self._transcript(
-                turns[index], heard.text, heard.words, "model", *spoken[index], heard
+                turns[index], hypothesis.text, hypothesis.words, "model", *spoken[index], hypothesis
             )
         problems = []
         for index in live:
@@ -80,21 +81,22 @@ class TranscribeStage(Stage[TranscribeConfig]):
         turns = [recording.turns[index] for index in live]
         probabilities = [
             self._recogniser.language_probabilities(
-                self._audio.read(recording, turn.track, turn.start, turn.end), LISTEN / len(turns)
+                self._audio.read(recording, turn.track, turn.start, turn.end), LANGUAGE_SECONDS / len(turns)
             )
             for turn in turns
         ]
         return dict(zip(live, languages(probabilities, [turn.seconds for turn in turns]), strict=True))
 
-    def _known(
+    def _existing(
         self, recording: Recording, live: Sequence[int]
     ) -> dict[int, tuple[str, tuple[Word, ...], str]]:
-        """(text, words, source) of the turns whose text lies beside the recording."""
-        if self._config.existing == "ignore" or recording.synthesized:  # which is to be checked by listening
+        """(text, words, source) of the turns with existing text, by index."""
+        # Synthesized speech is recognised in any case, to check that it says what was written.
+        if self._config.existing == "ignore" or recording.synthesized:
             return {}
         turns = recording.turns
         source = recording.diarize.result.source if recording.diarize and recording.diarize.result else ""
-        known: dict[int, tuple[str, tuple[Word, ...], str]] = {
+        existing: dict[int, tuple[str, tuple[Word, ...], str]] = {
             i: (text, (), source) for i in live if (text := turns[i].text) is not None
         }
         ctm = next((companion for companion in recording.companions if companion.kind == "ctm"), None)
@@ -103,42 +105,45 @@ class TranscribeStage(Stage[TranscribeConfig]):
             words = read_ctm(self._audio.text(ctm.uri), tracks)
             for index in live:
                 own = words_within(words, turns[index])
-                text = known[index][0] if index in known else "".join(word.text for word in own)
-                known[index] = (text, own, known[index][2] if index in known else "ctm")
-        return known
+                text = existing[index][0] if index in existing else "".join(word.text for word in own)
+                existing[index] = (text, own, existing[index][2] if index in existing else "ctm")
+        return existing
 
-    def _hear(
-        self, recording: Recording, every: Sequence[Piece], spoken: Mapping[int, tuple[str, float]]
-    ) -> dict[int, Heard]:
-        """What the recogniser hears in each piece, times in the recording."""
-        heard: dict[int, Heard] = {}
-        for language in sorted({spoken[piece.turn][0] for piece in every}):
-            own = [piece for piece in every if spoken[piece.turn][0] == language]
+    def _recognise(
+        self, recording: Recording, missing: Sequence[Excerpt], spoken: Mapping[int, tuple[str, float]]
+    ) -> dict[int, Hypothesis]:
+        """Hypothesis for the turn of each excerpt, by its index; times in the recording."""
+        found: dict[int, Hypothesis] = {}
+        for language in sorted({spoken[excerpt.turn][0] for excerpt in missing}):
+            own = [excerpt for excerpt in missing if spoken[excerpt.turn][0] == language]
             windows = pack(own)
-            heard |= self._windows(recording, windows, language)
-            again = [[piece] for window in windows for piece in _doubtful(window, heard, language)]
-            heard |= self._windows(recording, again, language)
-            loops = [
-                [piece] for piece in own if measures.compression_ratio(heard[piece.turn].text) > LOOP_RATIO
-            ]
-            heard |= self._windows(recording, loops, language, repeats=False)
-        return heard
+            found |= self._recognise_windows(recording, windows, language)
+            doubtful = [[excerpt] for window in windows for excerpt in _doubtful(window, found, language)]
+            found |= self._recognise_windows(recording, doubtful, language)
+            loops = [[excerpt] for excerpt in own if _is_loop(found[excerpt.turn])]
+            found |= self._recognise_windows(recording, loops, language, allow_repeats=False)
+        return found
 
-    def _windows(
-        self, recording: Recording, windows: Sequence[list[Piece]], language: str, repeats: bool = True
-    ) -> dict[int, Heard]:
-        heard: dict[int, Heard] = {}
+    def _recognise_windows(
+        self,
+        recording: Recording,
+        windows: Sequence[list[Excerpt]],
+        language: str,
+        allow_repeats: bool = True,
+    ) -> dict[int, Hypothesis]:
+        """Hypotheses of the turns in some windows, by index; times in the recording."""
+        found: dict[int, Hypothesis] = {}
         for first in range(0, len(windows), self._config.batch):
             batch = windows[first : first + self._config.batch]
-            sounds = [[self._read(recording, piece) for piece in window] for window in batch]
-            answers = self._recogniser.hear([join(parts) for parts in sounds], language, repeats)
-            for window, parts, answer in zip(batch, sounds, answers, strict=True):
-                places = spans([len(part) / SAMPLE_RATE for part in parts])
-                heard |= _shared_out(window, places, answer)
-        return heard
+            audio = [[self._read(recording, excerpt) for excerpt in window] for window in batch]
+            hypotheses = self._recogniser.recognise([join(parts) for parts in audio], language, allow_repeats)
+            for window, parts, hypothesis in zip(batch, audio, hypotheses, strict=True):
+                times = spans([len(part) / SAMPLE_RATE for part in parts])
+                found |= _by_turn(window, times, hypothesis)
+        return found
 
-    def _read(self, recording: Recording, piece: Piece) -> Samples:
-        return self._audio.read(recording, piece.track, piece.start, piece.end)
+    def _read(self, recording: Recording, excerpt: Excerpt) -> Samples:
+        return self._audio.read(recording, excerpt.track, excerpt.start, excerpt.end)
 
     def _transcript(
         self,
@@ -148,9 +153,9 @@ class TranscribeStage(Stage[TranscribeConfig]):
         source: str,
         language: str,
         probability: float,
-        heard: Heard | None,
+        hypothesis: Hypothesis | None,
     ) -> Transcript:
-        """The cleaned text with its measures."""
+        """The cleaned text with its measures. `hypothesis` is None for existing text."""
         convert = self._to_script if language in ("zh", "yue") else str
         text = convert(clean(text)).strip()
         counted = measures.words_of(text, language)
@@ -160,8 +165,8 @@ class TranscribeStage(Stage[TranscribeConfig]):
             language_probability=probability,
             words=tuple(replace(_clip(word, turn), text=convert(clean(word.text))) for word in words),
             source=source,
-            average_log_probability=heard.average_log_probability if heard else None,
-            no_speech_probability=heard.no_speech_probability if heard else None,
+            average_log_probability=hypothesis.average_log_probability if hypothesis else None,
+            no_speech_probability=hypothesis.no_speech_probability if hypothesis else None,
             compression_ratio=measures.compression_ratio(text),
             repeated_share=measures.repeated_share(counted, 4 if language in WITHOUT_SPACES else 3),
             characters_per_second=measures.letters(text) / turn.seconds,
@@ -170,45 +175,52 @@ class TranscribeStage(Stage[TranscribeConfig]):
         )
 
 
-def _doubtful(window: Sequence[Piece], heard: Mapping[int, Heard], language: str) -> list[Piece]:
-    """The turns that a shared window did not serve, and those before one that took their words."""
+def _doubtful(window: Sequence[Excerpt], found: Mapping[int, Hypothesis], language: str) -> list[Excerpt]:
+    """The excerpts whose recognition failed in a shared window, and those just before one that has words.
+
+    The latter may have lost words to the one that failed.
+    """
     if len(window) == 1:
         return []
-    failed = [_failed(heard[piece.turn], piece, language) for piece in window]
-    robbed = [wrong and heard[piece.turn].words for wrong, piece in zip(failed, window, strict=True)]
-    return [window[k] for k in range(len(window)) if failed[k] or any(robbed[k + 1 : k + 2])]
+    failed = [_failed(found[excerpt.turn], excerpt, language) for excerpt in window]
+    may_have_taken = [bad and found[excerpt.turn].words for bad, excerpt in zip(failed, window, strict=True)]
+    return [window[k] for k in range(len(window)) if failed[k] or any(may_have_taken[k + 1 : k + 2])]
 
 
-def _failed(heard: Heard, piece: Piece, language: str) -> bool:
-    """Skipped, cut short, given a neighbour's words, or babble."""
-    rate = measures.letters(heard.text) / piece.seconds
+def _failed(hypothesis: Hypothesis, excerpt: Excerpt, language: str) -> bool:
+    """Whether the turn was skipped or truncated, got the words of its neighbour, or is a loop."""
+    rate = measures.letters(hypothesis.text) / excerpt.seconds
     slow, fast = (1.5, 12) if language in WITHOUT_SPACES else (5, 25)
     return (
         not slow <= rate <= fast
-        or heard.average_log_probability < UNSURE
-        or measures.compression_ratio(heard.text) > LOOP_RATIO
+        or hypothesis.average_log_probability < MIN_LOG_PROBABILITY
+        or _is_loop(hypothesis)
     )
 
 
-def _shared_out(
-    window: Sequence[Piece], places: Sequence[tuple[float, float]], answer: Heard
-) -> dict[int, Heard]:
-    """A window's words among its pieces, with their times in the recording."""
+def _is_loop(hypothesis: Hypothesis) -> bool:
+    return measures.compression_ratio(hypothesis.text) > MAX_COMPRESSION_RATIO
+
+
+def _by_turn(
+    window: Sequence[Excerpt], times: Sequence[tuple[float, float]], hypothesis: Hypothesis
+) -> dict[int, Hypothesis]:
+    """The words of a window by turn, with times in the recording. `times` are those of its excerpts."""
     words: list[list[Word]] = [[] for _ in window]
-    for word in answer.words:
-        k = owner(word.start, word.end, places)
-        offset = window[k].start - places[k][0]
+    for word in hypothesis.words:
+        k = owner(word.start, word.end, times)
+        offset = window[k].start - times[k][0]
         words[k].append(replace(word, start=word.start + offset, end=word.end + offset))
     return {
-        piece.turn: replace(answer, words=tuple(own), average_log_probability=_mean_log(own, answer))
-        for piece, own in zip(window, words, strict=True)
+        excerpt.turn: replace(hypothesis, words=tuple(own), average_log_probability=_mean(own, hypothesis))
+        for excerpt, own in zip(window, words, strict=True)
     }
 
 
-def _mean_log(words: Sequence[Word], answer: Heard) -> float:
-    """The turn's own share of the window's certainty: mean log probability of its words."""
+def _mean(words: Sequence[Word], hypothesis: Hypothesis) -> float:
+    """Mean log probability of a turn's words; that of the window's tokens if it has no words."""
     if not words:
-        return answer.average_log_probability
+        return hypothesis.average_log_probability
     return sum(math.log(max(word.probability, 1e-6)) for word in words) / len(words)
 
 

@@ -1,4 +1,4 @@
-"""The text of a transcript, cleaned."""
+"""Normalization of a transcript's text."""
 
 import re
 import unicodedata
@@ -7,21 +7,23 @@ from collections.abc import Callable
 from schemas.errors import SetupError
 
 _CONTROL = re.compile(r"[^\S ]|[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028\u2029\u2060\ufeff\ufffd]")
-# Recognisers mix Taiwanese forms in (著 for 着), which t2s leaves as they are.
-_TO = {"simplified": "tw2s", "traditional": "s2t"}
+# tw2s, since recognisers also write Taiwanese variants (著 for 着), which t2s doesn't convert.
+_OPENCC_CONFIG = {"simplified": "tw2s", "traditional": "s2t"}
 
 
 def clean(text: str) -> str:
-    """Unicode NFC, no control characters or halves of characters, single spaces."""
+    """The text in Unicode NFC, without control and replacement characters, with single spaces."""
     return re.sub(" +", " ", _CONTROL.sub(" ", unicodedata.normalize("NFC", text)))
 
 
 def script_converter(script: str) -> Callable[[str], str]:
-    """Chinese text into `simplified` or `traditional` characters; `keep` leaves it."""
+    """A function that converts Chinese text to `simplified` or `traditional`; `keep` leaves it unchanged."""
     if script == "keep":
         return lambda text: text
     try:
         import opencc
     except ImportError as error:
-        raise SetupError("chinese_script needs the package opencc; install it, or say keep") from error
-    return opencc.OpenCC(_TO[script]).convert
+        raise SetupError(
+            "transcribe.chinese_script needs the package opencc: install it, or set it to keep"
+        ) from error
+    return opencc.OpenCC(_OPENCC_CONFIG[script]).convert

@@ -1,27 +1,28 @@
-"""Windows: several turns of one recording share the half minute that the recogniser hears at once."""
+"""Packing of several turns of a recording into the 30 s windows of the recogniser."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
 from schemas.recording import Turn
 from stages.stage import SAMPLE_RATE, Samples
 
-LIMIT = 29.5
-"""Longest window in seconds; the recogniser's own is 30."""
+MAX_SECONDS = 29.5
+"""Maximum length of a window in seconds; the recogniser's own is 30."""
 PAUSE = 0.5
-"""Seconds of silence between two turns of a window."""
+"""Silence in seconds between two turns of a window."""
 MARGIN = 0.2
-"""Seconds heard around a turn: diarization cuts close, and a word that lost its edge is misheard."""
+"""Context in seconds on both sides of a turn: diarization cuts tightly, and cut words are misrecognised."""
 
 
 @dataclass(frozen=True)
-class Piece:
-    """The stretch of sound heard for one turn: the turn and a little of what surrounds it."""
+class Excerpt:
+    """The audio that is recognised for a turn: the turn and a margin on both sides; times in seconds."""
 
     turn: int
-    """Index among the recording's turns."""
+    """Index of the turn in its recording."""
     track: int
     start: float
     end: float
@@ -31,65 +32,66 @@ class Piece:
         return self.end - self.start
 
 
-def pieces(turns: Sequence[Turn], live: Sequence[int]) -> list[Piece]:
-    """A piece a live turn, reaching at most half way into the pause to a neighbour, live or not."""
-    room: dict[int, tuple[float, float]] = {}
+def excerpts(turns: Sequence[Turn], live: Sequence[int]) -> list[Excerpt]:
+    """An excerpt per live turn. Its margins cover at most half of the pause to the next turn, live or not."""
+    pauses: dict[int, tuple[float, float]] = {}
     for track in {turn.track for turn in turns}:
-        here = [i for i, turn in enumerate(turns) if turn.track == track]
+        own = [i for i, turn in enumerate(turns) if turn.track == track]
         before = -np.inf
-        for i, following in zip(here, [*here[1:], None], strict=True):
+        for i, following in zip(own, [*own[1:], None], strict=True):
             after = np.inf if following is None else turns[following].start
-            room[i] = turns[i].start - before, after - turns[i].end
+            pauses[i] = turns[i].start - before, after - turns[i].end
             before = max(before, turns[i].end)
     result = []
     for index in live:
-        turn, (before, after) = turns[index], room[index]
+        turn, (before, after) = turns[index], pauses[index]
         start = turn.start - min(MARGIN, max(0.0, before) / 2)
         end = turn.end + min(MARGIN, max(0.0, after) / 2)
-        result.append(Piece(index, turn.track, max(0.0, start), end))
+        result.append(Excerpt(index, turn.track, max(0.0, start), end))
     return result
 
 
-def pack(pieces: Sequence[Piece]) -> list[list[Piece]]:
-    """Windows of consecutive pieces of one track each.
+def pack(excerpts: Sequence[Excerpt]) -> list[list[Excerpt]]:
+    """Windows of consecutive excerpts of one track.
 
-    Every piece stands in exactly one window, in its order; one that fills the limit stands alone.
+    Every excerpt is in exactly one window, in order; one that fills the limit has a window of its own.
     """
-    windows: list[list[Piece]] = []
-    latest: dict[int, list[Piece]] = {}
-    for piece in pieces:
-        window = latest.get(piece.track)
-        if window is None or length([*window, piece]) > LIMIT:
-            window = latest[piece.track] = []
+    windows: list[list[Excerpt]] = []
+    latest: dict[int, list[Excerpt]] = {}
+    for excerpt in excerpts:
+        window = latest.get(excerpt.track)
+        if window is None or length([*window, excerpt]) > MAX_SECONDS:
+            window = latest[excerpt.track] = []
             windows.append(window)
-        window.append(piece)
+        window.append(excerpt)
     return windows
 
 
-def length(window: Sequence[Piece]) -> float:
-    """Seconds of a window, silence between its pieces included."""
-    return sum(piece.seconds + PAUSE for piece in window) - PAUSE
+def length(window: Sequence[Excerpt]) -> float:
+    """Length of a window in seconds, including the pauses between its excerpts."""
+    return sum(excerpt.seconds + PAUSE for excerpt in window) - PAUSE
 
 
 def spans(seconds: Sequence[float]) -> list[tuple[float, float]]:
-    """(start, end) in the window of each of its pieces, in seconds."""
-    starts = [sum(seconds[:k]) + k * PAUSE for k in range(len(seconds))]
+    """(start, end) in seconds of each excerpt in its window, from the lengths of all."""
+    ends = accumulate(seconds, initial=0.0)
+    starts = [end + k * PAUSE for k, end in zip(range(len(seconds)), ends, strict=False)]
     return [(start, start + length) for start, length in zip(starts, seconds, strict=True)]
 
 
-def join(sounds: Sequence[Samples]) -> Samples:
-    """The samples of a window from those of its pieces."""
+def join(parts: Sequence[Samples]) -> Samples:
+    """The samples [n] of a window from those of its excerpts."""
     silence = np.zeros(round(PAUSE * SAMPLE_RATE), np.float32)
-    return np.concatenate([part for sound in sounds for part in (sound, silence)][:-1])
+    return np.concatenate([samples for part in parts for samples in (part, silence)][:-1])
 
 
 def owner(start: float, end: float, spans: Sequence[tuple[float, float]]) -> int:
-    """The piece that a word belongs to: where most of it lies, or the nearest for one in a pause.
+    """The excerpt to which a word belongs: the one that contains most of it, or the nearest.
 
-    Pauses do not count, because the recogniser stretches words into them.
+    Pauses don't count, because the recogniser stretches words into them.
     """
 
-    def share(k: int) -> float:
+    def overlap(k: int) -> float:
         return min(end, spans[k][1]) - max(start, spans[k][0])
 
-    return max(range(len(spans)), key=share)
+    return max(range(len(spans)), key=overlap)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
+from pipeline.inference.answer_vocoder import AnswerVocoder, AudioChunk
 from pipeline.inference.answerer import Answerer
 from pipeline.inference.dialogue import Dialogue
 from pipeline.inference.tokenize_files import config_of
-from pipeline.inference.vocoding import Sound, Voice
 from pipeline.models import resolve
 from schemas.vocabulary import Vocabulary
 from stages.tokenize import load_tokenizer
@@ -43,7 +43,7 @@ def main() -> None:
     vocabulary = Vocabulary.of("embedded", resolve("package:whisper-base").path)
     model = Step1(BACKBONES[asked.preset].with_vocabulary(vocabulary.size)).eval().requires_grad_(False)
     model.initialise(seed=1)
-    voice = Voice(Vocoder.of(VOCODERS[asked.preset]).eval(), True, Path(), {})
+    voice = AnswerVocoder(Vocoder.of(VOCODERS[asked.preset]).eval(), True, Path(), {})
     answerer = Answerer(model, vocabulary, tokenizer, Form(), {})
     dialogue = Dialogue(answerer, Form(), Sampling(max_tokens=20), voice)
     list(dialogue.ask(dialogue.hear(asked.question)))  # what is done once
@@ -57,11 +57,11 @@ def main() -> None:
         spoken = 0
         for event in dialogue.ask(heard):
             first.setdefault(type(event), time.process_time() - began)
-            spoken += len(event.samples) if isinstance(event, Sound) else 0
+            spoken += len(event.samples) if isinstance(event, AudioChunk) else 0
         way = "streamed" if stream else "whole"
         print(
             f"{asked.preset}, {way}: question of {heard.seconds:.1f} s understood {first['understood']:.2f}, "
-            f"first text {first[TextPiece]:.2f}, first sound {first[Sound]:.2f}, "
+            f"first text {first[TextPiece]:.2f}, first sound {first[AudioChunk]:.2f}, "
             f"total {time.process_time() - began:.2f} s for {spoken / RATE:.2f} s of speech"
         )
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")

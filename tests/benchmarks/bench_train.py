@@ -40,7 +40,7 @@ from stages.train import model as model_file
 from stages.train.batch import Batch, batch_of
 from stages.train.config import TrainConfig
 from stages.train.documents import Documents
-from stages.train.loop import Data, Trainer
+from stages.train.loop import Trainer, TrainingData
 from stages.train.loss import token_losses
 from stages.train.model import Step1, dense_attention, flex_attention_for
 from stages.train.packing import pack
@@ -119,7 +119,7 @@ def main() -> None:
         asked.json.write_text(json.dumps([asdict(row) for row in found], indent=1) + "\n")
 
 
-def opened(version: Version, objective: str, length: int, tokens: int, folder: Path) -> Data:
+def opened(version: Version, objective: str, length: int, tokens: int, folder: Path) -> TrainingData:
     """The first documents of a version that an objective learns from and that fit into a sequence, with
     about so many tokens."""
     table = indexed(version, folder / "index")
@@ -135,14 +135,14 @@ def opened(version: Version, objective: str, length: int, tokens: int, folder: P
     return VersionData(version.store.uri, version.id, file, {})()
 
 
-def measured(objective: str, form: str, data: Data, asked: argparse.Namespace) -> Measured:
+def measured(objective: str, form: str, data: TrainingData, asked: argparse.Namespace) -> Measured:
     """Steps of the engine itself, without what it does between them."""
     config = TrainConfig(
         objective=objective,
         sequence_length=asked.length,
-        batch=asked.batch,
+        global_batch_size=asked.batch,
         precision="bfloat16" if asked.device == "cuda" else "float32",
-        recompute=not asked.keep_activations,
+        activation_checkpointing=not asked.keep_activations,
         steps=1_000_000,
         checkpoint_every=1_000_000,
         warmup=0,
@@ -214,7 +214,7 @@ def told_apart(found: list[Measured], objective: str) -> None:
         print(f"{objective}: fused is {faster:.2f} x as fast; losses at most {apart:.2e} apart")
 
 
-def held_against_cpu(data: Data, device: str) -> bool:
+def held_against_cpu(data: TrainingData, device: str) -> bool:
     """Losses and gradients of a small model on real documents, fused on the device and plain on the CPU."""
     shape = replace(PRESETS["tiny"], heads=6, groups=2, hidden=96).with_vocabulary(data.vocabulary["size"])
     batch = first_sequence(data.documents, CHECKED, data.vocabulary["specials"]["pad"])

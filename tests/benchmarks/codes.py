@@ -29,7 +29,7 @@ import numpy as np
 from faster_whisper import WhisperModel
 from numpy.typing import NDArray
 
-from pipeline.codebooks import Speech
+from pipeline.codebooks import RecordedSpeech
 from pipeline.inputs.listing import list_inputs
 from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.models import resolve
@@ -96,7 +96,7 @@ def stretches(folder: Path, encoder: WhisperEncoder, held: bool) -> Iterator[Str
             spoken = "spoken" in found.id
             english = not any(name in found.id for name in ("multilingual", "_de", "hard"))
             labelled = held or not spoken or index % READ_OUT == 0
-            for samples in map(peak_normalised, Speech([found], audio, decode)):
+            for samples in map(peak_normalised, RecordedSpeech([found], audio, decode)):
                 frames, noisy, quiet = None, None, None
                 [frames] = encoder.frames([samples])
                 if held:

@@ -16,10 +16,10 @@ import pyarrow as pa
 import torch
 
 from schemas.sample import Sample
-from stages.shard import ShardConfig, mixed, write_shards
+from stages.shard import ShardConfig, shuffle_key, write_shards
 from stages.train.config import TrainConfig
 from stages.train.documents import Documents, index_shard
-from stages.train.loop import Data
+from stages.train.loop import TrainingData
 from stages.train.plan import memory_of
 from stages.train.run import Start, run
 
@@ -33,7 +33,7 @@ IDS = {
 """As many as the embedded vocabulary has."""
 
 
-def random_data(folder: Path, length: int) -> Data:
+def random_data(folder: Path, length: int) -> TrainingData:
     """Documents that fill four sequences, every token a target."""
     rng = np.random.default_rng(0)
     loss = np.ones(length, np.uint8)
@@ -41,7 +41,7 @@ def random_data(folder: Path, length: int) -> Data:
         Sample(f"sample-{n}", "aqtaa", {"family": "aqtaa"}, rng.integers(3, IDS["size"], length), loss, ())
         for n in range(4)
     ]
-    samples.sort(key=lambda sample: mixed(sample.key))
+    samples.sort(key=lambda sample: shuffle_key(sample.key))
     (shard,) = (file.path for file in write_shards(samples, folder, f"of-{length}", 0, ShardConfig()))
     with shard.open("rb") as file:
         index = index_shard(file, 0)
@@ -50,7 +50,7 @@ def random_data(folder: Path, length: int) -> Data:
         with shard.open("rb") as file:
             return os.pread(file.fileno(), size, start)
 
-    return Data(Documents(pa.table(index), read), IDS, {})
+    return TrainingData(Documents(pa.table(index), read), IDS, {})
 
 
 def resident(field: str) -> int:
@@ -78,15 +78,15 @@ def main() -> None:
     parser.add_argument("--sequence-length", type=int, default=1024)
     parser.add_argument("--micro-batch", type=int, default=1)
     parser.add_argument("--precision", default="float32")
-    parser.add_argument("--recompute", action="store_true")
+    parser.add_argument("--activation-checkpointing", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     config = TrainConfig(
         sequence_length=arguments.sequence_length,
-        batch=2 * arguments.micro_batch,
+        global_batch_size=2 * arguments.micro_batch,
         micro_batch=arguments.micro_batch,
         precision=arguments.precision,
-        recompute=arguments.recompute,
+        activation_checkpointing=arguments.activation_checkpointing,
         steps=2,
     )
     shape = Start(preset=arguments.preset).blank(IDS["size"]).shape

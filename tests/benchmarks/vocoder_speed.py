@@ -11,7 +11,7 @@ import time
 import torch
 
 from stages.train.vocoder.shape import PRESETS
-from stages.train.vocoder.stream import Stream
+from stages.train.vocoder.stream import VocoderStream
 from stages.train.vocoder.vocoder import Vocoder
 
 TOKENS = 210
@@ -29,7 +29,7 @@ def main() -> None:
         vocoder.speak(tokens)
         whole = time.process_time() - began
         began, first = time.process_time(), None
-        stream = Stream(vocoder)
+        stream = VocoderStream(vocoder)
         for at in range(0, TOKENS, 5):
             if len(stream.push(tokens[at : at + 5])) and first is None:
                 first = time.process_time() - began

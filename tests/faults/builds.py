@@ -158,7 +158,7 @@ def watched_at(address: str, build: Running) -> Iterator[Callable[[], list[Any]]
         assert build.until(
             lambda: bool(found.extend(ray.util.list_named_actors(all_namespaces=True)) or found)
         )
-        watch: Any = ray.get_actor("watch", found[0]["namespace"])
-        yield lambda: [task for task, _ in ray.get(watch.state.remote(), timeout=60).in_hand]
+        supervisor: Any = ray.get_actor("supervisor", found[0]["namespace"])
+        yield lambda: [task for task, _ in ray.get(supervisor.state.remote(), timeout=60).in_progress]
     finally:
         ray.shutdown()

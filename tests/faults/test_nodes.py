@@ -67,7 +67,8 @@ def test_where_no_node_is_left_that_could_hold_a_stage_the_build_says_which(few,
         ended = build.wait()
     assert ended.code == 1
     assert (
-        "0 of at least 1 workers of decode have a place: each needs 0.5 CPUs, 0.2 GPUs, 1 GB" in ended.message
+        "0 of at least 1 workers of decode could be placed: each needs 0.5 CPUs, 0.2 GPUs, 1 GB"
+        in ended.message
     )
     assert "Traceback" not in ended.stderr
 

@@ -1,4 +1,4 @@
-"""A dataset whose annotations are given, as annotate would have committed them: what pack begins with."""
+"""A dataset with given annotations in its ledger, as annotate commits them: the input of pack."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,28 +31,28 @@ def planned(folder: Path, turns: Mapping[str, Sequence[AnnotatedTurn]], **recipe
     """The plan of a recipe whose recordings have these turns; recipe, inputs and output are in `folder`."""
     inputs = folder / "in"
     inputs.mkdir(exist_ok=True)
-    for name, said in turns.items():
+    for name, own in turns.items():
         if not (inputs / name).exists():
             (inputs / name).parent.mkdir(parents=True, exist_ok=True)
             (inputs / name).write_bytes(name.encode())
-            if said and said[0].metadata:
-                (inputs / f"{name}.json").write_text(json.dumps(said[0].metadata))
+            if own and own[0].metadata:
+                (inputs / f"{name}.json").write_text(json.dumps(own[0].metadata))
     file = folder / "recipe.yaml"
     file.write_text(yaml.safe_dump({"name": "given", "inputs": ["in"], "output": "out"} | recipe))
     plan = make_plan(load(file))
     ledger = Ledger(plan.dataset)
     for unit in plan.units:
-        made = [_recording(item.recording("{}"), turns[item.id]) for item in unit.recordings]
+        recordings = [_recording(item.recording("{}"), turns[item.id]) for item in unit.recordings]
         for stage in plan.stages:
-            ledger.write(stage.name, stage.fingerprint, unit.name, made)
+            ledger.write(stage.name, stage.fingerprint, unit.name, recordings)
     return plan
 
 
-def packed(plan: Plan, told: bool = False) -> Manifest:
-    """The version that a plan comes to, published, with its pages where they are `told`."""
+def packed(plan: Plan, with_pages: bool = False) -> Manifest:
+    """Pack and publish a plan; the manifest of the version."""
     groups = groups_of(plan)
     done = [pack_group(group, plan.recipe, plan.dataset, plan.stages[0].fingerprint) for group in groups]
-    manifest, _ = publish(plan, done, pages(plan) if told else lambda manifest, tables: {})
+    manifest, _ = publish(plan, done, pages(plan) if with_pages else lambda manifest, tables: {})
     return manifest
 
 

@@ -48,19 +48,19 @@ def copy(small_build, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def askable(tmp_path_factory: pytest.TempPathFactory, vocabulary: Vocabulary) -> Path:
-    """A checkpoint that answers, not to be changed."""
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, vocabulary: Vocabulary) -> Path:
+    """A checkpoint that can answer; tests must not change it."""
     import torch
 
-    from tests.pipeline.askable import write_checkpoint
+    from tests.pipeline.tiny_models import write_checkpoint
 
     torch.set_num_threads(1)
-    return write_checkpoint(tmp_path_factory.mktemp("askable") / "model", vocabulary)
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "model", vocabulary)
 
 
 @pytest.fixture(scope="session")
 def vocoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a vocoder that streams."""
-    from tests.pipeline.askable import write_vocoder
+    """The folder of a tiny vocoder that can stream."""
+    from tests.pipeline.tiny_models import write_vocoder
 
-    return write_vocoder(tmp_path_factory.mktemp("speaking") / "vocoder")
+    return write_vocoder(tmp_path_factory.mktemp("vocoder") / "vocoder")

@@ -1,4 +1,4 @@
-"""`aqaa-data codebooks fit`: recordings in, codebooks with a card out."""
+"""`aqaa-data codebooks fit`: fits codebooks to recordings and writes a card."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline.codebooks import Report, fit
+from pipeline.codebooks import FitReport, fit
 from pipeline.commands.codebooks import codebooks
 from pipeline.models import resolve
 from schemas.errors import SetupError
@@ -22,23 +22,23 @@ SMALL = FitConfig(
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+def report(tmp_path_factory: pytest.TempPathFactory) -> FitReport:
     out = tmp_path_factory.mktemp("fitted") / "codebooks"
     return fit(INPUTS, out, "package:whisper-tiny-en", SMALL, held=HELD)
 
 
-def test_codebooks_fit_the_model_they_were_made_for(report: Report):
-    made = Codebooks.load(report.out)
-    assert (made.linguistic.size, made.semantic.size, made.linguistic.width) == (64, 256, 384)
+def test_codebooks_fit_the_model_they_were_made_for(report: FitReport):
+    fitted = Codebooks.load(report.out)
+    assert (fitted.linguistic.size, fitted.semantic.size, fitted.linguistic.width) == (64, 256, 384)
     assert report.model_sha256 == resolve("package:whisper-tiny-en").sha256
 
 
-def test_a_bad_recording_is_named_and_left_out(report: Report):
+def test_a_bad_recording_is_named_and_left_out(report: FitReport):
     assert list(report.fitted.data.refused) == ["random.wav"]
     assert report.fitted.data.recordings == len(list((RECORDINGS / "demo/monologues").glob("*.json")))
 
 
-def test_use_is_reported_for_the_speech_fitted_to_and_held_out(report: Report):
+def test_use_is_reported_for_the_speech_fitted_to_and_held_out(report: FitReport):
     assert report.fitted.semantic.share == 1.0
     assert report.fitted.semantic.codes == pytest.approx(25 * report.fitted.data.speech_seconds, rel=0.01)
     assert report.held is not None
@@ -46,7 +46,7 @@ def test_use_is_reported_for_the_speech_fitted_to_and_held_out(report: Report):
     assert 1 < report.held.linguistic.perplexity < 64
 
 
-def test_the_card_names_the_licences_and_says_what_the_codebooks_are_good_for(report: Report):
+def test_the_card_names_the_licences_and_warns_of_little_speech(report: FitReport):
     card = (report.out / "README.md").read_text()
     assert "Demonstration only" in card
     assert "| CC-BY-4.0 |" in card
@@ -54,17 +54,17 @@ def test_the_card_names_the_licences_and_says_what_the_codebooks_are_good_for(re
     assert str(Path.home()) not in card
 
 
-def test_only_the_codebooks_and_the_card_are_written(report: Report):
+def test_only_the_codebooks_and_the_card_are_written(report: FitReport):
     assert sorted(p.name for p in report.out.iterdir()) == ["README.md", "codebooks.npz"]
 
 
-def test_codebooks_are_never_written_over(report: Report):
-    with pytest.raises(SetupError, match="holds codebooks already"):
+def test_codebooks_are_never_written_over(report: FitReport):
+    with pytest.raises(SetupError, match="already has codebooks"):
         fit(INPUTS, report.out, "package:whisper-tiny-en", SMALL)
 
 
-def test_a_recording_is_either_fitted_to_or_held_out(tmp_path: Path):
-    with pytest.raises(SetupError, match="held out and among the inputs"):
+def test_a_recording_cannot_be_both_fitted_to_and_held_out(tmp_path: Path):
+    with pytest.raises(SetupError, match="both held out and among"):
         fit(HELD, tmp_path / "out", "package:whisper-tiny-en", SMALL, held=HELD)
 
 
@@ -90,7 +90,7 @@ def test_the_command_takes_inputs_and_model_from_a_recipe(tmp_path: Path):
     assert "too little speech" in str(result.exception)
 
 
-def test_the_command_wants_recordings(tmp_path: Path):
+def test_the_command_requires_recordings(tmp_path: Path):
     result = CliRunner().invoke(codebooks, ["fit", "--out", str(tmp_path / "out")])
     assert result.exit_code == 2
     assert "--input" in result.output

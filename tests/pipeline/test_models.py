@@ -1,6 +1,8 @@
-"""Model references."""
+"""Model references: how they resolve, and which files they accept."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -13,14 +15,63 @@ from tests.paths import FIXTURES
 
 
 @pytest.mark.parametrize("name", sorted(PACKAGED))
-def test_every_packaged_model_is_installed_and_hashed(name):
+def test_every_packaged_model_is_installed_as_published(name):
     model = resolve(f"package:{name}")
     assert model.path.exists()
     assert model.bytes > 100_000
-    assert len(model.sha256) == 64
+    assert model.sha256 == PACKAGED[name].sha256
 
 
-def test_the_two_parts_of_whisper_base_are_joined_into_what_was_published():
+@pytest.fixture
+def installed_copy(tmp_path, monkeypatch):
+    """A copy of a packaged model that a test may change, with a cache of its own."""
+    folder = tmp_path / "package"
+    shutil.copytree(resolve("package:whisper-codebooks").path, folder / "codebooks")
+    monkeypatch.setattr(models, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(models, "_package_folder", lambda package, reference: folder)
+    return folder / "codebooks"
+
+
+def change_a_byte(folder):
+    file = max(folder.iterdir(), key=lambda file: file.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[1000] ^= 1
+    file.write_bytes(content)
+
+
+def test_a_packaged_model_with_a_changed_file_is_refused(installed_copy):
+    assert resolve("package:whisper-codebooks").sha256 == PACKAGED["whisper-codebooks"].sha256
+    change_a_byte(installed_copy)
+    with pytest.raises(SetupError, match=r"not the published ones .* reinstall stages\.tokenize"):
+        resolve("package:whisper-codebooks")
+
+
+def test_a_changed_model_is_found_without_a_cached_hash(installed_copy):
+    change_a_byte(installed_copy)
+    with pytest.raises(SetupError, match="not the published ones"):
+        resolve("package:whisper-codebooks")
+
+
+def test_a_file_is_hashed_once_while_it_stays_the_same(installed_copy, monkeypatch):
+    resolve("package:whisper-codebooks")
+    monkeypatch.setattr(models.hashlib, "file_digest", lambda *_: pytest.fail("hashed again"))
+    resolve("package:whisper-codebooks")
+
+
+def test_a_cached_hash_that_is_cut_off_is_not_used(installed_copy):
+    resolve("package:whisper-codebooks")
+    for file in (models.CACHE / "hashes").iterdir():
+        file.write_text("")
+    assert resolve("package:whisper-codebooks").sha256 == PACKAGED["whisper-codebooks"].sha256
+
+
+def test_a_damaged_joined_copy_names_the_folder_to_delete(tmp_path, monkeypatch):
+    monkeypatch.setitem(PACKAGED, "whisper-base", replace(PACKAGED["whisper-base"], sha256="0" * 64))
+    with pytest.raises(SetupError, match=r"delete .*whisper-base-[0-9a-f]+ and reinstall"):
+        resolve("package:whisper-base")
+
+
+def test_the_two_parts_of_whisper_base_are_joined_into_the_published_file():
     import hashlib
 
     digest = hashlib.sha256((resolve("package:whisper-base").path / "model.bin").read_bytes()).hexdigest()
@@ -28,7 +79,7 @@ def test_the_two_parts_of_whisper_base_are_joined_into_what_was_published():
 
 
 @pytest.mark.parametrize(
-    ("reference", "told"),
+    ("reference", "message"),
     [
         ("package:whisper-bsae", "did you mean package:whisper-base"),
         ("package:zzz", "there are campplus"),
@@ -38,8 +89,8 @@ def test_the_two_parts_of_whisper_base_are_joined_into_what_was_published():
         ("step-audio-tokenizer", "aqaa-data models pull hub:stepfun-ai/Step-Audio-Tokenizer"),
     ],
 )
-def test_a_reference_that_leads_nowhere_is_told_with_what_to_do(reference, told):
-    with pytest.raises(SetupError, match=told):
+def test_an_unresolvable_reference_is_reported_with_a_remedy(reference, message):
+    with pytest.raises(SetupError, match=message):
         resolve(reference)
 
 
@@ -50,19 +101,19 @@ def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
-def test_pulling_a_known_model_without_a_network_says_what_else_to_do(empty_cache):
+def test_pulling_without_a_network_names_the_alternative(empty_cache):
     with pytest.raises(SetupError, match=r"hub can't be reached .* name its directory: file:/PATH"):
         resolve("step-audio-tokenizer", pull=True)
 
 
-def test_known_hub_models_are_listed_whether_here_or_not(empty_cache):
-    told = CliRunner().invoke(command, ["list", "--json"])
-    rows = {row["model"]: row for row in json.loads(told.stdout)["models"]}
+def test_hub_models_with_a_short_name_are_listed_even_if_absent(empty_cache):
+    result = CliRunner().invoke(command, ["list", "--json"])
+    rows = {row["model"]: row for row in json.loads(result.stdout)["models"]}
     assert not rows["step-audio-tokenizer"]["present"]
     assert rows["package:silero-vad"]["present"]
 
 
-def test_the_checkpoint_on_disk_is_a_reference():
+def test_a_checkpoint_on_disk_is_a_reference():
     folder = FIXTURES / "step-audio-tokenizer-small"
     model = resolve(f"file:{folder}")
     assert model.path == folder

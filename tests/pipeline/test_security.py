@@ -42,7 +42,7 @@ def talk(name):
 
 def test_no_secret_of_the_environment_is_in_what_a_build_writes(planted, tmp_path):
     plan = planned(tmp_path, {"a.wav": talk("a.wav")})
-    packed(plan, told=True)
+    packed(plan, with_pages=True)
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert any(path.name == "manifest.json" for path in files)
     assert [path for path in files if SECRET.encode() in path.read_bytes()] == []

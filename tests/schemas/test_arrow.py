@@ -1,4 +1,4 @@
-"""Records and rows: one definition, exact round trips."""
+"""Records survive a round trip through Arrow tables."""
 
 from dataclasses import fields, is_dataclass
 
@@ -50,17 +50,17 @@ recordings = st.builds(
 
 
 @given(st.lists(recordings, max_size=3))
-def test_a_table_gives_back_the_records_it_was_made_of(values):
+def test_records_survive_a_round_trip(values):
     assert [from_row(r.Recording, row) for row in table_of(r.Recording, values).to_pylist()] == values
 
 
-def test_a_column_has_its_type_even_where_all_is_null():
+def test_a_column_that_is_entirely_null_keeps_its_type():
     empty = table_of(r.Recording, [r.Recording("a", "u", 1, "e", "{}")])
     assert empty.schema == schema_of(r.Recording)
     assert not any(pa.types.is_null(field.type) for field in empty.schema)
 
 
-def test_each_stage_of_annotate_owns_the_column_of_its_name():
+def test_each_stage_of_annotate_has_the_column_of_its_name():
     owned = {f.name for f in fields(r.Recording)} & set(r.STAGES)
     assert owned == set(r.STAGES)
     for stage, column in r.COLUMNS.items():

@@ -8,7 +8,7 @@ def message(role, content):
     return {"role": role, "content": content}
 
 
-def test_a_row_becomes_a_conversation_with_our_role_names():
+def test_roles_are_normalized():
     row = {
         "messages": [message("system", "Be brief."), message("user", " Hi? "), message("assistant", "Hi!")]
     }
@@ -22,12 +22,12 @@ def test_a_row_becomes_a_conversation_with_our_role_names():
     assert (chat.last("human"), chat.last("assistant")) == (1, 2)
 
 
-def test_text_parts_are_one_text():
+def test_text_parts_are_joined():
     parts = [{"type": "text", "text": "What is "}, {"type": "text", "text": "this?"}]
     assert parse({"messages": [message("user", parts)]}, "").messages[0].text == "What is this?"
 
 
-def test_the_key_is_of_the_words_alone():
+def test_the_key_depends_only_on_roles_and_texts():
     row = {"messages": [message("user", "Hi?")]}
     assert parse(row, "a:1").key == parse({"messages": [message("human", "Hi?")], "id": 7}, "b:9").key
     assert parse(row, "a:1").key != parse({"messages": [message("user", "Ho?")]}, "a:1").key
@@ -36,21 +36,21 @@ def test_the_key_is_of_the_words_alone():
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ([], "no object"),
+        ([], "not a JSON object"),
         ({}, "`messages`"),
         ({"messages": []}, "`messages`"),
-        ({"messages": ["hi"]}, "message 1 is no object"),
+        ({"messages": ["hi"]}, "message 1 is not a JSON object"),
         ({"messages": [message("tool", "4")]}, "'tool'"),
-        ({"messages": [message("user", None)]}, "no text"),
-        ({"messages": [message("user", [{"type": "image_url"}])]}, "no text"),
+        ({"messages": [message("user", None)]}, "not text"),
+        ({"messages": [message("user", [{"type": "image_url"}])]}, "not text"),
         ({"messages": [message("user", "  ")]}, "empty"),
         ({"messages": [message("user", "half \ud83d")]}, "surrogate"),
-        ({"messages": [message("system", "Be brief.")]}, "nobody"),
+        ({"messages": [message("system", "Be brief.")]}, "no message after"),
         ({"messages": [message("assistant", "Hello.")]}, "message 1"),
-        ({"messages": [message("user", "a"), message("user", "b")]}, "message 2 is the human's"),
+        ({"messages": [message("user", "a"), message("user", "b")]}, "message 2 has the role human"),
     ],
 )
-def test_a_row_that_is_no_conversation_says_why(row, says):
+def test_an_invalid_conversation_is_refused_with_the_reason(row, says):
     with pytest.raises(DataError, match=says) as error:
         parse(row, "chats.jsonl:3")
     assert error.value.code == "bad_chat"

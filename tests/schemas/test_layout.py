@@ -1,4 +1,4 @@
-"""The token layout, by the examples of the page that fixes it."""
+"""The token layout, by the examples of its specification."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ from schemas.recording import Codes
 
 @pytest.fixture(scope="module")
 def ids(vocabulary):
-    """Ids as the layout page writes them: `L3` and `S3` are codes 3, markers go by name, the rest is text."""
+    """Ids in the notation of the specification: codes as `L3` and `S3`, markers by name, the rest is text."""
 
     def of(*words):
         found = []
@@ -54,13 +54,13 @@ def test_a_group_is_two_linguistic_and_three_semantic_codes(vocabulary, ids):
     ("linguistic", "semantic", "groups"),
     [(0, 0, 0), (1, 2, 0), (4, 6, 2), (5, 8, 2), (9, 6, 2), (500, 750, 250)],
 )
-def test_only_whole_groups_count_and_the_rest_is_dropped(vocabulary, linguistic, semantic, groups):
+def test_codes_after_the_last_whole_group_are_dropped(vocabulary, linguistic, semantic, groups):
     codes = Codes(tuple(range(linguistic)), tuple(range(semantic)))
     assert len(code_ids(codes, vocabulary)) == 5 * groups
     assert whole_groups(codes) == Codes(codes.linguistic[: 2 * groups], codes.semantic[: 3 * groups])
 
 
-def test_the_markers_bound_one_voice(vocabulary, ids):
+def test_a_span_is_enclosed_in_markers(vocabulary, ids):
     codes = Codes((1023, 0), (4095, 0, 1))
     expected = ids("as", "L1023", "L0", "S4095", "S0", "S1", "ae")
     assert span(codes, vocabulary).tolist() == expected
@@ -71,7 +71,7 @@ def test_a_message_begins_with_its_role_and_a_new_line(vocabulary, ids):
     assert header("assistant", vocabulary).tolist() == ids("bot", "assistant\n")
 
 
-def test_a_chat_is_read_back(vocabulary, ids):
+def test_a_chat_is_parsed(vocabulary, ids):
     tokens = ids(
         *("bot", "system\n", "Be brief.", "eot"),
         *("bot", "human\n", "as", "L1", "L2", "S1", "S2", "S3", "ae", "eot"),
@@ -84,14 +84,14 @@ def test_a_chat_is_read_back(vocabulary, ids):
     )
 
 
-def test_a_document_is_read_back_with_all_its_voices(vocabulary, ids):
+def test_a_document_is_parsed_with_all_its_spans(vocabulary, ids):
     one, two = ("L1", "L2", "S1", "S2", "S3"), ("L3", "L4", "S4", "S5", "S6")
     tokens = ids("bos", "so ", "as", *one, "ae", "then ", "as", *two, "ae", "eos")
     codes = (Codes((1, 2), (1, 2, 3)), Codes((3, 4), (4, 5, 6)))
     assert read(tokens, vocabulary) == (ReadMessage(None, "so then ", codes),)
 
 
-def test_the_first_line_of_somebodys_words_is_no_role(vocabulary, ids):
+def test_text_that_looks_like_a_header_is_not_a_role(vocabulary, ids):
     (message,) = read(ids("bot", "human\n", "assistant\n", "<|EOT|>", "eot"), vocabulary)
     assert (message.role, message.text) == ("human", "assistant\n<|EOT|>")
 
@@ -102,22 +102,22 @@ GROUP = ("L1", "L2", "S1", "S2", "S3")
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("bos", "words"), "doesn't end"),
-        (("words",), "ids behind"),
+        (("bos", "words"), "no EOS"),
+        (("words",), "ids after"),
         (("bot", "human\n", "words"), "begin with BOT"),
-        (("bot", "human\n", "a", "eot", "words"), "ids behind"),
+        (("bot", "human\n", "a", "eot", "words"), "ids after"),
         (("bot", "human\n", "a", "eot", "words", "bot", "human\n", "eot"), "follow each other"),
         (("bot", "human\n", "bot", "eot", "eot"), "follow each other"),
         (("bot", "robot\n", "words", "eot"), "unknown role"),
-        (("bot", "human\n", "as", *GROUP, "eot"), "pair up"),
-        (("bot", "human\n", "ae", *GROUP, "as", "eot"), "pair up"),
-        (("bot", "human\n", "as", "as", *GROUP, "ae", "ae", "eot"), "pair up"),
+        (("bot", "human\n", "as", *GROUP, "eot"), "not paired"),
+        (("bot", "human\n", "ae", *GROUP, "as", "eot"), "not paired"),
+        (("bot", "human\n", "as", "as", *GROUP, "ae", "ae", "eot"), "not paired"),
         (("bot", "human\n", *GROUP, "eot"), "outside"),
         (("bot", "human\n", "as", "L1", "L2", "S1", "S2", "ae", "eot"), "whole code groups"),
         (("bot", "human\n", "as", "S1", "L2", "S1", "S2", "S3", "ae", "eot"), "whole code groups"),
     ],
 )
-def test_what_is_no_layout_is_refused(vocabulary, ids, words, why):
+def test_an_invalid_layout_is_refused(vocabulary, ids, words, why):
     with pytest.raises(ValueError, match=why):
         read(np.array(ids(*words)), vocabulary)
 

@@ -1,4 +1,4 @@
-"""Ids: text, markers, linguistic and semantic codes, each in its own range; text is never more than text."""
+"""Text, markers and codes have separate ranges of ids, and text is never encoded as a marker."""
 
 import json
 import pickle
@@ -40,7 +40,7 @@ def test_the_embedded_vocabulary_is_text_then_markers_then_both_codebooks(vocabu
 
 
 @given(text=texts)
-def test_any_text_is_written_in_text_ids_and_read_back_exactly(vocabulary, text):
+def test_any_text_is_encoded_in_text_ids_and_decoded_exactly(vocabulary, text):
     ids = vocabulary.encode(text)
     assert ids.dtype == np.int32
     assert vocabulary.decode(ids) == text
@@ -48,24 +48,24 @@ def test_any_text_is_written_in_text_ids_and_read_back_exactly(vocabulary, text)
 
 
 @pytest.mark.parametrize("literal", LITERALS)
-def test_the_name_of_a_marker_in_somebodys_words_stays_words(vocabulary, literal):
+def test_the_name_of_a_marker_in_text_is_encoded_as_text(vocabulary, literal):
     ids = vocabulary.encode(f"he said {literal} twice")
     assert len(ids) > 5
     assert (vocabulary.modality(ids) == Modality.TEXT).all()
     assert not set(ids.tolist()) & {getattr(vocabulary, special) for special in SPECIALS}
 
 
-def test_modality_follows_from_the_id_alone_and_markers_are_text(vocabulary):
+def test_modality_is_given_by_the_id_and_markers_are_text(vocabulary):
     ids = [0, 50256, 50257, 50261, 50263, 50264, 51287, 51288, 55383]
     assert vocabulary.modality(ids).tolist() == [0, 0, 0, 0, 0, 1, 1, 2, 2]
 
 
-def test_half_a_character_is_bad_data(vocabulary):
-    with pytest.raises(DataError, match="half a character"):
+def test_an_unpaired_surrogate_is_bad_data(vocabulary):
+    with pytest.raises(DataError, match="unpaired surrogate"):
         vocabulary.encode("a\ud800b")
 
 
-def test_the_description_is_json_and_names_no_place(vocabulary, tokenizer_file):
+def test_the_description_is_json_and_contains_no_path(vocabulary, tokenizer_file):
     described = vocabulary.describe()
     assert json.loads(json.dumps(described)) == described
     assert str(tokenizer_file.parent) not in json.dumps(described)
@@ -73,13 +73,13 @@ def test_the_description_is_json_and_names_no_place(vocabulary, tokenizer_file):
     assert Vocabulary.extended(tokenizer_file).describe()["sha256"] != described["sha256"]
 
 
-def test_a_vocabulary_travels_to_workers_without_its_file(vocabulary):
+def test_a_vocabulary_can_be_pickled_without_its_file(vocabulary):
     assert pickle.loads(pickle.dumps(vocabulary)) == vocabulary
     assert pickle.loads(pickle.dumps(vocabulary)).decode(vocabulary.encode("语音")) == "语音"
 
 
 def tokenizer_with(tokenizer_file, tmp_path, tokens, first=0):
-    """The packaged tokenizer with other added tokens, its text ids beginning at `first`."""
+    """The packaged tokenizer with other added tokens, and text ids from `first` on."""
     document = json.loads(tokenizer_file.read_text())
     document["model"]["vocab"] = {token: first + n for token, n in document["model"]["vocab"].items()}
     made = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
@@ -89,7 +89,7 @@ def tokenizer_with(tokenizer_file, tmp_path, tokens, first=0):
     return path
 
 
-def test_an_extended_tokenizer_keeps_its_ids_and_gets_the_markers_that_it_lacks(tokenizer_file, tmp_path):
+def test_an_extended_tokenizer_keeps_its_ids_and_gets_the_missing_markers(tokenizer_file, tmp_path):
     path = tokenizer_with(tokenizer_file, tmp_path, {"</s>": 50257, "<|EOT|>": 50300})
     vocabulary = Vocabulary.extended(path)
     assert (vocabulary.eos, vocabulary.eot) == (50257, 50300)
@@ -99,7 +99,7 @@ def test_an_extended_tokenizer_keeps_its_ids_and_gets_the_markers_that_it_lacks(
     assert 50300 not in vocabulary.encode("<|EOT|>")
 
 
-def test_step1_has_its_published_ids(tokenizer_file, tmp_path):
+def test_step1_has_the_published_ids(tokenizer_file, tmp_path):
     markers = {"<|BOT|>": 60000, "<|EOT|>": 60001, "<audio_start>": 60002, "<audio_end>": 60003}
     tokens = {**markers, "<audio_0>": 65536}
     vocabulary = Vocabulary.step1(tokenizer_with(tokenizer_file, tmp_path, tokens, first=10))
@@ -110,9 +110,9 @@ def test_step1_has_its_published_ids(tokenizer_file, tmp_path):
     assert vocabulary.encode("<audio_0> <|EOT|>").max() < 60000
 
 
-def test_markers_that_are_text_ids_too_are_refused(tokenizer_file, tmp_path):
+def test_markers_with_ids_of_text_are_refused(tokenizer_file, tmp_path):
     markers = {"<|BOT|>": 60000, "<|EOT|>": 60001, "<audio_start>": 60002, "<audio_end>": 60003}
-    with pytest.raises(SetupError, match="into markers"):
+    with pytest.raises(SetupError, match="with the ids of markers"):
         Vocabulary.step1(tokenizer_with(tokenizer_file, tmp_path, markers, first=0))
 
 
@@ -127,21 +127,21 @@ def test_step1_refuses_a_tokenizer_without_its_markers(tokenizer_file, tmp_path)
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"model": {"vocab": {}}}', '{"model": {"vocab": {"a": 0}}}']
 )
-def test_what_is_no_tokenizer_is_a_broken_set_up(tmp_path, content):
+def test_an_invalid_tokenizer_file_is_a_setup_error(tmp_path, content):
     path = tmp_path / "tokenizer.json"
     path.write_text(content)
     with pytest.raises(SetupError, match=r"tokenizer\.json"):
         Vocabulary.embedded(path)
 
 
-def test_a_tokenizer_that_cannot_write_every_text_is_refused(tmp_path):
+def test_a_tokenizer_that_does_not_reproduce_every_text_is_refused(tmp_path):
     words = {"type": "WordLevel", "vocab": {"[UNK]": 0, "words": 1}, "unk_token": "[UNK]"}
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps({"version": "1.0", "added_tokens": [], "model": words}))
-    with pytest.raises(SetupError, match="can't write every text back"):
+    with pytest.raises(SetupError, match="doesn't reproduce every text"):
         Vocabulary.embedded(path)
 
 
-def test_a_vocabulary_is_made_by_its_name(tokenizer_file, vocabulary):
+def test_a_vocabulary_is_constructed_by_name(tokenizer_file, vocabulary):
     assert Vocabulary.of("embedded", tokenizer_file) == vocabulary
     assert Vocabulary.of("extended", tokenizer_file.parent) == Vocabulary.extended(tokenizer_file)

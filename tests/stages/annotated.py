@@ -1,4 +1,4 @@
-"""Annotated turns for the tests of pack, as annotate would have written them."""
+"""Annotated turns for tests of pack, as annotate writes them."""
 
 from schemas.recording import Codes, DecodedAudio, QualityMeasures, Transcript, Turn
 from schemas.turn import AnnotatedTurn
@@ -39,12 +39,12 @@ def a_turn(
     words=(),
     **measures,
 ):
-    """A good turn, but for what the caller says of it; measures by the name of their field."""
+    """A good turn, except where arguments say otherwise; measures are given by the name of their field."""
 
-    def measured(**defaults):
+    def with_defaults(**defaults):
         return {name: measures.pop(name, value) for name, value in defaults.items()}
 
-    heard = measured(
+    transcript_measures = with_defaults(
         language_probability=0.98,
         average_log_probability=-0.2,
         no_speech_probability=0.02,
@@ -54,7 +54,7 @@ def a_turn(
         longest_word=7,
         phantom=False,
     )
-    sound = measured(
+    quality_measures = with_defaults(
         dnsmos_overall=2.9,
         dnsmos_signal=3.2,
         dnsmos_background=3.5,
@@ -66,10 +66,8 @@ def a_turn(
         loudness_lufs=-27.0,
     )
     assert not measures, f"no such measure: {measures}"
-    said = (
-        Transcript(text=text, language=language, words=tuple(words), source="model", **heard)
-        if transcript
-        else None
+    transcribed = Transcript(
+        text=text, language=language, words=tuple(words), source="model", **transcript_measures
     )
     return AnnotatedTurn(
         recording=recording,
@@ -77,8 +75,8 @@ def a_turn(
         metadata=sidecar or {},
         decoded=DECODED,
         turn=Turn(start, end, speaker, track, overlapped),
-        transcript=said,
-        assessment=QualityMeasures(**sound),
+        transcript=transcribed if transcript else None,
+        assessment=QualityMeasures(**quality_measures),
         codes=Codes(
             tuple((7 * n + index) % 1024 for n in range(2 * groups + 1)),
             tuple((11 * n + index) % 4096 for n in range(3 * groups + 2)),
@@ -89,7 +87,7 @@ def a_turn(
 
 
 def two_who_talk(name, turns, each, every=5.0, seconds=4.5):
-    """Turns in turn, one every so many seconds; what `each` says of the n-th."""
+    """Alternating turns of two speakers, one every `every` seconds; `each(n)` gives arguments of the n-th."""
     return [
         a_turn(
             start=every * n,

@@ -10,7 +10,7 @@ from stages.stage import Config
 class VocoderTrainConfig(Config):
     preset: Literal["tiny", "demo", "small"] = Field("small", description="sizes of both networks")
     steps: int = Field(20_000, gt=0, description="each teaches both networks")
-    batch: int = Field(16, gt=0, description="utterances of a step")
+    global_batch_size: int = Field(16, gt=0, description="utterances of a step")
     blocks: int = Field(6, gt=0, description="of 15 tokens, that the flow sees of an utterance: 0.36 s each")
     frames: int = Field(48, gt=4, description="of 11.6 ms, that the generator sees of an utterance")
     learning_rate: float = Field(
@@ -18,7 +18,7 @@ class VocoderTrainConfig(Config):
     )
     warmup: float = Field(0.02, ge=0, lt=1, description="share of the steps with a rising rate")
     weight_decay: float = Field(0.01, ge=0, description="of matrices; vectors have none")
-    clip: float = Field(1, gt=0, description="largest norm of a network's gradient")
+    max_grad_norm: float = Field(1, gt=0, description="largest norm of a network's gradient")
     prior: float = Field(
         1, ge=0, description="weight of how far the mel is from what the encoder alone makes of the tokens"
     )

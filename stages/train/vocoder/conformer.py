@@ -71,7 +71,7 @@ def distance_encoding(distances_N: Tensor, width: int) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
 
 
-class FeedForward(nn.Module):
+class ConformerFeedForward(nn.Module):
     def __init__(self, shape: FlowShape) -> None:
         super().__init__()
         self.w_1 = nn.Linear(shape.width, shape.ffn)
@@ -81,11 +81,11 @@ class FeedForward(nn.Module):
         return cast(Tensor, self.w_2(F.silu(self.w_1(x_BTD))))
 
 
-class Layer(nn.Module):
+class ConformerLayer(nn.Module):
     def __init__(self, shape: FlowShape) -> None:
         super().__init__()
         self.self_attn = RelativeAttention(shape)
-        self.feed_forward = FeedForward(shape)
+        self.feed_forward = ConformerFeedForward(shape)
         self.norm_mha = nn.LayerNorm(shape.width)
         self.norm_ff = nn.LayerNorm(shape.width)
 
@@ -113,7 +113,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.shape = shape
         self.embed = Embed(shape)
-        self.encoders = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
+        self.encoders = nn.ModuleList(ConformerLayer(shape) for _ in range(shape.layers))
         self.after_norm = nn.LayerNorm(shape.width)
 
     def forward(

@@ -76,7 +76,7 @@ class PitchPredictor(nn.Module):
         return cast(Tensor, self.classifier(self.condnet(mel_BMT).transpose(1, 2))[..., 0].abs())
 
 
-class Source(nn.Module):
+class HarmonicSource(nn.Module):
     """Harmonics of the pitch where there is voice, noise elsewhere, mixed to one signal."""
 
     def __init__(self, harmonics: int) -> None:
@@ -107,7 +107,7 @@ class HiFT(nn.Module):
         super().__init__()
         self.shape = shape
         widths = [shape.channels // 2**n for n in range(len(UP) + 1)]
-        self.m_source = Source(shape.harmonics)
+        self.m_source = HarmonicSource(shape.harmonics)
         self.conv_pre = nn.Conv1d(MELS, widths[0], 7, padding=3)
         self.ups = nn.ModuleList(
             nn.ConvTranspose1d(before, after, 2 * up, up, padding=up // 2)

@@ -1,4 +1,6 @@
-"""Speech of a version's shards: each audio part of a sample, its codes and its stretch of `<key>.flac`."""
+"""Utterances of a version's shards: each audio part of a sample, with its codes and its part of
+`<key>.flac`.
+"""
 
 import io
 import json
@@ -13,7 +15,7 @@ from schemas.errors import SetupError
 from schemas.layout import audio_tokens
 from stages.stage import SAMPLE_RATE
 from stages.train.vocoder.shape import BLOCK, RATE
-from stages.train.vocoder.speech import Utterance
+from stages.train.vocoder.utterances import VocoderUtterance
 
 INDEX = pa.schema(
     [
@@ -92,8 +94,8 @@ def _tokens(row: dict[str, Any]) -> int:
     return int(sum(row["spans"][1::2]) - sum(row["spans"][::2]) - 2)
 
 
-class Recorded:
-    """`Speech` of an index: each utterance of at least a block once, read where it lies."""
+class ShardUtterances:
+    """`Utterances` of an index: each utterance of at least a block once, read where it lies."""
 
     def __init__(self, index: pa.Table, read: Read, first_id: int) -> None:
         """`first_id` is the id of `<audio_0>`, linguistic code 0."""
@@ -105,7 +107,7 @@ class Recorded:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def read(self, number: int) -> Utterance:
+    def read(self, number: int) -> VocoderUtterance:
         """Raises SetupError for audio that can't be read: the version is damaged."""
         import soundfile
         import soxr
@@ -121,4 +123,4 @@ class Recorded:
             raise SetupError(
                 f"the audio of {row['key']} can't be read: {error}; verify the version"
             ) from None
-        return Utterance(row["key"], tokens, soxr.resample(samples, rate, RATE))
+        return VocoderUtterance(row["key"], tokens, soxr.resample(samples, rate, RATE))

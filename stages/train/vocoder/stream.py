@@ -18,7 +18,7 @@ from stages.train.vocoder.shape import BLOCK, HOP, MELS, frames_of
 from stages.train.vocoder.vocoder import Vocoder, checked, noise
 
 
-class Stream:
+class VocoderStream:
     """One utterance, given token by token or in any pieces."""
 
     def __init__(

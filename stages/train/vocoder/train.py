@@ -23,14 +23,14 @@ from stages.train.folder import BOARD, CHECKPOINTS, METRICS, MODEL, claim, empti
 from stages.train.metrics import MetricsFile
 from stages.train.parallel import World, joined
 from stages.train.progress import ProgressCallback
+from stages.train.vocoder.code_embeddings import initial_embeddings
 from stages.train.vocoder.config import VocoderTrainConfig
 from stages.train.vocoder.discriminators import Discriminators, discriminator_loss, generator_losses
 from stages.train.vocoder.flow import DROPPED, Conditions, flow_matching_loss, prior_loss
 from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.shape import MELS, PRESETS, RATE
-from stages.train.vocoder.sounds import sounds_of
 from stages.train.vocoder.spectrum import spectral_distance
-from stages.train.vocoder.speech import Batch, Speech, batch_of, refuse_nothing
+from stages.train.vocoder.utterances import Utterances, VocoderBatch, batch_of, refuse_empty
 from stages.train.vocoder.vocoder import Vocoder, save
 
 SAMPLES = "samples"
@@ -50,8 +50,8 @@ _HOW = {"checkpoint_every", "sample_every", "samples"}
 
 def train_vocoder(
     config: VocoderTrainConfig,
-    speech: Speech,
-    held: Speech,
+    speech: Utterances,
+    held: Utterances,
     identity: Mapping[str, Any],
     folder: Path,
     said: ProgressCallback = lambda metrics: None,
@@ -66,9 +66,9 @@ def train_vocoder(
     folder holds another run, where there is nothing to learn from, where they can't share a batch, or where a
     loss is no number.
     """
-    refuse_nothing(speech)
+    refuse_empty(speech)
     finished = folder / MODEL
-    with joined(tensor=1) as world:
+    with joined(tensor_parallel=1) as world:
         what = {"config": config.model_dump(mode="json", exclude=_HOW), **identity}
         world.first(lambda: claim(folder, what))
         if not world.first(finished.exists):
@@ -87,16 +87,16 @@ def _publish(vocoder: Vocoder, finished: Path, codes: Mapping[str, Any] | None) 
 
 class _Run:
     def __init__(
-        self, config: VocoderTrainConfig, speech: Speech, held: Speech, folder: Path, world: World
+        self, config: VocoderTrainConfig, speech: Utterances, held: Utterances, folder: Path, world: World
     ) -> None:
         self.config, self.speech, self.held = config, speech, held
         self.folder, self.world, self.device = folder, world, world.device
-        if config.batch % world.data.size():
+        if config.global_batch_size % world.data.size():
             raise SetupError(
-                f"{world.data.size()} processes can't share batch {config.batch} evenly: make it a multiple "
-                f"of {world.data.size()}"
+                f"{world.data.size()} processes can't share global_batch_size {config.global_batch_size} "
+                f"evenly: make it a multiple of {world.data.size()}"
             )
-        self.rows = world.shares(list(range(config.batch)))
+        self.rows = world.shares(list(range(config.global_batch_size)))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.vocoder = Vocoder.of(PRESETS[config.preset]).to(self.device)
@@ -151,12 +151,12 @@ class _Run:
         low = self.config.precision == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
 
-    def _flow_losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def _flow_losses(self, batch: VocoderBatch, generator: torch.Generator) -> dict[str, Tensor]:
         flow = self.vocoder.flow
         mel_BMT = flow.normalised(batch.mel_BMT)
-        drawn_4B = torch.rand(4, self.config.batch, generator=generator)
+        drawn_4B = torch.rand(4, self.config.global_batch_size, generator=generator)
         t_B, kept_B, prompted_B, share_B = drawn_4B[:, self.rows].to(self.device)
-        noise_BMT = torch.randn(self.config.batch, *mel_BMT.shape[1:], generator=generator)
+        noise_BMT = torch.randn(self.config.global_batch_size, *mel_BMT.shape[1:], generator=generator)
         noise_BMT = noise_BMT[self.rows].to(self.device)
         given_B = LONGEST_PROMPT * share_B * (prompted_B < PROMPTED) * batch.there_BT.sum(1)
         is_given_BT = torch.arange(mel_BMT.shape[2], device=self.device) < given_B[:, None]
@@ -170,7 +170,7 @@ class _Run:
             loss = flow_matching_loss(flow, mel_BMT, batch.there_BT, conditions, t_B, noise_BMT)
             return {"flow": loss, "prior": prior_loss(said_BMT, mel_BMT, batch.there_BT)}
 
-    def _teach_generator(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def _teach_generator(self, batch: VocoderBatch, step: int) -> dict[str, Tensor]:
         with self._computing():
             made_BN = self.vocoder.wave(batch.sound_mel_BMT)
         mel = (log_mel(made_BN) - log_mel(batch.sound_BN)).abs().mean()
@@ -194,7 +194,7 @@ class _Run:
         together = self.world.mean(torch.cat([loss.detach()[None], *(g.flatten() for g in gradients)]))
         for gradient, mean in zip(gradients, together[1:].split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
-        norm = nn.utils.clip_grad_norm_(self.networks[name].parameters(), self.config.clip)
+        norm = nn.utils.clip_grad_norm_(self.networks[name].parameters(), self.config.max_grad_norm)
         # Of all processes, so that none goes on alone.
         if not torch.isfinite(together[0]) or not torch.isfinite(norm):
             raise SetupError(
@@ -238,7 +238,9 @@ class _Run:
         if not found:
             codes = self.vocoder.flow.input_embedding.weight.data
             size, width = codes.shape
-            codes.copy_(self.world.first(lambda: sounds_of(self.speech, size, width, self.config.seed)))
+            codes.copy_(
+                self.world.first(lambda: initial_embeddings(self.speech, size, width, self.config.seed))
+            )
             return 0
         state = torch.load(found[-1] / STATE, map_location=self.device, weights_only=True)
         for name, network in self.networks.items():

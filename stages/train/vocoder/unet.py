@@ -44,7 +44,7 @@ class ResNetBlock(nn.Module):
         return cast(Tensor, self.block2(h_BCT, past) + self.res_conv(x_BCT))
 
 
-class Attention(nn.Module):
+class UNetAttention(nn.Module):
     def __init__(self, channels: int, heads: int, head: int) -> None:
         super().__init__()
         self.heads = heads
@@ -62,7 +62,7 @@ class Attention(nn.Module):
         return cast(Tensor, self.to_out(o_BHTK.transpose(1, 2).flatten(2)))
 
 
-class FeedForward(nn.Module):
+class UNetFeedForward(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         inner = nn.Module()
@@ -79,9 +79,9 @@ class TransformerBlock(nn.Module):
     def __init__(self, channels: int, shape: FlowShape) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(channels)
-        self.attn1 = Attention(channels, shape.unet_heads, shape.head)
+        self.attn1 = UNetAttention(channels, shape.unet_heads, shape.head)
         self.norm3 = nn.LayerNorm(channels)
-        self.ff = FeedForward(channels)
+        self.ff = UNetFeedForward(channels)
 
     def forward(self, x_BTC: Tensor, seen_TT: Tensor | None, past: Past | None = None) -> Tensor:
         x_BTC = x_BTC + self.attn1(self.norm1(x_BTC), seen_TT, past)

@@ -15,7 +15,7 @@ from stages.train.vocoder.flow import GUIDANCE, STEPS, Conditions, Flow, solve
 from stages.train.vocoder.hift import HiFT
 from stages.train.vocoder.istft import Generator
 from stages.train.vocoder.shape import MELS, FlowShape, HiFTShape, VocoderShape, WaveShape, frames_of
-from stages.train.weights import Weights, write_tensors
+from stages.train.weights import SafetensorsFolder, write_tensors
 
 CONFIG = "config.json"
 KIND = "TokenVocoder"
@@ -129,7 +129,7 @@ def load(directory: Path, device: torch.device | str = "cpu") -> Vocoder:
     with torch.device("meta"):
         vocoder = Vocoder.of(_shape(directory))
     vocoder = vocoder.to_empty(device=device)
-    weights = Weights(directory)
+    weights = SafetensorsFolder(directory)
     wanted = vocoder.state_dict()
     for name in sorted(wanted.keys() ^ weights.specs.keys()):
         said = "lacks" if name in wanted else "has a tensor that its vocoder does not:"

@@ -1,4 +1,4 @@
-"""What runs again when recordings, sidecars or settings change, and what a dry run says of it beforehand."""
+"""What runs again when recordings, sidecars or settings change, and what a dry run reports about it."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def built(tmp_path_factory):
 
 @pytest.fixture
 def dataset(built, tmp_path):
-    """A copy of it, to be changed."""
+    """A copy of it that a test may change."""
     return shutil.copytree(built, tmp_path / "copy")
 
 
@@ -44,7 +44,7 @@ def plan_of(folder, *settings):
 
 
 def to_run(plan):
-    """Stage -> names of the recordings in units that it has to run."""
+    """Stage -> names of the recordings in the units that it has to run."""
     done = plan.committed()
     return {
         stage.name: {r.id for u in plan.units if u.name not in done[stage.name] for r in u.recordings}
@@ -72,7 +72,7 @@ def test_an_edited_sidecar_runs_no_model_and_is_in_the_next_version(dataset):
     assert manifest.licences == {"CC0": 11, "restricted": 1}
 
 
-def test_a_new_and_a_removed_sidecar_count_too(dataset):
+def test_added_and_removed_sidecars_take_effect_too(dataset):
     (dataset / "in" / "03.wav.json").unlink()
     plan = plan_of(dataset)
     assert pending(plan, retry=False) == []
@@ -84,7 +84,7 @@ def test_a_new_and_a_removed_sidecar_count_too(dataset):
 @pytest.mark.parametrize(
     "text", ["{consent: no", "[1]", "\udcff", "[" * 100_000, '"' + "x" * 2_000_000 + '"']
 )
-def test_a_sidecar_that_cannot_be_used_sets_its_recording_aside_until_it_is_mended(dataset, text):
+def test_a_sidecar_that_cannot_be_used_sets_its_recording_aside_until_it_is_fixed(dataset, text):
     path = dataset / "in" / "03.wav.json"
     path.write_text(text, errors="surrogateescape")
     plan = plan_of(dataset)
@@ -95,14 +95,14 @@ def test_a_sidecar_that_cannot_be_used_sets_its_recording_aside_until_it_is_mend
     assert records(plan, packed(plan)) == {}
 
 
-def test_what_sidecars_said_stays_with_the_version(dataset):
+def test_the_sidecars_of_a_version_are_kept_in_the_ledger(dataset):
     plan = plan_of(dataset)
     kept = [path for path in packed(plan).ledgers if path.startswith("annotations/sidecars/")]
     assert len(kept) == len(plan.units)
     assert all(plan.dataset.exists(path) for path in kept)
 
 
-def test_recordings_that_come_change_or_go_run_their_units_alone(dataset):
+def test_added_changed_and_removed_recordings_run_only_their_units(dataset):
     (dataset / "in" / "99.wav").write_bytes(b"new")
     (dataset / "in" / "04.wav").write_bytes(b"other")
     (dataset / "in" / "08.wav").unlink()
@@ -142,13 +142,13 @@ def test_a_setting_runs_its_stage_and_those_after_it(dataset, setting, first, wh
     assert {one.why for one in work[1:-1]} <= {f"it comes after {first}"}
 
 
-def test_a_threshold_is_packed_again_alone_and_said_so(dataset):
+def test_a_threshold_runs_pack_alone(dataset):
     (work,) = work_of(plan_of(dataset, "select.words_min=3"))
     assert work.stage == "pack"
     assert work.why.startswith("select.words_min: ")
 
 
-def test_a_first_build_says_that_nothing_is_annotated_yet(dataset):
+def test_a_first_build_reports_that_nothing_is_annotated_yet(dataset):
     plan = plan_of(dataset, f"output={dataset}/new")
     assert changes_of(plan) is None
     assert [(one.stage, one.why) for one in work_of(plan)[:2]] == [
@@ -157,7 +157,7 @@ def test_a_first_build_says_that_nothing_is_annotated_yet(dataset):
     ]
 
 
-def test_a_dry_run_says_what_will_run_and_why(dataset, command):
+def test_a_dry_run_reports_what_will_run_and_why(dataset, command):
     (dataset / "in" / "04.wav").write_bytes(b"other")
     edit(dataset, "09.wav", '{"licence": "CC-BY"}')
     settings = ["--set", "transcribe.beam=2"]

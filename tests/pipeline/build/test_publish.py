@@ -1,4 +1,4 @@
-"""Publishing: of many who publish one version at once, one does, and the version is whole."""
+"""Publishing: of many concurrent publishers of one version, one succeeds, and the version is complete."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -36,7 +36,7 @@ def test_of_32_publishers_one_wins_each_time(kind, times, request, tmp_path):
         with ThreadPoolExecutor(32) as pool:
             done = list(pool.map(run, range(32)))
         assert sum(new for _, new in done) == 1
-        assert all(manifest == done[0][0] for manifest, _ in done), "all saw the same version"
+        assert all(manifest == done[0][0] for manifest, _ in done), "all return the same version"
         dataset = Store(f"{output}/given")
         version = done[0][0].version
         assert tags_of(dataset) == {"latest": version}

@@ -1,4 +1,4 @@
-"""Builds from end to end, on real recordings, by the command that users run."""
+"""End-to-end builds of real recordings with the command."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def run(*arguments, **options):
 
 
 def rebuild(small_build, output, *settings):
-    """The small build again, with other settings, into another place."""
+    """Run the small build again, with other settings and another output."""
     options = [option for setting in settings for option in ("--set", setting)]
     done = run("build", small_build.recipe, "--output", output, "--json", *options)
     assert done.returncode == 0, done.stderr
@@ -42,22 +42,22 @@ def output(small_build, tmp_path):
     return shutil.copytree(small_build.output, tmp_path / "copied")
 
 
-def test_the_object_on_stdout_says_what_came_out(small_build):
-    said = small_build.said
-    assert said["status"] == "published"
-    assert said["recordings"] == {"in": 7, "kept": 5, "set_aside": 2}
-    turns = said["turns"]
+def test_the_object_on_stdout_describes_the_result(small_build):
+    result = small_build.said
+    assert result["status"] == "published"
+    assert result["recordings"] == {"in": 7, "kept": 5, "set_aside": 2}
+    turns = result["turns"]
     assert turns["diarized"] == turns["used"] + turns["eligible"] + turns["set_aside"]
-    assert set(said["samples"]) == {"continuation", "asr", "tts", "aqtaa"}
-    assert sum(shard["samples"] for shard in said["shards"]) == sum(said["samples"].values())
+    assert set(result["samples"]) == {"continuation", "asr", "tts", "aqtaa"}
+    assert sum(shard["samples"] for shard in result["shards"]) == sum(result["samples"].values())
     assert {"decode", "diarize", "transcribe", "quality", "tokenize", "pack", "publish"} <= set(
-        said["seconds"]
+        result["seconds"]
     )
-    assert sum(row["share"] for row in said["stages"]) == pytest.approx(1)
-    assert said["bound"]
+    assert sum(row["share"] for row in result["stages"]) == pytest.approx(1)
+    assert result["bound"]
 
 
-def test_what_is_set_aside_has_a_reason_for_a_person(small_build):
+def test_set_aside_recordings_have_a_readable_reason(small_build):
     version = open_version(Reference.parse(str(small_build.dataset)))
     with version.table("set_aside") as table:
         rows = {r["recording"]: r for r in table.to_table().to_pylist() if r["turn"] is None}
@@ -65,7 +65,7 @@ def test_what_is_set_aside_has_a_reason_for_a_person(small_build):
     assert "HTML" in rows["html_error.flac"]["message"]
 
 
-def test_a_sidecar_travels_into_the_samples(small_build):
+def test_a_sidecar_is_copied_into_the_samples(small_build):
     for sample in samples(small_build):
         record = json.loads(sample["json"])
         if record["source"]["recording"] == "LJ002-0020.wav":
@@ -79,7 +79,7 @@ def samples(small_build):
     return webdataset.WebDataset(shards, shardshuffle=False, nodesplitter=None)
 
 
-def test_every_sample_reads_back_as_the_text_and_codes_it_came_from(small_build, vocabulary: Vocabulary):
+def test_every_sample_reads_back_as_its_original_text_and_codes(small_build, vocabulary: Vocabulary):
     manifest = json.loads((small_build.version / "manifest.json").read_text())
     ledger = Ledger(Store(str(small_build.dataset)))
     files: dict[str, dict[str, list[str]]] = {}
@@ -101,8 +101,8 @@ def test_every_sample_reads_back_as_the_text_and_codes_it_came_from(small_build,
         assert loss.dtype == np.uint8
         assert len(tokens) == len(loss)
         messages = read(tokens, vocabulary)
-        for message, said in zip(messages, record["messages"], strict=True):
-            parts = said["content"]
+        for message, stored in zip(messages, record["messages"], strict=True):
+            parts = stored["content"]
             assert message.text == "".join(p["text"] for p in parts if p["type"] == "text")
             spoken = [turns[p["recording"], p["turn"]].codes for p in parts if p["type"] == "audio"]
             for found, codes in zip(message.codes, spoken, strict=True):
@@ -113,29 +113,29 @@ def test_every_sample_reads_back_as_the_text_and_codes_it_came_from(small_build,
     assert count == sum(small_build.said["samples"].values())
 
 
-def test_a_second_run_with_nothing_new_says_so_and_runs_nothing(small_build, output):
+def test_a_second_run_reports_nothing_new_and_runs_nothing(small_build, output):
     again = rebuild(small_build, output)
     assert again["status"] == "nothing new"
     assert again["version"] == small_build.said["version"]
     assert again["seconds"] == {}
 
 
-def test_another_threshold_is_packed_without_a_model(small_build, output):
+def test_another_threshold_runs_no_model(small_build, output):
     looser = rebuild(small_build, output, "select.seconds_min=0.5")
     assert looser["status"] == "published"
     assert looser["version"] != small_build.said["version"]
     assert set(looser["seconds"]) == {"pack", "publish", "total"}
 
 
-def test_trying_again_what_stays_broken_changes_nothing(small_build, output):
+def test_retrying_recordings_that_stay_broken_changes_nothing(small_build, output):
     done = run("build", small_build.recipe, "--output", output, "--retry", "--json")
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert said["status"] == "unchanged"
-    assert said["version"] == small_build.said["version"]
+    result = json.loads(done.stdout)
+    assert result["status"] == "unchanged"
+    assert result["version"] == small_build.said["version"]
 
 
-def test_from_nothing_with_other_actors_the_same_bytes_come_out(small_build, tmp_path):
+def test_a_fresh_build_with_other_actors_gives_the_same_bytes(small_build, tmp_path):
     settings = [
         "resources.transcribe.actors=[2,2]",
         "resources.diarize.cpus=1",
@@ -146,10 +146,10 @@ def test_from_nothing_with_other_actors_the_same_bytes_come_out(small_build, tmp
     assert again["shards"] == small_build.said["shards"]
 
 
-def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(small_build, tmp_path):
+def test_ctrl_c_stops_cleanly_and_the_next_run_resumes(small_build, tmp_path):
     output = tmp_path / "out"
     arguments = [COMMAND, "build", str(small_build.recipe), "--output", str(output), "--json"]
-    # A group of its own, as a shell gives a job, so that the signal reaches what a terminal's would.
+    # A process group of its own, as a shell starts jobs, so that the signal reaches the same processes.
     process = subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -171,7 +171,7 @@ def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(small_build, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--set", "transcribe.model=file:/no/such/model"], "there is no /no/such/model"),
         (["--set", "transcribe.model=hub:nobody/nothing"], "aqaa-data models pull"),
@@ -180,15 +180,15 @@ def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(small_build, tmp_path):
         (["--set", "selct.x=1"], "did you mean `select`?"),
     ],
 )
-def test_a_broken_set_up_ends_at_once_with_one_message(small_build, tmp_path, arguments, told):
+def test_a_broken_setup_fails_at_once_with_one_message(small_build, tmp_path, arguments, message):
     done = run("build", small_build.recipe, "--output", tmp_path / "out", *arguments)
     assert done.returncode == 1
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 
 
-def test_an_output_that_is_no_directory_is_told(small_build, tmp_path):
+def test_an_output_that_is_not_a_directory_is_reported(small_build, tmp_path):
     (tmp_path / "file").write_text("")
     done = run("build", small_build.recipe, "--output", tmp_path / "file")
     assert done.returncode == 1
@@ -198,10 +198,10 @@ def test_an_output_that_is_no_directory_is_told(small_build, tmp_path):
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(small_build, tmp_path):
     done = run("build", small_build.recipe, "--output", tmp_path / "out", "--dry-run", "--json")
-    said = json.loads(done.stdout)
-    assert said["recordings"] == 7
-    assert said["units"]["to_run"] == said["units"]["all"]
-    assert all(model["bytes"] > 0 for stage in said["stages"] for model in stage["models"])
+    result = json.loads(done.stdout)
+    assert result["recordings"] == 7
+    assert result["units"]["to_run"] == result["units"]["all"]
+    assert all(model["bytes"] > 0 for stage in result["stages"] for model in stage["models"])
     assert not (tmp_path / "out").exists()
 
 
@@ -212,12 +212,12 @@ def test_a_bad_sidecar_sets_its_recording_aside(small_build, tmp_path):
     (inputs / "LJ002-0020.wav.json").write_text("{consent: no")
     done = run("build", small_build.recipe, "--input", inputs, "--output", tmp_path / "out", "--json")
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert said["recordings"] == {"in": 1, "kept": 0, "set_aside": 1}
-    assert said["samples"] == {}
+    result = json.loads(done.stdout)
+    assert result["recordings"] == {"in": 1, "kept": 0, "set_aside": 1}
+    assert result["samples"] == {}
 
 
-def test_from_another_packages_directory_it_refuses_to_start(tmp_path):
+def test_it_refuses_to_start_where_the_working_directory_shadows_a_package(tmp_path):
     (tmp_path / "stages").mkdir()
     (tmp_path / "stages" / "__init__.py").write_text("")
     done = run("models", "list", cwd=tmp_path)
@@ -225,7 +225,7 @@ def test_from_another_packages_directory_it_refuses_to_start(tmp_path):
     assert "start elsewhere" in done.stderr
 
 
-def test_init_writes_a_recipe_that_runs_as_it_is(tmp_path):
+def test_init_writes_a_working_recipe(tmp_path):
     assert run("init", tmp_path / "new").returncode == 0
     done = run("build", tmp_path / "new" / "recipe.yaml", "--dry-run")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""A build whose inputs and outputs lie in object storage is the same build."""
+"""A build with inputs and outputs in object storage gives the same version as a local one."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ def inputs(tmp_path):
 
 
 @pytest.mark.slow
-def test_from_s3_to_s3_the_same_version_comes_out(inputs, tmp_path, bucket):
+def test_a_build_from_s3_to_s3_gives_the_same_version(inputs, tmp_path, bucket):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("name: small\ntranscribe: {model: 'package:whisper-tiny-en'}\n")
     local = build(recipe, "--input", inputs, "--output", tmp_path / "out")

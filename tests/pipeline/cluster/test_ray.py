@@ -1,8 +1,10 @@
-"""What can't be scheduled is refused, with the stage and the numbers; what can is given its share."""
+"""Sharing the nodes among the stages, and starting Ray."""
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -23,7 +25,7 @@ def stage(name="decode", **resources):
     return PlannedStage(name, DecodeStage, DecodeConfig(), (), Resources(**resources), "f")
 
 
-def everyday():
+def default_stages():
     return [
         replace(stage(), name=name, resources=resources)
         for name, resources in ResourcesConfig()
@@ -32,27 +34,27 @@ def everyday():
 
 
 def test_on_two_cores_every_stage_gets_a_fraction_and_all_fit():
-    asked = requests(everyday(), [Capacity(2, 0, 8)])
-    assert sum(request.cpus for request in asked.values()) <= 2 - SPARE_CPUS
-    assert all(request.cpus > 0 for request in asked.values())
+    each = requests(default_stages(), [Capacity(2, 0, 8)])
+    assert sum(request.cpus for request in each.values()) <= 2 - SPARE_CPUS
+    assert all(request.cpus > 0 for request in each.values())
 
 
-def test_two_stages_of_a_core_on_two_cores_can_not_hang():
-    asked = requests([stage("decode", cpus=1), stage("diarize", cpus=1)], [Capacity(2, 0, 8)])
-    assert asked["decode"].cpus + asked["diarize"].cpus < 2
+def test_two_stages_that_fill_two_cores_leave_some_cpu_to_spare():
+    each = requests([stage("decode", cpus=1), stage("diarize", cpus=1)], [Capacity(2, 0, 8)])
+    assert each["decode"].cpus + each["diarize"].cpus < 2
 
 
-def test_a_machine_with_room_gives_what_is_asked_for():
-    asked = requests(everyday(), [Capacity(64, 8, 256)])
-    assert [request.cpus for request in asked.values()] == [s.resources.cpus for s in everyday()]
+def test_a_large_machine_gives_every_stage_its_full_request():
+    each = requests(default_stages(), [Capacity(64, 8, 256)])
+    assert [request.cpus for request in each.values()] == [s.resources.cpus for s in default_stages()]
 
 
-def test_fractions_of_a_gpu_shrink_where_one_has_to_do():
+def test_fractions_of_a_gpu_are_scaled_down_to_fit_one():
     stages = [stage("transcribe", gpus=1), stage("tokenize", gpus=0.5), stage("decode")]
-    asked = requests(stages, [Capacity(8, 1, 64)])
-    assert asked["transcribe"].gpus + asked["tokenize"].gpus <= 1
-    assert asked["transcribe"].gpus == pytest.approx(2 * asked["tokenize"].gpus, rel=1e-3)
-    assert asked["decode"].gpus == 0
+    each = requests(stages, [Capacity(8, 1, 64)])
+    assert each["transcribe"].gpus + each["tokenize"].gpus <= 1
+    assert each["transcribe"].gpus == pytest.approx(2 * each["tokenize"].gpus, rel=1e-3)
+    assert each["decode"].gpus == 0
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_fractions_of_a_gpu_shrink_where_one_has_to_do():
     [
         ({"gpus": 1}, [Capacity(8, 0, 64)], r"stage transcribe needs 1 GPUs.* there are 0"),
         ({"gpus": 4, "actors": (2, 4)}, [Capacity(8, 4, 64)], r"stage transcribe needs 8 GPUs.* there are 4"),
-        # Enough in all, and no node has two.
+        # Enough in total, but no single node has two.
         ({"gpus": 2}, [Capacity(8, 1, 64), Capacity(8, 1, 64)], r"stage transcribe needs 2 GPUs.* no node"),
         ({"memory_gb": 100}, [Capacity(8, 0, 64)], r"stage transcribe needs 100 GB of memory.* there are 64"),
         ({"memory_gb": 60}, [Capacity(8, 0, 40), Capacity(8, 0, 40)], r"stage transcribe needs .* 60 GB"),
@@ -86,19 +88,19 @@ asks = st.builds(
 
 
 @given(nodes, st.lists(asks, min_size=1, max_size=5))
-def test_what_is_not_refused_fits_in_sum(there, wanted):
-    stages = [stage(f"stage{number}", **each.model_dump()) for number, each in enumerate(wanted)]
+def test_accepted_requests_fit_in_total(available, wanted):
+    stages = [stage(f"stage{number}", **resources.model_dump()) for number, resources in enumerate(wanted)]
     try:
-        asked = requests(stages, there)
+        each = requests(stages, available)
     except SetupError:
         reject()
     for kind in ("cpus", "gpus", "memory_gb"):
-        total = sum(getattr(asked[s.name], kind) * s.resources.actors[0] for s in stages)
-        assert total <= sum(getattr(node, kind) for node in there) + 1e-6
+        total = sum(getattr(each[s.name], kind) * s.resources.actors[0] for s in stages)
+        assert total <= sum(getattr(node, kind) for node in available) + 1e-6
 
 
 @pytest.mark.parametrize("wrong", [{"gpus": 1.5}, {"actors": (0, 1)}, {"actors": (3, 2)}])
-def test_resources_that_nobody_could_give_are_no_resources(wrong):
+def test_impossible_resources_are_rejected(wrong):
     with pytest.raises(ValidationError):
         Resources(**wrong)
 
@@ -115,18 +117,61 @@ with running():
 """
 
 
-def test_the_loss_of_the_only_node_is_told():
+def test_the_loss_of_the_only_node_is_reported():
     ended = subprocess.run([sys.executable, "-c", LOSES_ITS_NODE], capture_output=True, text=True)
     assert ended.returncode == 1
     assert "Ray's node on this machine has died" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
-def test_what_hears_that_the_node_is_taken_away_still_hears_it():
-    """Ray's own handler would end the process without a word."""
+def test_our_sigterm_handler_survives_the_start_of_ray():
+    """Ray's own handler would end the process silently."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with running(), pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_workers_get_the_niceness_of_the_recipe():
+    import ray
+
+    with running(worker_niceness=3):
+        worker = ray.remote(num_cpus=0)(lambda: os.nice(0))
+        assert ray.get(worker.remote()) == os.nice(0) + 3
+    assert "RAY_worker_niceness" not in os.environ
+
+
+def ray_processes():
+    """Command lines of the running descendants of this process that belong to Ray."""
+    listing = subprocess.run(
+        ["ps", "-ww", "-eo", "pid=,ppid=,stat=,args="], capture_output=True, text=True
+    ).stdout
+    rows = [line.split(None, 3) for line in listing.splitlines()]
+    mine, found = {str(os.getpid())}, []
+    for pid, parent, state, command in sorted(rows, key=lambda row: int(row[0])):
+        if parent in mine:
+            mine.add(pid)
+            if "/ray/" in command and not state.startswith("Z"):
+                found.append(command)
+    return found
+
+
+def test_a_failed_start_leaves_no_processes_and_says_what_to_do(monkeypatch):
+    started = []
+
+    def fail(self, address):
+        started.extend(ray_processes())
+        raise RuntimeError("The current node timed out during startup.")
+
+    monkeypatch.setattr("ray._private.node.Node.validate_ip_port", fail)
+    before = time.monotonic()
+    with (
+        pytest.raises(SetupError, match=r"timed out during startup.*load is .* cores.*GB of memory are free"),
+        running(),
+    ):
+        pytest.fail("it did not start")
+    assert any("gcs_server" in command for command in started)
+    assert ray_processes() == []
+    assert time.monotonic() - before < 120, "it is tried once"

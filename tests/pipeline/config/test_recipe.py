@@ -1,8 +1,14 @@
-"""Recipes: what is accepted, and how a mistake is told."""
+"""Recipes: what is accepted, and how mistakes are reported."""
+
+import subprocess
+import sys
 
 import pytest
 
-from pipeline.config.recipe import load
+from pipeline.config.recipe import Recipe, load
+from pipeline.config.yaml_config import EXAMPLE, read_yaml
+from pipeline.training.recipe import TrainingRecipe
+from pipeline.training.vocoder import VocoderRecipe
 from schemas.errors import SetupError
 
 
@@ -16,14 +22,14 @@ def written(tmp_path):
     return write
 
 
-def test_a_name_is_enough_and_places_are_relative_to_the_recipe(written):
+def test_a_name_is_enough_and_paths_are_relative_to_the_recipe(written):
     recipe = load(written("name: calls\ninputs: recordings\noutput: out\n"))
     assert recipe.inputs[0].endswith("/recordings")
     assert recipe.inputs[0].startswith(str(written("name: calls\n").parent))
     assert recipe.output.startswith("file://")
 
 
-def test_inputs_and_output_of_the_command_stand_in_for_the_recipes(written):
+def test_inputs_and_output_of_the_command_replace_those_of_the_recipe(written):
     recipe = load(written("name: a\ninputs: [x]\n"), inputs=["/data/calls"], output="s3://bucket/sets")
     assert recipe.inputs == ("/data/calls",)
     assert recipe.output == "s3://bucket/sets"
@@ -38,7 +44,7 @@ def test_settings_reach_into_sections_and_keep_their_type(written):
 
 
 @pytest.mark.parametrize(
-    ("text", "settings", "told"),
+    ("text", "settings", "message"),
     [
         ("name: a\nselct: {}\n", [], "recipe.yaml:2: unknown key `selct`; did you mean `select`?"),
         (
@@ -53,27 +59,38 @@ def test_settings_reach_into_sections_and_keep_their_type(written):
         ),
         ("inputs: [x]\n", [], "`name` is missing"),
         ("name: A B\n", [], "recipe.yaml:1: `name`: string should match"),
-        ("name: a\nname: b\n", [], "recipe.yaml:2: `name` stands twice"),
-        ("name: [a\n", [], "recipe.yaml:2:"),
+        ("name: a\nname: b\n", [], "recipe.yaml:2: `name` is set twice"),
+        ("name: [a\n", [], "recipe.yaml:1: `[` is not closed"),
+        ("name: a\ninputs: [x\nselect: {}\n", [], "recipe.yaml:2: `[` is not closed"),
+        ('name: "a\n', [], 'recipe.yaml:1: `"` is not closed'),
+        ("name: a\noutput: \x01\n", [], "recipe.yaml:2: the character U+0001 is not allowed here"),
+        ("name: a\ninputs: &a [*a]\n", [], "recipe.yaml:2: an alias (`*name`) refers to the value"),
+        ("name: a\n? [b]\n: c\n", [], "recipe.yaml:2: found unhashable key"),
+        ("name: a\nlimit_hours: !!int many\n", [], "recipe.yaml:2: invalid literal for int"),
+        ("name: a\ninputs: " + "[" * 2000, [], "nested too deeply"),
         ("- a\n", [], "a recipe is a mapping"),
         ("", [], "a recipe is a mapping"),
         ("name: a\n", ["select.words_min=x"], "--set select.words_min=x: `select.words_min`"),
-        ("name: a\n", ["words"], "--set words: write it as key.key=value"),
+        ("name: a\n", ["words"], "--set words: write it as key=value or section.key=value"),
         ("name: a\n", ["select.wrods_min=1"], "did you mean `words_min`?"),
+        ("name: a\n", ["select.dnsmos_min=2"], "did you mean `dnsmos_overall_min`?"),
+        ("name: a\n", ["inputs=&a [*a]"], "--set inputs=&a [*a]: an alias (`*name`) refers to"),
+        ("name: a\n", ["inputs=[x"], "--set inputs=[x: `[` is not closed"),
+        ("name: a\n", ["name=\x02"], "the character U+0002 is not allowed"),
     ],
 )
-def test_a_mistake_is_told_with_its_line_and_what_was_meant(written, text, settings, told):
+def test_a_mistake_is_reported_with_its_line_and_a_suggestion(written, text, settings, message):
     with pytest.raises(SetupError) as error:
         load(written(text), settings)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
-def test_a_missing_recipe_is_told(tmp_path):
+def test_a_missing_recipe_is_reported(tmp_path):
     with pytest.raises(SetupError, match="can't read recipe"):
         load(tmp_path / "none.yaml")
 
 
-def test_places_and_resources_do_not_decide_the_outputs(written):
+def test_paths_and_resources_do_not_determine_the_outputs(written):
     path = written("name: a\ninputs: [x]\n")
     other = load(path, ["resources.decode.cpus=3"], inputs=["/elsewhere"], output="/out")
     assert load(path).content() == other.content()
@@ -89,7 +106,7 @@ def test_a_list_may_be_a_file_beside_the_recipe(written, tmp_path):
         load(written("name: a\nselect: {allow: none.txt}\n"))
 
 
-def test_texts_and_evaluation_prompts_are_places_too(written, tmp_path):
+def test_texts_and_evaluation_prompts_are_paths_too(written, tmp_path):
     recipe = load(written("name: a\ntexts: chats.jsonl\nselect: {evaluation_prompts: [asked.txt]}\n"))
     assert recipe.texts == (str(tmp_path / "chats.jsonl"),)
     assert recipe.select.evaluation_prompts == (str(tmp_path / "asked.txt"),)
@@ -98,23 +115,23 @@ def test_texts_and_evaluation_prompts_are_places_too(written, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("preferences", "told"),
+    ("preferences", "message"),
     [
         ("{candidates: [c.jsonl]}", "need `ratings` or a `judge`"),
-        ("{ratings: [r.jsonl]}", "and these need some"),
-        ("{contrast: {deaf: 0.1}}", "put aqtaa into"),
+        ("{ratings: [r.jsonl]}", "and vice versa"),
+        ("{contrast: {deaf: 0.1}}", "add aqtaa to"),
     ],
 )
-def test_preferences_that_could_come_to_nothing_are_refused(written, preferences, told):
-    with pytest.raises(SetupError, match=f"recipe.yaml:3: `preferences`.*{told}"):
+def test_preferences_that_could_yield_no_pairs_are_refused(written, preferences, message):
+    with pytest.raises(SetupError, match=f"recipe.yaml:3: `preferences`.*{message}"):
         load(written(f"name: a\ncompose: {{families: [asr]}}\npreferences: {preferences}\n"))
 
 
-def test_a_mixture_weighs_exactly_the_families_that_are_made(written):
+def test_a_mixture_has_a_weight_for_exactly_the_composed_families(written):
     families = "compose: {families: [asr, tts]}\n"
     recipe = load(written(f"name: a\n{families}mixture: {{weights: {{asr: 1, tts: 2}}}}\n"))
     assert recipe.mixture.weights == {"asr": 1, "tts": 2}
-    with pytest.raises(SetupError, match=r"recipe.yaml:3: `mixture`.*but for replay, tts"):
+    with pytest.raises(SetupError, match=r"recipe.yaml:3: `mixture`.*only one has replay, tts"):
         load(written(f"name: a\n{families}mixture: {{weights: {{asr: 1, replay: 2}}}}\n"))
 
 
@@ -193,3 +210,36 @@ def test_a_mistake_under_an_old_name_is_reported_with_its_line(written):
     first, second = str(error.value).splitlines()
     assert "recipe.yaml:3: `pair_turns.gap_seconds_max`: input should be a valid number" in first
     assert "recipe.yaml:4: unknown key `pair_turns.gap`;" in second
+
+
+@pytest.mark.parametrize("name", ["2024-13-45", "2024-01-31"])
+def test_a_date_is_text(written, name):
+    assert load(written(f"name: {name}\n")).name == name
+
+
+def test_values_can_be_shared_by_anchors_and_merge_keys(written):
+    recipe = load(written("name: a\nselect: &s {words_min: 3}\nquality: {}\nshard: {}\n"))
+    assert recipe.select.words_min == 3
+    text = "name: a\nresources:\n  decode: &d {cpus: 2}\n  tokenize: {<<: *d, cpus: 3}\n"
+    assert load(written(text)).resources.tokenize.cpus == 3
+
+
+@pytest.mark.parametrize("recipe", [Recipe, TrainingRecipe, VocoderRecipe])
+def test_the_example_of_a_setting_is_valid(written, recipe):
+    parsed = read_yaml(written("output: out\n"), [EXAMPLE])
+    [name] = parsed.values.keys() - {"output"}
+    assert name in recipe.model_fields
+
+
+HEAVY = ("torch", "ray", "pyannote", "librosa", "transformers", "scipy", "onnxruntime")
+REPORT = f"print(*sorted(set(sys.modules) & set({HEAVY!r})))"
+
+
+@pytest.mark.parametrize("command", ["build", "submit", "train"])
+def test_a_mistake_is_reported_before_heavy_libraries_are_imported(written, command):
+    path = written("name: a\nselct: {}\n")
+    arguments = [command, str(path), *(["--overlay", "h100"] if command == "submit" else [])]
+    main = f"from pipeline.cli import main\ntry: main({arguments!r})\nexcept SystemExit: {REPORT}"
+    done = subprocess.run([sys.executable, "-c", f"import sys\n{main}"], capture_output=True, text=True)
+    assert "recipe.yaml:2: unknown key `selct`" in done.stderr
+    assert done.stdout.split() == []

@@ -6,7 +6,7 @@ import torch
 from pipeline.versions.reader import Version
 from stages.train.vocoder.shape import PRESETS
 from stages.train.vocoder.vocoder import Vocoder, save
-from tests.pipeline.evaluation.readers import version_of
+from tests.pipeline.evaluation.published import version_of
 
 
 @pytest.fixture(scope="session")

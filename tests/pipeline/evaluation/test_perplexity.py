@@ -6,34 +6,34 @@ import math
 import numpy as np
 import pytest
 
+from pipeline.evaluation.continuations import sample_continuation
 from pipeline.evaluation.perplexity import (
     BOS,
     EOS,
     FIRST,
     VOCABULARY,
-    Coded,
+    CodedUtterance,
     compare,
     documents_of,
-    foretold,
     held_out,
+    losses_of,
     unigram,
 )
-from pipeline.evaluation.sampled import continued
-from pipeline.evaluation.shards import turns_of
+from pipeline.evaluation.shard_turns import shard_turns
 from schemas.errors import SetupError
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Modality
 
 
-def coded(source: str, groups: int, seed: int) -> Coded:
+def coded(source: str, groups: int, seed: int) -> CodedUtterance:
     """Linguistic codes that nobody can foretell; the semantic ones of a group all follow from the last."""
     linguistic = np.random.default_rng(seed).integers(0, 16, (groups, 2))
     last = linguistic[:, 1:] + LINGUISTIC_CODES
     codes = np.concatenate([linguistic, last + 100, last + 200, last + 300], axis=1)
-    return Coded(source, codes.ravel().astype(np.int32))
+    return CodedUtterance(source, codes.ravel().astype(np.int32))
 
 
 @pytest.fixture(scope="module")
-def utterances() -> list[Coded]:
+def utterances() -> list[CodedUtterance]:
     return [coded(f"source-{n % 20}", 30, n) for n in range(60)]
 
 
@@ -92,7 +92,7 @@ def test_whole_sources_are_held_out(utterances):
 
 
 def test_codes_of_a_kind_stand_between_beginning_and_end():
-    one = Coded("a", np.array([1, 2, 1034, 1044, 1054, 3, 4, 1064, 1074, 1084], np.int32))
+    one = CodedUtterance("a", np.array([1, 2, 1034, 1044, 1054, 3, 4, 1064, 1074, 1084], np.int32))
     assert one.of("linguistic").tolist() == [BOS, *(FIRST + n for n in (1, 2, 3, 4)), EOS]
     assert one.of("semantic").tolist()[1:-1] == [FIRST + n for n in (1034, 1044, 1054, 1064, 1074, 1084)]
     assert one.of("both").tolist()[1:-1] == (one.tokens + FIRST).tolist()
@@ -108,7 +108,7 @@ def test_documents_in_memory_are_read_as_those_of_shards():
 
 
 def test_losses_are_those_of_every_code_and_of_nothing_else(learnt):
-    [told] = foretold(learnt.model, learnt.held[:1], "both")
+    [told] = losses_of(learnt.model, learnt.held[:1], "both")
     groups = len(learnt.held[0].tokens) // 5
     assert len(told.losses[Modality.LINGUISTIC]) == 2 * groups
     assert len(told.losses[Modality.SEMANTIC]) == 3 * groups
@@ -122,14 +122,14 @@ def test_who_knows_how_often_codes_come_is_as_sure_as_their_entropy(utterances):
 
 def test_what_a_model_draws_are_whole_groups_the_same_for_a_seed(learnt):
     begun = learnt.held[0].tokens[:50]
-    drawn = continued(learnt.model, begun, 20, seed=3)
+    drawn = sample_continuation(learnt.model, begun, 20, seed=3)
     groups = drawn.reshape(20, 5)
     assert (groups[:, :2] < LINGUISTIC_CODES).all()
     assert (groups >= 0).all()
     assert (groups[:, 2:] >= LINGUISTIC_CODES).all()
     assert (groups < LINGUISTIC_CODES + SEMANTIC_CODES).all()
-    assert drawn.tolist() == continued(learnt.model, begun, 20, seed=3).tolist()
-    assert drawn.tolist() != continued(learnt.model, begun, 20, seed=4).tolist()
+    assert drawn.tolist() == sample_continuation(learnt.model, begun, 20, seed=3).tolist()
+    assert drawn.tolist() != sample_continuation(learnt.model, begun, 20, seed=4).tolist()
 
 
 def test_too_little_speech_is_refused(utterances):
@@ -142,7 +142,7 @@ def test_the_vocabulary_has_a_place_for_every_code():
 
 
 def test_turns_of_a_version_without_audio_have_their_codes(codes_alone):
-    turns = list(turns_of(codes_alone, ["train"]))
+    turns = list(shard_turns(codes_alone, ["train"]))
     assert len(turns) == 48, "of each of two families once"
     assert {turn.flac for turn in turns} == {None}
     assert {len(turn.tokens(codes_alone)) for turn in turns} == {60, 65, 70, 75}
@@ -159,5 +159,5 @@ def test_the_command_compares_codes_of_a_version_without_audio(command, codes_al
     assert told["resynthesis"] is None
     assert told["perplexity"]["steps"] == 20
     assert told["sampled"] is None, "no turn is long enough to be begun"
-    assert "What a small model can foretell" in page.read_text()
+    assert "How well a small model predicts the codes" in page.read_text()
     assert "both merged" in command("evaluate", "tokens", *options, dataset).stdout

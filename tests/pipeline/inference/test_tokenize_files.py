@@ -1,4 +1,4 @@
-"""Files into codes: `aqaa-data tokenize`."""
+"""`aqaa-data tokenize`."""
 
 import json
 import re
@@ -18,7 +18,7 @@ GOLDEN = {
 
 
 @pytest.mark.parametrize("name", ["LJ002-0020.wav", "BAC009S0764W0121.wav", "1688-142285-0003.flac"])
-def test_a_file_gives_the_ids_of_the_original_tokenizer(command, name: str) -> None:
+def test_ids_equal_those_of_the_original_tokenizer(command, name: str) -> None:
     file = RECORDINGS / "demo/monologues" / name
     done = command("tokenize", "--tokenizer", CHECKPOINT, "--json", "--text", file)
     assert done.code == 0
@@ -31,7 +31,7 @@ def test_a_file_gives_the_ids_of_the_original_tokenizer(command, name: str) -> N
     assert [65536 + int(n) for n in re.findall(r"<audio_(\d+)>", line["text"])] == line["ids"]
 
 
-def test_every_container_that_build_reads_is_read(command) -> None:
+def test_every_container_that_builds_accept_is_read(command) -> None:
     files = sorted(f for f in (RECORDINGS / "formats").iterdir() if f.suffix != ".json")
     done = command("tokenize", "--json", *files)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -58,13 +58,13 @@ def test_a_bad_file_gives_a_line_with_its_error_and_the_others_are_tokenized(com
     assert "3 of 4 files" in done.stderr
 
 
-def test_the_written_form_alone_and_a_line_for_people(command) -> None:
+def test_output_without_json(command) -> None:
     file = RECORDINGS / "demo/monologues/BAC009S0764W0121.wav"
     assert re.fullmatch(r"(<audio_\d+>)+\n", command("tokenize", "--text", file).stdout)
     assert "4.20 s, 70 linguistic and 105 semantic codes, 35 groups" in command("tokenize", file).stdout
 
 
-def test_a_tokenizer_that_is_not_there_is_said_in_one_line(command, tmp_path: Path) -> None:
+def test_a_missing_tokenizer_is_reported_in_one_line(command, tmp_path: Path) -> None:
     file = RECORDINGS / "demo/monologues/BAC009S0764W0121.wav"
     done = command("tokenize", "--tokenizer", f"file:{tmp_path}/none", file)
     assert done.code == 1

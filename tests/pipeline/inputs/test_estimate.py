@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.inputs.estimate import Estimate, take_hours
+from pipeline.inputs.estimate import HoursEstimate, take_hours
 from pipeline.inputs.listing import list_inputs
 from pipeline.inputs.units import UnitsConfig, cut
 from tests.paths import DEMO
@@ -14,12 +14,12 @@ def listing():
 
 
 def test_the_demo_is_estimated_within_a_fifth_of_its_8_minutes(listing):
-    assert Estimate.of(listing).seconds == pytest.approx(8 * 60, rel=0.35)
+    assert HoursEstimate.of(listing).seconds == pytest.approx(8 * 60, rel=0.35)
 
 
 def test_a_pilot_takes_whole_units_the_same_each_time(listing):
     units = list(cut(listing, UnitsConfig(recordings=2)))
-    estimate = Estimate.of(listing)
+    estimate = HoursEstimate.of(listing)
     pilot = take_hours(units, estimate, 0.05)
     assert 0 < len(pilot) < len(units)
     assert set(pilot) <= set(units)
@@ -29,5 +29,5 @@ def test_a_pilot_takes_whole_units_the_same_each_time(listing):
 
 def test_a_pilot_smaller_than_any_unit_takes_some_recordings_of_one(listing):
     (unit,) = cut(listing, UnitsConfig(recordings=1000))
-    (pilot,) = take_hours([unit], Estimate.of(listing), 0.02)
+    (pilot,) = take_hours([unit], HoursEstimate.of(listing), 0.02)
     assert 1 <= len(pilot.recordings) < len(unit.recordings)

@@ -2,7 +2,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.inputs.row_files import rows
+from pipeline.inputs.row_files import read_rows
 from schemas.errors import DataError, SetupError
 
 
@@ -16,13 +16,13 @@ def test_rows_of_both_kinds_of_file_tell_where_they_stand(tmp_path):
         ("b.parquet:1", {"n": 3}),
         ("b.parquet:2", {"n": 4}),
     ]
-    assert list(rows([str(tmp_path)])) == found
-    assert list(rows([str(tmp_path / "a.jsonl"), str(tmp_path / "b.parquet")])) == found
+    assert list(read_rows([str(tmp_path)])) == found
+    assert list(read_rows([str(tmp_path / "a.jsonl"), str(tmp_path / "b.parquet")])) == found
 
 
 def test_a_line_that_is_no_json_is_told_and_the_rest_is_read(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(b'{"n": 1\n\xff\n{"n": 2}\n')
-    first, second, third = rows([str(tmp_path / "a.jsonl")])
+    first, second, third = read_rows([str(tmp_path / "a.jsonl")])
     assert isinstance(first.value, DataError)
     assert (first.where, first.value.code) == ("a.jsonl:1", "bad_json")
     assert isinstance(second.value, DataError)
@@ -39,4 +39,4 @@ def test_files_that_are_not_there_or_no_parquet_stop(tmp_path):
         if not uri:
             (tmp_path / "no.parquet").unlink()
         with pytest.raises(SetupError, match=says):
-            list(rows([str(tmp_path / uri)]))
+            list(read_rows([str(tmp_path / uri)]))

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from pipeline.inputs.listing import Input
+from pipeline.inputs.listing import ListedRecording
 from pipeline.inputs.spooled_audio import SpooledAudio
 from stages.decode.config import DecodeConfig
 from tests.conftest import DEMO
@@ -21,7 +21,7 @@ def audio(tmp_path):
 
 @pytest.fixture
 def recording():
-    return Input("a.wav", SPEECH.as_uri(), SPEECH.stat().st_size, "tag", None, ()).recording("{}")
+    return ListedRecording("a.wav", SPEECH.as_uri(), SPEECH.stat().st_size, "tag", None, ()).recording("{}")
 
 
 def test_a_spool_that_another_build_dropped_is_decoded_again(audio, recording):

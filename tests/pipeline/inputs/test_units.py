@@ -3,14 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.inputs.listing import Input
+from pipeline.inputs.listing import ListedRecording
 from pipeline.inputs.units import UnitsConfig, cut
 
 paths = st.lists(st.text("abcdef/", min_size=1, max_size=8), unique=True, min_size=1, max_size=300)
 
 
 def listing(names, size=1000):
-    return [Input(name, f"file:///{name}", size, "tag", None, ()) for name in sorted(names)]
+    return [ListedRecording(name, f"file:///{name}", size, "tag", None, ()) for name in sorted(names)]
 
 
 @given(paths)
@@ -31,7 +31,9 @@ def test_a_new_recording_disturbs_the_units_around_it_alone(names, new):
 
 def test_a_changed_file_changes_the_name_of_its_unit_but_not_the_id():
     recordings = listing(["a", "b", "c"])
-    changed = [Input("b", "file:///b", 999, "other", None, ()) if r.id == "b" else r for r in recordings]
+    changed = [
+        ListedRecording("b", "file:///b", 999, "other", None, ()) if r.id == "b" else r for r in recordings
+    ]
     config = UnitsConfig(recordings=1000)
     (old,), (new,) = cut(recordings, config), cut(changed, config)
     assert old.id == new.id

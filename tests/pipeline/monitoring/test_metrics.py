@@ -1,4 +1,4 @@
-"""What a build tells Prometheus and its log, asked of a real Ray's endpoint."""
+"""The metrics of a build, read from the endpoint of a real Ray, and its event log."""
 
 import json
 import re
@@ -7,10 +7,10 @@ import urllib.request
 
 import pytest
 
-from pipeline.monitoring.event_log import Log
+from pipeline.monitoring.event_log import EventLog
 from pipeline.monitoring.gpu_budget import GpuHours
 from pipeline.monitoring.metrics import METRICS
-from pipeline.monitoring.progress import ProgressActor, Report
+from pipeline.monitoring.progress import ProgressActor, UnitReport
 from schemas.errors import SetupError
 from tests.paths import ROOT
 
@@ -32,16 +32,16 @@ def report(unit, stage, **facts):
         "node": "n",
         "process": 7,
     }
-    return Report(unit, stage, **base | facts)
+    return UnitReport(unit, stage, **base | facts)
 
 
 @pytest.fixture(scope="module")
 def endpoint():
-    """A Ray with one pretended GPU; the address at which Prometheus would ask it."""
+    """The address of the metrics of a Ray that claims to have one GPU."""
     import ray
 
     context = ray.init(
-        num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+        num_cpus=2, num_gpus=1, include_dashprogress=False, log_to_driver=False, logging_level="ERROR"
     )
     node = next(node for node in ray.nodes() if node["NodeID"] == context.address_info["node_id"])
     yield f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
@@ -49,7 +49,7 @@ def endpoint():
 
 
 def exported(endpoint, wanted):
-    """Name and tags of our metrics -> value, once one is there."""
+    """Name and tags of our metrics -> value, as soon as `wanted` is exported."""
     until = time.monotonic() + 60
     found = {}
     while time.monotonic() < until and wanted not in found:
@@ -59,22 +59,22 @@ def exported(endpoint, wanted):
         except OSError:
             continue
         for name, tags, value in re.findall(r"^(ray_aqaa_\w+)\{(.*?)\} (\S+)$", text, re.M):
-            said = dict(re.findall(r'(\w+)="(.*?)"', tags))
-            key = (name, *(said[tag] for tag in ("stage", "reason") if tag in said))
+            labels = dict(re.findall(r'(\w+)="(.*?)"', tags))
+            key = (name, *(labels[tag] for tag in ("stage", "reason") if tag in labels))
             found[key] = float(value)
     return found
 
 
-def test_prometheus_is_told_what_the_stages_report(endpoint):
+def test_what_the_stages_report_is_exported_to_prometheus(endpoint):
     import ray
 
-    board = ray.remote(ProgressActor).options(num_cpus=0).remote()
-    ray.get(board.expect.remote(3, ["decode", "transcribe"]))
-    ray.get(board.report.remote(report("u1", "decode", set_aside={"silent": 1})))
-    ray.get(board.report.remote(report("u2", "decode", set_aside={"silent": 1, "unreadable": 1})))
-    ray.get(board.report.remote(report("u2", "decode")))  # again, after a death
-    ray.get(board.report.remote(report("u1", "transcribe", gpus=0.5)))
-    ray.get(board.hold.remote(7200.0))
+    progress = ray.remote(ProgressActor).options(num_cpus=0).remote()
+    ray.get(progress.expect.remote({f"u{n}": {} for n in range(3)}, ["decode", "transcribe"], 2.0))
+    ray.get(progress.report.remote(report("u1", "decode", set_aside={"silent": 1})))
+    ray.get(progress.report.remote(report("u2", "decode", set_aside={"silent": 1, "unreadable": 1})))
+    ray.get(progress.report.remote(report("u2", "decode")))  # again, after a crash
+    ray.get(progress.report.remote(report("u1", "transcribe", gpus=0.5)))
+    ray.get(progress.hold.remote(7200.0))
     found = exported(endpoint, ("ray_aqaa_gpu_hours_total",))
     decoded = {key[0]: value for key, value in found.items() if key[1:] == ("decode",)}
     assert decoded == {
@@ -94,27 +94,27 @@ def test_prometheus_is_told_what_the_stages_report(endpoint):
     assert {name for name, *_ in found} == {metric.exported(name) for name, metric in METRICS.items()}
 
 
-def test_gpus_that_are_held_count_and_too_many_hours_stop_the_build(endpoint):
+def test_held_gpus_are_counted_and_the_limit_stops_the_build(endpoint):
     import ray
 
-    board = ray.remote(ProgressActor).options(num_cpus=0).remote()
-    meter = GpuHours(most=0.0001)
-    meter.look(board)
+    progress = ray.remote(ProgressActor).options(num_cpus=0).remote()
+    hours = GpuHours(limit=0.0001)
+    hours.update(progress)
     time.sleep(0.2)
-    meter.look(board)
-    assert meter.hours == 0, "nobody held one"
+    hours.update(progress)
+    assert hours.hours == 0, "no GPU was held"
     worker = ray.remote(ProgressActor).options(num_cpus=0, num_gpus=0.5).remote()
     ray.get(worker.read.remote())
     until = time.monotonic() + 30
-    while ray.get(board.stopped.remote()) is None and time.monotonic() < until:
+    while ray.get(progress.stopped.remote()) is None and time.monotonic() < until:
         time.sleep(0.1)
-        meter.look(board)
-    assert "--max-gpu-hours allows 0.0001" in ray.get(board.stopped.remote())
-    assert meter.hours == pytest.approx(0.0001, rel=0.9)
+        hours.update(progress)
+    assert "--max-gpu-hours allows 0.0001" in ray.get(progress.stopped.remote())
+    assert hours.hours == pytest.approx(0.0001, rel=0.9)
     ray.kill(worker)
 
 
-def test_the_dashboard_asks_for_metrics_that_there_are():
+def test_the_dashprogress_asks_for_metrics_that_there_are():
     queries = [
         target["expr"]
         for panel in json.loads(DASHBOARD.read_text())["panels"]
@@ -128,16 +128,16 @@ def test_the_dashboard_asks_for_metrics_that_there_are():
     assert tags <= {tag for metric in METRICS.values() for tag in metric.tags}
 
 
-def test_the_log_has_a_line_an_event_with_the_unit(tmp_path):
-    log = Log(str(tmp_path / "build.jsonl"))
+def test_the_log_has_one_line_per_event_with_the_unit(tmp_path):
+    log = EventLog(str(tmp_path / "build.jsonl"))
     log.unit(report("u1", "decode", set_aside={"silent": 1}))
-    log.say("published", version="abc")
+    log.write("published", version="abc")
     lines = [json.loads(line) for line in (tmp_path / "build.jsonl").read_text().splitlines()]
     assert [line["event"] for line in lines] == ["unit", "published"]
     assert (lines[0]["unit"], lines[0]["stage"], lines[0]["set_aside"]) == ("u1", "decode", {"silent": 1})
     assert all(line["time"].endswith("+00:00") for line in lines)
 
 
-def test_a_log_that_cannot_be_written_is_told():
+def test_a_log_that_cannot_be_written_is_an_error():
     with pytest.raises(SetupError, match="can't write the log /no/such"):
-        Log("/no/such/place/x.jsonl")
+        EventLog("/no/such/place/x.jsonl")

@@ -38,5 +38,5 @@ def test_the_bound_is_told(stages, clock, cpus, told):
 def test_a_person_sees_a_line_a_stage_and_the_bound():
     told = list(lines(timetable(work(decode=(10, 10)), {"annotate": 12, "pack": 1, "publish": 1}, 1)))
     assert len(told) == 5
-    assert "360.0 a worker" in told[1]
+    assert "360.0 per worker" in told[1]
     assert "bounded by" in told[-1]

@@ -1,4 +1,4 @@
-"""The recipes of the paper's ablations and stages: packed from one annotation, no model run again."""
+"""The recipes of the paper's ablations and stages, packed from the same annotations without a model."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def output(small_build, tmp_path_factory):
 @pytest.fixture(scope="module")
 def answers(small_build, output, vocabulary):
     """Ablation -> key of a sample without its family -> ids and text of the answer."""
-    found = {}
+    answers_by_name = {}
     for name in (*RATIOS, *CONCATENATIONS):
         settings = [*ANNOTATED_WITH, "compose.labels={turns_min: 2, rate_factor: 1.02}"]
         recipe = load(
@@ -39,19 +39,19 @@ def answers(small_build, output, vocabulary):
         assert pending(plan, retry=False) == []
         manifest = packed(plan)
         folder = plan.dataset.directory / "versions" / manifest.version / "shards"
-        found[name] = {}
+        answers_by_name[name] = {}
         for sample in webdataset.WebDataset(sorted(map(str, folder.glob("*.tar"))), shardshuffle=False):
             tokens = np.load(BytesIO(sample["tokens.npy"]))
             learnt = tokens[np.load(BytesIO(sample["loss.npy"])) == 1].tolist()
-            found[name][sample["__key__"]] = (
+            answers_by_name[name][sample["__key__"]] = (
                 learnt,
                 read(tokens, vocabulary)[-1],
                 json.loads(sample["json"]),
             )
-    return found
+    return answers_by_name
 
 
-def test_eight_recipes_ship():
+def test_eight_recipes_are_bundled():
     names = {path.stem for path in (RECIPES / "ablations").glob("*.yaml")}
     assert names == {*RATIOS, *CONCATENATIONS}
 
@@ -68,7 +68,7 @@ def test_every_ratio_lays_out_the_same_answers(answers):
         assert answers["audio-only"][key][1].text == ""
 
 
-def test_the_ratios_differ_as_their_names_say(answers, vocabulary):
+def test_the_ratios_match_their_names(answers, vocabulary):
     def kinds(name, key):
         ids = answers[name][key][0]
         return "".join("c" if kind else "t" for kind in vocabulary.modality(ids))

@@ -5,14 +5,17 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from pipeline.inputs.listing import Input
+from pipeline.inputs.listing import ListedRecording
 from pipeline.inputs.units import PlannedUnit
 from pipeline.pack.groups import UNITS_PER_GROUP, Group, cut, each_group, units_by_prefix
 from schemas.errors import SetupError
 
 
 def units(number):
-    return [PlannedUnit((Input(f"{n:05d}.wav", f"file:///{n}", 1, "e", None, ()),)) for n in range(number)]
+    return [
+        PlannedUnit((ListedRecording(f"{n:05d}.wav", f"file:///{n}", 1, "e", None, ()),))
+        for n in range(number)
+    ]
 
 
 @dataclass

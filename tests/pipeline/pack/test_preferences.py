@@ -1,4 +1,4 @@
-"""Pairs of sampled answers, by ratings and by a judge that really is asked, and of real answers."""
+"""Pairs of sampled answers, by ratings and by a judge behind a real server, and of real answers."""
 
 import json
 import zlib
@@ -59,13 +59,13 @@ def recipe_of(folder, rows=(), ratings=(), **preferences):
 
 
 def sides(pair, vocabulary):
-    """Text and codes of question, chosen and rejected as the ids say them."""
+    """Text and codes of question, chosen and rejected, decoded from the ids."""
     question, chosen = read(np.concatenate([pair.prompt, pair.chosen]), vocabulary)
     _, rejected = read(np.concatenate([pair.prompt, pair.rejected]), vocabulary)
     return [(message.text, message.codes) for message in (question, chosen, rejected)]
 
 
-def test_rated_answers_become_pairs_and_everything_else_is_told(tmp_path, vocabulary):
+def test_rated_answers_become_pairs_and_all_other_rows_are_set_aside(tmp_path, vocabulary):
     rows = [
         candidates("p1", language="en"),
         candidates("p2"),
@@ -83,8 +83,8 @@ def test_rated_answers_become_pairs_and_everything_else_is_told(tmp_path, vocabu
         rating("a", 9, "carl"),
         *(rating(key, 3, prompt="p2") for key in "abcd"),
     ]
-    found = sampled_pairs(recipe_of(tmp_path, rows, ratings), vocabulary, codes_of)
-    (pair,) = found.pairs
+    result = sampled_pairs(recipe_of(tmp_path, rows, ratings), vocabulary, codes_of)
+    (pair,) = result.pairs
     assert sides(pair, vocabulary) == [
         ("", (codes_of("p1.flac"),)),
         (TEXTS["b"], (codes_of("p1/b.flac"),)),
@@ -93,8 +93,8 @@ def test_rated_answers_become_pairs_and_everything_else_is_told(tmp_path, vocabu
     assert pair.record["preference"]["margin"] == 3.5
     assert pair.record["preference"]["scores"]["b"] == {"anna": 5.0, "ben": 4.0}
     assert (pair.record["differs_in"], pair.record["language"]) == ("both", "en")
-    assert found.agreement == pytest.approx(1 - 2 / 34)  # anna and ben differ by 1 about one of four answers
-    assert sorted((row.recording, row.stage, row.code) for row in found.set_aside) == [
+    assert result.agreement == pytest.approx(1 - 2 / 34)  # anna and ben differ by 1 about one of four answers
+    assert sorted((row.recording, row.stage, row.code) for row in result.set_aside) == [
         ("candidates.jsonl:2", "preferences", "tie"),
         ("candidates.jsonl:3", "preferences", "few_ratings"),
         ("candidates.jsonl:4", "preferences", "prompt_twice"),
@@ -119,28 +119,31 @@ def judged(folder, vocabulary, answer, rows, **judge):
         return sampled_pairs(recipe, vocabulary, codes_of), server.seen
 
 
-def test_the_judge_is_asked_in_both_orders_at_temperature_zero_and_its_words_are_kept(tmp_path, vocabulary):
-    def longer(asked):
-        said = asked["body"]["messages"][1]["content"]
-        a, b = said.partition("[Answer A]\n")[2].split("\n\n[Answer B]\n")
+def test_the_judge_compares_in_both_orders_at_temperature_zero_and_its_verdicts_are_stored(
+    tmp_path, vocabulary
+):
+    def longer(request):
+        prompt = request["body"]["messages"][1]["content"]
+        a, b = prompt.partition("[Answer A]\n")[2].split("\n\n[Answer B]\n")
         return verdict("A" if len(a) > len(b) else "B")
 
-    another = [{"role": "user", "content": "And the one after it?"}]  # else its verdicts may be known
+    # Another question, since the verdicts on the first may be stored already.
+    another = [{"role": "user", "content": "And the one after it?"}]
     rows = [candidates("p1"), candidates("p2", messages=another)]
-    found, seen = judged(tmp_path, vocabulary, longer, rows)
+    result, seen = judged(tmp_path, vocabulary, longer, rows)
     assert len(seen) == 8  # two matches of four answers, two orders, two prompts
-    assert all(asked["body"]["temperature"] == 0 for asked in seen)
+    assert all(request["body"]["temperature"] == 0 for request in seen)
     assert all(
-        criterion in asked["body"]["messages"][0]["content"] for asked in seen for criterion in CRITERIA
+        criterion in request["body"]["messages"][0]["content"] for request in seen for criterion in CRITERIA
     )
-    assert len(found.pairs) == 4
-    assert found.set_aside == []
-    for pair in found.pairs:
-        told = pair.record["preference"]
-        assert len(TEXTS[told["chosen"]]) > len(TEXTS[told["rejected"]])
-        assert [json.loads(raw)["better"] for raw in told["verdicts"]] in (["A", "B"], ["B", "A"])
+    assert len(result.pairs) == 4
+    assert result.set_aside == []
+    for pair in result.pairs:
+        preference = pair.record["preference"]
+        assert len(TEXTS[preference["chosen"]]) > len(TEXTS[preference["rejected"]])
+        assert [json.loads(raw)["better"] for raw in preference["verdicts"]] in (["A", "B"], ["B", "A"])
         _, chosen, rejected = sides(pair, vocabulary)
-        assert (chosen[0], rejected[0]) == (TEXTS[told["chosen"]], TEXTS[told["rejected"]])
+        assert (chosen[0], rejected[0]) == (TEXTS[preference["chosen"]], TEXTS[preference["rejected"]])
 
 
 def test_the_same_match_is_not_judged_twice(tmp_path, vocabulary):
@@ -167,49 +170,49 @@ def test_the_same_match_is_not_judged_twice(tmp_path, vocabulary):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_verdicts_that_do_not_hold_make_no_pair(tmp_path, vocabulary, answer, code):
-    found, _ = judged(tmp_path, vocabulary, [answer], [candidates(texts={"a": "x", "b": "y"})])
-    assert found.pairs == []
-    assert [(row.recording, row.code) for row in found.set_aside] == [("candidates.jsonl:1", code)]
+def test_inconsistent_verdicts_make_no_pair(tmp_path, vocabulary, answer, code):
+    result, _ = judged(tmp_path, vocabulary, [answer], [candidates(texts={"a": "x", "b": "y"})])
+    assert result.pairs == []
+    assert [(row.recording, row.code) for row in result.set_aside] == [("candidates.jsonl:1", code)]
 
 
-def test_a_judge_that_does_not_answer_costs_its_prompt_alone(tmp_path, vocabulary):
-    def answer(asked):
-        words = asked["body"]["messages"][1]["content"]
+def test_a_judge_that_does_not_answer_loses_only_that_prompt(tmp_path, vocabulary):
+    def answer(request):
+        words = request["body"]["messages"][1]["content"]
         slow = Answer(delay=8, body=verdict("A").body)
         return slow if "slow" in words else verdict("A" if words.index("five") < words.index("what") else "B")
 
     texts = {"a": "At five.", "c": "Sorry, what?"}
     slow = {"messages": [{"role": "user", "content": "Is it slow?"}]}
     rows = [candidates("p1", texts), candidates("p2", texts, **slow), candidates("p3", texts, audio=None)]
-    found, _ = judged(tmp_path, vocabulary, answer, rows, timeout=3, retries=0)
-    assert [(row.recording, row.code) for row in found.set_aside] == [("candidates.jsonl:2", "timeout")]
-    assert [pair.record["source"]["prompt"] for pair in found.pairs] == ["p1", "p3"]
+    result, _ = judged(tmp_path, vocabulary, answer, rows, timeout=3, retries=0)
+    assert [(row.recording, row.code) for row in result.set_aside] == [("candidates.jsonl:2", "timeout")]
+    assert [pair.record["source"]["prompt"] for pair in result.pairs] == ["p1", "p3"]
 
 
 def test_the_same_pair_under_two_ids_is_one(tmp_path, vocabulary):
     rows = [candidates("p1"), candidates("p1", id="again")]
     ratings = [rating(key, score, prompt=p) for p in ("p1", "again") for key, score in (("a", 5), ("b", 1))]
-    found = sampled_pairs(recipe_of(tmp_path, rows, ratings), vocabulary, codes_of)
-    assert len(found.pairs) == 1
-    assert [(row.recording, row.code) for row in found.set_aside] == [("candidates.jsonl:2", "duplicate")]
+    result = sampled_pairs(recipe_of(tmp_path, rows, ratings), vocabulary, codes_of)
+    assert len(result.pairs) == 1
+    assert [(row.recording, row.code) for row in result.set_aside] == [("candidates.jsonl:2", "duplicate")]
 
 
-def test_answers_of_the_same_words_are_not_judged(tmp_path, vocabulary):
+def test_answers_with_the_same_words_are_not_judged(tmp_path, vocabulary):
     rows = [candidates("p1", {"a": "At six.", "b": "At six."})]
-    found, seen = judged(tmp_path, vocabulary, [verdict("A")], rows)
-    assert (found.pairs, seen) == ([], [])
-    assert [(row.recording, row.code) for row in found.set_aside] == [("candidates.jsonl:1", "tie")]
+    result, seen = judged(tmp_path, vocabulary, [verdict("A")], rows)
+    assert (result.pairs, seen) == ([], [])
+    assert [(row.recording, row.code) for row in result.set_aside] == [("candidates.jsonl:1", "tie")]
 
 
-def test_the_budget_of_the_judge_holds(tmp_path, vocabulary):
+def test_the_budget_of_the_judge_is_kept(tmp_path, vocabulary):
     rows = [candidates(f"p{n}") for n in range(4)]
-    found, seen = judged(tmp_path, vocabulary, [verdict("A")], rows, budget={"requests": 5}, parallel=1)
+    result, seen = judged(tmp_path, vocabulary, [verdict("A")], rows, budget={"requests": 5}, parallel=1)
     assert len(seen) == 5
-    assert {row.code for row in found.set_aside} == {"inconsistent", "budget"}
+    assert {row.code for row in result.set_aside} == {"inconsistent", "budget"}
 
 
-def test_audio_beside_the_candidates_is_heard_for_pairs_alone(tmp_path, vocabulary):
+def test_audio_files_of_candidates_are_annotated_for_pairs_only(tmp_path, vocabulary):
     rows = [candidates("p1"), candidates("p2", {"a": "Yes.", "b": "No."}), candidates("p3")]
     audio = ["p1.flac", "p2.flac", *(f"p1/{key}.flac" for key in TEXTS), "p2/a.flac", "p2/b.flac"]
     folder = tmp_path / "sampled"
@@ -222,7 +225,7 @@ def test_audio_beside_the_candidates_is_heard_for_pairs_alone(tmp_path, vocabula
         name: [a_turn(0.2 * n, 0.2 * n + 2, "A", "well", 0, recording=name, groups=9 + n)]
         for n, name in enumerate(["call.wav", *audio])
     }
-    turns["p2/b.flac"] = []  # nothing is heard
+    turns["p2/b.flac"] = []  # no speech
     preferences = {"candidates": ["sampled/candidates.jsonl"], "ratings": ["sampled/ratings.jsonl"]}
     plan = planned(
         tmp_path, turns, preferences=preferences, inputs=["in/call.wav"], compose={"families": ["asr"]}

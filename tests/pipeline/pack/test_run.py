@@ -1,4 +1,4 @@
-"""What becomes of turns and texts when they are packed, and what is decided over all of them."""
+"""Packing turns and texts: samples, outcomes, and the decisions over the whole dataset."""
 
 import json
 from collections import Counter
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
+from pipeline.pack.packed_group import PackedGroup, PackedShard
 from pipeline.pack.run import groups_of
 from pipeline.versions.reader import Reference, open_version
 from pipeline.versions.verify import faults
@@ -26,7 +27,7 @@ WORDS = "the train to the city leaves at nine from platform"
 
 
 def a_recording(name, turns=6, text=None, **more):
-    """Two who talk, each turn in words of its own."""
+    """Two speakers, each turn with different words."""
     return two_who_talk(
         name,
         turns,
@@ -97,19 +98,19 @@ ALL = ["continuation", "interleaved", "asr", "tts", "tqta", "aqta", "taqta", "aq
 
 
 class TestFamilies:
-    def test_every_family_comes_out_and_reads_back(self, tmp_path, texts, vocabulary):
+    def test_every_family_is_made_and_reads_back(self, tmp_path, texts, vocabulary):
         turns = recordings("a.wav")
         turns["a.wav"][3] = with_words(turns["a.wav"][3])
         turns["b.wav"] = [replace_speaker(turn) for turn in a_recording("b.wav")]
         families = {"families": ALL, "continuation_seconds_min": 4}
         plan = planned(tmp_path, turns, texts=["texts"], compose=families)
-        manifest = packed(plan, told=True)
+        manifest = packed(plan, with_pages=True)
         assert set(manifest.samples) == set(ALL)
         for record, tokens in samples_of(plan, manifest):
-            for message, said in zip(read(tokens, vocabulary), record["messages"], strict=True):
-                texts = [part["text"] for part in said["content"] if part["type"] == "text"]
+            for message, stored in zip(read(tokens, vocabulary), record["messages"], strict=True):
+                texts = [part["text"] for part in stored["content"] if part["type"] == "text"]
                 assert message.text == "".join(texts)
-                assert len(message.codes) == sum(part["type"] == "audio" for part in said["content"])
+                assert len(message.codes) == sum(part["type"] == "audio" for part in stored["content"])
         assert whole(plan, manifest)
 
     def test_the_record_of_an_answer_keeps_speakers_language_and_labels(self, tmp_path):
@@ -121,12 +122,12 @@ class TestFamilies:
 
 
 def with_words(turn):
-    said = [Word(turn.turn.start + n, turn.turn.start + n + 0.9, f" part{n},", 0.9) for n in range(4)]
-    return replace(turn, transcript=replace(turn.transcript, words=tuple(said)))
+    words = [Word(turn.turn.start + n, turn.turn.start + n + 0.9, f" part{n},", 0.9) for n in range(4)]
+    return replace(turn, transcript=replace(turn.transcript, words=tuple(words)))
 
 
 def replace_speaker(turn):
-    """One speaker all along."""
+    """The same speaker for every turn."""
     return replace(turn, turn=replace(turn.turn, speaker="A"))
 
 
@@ -158,7 +159,7 @@ class TestTexts:
         assert record["sidecar"] == {"id": 7}
         assert read(found["more.parquet:1"][1], vocabulary)[0].text == "One row."
 
-    def test_rows_that_cant_be_used_are_told_with_file_and_line(self, tmp_path, texts):
+    def test_unusable_rows_are_reported_with_file_and_line(self, tmp_path, texts):
         plan, manifest = self.pack(tmp_path)
         assert manifest.texts.model_dump() == {"rows": 9, "used": 3, "eligible": 0, "set_aside": 6}
         aside = {
@@ -176,7 +177,7 @@ class TestTexts:
         }
         assert whole(plan, manifest)
 
-    def test_a_row_may_say_anything_of_itself(self, tmp_path, texts):
+    def test_a_row_may_have_any_other_field(self, tmp_path, texts):
         (texts / "chats.jsonl").write_text('{"text": "half \\ud800"}\n{"text": "whole", "note": "\\ud800"}\n')
         row = {"text": "dated", "when": datetime(2024, 5, 1), "raw": b"\x00"}
         pq.write_table(pa.Table.from_pylist([row]), texts / "more.parquet")
@@ -190,7 +191,7 @@ class TestTexts:
         }
         assert manifest.set_aside["texts/bad_text"] == 1
 
-    def test_what_no_family_takes_is_eligible(self, tmp_path, texts):
+    def test_a_row_that_no_family_uses_is_eligible(self, tmp_path, texts):
         _, manifest = self.pack(tmp_path, compose={"families": ["replay"]})
         assert (manifest.texts.used, manifest.texts.eligible) == (2, 1)
 
@@ -213,10 +214,10 @@ class TestTexts:
                 split for key, split in keys.items() if f"-row-{n + 1:07d}-" in key and "tqta" in key
             )
             sides.setdefault(n // 3, set()).add(split)
-        assert {side for found in sides.values() for side in found} == {"train", "validation"}
-        assert all(len(found) == 1 for found in sides.values())
+        assert {side for splits in sides.values() for side in splits} == {"train", "validation"}
+        assert all(len(splits) == 1 for splits in sides.values())
 
-    def test_selection_is_for_texts_too(self, tmp_path, texts):
+    def test_selection_applies_to_texts_too(self, tmp_path, texts):
         rows = [
             {"text": "Write to anna@example.com about it."},
             {"text": "Nous allons à la mer.", "language": "fr"},
@@ -238,7 +239,7 @@ class TestTexts:
         assert aside["chats.jsonl:3"] == "evaluation_prompt"
         assert "chats.jsonl:4" not in aside
 
-    def test_a_place_without_texts_is_told(self, tmp_path, texts):
+    def test_a_folder_without_texts_is_reported(self, tmp_path, texts):
         with pytest.raises(SetupError, match="there is no file"):
             planned(tmp_path, recordings("a.wav"), texts=["texts/other.jsonl"])
 
@@ -262,7 +263,7 @@ class TestDuplicates:
         assert "a.wav" in row["message"]
         assert whole(plan, manifest)
 
-    def test_turns_and_texts_of_the_same_words_are_kept_once(self, tmp_path, texts):
+    def test_turns_and_texts_with_the_same_words_are_kept_once(self, tmp_path, texts):
         turns = recordings("a.wav", "b.wav")
         turns["a.wav"][0] = replace(
             turns["a.wav"][0],
@@ -282,7 +283,7 @@ class TestDuplicates:
         }
         assert list(aside) == ["chats.jsonl:2"]
 
-    def test_a_recording_that_is_refused_is_no_survivor(self, tmp_path):
+    def test_a_refused_recording_is_not_a_survivor(self, tmp_path):
         turns = {name: a_recording(name, sidecar={"sha256": "same"}) for name in ("a.wav", "b.wav")}
         plan = planned(tmp_path, turns, select={"duplicates": {"recordings": True}, "deny": ["a.wav"]})
         manifest = packed(plan)
@@ -291,7 +292,7 @@ class TestDuplicates:
 
 
 class TestMixture:
-    def test_tokens_are_to_each_other_as_asked_over_all_groups(self, tmp_path, texts):
+    def test_tokens_have_the_requested_proportions_over_all_groups(self, tmp_path, texts):
         turns = recordings(*(f"{n}.wav" for n in range(12)), turns=12)
         rows = [{"text": f"{WORDS} row {n}"} for n in range(400)]
         (texts / "chats.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -312,7 +313,7 @@ class TestMixture:
         assert sum(share.left_out == 0 for share in manifest.mixture.values()) == 1
         assert whole(plan, manifest)
 
-    def test_a_speakers_hours_end_at_the_cap(self, tmp_path):
+    def test_a_speakers_hours_are_capped(self, tmp_path):
         turns = {
             name: a_recording(name, turns=12, sidecar={"speaker": "anna"}) for name in ("a.wav", "b.wav")
         }
@@ -325,16 +326,16 @@ class TestMixture:
         with pytest.raises(SetupError, match=r"recipe.yaml:\d+: `mixture`.*but for aqtaa, tts"):
             planned(tmp_path, recordings("a.wav"), mixture={"weights": {"asr": 1, "continuation": 1}})
 
-    def test_the_report_and_the_card_say_what_was_asked_and_got(self, tmp_path):
+    def test_the_report_and_the_card_show_requested_and_actual_shares(self, tmp_path):
         plan = planned(
             tmp_path,
             recordings("a.wav"),
             compose={"families": ["asr", "tts"]},
             mixture={"weights": {"asr": 3, "tts": 1}},
         )
-        manifest = packed(plan, told=True)
+        manifest = packed(plan, with_pages=True)
         folder = plan.dataset.directory / "versions" / manifest.version
-        assert "75.0 % asked" in (folder / "README.md").read_text()
+        assert "75.0 % requested" in (folder / "README.md").read_text()
         assert "<th>Mixture</th>" in (folder / "report.html").read_text()
 
 
@@ -342,13 +343,13 @@ SURVEYED = {"units": {"recordings": 1}, "select": {"duplicates": {"recordings": 
 
 
 class TestGroups:
-    """A group is packed again only where something of its own changed."""
+    """A group is packed again only if something in it changed."""
 
     def fingerprints(self, tmp_path, turns, **recipe):
         plan = planned(tmp_path, turns, **SURVEYED | recipe)
         return {group.name: group.fingerprint for group in groups_of(plan)}
 
-    def test_texts_touch_no_group_of_recordings(self, tmp_path, texts):
+    def test_texts_leave_the_groups_of_recordings_unchanged(self, tmp_path, texts):
         turns = recordings("a.wav", "b.wav")
         before = self.fingerprints(tmp_path, turns)
         after = self.fingerprints(tmp_path, turns, texts=["texts"])
@@ -365,7 +366,7 @@ class TestGroups:
         groups_of(plan)
         assert {path: path.stat().st_mtime_ns for path in surveys.rglob("*.parquet")} == times
 
-    def test_without_decisions_over_all_nothing_is_surveyed(self, tmp_path):
+    def test_without_dataset_wide_decisions_nothing_is_surveyed(self, tmp_path):
         plan = planned(tmp_path, recordings("a.wav"))
         packed(plan)
         assert not (plan.dataset.directory / "surveys").exists()
@@ -385,9 +386,9 @@ SPOKEN = {
 
 
 class TestSynthesis:
-    """A conversation whose last question and answer are spoken by a voice made for it."""
+    """A conversation whose last question and answer are synthesized."""
 
-    def test_is_an_exchange_with_its_history_and_in_its_written_words(self, tmp_path, vocabulary):
+    def test_is_an_exchange_with_its_history_and_its_written_text(self, tmp_path, vocabulary):
         turns = [
             a_turn(0.2, 2.2, "human", "how tall is it in meters", 0, recording="s.flac", sidecar=SPOKEN),
             a_turn(2.8, 5.0, "assistant", "eight thousand", 1, recording="s.flac", sidecar=SPOKEN),
@@ -416,7 +417,7 @@ class TestSynthesis:
     }
 
     def in_halves(self, second="That is a lot."):
-        """Question and an answer in two halves, as heard; the texts of its turns are the written ones."""
+        """A question and an answer in two halves, as recognized; the turns have the written texts."""
         said = [
             ("human", "how tall is it", "How tall is it, in metres?"),
             ("assistant", "it has eight thousand meters", "It has 8,849 m."),
@@ -436,7 +437,7 @@ class TestSynthesis:
         layout = {"interleave": {"concatenation": concatenation}}
         plan = planned(tmp_path, {"s.flac": list(self.in_halves())}, **families, **layout, synthesize=checks)
         manifest = packed(plan)
-        # The whole answer is spoken by no one turn.
+        # No single turn has the whole answer.
         assert manifest.samples == {"controlled": 1, "aqta": 1}
         found = {record["family"]: (record, tokens) for record, tokens in samples_of(plan, manifest)}
         record, tokens = found["controlled"]
@@ -454,8 +455,8 @@ class TestSynthesis:
 
     def test_a_prompt_is_on_one_side_of_the_split_whoever_answers_it(self, tmp_path, texts):
         def chat(n):
-            asked = {"role": "human", "content": f"What is {n // 3} and {n // 3}?"}
-            return {"messages": [asked, {"role": "assistant", "content": f"{n}."}]}
+            question = {"role": "human", "content": f"What is {n // 3} and {n // 3}?"}
+            return {"messages": [question, {"role": "assistant", "content": f"{n}."}]}
 
         spoken = {"synthesis": {"spoken": [{"message": 0}, {"message": 1}]}}
         turns = {
@@ -483,15 +484,41 @@ class TestSynthesis:
             if n is not None:
                 sides.setdefault(n // 3, set()).add(split)
         assert len(sides) == 10
-        assert all(len(found) == 1 for found in sides.values())
-        assert {side for found in sides.values() for side in found} == {"train", "validation"}
+        assert all(len(splits) == 1 for splits in sides.values())
+        assert {side for splits in sides.values() for side in splits} == {"train", "validation"}
 
-    def test_half_an_answer_is_none(self, tmp_path):
+    def test_half_an_answer_is_not_an_answer(self, tmp_path):
         turns = list(self.in_halves(second="Something else that nobody has said at all."))
         plan = planned(tmp_path, {"s.flac": turns}, compose={"families": ["controlled", "aqtaa", "tts"]})
         manifest = packed(plan)
         assert manifest.set_aside["synthesize/misspoken"] >= 1
         assert {"controlled", "aqtaa"}.isdisjoint(manifest.samples)
+
+
+def test_the_bytes_of_shards_stay(tmp_path):
+    plan = planned(tmp_path, recordings("a.wav", "b.wav"), compose={"families": ["asr", "tts", "aqtaa"]})
+    [shard] = packed(plan).shards
+    assert shard.sha256 == GOLDEN_SHARD
+
+
+GOLDEN_SHARD = "6256de8124a927bd7a639f73225cc9642dbc48fc0bb337a72262ca5172ed5808"
+"""Another value changes the ids of all versions: raise a stage's VERSION and add a line to the changelog."""
+
+
+def test_the_summary_of_a_packed_group_keeps_its_form():
+    counts = {
+        name: {}
+        for name in (
+            *("recordings", "texts", "turns", "set_aside", "samples", "tokens", "family_tokens", "left_out"),
+            *("not_composed", "licences"),
+        )
+    }
+    shard = {"name": "train-000000.tar", "split": "train", "samples": 2, "bytes": 10240, "sha256": "0" * 64}
+    rest = {"folder": "packs/0", "audio_seconds": 1.5, "kept_seconds": 1.0, "rater_agreement": None}
+    stored = json.dumps(counts | rest | {"shards": [shard]}, sort_keys=True).encode()
+    group = PackedGroup.from_json(stored)
+    assert group.shards == (PackedShard(**shard),)
+    assert group.to_json() == stored
 
 
 def test_counts_add_up_over_families(tmp_path):

@@ -1,3 +1,5 @@
+"""The report and the card of a real build."""
+
 import base64
 import io
 import re
@@ -13,8 +15,9 @@ import soundfile
 from pipeline.report import card, render
 from pipeline.report.charts import ticks
 from pipeline.report.facts import families, reasons, turn_facts
-from pipeline.report.listen import PICKED, listen, mp3, pick
+from pipeline.report.listen import SAMPLES_SHOWN, mp3, pick, sample_cards
 from pipeline.report.page import select_of
+from pipeline.report.sample_parts import stored_parts
 from schemas.arrow import from_row
 from schemas.recording import UNKNOWN_SPEAKER, Problem, QualityMeasures, Transcript, Turn
 from schemas.turn import AnnotatedTurn
@@ -72,7 +75,7 @@ def test_the_facts_add_up_to_the_turns(facts, tables, version):
     assert facts.speakers == Counter(map(len, speakers.values()))
 
 
-def test_a_histogram_holds_what_was_measured(facts, tables):
+def test_a_histogram_contains_the_measured_values(facts, tables):
     rows = [
         row for row in rows_of(tables["turns"]) if (row["assessment"] or {}).get("dnsmos_overall") is not None
     ]
@@ -96,7 +99,7 @@ def test_batches_make_no_difference(facts, tables, version, size):
         ]
 
 
-def test_a_curve_passes_through_what_is_kept_now(facts, version):
+def test_a_curve_passes_through_the_amount_kept_now(facts, version):
     assert facts.curves
     for curve in facts.curves:
         assert curve.limit is not None
@@ -124,7 +127,7 @@ def annotated(row):
     )
 
 
-def test_a_curve_says_what_select_would_keep(facts, tables, version):
+def test_a_curve_agrees_with_select(facts, tables, version):
     turns = [annotated(row) for row in rows_of(tables["turns"])]
     select = select_of(version.manifest)
     for curve in facts.curves:
@@ -140,7 +143,7 @@ def test_a_stricter_limit_never_keeps_more(facts):
         assert curve.field in LIMITS
 
 
-def test_reasons_and_families_count_as_the_manifest(tables, version):
+def test_reasons_and_families_agree_with_the_manifest(tables, version):
     counted = {f"{r.stage}/{r.code}": r.recordings + r.turns for r in reasons(tables["set_aside"])}
     assert counted == version.manifest.set_aside
     assert all(reason.example and reason.where for reason in reasons(tables["set_aside"]))
@@ -150,42 +153,61 @@ def test_reasons_and_families_count_as_the_manifest(tables, version):
     assert sum(f.semantic for f in families(tables["index"])) == tokens["semantic"]
 
 
-def test_samples_to_hear_are_spread_over_families_and_languages(tables):
+def test_samples_to_listen_to_are_spread_over_families_and_languages(tables):
     index = rows_of(tables["index"])
     picked = pick(tables["index"], 1)
-    assert len({row["key"] for row in picked}) == min(PICKED, len(index))
+    assert len({row["key"] for row in picked}) == min(SAMPLES_SHOWN, len(index))
     groups = {(row["family"], row["language"]) for row in index}
-    assert len({(row["family"], row["language"]) for row in picked}) == min(PICKED, len(groups))
+    assert len({(row["family"], row["language"]) for row in picked}) == min(SAMPLES_SHOWN, len(groups))
     assert picked == pick(in_pieces(tables["index"], 5), 1)
 
 
-def test_a_sample_is_heard_with_its_surroundings(tables):
+def no_parts(row):
+    return []
+
+
+def test_a_sample_is_played_with_its_context(tables):
     picked = pick(tables["index"], 1)
-    asked = []
+    requested = []
 
     def clip(recording, track, start, end):
-        asked.append((recording, track, start, end))
+        requested.append((recording, track, start, end))
         return np.sin(np.arange(round((end - start) * SAMPLE_RATE), dtype=np.float32) / 20) / 10
 
-    for heard in listen(picked, tables["turns"], clip):
-        assert heard.turns
-        assert heard.start <= heard.turns[0]["start"]
-        sound, rate = soundfile.read(io.BytesIO(base64.b64decode(heard.audio)))
+    for shown in sample_cards(picked, tables["turns"], clip, no_parts):
+        assert shown.turns
+        assert shown.start <= shown.turns[0]["start"]
+        samples, rate = soundfile.read(io.BytesIO(base64.b64decode(shown.audio)))
         assert rate == SAMPLE_RATE
-        assert len(sound) / rate == pytest.approx(heard.end - heard.start, abs=0.2)
-        assert {turn["speaker"] for turn in heard.turns} <= set(heard.lanes)
-    assert {recording for recording, *_ in asked} == {row["recording"] for row in picked}
-    assert all(one.audio is None for one in listen(picked, tables["turns"], lambda *_: None))
+        assert len(samples) / rate == pytest.approx(shown.end - shown.start, abs=0.2)
+        assert {turn["speaker"] for turn in shown.turns} <= set(shown.lanes)
+    assert {recording for recording, *_ in requested} == {row["recording"] for row in picked}
+    assert all(shown.audio is None for shown in sample_cards(picked, tables["turns"], silent, no_parts))
 
 
-def test_mp3_is_small_and_always_the_same():
+def test_cards_show_prompt_and_target_of_the_stored_samples(version, tables):
+    parts_of = stored_parts(version.store, version.path())
+    shown = {row["family"]: parts_of(row) for row in pick(tables["index"], 1)}
+    [prompt, target] = [part for part in shown["asr"] if part.kind == "audio" or part.target]
+    assert (prompt.kind, prompt.target, prompt.role) == ("audio", False, "human")
+    assert (target.kind, target.target, target.role) == ("text", True, "assistant")
+    assert prompt.text == target.text
+    assert prompt.seconds > 0
+    assert [part.kind for part in shown["tts"] if part.target] == ["audio"]
+
+
+def test_mp3_is_small_and_reproducible():
     noise = np.random.default_rng(0).normal(0, 0.02, 20 * SAMPLE_RATE).astype(np.float32)
     assert mp3(noise) == mp3(noise)
     assert len(mp3(noise)) < 90_000
 
 
+def silent(recording, track, start, end):
+    return None
+
+
 class Page(HTMLParser):
-    """Everything that a page would fetch, and whether what was opened is closed."""
+    """Collects everything that a page would fetch, and checks that all elements are closed."""
 
     VOID = frozenset(("meta", "link", "img", "br", "hr", "input"))
 
@@ -205,7 +227,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_stands_alone(html):
+def test_the_page_is_self_contained(html):
     page = Page()
     page.feed(html)
     assert page.open == []
@@ -215,47 +237,52 @@ def test_the_page_stands_alone(html):
     assert len(html) < 3_000_000
 
 
-def test_the_page_tells_what_the_version_holds(html, version, tables):
+def test_the_page_shows_the_contents_of_the_version(html, version, tables):
     manifest = version.manifest
-    for said in (
+    for text in (
         manifest.dataset,
         manifest.version,
         *manifest.samples,
         *(m.reference for m in manifest.models),
     ):
-        assert said in html
+        assert text in html
     for reason in reasons(tables["set_aside"]):
         assert reason.code in html
-    assert html.count("<audio") == html.count('class="heard"') > 0
+    cards, clips = html.count('class="heard"'), html.count('class="clip"')
+    assert cards > 0
+    assert clips > 0
+    assert html.count("<audio") == cards + clips
+    assert html.count('class="tag target">target') > cards
 
 
 def test_the_page_is_the_same_every_time(version, tables, facts):
-    def silent(recording, track, start, end):
+    def quiet(recording, track, start, end):
         return np.zeros(SAMPLE_RATE, np.float32)
 
-    arguments = (version.manifest, facts, tables["turns"], tables["set_aside"], tables["index"], silent)
+    in_tables = (tables["turns"], tables["set_aside"], tables["index"])
+    arguments = (version.manifest, facts, *in_tables, quiet, no_parts)
     assert render(*arguments) == render(*arguments)
 
 
-def test_words_of_recordings_are_text_and_never_markup(version, tables, facts):
+def test_transcripts_are_escaped(version, tables, facts):
     turns = tables["turns"].to_table()
     at = turns.schema.get_field_index("text")
     nasty = pa.array(["</p><script>alert(1)</script>"] * turns.num_rows)
     spoilt = ds.dataset(turns.set_column(at, "text", nasty))
-    page = render(version.manifest, facts, spoilt, tables["set_aside"], tables["index"], lambda *_: None)
+    page = render(version.manifest, facts, spoilt, tables["set_aside"], tables["index"], silent, no_parts)
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page
 
 
-def test_a_version_of_nothing_has_a_page_too(version, tables):
+def test_an_empty_version_has_a_page_too(version, tables):
     none = {name: ds.dataset(table.to_table().slice(0, 0)) for name, table in tables.items()}
     empty = turn_facts(none["turns"], select_of(version.manifest))
-    page = render(version.manifest, empty, none["turns"], none["set_aside"], none["index"], lambda *_: None)
+    page = render(version.manifest, empty, none["turns"], none["set_aside"], none["index"], silent, no_parts)
     assert "Nothing: every recording and every turn was kept." in page
     assert card(version.manifest, empty)
 
 
-def test_the_card_reads_the_version_as_it_says(version, monkeypatch):
+def test_the_example_in_the_card_reads_the_version(version, monkeypatch):
     text = (version.store.directory / version.path("README.md")).read_text()
     assert version.id in text
     for model in version.manifest.models:

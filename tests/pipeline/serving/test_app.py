@@ -1,4 +1,4 @@
-"""Answers over HTTP: `aqaa-data serve`, by a real server on a real socket."""
+"""`aqaa-data serve`, with a real server on a real socket."""
 
 import base64
 import io
@@ -21,21 +21,21 @@ import numpy as np
 import pytest
 import soundfile
 
+from pipeline.inference.answer_vocoder import AnswerVocoder, open_answer_vocoder
 from pipeline.inference.answerer import Answerer, open_answerer
-from pipeline.inference.conversation import Message, prompt
+from pipeline.inference.conversation import PromptMessage, prompt
 from pipeline.inference.tokenize_files import tokenize_file
-from pipeline.inference.vocoding import Voice, open_voice
-from pipeline.serving.model import PCM_RATE, Limits, Model
-from pipeline.serving.server import server_of
+from pipeline.serving.model import PCM_RATE, Limits, ServedModel
+from pipeline.serving.server import create_server
 from stages.train.vocoder.shape import RATE
 from tests.paths import RECORDINGS
-from tests.pipeline.askable import QUESTION, SHORT
+from tests.pipeline.tiny_models import QUESTION, SHORT
 
-PATIENCE = 120
-"""Seconds that a busy machine is given."""
+TIMEOUT = 120
+"""Seconds; generous, for busy machines."""
 FORMATS = RECORDINGS / "formats"
 LONG = 4000
-"""Tokens of an answer that goes on for as long as anybody listens."""
+"""Tokens of an answer that lasts longer than any test."""
 
 
 class Client:
@@ -43,24 +43,25 @@ class Client:
         self.port = port
 
     def open(self, body, raw=None, kind="application/json", path="/v1/chat/completions"):
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
         content = json.dumps(body) if raw is None else raw
         connection.request("POST", path, content, {"Content-Type": kind})
         return connection
 
     def post(self, body=None, **how):
-        """Status and what came back."""
+        """Status, JSON body and headers."""
         with closing_connection(self.open(body, **how)) as connection:
             response = connection.getresponse()
             return response.status, json.loads(response.read()), response.headers
 
     def ask(self, **body):
-        status, told, _ = self.post(body)
-        assert status == 200, told
-        return told
+        """The JSON body of a successful response."""
+        status, reply, _ = self.post(body)
+        assert status == 200, reply
+        return reply
 
     def stream(self, **body):
-        """The chunks, without the `[DONE]` that must stand behind them."""
+        """The chunks, without the final `[DONE]`."""
         with closing_connection(self.open(body | {"stream": True})) as connection:
             response = connection.getresponse()
             assert (response.status, response.headers["Content-Type"].split(";")[0]) == (
@@ -72,7 +73,7 @@ class Client:
         return [json.loads(event.removeprefix("data: ")) for event in events]
 
     def get(self, path):
-        with closing_connection(HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
+        with closing_connection(HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)) as connection:
             connection.request("GET", path)
             response = connection.getresponse()
             return response.status, response.read().decode(), response.headers
@@ -80,10 +81,10 @@ class Client:
     def health(self):
         return json.loads(self.get("/health")[1])
 
-    def until(self, **wanted):
-        """Wait for a state of health."""
-        end = time.monotonic() + PATIENCE
-        while not wanted.items() <= (health := self.health()).items():
+    def until(self, **expected):
+        """Wait until /health reports these values."""
+        end = time.monotonic() + TIMEOUT
+        while not expected.items() <= (health := self.health()).items():
             assert time.monotonic() < end, health
             time.sleep(0.05)
 
@@ -97,24 +98,24 @@ def closing_connection(connection) -> Iterator[HTTPConnection]:
 
 
 @pytest.fixture(scope="module")
-def answerer(askable) -> Answerer:
-    return open_answerer(askable)
+def answerer(tiny_checkpoint) -> Answerer:
+    return open_answerer(tiny_checkpoint)
 
 
 @pytest.fixture(scope="module")
-def voice(vocoder) -> Voice:
-    return open_voice(vocoder)
+def answer_vocoder(vocoder) -> AnswerVocoder:
+    return open_answer_vocoder(vocoder)
 
 
 @contextmanager
-def serving(model, waiting=1) -> Iterator[Client]:
+def serving(model, max_queue=1) -> Iterator[Client]:
     """A server in a thread of this process."""
     bound = socket.create_server(("127.0.0.1", 0))
-    server = server_of(model, waiting)
+    server = create_server(model, max_queue)
     thread = Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     client = Client(bound.getsockname()[1])
-    client.stop = lambda: (server.handle_exit(signal.SIGTERM, None), thread.join(PATIENCE))
+    client.stop = lambda: (server.handle_exit(signal.SIGTERM, None), thread.join(TIMEOUT))
     try:
         client.until(status="ok")
         yield client
@@ -124,12 +125,14 @@ def serving(model, waiting=1) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="module")
-def client(answerer, voice) -> Iterator[Client]:
-    with serving(Model("tiny", answerer, voice, Limits(tokens=LONG, seconds=12, megabytes=1))) as client:
+def client(answerer, answer_vocoder) -> Iterator[Client]:
+    with serving(
+        ServedModel("tiny", answerer, answer_vocoder, Limits(tokens=LONG, seconds=12, megabytes=1))
+    ) as client:
         yield client
 
 
-def spoken(*files, text=None):
+def question(*files, text=None):
     parts = [] if text is None else [{"type": "text", "text": text}]
     for file in files:
         data = base64.b64encode(file.read_bytes()).decode()
@@ -137,12 +140,12 @@ def spoken(*files, text=None):
     return {"role": "user", "content": parts}
 
 
-ASK = {"messages": [spoken(SHORT)], "max_completion_tokens": 50, "seed": 5}
-ALOUD = ASK | {"modalities": ["text", "audio"]}
+ASK = {"messages": [question(SHORT)], "max_completion_tokens": 50, "seed": 5}
+SPOKEN = ASK | {"modalities": ["text", "audio"]}
 
 
-def wav_of(told):
-    samples, rate = soundfile.read(io.BytesIO(base64.b64decode(told["data"])), dtype="int16")
+def wav_of(audio):
+    samples, rate = soundfile.read(io.BytesIO(base64.b64decode(audio["data"])), dtype="int16")
     assert rate == RATE
     return samples.astype(int)
 
@@ -155,56 +158,58 @@ def deltas(chunks):
     return [chunk["choices"][0]["delta"] for chunk in chunks if chunk["choices"]]
 
 
-def test_an_answer_in_text_and_sound(client, answerer, voice, vocabulary):
-    told = client.ask(**ALOUD, audio={"format": "wav", "voice": "alloy"}, model="tiny")
-    assert (told["object"], told["model"]) == ("chat.completion", "tiny")
-    [choice] = told["choices"]
+def test_an_answer_in_text_and_audio(client, answerer, answer_vocoder, vocabulary):
+    reply = client.ask(**SPOKEN, audio={"format": "wav", "voice": "alloy"}, model="tiny")
+    assert (reply["object"], reply["model"]) == ("chat.completion", "tiny")
+    [choice] = reply["choices"]
     message = choice["message"]
     assert (message["role"], message["content"], choice["finish_reason"]) == ("assistant", None, "length")
     assert message["audio"]["transcript"].strip()
     assert message["audio"]["expires_at"] > time.time()
-    usage = told["usage"]
-    asked = tokenize_file(str(SHORT), answerer.tokenizer)
-    ids = prompt([Message("human", (asked.codes,))], vocabulary)
+    usage = reply["usage"]
+    tokenized = tokenize_file(str(SHORT), answerer.tokenizer)
+    ids = prompt([PromptMessage("human", (tokenized.codes,))], vocabulary)
     assert usage["prompt_tokens"] == len(ids)
-    assert usage["prompt_tokens_details"]["audio_tokens"] == len(asked.ids)
+    assert usage["prompt_tokens_details"]["audio_tokens"] == len(tokenized.ids)
     assert usage["completion_tokens_details"]["audio_tokens"] >= 20
-    # It is the same answer that the command gives.
+    # The same answer as without the server.
     from stages.train.sampling import Sampling
 
-    events = list(voice.speak(answerer.answer(ids, answerer.form, Sampling(seed=5, max_tokens=50)), 5))
-    by_hand = np.concatenate([event.samples for event in events if hasattr(event, "samples")])
+    events = list(
+        answer_vocoder.speak(answerer.answer(ids, answerer.form, Sampling(seed=5, max_tokens=50)), 5)
+    )
+    expected = np.concatenate([event.samples for event in events if hasattr(event, "samples")])
     assert message["audio"]["transcript"] == events[-1].text
-    assert np.abs(wav_of(message["audio"]) - by_hand * 32767).max() <= 1
+    assert np.abs(wav_of(message["audio"]) - expected * 32767).max() <= 1
 
 
-def test_what_is_streamed_is_what_is_told_whole(client):
-    whole = client.ask(**ALOUD, audio={"format": "pcm16", "voice": "x"})
-    chunks = client.stream(**ALOUD, stream_options={"include_usage": True})
+def test_streamed_and_whole_answers_are_the_same(client):
+    whole = client.ask(**SPOKEN, audio={"format": "pcm16", "voice": "x"})
+    chunks = client.stream(**SPOKEN, stream_options={"include_usage": True})
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
     assert len({chunk["id"] for chunk in chunks}) == 1
     first, *others = deltas(chunks)
     assert first == {"role": "assistant"}
     audio = [delta["audio"] for delta in others if delta]
     assert len({piece["id"] for piece in audio}) == 1
-    said = whole["choices"][0]["message"]["audio"]
-    assert "".join(piece.get("transcript", "") for piece in audio) == said["transcript"]
+    whole_audio = whole["choices"][0]["message"]["audio"]
+    assert "".join(piece.get("transcript", "") for piece in audio) == whole_audio["transcript"]
     pieces = [pcm_of(piece["data"]) for piece in audio if "data" in piece]
     assert len(pieces) >= 2
-    streamed, at_once = np.concatenate(pieces), pcm_of(said["data"])
+    streamed, at_once = np.concatenate(pieces), pcm_of(whole_audio["data"])
     assert len(streamed) == len(at_once)
     assert np.abs(streamed - at_once).max() <= 1
     groups = whole["usage"]["completion_tokens_details"]["audio_tokens"] // 5
     assert len(streamed) / PCM_RATE == pytest.approx(groups * 0.12, abs=0.02)
     assert streamed.std() > 50
     kinds = ["data" in piece for piece in audio if "data" in piece or "transcript" in piece]
-    assert kinds.index(True) < len(kinds) - 1 - kinds[::-1].index(False)  # sound before the last text
+    assert kinds.index(True) < len(kinds) - 1 - kinds[::-1].index(False)  # audio before the last text
     assert "expires_at" in audio[-1]
     assert chunks[-2]["choices"][0]["finish_reason"] == "length"
     assert chunks[-1]["usage"] == whole["usage"]
 
 
-def test_text_alone(client):
+def test_text_only(client):
     whole = client.ask(**ASK)
     message = whole["choices"][0]["message"]
     assert "audio" not in message
@@ -217,39 +222,41 @@ def test_text_alone(client):
 
 def test_a_written_question_with_a_system_prompt(client, vocabulary):
     messages = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Who is there?"}]
-    told = client.ask(messages=messages, max_tokens=5)
-    ids = prompt([Message("system", ("Be brief.",)), Message("human", ("Who is there?",))], vocabulary)
-    assert told["usage"]["prompt_tokens"] == len(ids)
-
-
-def test_an_earlier_answer_is_named_by_its_id_or_its_text(client, vocabulary, answerer):
-    said = client.ask(**ALOUD)["choices"][0]["message"]["audio"]
-    by_id = {"role": "assistant", "audio": {"id": said["id"]}}
-    by_text = {"role": "assistant", "content": said["transcript"]}
-    alone, *told = (
-        client.ask(**ASK | {"messages": [*before, spoken(SHORT, text="And then?")]})
-        for before in ([], [spoken(SHORT), by_id], [spoken(SHORT), by_text])
+    reply = client.ask(messages=messages, max_tokens=5)
+    ids = prompt(
+        [PromptMessage("system", ("Be brief.",)), PromptMessage("human", ("Who is there?",))], vocabulary
     )
-    contents = [answer["choices"][0]["message"]["content"] for answer in (alone, *told)]
+    assert reply["usage"]["prompt_tokens"] == len(ids)
+
+
+def test_an_earlier_answer_is_given_by_its_id_or_its_text(client, vocabulary, answerer):
+    earlier = client.ask(**SPOKEN)["choices"][0]["message"]["audio"]
+    by_id = {"role": "assistant", "audio": {"id": earlier["id"]}}
+    by_text = {"role": "assistant", "content": earlier["transcript"]}
+    alone, *replies = (
+        client.ask(**ASK | {"messages": [*before, question(SHORT, text="And then?")]})
+        for before in ([], [question(SHORT), by_id], [question(SHORT), by_text])
+    )
+    contents = [answer["choices"][0]["message"]["content"] for answer in (alone, *replies)]
     assert contents[0] != contents[1] == contents[2]
     codes = tokenize_file(str(SHORT), answerer.tokenizer).codes
     expected = prompt(
         [
-            Message("human", (codes,)),
-            Message("assistant", (said["transcript"].strip(),)),
-            Message("human", ("And then?", codes)),
+            PromptMessage("human", (codes,)),
+            PromptMessage("assistant", (earlier["transcript"].strip(),)),
+            PromptMessage("human", ("And then?", codes)),
         ],
         vocabulary,
     )
-    assert told[0]["usage"]["prompt_tokens"] == len(expected)
+    assert replies[0]["usage"]["prompt_tokens"] == len(expected)
 
 
 @pytest.mark.parametrize(
     "name", ["2414-128291-0005_64k.mp3", "2414-128291-0005.m4a", "2414-128291-0005.webm"]
 )
-def test_audio_is_told_by_its_content(client, name):
-    told = client.ask(messages=[spoken(FORMATS / name)], max_tokens=2)
-    assert told["usage"]["prompt_tokens_details"]["audio_tokens"] > 20
+def test_the_format_of_audio_is_detected_from_its_content(client, name):
+    reply = client.ask(messages=[question(FORMATS / name)], max_tokens=2)
+    assert reply["usage"]["prompt_tokens_details"]["audio_tokens"] > 20
 
 
 def audio(data):
@@ -268,7 +275,7 @@ HELLO = {"role": "user", "content": "Hello"}
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "param", "said"),
+    ("body", "status", "param", "message"),
     [
         ({}, 400, "messages", "required"),
         ({"messages": []}, 400, "messages", "at least 1"),
@@ -287,26 +294,36 @@ HELLO = {"role": "user", "content": "Hello"}
         (text(messages=[{**LOST, "role": "user"}]), 400, "messages[0]", "an earlier answer"),
         (text(modalities=["audio"]), 400, None, '["text", "audio"]'),
         (text(modalities=["text", "video"]), 400, "modalities[1]", "'audio'"),
-        (text(audio={"format": "wav"}), 400, None, "goes with"),
+        (text(audio={"format": "wav"}), 400, None, "requires"),
         (text(modalities=["text", "audio"], audio={"format": "mp3"}), 400, "audio.format", "'pcm16'"),
-        (text(modalities=["text", "audio"], audio={"format": "wav"}, stream=True), 400, None, "is pcm16"),
+        (
+            text(modalities=["text", "audio"], audio={"format": "wav"}, stream=True),
+            400,
+            None,
+            "must be pcm16",
+        ),
         (text(temperature=-1), 400, "temperature", "greater than or equal to 0"),
         (text(top_p=0), 400, "top_p", "greater than 0"),
         (text(max_tokens=LONG + 1), 400, "max_completion_tokens", "at most 4,000 tokens"),
         (text(n=2), 400, "n", "1"),
         (text(tools=[]), 400, "tools", "tools is not supported"),
         (text(model="gpt-4o-audio-preview"), 404, "model", "this server's model is tiny"),
-        (audio("/etc/passwd!"), 400, "messages[0].content[0].input_audio.data", "no base64"),
+        (audio("/etc/passwd!"), 400, "messages[0].content[0].input_audio.data", "not valid base64"),
         (audio("file"), 400, "messages[0].content[0].input_audio.data", "not audio"),
         (audio(""), 400, "messages[0].content[0].input_audio.data", "empty"),
-        ({"messages": [HELLO] * 3 + [spoken(SHORT, *[QUESTION] * 3)]}, 400, "messages[3].content[3]", "12 s"),
+        (
+            {"messages": [HELLO] * 3 + [question(SHORT, *[QUESTION] * 3)]},
+            400,
+            "messages[3].content[3]",
+            "12 s",
+        ),
     ],
 )
-def test_what_can_not_be_asked_is_said_with_its_place(client, body, status, param, said):
-    found, told, _ = client.post(body)
-    error = told["error"]
-    assert found == status
-    assert said in error["message"]
+def test_an_invalid_request_is_refused_with_its_json_path(client, body, status, param, message):
+    actual, reply, _ = client.post(body)
+    error = reply["error"]
+    assert actual == status
+    assert message in error["message"]
     assert (error["param"] or "").startswith(param or "")
     assert (error["param"] is None) == (param is None)
     assert set(error) == {"message", "type", "param", "code"}
@@ -315,30 +332,30 @@ def test_what_can_not_be_asked_is_said_with_its_place(client, body, status, para
 @pytest.mark.parametrize(
     "name", ["text.mp3", "header_only.wav", "zero_bytes.wav", "no_moov.m4a", "short_30ms.wav"]
 )
-def test_broken_audio_is_the_clients_fault(client, name):
-    status, told, _ = client.post({"messages": [spoken(RECORDINGS / "bad" / name)]})
+def test_broken_audio_is_a_client_error(client, name):
+    status, reply, _ = client.post({"messages": [question(RECORDINGS / "bad" / name)]})
     assert status == 400
-    assert told["error"]["param"] == "messages[0].content[0].input_audio.data"
-    assert "/" not in told["error"]["message"]  # no path of this machine
+    assert reply["error"]["param"] == "messages[0].content[0].input_audio.data"
+    assert "/" not in reply["error"]["message"]  # no path on the server
 
 
-def test_a_body_that_is_no_json_or_too_large(client):
+def test_a_body_that_is_not_json_or_too_large(client):
     assert client.post(raw="{")[0] == 400
     assert client.post(raw="{}", kind="text/plain")[0] == 415
-    status, told, _ = client.post(raw=" " * 1_000_001)
-    assert (status, told["error"]["code"]) == (413, "request_too_large")
-    status, told, _ = client.post(text(), path="/v1/completions")
-    assert (status, told["error"]["type"]) == (404, "not_found_error")
+    status, reply, _ = client.post(raw=" " * 1_000_001)
+    assert (status, reply["error"]["code"]) == (413, "request_too_large")
+    status, reply, _ = client.post(text(), path="/v1/completions")
+    assert (status, reply["error"]["type"]) == (404, "not_found_error")
 
 
-def test_a_question_that_leaves_no_room(answerer, voice):
+def test_a_question_that_leaves_no_room_for_an_answer(answerer, answer_vocoder):
     messages = [{"role": "user", "content": "word " * answerer.model.shape.context}]
-    with serving(Model("tiny", answerer, voice, Limits(10, 10, 1))) as client:
-        status, told, _ = client.post({"messages": messages})
-    assert (status, told["error"]["code"]) == (400, "context_length_exceeded")
+    with serving(ServedModel("tiny", answerer, answer_vocoder, Limits(10, 10, 1))) as client:
+        status, reply, _ = client.post({"messages": messages})
+    assert (status, reply["error"]["code"]) == (400, "context_length_exceeded")
 
 
-def test_it_tells_of_itself(client):
+def test_health_and_models(client):
     assert client.health() == {"status": "ok", "model": "tiny", "busy": False, "waiting": 0}
     [model] = json.loads(client.get("/v1/models")[1])["data"]
     assert (model["id"], model["object"]) == ("tiny", "model")
@@ -347,8 +364,8 @@ def test_it_tells_of_itself(client):
 
 @contextmanager
 def endless(client, streamed=True) -> Iterator[HTTPConnection]:
-    """An answer that is being made until the client leaves."""
-    body = ALOUD | {"max_completion_tokens": LONG, "stream": streamed}
+    """A request whose answer lasts until the client disconnects."""
+    body = SPOKEN | {"max_completion_tokens": LONG, "stream": streamed}
     with closing_connection(client.open(body)) as connection:
         if streamed:
             response = connection.getresponse()
@@ -358,26 +375,26 @@ def endless(client, streamed=True) -> Iterator[HTTPConnection]:
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-def test_nothing_is_made_for_who_has_left(client, streamed):
+def test_an_answer_stops_when_the_client_disconnects(client, streamed):
     with endless(client, streamed):
         client.until(busy=True)
     client.until(busy=False)
     assert client.ask(**ASK)
 
 
-def test_one_is_answered_one_waits_and_the_next_is_told_to_come_back(client):
+def test_requests_beyond_the_queue_get_429(client):
     with ThreadPoolExecutor(1) as pool:
         with endless(client):
             second = pool.submit(client.ask, **ASK)
             client.until(busy=True, waiting=1)
-            status, told, headers = client.post(ASK)
-            assert (status, told["error"]["type"]) == (429, "rate_limit_error")
+            status, reply, headers = client.post(ASK)
+            assert (status, reply["error"]["type"]) == (429, "rate_limit_error")
             assert int(headers["Retry-After"]) > 0
-        assert second.result(PATIENCE)["choices"][0]["message"]["content"]
+        assert second.result(TIMEOUT)["choices"][0]["message"]["content"]
     client.until(busy=False, waiting=0)
 
 
-def test_who_leaves_while_waiting_gives_the_place_free(client):
+def test_a_waiting_client_that_disconnects_leaves_the_queue(client):
     with endless(client):
         with endless(client, streamed=False):
             client.until(waiting=1)
@@ -385,45 +402,58 @@ def test_who_leaves_while_waiting_gives_the_place_free(client):
     client.until(busy=False)
 
 
-def test_the_log_says_how_long_it_took_and_not_what_was_said(client, caplog, answerer, voice):
-    class Broken(Model):
+def test_the_log_has_latencies_but_no_content(client, caplog, answerer, answer_vocoder):
+    class Broken(ServedModel):
         def answer(self, request, id):
-            raise ValueError(f"can't say {request.messages}")
+            raise ValueError(f"can't answer {request.messages}")
 
     caplog.set_level("DEBUG")
     secret = "hunter2"
-    told = client.ask(messages=[{"role": "user", "content": secret}], max_tokens=20)
+    reply = client.ask(messages=[{"role": "user", "content": secret}], max_tokens=20)
     client.post(text(messages=[{"role": "user", "content": secret, secret: 1}]))
-    with serving(Broken("broken", answerer, voice, Limits(10, 10, 1))) as broken:
+    with serving(Broken("broken", answerer, answer_vocoder, Limits(10, 10, 1))) as broken:
         status, error, _ = broken.post(text(messages=[{"role": "user", "content": secret}]))
     assert (status, error["error"]["type"]) == (500, "server_error")
     assert re.search(r"0\.0 s of audio answered in \d+ tokens; first text", caplog.text)
     assert "an answer failed: ValueError" in caplog.text
-    assert "test_serving.py" in caplog.text
+    assert "test_app.py" in caplog.text
     assert secret not in caplog.text
-    assert told["choices"][0]["message"]["content"].strip() not in caplog.text
+    assert reply["choices"][0]["message"]["content"].strip() not in caplog.text
 
 
-def test_a_server_that_is_stopped_says_so_to_who_is_listening(answerer, voice):
-    with serving(Model("tiny", answerer, voice, Limits(LONG, 10, 1))) as client, endless(client) as asked:
+def test_a_stopping_server_reports_it_in_streams(answerer, answer_vocoder):
+    with (
+        serving(ServedModel("tiny", answerer, answer_vocoder, Limits(LONG, 10, 1))) as client,
+        endless(client) as stream,
+    ):
         client.stop()
-        *_, last = asked.answer.read().decode().strip().split("\n\n")
+        *_, last = stream.answer.read().decode().strip().split("\n\n")
         assert json.loads(last.removeprefix("data: "))["error"]["message"] == "the server is being stopped"
 
 
-def test_the_command_listens_until_ctrl_c(askable, vocoder):
+def test_the_command_serves_until_ctrl_c(tiny_checkpoint, vocoder):
     command = Path(sys.executable).with_name("aqaa-data")
-    arguments = ("--checkpoint", askable, "--vocoder", vocoder, "--port", "0", "--name", "mine", "--json")
+    arguments = (
+        "--checkpoint",
+        tiny_checkpoint,
+        "--vocoder",
+        vocoder,
+        "--port",
+        "0",
+        "--name",
+        "mine",
+        "--json",
+    )
     arguments += ("--max-tokens", str(LONG))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = subprocess.Popen([command, "serve", *arguments], **pipes)
     try:
-        told = json.loads(running.stdout.readline())
-        client = Client(int(told["url"].rpartition(":")[2]))
-        assert client.health()["model"] == told["model"] == "mine"
+        reply = json.loads(running.stdout.readline())
+        client = Client(int(reply["url"].rpartition(":")[2]))
+        assert client.health()["model"] == reply["model"] == "mine"
         with endless(client):
             os.kill(running.pid, signal.SIGINT)
-            _, stderr = running.communicate(timeout=PATIENCE)
+            _, stderr = running.communicate(timeout=TIMEOUT)
     finally:
         running.kill()
     assert running.returncode == 0
@@ -432,11 +462,11 @@ def test_the_command_listens_until_ctrl_c(askable, vocoder):
     assert "Traceback" not in stderr
 
 
-def test_an_address_that_is_taken_is_told_before_anything_is_loaded(command, tmp_path):
+def test_an_address_in_use_is_reported_before_loading(command, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = command("serve", "--checkpoint", tmp_path, "--port", port)
     assert (done.code, done.stderr.count("\n")) == (1, 1)
-    assert f"127.0.0.1:{port} can't be listened on: Address already in use" in done.stderr
+    assert f"can't listen on 127.0.0.1:{port}: Address already in use" in done.stderr
     done = command("serve", "--checkpoint", tmp_path, "--port", 0, "--host", "no.such.host.invalid")
-    assert "can't be listened on" in done.stderr
+    assert "can't listen on" in done.stderr

@@ -1,4 +1,4 @@
-"""Text conversations become recordings that annotate takes like any other."""
+"""Text conversations become recordings that are annotated like any other."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from pipeline.config.recipe import Recipe, load
-from pipeline.inputs.listing import Input
+from pipeline.inputs.listing import ListedRecording
 from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.models import resolve
 from pipeline.synthesis.run import Synthesis, synthesize
@@ -50,13 +50,13 @@ def silent(_line: str) -> None:
     pass
 
 
-def run(recipe: Recipe, say: Callable[[str], None] = silent) -> Synthesis:
-    found = synthesize(recipe, say)
+def run(recipe: Recipe, progress: Callable[[str], None] = silent) -> Synthesis:
+    found = synthesize(recipe, progress)
     assert found is not None
     return found
 
 
-def annotated(source: SpooledAudio, listed: Input) -> Recording:
+def annotated(source: SpooledAudio, listed: ListedRecording) -> Recording:
     """The recording as decode, diarize and transcribe leave it, with their own settings."""
     unit = Unit("u", (listed.recording(source.text(listed.sidecar.uri)),))
     for stage, config in (
@@ -70,7 +70,7 @@ def annotated(source: SpooledAudio, listed: Input) -> Recording:
     return unit.recordings[0]
 
 
-def test_question_and_answer_are_spoken_and_heard_as_written(tmp_path):
+def test_question_and_answer_are_spoken_and_transcribed_as_written(tmp_path):
     recipe = recipe_of(tmp_path, talk("Hi.", "Hello!", QUESTION, ANSWER, licence="CC0-1.0", source="a book"))
     (listed,) = run(recipe).recordings
     recording = annotated(SpooledAudio(tmp_path / "audio", DecodeConfig(), "test"), listed)
@@ -92,7 +92,7 @@ def test_question_and_answer_are_spoken_and_heard_as_written(tmp_path):
     assert all(part["likeness"] > 0.75 for part in said["synthesis"]["spoken"])
 
 
-def test_what_is_there_is_not_made_again_and_bad_rows_are_told_with_their_line(tmp_path):
+def test_existing_recordings_are_kept_and_bad_rows_are_reported_with_their_line(tmp_path):
     rows = (
         talk("How far is it?", "Two miles."),
         "{broken",
@@ -109,49 +109,49 @@ def test_what_is_there_is_not_made_again_and_bad_rows_are_told_with_their_line(t
         ("chats.jsonl:5", "synthesize", "duplicate"),
         ("chats.jsonl:6", "synthesize", "too_long"),
     ]
-    assert (first.made, len(first.recordings), first.root.recordings) == (1, 1, 1)
+    assert (first.created, len(first.recordings), first.root.recordings) == (1, 1, 1)
     more = recipe_of(tmp_path, *rows, talk("And back?", "The same."))
     seen = synthesize(more, silent, make=False)
-    assert (seen.made, seen.recordings) == (0, first.recordings)
+    assert (seen.created, seen.recordings) == (0, first.recordings)
     second = run(more)
-    assert second.made == 1
+    assert second.created == 1
     assert set(first.recordings) < set(second.recordings)
     third = run(recipe_of(tmp_path, talk("And back?", "The same.")))
-    assert third.made == 0
+    assert third.created == 0
     assert set(third.recordings) == set(second.recordings) - set(first.recordings)
 
 
 def test_answers_and_voices_from_servers(tmp_path):
     wav = DEMO / "monologues" / "LJ002-0020.wav"
 
-    def answer(asked):
-        if asked["path"] == "/v1/audio/speech":
+    def answer(request):
+        if request["path"] == "/v1/audio/speech":
             return Answer(body=wav.read_bytes())
-        question = asked["body"]["messages"][-1]["content"]
+        question = request["body"]["messages"][-1]["content"]
         return Answer(500) if "broken" in question else completion("Just two miles.")
 
     rows = (talk("How far is it?"), talk("Is it broken?"), talk("How far?", "Distance: 2 mi"))
     with serving(answer) as server:
-        place = {"url": server.url, "model": "m", "backoff": 0, "retries": 1}
-        speech = {"server": place, "human_voices": ["a", "b"], "assistant_voices": ["c"]}
-        recipe = recipe_of(tmp_path, *rows, answers=place, speech=speech)
+        server_config = {"url": server.url, "model": "m", "backoff": 0, "retries": 1}
+        speech = {"server": server_config, "human_voices": ["a", "b"], "assistant_voices": ["c"]}
+        recipe = recipe_of(tmp_path, *rows, answers=server_config, speech=speech)
         found = run(recipe)
-        asked = len(server.seen)
+        requests = len(server.seen)
         again = run(recipe)
-    assert (found.made, again.made) == (2, 0)
+    assert (found.created, again.created) == (2, 0)
     assert [(row.recording, row.code) for row in found.set_aside] == [("chats.jsonl:2", "server_error")]
     assert again.set_aside == found.set_aside
-    assert len(server.seen) == asked + 2  # only what failed is asked again, twice
+    assert len(server.seen) == requests + 2  # only what failed is requested again, twice
     seconds = soundfile.info(wav).duration
     for recording in found.recordings:
         sidecar = json.loads(Path(recording.sidecar.uri.removeprefix("file://")).read_text())
         assert sidecar["messages"][-1] == {"role": "assistant", "content": "Just two miles."}
         assert {part["voice"] for part in sidecar["synthesis"]["spoken"]} <= {"a", "b", "c"}
-        sound = Path(recording.uri.removeprefix("file://"))
-        assert soundfile.info(sound).duration == pytest.approx(2 * seconds + 1.0, abs=0.01)
+        audio = Path(recording.uri.removeprefix("file://"))
+        assert soundfile.info(audio).duration == pytest.approx(2 * seconds + 1.0, abs=0.01)
 
 
-TROUBLES = {
+FAILURES = {
     "broken": (Answer(500), "server_error"),
     "busy": (Answer(429), "rate_limited"),
     "slow": (Answer(delay=8), "timeout"),
@@ -162,36 +162,43 @@ TROUBLES = {
 }
 
 
-@pytest.mark.parametrize("asked_for", ["answers", "speech"])
-def test_a_server_in_trouble_sets_its_rows_aside_and_the_others_go_on(tmp_path, asked_for):
+@pytest.mark.parametrize("failing", ["answers", "speech"])
+def test_a_failing_server_sets_its_rows_aside_and_the_others_continue(tmp_path, failing):
     wav = DEMO / "monologues" / "LJ002-0020.wav"
 
-    def answer(asked):
-        speech = "input" in asked["body"]
-        words = asked["body"]["input"] if speech else asked["body"]["messages"][-1]["content"]
-        trouble = next((one for name, (one, _) in TROUBLES.items() if name in words), None)
-        if trouble and speech == (asked_for == "speech"):
-            return trouble
+    def answer(request):
+        speech = "input" in request["body"]
+        words = request["body"]["input"] if speech else request["body"]["messages"][-1]["content"]
+        failure = next((one for name, (one, _) in FAILURES.items() if name in words), None)
+        if failure and speech == (failing == "speech"):
+            return failure
         return Answer(body=wav.read_bytes()) if speech else completion("Fine.")
 
-    rows = [talk("Well?"), *(talk(f"Is it {name}?") for name in TROUBLES), talk("And now?")]
+    rows = [talk("Well?"), *(talk(f"Is it {name}?") for name in FAILURES), talk("And now?")]
     with serving(answer) as server:
-        place = {"url": server.url, "model": "m", "backoff": 0, "retries": 0, "timeout": 3, "parallel": 8}
-        speech = {"server": place, "human_voices": ["a"], "assistant_voices": ["a"]}
-        found = run(recipe_of(tmp_path, *rows, answers=place, speech=speech))
+        server_config = {
+            "url": server.url,
+            "model": "m",
+            "backoff": 0,
+            "retries": 0,
+            "timeout": 3,
+            "parallel": 8,
+        }
+        speech = {"server": server_config, "human_voices": ["a"], "assistant_voices": ["a"]}
+        found = run(recipe_of(tmp_path, *rows, answers=server_config, speech=speech))
     assert [(row.recording, row.stage, row.code) for row in found.set_aside] == [
-        (f"chats.jsonl:{n}", "synthesize", code) for n, (_, code) in enumerate(TROUBLES.values(), 2)
+        (f"chats.jsonl:{n}", "synthesize", code) for n, (_, code) in enumerate(FAILURES.values(), 2)
     ]
-    assert (found.made, len(found.recordings)) == (2, 2)
+    assert (found.created, len(found.recordings)) == (2, 2)
 
 
-def test_a_server_that_speaks_with_another_voice_than_its_reference_is_found_out(tmp_path):
+def test_a_server_that_speaks_with_another_voice_than_its_reference_is_detected(tmp_path):
     monologues = DEMO / "monologues"
     own, other = (monologues / name for name in ("LJ002-0020.wav", "1998-15444-0004.flac"))
     rows = [talk("How far is it?", "Two miles.")]
 
-    def answer(asked):
-        return Answer(body=(other if asked["body"]["input"] == "Two miles." else own).read_bytes())
+    def answer(request):
+        return Answer(body=(other if request["body"]["input"] == "Two miles." else own).read_bytes())
 
     with serving(answer) as server:
         speech = {"server": {"url": server.url, "model": "m"}}
@@ -210,7 +217,7 @@ def test_the_halves_of_an_answer_are_turns_of_their_own_styles(tmp_path):
     rows = [talk(f"When do the trains to {city} leave?", IN_TWO) for city in ("Leeds", "York", "Bath")]
     recipe = recipe_of(tmp_path, *rows, styles=styles, style_share=1)
     found = run(recipe)
-    assert found.made == 3
+    assert found.created == 3
     drawn = set()
     for listed in found.recordings:
         path = Path(listed.uri.removeprefix("file://"))
@@ -232,10 +239,10 @@ def test_the_halves_of_an_answer_are_turns_of_their_own_styles(tmp_path):
             assert (loud < 0.04) == (span["labels"]["loudness"] == "soft"), loud
     assert len(drawn) > 1
     again = run(recipe)
-    assert (again.made, again.recordings) == (0, found.recordings)
+    assert (again.created, again.recordings) == (0, found.recordings)
 
 
-def test_a_server_that_ignores_the_speed_is_found_out_before_anything_is_spoken(tmp_path):
+def test_a_server_that_ignores_the_speed_is_detected_before_anything_is_spoken(tmp_path):
     wav = DEMO / "monologues" / "LJ002-0020.wav"
     with serving([Answer(body=wav.read_bytes())]) as server:
         speech = {"server": {"url": server.url, "model": "m"}, "assistant_voices": ["anna"]}
@@ -245,7 +252,7 @@ def test_a_server_that_ignores_the_speed_is_found_out_before_anything_is_spoken(
     assert {body["input"] for body in server.bodies} == {recipe.synthesize.reference}
 
 
-def test_a_recipe_names_conversations_beside_itself(tmp_path):
+def test_conversations_are_relative_to_the_recipe(tmp_path):
     write(tmp_path / "chats.jsonl", talk("How far is it?"))
     (tmp_path / "recipe.yaml").write_text("name: x\nsynthesize: {conversations: [chats.jsonl]}\n")
     assert load(tmp_path / "recipe.yaml").synthesize.conversations == (str(tmp_path / "chats.jsonl"),)

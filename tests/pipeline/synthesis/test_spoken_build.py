@@ -1,4 +1,4 @@
-"""A build from text, recordings and rated answers: everything is spoken, heard, packed and accounted for."""
+"""A build from text, recordings and rated answers: all of it is spoken, transcribed, packed and counted."""
 
 import json
 
@@ -33,8 +33,8 @@ def test_conversations_and_candidates_become_samples_and_pairs(tmp_path, command
     write("chats.jsonl", [*CHATS, {"messages": []}])
     codes = {"linguistic": [1, 2, 3, 4], "semantic": [5, 6, 7, 8, 9, 10]}
     answers = [{"id": "a", "text": "It is fine.", "codes": codes}, {"id": "b", "text": "Sorry?"}]
-    asked = {"id": "p", "messages": [{"role": "user", "content": "How is it?"}], "answers": answers}
-    write("candidates.jsonl", [asked, asked | {"id": "q", "audio": "nowhere.wav"}])
+    prompt = {"id": "p", "messages": [{"role": "user", "content": "How is it?"}], "answers": answers}
+    write("candidates.jsonl", [prompt, prompt | {"id": "q", "audio": "nowhere.wav"}])
     scores = (("a", "anna", 5), ("b", "anna", 1), ("a", "ben", 4), ("b", "ben", 2), ("c", "ben", 3))
     write("ratings.jsonl", [{"prompt": "p", "answer": a, "rater": r, "score": s} for a, r, s in scores])
     (tmp_path / "recipe.yaml").write_text(
@@ -46,13 +46,13 @@ def test_conversations_and_candidates_become_samples_and_pairs(tmp_path, command
     )
     done = command("build", tmp_path / "recipe.yaml", "--json")
     assert done.code == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert said["recordings"] == {"in": 2, "kept": 2, "set_aside": 0}
-    assert said["samples"] == {"aqta": 2, "aqtaa": 2, "preference": 5}
+    result = json.loads(done.stdout)
+    assert result["recordings"] == {"in": 2, "kept": 2, "set_aside": 0}
+    assert result["samples"] == {"aqta": 2, "aqtaa": 2, "preference": 5}
     version = open_version(Reference.parse(str(tmp_path / "out" / "spoken")))
     assert version.manifest.rater_agreement == pytest.approx(0.85)
-    aside = pq.read_table(tmp_path / "out" / "spoken" / version.path("set_aside.parquet")).to_pylist()
-    assert {(row["recording"], row["stage"], row["code"]) for row in aside} == {
+    set_aside = pq.read_table(tmp_path / "out" / "spoken" / version.path("set_aside.parquet")).to_pylist()
+    assert {(row["recording"], row["stage"], row["code"]) for row in set_aside} == {
         ("chats.jsonl:3", "synthesize", "bad_chat"),
         ("candidates.jsonl:2", "preferences", "unknown_audio"),
         ("ratings.jsonl:5", "preferences", "unknown_answer"),
@@ -72,4 +72,4 @@ def test_conversations_and_candidates_become_samples_and_pairs(tmp_path, command
         shown = command("inspect", tmp_path / "out" / "spoken", sample["__key__"])
         assert shown.code == 0, shown.stderr
     assert len(splits) == 3
-    assert all(len(found) == 1 for found in splits.values())
+    assert all(len(sides) == 1 for sides in splits.values())

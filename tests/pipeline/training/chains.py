@@ -16,7 +16,7 @@ WORDS = [
 
 
 def conversation(name: str, turns: int = 4) -> list:
-    """Questions and answers of some words and a second of codes, the last pair noisier than the others."""
+    """Questions and answers of a few words and a second of codes, the last pair noisier than the others."""
     return two_who_talk(
         name,
         turns,
@@ -31,7 +31,7 @@ def conversation(name: str, turns: int = 4) -> list:
 
 
 def language_model(folder: Path) -> Path:
-    """A language model of random weights with a byte-level BPE, as its library saves it."""
+    """A language model with random weights and a byte-level BPE, as its library saves it."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -51,8 +51,8 @@ def language_model(folder: Path) -> Path:
 
 
 def dataset(folder: Path, **recipe: object) -> Path:
-    """A published version of four such conversations, with pairs, in the vocabulary of `language_model`: so
-    few ids that a step takes little."""
+    """A published version of four such conversations, with pairs, in the vocabulary of `language_model`,
+    whose few ids make a step fast."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = language_model(folder / "language-model")
     turns = {name: conversation(name) for name in ("a.wav", "b.wav", "c.wav", "d.wav")}
@@ -73,7 +73,7 @@ RECIPE = {
     "backbone": {"preset": "tiny"},
     "train": {
         "sequence_length": 512,
-        "batch": 2,
+        "global_batch_size": 2,
         "precision": "float32",
         "learning_rate": 1e-2,
         "final_learning_rate": 1e-3,
@@ -85,7 +85,7 @@ RECIPE = {
     "dpo": {"steps": 8, "learning_rate": 2e-3, "final_learning_rate": 1e-3, "preference": {"beta": 0.5}},
     "merge": None,
 }
-"""The chain in small: what sft1 learns it learns by heart."""
+"""A small chain: sft1 memorises its data."""
 
 
 def write_recipe(folder: Path, **changes: object) -> Path:

@@ -14,7 +14,7 @@ from tests.pipeline.training.chains import Trained, dataset, write_recipe
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Trained once a run; tests must not write into it."""
+    """Trained once per test session; tests must not write into it."""
     folder = tmp_path_factory.mktemp("training")
     dataset(folder)
     out = io.StringIO()
@@ -25,13 +25,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 @pytest.fixture(scope="session")
 def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same version again, to train on at will."""
+    """The same version again, for tests that train on it."""
     return dataset(tmp_path_factory.mktemp("given"))
 
 
 @pytest.fixture
 def untrained(given: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Writes a recipe for `given` that nothing was trained by."""
+    """Writes a recipe for `given` of which no stage is trained."""
 
     def make(**changes: object) -> Path:
         return write_recipe(tmp_path, **{"dataset": str(given), **changes})

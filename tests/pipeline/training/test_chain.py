@@ -1,6 +1,7 @@
 """`aqaa-data train`: the chain from a version to a merged model."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline.config.recipe import digest
 from pipeline.storage.store import Store
 from pipeline.versions.gc import garbage, uses
 from pipeline.versions.reader import Reference, open_version
 from stages.train.metrics import read_metrics
 from tests.benchmarks.audio_drift import at_margin, text_margin
 from tests.pipeline.training.chains import RECIPE, dataset, write_recipe
+from tests.stages.train.old_records import use_old_names
 
 STAGES = ["pretrain", "sft1", "sft2", "dpo", "merge"]
 MODALITIES = ("text", "linguistic", "semantic")
@@ -26,14 +29,14 @@ def tensors(model):
 
 
 class TestTheChain:
-    def test_every_stage_ends_with_a_model_that_readers_know(self, trained):
+    def test_every_stage_ends_with_a_model_in_the_public_layout(self, trained):
         assert [stage["stage"] for stage in trained.said["stages"]] == STAGES
         for name in STAGES:
             config = json.loads((trained.stage(name) / "model" / "config.json").read_text())
             assert config["architectures"] == ["Step1ForCausalLM"]
             assert trained.result(name)["model"] == str(trained.stage(name) / "model")
 
-    def test_what_is_learnt_by_heart_has_less_than_half_its_loss_in_every_modality(self, trained):
+    def test_memorising_halves_the_loss_in_every_modality(self, trained):
         result = trained.result("sft1")
         for modality in MODALITIES:
             assert result["after"][modality] < result["before"][modality] / 2, modality
@@ -66,7 +69,7 @@ class TestTheChain:
         last = trained.result("sft1")["after"]
         assert all(abs(first[modality] - last[modality]) < 1.5 for modality in MODALITIES)
 
-    def test_the_better_half_is_chosen_by_its_measures(self, trained):
+    def test_the_better_turns_are_chosen_by_their_measures(self, trained):
         counts = json.loads((trained.stage("sft2") / "documents.json").read_text())["counts"]
         assert (counts["chosen"], counts["low_quality"]) == (4, 8)
 
@@ -77,19 +80,45 @@ class TestTheChain:
 
 
 class TestAgain:
-    def test_a_second_run_skips_all(self, trained, command):
+    def test_a_second_run_skips_every_stage(self, trained, command):
         weights = trained.stage("merge") / "model" / "model.safetensors"
         before = weights.stat().st_mtime_ns
         said = json.loads(command("train", trained.recipe, "--json").stdout)
         assert [stage["skipped"] for stage in said["stages"]] == [True] * 5
         assert weights.stat().st_mtime_ns == before
 
-    def test_other_settings_of_what_is_done_are_refused(self, trained, command):
+    def test_stages_recorded_under_old_names_of_settings_are_done_and_merged(
+        self, trained, command, tmp_path
+    ):
+        shutil.copytree(trained.folder / "runs", tmp_path / "runs")
+        recipe = tmp_path / "chain.yaml"
+        recipe.write_text(trained.recipe.read_text().replace("global_batch_size:", "batch:"))
+        for name in STAGES[:-1]:
+            folder = tmp_path / "runs" / "chain" / name
+            use_old_names(folder)
+            record = json.loads((folder / "run.json").read_text())
+            if record["parent_run"]:
+                parent = folder.with_name(record["parent"]) / "run.json"
+                record["parent_run"] = digest(json.loads(parent.read_text()))
+            (folder / "run.json").write_text(json.dumps(record))
+        shutil.rmtree(tmp_path / "runs" / "chain" / "merge")
+        done = command("train", recipe, "--json")
+        assert done.code == 0, done.stderr
+        results = json.loads(done.stdout)["stages"]
+        assert [stage["skipped"] for stage in results] == [True, True, True, True, False]
+        (warning,) = [line for line in done.stderr.splitlines() if "is now called" in line]
+        assert re.search(r"chain.yaml:\d+: `train.batch` is now called `train.global_batch_size`", warning)
+        merged = tmp_path / "runs" / "chain" / "merge" / "model" / "model.safetensors"
+        assert merged.read_bytes() == (trained.stage("merge") / "model" / "model.safetensors").read_bytes()
+        other = command("train", recipe, "--set", "sft1.max_grad_norm=2")
+        assert "was trained with another max_grad_norm: 1.0, and now it is 2.0" in other.stderr
+
+    def test_other_settings_of_a_finished_stage_are_refused(self, trained, command):
         done = command("train", trained.recipe, "--set", "sft1.learning_rate=1e-3")
         assert done.code == 1
         assert "was trained with another learning_rate: 0.01, and now it is 0.001" in done.stderr
         done = command("train", trained.recipe, "--set", "merge.weights={sft1: 1, dpo: 1}")
-        assert "is a merge of others (5 " in done.stderr
+        assert "is a merge of other checkpoints (5 " in done.stderr
 
     def test_another_version_is_refused_by_its_id(self, trained, command, tmp_path):
         other = dataset(tmp_path, interleave={"ratio": [5, 15]})
@@ -109,27 +138,27 @@ class TestOneStage:
         assert "sft1 2/2 | loss" in done.stderr
         assert "tokens/s" in done.stderr
 
-    def test_it_starts_from_a_checkpoint_that_lies_elsewhere(self, trained, untrained, command):
+    def test_it_starts_from_a_checkpoint_outside_the_chain(self, trained, untrained, command):
         start = trained.stage("sft1") / "model"
         recipe = untrained(sft2={"steps": 1, "start": str(start)}, pretrain="absent")
         done = command("train", recipe, "--stage", "sft2", "--json")
         assert done.code == 0, done.stderr
         (result,) = json.loads(done.stdout)["stages"]
-        assert result["before"]["text"] < 6  # it knows what sft1 has learnt
+        assert result["before"]["text"] < 6  # it starts from what sft1 has learnt
 
-    def test_one_whose_start_is_not_trained_says_which_is_missing(self, untrained, command):
+    def test_a_stage_whose_start_is_not_trained_names_what_is_missing(self, untrained, command):
         done = command("train", untrained(), "--stage", "dpo")
         assert done.code == 1
-        assert "dpo takes sft1, which is not trained yet: add --stage sft1" in done.stderr
-        assert "merge takes sft1" in command("train", untrained(), "--stage", "merge").stderr
+        assert "dpo needs sft1, which is not trained yet: add --stage sft1" in done.stderr
+        assert "merge needs sft1" in command("train", untrained(), "--stage", "merge").stderr
 
-    def test_an_unknown_one_is_refused(self, untrained, command):
+    def test_an_unknown_stage_is_refused(self, untrained, command):
         done = command("train", untrained(), "--stage", "sft3")
         assert "no stage sft3: it has pretrain, sft1, sft2, dpo, merge" in done.stderr
 
 
 class TestForeignBackbone:
-    def test_a_language_model_of_hugging_face_gets_the_audio_and_is_trained(self, untrained, given, command):
+    def test_a_hugging_face_model_is_extended_with_audio_and_trained(self, untrained, given, command):
         known = str(given.parents[1] / "language-model")
         only = dict.fromkeys(("pretrain", "sft2", "dpo", "merge"), "absent")
         recipe = untrained(backbone={"checkpoint": known}, sft1={"steps": 2}, **only)
@@ -142,7 +171,7 @@ class TestForeignBackbone:
 
 
 class TestObjectStorage:
-    def test_a_version_is_read_and_finished_stages_are_put_there(self, bucket, command, tmp_path):
+    def test_a_version_is_read_from_it_and_finished_stages_are_uploaded(self, bucket, command, tmp_path):
         dataset(tmp_path, output=bucket)
         scratch = tmp_path / "scratch"
         recipe = write_recipe(
@@ -159,14 +188,14 @@ class TestObjectStorage:
         assert result["model"] == f"{bucket}/runs/chain/sft1/model"
         there = {item.path for item in Store(f"{bucket}/runs/chain/sft1").list()}
         assert {"run.json", "metrics.jsonl", "model/config.json", "model/model.safetensors"} <= there
-        shutil.rmtree(scratch)  # another machine goes on
+        shutil.rmtree(scratch)  # as on another machine
         (again,) = json.loads(command("train", recipe, "--json").stdout)["stages"]
         assert again["skipped"]
         assert again["after"] == result["after"]
 
 
 class TestLineage:
-    def test_the_run_names_its_version_and_the_version_its_runs(self, trained, command):
+    def test_a_run_names_its_version_and_the_version_its_runs(self, trained, command):
         version = open_version(Reference.parse(str(trained.dataset)))
         run = json.loads((trained.stage("sft1") / "run.json").read_text())
         assert (run["dataset"], run["version"], run["recipe"], run["stage"]) == (
@@ -188,8 +217,8 @@ class TestLineage:
 
 
 class TestTheMask:
-    def test_it_keeps_preference_off_the_audio(self, trained, untrained, command):
-        """At the same margin of text, audio of chosen and of rejected answers parts further without it."""
+    def test_it_keeps_preferences_from_moving_audio(self, trained, untrained, command):
+        """At the same margin of text, audio of chosen and rejected drifts further apart without it."""
         start = str(trained.stage("sft1") / "model")
         stage = {**RECIPE["dpo"], "start": start, "preference": {"beta": 0.5, "mask_audio": False}}
         recipe = untrained(dpo=stage, sft1="absent", sft2="absent", pretrain="absent", merge="absent")
@@ -215,7 +244,7 @@ class TestWorkers:
         assert done.returncode == 0, done.stderr
         assert [stage["stage"] for stage in json.loads(done.stdout)["stages"]] == ["sft1", "sft2", "merge"]
 
-    def test_two_of_ray_train_come_to_the_losses_of_one_process(self, untrained, command):
+    def test_two_workers_of_ray_train_have_the_losses_of_one_process(self, untrained, command):
         recipe = untrained(pretrain="absent", sft1={"steps": 4})
         one = json.loads(command("train", recipe, "--stage", "sft1", "--json").stdout)["stages"][0]
         settings = ("--set", "workers.count=2", "--set", "workers.cpus=0.5", "--set", "name=two")
@@ -226,7 +255,7 @@ class TestWorkers:
         assert two["after"]["loss"] == pytest.approx(one["after"]["loss"], abs=1e-4)
         assert "sft1 4/4 | loss" in done.stderr
 
-    def test_trouble_in_a_worker_is_told_in_one_message(self, untrained, command):
+    def test_an_error_in_a_worker_is_reported_in_one_message(self, untrained, command):
         recipe = untrained(pretrain="absent", sft1={"steps": 4, "learning_rate": 1e30})
         settings = ("--set", "workers.count=2", "--set", "workers.cpus=0.5")
         done = command("train", recipe, "--stage", "sft1", *settings)
@@ -234,10 +263,12 @@ class TestWorkers:
         assert "Stopped; the last checkpoint is good. Samples of the step" in done.stderr
         assert "Traceback" not in done.stderr
 
-    def test_more_than_there_are_cores_are_refused(self, untrained, command):
-        recipe = untrained(workers={"count": 512}, train=RECIPE["train"] | {"batch": 512}, pretrain="absent")
+    def test_more_workers_than_cores_are_refused(self, untrained, command):
+        recipe = untrained(
+            workers={"count": 512}, train=RECIPE["train"] | {"global_batch_size": 512}, pretrain="absent"
+        )
         done = command("train", recipe, "--stage", "sft1")
-        assert "512 workers take 512 cores and 0 GPUs, and there are" in done.stderr
+        assert "512 workers need 512 cores and 0 GPUs, and Ray has" in done.stderr
 
 
 class TestBadSetUps:
@@ -257,18 +288,18 @@ class TestBadSetUps:
 
     def test_a_version_without_the_families(self, untrained, command):
         said = self.refused(command, untrained(sft1={"families": ["aqta", "taqta"]}))
-        assert "has no sample of taqta to train on; it has aqta 12, aqtaa 12" in said
+        assert "has no samples of taqta to train on; it has aqta 12, aqtaa 12" in said
 
-    def test_what_was_chosen_for_settings_that_were_refused_is_chosen_anew(self, untrained, command):
+    def test_documents_are_chosen_again_when_refused_settings_are_corrected(self, untrained, command):
         file = untrained().parent / "runs" / "chain" / "sft2" / "documents.json"
         for bound, chosen in ((3, 4), (2, 12)):
             quality = {"dnsmos_overall_min": bound}
             self.refused(command, untrained(sft2={"quality": quality}, workers={"count": 3}))
             assert json.loads(file.read_text())["counts"]["chosen"] == chosen
 
-    def test_a_quality_that_nothing_has(self, untrained, command):
+    def test_a_quality_that_no_turn_has(self, untrained, command):
         said = self.refused(command, untrained(sft2={"quality": {"dnsmos_overall_min": 4.9}}))
-        assert "has nothing that the stage learns from" in said
+        assert "has no documents for the stage" in said
 
     def test_a_checkpoint_of_another_vocabulary(self, trained, untrained, command, tmp_path):
         known = trained.stage("sft1") / "model"
@@ -284,21 +315,22 @@ class TestBadSetUps:
     def test_a_checkpoint_of_another_shape(self, trained, untrained, command):
         known = str(trained.stage("sft1") / "model")
         recipe = untrained(backbone={"checkpoint": known, "preset": "small"}, pretrain="absent")
-        assert "has hidden 64 and the preset small 768" in self.refused(command, recipe)
+        assert "has hidden 64, but the preset small has 768" in self.refused(command, recipe)
 
-    def test_a_checkpoint_that_is_none(self, untrained, command, tmp_path):
+    def test_a_folder_that_is_not_a_checkpoint(self, untrained, command, tmp_path):
         recipe = untrained(backbone={"checkpoint": str(tmp_path / "nothing")}, pretrain="absent")
-        assert "is no checkpoint: there is no config.json in it" in self.refused(command, recipe)
+        assert "is not a checkpoint: it has no config.json" in self.refused(command, recipe)
 
     def test_too_little_memory(self, untrained, command):
         said = self.refused(command, untrained(backbone={"preset": "step1-130b"}))
         assert "it takes about" in said
-        assert "GB and there are" in said
+        assert "GB are available" in said
         assert "optimizer" in said
 
-    def test_workers_that_cant_share_a_batch(self, untrained, command):
+    def test_workers_that_cant_share_a_batch_evenly(self, untrained, command):
         said = self.refused(command, untrained(workers={"count": 3}))
-        assert "3 processes can't share batch 2 evenly in micro-batches of 1: make it a multiple of 3" in said
+        assert "3 processes can't share global_batch_size 2 evenly in micro-batches of 1: make it" in said
+        assert "a multiple of 3" in said
 
     def test_sequences_longer_than_the_models_context(self, untrained, command):
         said = self.refused(command, untrained(), "--set", "sft1.sequence_length=4096")

@@ -17,7 +17,7 @@ def tokens(given):
     return sum(row["text_tokens"] + row["linguistic_tokens"] + row["semantic_tokens"] for row in chosen)
 
 
-def test_numbers_follow_from_the_recipe_and_the_version(untrained, command, tokens):
+def test_the_plan_follows_from_the_recipe_and_the_version(untrained, command, tokens):
     recipe = untrained(backbone={"preset": "small"}, sft1={"epochs": 3})
     done = command("train", recipe, "--plan", "--gpus", "2", "--gpu", "h100", "--mfu", "0.5", "--json")
     assert done.code == 0, done.stderr
@@ -29,7 +29,7 @@ def test_numbers_follow_from_the_recipe_and_the_version(untrained, command, toke
     assert (sft1["tokens"], sft1["documents"], sft1["problem"]) == (tokens, 24, None)
     assert sft1["tokens_per_step"] == 2 * 512
     assert sft1["steps"] == -(-3 * tokens // 1024)
-    assert sft1["layout"] == {"gpus": 2, "tensor": 1, "data": 2, "fits": True}
+    assert sft1["layout"] == {"gpus": 2, "tensor_parallel": 1, "data": 2, "fits": True}
     memory = sft1["memory_per_gpu"]
     assert memory["optimizer"] == pytest.approx(8 * said["parameters"] / 2, rel=1e-6)
     assert memory["total"] == sum(size for kind, size in memory.items() if kind != "total")
@@ -37,19 +37,19 @@ def test_numbers_follow_from_the_recipe_and_the_version(untrained, command, toke
     assert not (recipe.parent / "runs").exists()
 
 
-def test_a_dataset_that_is_not_there_yet_is_planned_for_a_billion_tokens(untrained, command, tmp_path):
+def test_a_dataset_that_doesnt_exist_yet_is_planned_for_a_billion_tokens(untrained, command, tmp_path):
     shown = command("train", untrained(), "--plan", "--dataset", tmp_path / "later", "--stage", "sft1").stdout
     assert "1,000,000,000 tokens in 1,000,000 documents" in shown
     assert "for a billion tokens, because there is no dataset 'later'" in shown
 
 
-def test_what_fits_nowhere_says_so(untrained, command):
+def test_a_model_that_doesnt_fit_is_reported(untrained, command):
     recipe = untrained(backbone={"preset": "step1-130b"})
     shown = command("train", recipe, "--plan", "--gpus", "8", "--stage", "sft1").stdout
-    assert "DOES NOT FIT, take more GPUs" in shown
+    assert "DOES NOT FIT, use more GPUs" in shown
 
 
-def test_wrong_usage_is_told(untrained, command):
+def test_wrong_usage_is_refused(untrained, command):
     assert command("train", untrained(), "--gpus", "8").code == 2
     done = command("train", untrained(), "--plan", "--gpu", "tpu")
     assert done.code == 1

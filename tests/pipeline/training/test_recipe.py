@@ -1,4 +1,4 @@
-"""Recipes of trainings: what is accepted, what follows from it, and how a mistake is told."""
+"""Training recipes: what is accepted, what follows from it, and how a mistake is reported."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pipeline
 from pipeline.training.recipe import load
 from schemas.errors import SetupError
 
-LEAST = "name: a\ndataset: calls\nbackbone: {preset: tiny}\nsft1:\n"
+MINIMAL = "name: a\ndataset: calls\nbackbone: {preset: tiny}\nsft1:\n"
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def written(tmp_path):
     return write
 
 
-def test_a_stage_without_settings_has_the_papers(written):
-    recipe = load(written(LEAST + "sft2:\ndpo:\nmerge:\n"))
+def test_a_stage_without_settings_has_those_of_the_paper(written):
+    recipe = load(written(MINIMAL + "sft2:\ndpo:\nmerge:\n"))
     assert recipe.chain == ["sft1", "sft2", "dpo", "merge"]
     for stage in (recipe.sft1, recipe.sft2):
         assert (stage.learning_rate, stage.final_learning_rate, stage.epochs) == (2e-5, 2e-6, 1)
@@ -30,8 +30,8 @@ def test_a_stage_without_settings_has_the_papers(written):
     assert recipe.merge.weights == {"sft1": 5, "sft2": 5, "dpo": 1}
 
 
-def test_dpo_starts_from_the_first_stage_of_fine_tuning_others_from_the_stage_before(written):
-    recipe = load(written(LEAST + "pretrain: [{}, {}]\nsft2:\ndpo:\n"))
+def test_dpo_starts_from_sft1_and_other_stages_from_the_previous_one(written):
+    recipe = load(written(MINIMAL + "pretrain: [{}, {}]\nsft2:\ndpo:\n"))
     assert {name: recipe.start_of(name) for name in recipe.stages} == {
         "pretrain1": None,
         "pretrain2": "pretrain1",
@@ -41,57 +41,105 @@ def test_dpo_starts_from_the_first_stage_of_fine_tuning_others_from_the_stage_be
     }
 
 
-def test_what_stands_in_train_holds_for_all_stages_that_dont_say_otherwise(written):
-    recipe = load(written(LEAST + "dpo: {batch: 2}\ntrain: {batch: 4, sequence_length: 512}\n"))
-    assert (recipe.sft1.batch, recipe.dpo.batch) == (4, 2)
+def test_settings_of_train_apply_to_all_stages_that_dont_override_them(written):
+    recipe = load(
+        written(
+            MINIMAL + "dpo: {global_batch_size: 2}\ntrain: {global_batch_size: 4, sequence_length: 512}\n"
+        )
+    )
+    assert (recipe.sft1.global_batch_size, recipe.dpo.global_batch_size) == (4, 2)
     assert recipe.sft1.sequence_length == recipe.dpo.sequence_length == 512
 
 
-def test_places_are_relative_to_the_recipe_and_bare_names_are_datasets(written, tmp_path):
-    recipe = load(written(LEAST.replace("calls", "sets/calls@good") + "sft2: {dataset: best}\noutput: out\n"))
+def test_old_names_of_keys_still_work_with_a_warning_each(written, capsys):
+    text = MINIMAL + "train: {batch: 4, clip: 2}\npretrain: [{embedding_rate: 5}, {}]\ndpo: {tensor: 2}\n"
+    recipe = load(written(text), ["sft1.recompute=true"])
+    assert (recipe.dpo.global_batch_size, recipe.dpo.max_grad_norm, recipe.dpo.tensor_parallel) == (4, 2, 2)
+    assert recipe.pretrain[0].embedding_lr_multiplier == 5
+    assert recipe.sft1.activation_checkpointing
+    file, ending = written(text), "; the old name works until the next release"
+    assert capsys.readouterr().err.splitlines() == [
+        f"{file}:5: `train.batch` is now called `train.global_batch_size`{ending}",
+        f"{file}:5: `train.clip` is now called `train.max_grad_norm`{ending}",
+        f"{file}:6: `pretrain.0.embedding_rate` is now called `pretrain.0.embedding_lr_multiplier`{ending}",
+        f"{file}:7: `dpo.tensor` is now called `dpo.tensor_parallel`{ending}",
+        "--set sft1.recompute=true: `sft1.recompute` is now called `sft1.activation_checkpointing`" + ending,
+    ]
+
+
+def test_both_names_of_a_key_are_refused(written):
+    with pytest.raises(SetupError, match=r"recipe.yaml:6 and .*recipe.yaml:7: `dpo.clip` is the old name"):
+        load(written(MINIMAL + "dpo:\n  clip: 1\n  max_grad_norm: 1\n"))
+
+
+def test_an_old_name_in_a_shared_section_of_yaml_is_read_once_for_each_stage(written):
+    recipe = load(written(MINIMAL.replace("sft1:", "sft1: &own {batch: 4}\nsft2: *own")))
+    assert (recipe.sft1.global_batch_size, recipe.sft2.global_batch_size) == (4, 4)
+
+
+def test_paths_are_relative_to_the_recipe_and_bare_names_are_datasets(written, tmp_path):
+    recipe = load(
+        written(MINIMAL.replace("calls", "sets/calls@good") + "sft2: {dataset: best}\noutput: out\n")
+    )
     assert recipe.sft1.dataset == str(tmp_path / "sets" / "calls@good")
     assert recipe.sft2.dataset == "best"
     assert recipe.output == (tmp_path / "out").as_uri()
 
 
-def test_dataset_and_output_of_the_command_stand_in_for_the_recipes(written):
-    recipe = load(written(LEAST + "sft2: {dataset: best}\n"), (), "s3://b/calls", "s3://b/runs")
+def test_dataset_and_output_of_the_command_replace_those_of_the_recipe(written):
+    recipe = load(written(MINIMAL + "sft2: {dataset: best}\n"), (), "s3://b/calls", "s3://b/runs")
     assert {stage.dataset for stage in recipe.stages.values()} == {"s3://b/calls"}
     assert recipe.output == "s3://b/runs"
 
 
 @pytest.mark.parametrize(
-    ("more", "settings", "told"),
+    ("more", "settings", "message"),
     [
         ("stf2: {}\n", [], "recipe.yaml:5: unknown key `stf2`; did you mean `sft2`?"),
         ("sft2: {learning_rat: 1}\n", [], "recipe.yaml:5: unknown key `sft2.learning_rat`; did you mean"),
-        ("train:\n  bach: 3\n", [], "recipe.yaml:6: unknown key `train.bach`; did you mean `batch`?"),
-        ("", ["sft1.batch=x"], "--set sft1.batch=x: `sft1.batch`: input should be a valid integer"),
-        ("", ["backbone.preset=tine"], "there is no preset tine: one of tiny, small, step1-3b, step1-130b"),
+        (
+            "train:\n  global_batch: 3\n",
+            [],
+            "recipe.yaml:6: unknown key `train.global_batch`; did you mean `global_batch_size`?",
+        ),
+        (
+            "",
+            ["sft1.global_batch_size=x"],
+            "--set sft1.global_batch_size=x: `sft1.global_batch_size`: input should be a valid integer",
+        ),
+        (
+            "",
+            ["backbone.preset=tine"],
+            "there is no preset tine: choose one of tiny, small, step1-3b, step1-130b",
+        ),
         ("", ["backbone={}"], "`backbone`: value error, name a preset or a checkpoint"),
         ("sft2: {quality: {dnsmos_overal_min: 3}}\n", [], "did you mean `dnsmos_overall_min`?"),
-        ("sft2: {start: sft3}\n", [], "sft2 starts from 'sft3', which is no stage before it"),
-        ("merge: {weights: {sft1: 1, sft2: 1}}\n", [], "merge takes 'sft2', which is no stage of the chain"),
+        ("sft2: {start: sft3}\n", [], "sft2 starts from 'sft3', which is not an earlier stage"),
+        (
+            "merge: {weights: {sft1: 1, sft2: 1}}\n",
+            [],
+            "merge needs 'sft2', which is not a stage of the chain",
+        ),
         ("sft2: {dataset: 'a b'}\n", [], "'a b' is no dataset reference"),
         ("pretrain: {mixture: {replay: 1}}\n", [], "`mixture` names a family that `families` doesn't"),
     ],
 )
-def test_a_mistake_is_told_with_its_place_and_what_to_write(written, more, settings, told):
+def test_a_mistake_is_reported_with_its_line_and_what_to_write(written, more, settings, message):
     with pytest.raises(SetupError) as error:
-        load(written(LEAST + more), settings)
-    assert told in str(error.value)
+        load(written(MINIMAL + more), settings)
+    assert message in str(error.value)
 
 
 def test_a_recipe_without_stages_is_refused(written):
-    with pytest.raises(SetupError, match="there is nothing to do: name a stage"):
+    with pytest.raises(SetupError, match="there is nothing to do: add a stage"):
         load(written("name: a\ndataset: calls\nbackbone: {preset: tiny}\n"))
 
 
-SHIPPED = sorted((Path(pipeline.__file__).parent / "recipes" / "train").glob("*.yaml"))
+BUNDLED = sorted((Path(pipeline.__file__).parent / "recipes" / "train").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
-def test_recipes_that_ship_are_whole_chains_of_their_preset(file):
+@pytest.mark.parametrize("file", BUNDLED, ids=lambda file: file.stem)
+def test_bundled_recipes_are_complete_chains_of_their_preset(file):
     recipe = load(str(file))
     assert recipe.backbone.preset == recipe.name == file.stem
     assert recipe.chain[-4:] == ["sft1", "sft2", "dpo", "merge"]

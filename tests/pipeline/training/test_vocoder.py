@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from pipeline.cli import main
+from pipeline.training.vocoder import load
 from tests.paths import DEMO
 
 DEMO = DEMO / "monologues"
@@ -15,7 +16,7 @@ DEMO = DEMO / "monologues"
 
 def written(folder, dataset, **changes):
     file = folder / "vocoder.yaml"
-    settings = {"preset": "tiny", "steps": 2, "batch": 2, "blocks": 2, "samples": 1}
+    settings = {"preset": "tiny", "steps": 2, "global_batch_size": 2, "blocks": 2, "samples": 1}
     recipe = {"name": "voice", "dataset": str(dataset), "output": "runs", "vocoder": settings}
     file.write_text(yaml.safe_dump(recipe | changes))
     return str(file)
@@ -34,23 +35,32 @@ def test_a_version_without_audio_is_refused_with_what_to_do(given, tmp_path, cap
     assert "keep_audio: true" in said
 
 
-def test_a_misspelt_setting_is_told_with_its_line(given, tmp_path, capsys):
+def test_a_misspelt_setting_is_reported_with_its_line(given, tmp_path, capsys):
     code, said = refused(capsys, written(tmp_path, given, vocoder={"steps": 2, "preset": "tiny", "blok": 3}))
     assert code == 1
     assert "vocoder.yaml:5: unknown key `vocoder.blok`; did you mean `blocks`?" in said
 
 
-def test_what_only_language_models_have_is_refused(given, tmp_path, capsys):
+def test_old_names_of_settings_still_work_with_a_warning(tmp_path, capsys):
+    settings = {"preset": "tiny", "batch": 3}
+    recipe = load(written(tmp_path, "calls", vocoder=settings), ["vocoder.clip=2"])
+    assert (recipe.vocoder.global_batch_size, recipe.vocoder.max_grad_norm) == (3, 2)
+    first, second = capsys.readouterr().err.splitlines()
+    assert "vocoder.yaml:5: `vocoder.batch` is now called `vocoder.global_batch_size`" in first
+    assert second.startswith("--set vocoder.clip=2: `vocoder.clip` is now called `vocoder.max_grad_norm`")
+
+
+def test_options_that_only_language_models_have_are_refused(given, tmp_path, capsys):
     recipe = written(tmp_path, given)
     assert refused(capsys, recipe, "--plan")[0] == 2
     assert refused(capsys, recipe, "--stage", "sft1")[0] == 2
     code, said = refused(capsys, recipe, "--output", "s3://bucket/runs")
     assert code == 1
-    assert "into a directory" in said
+    assert "needs a local directory" in said
 
 
 @pytest.mark.slow
-def test_a_version_that_keeps_audio_teaches_a_vocoder(tmp_path, capsys):
+def test_a_vocoder_is_trained_on_a_version_that_keeps_audio(tmp_path, capsys):
     inputs = tmp_path / "in"
     inputs.mkdir()
     shutil.copy(DEMO / "LJ002-0020.wav", inputs)
@@ -71,7 +81,7 @@ def test_a_version_that_keeps_audio_teaches_a_vocoder(tmp_path, capsys):
     assert (Path(trained["vocoder"]) / "model.safetensors").exists()
     said = json.loads((Path(trained["vocoder"]) / "config.json").read_text())["codes"]
     assert said["tokenize"]["tokenizer"] == "whisper"
-    assert said["models"], "by hash, so that others' codes are not spoken"
+    assert said["models"], "by hash, so that codes of another tokenizer are refused"
     main(["versions", "show", str(tmp_path / "out" / "kept")])
     assert str(tmp_path / "runs/voice/vocoder") in capsys.readouterr().out
     assert len(list((tmp_path / "runs/voice/vocoder/samples/00000002").glob("*.wav"))) == 3

@@ -10,12 +10,13 @@ import pytest
 
 from pipeline.config.recipe import Recipe, load
 from pipeline.planning.plan import make_plan
+from pipeline.storage.dataset_layout import ANSWERS
 from pipeline.storage.store import Store
 from pipeline.synthesis.run import synthesize as made
 from pipeline.versions import leases
 from pipeline.versions.diff import difference
 from pipeline.versions.forget import forgotten, purge, tombstone, versions_containing
-from pipeline.versions.gc import ANSWERS, collect, garbage, record_use
+from pipeline.versions.gc import collect, garbage, record_use
 from pipeline.versions.leases import leased, live
 from pipeline.versions.reader import Reference, open_version, tags_of, version_at, version_ids
 from pipeline.versions.tags import tag
@@ -322,7 +323,7 @@ def test_a_forgotten_conversation_is_gone_with_its_voice_and_all_that_servers_sa
         assert Replies(dataset, ANSWERS).spent == spent
         # The next build neither makes it again nor asks for what is there.
         again = made(recipe, print)
-        assert (again.made, len(server.seen)) == (0, asked)
+        assert (again.created, len(server.seen)) == (0, asked)
     assert [r.id for r in again.recordings if recording_key(r.id) not in forgotten(dataset)] == [other]
 
 

@@ -1,4 +1,4 @@
-"""Whatever people record with becomes checked 16 kHz audio, or is set aside with a reason."""
+"""Recordings of any format become checked 16 kHz audio, or are set aside with a reason."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ FORMAT_ROWS = [json.loads(line) for line in (RECORDINGS / "reference/formats.jso
 
 @pytest.fixture
 def decode(tmp_path):
-    """Decode a file; returns what was noted of it and the samples [n, tracks] of its spool."""
+    """Decode a file; returns its record and the samples [n, tracks] of its spool."""
 
     def decoded(path, **config):
         result = decode_file(path, tmp_path / "spool/audio.flac", DecodeConfig(**config))
@@ -72,12 +72,12 @@ class TestFormats:
             n = min(len(source), len(samples))
             assert np.corrcoef(envelope(source[:n, 0]), envelope(samples[:n, 0]))[0, 1] > 0.85
 
-    def test_samples_at_16_khz_and_16_bit_pass_bit_for_bit(self, decode):
+    def test_samples_at_16_khz_and_16_bit_are_unchanged(self, decode):
         path = DEMO / "monologues/BAC009S0764W0121.wav"
         _, samples = decode(path)
         assert np.array_equal(samples[:, 0], sf.read(path, dtype="float32")[0])
 
-    def test_the_name_of_a_file_says_nothing(self, decode, tmp_path):
+    def test_the_format_is_detected_from_the_content_not_the_name(self, decode, tmp_path):
         for wrong in ("a.wav", "a.mp3", "a.txt", "a"):
             path = tmp_path / wrong
             path.write_bytes((FORMATS / "2414-128291-0005.webm").read_bytes())
@@ -89,7 +89,7 @@ class TestFormats:
         milliseconds=st.integers(110, 3000),
         channels=st.integers(1, 4),
     )
-    def test_duration_in_is_duration_out(self, tmp_path_factory, rate, milliseconds, channels):
+    def test_the_duration_is_preserved(self, tmp_path_factory, rate, milliseconds, channels):
         folder = tmp_path_factory.mktemp("rate")
         length = rate * milliseconds // 1000
         speech = np.resize(voice("1998-15444-0004.flac", 8), (length, 1)) * np.linspace(0.5, 1, channels)
@@ -98,7 +98,7 @@ class TestFormats:
         assert result.seconds == pytest.approx(length / rate, abs=2 / 16_000)
         assert result.declared_seconds == pytest.approx(length / rate)
 
-    def test_two_decodes_are_the_same_bytes(self, tmp_path):
+    def test_decoding_twice_gives_the_same_bytes(self, tmp_path):
         spools = [tmp_path / "a.flac", tmp_path / "b.flac"]
         notes = [decode_file(DEMO / "monologues/sonnet001_en.mp3", spool, DecodeConfig()) for spool in spools]
         assert notes[0] == notes[1]
@@ -106,11 +106,11 @@ class TestFormats:
 
 
 REASONS = {
-    "header_only.wav": ("no_samples", "holds no samples"),
+    "header_only.wav": ("no_samples", "contains no samples"),
     "html_error.flac": ("unreadable", "HTML page"),
     "no_moov.m4a": ("unreadable", "index (moov)"),
     "one_sample.wav": ("too_short", "0.000 s"),
-    "random.wav": ("unreadable", "no audio format"),
+    "random.wav": ("unreadable", "no known audio format"),
     "short_30ms.wav": ("too_short", "0.030 s"),
     "text.mp3": ("unreadable", "text file"),
     "video_no_audio.mp4": ("no_audio", "only video"),
@@ -118,7 +118,7 @@ REASONS = {
 }
 
 REPAIRS = {
-    "bitrot.flac": (3.03, "1.3 of 3.0 s are missing inside"),
+    "bitrot.flac": (3.03, "1.3 of 3.0 s are missing in the middle"),
     "data_size_zero.wav": (3.03, ""),
     "float_over_range.wav": (3.03, ""),
     "garbage_then.mp3": (10.7, ""),
@@ -127,9 +127,9 @@ REPAIRS = {
     "odd_byte.wav": (3.03, ""),
     "rate_4k.wav": (3.03, ""),
     "streaming_size.wav": (3.03, ""),
-    "truncated.flac": (0.77, "the header promises 3.0 s, the file holds 0.8 s"),
-    "truncated.mp3": (5.3, "the header promises 10.7 s, the file holds 5.3 s"),
-    "truncated_half.wav": (1.51, "the header promises 3.0 s, the file holds 1.5 s"),
+    "truncated.flac": (0.77, "the header declares 3.0 s, the file contains 0.8 s"),
+    "truncated.mp3": (5.3, "the header declares 10.7 s, the file contains 5.3 s"),
+    "truncated_half.wav": (1.51, "the header declares 3.0 s, the file contains 1.5 s"),
     "wav_no_extension": (3.03, ""),
 }
 
@@ -139,14 +139,14 @@ class TestBrokenFiles:
         assert REASONS.keys() | REPAIRS.keys() == {path.name for path in BAD.iterdir()}
 
     @pytest.mark.parametrize("name", REASONS)
-    def test_hopeless_files_are_set_aside_with_a_reason(self, name, tmp_path):
+    def test_unusable_files_are_set_aside_with_a_reason(self, name, tmp_path):
         code, words = REASONS[name]
         error = refused(BAD / name, tmp_path)
         assert error.code == code
         assert words in error.message
 
     @pytest.mark.parametrize("name", REPAIRS)
-    def test_what_is_left_of_damaged_files_is_kept_and_noted(self, name, decode):
+    def test_the_intact_part_of_damaged_files_is_kept_and_the_damage_recorded(self, name, decode):
         seconds, words = REPAIRS[name]
         result, samples = decode(BAD / name)
         assert result.seconds == pytest.approx(seconds, abs=0.06)
@@ -154,7 +154,7 @@ class TestBrokenFiles:
         assert words in "; ".join(result.repairs)
         assert bool(result.repairs) == bool(words)
 
-    def test_damage_inside_keeps_the_rest_in_its_place(self, decode):
+    def test_audio_after_damage_keeps_its_position(self, decode):
         _, damaged = decode(BAD / "bitrot.flac")
         _, whole = decode(BAD / "wav_no_extension")
         same = damaged[:, 0] == whole[:, 0]
@@ -166,32 +166,32 @@ class TestBrokenFiles:
         "name",
         ["_be.au", "_u8.wav", "_64k.mp3", "_44k1_stereo.mp3", "_cover_art.mp3", "_video.mkv", ".webm"],
     )
-    def test_a_file_cut_short_is_noticed(self, name, decode, tmp_path):
+    def test_a_truncated_file_is_detected(self, name, decode, tmp_path):
         whole = FORMATS / f"2414-128291-0005{name}"
         cut = tmp_path / "cut"
         cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.6)])
         result, _ = decode(cut)
         assert 0.5 < result.seconds / decode(whole)[0].seconds < 0.7
-        assert "the header promises" in result.repairs[0]
+        assert "the header declares" in result.repairs[0]
 
     @pytest.mark.parametrize("name", ["2414-128291-0005.ogg", "2414-128291-0005_48k.opus"])
-    def test_ogg_promises_nothing_but_lacks_its_end_mark(self, name, decode, tmp_path):
+    def test_a_truncated_ogg_file_lacks_its_end_mark(self, name, decode, tmp_path):
         cut = tmp_path / "cut.ogg"
         cut.write_bytes((FORMATS / name).read_bytes()[:20_000])
         assert decode(cut)[0].repairs == ("the Ogg stream has no end mark, it may have been cut off",)
 
-    def test_too_little_of_a_long_recording_is_not_kept(self, tmp_path):
+    def test_a_recording_of_which_little_is_left_is_set_aside(self, tmp_path):
         sf.write(tmp_path / "a.wav", voice("1998-15444-0004.flac", 60), 16_000)
         (tmp_path / "cut.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:96_000])
         error = refused(tmp_path / "cut.wav", tmp_path)
         assert (error.code, error.message) == (
             "truncated",
-            "the header promises 60.0 s, the file holds 3.0 s",
+            "the header declares 60.0 s, the file contains 3.0 s",
         )
 
     @settings(max_examples=40, deadline=None)
     @given(data=st.data())
-    def test_no_damage_does_more_than_set_a_recording_aside(self, tmp_path_factory, data):
+    def test_random_damage_at_most_sets_the_recording_aside(self, tmp_path_factory, data):
         names = ["_64k.mp3", ".m4a", ".ogg", ".webm", ".wma", "_8k.amr", "_alac.m4a", "_48k.opus", ".caf"]
         source = FORMATS / f"2414-128291-0005{data.draw(st.sampled_from(names))}"
         content = bytearray(source.read_bytes())
@@ -209,7 +209,7 @@ class TestBrokenFiles:
 
 
 class TestSamples:
-    def test_silence_and_a_constant_are_no_recordings(self, tmp_path):
+    def test_silence_and_a_constant_offset_are_set_aside(self, tmp_path):
         sf.write(tmp_path / "a.wav", np.zeros(160_000), 16_000)
         assert refused(tmp_path / "a.wav", tmp_path).code == "silent"
         sf.write(tmp_path / "a.wav", np.full(160_000, 0.5), 16_000)
@@ -219,14 +219,14 @@ class TestSamples:
         sf.write(tmp_path / "a.flac", voice("1998-15444-0004.flac", 8) / 300, 16_000)
         assert -72 < decode(tmp_path / "a.flac")[0].loudness_lufs < -68
 
-    def test_float_samples_over_full_scale_are_turned_down_and_keep_their_shape(self, decode, tmp_path):
+    def test_float_samples_over_full_scale_are_attenuated_without_clipping(self, decode, tmp_path):
         speech = voice("1998-15444-0004.flac", 8)
         sf.write(tmp_path / "a.wav", speech * 20, 16_000, subtype="FLOAT")
         result, samples = decode(tmp_path / "a.wav")
         assert result.gain_db == pytest.approx(-result.peak_dbfs)
         assert np.allclose(samples[:, 0], speech / np.abs(speech).max(), atol=1e-4)
 
-    def test_a_few_impossible_samples_are_silenced(self, decode, tmp_path):
+    def test_a_few_invalid_samples_are_silenced(self, decode, tmp_path):
         speech = voice("1998-15444-0004.flac", 8)
         speech[1000:1010] = [np.nan, np.inf, -np.inf, 1e30, -1e9] * 2
         sf.write(tmp_path / "a.wav", speech, 16_000, subtype="FLOAT")
@@ -234,10 +234,10 @@ class TestSamples:
         assert not samples[1000:1010].any()
         assert result.gain_db == 0
         assert result.repairs == (
-            "0.01% of the samples are no numbers or far beyond full scale and were silenced",
+            "0.01% of the samples are not finite or far beyond full scale and were silenced",
         )
 
-    def test_many_impossible_samples_are_too_much(self, tmp_path):
+    def test_a_recording_with_many_invalid_samples_is_set_aside(self, tmp_path):
         speech = voice("1998-15444-0004.flac", 8)
         speech[::20] = np.nan
         sf.write(tmp_path / "a.wav", speech, 16_000, subtype="FLOAT")
@@ -259,7 +259,7 @@ class TestSamples:
 
 
 def ebur128(path: Path) -> float:
-    """Integrated loudness by ffmpeg's own filter."""
+    """Integrated loudness by FFmpeg's filter."""
     with av.open(str(path)) as container:
         graph = av.filter.Graph()
         source = graph.add_abuffer(template=container.streams.audio[0])
@@ -279,7 +279,7 @@ def ebur128(path: Path) -> float:
 
 
 class TestChannels:
-    def test_a_call_with_one_speaker_a_channel_is_split(self, decode):
+    def test_a_call_with_one_speaker_per_channel_is_split(self, decode):
         result, _ = decode(CALL)
         assert (result.channel_mode, result.tracks, result.channels) == ("split", 2, 2)
 
@@ -295,7 +295,7 @@ class TestChannels:
             "2414-128291-0005_6ch_centre.wav",
         ],
     )
-    def test_the_channel_that_carries_the_voice_is_taken_alone(self, name, decode):
+    def test_the_only_channel_with_a_voice_is_used_alone(self, name, decode):
         result, _ = decode(FORMATS / name)
         assert result.channel_mode == "one"
         assert result.loudness_lufs == pytest.approx(
@@ -307,7 +307,7 @@ class TestChannels:
         [DEMO / "monologues/sonnet001_en.mp3", FORMATS / "2414-128291-0005_44k1_stereo.mp3"],
         ids=lambda path: path.name,
     )
-    def test_stereo_that_is_really_mono_is_one_channel(self, path, decode):
+    def test_mono_stored_as_stereo_becomes_one_channel(self, path, decode):
         result, _ = decode(path)
         assert (result.channels, result.channel_mode) == (2, "one")
 
@@ -315,7 +315,7 @@ class TestChannels:
         a, b = voice("1688-142285-0003.flac", 5), voice("1998-15444-0004.flac", 5)
         assert chosen(a, b) == ("split", (0, 1))
 
-    def test_an_echo_of_the_other_party_leaves_a_call_split(self):
+    def test_a_call_with_echo_of_the_other_party_is_split(self):
         a, b = conversation()
         echo = 10 ** (-25 / 20)
         assert chosen(a + echo * np.roll(b, 1600), b + echo * np.roll(a, 1600)) == ("split", (0, 1))
@@ -329,7 +329,7 @@ class TestChannels:
         noise = np.random.default_rng(0).normal(0, 1e-4, len(a)).astype(np.float32)
         assert chosen(noise, a + noise) == ("one", (1,))
 
-    def test_the_centre_of_a_film_stands_for_all(self):
+    def test_the_centre_channel_of_a_film_is_used_alone(self):
         speech = voice("1998-15444-0004.flac", 8)
         noise = np.random.default_rng(0).normal(0, 0.02, (6, len(speech))).astype(np.float32)
         noise[2] += speech
@@ -339,7 +339,7 @@ class TestChannels:
 
 
 def conversation() -> tuple[np.ndarray, np.ndarray]:
-    """Two voices that take turns, a channel each."""
+    """Two voices that take turns, one per channel."""
     a, b = voice("1688-142285-0003.flac", 14), voice("1998-15444-0004.flac", 14)
     return a, np.roll(b, 16_000 * 5)
 
@@ -353,14 +353,14 @@ def chosen(*channels, names=(), policy="auto"):
 
 
 class TestHostileFiles:
-    def test_a_file_that_decodes_to_more_than_any_codec_can_hold_is_refused(self, tmp_path):
+    def test_a_decompression_bomb_is_refused(self, tmp_path):
         with sf.SoundFile(tmp_path / "a.flac", "w", 1000, 1, format="FLAC") as file:
             for _ in range(20):
                 file.write(np.zeros(1_000_000, np.int16))
         error = refused(tmp_path / "a.flac", tmp_path)
         assert error.code == "implausible"
 
-    def test_a_playlist_opens_no_other_file(self, tmp_path):
+    def test_a_playlist_does_not_open_other_files(self, tmp_path):
         other = FORMATS / "2414-128291-0005.m4a"
         for text in (f"#EXTM3U\n#EXTINF:3,\n{other}\n", f"ffconcat version 1.0\nfile '{other}'\n"):
             (tmp_path / "a.wav").write_text(text)
@@ -381,7 +381,7 @@ class LocalFiles:
 
 
 class TestStage:
-    def test_a_unit_keeps_every_recording_and_says_what_became_of_it(self, tmp_path):
+    def test_every_recording_of_a_unit_is_decoded_or_has_a_problem(self, tmp_path):
         paths = [DEMO / "monologues/librivox_ss_0870.mp3", BAD / "html_error.flac", CALL]
         unit = Unit("u", tuple(Recording(p.name, str(p), p.stat().st_size, "", "{}") for p in paths))
         stage = DecodeStage(DecodeConfig(), LocalFiles(tmp_path), {}, threads=2)
@@ -395,7 +395,7 @@ class TestStage:
         assert [replace(r, decode=None) for r in done.recordings] == list(unit.recordings)
         assert DecodeStage(DecodeConfig(), LocalFiles(tmp_path / "again"), {})(unit) == done
 
-    def test_a_full_disk_is_nobodys_bad_data(self, tmp_path):
+    def test_a_full_disk_is_a_setup_error(self, tmp_path):
         script = f"""
 import resource, signal
 from pathlib import Path
@@ -409,7 +409,7 @@ except SetupError as error:
     print(error)
 """
         run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-        assert f"Can't write decoded audio to {tmp_path}" in run.stdout
+        assert f"can't write decoded audio to {tmp_path}" in run.stdout
         assert not list(tmp_path.iterdir())
 
     @pytest.mark.slow

@@ -1,32 +1,34 @@
-"""RTTM, STM, CTM and JSON lines, read with care."""
+"""Companion files: RTTM, STM, CTM and JSON lines."""
 
 import pytest
 
 from schemas.errors import DataError
-from stages.diarize.existing import Stated, parse
+from stages.diarize.existing import CompanionSegment, parse
 from tests.paths import RECORDINGS
 
 REFERENCE = RECORDINGS / "reference"
 
 
-def read(kind: str, text: str, recording: str = "talk") -> list[Stated]:
+def read(kind: str, text: str, recording: str = "talk") -> list[CompanionSegment]:
     return parse(kind, text, f"talk.{kind}", recording, pause=0.5, longest=30)
 
 
 def test_an_rttm_gives_speakers_and_times():
-    stated = read("rttm", (REFERENCE / "ami_trn05.rttm").read_text())
-    assert stated[0] == Stated(0, 0.384, "FEO079", 1)
-    assert [s.start for s in stated] == sorted(s.start for s in stated)
-    assert {s.speaker for s in stated} == {"FEE078", "FEE080", "FEE081", "FEO079"}
+    segments = read("rttm", (REFERENCE / "ami_trn05.rttm").read_text())
+    assert segments[0] == CompanionSegment(0, 0.384, "FEO079", 1)
+    assert [s.start for s in segments] == sorted(s.start for s in segments)
+    assert {s.speaker for s in segments} == {"FEE078", "FEE080", "FEE081", "FEO079"}
 
 
-def test_other_rttm_lines_and_comments_are_passed_over():
+def test_other_rttm_lines_and_comments_are_skipped():
     text = ";; made by hand\nSPKR-INFO talk 1 <NA> <NA> <NA> unknown A <NA>\n\n"
-    assert read("rttm", text + "SPEAKER talk 2 1.5 2 <NA> <NA> A <NA>\n") == [Stated(1.5, 3.5, "A", 2)]
+    assert read("rttm", text + "SPEAKER talk 2 1.5 2 <NA> <NA> A <NA>\n") == [
+        CompanionSegment(1.5, 3.5, "A", 2)
+    ]
 
 
-def test_both_orders_of_stm_are_read():
-    expected = [Stated(6.68, 7.16, "Diane", 1, "Hello there?")]
+def test_both_formats_of_stm_are_parsed():
+    expected = [CompanionSegment(6.68, 7.16, "Diane", 1, "Hello there?")]
     assert read("stm", "talk 1 Diane 6.68 7.16 Hello there?") == expected
     assert read("stm", "talk A Diane 6.68 7.16 <o,f0,female> Hello there?") == expected
     assert (
@@ -34,23 +36,23 @@ def test_both_orders_of_stm_are_read():
     )
 
 
-def test_words_of_a_ctm_become_turns_at_pauses():
+def test_words_of_a_ctm_are_joined_up_to_pauses():
     words = "talk 1 0.0 0.4 so\ntalk 1 0.5 0.3 it 0.98\ntalk 1 2.0 0.5 goes\n"
     assert read("ctm", words) == [
-        Stated(0, 0.8, "channel_1", 1, "so it"),
-        Stated(2, 2.5, "channel_1", 1, "goes"),
+        CompanionSegment(0, 0.8, "channel_1", 1, "so it"),
+        CompanionSegment(2, 2.5, "channel_1", 1, "goes"),
     ]
 
 
-def test_json_lines_may_hold_text_and_more():
+def test_json_lines_may_have_text_and_other_fields():
     later = '{"start": 1, "end": 2.5, "speaker": "A", "text": "hi", "mood": 3}'
     assert read("jsonl", later + '\n{"start": 0, "end": 1, "speaker": 7}') == [
-        Stated(0, 1, "7", 1),
-        Stated(1, 2.5, "A", 1, "hi"),
+        CompanionSegment(0, 1, "7", 1),
+        CompanionSegment(1, 2.5, "A", 1, "hi"),
     ]
 
 
-def test_a_file_about_several_recordings_gives_this_one_s_lines():
+def test_only_the_lines_on_the_recording_are_used():
     text = "SPEAKER talk 1 0 1 <NA> <NA> A <NA>\nSPEAKER other 1 0 2 <NA> <NA> B <NA>\n"
     assert [s.speaker for s in read("rttm", text)] == ["A"]
     with pytest.raises(DataError, match="about 2 recordings, none of them third"):
@@ -69,10 +71,10 @@ def test_a_file_about_several_recordings_gives_this_one_s_lines():
         ("ctm", "talk 1 0.5 hi", "a CTM line has at least 5 fields, this one 4"),
         ("jsonl", '{"start": 1, "end": 2}', "there is no 'speaker'"),
         ("jsonl", '{"start": 1, "end": null, "speaker": "A"}', "end is None, not a number of seconds"),
-        ("jsonl", "[1, 2]", "a line is one JSON object"),
+        ("jsonl", "[1, 2]", "the line is not a JSON object"),
     ],
 )
-def test_a_line_that_can_t_be_read_is_named(kind, line, message):
+def test_an_invalid_line_is_named(kind, line, message):
     with pytest.raises(DataError) as caught:
         read(kind, f"# first\n{line}\n")
     assert caught.value.code == "bad_companion"

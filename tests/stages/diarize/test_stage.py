@@ -1,4 +1,4 @@
-"""Turns of single speakers, from real conversations, calls and monologues."""
+"""Diarization of real conversations, calls and monologues."""
 
 from dataclasses import replace
 from itertools import combinations, groupby, pairwise
@@ -21,12 +21,12 @@ from tests.paths import RECORDINGS
 TALKS, MONOLOGUES = RECORDINGS / "demo/conversations", RECORDINGS / "demo/monologues"
 REFERENCE = RECORDINGS / "reference"
 PLAIN = {"ami_trn05": 2.9, "ami_trn06": 7.2, "ami_trn09": 0.0}
-"""Diarization error rate of plain pyannote with the same weights (tests/benchmarks/plain_diarization.py)."""
+"""Diarization error rate of pyannote with the same weights (tests/benchmarks/plain_diarization.py)."""
 
 
 @pytest.fixture
 def decoded(audio_source):
-    """Recordings of these files, decoded."""
+    """Decodes files to a unit of recordings."""
 
     def decode(*paths: Path, **config) -> Unit:
         stage = DecodeStage(DecodeConfig(**config), audio_source, {})
@@ -39,7 +39,7 @@ def decoded(audio_source):
 
 @pytest.fixture
 def diarize(audio_source, decoded):
-    """The stage's column for each file."""
+    """Decodes and diarizes files; returns the column of each."""
 
     def run(*paths: Path, threads=1, channels="auto", **config):
         stage = stage_of(audio_source, threads, **config)
@@ -80,7 +80,7 @@ def codes(column) -> dict[int | None, str]:
     return {problem.turn: problem.code for problem in column.problems}
 
 
-def test_meetings_are_told_apart_as_well_as_by_plain_pyannote(diarize):
+def test_meetings_are_diarized_as_well_as_by_pyannote(diarize):
     columns = diarize(*(TALKS / f"{name}.flac" for name in PLAIN))
     for (name, plain), column in zip(PLAIN.items(), columns, strict=True):
         assert error_rate(column, name, 30) <= plain + 1
@@ -114,7 +114,7 @@ def test_channels_of_a_call_are_its_speakers(diarize):
     assert voices[0] @ voices[1] < 0.9
 
 
-def test_what_leaks_from_the_other_channel_is_nobody_s_turn(diarize, tmp_path):
+def test_crosstalk_from_the_other_channel_is_not_a_turn(diarize, tmp_path):
     agent, caller = voice("1688-142285-0003.flac"), voice("1998-15444-0004.flac", 5)
     quiet = np.random.default_rng(0).normal(0, 1e-4, len(agent) + len(caller)).astype(np.float32)
     left, right = quiet.copy(), quiet[::-1].copy()
@@ -144,7 +144,7 @@ def test_overlapped_speech_is_cut_out_of_turns(diarize, tmp_path):
             assert a.end <= b.start or b.end <= a.start
 
 
-def test_where_nobody_speaks_a_recording_is_set_aside(diarize, tmp_path):
+def test_a_recording_without_speech_is_set_aside(diarize, tmp_path):
     rng, time = np.random.default_rng(1), np.arange(160_000) / 16_000
     columns = diarize(
         write(tmp_path / "noise.wav", rng.normal(0, 0.1, 160_000)),
@@ -153,7 +153,7 @@ def test_where_nobody_speaks_a_recording_is_set_aside(diarize, tmp_path):
     assert [(column.result, codes(column)) for column in columns] == [(None, {None: "no_speech"})] * 2
 
 
-def test_windows_know_the_speakers_of_each_other(diarize, tmp_path):
+def test_speakers_are_linked_across_windows(diarize, tmp_path):
     whole = TALKS / "dialogue_composed.opus"
     (one,) = diarize(whole)
     (windows,) = diarize(whole, window_minutes=1)
@@ -179,14 +179,14 @@ def test_the_number_of_speakers_can_be_bounded(diarize):
     assert len(fewest.result.speakers) == 3
 
 
-def test_results_depend_on_neither_threads_nor_neighbours(diarize):
+def test_results_do_not_depend_on_threads_or_other_recordings(diarize):
     paths = [TALKS / "ami_trn09.flac", MONOLOGUES / "LJ002-0020.wav", TALKS / "az_katiesteve.flac"]
     together = diarize(*paths, threads=3)
     alone = [column for path in reversed(paths) for column in diarize(path)]
     assert together == alone[::-1]
 
 
-def test_a_file_beside_the_recording_is_taken_instead(audio_source, decoded, tmp_path):
+def test_a_companion_file_replaces_the_models(audio_source, decoded, tmp_path):
     path = TALKS / "ami_trn06.flac"
     rttm = Companion("rttm", str(REFERENCE / "ami_trn06.rttm"), "1")
     (recording,) = decoded(path).recordings
@@ -200,7 +200,7 @@ def test_a_file_beside_the_recording_is_taken_instead(audio_source, decoded, tmp
     assert set(codes(used.diarize).values()) <= {"overlap", "too_short"}
 
 
-def test_known_text_stays_with_its_turn(audio_source, decoded, tmp_path):
+def test_existing_text_is_kept_with_its_turn(audio_source, decoded, tmp_path):
     stm = tmp_path / "talk.stm"
     stm.write_text("talk 1 Katie 0.5 1.5 Good morning, Steve.\ntalk 1 Steve 1.9 3.1 <o,f0> Good morning.\n")
     (recording,) = decoded(TALKS / "az_katiesteve.flac").recordings
@@ -214,7 +214,7 @@ def test_known_text_stays_with_its_turn(audio_source, decoded, tmp_path):
     ]
 
 
-def test_a_file_about_another_recording_is_refused(audio_source, decoded, tmp_path):
+def test_a_companion_file_of_another_recording_is_refused(audio_source, decoded, tmp_path):
     rttm = tmp_path / "wrong.rttm"
     rttm.write_text("SPEAKER wrong 1 500 3 <NA> <NA> A <NA> <NA>\n")
     (recording,) = decoded(TALKS / "ami_trn05.flac").recordings
@@ -224,10 +224,10 @@ def test_a_file_about_another_recording_is_refused(audio_source, decoded, tmp_pa
     ).recordings
     (problem,) = done.diarize.problems
     assert problem.code == "bad_companion"
-    assert problem.message == "wrong.rttm speaks of 500 s, but the recording ends at 30.0 s"
+    assert problem.message == "wrong.rttm has speech at 500 s, but the recording ends at 30.0 s"
 
 
-def test_any_pyannote_pipeline_can_listen(diarize, tmp_path):
+def test_a_pyannote_pipeline_can_be_used(diarize, tmp_path):
     weights = resolve("package:pyannote-segmentation-3.0").path
     (tmp_path / "config.yaml").write_text(
         "pipeline:\n  name: pyannote.audio.pipelines.VoiceActivityDetection\n"
@@ -239,13 +239,13 @@ def test_any_pyannote_pipeline_can_listen(diarize, tmp_path):
     assert len(speaker.embedding) == 192
 
 
-def test_a_directory_without_a_pipeline_is_a_broken_set_up(audio_source, tmp_path):
+def test_a_directory_without_a_pipeline_is_a_setup_error(audio_source, tmp_path):
     (tmp_path / "readme.txt").write_text("no pipeline")
     with pytest.raises(SetupError, match=r"diarize\.pipeline"):
         stage_of(audio_source, pipeline=f"file:{tmp_path}")
 
 
-def test_settings_that_contradict_each_other_are_refused():
+def test_contradictory_settings_are_refused():
     with pytest.raises(ValueError, match="min_speakers 3 is over max_speakers 2"):
         DiarizeConfig(min_speakers=3, max_speakers=2)
     with pytest.raises(ValueError, match="over half of max_turn"):

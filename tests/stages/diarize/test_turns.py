@@ -1,4 +1,4 @@
-"""Segments become turns: no turn of one speaker holds what another says."""
+"""Segments become turns that contain the speech of a single speaker."""
 
 from itertools import combinations
 
@@ -20,29 +20,29 @@ def half(track: int, start: float, end: float) -> float:
     return (start + end) / 2
 
 
-def test_one_speaker_s_pauses_stay_inside_the_turn():
+def test_short_pauses_of_a_speaker_do_not_end_the_turn():
     assert turns((0, 1, "A"), (1.4, 2, "A"), (2.6, 4, "A"))[0] == [(0, 2, "A", False), (2.6, 4, "A", False)]
 
 
-def test_nothing_merges_over_somebody_else():
+def test_turns_are_not_merged_across_another_speaker():
     found, _ = turns((0, 1, "A"), (1, 1.3, "B"), (1.3, 2, "A"), min_turn=0)
     assert found == [(0, 1, "A", False), (1, 1.3, "B", False), (1.3, 2, "A", False)]
 
 
-def test_an_overlap_is_a_turn_of_each_with_a_problem():
+def test_an_overlap_is_a_turn_of_each_speaker_with_a_problem():
     found, problems = turns((0, 3, "A"), (2, 5, "B"))
     assert found == [(0, 2, "A", False), (2, 3, "A", True), (2, 3, "B", True), (3, 5, "B", False)]
     assert [(problem.turn, problem.code) for problem in problems] == [(1, "overlap"), (2, "overlap")]
 
 
-def test_another_track_is_no_overlap():
+def test_segments_on_different_tracks_do_not_overlap():
     segments = (Segment(0, 3, "channel_1", 0), Segment(1, 2, "channel_2", 1))
     found, problems = turns_of(segments, DiarizeConfig(), half)
     assert [turn.seconds for turn in found] == [3, 1]
     assert not problems
 
 
-def test_a_little_touching_is_forgiven_in_known_turns():
+def test_a_small_overlap_of_given_segments_is_tolerated():
     segments = tuple(Segment(*s, 0) for s in [(0, 1.05, "A"), (1, 2, "B"), (1.5, 3, "C")])
     assert overlaps(segments, 0.1) == [False, True, True]
 

@@ -10,7 +10,7 @@ from schemas.sample import Pair, Sample
 from schemas.vocabulary import Vocabulary
 from stages.shard import ShardConfig, write_shards
 from stages.train.documents import Documents
-from tests.stages.train.opened import documents_in
+from tests.stages.train.open_documents import documents_in
 
 
 @pytest.fixture(scope="session")

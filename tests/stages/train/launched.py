@@ -12,9 +12,9 @@ import torch
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from stages.train.config import TrainConfig
-from stages.train.loop import Data
+from stages.train.loop import TrainingData
 from stages.train.run import Start, run
-from tests.stages.train.opened import documents_in
+from tests.stages.train.open_documents import documents_in
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Job:
         said = self._die if self.killed_at is not None else lambda metrics: None
         return run(self.config, self._open, self.start, self.folder, said)
 
-    def _open(self) -> Data:
-        return Data(documents_in(self.shards), self.ids, {"version": "1"})
+    def _open(self) -> TrainingData:
+        return TrainingData(documents_in(self.shards), self.ids, {"version": "1"})
 
     def _die(self, metrics: dict[str, Any]) -> None:
         died = self.folder / "died"

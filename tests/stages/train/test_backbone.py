@@ -15,7 +15,7 @@ from stages.train.backbone import HuggingFace, extend, positions_within, reader_
 from stages.train.checkpoint import load_into, save
 from stages.train.config import TrainConfig
 from stages.train.grammar import Form
-from stages.train.loop import Data
+from stages.train.loop import TrainingData
 from stages.train.metrics import read_metrics
 from stages.train.run import Start, run
 from stages.train.sampling import Sampling, answer, answered
@@ -169,16 +169,16 @@ def test_it_is_trained_by_the_engine_and_what_comes_out_is_read_by_transformers(
 ):
     config = TrainConfig(
         sequence_length=64,
-        batch=2,
+        global_batch_size=2,
         steps=6,
         learning_rate=1e-2,
         warmup=0,
         precision="float32",
-        recompute=True,
+        activation_checkpointing=True,
     )
 
     def data():
-        return Data(opened(sample_shards), ids, {"version": "v"})
+        return TrainingData(opened(sample_shards), ids, {"version": "v"})
 
     finished = run(config, data, Start(checkpoint=extended), tmp_path / "run")
     losses = [line["loss"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")]

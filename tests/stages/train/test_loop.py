@@ -10,16 +10,17 @@ from torch.nn import functional as F
 from schemas.errors import SetupError
 from stages.train.checkpoint import load, read_vocabulary, save
 from stages.train.config import DPOConfig, ModalityWeights, TrainConfig
-from stages.train.loop import Data
+from stages.train.loop import TrainingData
 from stages.train.metrics import read_metrics
 from stages.train.model import Step1
 from stages.train.packing import pack
 from stages.train.run import Start, run
 from stages.train.shape import Shape
+from tests.stages.train.old_records import use_old_names
 
 SFT = TrainConfig(
     sequence_length=64,
-    batch=4,
+    global_batch_size=4,
     micro_batch=2,
     steps=6,
     learning_rate=3e-3,
@@ -39,13 +40,13 @@ DPO = SFT.model_copy(
 
 
 @pytest.fixture
-def data(ids, sample_shards, opened) -> Data:
-    return Data(opened(sample_shards), ids, {"version": "1"})
+def data(ids, sample_shards, opened) -> TrainingData:
+    return TrainingData(opened(sample_shards), ids, {"version": "1"})
 
 
 @pytest.fixture
-def paired(ids, narrow_pair_shards, opened) -> Data:
-    return Data(opened(narrow_pair_shards), ids, {"version": "1"})
+def paired(ids, narrow_pair_shards, opened) -> TrainingData:
+    return TrainingData(opened(narrow_pair_shards), ids, {"version": "1"})
 
 
 def model(vocabulary=70, seed=0):
@@ -55,11 +56,11 @@ def model(vocabulary=70, seed=0):
     return made
 
 
-def train(config, data, start, folder, said=lambda metrics: None):
+def train(config, data, start, folder, on_progress=lambda metrics: None):
     """A run that starts from the weights of a model."""
     checkpoint = folder.with_name(f"{folder.name}-start")
     save(start, checkpoint)
-    return run(config, lambda: data, Start(checkpoint=checkpoint), folder, said)
+    return run(config, lambda: data, Start(checkpoint=checkpoint), folder, on_progress)
 
 
 def losses(folder):
@@ -84,7 +85,7 @@ def test_the_first_loss_is_that_of_a_hand_computation(data, tmp_path):
         targets = torch.from_numpy(document.tokens[1:].astype("int64"))
         each.append(F.cross_entropy(logits, targets, reduction="none")[document.loss[1:] == 1])
     sequences = pack(data.documents.lengths, whole.sequence_length, whole.seed).sequences
-    one_epoch = whole.model_copy(update={"batch": sequences})
+    one_epoch = whole.model_copy(update={"global_batch_size": sequences})
     train(one_epoch, data, model(), tmp_path / "run")
     assert losses(tmp_path / "run")[0]["loss"] == pytest.approx(torch.cat(each).mean().item(), abs=1e-5)
 
@@ -130,13 +131,32 @@ def stop_after(step):
 def test_a_stopped_run_goes_on_with_the_same_losses_bit_for_bit(data, tmp_path, step):
     train(SFT, data, model(), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train(SFT, data, model(), tmp_path / "stopped", said=stop_after(step))
+        train(SFT, data, model(), tmp_path / "stopped", on_progress=stop_after(step))
     went_on = []
-    train(SFT, data, model(), tmp_path / "stopped", said=lambda metrics: went_on.append(metrics["step"]))
+    train(
+        SFT, data, model(), tmp_path / "stopped", on_progress=lambda metrics: went_on.append(metrics["step"])
+    )
     assert went_on[0] == (step + 1) // 2 * 2
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
     whole, stopped = (weights_of(tmp_path / name / "model") for name in ("whole", "stopped"))
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
+
+
+def test_a_run_recorded_under_old_names_of_settings_is_resumed(data, tmp_path):
+    train(SFT, data, model(), tmp_path / "whole")
+
+    def stop(metrics):
+        if metrics["step"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(SFT, data, model(), tmp_path / "stopped", stop)
+    use_old_names(tmp_path / "stopped")
+    with pytest.raises(SetupError, match=r"its config\.max_grad_norm is 1\.0, not 2"):
+        train(SFT.model_copy(update={"max_grad_norm": 2}), data, model(), tmp_path / "stopped")
+    finished = train(SFT, data, model(), tmp_path / "stopped")
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
+    assert train(SFT, data, model(), tmp_path / "stopped") == finished
 
 
 def test_a_finished_run_is_left_as_it_is(data, tmp_path):
@@ -150,7 +170,7 @@ def test_a_folder_of_another_run_is_refused(data, tmp_path):
     train(SFT, data, model(), tmp_path / "run")
     with pytest.raises(SetupError, match=r"its config\.learning_rate is 0\.003, not 0\.1"):
         train(SFT.model_copy(update={"learning_rate": 0.1}), data, model(), tmp_path / "run")
-    other = Data(data.documents, data.vocabulary, {"version": "2"})
+    other = TrainingData(data.documents, data.vocabulary, {"version": "2"})
     with pytest.raises(SetupError, match="its version is 1, not 2"):
         train(SFT, other, model(), tmp_path / "run")
 
@@ -205,7 +225,7 @@ def reference_keys(folder):
 
 def test_pairs_of_equal_texts_are_left_out_where_audio_is_masked(paired, tmp_path):
     vocabulary = paired.vocabulary["size"]
-    one = DPO.model_copy(update={"steps": 1, "batch": 1, "micro_batch": 1})
+    one = DPO.model_copy(update={"steps": 1, "global_batch_size": 1, "micro_batch": 1})
     train(one, paired, model(vocabulary), tmp_path / "masked")
     every = one.model_copy(update={"preference": DPOConfig(mask_audio=False)})
     train(every, paired, model(vocabulary), tmp_path / "every")
@@ -226,10 +246,10 @@ def test_documents_longer_than_a_sequence_are_named(data, tmp_path):
 @pytest.mark.parametrize("step", [0, 2])
 def test_stopped_dpo_goes_on_against_the_same_reference(paired, tmp_path, step):
     vocabulary = paired.vocabulary["size"]
-    short = DPO.model_copy(update={"steps": 4, "batch": 2})
+    short = DPO.model_copy(update={"steps": 4, "global_batch_size": 2})
     train(short, paired, model(vocabulary), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train(short, paired, model(vocabulary), tmp_path / "stopped", said=stop_after(step))
+        train(short, paired, model(vocabulary), tmp_path / "stopped", on_progress=stop_after(step))
     train(short, paired, model(vocabulary), tmp_path / "stopped")
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
 
@@ -246,20 +266,25 @@ def test_bfloat16_computes_and_float32_remembers(data, tmp_path):
 
 def test_activations_computed_twice_change_nothing(data, tmp_path):
     train(SFT, data, model(), tmp_path / "kept")
-    train(SFT.model_copy(update={"recompute": True}), data, model(), tmp_path / "again")
+    train(SFT.model_copy(update={"activation_checkpointing": True}), data, model(), tmp_path / "again")
     assert losses(tmp_path / "again") == losses(tmp_path / "kept")
 
 
 @pytest.mark.slow
 def test_compiled_layers_learn_the_same(data, tmp_path):
     train(SFT, data, model(), tmp_path / "plain")
-    train(SFT.model_copy(update={"compile": True, "recompute": True}), data, model(), tmp_path / "compiled")
+    train(
+        SFT.model_copy(update={"compile": True, "activation_checkpointing": True}),
+        data,
+        model(),
+        tmp_path / "compiled",
+    )
     plain, compiled = losses(tmp_path / "plain"), losses(tmp_path / "compiled")
     assert [line["loss"] for line in compiled] == pytest.approx([line["loss"] for line in plain], abs=1e-5)
 
 
 def test_embeddings_and_head_may_learn_faster(data, tmp_path):
-    fast = {"steps": 1, "embedding_rate": 5, "weight_decay": 0}
+    fast = {"steps": 1, "embedding_lr_multiplier": 5, "weight_decay": 0}
     train(SFT.model_copy(update=fast), data, model(), tmp_path / "run")
     before, after = model().state_dict(), weights_of(tmp_path / "run" / "model")
     moved = {name: (after[name] - before[name]).abs().max().item() for name in before}
@@ -273,7 +298,7 @@ def test_metrics_stand_on_tensorboard_too(data, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with pytest.raises(KeyboardInterrupt):
-        train(SFT, data, model(), tmp_path / "run", said=stop_after(4))
+        train(SFT, data, model(), tmp_path / "run", on_progress=stop_after(4))
     train(SFT, data, model(), tmp_path / "run")
     board = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     lines = losses(tmp_path / "run")

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from schemas.errors import SetupError
 from stages.train import merge as merging
 from stages.train.checkpoint import load, save
-from stages.train.merge import Part, merge
+from stages.train.merge import WeightedCheckpoint, merge
 from stages.train.model import Step1
 from stages.train.shape import Shape
 
@@ -29,7 +29,7 @@ def checkpoints(vocabulary, tmp_path) -> list[Path]:
 
 
 def parts(checkpoints, weights=(5, 5, 1)):
-    return [Part(folder, weight) for folder, weight in zip(checkpoints, weights, strict=True)]
+    return [WeightedCheckpoint(folder, weight) for folder, weight in zip(checkpoints, weights, strict=True)]
 
 
 def test_the_merge_is_the_weighted_mean_bit_for_bit(checkpoints, tmp_path):
@@ -68,9 +68,9 @@ def test_bfloat16_is_added_up_in_float32_and_rounded_once(tmp_path):
         models.append(Step1(LITTLE))
         models[-1].initialise(seed)
         save(models[-1], tmp_path / name, dtype=torch.bfloat16)
-    merge([Part(tmp_path / "a", 1), Part(tmp_path / "b", 2)], tmp_path / "merged")
+    merge([WeightedCheckpoint(tmp_path / "a", 1), WeightedCheckpoint(tmp_path / "b", 2)], tmp_path / "merged")
     a, b = (model.state_dict()["lm_head.weight"].bfloat16().float() for model in models)
-    merged = merging.Weights(tmp_path / "merged").tensor("lm_head.weight")
+    merged = merging.SafetensorsFolder(tmp_path / "merged").tensor("lm_head.weight")
     assert merged.dtype == torch.bfloat16
     assert torch.equal(merged, ((a + 2 * b) / 3).bfloat16())
 

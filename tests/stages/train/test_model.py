@@ -12,7 +12,7 @@ from schemas.errors import SetupError
 from stages.train.checkpoint import load, save
 from stages.train.model import Step1, alibi_slopes, dense_attention, document_blocks, flex_attention_for
 from stages.train.shape import PRESETS, Shape, public_config, shape_of
-from stages.train.weights import Weights, write_tensors
+from stages.train.weights import SafetensorsFolder, write_tensors
 
 LITTLE = Shape(hidden=48, ffn=80, heads=6, groups=2, layers=2, vocabulary=97, context=64)
 
@@ -213,7 +213,7 @@ def test_a_checkpoint_has_the_public_keys_and_config(model, tmp_path):
         "lm_head.weight": (97, 48),
         "model.norm.weight": (48,),
     }
-    assert {name: spec.shape for name, spec in Weights(tmp_path).specs.items()} == expected
+    assert {name: spec.shape for name, spec in SafetensorsFolder(tmp_path).specs.items()} == expected
 
 
 @pytest.mark.parametrize("preset", PRESETS)

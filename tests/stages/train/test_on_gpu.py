@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from stages.train.batch import batch_of
 from stages.train.checkpoint import load, save
 from stages.train.config import DPOConfig, TrainConfig
-from stages.train.loop import Data
+from stages.train.loop import TrainingData
 from stages.train.loss import token_losses
 from stages.train.metrics import read_metrics
 from stages.train.model import Step1
@@ -19,7 +19,7 @@ from tests.stages.train.launched import Job
 pytestmark = pytest.mark.gpu
 
 SFT = TrainConfig(
-    sequence_length=128, batch=4, micro_batch=2, steps=8, learning_rate=3e-3, checkpoint_every=4
+    sequence_length=128, global_batch_size=4, micro_batch=2, steps=8, learning_rate=3e-3, checkpoint_every=4
 )
 DPO = SFT.model_copy(update={"objective": "dpo", "sequence_length": 256, "preference": DPOConfig(beta=0.5)})
 
@@ -40,7 +40,7 @@ def sft(sample_shards, ids, start, tmp_path) -> Job:
 def on_cpu(documents, start, config):
     """loss of the first step, and the norm of its gradient, in float32."""
     packing = pack(documents.lengths, config.sequence_length, config.seed)
-    numbers = sequences_of(0, config.batch, packing.sequences, config.seed)
+    numbers = sequences_of(0, config.global_batch_size, packing.sequences, config.seed)
     sequences = [[d for e in packing.documents(n) for d in documents.read(int(e))] for n in numbers]
     batch = batch_of(sequences, config.sequence_length, pad=0)
     model = load(start.checkpoint)
@@ -55,8 +55,10 @@ def test_a_step_has_the_loss_and_the_gradient_that_it_has_on_a_cpu(
     sample_shards, ids, start, opened, tmp_path, precision, off, fused
 ):
     documents = opened(sample_shards)
-    config = SFT.model_copy(update={"precision": precision, "compile": fused, "recompute": fused})
-    run(config, lambda: Data(documents, ids, {}), start, tmp_path / "run")
+    config = SFT.model_copy(
+        update={"precision": precision, "compile": fused, "activation_checkpointing": fused}
+    )
+    run(config, lambda: TrainingData(documents, ids, {}), start, tmp_path / "run")
     lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
     loss, norm = on_cpu(documents, start, config)
     assert lines[0]["loss"] == pytest.approx(loss, rel=off)
@@ -65,7 +67,7 @@ def test_a_step_has_the_loss_and_the_gradient_that_it_has_on_a_cpu(
 
 
 def test_preferences_start_with_margins_of_0_in_bfloat16(narrow_pair_shards, ids, start, opened, tmp_path):
-    run(DPO, lambda: Data(opened(narrow_pair_shards), ids, {}), start, tmp_path / "run")
+    run(DPO, lambda: TrainingData(opened(narrow_pair_shards), ids, {}), start, tmp_path / "run")
     lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert lines[0]["dpo"]["margin"] == pytest.approx(0, abs=1e-3)
     assert lines[-1]["dpo"]["margin"] > lines[0]["dpo"]["margin"]
@@ -76,7 +78,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(sft, sample_shards, ids, start, opene
         if metrics["step"] == 5:
             raise KeyboardInterrupt
 
-    data = Data(opened(sample_shards), ids, {"version": "1"})
+    data = TrainingData(opened(sample_shards), ids, {"version": "1"})
     with pytest.raises(KeyboardInterrupt):
         run(SFT, lambda: data, start, tmp_path / "stopped", stop)
     run(SFT, lambda: data, start, tmp_path / "stopped")

@@ -17,7 +17,7 @@ from tests.stages.train.launched import Job, launch
 
 SFT = TrainConfig(
     sequence_length=64,
-    batch=4,
+    global_batch_size=4,
     steps=6,
     learning_rate=3e-3,
     checkpoint_every=2,
@@ -74,7 +74,7 @@ def alone(sft) -> Job:
 
 @pytest.fixture(scope="module")
 def shared(sft) -> Job:
-    job = changed(sft, "shared", tensor=2, recompute=True)
+    job = changed(sft, "shared", tensor_parallel=2, activation_checkpointing=True)
     launch(PROCESSES, job.train)
     return job
 
@@ -106,7 +106,7 @@ def test_shared_out_over_two_by_two_processes_a_model_learns_what_it_does_on_one
 
 def test_so_it_does_from_preferences(dpo):
     dpo.train()
-    shared = changed(dpo, "dpo-shared", tensor=2)
+    shared = changed(dpo, "dpo-shared", tensor_parallel=2)
     launch(PROCESSES, shared.train)
     assert_close(shared, dpo)
     assert losses(shared)[0]["dpo"]["margin"] == pytest.approx(0, abs=1e-5)
@@ -126,11 +126,11 @@ def test_a_run_goes_on_with_the_same_sequences_on_fewer_processes(alone, shared)
     with pytest.raises(ChildFailedError):
         launch(PROCESSES, job.train)
     (job.folder / "died").unlink()
-    on_two = changed(job, "fewer", killed_at=4, tensor=1, recompute=False)
+    on_two = changed(job, "fewer", killed_at=4, tensor_parallel=1, activation_checkpointing=False)
     with pytest.raises(ChildFailedError):
         launch(2, on_two.train)
     assert [path.name for path in (job.folder / "checkpoints").glob("0*")] == ["00000004"]
-    changed(job, "fewer", tensor=1).train()
+    changed(job, "fewer", tensor_parallel=1).train()
     assert_close(job, alone)
 
 
@@ -142,12 +142,12 @@ def test_processes_that_cant_share_the_work_are_told_what_would_fit(sft):
 
 
 UNFIT = {
-    "2 processes can't share batch 6 evenly in micro-batches of 2: make it a multiple of 4": {
-        "batch": 6,
+    "2 processes can't share global_batch_size 6 evenly in micro-batches of 2: make it a multiple of 4": {
+        "global_batch_size": 6,
         "micro_batch": 2,
     },
-    "tensor 3 does not divide the 2 processes of the run": {"tensor": 3},
-    "tensor 2 does not divide sequence_length 63": {"tensor": 2, "sequence_length": 63},
+    "tensor_parallel 3 does not divide the 2 processes of the run": {"tensor_parallel": 3},
+    "tensor_parallel 2 does not divide sequence_length 63": {"tensor_parallel": 2, "sequence_length": 63},
 }
 """What is said of settings."""
 

@@ -14,7 +14,7 @@ from stages.train.plan import hours, memory_of, parameters, steps_of, suggest
 from stages.train.shape import PRESETS
 from tests.paths import BENCHMARKS
 
-CONFIG = TrainConfig(sequence_length=8192, batch=512)
+CONFIG = TrainConfig(sequence_length=8192, global_batch_size=512)
 
 
 def test_parameters_are_those_of_the_public_shapes():
@@ -37,7 +37,7 @@ def test_float32_weights_gradients_and_moments_are_shared_by_all_devices():
 
 
 def test_as_little_tensor_parallelism_as_will_do():
-    assert suggest(PRESETS["step1-3b"], CONFIG, "h100", 8)[1].tensor == 1
+    assert suggest(PRESETS["step1-3b"], CONFIG, "h100", 8)[1].tensor_parallel == 1
     large = suggest(PRESETS["step1-130b"], CONFIG, "h100")[1]
     assert large.fits
     assert large.devices > 16
@@ -47,7 +47,7 @@ def test_as_little_tensor_parallelism_as_will_do():
 
 def test_computing_layers_twice_takes_less_memory():
     kept, computed = (
-        memory_of(PRESETS["step1-3b"], CONFIG.model_copy(update={"recompute": recompute}), 8)
+        memory_of(PRESETS["step1-3b"], CONFIG.model_copy(update={"activation_checkpointing": recompute}), 8)
         for recompute in (False, True)
     )
     assert computed.activations < kept.activations / 4

@@ -1,4 +1,4 @@
-"""Transcribe on real speech: the right words, at the right times, whatever else is in the unit."""
+"""Transcribe on real speech: correct words and times, whatever else is in the unit."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from tests.paths import DEMO
 
 MONOLOGUES = DEMO / "monologues"
 SHOP, GUT, CHINESE = "1688-142285-0003.flac", "1998-15444-0004.flac", "BAC009S0764W0121.wav"
-SAID = {
+TEXTS = {
     SHOP: "i really liked that account of himself better than anything else he said",
     GUT: "the gut and the gullet being cut across between these ligatures the stomach may be removed entire "
     "without spilling its contents",
@@ -33,7 +33,7 @@ def speech(name):
 
 
 def talk(folder, *names, source="model"):
-    """A recording of some monologues after one another, a turn each, half a second apart."""
+    """A recording of some monologues in sequence, one turn each, half a second apart."""
     path = folder / f"{'-'.join(names)}.wav"
     parts, turns, at = [], [], 0.0
     for name in names:
@@ -64,17 +64,17 @@ def transcribe(audio_source: SpooledAudio):
     return run
 
 
-def word_error_rate(said, heard):
-    normal = EnglishTextNormalizer()
-    return jiwer.wer(normal(said), normal(heard))
+def word_error_rate(reference, hypothesis):
+    normalize = EnglishTextNormalizer()
+    return jiwer.wer(normalize(reference), normalize(hypothesis))
 
 
-def test_turns_that_share_a_window_get_their_own_words_at_their_own_times(transcribe, tmp_path):
+def test_turns_that_share_a_window_get_their_own_words_and_times(transcribe, tmp_path):
     recording = talk(tmp_path, SHOP, GUT)
     [column] = transcribe(recording)
     assert column.problems == ()
     for turn, transcript in zip(recording.turns, column.turns, strict=True):
-        assert word_error_rate(SAID[turn.speaker], transcript.text) <= 0.15
+        assert word_error_rate(TEXTS[turn.speaker], transcript.text) <= 0.15
         assert "".join(word.text for word in transcript.words).strip() == transcript.text
         times = [time for word in transcript.words for time in (word.start, word.end)]
         assert times == sorted(times)
@@ -86,13 +86,13 @@ def test_turns_that_share_a_window_get_their_own_words_at_their_own_times(transc
         assert not transcript.phantom
 
 
-def test_a_transcript_does_not_depend_on_the_rest_of_the_unit_nor_on_threads(transcribe, tmp_path):
+def test_transcripts_do_not_depend_on_other_recordings_or_threads(transcribe, tmp_path):
     recordings = [talk(tmp_path, SHOP, GUT), talk(tmp_path, GUT), talk(tmp_path, SHOP)]
     together = transcribe(*recordings, threads=2)
     assert together == [transcribe(recording)[0] for recording in recordings]
 
 
-def test_turns_that_were_set_aside_are_not_transcribed_nor_heard_by_others(transcribe, tmp_path):
+def test_turns_set_aside_are_not_transcribed_and_do_not_affect_others(transcribe, tmp_path):
     both, one = talk(tmp_path, SHOP, GUT), talk(tmp_path, SHOP)
     problem = Problem("overlapped", "two speak at once", 1)
     [column], [alone] = (
@@ -104,7 +104,7 @@ def test_turns_that_were_set_aside_are_not_transcribed_nor_heard_by_others(trans
     assert column.turns[0].text == alone.turns[0].text
 
 
-def test_known_text_stands_in_for_the_model_unless_it_is_to_be_ignored(transcribe, tmp_path):
+def test_existing_text_replaces_the_models_unless_ignored(transcribe, tmp_path):
     recording = with_turns(talk(tmp_path, SHOP, GUT, source="stm"), text="  as  it is\nwritten ")
     [used], [ignored] = (
         transcribe(recording),
@@ -112,10 +112,10 @@ def test_known_text_stands_in_for_the_model_unless_it_is_to_be_ignored(transcrib
     )
     assert (used.turns[0].text, used.turns[0].source) == ("as it is written", "stm")
     assert used.turns[1].source == ignored.turns[0].source == "model"
-    assert word_error_rate(SAID[SHOP], ignored.turns[0].text) <= 0.15
+    assert word_error_rate(TEXTS[SHOP], ignored.turns[0].text) <= 0.15
 
 
-def test_a_ctm_beside_the_recording_gives_words_and_times(transcribe, tmp_path):
+def test_a_ctm_companion_gives_words_and_times(transcribe, tmp_path):
     recording = talk(tmp_path, SHOP)
     ctm = tmp_path / "words.ctm"
     ctm.write_text("x 1 0.5 0.3 two\nx 1 1.0 0.4 words\n")
@@ -135,20 +135,20 @@ def test_a_turn_without_words_is_set_aside_alone(transcribe, tmp_path):
     assert column.turns[1] is not None
 
 
-def test_each_turn_is_heard_in_its_own_language_and_chinese_in_the_chosen_script(transcribe, tmp_path):
+def test_each_turn_is_transcribed_in_its_language_and_chinese_in_the_chosen_script(transcribe, tmp_path):
     recording = talk(tmp_path, GUT, CHINESE)
     [simplified] = transcribe(recording, config=TranscribeConfig())
     assert [transcript.language for transcript in simplified.turns] == ["en", "zh"]
-    assert word_error_rate(SAID[GUT], simplified.turns[0].text) <= 0.15
-    assert jiwer.cer(SAID[CHINESE], simplified.turns[1].text) <= 0.16
+    assert word_error_rate(TEXTS[GUT], simplified.turns[0].text) <= 0.15
+    assert jiwer.cer(TEXTS[CHINESE], simplified.turns[1].text) <= 0.16
     [traditional] = transcribe(recording, config=TranscribeConfig(chinese_script="traditional"))
     assert "現" in traditional.turns[1].text
     assert traditional.turns[0] == simplified.turns[0]
 
 
-def test_a_language_or_a_model_that_is_not_there_stops_the_set_up(audio_source, tmp_path):
+def test_an_unsupported_language_or_a_missing_model_is_a_setup_error(audio_source, tmp_path):
     english = {FAST.model: resolve(FAST.model).path}
-    with pytest.raises(SetupError, match="does not know the language 'zh'"):
+    with pytest.raises(SetupError, match="does not support the language 'zh'"):
         TranscribeStage(FAST.model_copy(update={"language": "zh"}), audio_source, english).setup()
     with pytest.raises(SetupError, match="can't load the model"):
         TranscribeStage(FAST, audio_source, {FAST.model: tmp_path}).setup()

@@ -1,4 +1,4 @@
-"""What transcribe does without a model: windows, languages by turn, measures of text, known text."""
+"""The parts of transcribe without a model: windows, languages of turns, measures of text, existing text."""
 
 import pytest
 from hypothesis import given
@@ -16,14 +16,14 @@ from stages.transcribe.measures import (
     words_of,
 )
 from stages.transcribe.text import clean, script_converter
-from stages.transcribe.windows import LIMIT, MARGIN, PAUSE, length, owner, pack, pieces, spans
+from stages.transcribe.windows import MARGIN, MAX_SECONDS, PAUSE, excerpts, length, owner, pack, spans
 
 # --- windows
 
 
 @st.composite
 def turns(draw):
-    """Turns of up to 29 s on two tracks in order of start, some overlapping."""
+    """Turns of up to 29 s on two tracks in order of start, some of them overlapping."""
     found, at = [], 0.0
     for _ in range(draw(st.integers(0, 40))):
         at += draw(st.floats(0, 5))
@@ -34,29 +34,38 @@ def turns(draw):
 
 
 @given(turns(), st.data())
-def test_every_live_turn_stands_in_one_window_of_its_track_in_order_within_the_limit(turns, data):
+def test_every_live_turn_is_in_one_window_of_its_track_in_order_within_the_limit(turns, data):
     live = sorted(data.draw(st.sets(st.sampled_from(range(len(turns)))))) if turns else []
-    windows = pack(pieces(turns, live))
-    assert sorted(piece.turn for window in windows for piece in window) == live
+    windows = pack(excerpts(turns, live))
+    assert sorted(excerpt.turn for window in windows for excerpt in window) == live
     for window in windows:
-        assert [piece.turn for piece in window] == sorted(piece.turn for piece in window)
-        assert len({piece.track for piece in window}) == 1
-        assert length(window) <= LIMIT
+        assert [excerpt.turn for excerpt in window] == sorted(excerpt.turn for excerpt in window)
+        assert len({excerpt.track for excerpt in window}) == 1
+        assert length(window) <= MAX_SECONDS
 
 
 @given(turns())
-def test_a_piece_holds_its_turn_and_of_the_pause_around_it_at_most_half(turns):
-    for piece in pieces(turns, range(len(turns))):
-        turn = turns[piece.turn]
-        assert max(0.0, turn.start - MARGIN) <= piece.start <= turn.start
-        assert turn.end <= piece.end <= turn.end + MARGIN
+def test_an_excerpt_contains_its_turn_and_at_most_half_of_the_pauses_around_it(turns):
+    for excerpt in excerpts(turns, range(len(turns))):
+        turn = turns[excerpt.turn]
+        assert max(0.0, turn.start - MARGIN) <= excerpt.start <= turn.start
+        assert turn.end <= excerpt.end <= turn.end + MARGIN
         for other in turns:
             if other.track == turn.track and other.start >= turn.end:
-                assert piece.end <= turn.end + (other.start - turn.end) / 2 + 1e-9
+                assert excerpt.end <= turn.end + (other.start - turn.end) / 2 + 1e-9
+
+
+@given(st.lists(st.floats(0.01, 30), max_size=60))
+def test_spans_follow_each_other_with_pauses(seconds):
+    at = 0.0
+    for k, (start, end) in enumerate(spans(seconds)):
+        assert start == at + k * PAUSE
+        assert end == start + seconds[k]
+        at += seconds[k]
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "piece"),
+    ("start", "end", "excerpt"),
     [
         (0.1, 0.4, 0),
         (1.8, 2.6, 0),  # stretched into the pause
@@ -67,21 +76,21 @@ def test_a_piece_holds_its_turn_and_of_the_pause_around_it_at_most_half(turns):
         (9.0, 9.2, 1),
     ],
 )
-def test_a_word_belongs_to_the_piece_in_which_most_of_it_lies(start, end, piece):
-    places = spans([2.0, 4.0])
-    assert places == [(0.0, 2.0), (2.0 + PAUSE, 6.0 + PAUSE)]
-    assert owner(start, end, places) == piece
+def test_a_word_belongs_to_the_excerpt_that_contains_most_of_it(start, end, excerpt):
+    times = spans([2.0, 4.0])
+    assert times == [(0.0, 2.0), (2.0 + PAUSE, 6.0 + PAUSE)]
+    assert owner(start, end, times) == excerpt
 
 
 def test_short_turns_share_a_window():
     talk = [Turn(10.0 * i, 10.0 * i + 4, "a", 0, False) for i in range(12)]
-    assert [len(window) for window in pack(pieces(talk, range(12)))] == [6, 6]
+    assert [len(window) for window in pack(excerpts(talk, range(12)))] == [6, 6]
 
 
 # --- languages
 
 
-def test_a_doubtful_turn_takes_the_language_of_the_talk_and_a_clear_one_keeps_its_own():
+def test_an_ambiguous_turn_gets_the_language_of_the_recording_and_a_clear_one_keeps_its_own():
     english, hm, chinese = {"en": 0.97, "zh": 0.03}, {"en": 0.3, "zh": 0.7}, {"en": 0.001, "zh": 0.999}
     found = languages([english] * 10 + [hm, chinese], [4.0] * 10 + [0.5, 5.0])
     assert [language for language, _ in found] == ["en"] * 11 + ["zh"]
@@ -93,10 +102,10 @@ def test_both_halves_of_a_bilingual_talk_keep_their_language():
     assert [name for name, _ in languages([english, chinese] * 5, [3.0] * 10)] == ["en", "zh"] * 5
 
 
-def test_the_order_of_turns_changes_no_language():
-    heard = [{"en": 0.5, "de": 0.5}, {"en": 0.4, "de": 0.6}, {"en": 0.9, "de": 0.1}]
-    there, back = languages(heard, [1.0, 2.0, 3.0]), languages(heard[::-1], [3.0, 2.0, 1.0])
-    assert dict(enumerate(back[::-1])) == dict(enumerate(there))
+def test_languages_do_not_depend_on_the_order_of_turns():
+    detected = [{"en": 0.5, "de": 0.5}, {"en": 0.4, "de": 0.6}, {"en": 0.9, "de": 0.1}]
+    forward, backward = languages(detected, [1.0, 2.0, 3.0]), languages(detected[::-1], [3.0, 2.0, 1.0])
+    assert dict(enumerate(backward[::-1])) == dict(enumerate(forward))
 
 
 # --- measures
@@ -111,7 +120,7 @@ def test_the_order_of_turns_changes_no_language():
         ("...", "en", []),
     ],
 )
-def test_words_are_counted_as_the_language_writes_them(text, language, words):
+def test_words_are_split_as_in_the_language(text, language, words):
     assert words_of(text, language) == words
 
 
@@ -131,7 +140,7 @@ def test_repeated_share_counts_words_in_loops(text, share):
     assert repeated_share(text.split(), 3) == pytest.approx(share)
 
 
-def test_a_loop_compresses_and_speech_does_not():
+def test_a_loop_has_a_high_compression_ratio():
     assert compression_ratio("I was there. " * 20) > 2.4
     assert compression_ratio("He asked himself, something warm and living must be near.") < 1.3
     assert letters(" a b\tc ") == 3
@@ -152,7 +161,7 @@ def test_a_loop_compresses_and_speech_does_not():
         "ご視聴ありがとうございました",
     ],
 )
-def test_phantoms_are_known_in_several_languages(text):
+def test_hallucinated_phrases_are_detected_in_several_languages(text):
     assert is_phantom(text)
 
 
@@ -168,7 +177,7 @@ def test_phantoms_are_known_in_several_languages(text):
         "Продолжение истории",
     ],
 )
-def test_what_people_say_is_no_phantom(text):
+def test_ordinary_speech_is_not_a_hallucinated_phrase(text):
     assert not is_phantom(text)
 
 
@@ -181,17 +190,17 @@ def test_what_people_say_is_no_phantom(text):
         ("一\u3000二", "一 二"),
     ],
 )
-def test_text_is_composed_and_spaced_once(text, cleaned):
+def test_text_is_normalized_with_single_spaces(text, cleaned):
     assert clean(text) == cleaned
 
 
-def test_chinese_script_is_a_choice():
+def test_chinese_text_is_converted_to_the_chosen_script():
     assert script_converter("simplified")("頭髮發現") == "头发发现"
     assert script_converter("traditional")("头发发现") == "頭髮發現"
     assert script_converter("keep")("頭发") == "頭发"
 
 
-# --- known text
+# --- existing text
 
 CTM = """;; comment
 call 2 1.0 0.5 there 0.9
@@ -200,7 +209,7 @@ call A 0.6 0.3 you
 """
 
 
-def test_ctm_words_go_to_the_turn_and_track_in_which_they_lie():
+def test_ctm_words_are_assigned_by_time_and_track():
     words = read_ctm(CTM, tracks=2)
     assert words_within(words, Turn(0.0, 1.0, "a", 0, False)) == (
         Word(0.2, 0.5, "Hello", 1.0),
@@ -210,6 +219,6 @@ def test_ctm_words_go_to_the_turn_and_track_in_which_they_lie():
     assert len(words_within(read_ctm(CTM, tracks=1), Turn(0.0, 2.0, "a", 0, False))) == 3
 
 
-def test_a_line_that_is_no_ctm_is_named():
+def test_an_invalid_line_of_a_ctm_is_named():
     with pytest.raises(DataError, match="line 2"):
         read_ctm("call 1 0.2 0.3 Hello\nnot a ctm", tracks=1)

@@ -9,7 +9,7 @@ from stages.train.vocoder.istft import Generator
 from stages.train.vocoder.shape import RATE
 from stages.train.vocoder.vocoder import Vocoder
 from tests.paths import DEMO
-from tests.stages.train.vocoder.little import LITTLE, LITTLE_WAVE, randomised
+from tests.stages.train.vocoder.small_shapes import LITTLE, LITTLE_WAVE, randomised
 
 
 @pytest.fixture(scope="session", autouse=True)

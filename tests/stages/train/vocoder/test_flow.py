@@ -7,7 +7,7 @@ import torch
 from stages.train.vocoder.flow import Conditions, Flow, flow_matching_loss, interpolated, solve, time_steps
 from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.shape import MEL_MEAN, MEL_SCALE, MELS, frames_of
-from tests.stages.train.vocoder.little import LITTLE, randomised
+from tests.stages.train.vocoder.small_shapes import LITTLE, randomised
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from stages.train.vocoder.flow import Conditions, Flow
 from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.shape import BLOCK, MELS, PRESETS, HiFTShape, block_of, frames_of
 from stages.train.vocoder.vocoder import Vocoder
-from tests.stages.train.vocoder.little import LITTLE, randomised
+from tests.stages.train.vocoder.small_shapes import LITTLE, randomised
 
 
 def parameters(network):

@@ -4,12 +4,12 @@ import torch
 from schemas.errors import SetupError
 from stages.train.vocoder.hift import HiFT
 from stages.train.vocoder.shape import HiFTShape, frames_of
-from stages.train.vocoder.stream import Stream, WaveStream
+from stages.train.vocoder.stream import VocoderStream, WaveStream
 from stages.train.vocoder.vocoder import Vocoder, noise
 
 
 def streamed(vocoder, tokens, piece, **how):
-    stream = Stream(vocoder, **how)
+    stream = VocoderStream(vocoder, **how)
     said = [stream.push(tokens[at : at + piece]) for at in range(0, len(tokens), piece)]
     return torch.cat([*said, stream.finish()])
 
@@ -40,7 +40,7 @@ def test_a_seed_and_a_speaker_are_heard_alike(vocoder, tokens):
 
 
 def test_the_first_sound_comes_with_a_block_and_what_it_looks_ahead_to(vocoder, tokens):
-    stream = Stream(vocoder, steps=2)
+    stream = VocoderStream(vocoder, steps=2)
     for at in range(19):
         assert not len(stream.push(tokens[at : at + 1]))
     # 31 frames, of which three are looked ahead to, and half a window stands out over the start.
@@ -66,7 +66,7 @@ def test_the_generator_streams_mels_of_any_pieces(vocoder):
 
 def test_what_is_no_token_is_refused(vocoder):
     with pytest.raises(ValueError, match=r"0\.\.5119, there is a 5120"):
-        Stream(vocoder).push([3, 5120])
+        VocoderStream(vocoder).push([3, 5120])
     with pytest.raises(ValueError, match="no audio tokens"):
         vocoder.speak([])
 
@@ -74,4 +74,4 @@ def test_what_is_no_token_is_refused(vocoder):
 def test_a_vocoder_that_sees_everything_does_not_stream(vocoder):
     public = Vocoder(vocoder.flow, HiFT(HiFTShape(16, 8)))
     with pytest.raises(SetupError, match="can't stream"):
-        Stream(public)
+        VocoderStream(public)

@@ -13,21 +13,22 @@ from schemas.hashing import shuffle_key
 from schemas.sample import Clip, Sample
 from stages.shard import ShardConfig, write_shards
 from stages.train.metrics import read_metrics
+from stages.train.vocoder.code_embeddings import initial_embeddings
 from stages.train.vocoder.config import VocoderTrainConfig
 from stages.train.vocoder.released import open_vocoder
 from stages.train.vocoder.shape import PRESETS, RATE, VocoderShape, frames_of
-from stages.train.vocoder.shards import Recorded, index_shard
-from stages.train.vocoder.sounds import sounds_of
-from stages.train.vocoder.speech import Spoken, Utterance, batch_of
+from stages.train.vocoder.shards import ShardUtterances, index_shard
 from stages.train.vocoder.train import train_vocoder
+from stages.train.vocoder.utterances import InMemoryUtterances, VocoderUtterance, batch_of
 from stages.train.vocoder.vocoder import load, save
 from tests.stages.train.launched import launch
-from tests.stages.train.vocoder.little import LITTLE, LITTLE_WAVE
+from tests.stages.train.old_records import use_old_names
+from tests.stages.train.vocoder.small_shapes import LITTLE, LITTLE_WAVE
 
 CONFIG = VocoderTrainConfig(
     preset="tiny",
     steps=4,
-    batch=2,
+    global_batch_size=2,
     blocks=2,
     frames=16,
     checkpoint_every=2,
@@ -39,13 +40,15 @@ CONFIG = VocoderTrainConfig(
 
 
 @pytest.fixture
-def speech(spoken) -> Spoken:
+def speech(spoken) -> InMemoryUtterances:
     """Stretches of a real recording with codes that nobody computed."""
     rng = np.random.default_rng(0)
     lengths = (40, 30, 20)
-    return Spoken(
+    return InMemoryUtterances(
         [
-            Utterance(f"utterance-{n}", rng.integers(0, 5120, n).astype(np.int32), spoken[: n * 530].numpy())
+            VocoderUtterance(
+                f"utterance-{n}", rng.integers(0, 5120, n).astype(np.int32), spoken[: n * 530].numpy()
+            )
             for n in lengths
         ]
     )
@@ -72,7 +75,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(speech, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_vocoder(CONFIG, speech, speech, {"version": "1"}, tmp_path / "stopped", said=stop)
+        train_vocoder(CONFIG, speech, speech, {"version": "1"}, tmp_path / "stopped", on_progress=stop)
     stopped = train_vocoder(CONFIG, speech, speech, {"version": "1"}, tmp_path / "stopped")
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
     assert [line["step"] for line in losses(tmp_path / "whole")] == [0, 1, 2, 3]
@@ -84,6 +87,16 @@ def test_a_stopped_run_goes_on_bit_for_bit(speech, tmp_path):
     assert sorted(file.name for file in folder.iterdir()) == sorted(names)
     assert soundfile.info(folder / names[0]).frames == frames_of(40) * 256
     assert list((tmp_path / "whole/tensorboard").iterdir())
+
+
+@pytest.mark.usefixtures("_narrow")
+def test_a_run_recorded_under_old_names_of_settings_is_left_as_it_is(speech, tmp_path):
+    config = CONFIG.model_copy(update={"steps": 1, "adversarial_from": None, "samples": 0})
+    finished = train_vocoder(config, speech, speech, {}, tmp_path)
+    use_old_names(tmp_path)
+    assert train_vocoder(config, speech, speech, {}, tmp_path) == finished
+    with pytest.raises(SetupError, match=r"its config\.global_batch_size is 2, not 4"):
+        train_vocoder(config.model_copy(update={"global_batch_size": 4}), speech, speech, {}, tmp_path)
 
 
 def narrow_run(config, speech, folder):
@@ -108,8 +121,8 @@ def test_two_processes_share_a_batch_and_learn_what_one_learns(speech, tmp_path)
 
 @pytest.mark.usefixtures("_narrow")
 def test_processes_that_cant_share_a_batch_are_refused(speech, tmp_path):
-    with pytest.raises(ChildFailedError, match="2 processes can't share batch 3 evenly"):
-        launch(2, narrow_run, CONFIG.model_copy(update={"batch": 3}), speech, tmp_path)
+    with pytest.raises(ChildFailedError, match="2 processes can't share global_batch_size 3 evenly"):
+        launch(2, narrow_run, CONFIG.model_copy(update={"global_batch_size": 3}), speech, tmp_path)
 
 
 @pytest.mark.usefixtures("_narrow")
@@ -134,20 +147,22 @@ def test_codes_begin_as_what_they_sound_like(spoken):
     """Of two recordings of a code each, in halves: the halves of one are more alike than the recordings."""
     loud, soft = spoken[:20000].numpy(), np.random.default_rng(1).normal(0, 0.3, 20000).astype(np.float32)
     codes = {10: loud[:9540], 11: loud[9540:19080], 2000: soft[:9540], 2001: soft[9540:19080]}
-    speech = Spoken([Utterance(str(c), np.full(18, c, np.int32), x) for c, x in codes.items()])
-    embedding = sounds_of(speech, 5120, 16, seed=0)
+    speech = InMemoryUtterances(
+        [VocoderUtterance(str(c), np.full(18, c, np.int32), x) for c, x in codes.items()]
+    )
+    embedding = initial_embeddings(speech, 5120, 16, seed=0)
     assert embedding.shape == (5120, 16)
     distance = torch.cdist(embedding, embedding)
     assert distance[10, 11] < distance[10, 2000]
     assert distance[2000, 2001] < distance[2000, 11]
     assert embedding[[10, 11, 2000, 2001]].square().mean() == pytest.approx(1, abs=0.01)
     assert embedding.square().mean() == pytest.approx(1, abs=0.05), "codes that are never heard"
-    assert torch.equal(embedding, sounds_of(speech, 5120, 16, seed=0))
+    assert torch.equal(embedding, initial_embeddings(speech, 5120, 16, seed=0))
 
 
 def test_nothing_to_learn_from_is_refused(tmp_path):
     with pytest.raises(SetupError, match="keep_audio: true"):
-        train_vocoder(CONFIG, Spoken([]), Spoken([]), {}, tmp_path)
+        train_vocoder(CONFIG, InMemoryUtterances([]), InMemoryUtterances([]), {}, tmp_path)
 
 
 def test_a_stretch_and_its_mel_lie_at_the_same_place(speech):
@@ -202,7 +217,7 @@ def test_audio_parts_of_shards_are_read_with_their_codes(spoken, tmp_path):
     def read(number, start, size):
         return shard.path.read_bytes()[start : start + size]
 
-    speech = Recorded(index, read, first_id)
+    speech = ShardUtterances(index, read, first_id)
     assert len(speech) == 2, "turns that stand in two samples are taken once"
     asked, said = speech.read(0), speech.read(1)
     assert (asked.tokens.tolist(), said.tokens.tolist()) == (question.tolist(), answer.tolist())

@@ -1,0 +1,183 @@
+"""The folders and file names of a dataset, relative to `<output>/<name>`. Nothing else spells them out.
+
+    annotations/<stage fingerprint>/<unit>[.retry-<n>].parquet   what a stage measured in a unit
+    annotations/sidecars/<unit id>-<hash>.parquet                texts of the unit's sidecars
+    packs/<group fingerprint>/                                   shards and tables of one pack group
+    surveys/<group hash>/<table>.parquet                         what a group contributes to global decisions
+    deaths/<stage fingerprint>/<unit>.<attempt>/<n>.json         a worker that died over a unit
+    plans/<plan id>/<n>.json                                     a version of a plan; the highest n counts
+    plans/<plan id>.json                                         the same, as release 0.1.0 wrote it
+    versions/<version id>/                                       a published version; its manifest comes last
+    refs/<tag>/<n>                                               a move of a tag; the highest n counts
+    lineage/<version id>/<name>                                  something that was made from a version
+    leases/<kind>-<time>-<random>                                a running build or removal
+    forgotten/<recording key>.json                               a tombstone
+    runs/<time>-<plan id>.json                                   times of one run of a build
+    synthesis/<fingerprint>/<conversation>.flac[.json|.jsonl]    synthesized recordings and their companions
+    synthesis/replies/{answers,speech}/, preferences/verdicts/   paid replies of servers
+
+Other programs put files of their own beside these (`.DS_Store`, `.nfs0001`, an editor's backups): whoever
+lists a folder uses the parsers below, which return None for a name that is not ours.
+"""
+
+import re
+from datetime import datetime
+
+ANNOTATIONS = "annotations"
+DEATHS = "deaths"
+FORGOTTEN = "forgotten"
+LEASES = "leases"
+LINEAGE = "lineage"
+PACKS = "packs"
+PLANS = "plans"
+REFS = "refs"
+RUNS = "runs"
+SHARDS = "shards"
+SURVEYS = "surveys"
+SYNTHESIS = "synthesis"
+VERSIONS = "versions"
+
+ANSWERS = f"{SYNTHESIS}/replies/answers"
+SPEECH = f"{SYNTHESIS}/replies/speech"
+VERDICTS = "preferences/verdicts"
+
+CACHES = (PACKS, SURVEYS, DEATHS)
+"""Rebuilt in minutes from the annotations: only their age decides how long they are kept."""
+
+REPLIES = (ANSWERS, SPEECH, VERDICTS)
+"""Replies of servers that were paid for: kept whatever their age."""
+
+MANIFEST = "manifest.json"
+"""Of a version; written last."""
+
+SUMMARY = "summary.json"
+"""Of a pack group; written last."""
+
+_TAG_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_REF = re.compile(r"refs/(?P<tag>[^/]+)/(?P<number>[1-9][0-9]*)")
+_PLAN = re.compile(r"plans/(?P<plan>[0-9a-f]+)(/(?P<number>[1-9][0-9]*))?\.json")
+_ANNOTATION = re.compile(r"(?P<unit>[0-9a-f]+-[0-9a-f]+)(\.retry-(?P<retry>[0-9]+))?\.parquet")
+_TOMBSTONE = re.compile(r"forgotten/(?P<key>[0-9a-f]+)\.json")
+
+
+def annotations(fingerprint: str) -> str:
+    """The folder of one stage."""
+    return f"{ANNOTATIONS}/{fingerprint}"
+
+
+def annotation(fingerprint: str, unit: str, retry: int = 0) -> str:
+    return f"{annotations(fingerprint)}/{unit}{f'.retry-{retry}' if retry else ''}.parquet"
+
+
+def parse_annotation(path: str) -> tuple[str, int] | None:
+    """The unit and the number of the retry (0: the first file) of a file of annotations."""
+    match = _ANNOTATION.fullmatch(path.rpartition("/")[2])
+    return (match["unit"], int(match["retry"] or 0)) if match else None
+
+
+def sidecars(unit_id: str, content: str) -> str:
+    return f"{ANNOTATIONS}/sidecars/{unit_id}-{content}.parquet"
+
+
+def pack(group: str) -> str:
+    return f"{PACKS}/{group}"
+
+
+def survey(group: str, table: str) -> str:
+    return f"{SURVEYS}/{group}/{table}.parquet"
+
+
+def death(fingerprint: str, unit: str, attempt: int, number: int) -> str:
+    return f"{DEATHS}/{fingerprint}/{unit}.{attempt}/{number}.json"
+
+
+def plan(id: str, number: int = 0) -> str:
+    """A record of the version that a plan resulted in; 0 is the only record that release 0.1.0 wrote."""
+    return f"{PLANS}/{id}/{number}.json" if number else f"{PLANS}/{id}.json"
+
+
+def plan_records(id: str) -> str:
+    """The folder of a plan's numbered records."""
+    return f"{PLANS}/{id}"
+
+
+def parse_plan(path: str) -> tuple[str, int] | None:
+    """The id and the number of a plan's record."""
+    match = _PLAN.fullmatch(path)
+    return (match["plan"], int(match["number"] or 0)) if match else None
+
+
+def version(id: str, file: str = "") -> str:
+    """The folder of a version, or a file in it."""
+    return f"{VERSIONS}/{id}/{file}".rstrip("/")
+
+
+def is_version_id(name: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]+", name) is not None
+
+
+def manifest(version_id: str) -> str:
+    return version(version_id, MANIFEST)
+
+
+def shard(split: str, index: int) -> str:
+    """A shard, relative to its version."""
+    return f"{SHARDS}/{split}-{index:06d}.tar"
+
+
+def refs(tag: str) -> str:
+    """The folder of one tag."""
+    return f"{REFS}/{tag}"
+
+
+def ref(tag: str, number: int) -> str:
+    return f"{refs(tag)}/{number}"
+
+
+def parse_ref(path: str) -> tuple[str, int] | None:
+    """The tag and the number of a move of it."""
+    match = _REF.fullmatch(path)
+    return (match["tag"], int(match["number"])) if match and is_tag_name(match["tag"]) else None
+
+
+def is_tag_name(name: str) -> bool:
+    """Whether a name has only letters, digits and `. _ -`, and starts with none of `.` and `-`."""
+    return _TAG_NAME.fullmatch(name) is not None
+
+
+def lineage(version_id: str, name: str = "") -> str:
+    """The folder of what was made from a version, or a file in it."""
+    return f"{LINEAGE}/{version_id}/{name}".rstrip("/")
+
+
+def lease(kind: str, seconds: float, random: str) -> str:
+    """`seconds` since the epoch."""
+    return f"{LEASES}/{kind}-{seconds:.0f}-{random}"
+
+
+def is_lease(path: str, kind: str) -> bool:
+    return re.fullmatch(rf"{LEASES}/{kind}-[0-9]+-[0-9a-f]+", path) is not None
+
+
+def tombstone(recording_key: str) -> str:
+    return f"{FORGOTTEN}/{recording_key}.json"
+
+
+def parse_tombstone(path: str) -> str | None:
+    """The key of the recording that a tombstone is for."""
+    match = _TOMBSTONE.fullmatch(path)
+    return match["key"] if match else None
+
+
+def run(started: datetime, plan_id: str) -> str:
+    return f"{RUNS}/{started:%Y%m%dT%H%M%S}-{plan_id}.json"
+
+
+def synthesis(fingerprint: str) -> str:
+    """The folder of the recordings of one set of settings."""
+    return f"{SYNTHESIS}/{fingerprint}"
+
+
+def synthesized_id(conversation: str) -> str:
+    """The id of a conversation's recording, which says nothing of the settings."""
+    return f"{SYNTHESIS}/{conversation}.flac"

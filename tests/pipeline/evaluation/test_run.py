@@ -1,0 +1,217 @@
+"""Utterances spoken again from their tokens, and judged beside themselves."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pipeline.evaluation.originals import Original, TurnOriginals, drawn
+from pipeline.evaluation.run import SPLITS, Evaluation, EvaluationOptions, evaluate_tokens
+from pipeline.inference.tokenize_files import Refused
+from tests.paths import RECORDINGS
+from tests.pipeline.evaluation.published import MONOLOGUES, version_of
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two short readers, English and Chinese, among files that can't be judged."""
+    folder = tmp_path_factory.mktemp("utterances")
+    for name in ("LJ002-0020.wav", "BAC009S0764W0121.wav"):
+        for file in (MONOLOGUES / name, MONOLOGUES / f"{name}.json"):
+            shutil.copy(file, folder)
+    shutil.copy(RECORDINGS / "bad/short_30ms.wav", folder)
+    shutil.copy(RECORDINGS / "bad/html_error.flac", folder)
+    shutil.copy(MONOLOGUES / "sonnet001_en.mp3", folder)
+    soundfile.write(folder / "silence.wav", np.zeros(32000), 16000)
+    soundfile.write(folder / "blip.wav", np.sin(np.arange(4000) / 3), 16000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path, untaught: Path) -> Evaluation:
+    return evaluate_tokens(EvaluationOptions((str(folder),), vocoder=untaught))
+
+
+def test_what_can_not_be_judged_is_set_aside_with_its_reason_and_all_are_counted(found):
+    spoken = found.resynthesis
+    assert {one.file: one.code for one in spoken.set_aside} == {
+        "short_30ms.wav": "too_short",
+        "blip.wav": "too_short",
+        "silence.wav": "silent",
+        "html_error.flac": "unreadable",
+        "sonnet001_en.mp3": "too_long",
+    }
+    told = spoken.as_json()
+    assert told["utterances"] == {"found": 7, "judged": 2, "set_aside": 5, "not_drawn": 0}
+    assert told["reasons"] == {"too_short": 2, "silent": 1, "unreadable": 1, "too_long": 1}
+
+
+def test_the_original_beside_itself_is_perfect(found):
+    for one in found.resynthesis.judged:
+        own = one.conditions["original"]
+        assert own.heard_otherwise.wrong == 0
+        assert own.similarity == pytest.approx(1, abs=1e-4)
+        assert own.f0_correlation == pytest.approx(1)
+        assert (own.voicing_agreement, own.mel_distance) == (1, 0)
+
+
+def test_an_untaught_vocoder_is_found_out_by_every_measure(found):
+    measures = found.resynthesis.measures()
+    for name, of in measures.items():
+        sign = 1 if name.endswith(("wer", "cer", "distance")) else -1
+        for condition in ("mel", "tokens"):
+            if of[condition] is not None:
+                assert sign * of[condition].value > sign * of["original"].value, (name, condition)
+    assert measures["text_wer"]["original"].value <= 0.5
+    assert measures["original_wer"]["tokens"].value >= 0.5
+
+
+def test_languages_without_spaces_are_counted_in_characters(found):
+    chinese, english = found.resynthesis.judged
+    assert (chinese.language, english.language) == ("zh", "en")
+    assert chinese.conditions["original"].errors.of == len("甚至出现交易几乎停滞的情况")
+    assert english.conditions["original"].errors.of < 5
+    measures = found.resynthesis.measures()
+    assert {name: measures[name]["mel"].utterances for name in measures if name[-2:] == "er"} == {
+        "text_wer": 1,
+        "text_cer": 1,
+        "original_wer": 1,
+        "original_cer": 1,
+    }
+
+
+def test_an_utterance_is_judged_the_same_whoever_stands_beside_it(found, folder, untaught, tmp_path):
+    shutil.copy(folder / "LJ002-0020.wav", tmp_path)
+    shutil.copy(folder / "LJ002-0020.wav.json", tmp_path)
+    again = evaluate_tokens(EvaluationOptions((str(tmp_path / "*.wav"),), vocoder=untaught))
+    assert again.resynthesis.judged[0].conditions == found.resynthesis.judged[1].conditions
+
+
+def test_the_page_has_every_figure_and_every_sound_in_itself(found):
+    from pipeline.report.tokens import TITLES, render
+
+    page = render(found)
+    for name in found.resynthesis.measures():
+        assert page.count(TITLES[name]) >= 2, "in the table and over its plot"
+    assert page.count("<audio") == 2 * 3
+    assert page.count("<circle") >= 2 * 3
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+    assert "sonnet001_en.mp3" in page
+
+
+def test_the_command_judges_the_turns_of_a_version(command, kept, untaught, tmp_path):
+    page = tmp_path / "tokens.html"
+    done = command(
+        "evaluate", "tokens", "--vocoder", untaught, "--json", "--report", page, kept.store.directory
+    )
+    assert done.code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert set(told) == {
+        "places",
+        "dataset",
+        "tokenizer",
+        "seed",
+        "resynthesis",
+        "perplexity",
+        "sampled",
+    }
+    assert told["dataset"] == f"given@{kept.id}"
+    spoken = told["resynthesis"]
+    assert spoken["utterances"] == {"found": 1, "judged": 1, "set_aside": 0, "not_drawn": 0}
+    [one] = spoken["judged"]
+    assert one["name"] == "reader-0.wav 0.100-1.500"
+    assert one["text"] == "in eighteen thirteen"
+    assert one["groups"] == 12
+    assert spoken["vocoder"]["of_speech"] == pytest.approx(12 * 0.12, abs=0.02)
+    assert spoken["vocoder"]["real_time_factor"] > 0
+    assert page.stat().st_size > 10_000
+
+
+def test_a_turn_is_read_once_with_its_own_sound_and_codes(kept):
+    turns = TurnOriginals(kept, SPLITS, 10, 0)
+    [turn] = turns
+    assert isinstance(turn, Original)
+    assert (turns.found, turn.source, turn.language) == (1, "reader-0.wav", "en")
+    assert turn.tokens[:5].tolist() == [0, 7, 1024, 1035, 1046]
+    whole, rate = soundfile.read(MONOLOGUES / "LJ002-0020.wav", dtype="float32")
+    assert len(turn.sound) == 22400
+    assert np.corrcoef(turn.sound[:8000], resampled(whole, rate)[1600:9600])[0, 1] > 0.99
+
+
+def resampled(samples, rate):
+    import soxr
+
+    return soxr.resample(samples, rate, 16000)
+
+
+def test_a_recognisers_text_is_not_what_somebody_wrote(kept, tmp_path):
+    [turn] = TurnOriginals(kept, SPLITS, 10, 0)
+    assert turn.text == "in eighteen thirteen"
+    other = version_of(tmp_path / "two", keep_audio=True, recordings=2)
+    assert [one.text for one in TurnOriginals(other, SPLITS, 10, 0)] == ["in eighteen thirteen", None]
+
+
+def test_a_draw_is_the_same_for_a_seed_and_changes_little_by_what_is_added():
+    names = [f"{n:03}" for n in range(100)]
+    some = drawn(names, 20, 0, str)
+    assert some == drawn(names[::-1], 20, 0, str) == sorted(some)
+    assert len(set(some) - set(drawn([*names, "more"], 20, 0, str))) <= 1
+    assert some != drawn(names, 20, 1, str)
+
+
+def refused(command, *arguments):
+    done = command("evaluate", "tokens", *arguments)
+    assert done.stdout == ""
+    return done.code, done.stderr
+
+
+def test_what_can_not_begin_is_told_before_anything_is_spoken(command, codes_alone, untaught, tmp_path):
+    ours = ("--vocoder", untaught)
+    file = MONOLOGUES / "LJ002-0020.wav"
+    for arguments, code, said in (
+        (("--vocoder", tmp_path / "none", file), 1, "none holds no usable config.json"),
+        (("--vocoder", tmp_path, file), 1, "no usable config.json"),
+        ((*ours, "nowhere.wav"), 1, "there is no such file"),
+        ((*ours, tmp_path / "none@latest"), 1, "there is no dataset 'none'"),
+        ((*ours, "--tokenizer", "file:/none", file), 1, "there is no /none"),
+        ((*ours, codes_alone.store.directory), 1, "keep_audio: true"),
+        ((*ours, codes_alone.store.directory, file), 1, "by itself"),
+        ((*ours, "--tokenizer", "whisper", codes_alone.store.directory), 1, "--tokenizer goes with files"),
+        ((*ours, "--split", "train", file), 1, "--split goes with a dataset"),
+        ((*ours, "--report", tmp_path / "no/where.html", file), 2, "no folder"),
+        (ours, 2, "Missing argument"),
+    ):
+        ended, told = refused(command, *arguments)
+        assert ended == code, told
+        assert said in told
+
+
+def test_where_nothing_is_left_the_reasons_are_told(command, untaught):
+    bad = RECORDINGS / "bad"
+    code, told = refused(command, "--vocoder", untaught, bad / "short_30ms.wav", bad / "html_error.flac")
+    assert code == 1
+    assert "nothing was left to judge: " in told
+    assert "html_error.flac: " in told
+
+
+def test_sidecars_that_say_nothing_useful_do_no_harm(untaught, tmp_path):
+    from pipeline.evaluation.originals import FileOriginals
+
+    for name, said in (("a", '{"text": 3, "language": null}'), ("b", "{"), ("c", '{"text": "  "}')):
+        shutil.copy(MONOLOGUES / "LJ002-0020.wav", tmp_path / f"{name}.wav")
+        (tmp_path / f"{name}.wav.json").write_text(said)
+    good, bad, blank = FileOriginals([str(tmp_path)], "whisper", 10, 0)
+    assert (good.text, good.source, blank.text) == (None, "a.wav", None)
+    assert isinstance(bad, Refused)
+    assert bad.code == "bad_sidecar"
+
+
+def test_files_are_limited_by_hash_and_the_rest_is_counted(untaught, folder):
+    from pipeline.evaluation.originals import FileOriginals
+
+    files = FileOriginals([str(folder)], "whisper", 3, 0)
+    assert (files.found, len(files), len(list(files))) == (7, 3, 3)

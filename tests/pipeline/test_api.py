@@ -1,0 +1,78 @@
+"""The Python API, without running models."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+import aqaa_data
+from tests.paths import DEMO, FIXTURES
+
+REFERENCE = f"{FIXTURES}/dataset-0.1.0/before"
+
+
+def test_a_dataset_yields_its_samples():
+    dataset = aqaa_data.open_dataset(REFERENCE)
+    samples = list(dataset)
+    assert len(samples) == sum(dataset.manifest.samples.values())
+    assert len({sample.key for sample in samples}) == len(samples)
+    for sample in samples:
+        assert sample.tokens.dtype == np.int32
+        trained = sample.arrays["rejected" if sample.family == "preference" else "loss"]
+        assert len(trained) > 0
+        assert len(sample.tokens) == len(trained) or sample.family == "preference"
+    assert {sample.family for sample in samples} == set(dataset.manifest.samples)
+    assert list(dataset.samples("validation")) == []
+    with dataset.table("turns") as turns:
+        assert turns.count_rows() == dataset.manifest.turns.diarized
+
+
+def test_a_missing_dataset_is_an_error_that_names_the_others():
+    with pytest.raises(aqaa_data.SetupError, match="did you mean before"):
+        aqaa_data.open_dataset(f"{FIXTURES}/dataset-0.1.0/befor")
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "in").mkdir()
+    shutil.copy(DEMO / "monologues" / "LJ002-0020.wav", tmp_path / "in")
+    file = tmp_path / "recipe.yaml"
+    file.write_text("name: small\ninputs: [in]\noutput: out\nselect: {words_min: 1}\n")
+    return file
+
+
+def test_overrides_replace_what_the_recipe_says(recipe, tmp_path):
+    loaded = aqaa_data.load_recipe(
+        recipe, "shard.megabytes=7", output=str(tmp_path / "other"), limit_hours=0.5, select={"words_min": 3}
+    )
+    assert (loaded.shard.megabytes, loaded.select.words_min, loaded.limit_hours) == (7, 3, 0.5)
+    assert loaded.output.endswith("/other")
+    with pytest.raises(aqaa_data.SetupError, match="did you mean `words_min`"):
+        aqaa_data.load_recipe(recipe, select={"word_min": 3})
+
+
+def test_a_plan_lists_units_and_models_and_writes_nothing(recipe, tmp_path):
+    planned = aqaa_data.plan(aqaa_data.load_recipe(recipe))
+    assert [len(unit.recordings) for unit in planned.units] == [1]
+    assert [stage.name for stage in planned.stages] == [
+        "decode",
+        "diarize",
+        "transcribe",
+        "quality",
+        "tokenize",
+    ]
+    assert planned.id == aqaa_data.plan(aqaa_data.load_recipe(recipe)).id
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unreadable_file_is_refused_by_tokenize(tmp_path):
+    (result,) = aqaa_data.tokenize([str(tmp_path / "missing.wav")])
+    assert result.code == "missing"
+
+
+def test_a_checkpoint_answers_in_text_and_tokens(askable):
+    question = str(DEMO / "monologues" / "LJ002-0020.wav")
+    reply = aqaa_data.answer(askable, question, seed=3, max_tokens=24)
+    again = aqaa_data.answer(str(askable), question, seed=3, max_tokens=24)
+    assert len(reply.ids) > 0
+    assert (reply.text, reply.reason) == (again.text, again.reason)

@@ -1,0 +1,37 @@
+"""Errors of Ray Train's workers, as one message for the user."""
+
+import pytest
+
+from pipeline.training.launch import _ERROR_FILE, _worker, _workers_failed
+from pipeline.training.recipe import WorkersConfig
+from schemas.errors import SetupError
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError(), "the last error was RuntimeError, no message"),
+        (ValueError(" \n"), "the last error was ValueError, no message"),
+        (RuntimeError("worker 1:\n  out of memory\n"), "the last error was RuntimeError: out of memory"),
+    ],
+)
+def test_the_type_of_the_error_and_what_to_do_are_named(error, reason):
+    message = _workers_failed(error, WorkersConfig(count=2, retries=3))
+    assert message.startswith("the workers failed 4 times; ")
+    assert reason in message
+    assert "run the same command to resume" in message
+
+
+@pytest.mark.parametrize(
+    ("error", "written"),
+    [(SetupError("lower micro_batch"), "lower micro_batch"), (SetupError(), "SetupError, no message")],
+)
+def test_a_workers_setup_error_is_written_down(tmp_path, error, written):
+    def job():
+        raise error
+
+    file = tmp_path / _ERROR_FILE
+    with pytest.raises(SetupError):
+        _worker({"job": job, "error_file": file})
+    assert file.read_text() == written
+    _worker({"job": job, "error_file": file})  # a restarted worker ends at once
