@@ -1,4 +1,4 @@
-"""Who answers whom: consecutive turns of different speakers become question and answer."""
+"""Pairs of question and answer: consecutive turns of different speakers."""
 
 import re
 from collections import Counter
@@ -118,7 +118,7 @@ class PairTurnsConfig(Config):
 
 @dataclass(frozen=True)
 class TurnPair:
-    """A question and what the other speaker answered."""
+    """A question and the answer of the other speaker."""
 
     question: AnnotatedTurn
     answer: AnnotatedTurn
@@ -235,7 +235,7 @@ def _at_once(turns: Sequence[AnnotatedTurn], tolerance: float) -> Mapping[int, C
 
 
 def _backchannels(config: PairTurnsConfig) -> Callable[[AnnotatedTurn], bool]:
-    """The test whether a turn is a backchannel: few words of the lists in little time."""
+    """A predicate for backchannels: short turns of few words, all of them from the lists."""
     words = {_letters(word) for language in config.backchannels.values() for word in language}
     longest_first = sorted(words, key=lambda word: (-len(word), word))
     only = re.compile(f"(?:{'|'.join(longest_first)}){{1,{config.backchannel_words_max}}}")
