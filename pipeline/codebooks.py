@@ -13,6 +13,7 @@ from pipeline.inputs.listing import ListedRecording, list_inputs
 from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.models import resolve
 from schemas.errors import DataError, SetupError
+from schemas.layout import LINGUISTIC_RATE, SEMANTIC_RATE
 from schemas.recording import Recording
 from stages.decode import decode_file
 from stages.decode.config import DecodeConfig
@@ -206,9 +207,10 @@ def card(report: FitReport, codebooks: Codebooks) -> str:
     for speech, measured in (("fitted", report.fitted), ("held out", report.held)):
         if measured:
             linguistic, semantic = codebooks.linguistic.size, codebooks.semantic.size
+            rates = f"{LINGUISTIC_RATE:.2f}", f"{SEMANTIC_RATE:.0f}"
             lines += [
-                f"| linguistic | {linguistic} | 16.67 | {speech} | {_row(measured.linguistic)} |",
-                f"| semantic | {semantic} | 25 | {speech} | {_row(measured.semantic)} |",
+                f"| linguistic | {linguistic} | {rates[0]} | {speech} | {_row(measured.linguistic)} |",
+                f"| semantic | {semantic} | {rates[1]} | {speech} | {_row(measured.semantic)} |",
             ]
     lines += [
         "",

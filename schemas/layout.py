@@ -17,10 +17,19 @@ from schemas.recording import Codes
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids, Modality, Vocabulary
 
 ROLES = ("system", "human", "assistant")
-GROUP = (2, 3)
-"""Number of linguistic and of semantic codes in a group, which represents 120 ms."""
 
-_PATTERN = np.array([Modality.LINGUISTIC] * GROUP[0] + [Modality.SEMANTIC] * GROUP[1], np.uint8)
+LINGUISTIC_PER_GROUP = 2
+SEMANTIC_PER_GROUP = 3
+CODES_PER_GROUP = LINGUISTIC_PER_GROUP + SEMANTIC_PER_GROUP
+GROUP_SECONDS = 0.12
+LINGUISTIC_RATE = LINGUISTIC_PER_GROUP / GROUP_SECONDS
+"""Codes per second: 16.67."""
+SEMANTIC_RATE = SEMANTIC_PER_GROUP / GROUP_SECONDS
+"""Codes per second: 25."""
+
+_PATTERN = np.array(
+    [Modality.LINGUISTIC] * LINGUISTIC_PER_GROUP + [Modality.SEMANTIC] * SEMANTIC_PER_GROUP, np.uint8
+)
 
 
 @dataclass(frozen=True)
@@ -34,17 +43,43 @@ class ReadMessage:
     """Codes of each audio span."""
 
 
+def group_count(codes: Codes) -> int:
+    """Number of whole groups in some codes."""
+    return min(len(codes.linguistic) // LINGUISTIC_PER_GROUP, len(codes.semantic) // SEMANTIC_PER_GROUP)
+
+
+def cut_groups(codes: Codes, first: int, end: int) -> Codes:
+    """The codes of groups `first` to `end` (exclusive)."""
+    return Codes(
+        codes.linguistic[first * LINGUISTIC_PER_GROUP : end * LINGUISTIC_PER_GROUP],
+        codes.semantic[first * SEMANTIC_PER_GROUP : end * SEMANTIC_PER_GROUP],
+    )
+
+
+def check_ratio(ratio: tuple[int, int]) -> tuple[int, int]:
+    """A ratio of text ids to codes, if its codes make whole groups; else raises ValueError."""
+    text, codes = ratio
+    if codes % CODES_PER_GROUP or min(ratio) < 1:
+        below = codes // CODES_PER_GROUP * CODES_PER_GROUP
+        nearest = [n for n in (below, below + CODES_PER_GROUP) if n > 0]
+        valid = " or ".join(f"[{max(1, text)}, {n}]" for n in nearest)
+        raise ValueError(
+            f"[{text}, {codes}] would cut code groups: the second number must be a multiple of "
+            f"{CODES_PER_GROUP}, such as {valid}"
+        )
+    return ratio
+
+
 def whole_groups(codes: Codes) -> Codes:
     """The codes up to the last whole group."""
-    groups = min(len(codes.linguistic) // GROUP[0], len(codes.semantic) // GROUP[1])
-    return Codes(codes.linguistic[: groups * GROUP[0]], codes.semantic[: groups * GROUP[1]])
+    return cut_groups(codes, 0, group_count(codes))
 
 
 def merged(codes: Codes) -> Ids:
     """Numbers N of the tokens `<audio_N>`, [5 g], for the g whole groups of some codes, each L L S S S."""
     whole = whole_groups(codes)
-    linguistic = np.array(whole.linguistic, np.int32).reshape(-1, GROUP[0])
-    semantic = np.array(whole.semantic, np.int32).reshape(-1, GROUP[1]) + LINGUISTIC_CODES
+    linguistic = np.array(whole.linguistic, np.int32).reshape(-1, LINGUISTIC_PER_GROUP)
+    semantic = np.array(whole.semantic, np.int32).reshape(-1, SEMANTIC_PER_GROUP) + LINGUISTIC_CODES
     return np.concatenate([linguistic, semantic], axis=1).ravel()
 
 
@@ -56,11 +91,12 @@ def code_ids(codes: Codes, vocabulary: Vocabulary) -> Ids:
 def codes_of(ids: ArrayLike, vocabulary: Vocabulary) -> Codes:
     """The inverse of `code_ids`. Raises ValueError if the ids are not a sequence of whole groups."""
     ids = np.asarray(ids, np.int32)
-    if len(ids) % len(_PATTERN) or (vocabulary.modality(ids).reshape(-1, len(_PATTERN)) != _PATTERN).any():
+    whole = len(ids) % CODES_PER_GROUP == 0
+    if not whole or (vocabulary.modality(ids).reshape(-1, CODES_PER_GROUP) != _PATTERN).any():
         raise ValueError("an audio span is not a sequence of whole code groups")
-    groups = ids.reshape(-1, len(_PATTERN))
-    linguistic = groups[:, : GROUP[0]].ravel() - vocabulary.linguistic
-    semantic = groups[:, GROUP[0] :].ravel() - vocabulary.semantic
+    groups = ids.reshape(-1, CODES_PER_GROUP)
+    linguistic = groups[:, :LINGUISTIC_PER_GROUP].ravel() - vocabulary.linguistic
+    semantic = groups[:, LINGUISTIC_PER_GROUP:].ravel() - vocabulary.semantic
     return Codes(tuple(map(Code, linguistic.tolist())), tuple(map(Code, semantic.tolist())))
 
 
@@ -72,7 +108,7 @@ def audio_tokens(ids: Ids, spans: Iterable[Sequence[int]], first: int) -> Ids:
     """
     numbers = np.concatenate([ids[start:end] for start, end in spans]) - np.int32(first)
     numbers = numbers[(numbers >= 0) & (numbers < LINGUISTIC_CODES + SEMANTIC_CODES)]
-    return numbers[: len(numbers) // len(_PATTERN) * len(_PATTERN)].astype(np.int32)
+    return numbers[: len(numbers) // CODES_PER_GROUP * CODES_PER_GROUP].astype(np.int32)
 
 
 def span(codes: Codes, vocabulary: Vocabulary) -> Ids:

@@ -1,6 +1,6 @@
-"""How much of each family, each speaker and each language: what is over its share is left out, drawn by hash.
+"""Caps per speaker and language, and the mixture of families: what exceeds its share is left out, by hash.
 
-Nothing is taken twice: the family of which there is least for its weight decides how much there is of all.
+Nothing is repeated: the family with the least data for its weight limits all the others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from stages.stage import Config
 VERSION = 1
 
 STRETCH = 300.0
-"""Seconds of a recording that caps take or leave together, so that questions stay beside their answers."""
+"""Seconds of a recording that caps keep or drop together, so that questions stay with their answers."""
 
 
 class MixtureConfig(Config):
@@ -36,8 +36,8 @@ class MixtureConfig(Config):
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """A kept turn, as caps look at it."""
+class MixtureTurn:
+    """What caps need to know about a kept turn."""
 
     key: str
     recording: str
@@ -47,8 +47,8 @@ class Spoken:
     language: str
 
 
-def exceeding_caps(turns: Sequence[Spoken], config: MixtureConfig) -> dict[str, str]:
-    """Key of a turn -> `speaker` or `language`, for the turns beyond the hours of theirs."""
+def exceeding_caps(turns: Sequence[MixtureTurn], config: MixtureConfig) -> dict[str, str]:
+    """Key of a turn -> `speaker` or `language`, for the turns beyond the cap of that speaker or language."""
     ordered = sorted(turns, key=lambda turn: (_draw(f"{turn.recording} {turn.start // STRETCH}"), turn.key))
     over: dict[str, str] = {}
     for name, hours in (("speaker", config.speaker_hours_max), ("language", config.language_hours_max)):
@@ -68,9 +68,9 @@ def exceeding_caps(turns: Sequence[Spoken], config: MixtureConfig) -> dict[str, 
 def fit_mixture(
     keys: Sequence[str], families: Sequence[str], tokens: NDArray[np.int64], weights: Mapping[str, float]
 ) -> NDArray[np.bool_]:
-    """Which samples [n] stay so that the families' tokens are to each other as their weights.
+    """Mask [n] of the samples to keep, so that the tokens of the families are in proportion to their weights.
 
-    A family without any sample is left out of the reckoning; one without a weight stays whole.
+    A family without samples is ignored; a family without a weight is kept whole.
     """
     family = np.asarray(families, dtype=object)
     there = {name: int(tokens[family == name].sum()) for name in weights}

@@ -1,8 +1,8 @@
-"""Who answers whom: consecutive turns of different speakers become question and answer."""
+"""Pairs of question and answer: consecutive turns of different speakers."""
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import Field
@@ -117,8 +117,8 @@ class PairTurnsConfig(Config):
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A question and what the other speaker answered."""
+class TurnPair:
+    """A question and the answer of the other speaker."""
 
     question: AnnotatedTurn
     answer: AnnotatedTurn
@@ -135,7 +135,7 @@ class Pair:
 class Conversation:
     """Every turn of a recording is the answer of a pair, or has its reason not to be: they add up."""
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TurnPair, ...]
     reasons: Mapping[str, int]
 
 
@@ -147,6 +147,7 @@ def pair_turns(
     A turn can answer one pair and ask the next. Backchannels ask nothing, answer nothing and stand
     between nobody; a turn that was set aside breaks the pair that it stands between or speaks into.
     """
+    kept = frozenset(kept)
     is_backchannel = _backchannels(config)
     ordered = sorted(turns, key=lambda turn: (turn.turn.start, turn.turn.end, turn.index))
     speech = [turn for turn in ordered if not is_backchannel(turn)]
@@ -161,15 +162,18 @@ def pair_turns(
             reasons["nothing_before"] += 1
         elif question.index not in kept:
             reasons["after_set_aside"] += 1
-        elif reason := _no_pair(Pair(question, answer), at_once, config):
-            reasons[reason] += 1
         else:
-            pair = Pair(question, answer)
-            pairs.append(replace(pair, history=_history(speech[: position - 1], pair, kept, at_once, config)))
+            pair = TurnPair(question, answer)
+            reason = _no_pair(pair, at_once, config)
+            if reason is not None:
+                reasons[reason] += 1
+                continue
+            before = (speech[n] for n in range(position - 2, -1, -1))
+            pairs.append(replace(pair, history=_history(before, pair, kept, at_once, config)))
     return Conversation(tuple(pairs), dict(reasons))
 
 
-def _no_pair(pair: Pair, at_once: Mapping[int, Collection[int]], config: PairTurnsConfig) -> str | None:
+def _no_pair(pair: TurnPair, at_once: Mapping[int, Collection[int]], config: PairTurnsConfig) -> str | None:
     question, answer = pair.question.turn, pair.answer.turn
     if question.speaker == answer.speaker:
         return "same_speaker"
@@ -187,24 +191,28 @@ def _no_pair(pair: Pair, at_once: Mapping[int, Collection[int]], config: PairTur
 
 
 def _history(
-    before: Sequence[AnnotatedTurn],
-    pair: Pair,
+    before: Iterable[AnnotatedTurn],
+    pair: TurnPair,
     kept: Collection[int],
     at_once: Mapping[int, Collection[int]],
     config: PairTurnsConfig,
 ) -> tuple[AnnotatedTurn, ...]:
-    """The unbroken talk of the two up to the question, cut to a drawn number of turns."""
+    """The unbroken talk of the two up to the question, cut to a drawn number of turns.
+
+    `before` are the turns before the question, the latest first; no more of them are read than are needed.
+    """
     asker, answerer = pair.question.turn.speaker, pair.answer.turn.speaker
     found: list[AnnotatedTurn] = []
     following = pair.question
-    for turn in reversed(before):
+    for turn in before:
         unbroken = following.turn.start - turn.turn.end <= config.gap_seconds_max
         fit = turn.index in kept and turn.transcript is not None and not at_once[turn.index]
         of_the_two = turn.turn.speaker in (asker, answerer)
         if not (unbroken and fit and of_the_two) or len(found) == config.history_turns_max:
             break
-        found.insert(0, turn)
+        found.append(turn)
         following = turn
+    found.reverse()
     # Of a question that the asker begins in an earlier turn, that turn is no history.
     if not found or found[-1].turn.speaker == asker:
         return ()
@@ -227,7 +235,7 @@ def _at_once(turns: Sequence[AnnotatedTurn], tolerance: float) -> Mapping[int, C
 
 
 def _backchannels(config: PairTurnsConfig) -> Callable[[AnnotatedTurn], bool]:
-    """The test whether a turn is a backchannel: few words of the lists in little time."""
+    """A predicate for backchannels: short turns of few words, all of them from the lists."""
     words = {_letters(word) for language in config.backchannels.values() for word in language}
     longest_first = sorted(words, key=lambda word: (-len(word), word))
     only = re.compile(f"(?:{'|'.join(longest_first)}){{1,{config.backchannel_words_max}}}")

@@ -65,7 +65,7 @@ class ShardFile:
 
 
 def group_of(recording: str, sidecar: dict[str, Any], split_by: Sequence[str]) -> str:
-    """What must stay on one side of the split: a sidecar field's value, else the recording."""
+    """What must stay in one split: the value of a sidecar field, or else the recording."""
     for field in split_by:
         if sidecar.get(field) not in (None, "", [], {}):
             return f"{field}:{json.dumps(sidecar[field], sort_keys=True)}"
@@ -73,7 +73,7 @@ def group_of(recording: str, sidecar: dict[str, Any], split_by: Sequence[str]) -
 
 
 def split_of(group: str, validation_share: float, seed: int) -> Literal["train", "validation"]:
-    """The side of the split that a group falls on: its hash against a threshold, so growth moves nothing."""
+    """The split of a group: its hash against a threshold, so that a growing dataset moves no group."""
     return "validation" if hash_fraction(f"{seed}:{group}") < validation_share else "train"
 
 

@@ -12,6 +12,7 @@ import click
 
 from pipeline.commands.arguments import print_json
 from schemas.errors import DataError
+from schemas.layout import check_ratio
 
 if TYPE_CHECKING:
     from pipeline.inference.dialogue import Dialogue
@@ -31,7 +32,10 @@ class RatioType(click.ParamType):
         match = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", str(value))
         if not match:
             self.fail(f"{value!r} is not a ratio such as 10:15", param, ctx)
-        return int(match[1]), int(match[2])
+        try:
+            return check_ratio((int(match[1]), int(match[2])))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.command(

@@ -11,7 +11,7 @@ from pipeline.commands.arguments import print_json
 from pipeline.inference.answer_vocoder import AudioChunk
 from pipeline.inference.latency import Latency
 from pipeline.inference.wav import WavWriter
-from schemas.layout import merged
+from schemas.layout import GROUP_SECONDS, group_count, merged
 
 if TYPE_CHECKING:
     from pipeline.inference.dialogue import Dialogue
@@ -36,9 +36,7 @@ class AnswerPrinter:
         latency = Latency()
         tokenized = dialogue.tokenize(question)
         if self.as_json:
-            print_json(
-                {"question": question, "seconds": tokenized.seconds, "groups": len(tokenized.ids) // 5}
-            )
+            print_json({"question": question, "seconds": tokenized.seconds, "groups": tokenized.groups})
         writer: WavWriter | None = None
         samples = 0
         try:
@@ -90,5 +88,5 @@ _REASONS = {
 
 
 def _summary(answer: "Answer") -> str:
-    groups = sum(len(codes.linguistic) for codes in answer.voices) // 2
-    return f"{len(answer.ids)} tokens, {groups * 0.12:.2f} s of speech; {_REASONS[answer.reason]}"
+    groups = sum(map(group_count, answer.voices))
+    return f"{len(answer.ids)} tokens, {groups * GROUP_SECONDS:.2f} s of speech; {_REASONS[answer.reason]}"

@@ -43,7 +43,7 @@ def tokenize(files: tuple[str, ...], tokenizer: str, text: bool, as_json: bool) 
         else:
             click.echo(
                 f"{result.file}: {result.seconds:.2f} s, {len(result.codes.linguistic)} linguistic and "
-                f"{len(result.codes.semantic)} semantic codes, {len(result.ids) // 5} groups"
+                f"{len(result.codes.semantic)} semantic codes, {result.groups} groups"
             )
     if failed:
         click.echo(f"{failed} of {len(files)} files could not be tokenized", err=True)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.evaluation.perplexity import BOS, FIRST, GROUP_SECONDS, CodedUtterance
+from pipeline.evaluation.perplexity import BOS, FIRST, CodedUtterance
 from pipeline.evaluation.speech_judge import SpeechJudge, SpeechScores, at_16k
 from pipeline.evaluation.timed_vocoder import TimedVocoder
+from schemas.layout import CODES_PER_GROUP, GROUP_SECONDS, LINGUISTIC_PER_GROUP
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids
-from stages.evaluate.estimate import Estimate, mean
+from stages.evaluate.estimate import IntervalEstimate, mean
 from stages.stage import Samples
 from stages.train.sampling import Draw, Sampling
 from stages.train.vocoder.shape import HOP, frames_of
@@ -53,7 +54,7 @@ class ContinuationComparison:
     pairs: Sequence[ContinuationPair]
     seed: int
 
-    def measures(self) -> dict[str, dict[str, Estimate | None]]:
+    def measures(self) -> dict[str, dict[str, IntervalEstimate | None]]:
         """Measure -> `extracted`, `sampled` -> estimate over all pairs."""
         return {
             name: {
@@ -88,17 +89,19 @@ def compare_continuations(
     model: "Backbone", held: Sequence[CodedUtterance], vocoder: TimedVocoder, judge: SpeechJudge, seed: int
 ) -> ContinuationComparison:
     """Continue and score the first utterances that are long enough; without pairs if all are too short."""
-    long_enough = [one for one in held if len(one.tokens) >= 5 * (PROMPT_GROUPS + MIN_GROUPS)]
+    long_enough = [one for one in held if len(one.tokens) >= CODES_PER_GROUP * (PROMPT_GROUPS + MIN_GROUPS)]
     pairs = []
     for number, one in enumerate(long_enough[:UTTERANCES]):
-        extracted = one.tokens[: 5 * (PROMPT_GROUPS + MAX_GROUPS)]
-        prompt = extracted[: 5 * PROMPT_GROUPS]
-        sampled = sample_continuation(model, prompt, len(extracted) // 5 - PROMPT_GROUPS, seed + number)
+        extracted = one.tokens[: CODES_PER_GROUP * (PROMPT_GROUPS + MAX_GROUPS)]
+        prompt = extracted[: CODES_PER_GROUP * PROMPT_GROUPS]
+        sampled = sample_continuation(
+            model, prompt, len(extracted) // CODES_PER_GROUP - PROMPT_GROUPS, seed + number
+        )
         audios = [vocoder.speak(tokens.tolist()) for tokens in (extracted, np.concatenate([prompt, sampled]))]
         language = judge.language(at_16k(audios[0]), one.language)
         first = frames_of(len(prompt)) * HOP
         scores = [judge.score(at_16k(audio[first:]), language) for audio in audios]
-        seconds = len(sampled) // 5 * GROUP_SECONDS
+        seconds = len(sampled) // CODES_PER_GROUP * GROUP_SECONDS
         whole = at_16k(audios[0]), at_16k(audios[1])
         pairs.append(ContinuationPair(one.source, seconds, scores[0], scores[1], whole))
     return ContinuationComparison(pairs, seed)
@@ -117,8 +120,8 @@ def sample_continuation(model: "Backbone", prompt: Ids, groups: int, seed: int) 
     reader = reader_of(model)
     logits = reader.read([BOS, *(prompt + FIRST).tolist()])
     ids: list[int] = []
-    for n in range(5 * groups):
+    for n in range(CODES_PER_GROUP * groups):
         if n:
             logits = reader.read(ids[-1:])
-        ids.append(draw(logits, linguistic if n % 5 < 2 else semantic))
+        ids.append(draw(logits, linguistic if n % CODES_PER_GROUP < LINGUISTIC_PER_GROUP else semantic))
     return np.array(ids, np.int32) - FIRST

@@ -19,8 +19,9 @@ import pyarrow as pa
 
 from schemas.errors import SetupError
 from schemas.hashing import shuffle_key
+from schemas.layout import CODES_PER_GROUP, GROUP_SECONDS, LINGUISTIC_PER_GROUP
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids, Modality
-from stages.evaluate.estimate import Estimate, ratio
+from stages.evaluate.estimate import IntervalEstimate, ratio
 from stages.train.config import TrainConfig
 from stages.train.documents import INDEX, Document, Documents
 from stages.train.loop import TrainingData
@@ -42,7 +43,6 @@ VOCABULARY: dict[str, Any] = {
 """Only the codes and a few specials: a small output layer trains faster."""
 
 KINDS = ("linguistic", "semantic", "both")
-GROUP_SECONDS = 0.12
 HELD_OUT_SHARE = 0.2
 """Of the time."""
 MIN_SECONDS = 60.0
@@ -61,12 +61,16 @@ class CodedUtterance:
 
     @property
     def seconds(self) -> float:
-        return len(self.tokens) // 5 * GROUP_SECONDS
+        return len(self.tokens) // CODES_PER_GROUP * GROUP_SECONDS
 
     def of(self, kind: str) -> Ids:
         """Ids [n] of one codebook or of both, between BOS and EOS."""
-        groups = self.tokens.reshape(-1, 5)
-        part = {"linguistic": groups[:, :2], "semantic": groups[:, 2:], "both": groups}[kind]
+        groups = self.tokens.reshape(-1, CODES_PER_GROUP)
+        part = {
+            "linguistic": groups[:, :LINGUISTIC_PER_GROUP],
+            "semantic": groups[:, LINGUISTIC_PER_GROUP:],
+            "both": groups,
+        }[kind]
         return np.concatenate([[BOS], part.ravel() + FIRST, [EOS]]).astype(np.int32)
 
 
@@ -74,8 +78,8 @@ class CodedUtterance:
 class PredictionLoss:
     """How well a model predicts the held-out codes of a codebook, alone or together with the other."""
 
-    nats_per_token: Estimate
-    nats_per_second: Estimate
+    nats_per_token: IntervalEstimate
+    nats_per_second: IntervalEstimate
 
     @property
     def perplexity(self) -> float:

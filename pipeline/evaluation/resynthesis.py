@@ -14,8 +14,9 @@ from pipeline.evaluation.speech_judge import ReferenceScores, SpeechJudge, at_16
 from pipeline.evaluation.timed_vocoder import TimedVocoder
 from pipeline.inference.tokenize_files import Refused
 from schemas.errors import SetupError
+from schemas.layout import CODES_PER_GROUP
 from schemas.vocabulary import Ids
-from stages.evaluate.estimate import Estimate, mean, ratio
+from stages.evaluate.estimate import IntervalEstimate, mean, ratio
 from stages.evaluate.words import Errors
 from stages.stage import SAMPLE_RATE, Samples, problem_of
 
@@ -48,7 +49,7 @@ class JudgedUtterance:
             "seconds": round(self.seconds, 3),
             "text": self.text,
             "language": self.language,
-            "groups": len(self.tokens) // 5,
+            "groups": len(self.tokens) // CODES_PER_GROUP,
             **{name: _as_json(scores) for name, scores in self.conditions.items()},
         }
 
@@ -67,7 +68,7 @@ class Resynthesis:
     def seconds(self) -> float:
         return sum(one.seconds for one in self.judged)
 
-    def measures(self) -> dict[str, dict[str, Estimate | None]]:
+    def measures(self) -> dict[str, dict[str, IntervalEstimate | None]]:
         """Measure -> condition -> estimate over the utterances that have it; without unmeasured ones."""
         measures = {
             f"{name}_{unit}": {c: self._errors(which, c, unit == "cer") for c in CONDITIONS}
@@ -86,7 +87,7 @@ class Resynthesis:
         }
         return {name: by_condition for name, by_condition in measures.items() if any(by_condition.values())}
 
-    def _errors(self, which: str, condition: str, characters: bool) -> Estimate | None:
+    def _errors(self, which: str, condition: str, characters: bool) -> IntervalEstimate | None:
         every: list[Errors | None] = [getattr(one.conditions[condition], which) for one in self.judged]
         counted = [errors for errors in every if errors is not None and errors.characters == characters]
         return ratio([errors.wrong for errors in counted], [errors.of for errors in counted], self.seed)

@@ -10,6 +10,7 @@ from torch import Tensor
 from pipeline.evaluation.originals import Original
 from pipeline.inference.answer_vocoder import open_answer_vocoder
 from schemas.errors import DataError
+from schemas.layout import GROUP_SECONDS
 from stages.stage import SAMPLE_RATE
 from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.shape import RATE
@@ -69,7 +70,7 @@ def utterance_of(original: Original) -> VocoderUtterance:
     import soxr
 
     if not len(original.tokens):
-        raise DataError("too_short", "it is shorter than a group of codes (0.12 s)")
+        raise DataError("too_short", f"it is shorter than a group of codes ({GROUP_SECONDS} s)")
     samples = soxr.resample(original.samples, SAMPLE_RATE, RATE)
     return VocoderUtterance(original.name, original.tokens, samples)
 

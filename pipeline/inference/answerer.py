@@ -9,6 +9,7 @@ from pipeline.inference.tokenize_files import Refused, Tokenized, config_of, tok
 from pipeline.models import resolve
 from pipeline.versions.provenance import MADE_BY
 from schemas.errors import DataError, SetupError
+from schemas.layout import GROUP_SECONDS
 from schemas.vocabulary import Ids, Vocabulary
 from stages.tokenize import TokenizeConfig, load_tokenizer
 from stages.tokenize.tokenizer import Tokenizer
@@ -106,7 +107,9 @@ def tokenize_question(answerer: Answerer, question: str) -> Tokenized:
     if isinstance(result, Refused):
         raise DataError(result.code, result.error)
     if not result.ids:
-        raise DataError("too_short", f"{result.seconds:.2f} s is too short for a group of codes (0.12 s)")
+        raise DataError(
+            "too_short", f"{result.seconds:.2f} s is too short for a group of codes ({GROUP_SECONDS} s)"
+        )
     return result
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.models import resolve
 from schemas.errors import DataError
-from schemas.layout import merged
+from schemas.layout import group_count, merged
 from schemas.recording import Codes
 from schemas.vocabulary import STEP1_AUDIO
 from stages.decode import DecodeConfig
@@ -28,6 +28,11 @@ class Tokenized:
     codes: Codes
     ids: tuple[int, ...]
     """Of the whole groups, in the layout of the public Step-1 vocabulary."""
+
+    @property
+    def groups(self) -> int:
+        """Number of whole code groups."""
+        return group_count(self.codes)
 
     @property
     def text(self) -> str:

@@ -17,7 +17,7 @@ from schemas.chat import Chat, ChatMessage, parse
 from schemas.errors import DataError, SetupError
 from schemas.sample import Message, Text
 from schemas.turn import recording_key
-from stages.compose import Family, Source, SourceSpan
+from stages.compose import Family, SampleSource, SourceSpan
 
 VERSION = 1
 
@@ -43,7 +43,7 @@ class TextRow:
     """File and line."""
     family: Family
     """The family of the sample that the row becomes."""
-    source: Source
+    source: SampleSource
     text: str
     """All of its messages, or the document."""
 
@@ -119,7 +119,7 @@ def _row(value: Any, where: str, recipe: Recipe) -> TextRow:
     }
     if chat is None:
         text = _document(value["text"])
-        return TextRow(key, where, "replay", Source(answer=(SourceSpan(text),), **common), text)
+        return TextRow(key, where, "replay", SampleSource(answer=(SourceSpan(text),), **common), text)
     source = of_chat(chat, recipe.pair_turns.history_turns_max, common)
     return TextRow(key, where, "tqta", source, "\n".join(message.text for message in chat.messages))
 
@@ -134,14 +134,14 @@ def _document(text: Any) -> str:
     return text.strip()
 
 
-def of_chat(chat: Chat, turns_max: int, common: dict[str, Any]) -> Source:
+def of_chat(chat: Chat, turns_max: int, common: dict[str, Any]) -> SampleSource:
     """The last question of a conversation, its answer, and at most `turns_max` earlier messages."""
     last = chat.last("assistant")
     if last is None:
         raise DataError("no_answer", "the assistant has no message in it")
     first = 1 if chat.messages[0].role == "system" else 0
     history = chat.messages[first : last - 1]
-    return Source(
+    return SampleSource(
         answer=(SourceSpan(chat.messages[last].text),),
         question=SourceSpan(chat.messages[last - 1].text),
         history=tuple(map(_message, history[max(0, len(history) - turns_max // 2 * 2) :])),
@@ -150,7 +150,7 @@ def of_chat(chat: Chat, turns_max: int, common: dict[str, Any]) -> Source:
     )
 
 
-def prompt_group_of(source: Source) -> str:
+def prompt_group_of(source: SampleSource) -> str:
     """The key that keeps equal prompts in one split: a hash of everything before the last answer, or of a
     document, ignoring case and white space."""
     texts = [part.text or "" for message in source.history for part in message.content]

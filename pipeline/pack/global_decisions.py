@@ -26,7 +26,7 @@ from schemas.arrow import table_of
 from schemas.recording import Problem, Recording
 from schemas.turn import turns_of
 from schemas.vocabulary import Vocabulary
-from stages.mixture import Spoken, exceeding_caps, fit_mixture
+from stages.mixture import MixtureTurn, exceeding_caps, fit_mixture
 from stages.select import EvaluationPrompts, Item, Signature, duplicates, recording_item, text_item
 
 VERSION = 1
@@ -203,7 +203,7 @@ def _refused(surveyed: pa.Table, recipe: Recipe) -> dict[str, Problem]:
         survivors = duplicates(items, recipe.select.duplicates.similarity)
         refused |= {key: Problem(code, message.format(survivor)) for key, survivor in survivors.items()}
     spoken = [
-        Spoken(**{name: row[name] for name in _SPOKEN})
+        MixtureTurn(**{name: row[name] for name in _SPOKEN})
         for row in rows
         if row["kind"] == "turn" and row["key"] not in refused and row["recording"] not in refused
     ]
@@ -213,7 +213,7 @@ def _refused(surveyed: pa.Table, recipe: Recipe) -> dict[str, Problem]:
     return refused
 
 
-_SPOKEN = [field.name for field in fields(Spoken)]
+_SPOKEN = [field.name for field in fields(MixtureTurn)]
 
 
 def _signatures(column: pa.ChunkedArray) -> list[Signature | None]:

@@ -14,7 +14,7 @@ from schemas.recording import Problem, Recording
 from schemas.sample import Draft, Pair, Sample
 from schemas.turn import AnnotatedTurn, SetAsideRow, TurnRow, turns_of
 from schemas.vocabulary import Vocabulary
-from stages.compose import FAMILIES, Family, Source, compose
+from stages.compose import FAMILIES, Family, SampleSource, compose
 from stages.interleave import lay_out
 from stages.pair_turns import pair_turns
 from stages.preferences.pair import prompt_group
@@ -162,7 +162,7 @@ class GroupPacker:
                     used.update(source.turns)
         return used
 
-    def _add_sample(self, family: Family, source: Source, split: str) -> bool:
+    def _add_sample(self, family: Family, source: SampleSource, split: str) -> bool:
         """Add one sample; False if the source does not suit the family or the mixture leaves it out."""
         try:
             draft = compose(family, source, self.recipe.compose)

@@ -16,13 +16,13 @@ from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from schemas.chat import ChatMessage
 from schemas.errors import DataError
-from schemas.layout import GROUP, whole_groups
+from schemas.layout import GROUP_SECONDS, group_count, whole_groups
 from schemas.recording import Codes, Recording
 from schemas.sample import Clip, Draft, Message, Pair, Speech, Text
 from schemas.turn import SetAsideRow, turns_of
 from schemas.vocabulary import Vocabulary
 from stages.interleave import lay_out
-from stages.preferences.candidates import Asked, Candidate, Choice, CodesOf, read_candidates
+from stages.preferences.candidates import Candidate, Choice, CodesOf, PreferencePrompt, read_candidates
 from stages.preferences.contrast import Answered, contrasts_of
 from stages.preferences.judge import Ask, judge, matches
 from stages.preferences.pair import pair_of
@@ -31,7 +31,6 @@ from stages.synthesize.answers import complete
 from stages.synthesize.cost import Replies
 from stages.synthesize.endpoint import Endpoint
 
-GROUP_SECONDS = 0.12
 VERDICT_TOKENS = 300
 _BATCH_PROMPTS = 64
 """Prompts in memory at a time."""
@@ -165,12 +164,12 @@ def _codes_of_turns(recording: Recording) -> Codes:
     )
 
 
-PendingChoice = tuple[Asked, Callable[[], Choice]]
+PendingChoice = tuple[PreferencePrompt, Callable[[], Choice]]
 """A prompt, and what chooses between its candidates when called."""
 
 
 def _choices(
-    prompt: Asked, scores: dict[str, Scores], ask: Ask | None, recipe: Recipe
+    prompt: PreferencePrompt, scores: dict[str, Scores], ask: Ask | None, recipe: Recipe
 ) -> Iterator[PendingChoice]:
     config = recipe.preferences
     if config.ratings:
@@ -211,7 +210,9 @@ def _ratings(
     return scores, rated_at
 
 
-def _prompts(uris: Sequence[str], codes_of: CodesOf, set_aside: list[SetAsideRow]) -> Iterator[Asked]:
+def _prompts(
+    uris: Sequence[str], codes_of: CodesOf, set_aside: list[SetAsideRow]
+) -> Iterator[PreferencePrompt]:
     """Every prompt with its candidates; unusable rows are added to `set_aside`."""
     seen: set[str] = set()
     for row in read_rows(uris):
@@ -242,7 +243,7 @@ def _judge(recipe: Recipe, stack: ExitStack) -> Ask | None:
     return ask
 
 
-def _draft(prompt: Asked, candidate: Candidate) -> Draft:
+def _draft(prompt: PreferencePrompt, candidate: Candidate) -> Draft:
     """A prompt with one of its answers."""
     *history, question = prompt.chat.messages
     speech = _speech(prompt.codes, prompt.audio or prompt.chat.row, "human", question.text)
@@ -282,7 +283,7 @@ def _answer(text: str, speech: Speech | None) -> Message:
 def _speech(codes: Codes | None, recording: str, role: str, text: str) -> Speech | None:
     if codes is None:
         return None
-    seconds = len(codes.linguistic) // GROUP[0] * GROUP_SECONDS
+    seconds = group_count(codes) * GROUP_SECONDS
     return Speech(codes, Clip(recording, 0, 0.0, round(seconds, 3)), 0, role, text)
 
 

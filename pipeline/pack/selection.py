@@ -11,12 +11,12 @@ from schemas.chat import parse
 from schemas.errors import DataError
 from schemas.recording import Problem
 from schemas.turn import AnnotatedTurn
-from stages.compose import Kind, Labels, Source, label, of_turns, passages
+from stages.compose import Kind, Labels, SampleSource, label, of_turns, passages
 from stages.pair_turns import Conversation
 from stages.select import EvaluationPrompts, SelectConfig, personal, select
 from stages.synthesize.checks import check
 
-Sources = tuple[list[Source], list[Source]]
+Sources = tuple[list[SampleSource], list[SampleSource]]
 """Exchanges and passages."""
 
 
@@ -55,7 +55,7 @@ def refused_text(
 
 def sources_of(
     turns: list[AnnotatedTurn], kept: list[AnnotatedTurn], conversation: Conversation, recipe: Recipe
-) -> dict[Kind, list[Source]]:
+) -> dict[Kind, list[SampleSource]]:
     """The sources of a recording's samples, by kind; `kept` is the subset of `turns` that is kept."""
     labels = label(turns, recipe.compose.labels)
     spoken = _synthesized_chat(kept, labels, recipe)
@@ -114,7 +114,7 @@ def _synthesized_chat(
     return [source], passage
 
 
-def _common(source: Source) -> dict[str, Any]:
+def _common(source: SampleSource) -> dict[str, Any]:
     return {name: getattr(source, name) for name in ("key", "language", "place", "metadata")}
 
 

@@ -10,7 +10,7 @@ from pipeline.evaluation.run import Evaluation
 from pipeline.report.charts import Lane, lanes
 from pipeline.report.listen import mp3_base64
 from pipeline.report.page import template
-from stages.evaluate.estimate import Estimate
+from stages.evaluate.estimate import IntervalEstimate
 from stages.stage import Samples
 
 NAMES = {"original": "original", "mel": "mel → wave", "tokens": "tokens → mel → wave"}
@@ -61,7 +61,7 @@ def render(found: Evaluation) -> str:
     )
 
 
-def shown(name: str, estimate: Estimate | None) -> str:
+def shown(name: str, estimate: IntervalEstimate | None) -> str:
     """An estimate with its confidence interval."""
     if estimate is None:
         return ""
@@ -70,7 +70,7 @@ def shown(name: str, estimate: Estimate | None) -> str:
     return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
-def drawn(spoken: Resynthesis, name: str, of: dict[str, Estimate | None]) -> Markup:
+def drawn(spoken: Resynthesis, name: str, of: dict[str, IntervalEstimate | None]) -> Markup:
     """Every utterance as a dot, one lane per condition."""
     rows = [
         Lane(NAMES[condition], values_of(spoken.judged, name, condition), each.value, each.low, each.high)

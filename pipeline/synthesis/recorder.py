@@ -22,8 +22,8 @@ from stages.synthesize.answers import with_answer
 from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.cost import Replies
 from stages.synthesize.endpoint import Endpoint, EndpointConfig
-from stages.synthesize.sound import MARGIN, Utterance, joined
-from stages.synthesize.speech import Backend, Piper, Server, speakable
+from stages.synthesize.sound import MARGIN, SynthesizedAudio, joined
+from stages.synthesize.speech import Backend, Piper, SpeechServer, speakable
 from stages.synthesize.styles import PLAIN, drawn_styles, halves, labels_of
 
 SIDECAR_FIELDS = ("licence", "license", "language", "consent")
@@ -58,7 +58,7 @@ class ChatRecorder:
         self._resources = ExitStack()
         self._backend: Backend
         if config.speech.server:
-            self._backend = Server(config.speech, self._endpoint(config.speech.server, layout.SPEECH))
+            self._backend = SpeechServer(config.speech, self._endpoint(config.speech.server, layout.SPEECH))
         else:
             self._backend = Piper(voices, config.speech.speed)
         self._answers = self._endpoint(config.answers, layout.ANSWERS) if config.answers else None
@@ -130,9 +130,9 @@ class ChatRecorder:
             return [(text, PLAIN)]
         return list(zip(spans, drawn_styles(f"{key} styles", config.styles), strict=True))
 
-    def _speak(self, parts: Iterable[SpokenPart]) -> dict[SpokenPart, Utterance | DataError]:
+    def _speak(self, parts: Iterable[SpokenPart]) -> dict[SpokenPart, SynthesizedAudio | DataError]:
         """Speak all parts, those of one voice and style in one batch."""
-        spoken: dict[SpokenPart, Utterance | DataError] = {}
+        spoken: dict[SpokenPart, SynthesizedAudio | DataError] = {}
         ordered = sorted(parts, key=lambda part: (part.voice, part.style, part.text, part.message))
         for (voice, style), group in groupby(ordered, key=lambda part: (part.voice, part.style)):
             batch = list(group)
@@ -140,7 +140,7 @@ class ChatRecorder:
             spoken |= zip(batch, self._backend.speak(texts, voice, self._config.style(style)), strict=True)
         return spoken
 
-    def _write(self, chat: Chat, whole: Chat, parts: Sequence[tuple[SpokenPart, Utterance]]) -> None:
+    def _write(self, chat: Chat, whole: Chat, parts: Sequence[tuple[SpokenPart, SynthesizedAudio]]) -> None:
         """Write sidecar, turns and then the recording: a recording that exists is complete."""
         messages = [part.message for part, _ in parts]
         pauses = [MARGIN if a == b else self._config.pause for a, b in pairwise(messages)]
@@ -189,7 +189,7 @@ def _drawn(voices: Sequence[str], key: str) -> str:
     return voices[hash_integer(key) % len(voices)]
 
 
-def _or_raise(spoken: Utterance | DataError) -> Utterance:
+def _or_raise(spoken: SynthesizedAudio | DataError) -> SynthesizedAudio:
     if isinstance(spoken, DataError):
         raise spoken
     return spoken

@@ -7,7 +7,7 @@ from typing import Any
 from schemas.errors import DataError, SetupError
 from stages.stage import SAMPLE_RATE
 from stages.synthesize.config import SynthesizeConfig
-from stages.synthesize.sound import Utterance, at_rate
+from stages.synthesize.sound import SynthesizedAudio, at_rate
 from stages.synthesize.speech import Backend, speakable
 from stages.synthesize.styles import PLAIN
 
@@ -47,13 +47,13 @@ class VoiceCheck:
                         "the style from synthesize.styles, or name a server that supports `speed`"
                     )
 
-    def likeness(self, utterance: Utterance, voice: str, style: str) -> float | None:
+    def likeness(self, utterance: SynthesizedAudio, voice: str, style: str) -> float | None:
         """Cosine similarity of an utterance and the voice's reference; None if it is too short to compare."""
         if len(utterance.samples) < SECONDS_MIN * utterance.rate:
             return None
         return round(float(self._embedded(utterance) @ self._references[voice, style]), 3)
 
-    def _embedded(self, utterance: Utterance) -> Any:
+    def _embedded(self, utterance: SynthesizedAudio) -> Any:
         return self._embedding([at_rate(utterance, SAMPLE_RATE)])[0]
 
 

@@ -4,7 +4,7 @@ from stages.compose.config import ComposeConfig, Family
 from stages.compose.controlled import passages
 from stages.compose.families import FAMILIES, VERSION, Kind, compose
 from stages.compose.labels import Labels, label
-from stages.compose.source import Source, SourceSpan, of_turns
+from stages.compose.source import SampleSource, SourceSpan, of_turns
 
 __all__ = [
     "FAMILIES",
@@ -13,7 +13,7 @@ __all__ = [
     "Family",
     "Kind",
     "Labels",
-    "Source",
+    "SampleSource",
     "SourceSpan",
     "compose",
     "label",

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 from schemas.errors import DataError
-from schemas.layout import GROUP
-from schemas.recording import Codes, Word
+from schemas.layout import GROUP_SECONDS, cut_groups, group_count
+from schemas.recording import Word
 from schemas.sample import Clip, Speech, Text
 from stages.compose.config import ComposeConfig
 from stages.compose.source import SourceSpan
-
-GROUP_SECONDS = 0.12
 
 _ENDS = tuple(".,;:!?…。，、；：！？")
 _CLOSING = "\"'”’»)]）」』"
@@ -32,7 +30,7 @@ def clauses(said: SourceSpan, config: ComposeConfig) -> list[Clause]:
     words = turn.transcript.words if turn and turn.transcript else ()
     if not words:
         raise DataError("no_words", "it is not known when each word is said")
-    groups = len(whole.codes.linguistic) // GROUP[0]
+    groups = group_count(whole.codes)
     cuts = [0]
     """Group with which each clause begins."""
     texts = [""]
@@ -62,11 +60,7 @@ def _ends(word: Word, following: Word, config: ComposeConfig) -> bool:
 
 
 def _cut(whole: Speech, text: str, first: int, end: int, last: bool) -> Speech:
-    codes = Codes(
-        whole.codes.linguistic[first * GROUP[0] : end * GROUP[0]],
-        whole.codes.semantic[first * GROUP[1] : end * GROUP[1]],
-    )
     clip = whole.clip
     until = clip.end if last else clip.start + end * GROUP_SECONDS
     cut = Clip(clip.recording, clip.track, clip.start + first * GROUP_SECONDS, until)
-    return Speech(codes, cut, whole.turn, whole.speaker, text)
+    return Speech(cut_groups(whole.codes, first, end), cut, whole.turn, whole.speaker, text)

@@ -13,7 +13,7 @@ from schemas.style import SCALES
 from schemas.turn import AnnotatedTurn
 from stages.compose.config import ComposeConfig
 from stages.compose.dialogue import chat
-from stages.compose.source import Source, SourceSpan, joint
+from stages.compose.source import SampleSource, SourceSpan, joint
 
 _CHANGES = {
     "rate": ("slower", "faster"),
@@ -28,12 +28,14 @@ def passages(
     turns: Sequence[AnnotatedTurn], kept: Collection[int], config: ComposeConfig
 ) -> list[tuple[AnnotatedTurn, AnnotatedTurn]]:
     """Kept turns of one speaker that follow each other with nobody between; no turn stands in two."""
+    kept = frozenset(kept)
     ordered = sorted(turns, key=lambda turn: (turn.turn.start, turn.turn.end, turn.index))
     found: list[tuple[AnnotatedTurn, AnnotatedTurn]] = []
     for first, second in pairwise(ordered):
         gap = second.turn.start - first.turn.end
         if (
-            {first.index, second.index} <= set(kept)
+            first.index in kept
+            and second.index in kept
             and (first.turn.speaker, first.turn.track) == (second.turn.speaker, second.turn.track)
             and 0 <= gap <= config.controlled_gap_seconds_max
             and not (found and found[-1][1] is first)
@@ -42,7 +44,7 @@ def passages(
     return found
 
 
-def controlled(key: str, source: Source, config: ComposeConfig) -> tuple[Message, ...]:
+def controlled(key: str, source: SampleSource, config: ComposeConfig) -> tuple[Message, ...]:
     """Instruction, and question or text -> two halves in text and speech. Raises DataError `no_change`."""
     first, second = source.answer
     changes = _changes(first, second, source, config)
@@ -60,7 +62,7 @@ def controlled(key: str, source: Source, config: ComposeConfig) -> tuple[Message
     return chat(key, source, config, question, content, interleaved=True)
 
 
-def _changes(first: SourceSpan, second: SourceSpan, source: Source, config: ComposeConfig) -> str:
+def _changes(first: SourceSpan, second: SourceSpan, source: SampleSource, config: ComposeConfig) -> str:
     """What an instruction calls the changes from the first half to the second."""
     words = config.style_words.get(source.language or "en") or config.style_words["en"]
     named = []

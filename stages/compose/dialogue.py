@@ -8,34 +8,34 @@ aqtaa   spoken question -> text and speech of the answer, interleaved
 
 from schemas.sample import Message, Speech, Text
 from stages.compose.config import ComposeConfig
-from stages.compose.source import Source, SourceSpan
+from stages.compose.source import SampleSource, SourceSpan
 
 Messages = tuple[Message, ...]
 Part = Text | Speech
 
 
-def tqta(key: str, source: Source, config: ComposeConfig) -> Messages:
+def tqta(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
     question, answer = _exchange(source)
     return chat(key, source, config, (question.text,), (answer.text,))
 
 
-def aqta(key: str, source: Source, config: ComposeConfig) -> Messages:
+def aqta(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
     question, answer = _exchange(source)
     return chat(key, source, config, (question.speech,), (answer.text,))
 
 
-def taqta(key: str, source: Source, config: ComposeConfig) -> Messages:
+def taqta(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
     question, answer = _exchange(source)
     heard = Text(f"{question.text.text}\n")
     return chat(key, source, config, (question.speech,), (heard, answer.text))
 
 
-def aqtaa(key: str, source: Source, config: ComposeConfig) -> Messages:
+def aqtaa(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
     question, answer = _exchange(source)
     return chat(key, source, config, (question.speech,), (answer.text, answer.speech), interleaved=True)
 
 
-def _exchange(source: Source) -> tuple[SourceSpan, SourceSpan]:
+def _exchange(source: SampleSource) -> tuple[SourceSpan, SourceSpan]:
     (answer,) = source.answer
     if source.question is None:
         raise ValueError(f"{source.key} has no question")
@@ -44,7 +44,7 @@ def _exchange(source: Source) -> tuple[SourceSpan, SourceSpan]:
 
 def chat(
     key: str,
-    source: Source,
+    source: SampleSource,
     config: ComposeConfig,
     question: tuple[Part, ...],
     answer: tuple[Part, ...],

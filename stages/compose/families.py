@@ -8,14 +8,14 @@ from stages.compose.config import ComposeConfig, Family
 from stages.compose.controlled import controlled
 from stages.compose.dialogue import aqta, aqtaa, taqta, tqta
 from stages.compose.monologue import asr, continuation, interleaved, replay, tts
-from stages.compose.source import Source
+from stages.compose.source import SampleSource
 
 VERSION = 2
 
 Kind = Literal["turn", "exchange", "passage", "document"]
 """A turn; a question and its answer; two turns of one speaker; a text."""
 
-FAMILIES: dict[Family, tuple[Kind, Callable[[str, Source, ComposeConfig], tuple[Message, ...]]]] = {
+FAMILIES: dict[Family, tuple[Kind, Callable[[str, SampleSource, ComposeConfig], tuple[Message, ...]]]] = {
     "continuation": ("turn", continuation),
     "interleaved": ("turn", interleaved),
     "asr": ("turn", asr),
@@ -29,7 +29,7 @@ FAMILIES: dict[Family, tuple[Kind, Callable[[str, Source, ComposeConfig], tuple[
 }
 
 
-def compose(family: Family, source: Source, config: ComposeConfig) -> Draft:
+def compose(family: Family, source: SampleSource, config: ComposeConfig) -> Draft:
     """One sample. Raises DataError where the source can't serve that family."""
     _, messages = FAMILIES[family]
     key = f"{source.key}-{family}"

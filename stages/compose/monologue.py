@@ -13,12 +13,12 @@ from schemas.sample import Message, Text
 from schemas.style import SCALES
 from stages.compose.clauses import clauses
 from stages.compose.config import ComposeConfig
-from stages.compose.source import Source
+from stages.compose.source import SampleSource
 
 Messages = tuple[Message, ...]
 
 
-def continuation(key: str, source: Source, config: ComposeConfig) -> Messages:
+def continuation(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
     (said,) = source.answer
     speech = said.speech
     seconds, least = speech.clip.end - speech.clip.start, config.continuation_seconds_min
@@ -27,7 +27,7 @@ def continuation(key: str, source: Source, config: ComposeConfig) -> Messages:
     return (Message(None, (speech,)),)
 
 
-def interleaved(key: str, source: Source, config: ComposeConfig) -> Messages:
+def interleaved(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
     (said,) = source.answer
     found = clauses(said, config)
     if len(found) < 2:
@@ -36,26 +36,26 @@ def interleaved(key: str, source: Source, config: ComposeConfig) -> Messages:
     return (Message(None, tuple(parts)),)
 
 
-def asr(key: str, source: Source, config: ComposeConfig) -> Messages:
+def asr(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
     (said,) = source.answer
     asked = source.drawn(config.asr_instructions, key)
     instruction = (Text(asked),) if asked else ()
     return (Message("human", (*instruction, said.speech)), Message("assistant", (said.text,)))
 
 
-def tts(key: str, source: Source, config: ComposeConfig) -> Messages:
+def tts(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
     (said,) = source.answer
     asked = _styled(key, source, config) or source.drawn(config.tts_instructions, key)
     instruction = (Text(asked),) if asked else ()
     return (Message("human", (*instruction, said.text)), Message("assistant", (said.speech,)))
 
 
-def replay(key: str, source: Source, config: ComposeConfig) -> Messages:
+def replay(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
     (said,) = source.answer
     return (Message(None, (said.text,)),)
 
 
-def _styled(key: str, source: Source, config: ComposeConfig) -> str | None:
+def _styled(key: str, source: SampleSource, config: ComposeConfig) -> str | None:
     """An instruction that names the style of the turn, for the share of turns that is asked to have one."""
     (said,) = source.answer
     words = config.style_words.get(source.language or "en") or config.style_words["en"]

@@ -46,7 +46,7 @@ class SourceSpan:
 
 
 @dataclass(frozen=True)
-class Source:
+class SampleSource:
     """The last answer, and what led to it."""
 
     key: str
@@ -92,7 +92,7 @@ def of_turns(
     question: AnnotatedTurn | None = None,
     history: Sequence[AnnotatedTurn] = (),
     labels: Mapping[int, Labels] | None = None,
-) -> Source:
+) -> SampleSource:
     """A source of turns of one recording; `history` are those of asker and answerer before the question."""
     last = answer[-1]
     turns = [*([question] if question else []), *answer]
@@ -104,7 +104,7 @@ def of_turns(
         "channel_mode": last.decoded.channel_mode,
     }
     said = {turn.index: _said(turn, (labels or {}).get(turn.index, {})) for turn in turns}
-    return Source(
+    return SampleSource(
         key="-".join([recording_key(last.recording), *(f"{turn.index:05d}" for turn in turns)]),
         answer=tuple(said[turn.index] for turn in answer),
         language=last.transcript.language if last.transcript else None,

@@ -11,7 +11,7 @@ INSIDE = 95
 
 
 @dataclass(frozen=True)
-class Estimate:
+class IntervalEstimate:
     value: float
     low: float
     high: float
@@ -19,7 +19,7 @@ class Estimate:
     utterances: int
 
 
-def ratio(parts: Sequence[float], wholes: Sequence[float], seed: int = 0) -> Estimate | None:
+def ratio(parts: Sequence[float], wholes: Sequence[float], seed: int = 0) -> IntervalEstimate | None:
     """sum(parts) / sum(wholes), such as all wrong words of all words; None of nothing.
 
     Utterances, not words, are drawn again: the words of one are wrong together.
@@ -32,10 +32,10 @@ def ratio(parts: Sequence[float], wholes: Sequence[float], seed: int = 0) -> Est
     values = part[drawn].sum(1)[below > 0] / below[below > 0]
     edge = (100 - INSIDE) / 2
     low, high = np.percentile(values, [edge, 100 - edge])
-    return Estimate(float(part.sum() / whole.sum()), float(low), float(high), len(part))
+    return IntervalEstimate(float(part.sum() / whole.sum()), float(low), float(high), len(part))
 
 
-def mean(values: Sequence[float | None], seed: int = 0) -> Estimate | None:
+def mean(values: Sequence[float | None], seed: int = 0) -> IntervalEstimate | None:
     """Of the utterances that have the measure."""
     known = [value for value in values if value is not None]
     return ratio(known, [1.0] * len(known), seed)

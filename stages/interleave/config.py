@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
+from schemas.layout import check_ratio
 from stages.stage import Config
 
 
@@ -15,7 +16,7 @@ class InterleaveConfig(Config):
     )
     ratio: tuple[PositiveInt, PositiveInt] = Field(
         (10, 15),
-        description="text ids, then codes, in turns; a number of codes that is no multiple of 5 cuts groups",
+        description="text ids, then codes, in turns; the number of codes is a multiple of 5, a group's codes",
     )
     concatenation: Literal["marker_preserving", "marker_removal", "pre_interleaved"] = Field(
         "marker_preserving",
@@ -28,3 +29,8 @@ class InterleaveConfig(Config):
     max_tokens: PositiveInt | None = Field(
         8192, description="longest sample in tokens; longer ones are set aside (null: no limit)"
     )
+
+    @field_validator("ratio")
+    @classmethod
+    def _whole_groups(cls, ratio: tuple[int, int]) -> tuple[int, int]:
+        return check_ratio(ratio)

@@ -11,7 +11,7 @@ from schemas.layout import header, span
 from schemas.sample import SCHEMA_VERSION, Draft, Message, Sample, Speech, Text
 from schemas.vocabulary import Ids, Vocabulary
 from stages.interleave.config import InterleaveConfig
-from stages.interleave.streams import Stream, answer, joined
+from stages.interleave.streams import TokenStream, answer, joined
 
 VERSION = 2
 
@@ -48,7 +48,7 @@ class _Laid:
     parts: tuple[Text | Speech, ...]
     """Those that the ids hold: of an answer in one mode alone the other side is left out."""
     head: Ids
-    content: Stream
+    content: TokenStream
     end: int
     vocabulary: Vocabulary
 
@@ -72,7 +72,7 @@ def _laid(message: Message, vocabulary: Vocabulary, config: InterleaveConfig) ->
     parts = message.content
     if message.interleaved and config.mode in _ONE_SIDE:
         parts = tuple(part for part in parts if isinstance(part, _ONE_SIDE[config.mode]))
-    streams = [Stream.of(n, _ids(part, vocabulary)) for n, part in enumerate(parts)]
+    streams = [TokenStream.of(n, _ids(part, vocabulary)) for n, part in enumerate(parts)]
     spans = _spans(parts, streams)
     content = answer(spans, config, vocabulary) if message.interleaved else joined(streams)
     end = vocabulary.eos if document else vocabulary.eot
@@ -83,10 +83,10 @@ _ONE_SIDE: dict[str, type[Text] | type[Speech]] = {"audio_only": Speech, "text_o
 
 
 def _spans(
-    parts: Sequence[Text | Speech], streams: Sequence[Stream]
-) -> list[tuple[list[Stream], list[Stream]]]:
+    parts: Sequence[Text | Speech], streams: Sequence[TokenStream]
+) -> list[tuple[list[TokenStream], list[TokenStream]]]:
     """(texts, voices) of each span of an answer: a text that comes after a voice begins the next span."""
-    spans: list[tuple[list[Stream], list[Stream]]] = [([], [])]
+    spans: list[tuple[list[TokenStream], list[TokenStream]]] = [([], [])]
     for part, stream in zip(parts, streams, strict=True):
         if isinstance(part, Text) and spans[-1][1]:
             spans.append(([], []))

@@ -16,29 +16,29 @@ from stages.interleave.config import InterleaveConfig
 
 
 @dataclass(frozen=True)
-class Stream:
+class TokenStream:
     """Ids [n] and the index of the part [n] that each comes from."""
 
     ids: Ids
     part: NDArray[np.intp]
 
     @classmethod
-    def of(cls, part: int, ids: Ids) -> "Stream":
+    def of(cls, part: int, ids: Ids) -> "TokenStream":
         return cls(ids, np.full(len(ids), part, np.intp))
 
 
-def joined(streams: Sequence[Stream]) -> Stream:
+def joined(streams: Sequence[TokenStream]) -> TokenStream:
     """One behind another."""
     ids = [np.empty(0, np.int32), *(stream.ids for stream in streams)]
     parts = [np.empty(0, np.intp), *(stream.part for stream in streams)]
-    return Stream(np.concatenate(ids), np.concatenate(parts))
+    return TokenStream(np.concatenate(ids), np.concatenate(parts))
 
 
 def answer(
-    spans: Sequence[tuple[Sequence[Stream], Sequence[Stream]]],
+    spans: Sequence[tuple[Sequence[TokenStream], Sequence[TokenStream]]],
     config: InterleaveConfig,
     vocabulary: Vocabulary,
-) -> Stream:
+) -> TokenStream:
     """One answer of (texts, voices) spans, by the mode and the concatenation that the recipe names."""
     if config.concatenation == "pre_interleaved":
         return joined([_merged(joined(texts), joined(voices), config, vocabulary) for texts, voices in spans])
@@ -65,18 +65,20 @@ def interleave(
     return [run for run in chain.from_iterable(zip_longest(texts, audios)) if run is not None and len(run[1])]
 
 
-def _merged(text: Stream, audio: Stream, config: InterleaveConfig, vocabulary: Vocabulary) -> Stream:
+def _merged(
+    text: TokenStream, audio: TokenStream, config: InterleaveConfig, vocabulary: Vocabulary
+) -> TokenStream:
     if config.mode != "interleaved" or not len(text.ids) or not len(audio.ids):
         return joined([text, audio])
     runs = interleave(text.ids, audio.ids, config.ratio, vocabulary)
     spoken = np.concatenate([np.full(len(run), side, bool) for side, run in runs])
     part = np.empty(len(spoken), np.intp)
     part[~spoken], part[spoken] = text.part, audio.part
-    return Stream(np.concatenate([run for _, run in runs]), part)
+    return TokenStream(np.concatenate([run for _, run in runs]), part)
 
 
-def _without_inner_markers(audio: Stream, vocabulary: Vocabulary) -> Stream:
+def _without_inner_markers(audio: TokenStream, vocabulary: Vocabulary) -> TokenStream:
     """All voices between the first start marker and the last end marker."""
     keep = (audio.ids != vocabulary.audio_start) & (audio.ids != vocabulary.audio_end)
     keep[:1] = keep[-1:] = True
-    return Stream(audio.ids[keep], audio.part[keep])
+    return TokenStream(audio.ids[keep], audio.part[keep])

@@ -34,7 +34,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PreferencePrompt:
     """A prompt with its candidates, in the order of their ids."""
 
     id: str
@@ -50,14 +50,14 @@ class Asked:
 class Choice:
     """Two candidates of a prompt, one better than the other."""
 
-    asked: Asked
+    asked: PreferencePrompt
     chosen: Candidate
     rejected: Candidate
     provenance: dict[str, Any]
     """`source`, and what speaks for the choice."""
 
 
-def read_candidates(row: Any, where: str, codes_of: CodesOf) -> Asked:
+def read_candidates(row: Any, where: str, codes_of: CodesOf) -> PreferencePrompt:
     """A row. Raises DataError `bad_candidates`, `bad_chat`, or what `codes_of` raises."""
     chat = parse(row, where)
     if chat.messages[-1].role != "human":
@@ -68,7 +68,7 @@ def read_candidates(row: Any, where: str, codes_of: CodesOf) -> Asked:
     read = sorted((_candidate(answer, codes_of) for answer in answers), key=lambda answer: answer.id)
     if len({answer.id for answer in read}) < len(read):
         raise DataError("bad_candidates", "two answers have one id")
-    return Asked(_id(row, "the prompt"), chat, *_speech(row, codes_of), tuple(read))
+    return PreferencePrompt(_id(row, "the prompt"), chat, *_speech(row, codes_of), tuple(read))
 
 
 def _candidate(answer: Any, codes_of: CodesOf) -> Candidate:

@@ -14,8 +14,7 @@ from typing import Any, Literal, get_args
 
 from schemas.errors import DataError
 from schemas.hashing import hash_fraction
-from schemas.layout import GROUP, whole_groups
-from schemas.recording import Codes
+from schemas.layout import cut_groups, group_count
 from schemas.sample import Speech
 
 Kind = Literal["deaf", "other", "mismatch", "truncated", "language"]
@@ -117,15 +116,13 @@ class Contrasts:
 
 def _cut(speech: Speech, share: float) -> Speech:
     """The first groups of a speech. Raises DataError where that is none or all."""
-    codes = whole_groups(speech.codes)
-    groups = len(codes.linguistic) // GROUP[0]
+    groups = group_count(speech.codes)
     kept = int(share * groups)
     if not kept:
         raise DataError("no_contrast", "the answer is too short to be cut")
     clip = speech.clip
     end = clip.start + (clip.end - clip.start) * kept / groups
-    cut = Codes(codes.linguistic[: kept * GROUP[0]], codes.semantic[: kept * GROUP[1]])
-    return replace(speech, codes=cut, clip=replace(clip, end=end), text=None)
+    return replace(speech, codes=cut_groups(speech.codes, 0, kept), clip=replace(clip, end=end), text=None)
 
 
 def _told(kind: Kind, other: Answered | None = None) -> dict[str, Any]:

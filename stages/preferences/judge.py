@@ -7,7 +7,7 @@ from typing import Any
 from schemas.chat import ChatMessage
 from schemas.errors import DataError
 from schemas.hashing import shuffle_key
-from stages.preferences.candidates import Asked, Candidate, Choice
+from stages.preferences.candidates import Candidate, Choice, PreferencePrompt
 
 CRITERIA = ("instruction_following", "naturalness", "safety", "factuality")
 
@@ -27,13 +27,13 @@ Ask = Callable[[Sequence[ChatMessage]], str]
 """What the judge replies to some messages, at temperature 0. Raises DataError."""
 
 
-def matches(asked: Asked) -> Iterator[tuple[Candidate, Candidate]]:
+def matches(asked: PreferencePrompt) -> Iterator[tuple[Candidate, Candidate]]:
     """The candidates two by two, each once, in an order that only their ids decide."""
     drawn = sorted(asked.candidates, key=lambda c: shuffle_key(f"{asked.id}\n{c.id}"))
     return zip(drawn[::2], drawn[1::2], strict=False)
 
 
-def judge(asked: Asked, one: Candidate, other: Candidate, ask: Ask) -> Choice:
+def judge(asked: PreferencePrompt, one: Candidate, other: Candidate, ask: Ask) -> Choice:
     """The better of two candidates, asked for in both orders.
 
     Raises DataError `bad_verdict`, `inconsistent` or `tie`, and what `ask` raises.
@@ -51,7 +51,7 @@ def judge(asked: Asked, one: Candidate, other: Candidate, ask: Ask) -> Choice:
     return Choice(asked, chosen, rejected, told)
 
 
-def _question(asked: Asked, a: Candidate, b: Candidate) -> list[ChatMessage]:
+def _question(asked: PreferencePrompt, a: Candidate, b: Candidate) -> list[ChatMessage]:
     talk = "\n".join(f"{message.role}: {message.text}" for message in asked.chat.messages)
     shown = f"[Conversation]\n{talk}\n\n[Answer A]\n{a.text}\n\n[Answer B]\n{b.text}"
     return [ChatMessage("system", RUBRIC), ChatMessage("human", shown)]

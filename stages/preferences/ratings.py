@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from schemas.errors import DataError
-from stages.preferences.candidates import Asked, Candidate, Choice
+from stages.preferences.candidates import Candidate, Choice, PreferencePrompt
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def note(rating: Rating, scores: dict[str, Scores]) -> None:
     raters[rating.rater] = rating.score
 
 
-def best_and_worst(asked: Asked, scores: Scores, margin: float, raters: int) -> Choice:
+def best_and_worst(asked: PreferencePrompt, scores: Scores, margin: float, raters: int) -> Choice:
     """The answers of highest and lowest mean score, among those that enough raters have scored.
 
     Raises DataError `few_ratings`, `tie`, or `small_margin` where the means are less than `margin` apart.

@@ -1,6 +1,6 @@
 """Which turns and texts are kept, and why the others are not."""
 
-from stages.select.checks import VERSION, Kept, admit, select, would_keep
+from stages.select.checks import VERSION, ThresholdResult, admit, select, would_keep
 from stages.select.config import SelectConfig
 from stages.select.duplicates import Item, Signature, duplicates, recording_item, text_item
 from stages.select.evaluation import EvaluationPrompts
@@ -12,9 +12,9 @@ __all__ = [
     "VERSION",
     "EvaluationPrompts",
     "Item",
-    "Kept",
     "SelectConfig",
     "Signature",
+    "ThresholdResult",
     "admit",
     "duplicates",
     "personal",

@@ -40,7 +40,7 @@ def admit(recording: str, metadata: dict[str, Any], config: SelectConfig) -> Pro
 
 
 @dataclass(frozen=True)
-class Kept:
+class ThresholdResult:
     """What a threshold would keep of some turns."""
 
     value: Any
@@ -50,7 +50,7 @@ class Kept:
 
 def would_keep(
     turns: Iterable[AnnotatedTurn], config: SelectConfig, field: str, values: Sequence[Any]
-) -> list[Kept]:
+) -> list[ThresholdResult]:
     """What other values of one threshold would keep, all other thresholds as they are."""
     off = config.model_copy(update={field: False if field == "phantom" else None})
     others = [config.model_copy(update={field: value}) for value in values]
@@ -63,7 +63,7 @@ def would_keep(
             if select(turn, other) is None:
                 counts[n] += 1
                 seconds[n] += turn.turn.seconds
-    return [Kept(*kept) for kept in zip(values, counts, seconds, strict=True)]
+    return [ThresholdResult(*kept) for kept in zip(values, counts, seconds, strict=True)]
 
 
 def _problems(turn: AnnotatedTurn, config: SelectConfig) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""What requests cost, the budget that they must stay in, and the replies that need not be paid twice."""
+"""The cost of requests, the budget that limits it, and the cache of replies that are already paid for."""
 
 import hashlib
 import re
@@ -30,50 +30,50 @@ class Cost:
 
 
 class Budget(Config):
-    """What a dataset may ask of one server, replies that are kept included; null: no limit."""
+    """Limits for a dataset's requests to one server, cached replies included; null: no limit."""
 
-    requests: int | None = Field(None, ge=0, description="requests, tries included")
+    requests: int | None = Field(None, ge=0, description="requests, including retries")
     tokens: int | None = Field(None, ge=0, description="tokens of prompts and answers")
     characters: int | None = Field(None, ge=0, description="characters sent")
 
 
 class BudgetTracker:
-    """Spends a budget. What a request may cost at most is set apart before it is sent."""
+    """Keeps track of a budget. The maximum cost of a request is reserved before it is sent."""
 
     def __init__(self, budget: Budget, spent: Cost) -> None:
         self._budget = budget
         self._lock = threading.Lock()
-        self._apart = Cost()
+        self._reserved = Cost()
         self.spent = spent
 
     @contextmanager
     def spending(self, most: Cost) -> Iterator["Charge"]:
-        """Raises DataError `budget` where the most that it may cost is more than what is left."""
-        bill = Charge(most)
+        """Reserve the maximum cost of a request. Raises DataError `budget` if less than that is left."""
+        charge = Charge(most)
         with self._lock:
-            after = self.spent + self._apart + most
+            after = self.spent + self._reserved + most
             for name, limit in self._budget:
                 if limit is not None and getattr(after, name) > limit:
                     raise DataError(
                         "budget", f"the budget of {limit:,} {name} does not allow another request"
                     )
-            self._apart += most
+            self._reserved += most
         try:
-            yield bill
+            yield charge
         finally:
             with self._lock:
-                self._apart -= most
-                self.spent += bill.cost
+                self._reserved -= most
+                self.spent += charge.cost
 
 
 @dataclass
 class Charge:
     cost: Cost
-    """The most that it may cost, until it is known better."""
+    """The maximum cost until the actual cost is known."""
 
 
 class ReplyStore(Protocol):
-    """Where replies are kept: objects that are written once."""
+    """Storage of cached replies: objects that are written once."""
 
     def get(self, path: str) -> bytes: ...
     def put_new(self, path: str, data: bytes) -> bool: ...
@@ -84,7 +84,7 @@ _NAME = re.compile(r"([0-9a-f]{64})-(\d+)-(\d+)-(\d+)$")
 
 
 class Replies:
-    """Replies by the hash of what was asked; their names say what they cost, so one listing tells both."""
+    """Replies by the hash of their request. Their names hold their cost, so that one listing gives both."""
 
     def __init__(self, store: ReplyStore, folder: str) -> None:
         self._store = store
@@ -101,7 +101,7 @@ class Replies:
         return None if name is None else self._store.get(name)
 
     def discarded(self) -> list[str]:
-        """The paths of all of them, which are to be deleted; what they cost stays spent."""
+        """Paths of all replies, for the caller to delete; their cost stays in the budget."""
         paths = sorted(found.path for found in self._store.list(self._folder))
         if paths:
             together = hashlib.sha256("\n".join(paths).encode()).hexdigest()

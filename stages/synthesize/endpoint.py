@@ -1,6 +1,6 @@
-"""An OpenAI-compatible server: asked at a pace, again where it fails, never beyond the budget, never twice.
+"""Client of an OpenAI-compatible server, with a rate limit, retries, a budget and a reply cache.
 
-The API key comes from the environment and goes into the request's header, nowhere else.
+The API key is read from the environment and sent in the request header, nowhere else.
 """
 
 import hashlib
@@ -26,50 +26,52 @@ Reply = TypeVar("Reply")
 LARGEST_REPLY = 64 * 1024 * 1024
 """Bytes; ten minutes of speech are 30 MB."""
 LONGEST_WAIT = 300.0
-"""Seconds that a server may ask us to wait before the next try."""
+"""Longest wait, in seconds, that is granted to a server's Retry-After."""
 GIVEN_UP = 5
-"""After so many questions in a row without an answer each further one is tried once only."""
+"""After this many failed requests in a row, each further one is tried only once."""
 
 
 class EndpointConfig(Config):
     url: str = Field(description="base of an OpenAI-compatible API, such as http://localhost:8000/v1")
     model: str = Field(description="the model's name on that server")
     key_variable: str = Field(
-        "OPENAI_API_KEY", description="environment variable with the API key; where it is unset, none is sent"
+        "OPENAI_API_KEY", description="environment variable with the API key; if it is unset, no key is sent"
     )
-    timeout: float = Field(120, gt=0, description="seconds that an answer may take")
-    retries: int = Field(5, ge=0, description="tries after the first, for timeouts, resets, 429 and 5xx")
-    backoff: float = Field(1, ge=0, description="seconds before the second try; doubles with each")
-    requests_per_minute: float | None = Field(None, gt=0, description="pace (null: as fast as answers come)")
-    parallel: int = Field(4, ge=1, description="requests at a time")
+    timeout: float = Field(120, gt=0, description="longest time for a reply, in seconds")
+    retries: int = Field(
+        5, ge=0, description="retries after timeouts, connection resets and the statuses 429 and 5xx"
+    )
+    backoff: float = Field(1, ge=0, description="seconds before the first retry; doubles with each retry")
+    requests_per_minute: float | None = Field(None, gt=0, description="rate limit (null: none)")
+    parallel: int = Field(4, ge=1, description="concurrent requests")
     budget: Budget = Budget()
 
     def asked(self) -> dict[str, Any]:
-        """The settings that decide what is answered, wherever the model is served."""
+        """The settings that decide the content of replies, wherever the model is served."""
         operational = set(EndpointConfig.model_fields) - {"model"}
         return self.model_dump(mode="json", exclude=operational)
 
 
 class _TryError(Exception):
-    """A try that may be repeated."""
+    """A failed try that may be repeated."""
 
     def __init__(self, code: str, message: str, billed: bool, wait: float | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.billed = billed
-        """The server may have done the work all the same."""
+        """The server may have done the work anyway, so it may be charged."""
         self.wait = wait
 
 
 class Endpoint:
-    """For any number of threads. What `replies` cost is part of its budget."""
+    """Safe to use from any number of threads. The cost of the cached `replies` counts towards the budget."""
 
     def __init__(self, config: EndpointConfig, replies: Replies) -> None:
         parts = urlsplit(config.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
             raise SetupError(
                 "the url of a server is http(s)://host[:port]/path, with no user, password or query in it; "
-                f"its key belongs into ${config.key_variable}"
+                f"put its key into ${config.key_variable}"
             )
         import httpx2
 
@@ -79,13 +81,13 @@ class Endpoint:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client = httpx2.Client(headers=headers, timeout=config.timeout)
         self._replies = replies
-        self._purse = BudgetTracker(config.budget, replies.spent)
+        self._tracker = BudgetTracker(config.budget, replies.spent)
         self._pace = _Pace(60 / config.requests_per_minute if config.requests_per_minute else 0.0)
         self._unanswered = 0
 
     @property
     def spent(self) -> Cost:
-        return self._purse.spent
+        return self._tracker.spent
 
     def close(self) -> None:
         self._client.close()
@@ -97,37 +99,38 @@ class Endpoint:
         most: Cost,
         read: Callable[[bytes], tuple[Reply, Cost | None]],
     ) -> Reply:
-        """What `read` makes of the reply to a body, asked for once in the life of the cache.
+        """The reply to a body, parsed by `read`; a request whose reply is cached is not sent again.
 
-        `most` bounds the cost of a try; `read` returns the cost with the reply where it says so, and raises
-        ValueError for a reply that is none. Raises DataError (`timeout`, `unreachable`, `rate_limited`,
-        `server_error`, `bad_reply`, `refused`, `budget`), SetupError where the key or the address is wrong.
+        `most` is the upper bound of the cost of a try. `read` returns the parsed reply and its cost, if the
+        reply reports it, and raises ValueError for an unusable reply. Raises DataError (`timeout`,
+        `unreachable`, `rate_limited`, `server_error`, `bad_reply`, `refused`, `budget`), and SetupError if
+        the key or the address is wrong.
         """
         content = json.dumps(body, sort_keys=True, ensure_ascii=False).encode()
-        asked = hashlib.sha256(f"{path}\n".encode() + content).hexdigest()
-        known = self._replies.get(asked)
-        if known is not None:
-            return read(known)[0]
+        request = hashlib.sha256(f"{path}\n".encode() + content).hexdigest()
+        cached = self._replies.get(request)
+        if cached is not None:
+            return read(cached)[0]
         tries = 1 if self._unanswered >= GIVEN_UP else 1 + self._config.retries
         total = Cost()
         for number in range(tries):
-            with self._purse.spending(most) as bill:
+            with self._tracker.spending(most) as charge:
                 self._pace.wait()
                 try:
                     reply = self._send(path, content)
                     answer, cost = _understood(reply, read)
-                    bill.cost = cost or most
+                    charge.cost = cost or most
                 except _TryError as failed:
-                    bill.cost = most if failed.billed else Cost(requests=1)
+                    charge.cost = most if failed.billed else Cost(requests=1)
                     failure = failed
                 except BaseException:
-                    bill.cost = Cost(requests=1)
+                    charge.cost = Cost(requests=1)
                     raise
                 else:
                     self._unanswered = 0
-                    self._replies.put(asked, reply, total + bill.cost)
+                    self._replies.put(request, reply, total + charge.cost)
                     return answer
-            total += bill.cost
+            total += charge.cost
             if failure.wait is not None:
                 self._pace.hold(min(failure.wait, LONGEST_WAIT))
             elif number + 1 < tries:
@@ -138,7 +141,7 @@ class Endpoint:
         )
 
     def _send(self, path: str, content: bytes) -> bytes:
-        """The body of a 200. Raises `_TryError` where another try may help."""
+        """The body of a response with status 200. Raises `_TryError` if another try may succeed."""
         import httpx2
 
         seconds = self._config.timeout
@@ -146,7 +149,7 @@ class Endpoint:
         headers = {"Content-Type": "application/json"}
         try:
             with self._client.stream("POST", self._url + path, content=content, headers=headers) as response:
-                received = b""
+                received = bytearray()
                 for chunk in response.iter_bytes():
                     received += chunk
                     if len(received) > LARGEST_REPLY:
@@ -154,14 +157,14 @@ class Endpoint:
                     if time.monotonic() > deadline:  # the client's own limit is for each chunk
                         raise _TryError("timeout", f"took over {seconds:g} s", billed=True)
         except httpx2.ConnectError:
-            raise _TryError("unreachable", "is not to be reached", billed=False) from None
+            raise _TryError("unreachable", "can't be reached", billed=False) from None
         except httpx2.TimeoutException:
             raise _TryError("timeout", f"took over {seconds:g} s", billed=True) from None
         except (httpx2.TransportError, httpx2.DecodingError):
-            raise _TryError("unreachable", "broke the connection off", billed=True) from None
+            raise _TryError("unreachable", "closed the connection", billed=True) from None
         if response.status_code == 200:
-            return received
-        raise self._refusal(path, response.status_code, response.headers.get("retry-after"), received)
+            return bytes(received)
+        raise self._refusal(path, response.status_code, response.headers.get("retry-after"), bytes(received))
 
     def _refusal(self, path: str, status: int, retry_after: str | None, body: bytes) -> Exception:
         if status == 429:
@@ -188,7 +191,7 @@ class Endpoint:
 
 
 class _Pace:
-    """Lets one thread after another through, some seconds apart."""
+    """A rate limit: requests of all threads start at least some seconds apart."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -202,7 +205,7 @@ class _Pace:
         time.sleep(max(0.0, at - time.monotonic()))
 
     def hold(self, seconds: float) -> None:
-        """Nobody passes for so long."""
+        """Let no request start for this number of seconds."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
 
@@ -232,7 +235,7 @@ def _seconds(retry_after: str | None) -> float | None:
 
 
 def _message(body: bytes) -> str:
-    """What a server says of an error, in short."""
+    """The error message of a response, shortened."""
     try:
         error = json.loads(body)["error"]
         said = error["message"] if isinstance(error, dict) else error

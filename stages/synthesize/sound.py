@@ -15,14 +15,14 @@ MARGIN = 0.2
 
 
 @dataclass(frozen=True)
-class Utterance:
+class SynthesizedAudio:
     samples: Samples
     """[n] float32, one channel."""
     rate: int
     """Hz"""
 
 
-def styled(utterance: Utterance, style: StyleConfig) -> Utterance:
+def styled(utterance: SynthesizedAudio, style: StyleConfig) -> SynthesizedAudio:
     """Of what was read at the pace of a style, the sound in its pitch and loudness."""
     samples = utterance.samples
     if style.semitones:
@@ -30,10 +30,10 @@ def styled(utterance: Utterance, style: StyleConfig) -> Utterance:
 
         # What is played faster is higher: here at the same rate, in fewer samples.
         samples = soxr.resample(samples, 1.0, 2 ** (-style.semitones / 12)).astype(np.float32)
-    return Utterance(samples * np.float32(10 ** (style.gain_db / 20)), utterance.rate)
+    return SynthesizedAudio(samples * np.float32(10 ** (style.gain_db / 20)), utterance.rate)
 
 
-def read_audio(data: bytes) -> Utterance:
+def read_audio(data: bytes) -> SynthesizedAudio:
     """The sound in a file of any format. Raises ValueError where there is none."""
     import av
 
@@ -48,7 +48,7 @@ def read_audio(data: bytes) -> Utterance:
         raise ValueError("no audio") from None
     if not blocks:
         raise ValueError("no audio")
-    return Utterance(np.concatenate(blocks).astype(np.float32), rate)
+    return SynthesizedAudio(np.concatenate(blocks).astype(np.float32), rate)
 
 
 def _mono(container: Any) -> Iterator[Any]:
@@ -61,7 +61,7 @@ def _mono(container: Any) -> Iterator[Any]:
 
 
 def joined(
-    utterances: Sequence[Utterance], pauses: Sequence[float]
+    utterances: Sequence[SynthesizedAudio], pauses: Sequence[float]
 ) -> tuple[Samples, int, list[tuple[float, float]]]:
     """Utterances with pauses between: samples [n], their rate in Hz, start and end of each in seconds."""
     rate = max(utterance.rate for utterance in utterances)
@@ -76,7 +76,7 @@ def joined(
     return np.concatenate(pieces), rate, times
 
 
-def at_rate(utterance: Utterance, rate: int) -> Samples:
+def at_rate(utterance: SynthesizedAudio, rate: int) -> Samples:
     """The samples at another rate, Hz."""
     import soxr
 

@@ -14,7 +14,7 @@ from schemas.errors import DataError, SetupError
 from stages.stage import Config
 from stages.synthesize.cost import Cost
 from stages.synthesize.endpoint import Endpoint, EndpointConfig
-from stages.synthesize.sound import Utterance, read_audio, styled
+from stages.synthesize.sound import SynthesizedAudio, read_audio, styled
 from stages.synthesize.styles import OWN, StyleConfig
 
 
@@ -38,7 +38,7 @@ class SpeechConfig(Config):
 class Backend(Protocol):
     def speak(
         self, texts: Sequence[str], voice: str, style: StyleConfig = OWN
-    ) -> list[Utterance | DataError]:
+    ) -> list[SynthesizedAudio | DataError]:
         """Each text spoken by a voice in a style, or why it is not."""
 
 
@@ -70,9 +70,9 @@ class Piper:
 
     def speak(
         self, texts: Sequence[str], voice: str, style: StyleConfig = OWN
-    ) -> list[Utterance | DataError]:
+    ) -> list[SynthesizedAudio | DataError]:
         """Raises SetupError where piper can't use the voice at all."""
-        spoken: list[Utterance | DataError] = []
+        spoken: list[SynthesizedAudio | DataError] = []
         while len(spoken) < len(texts):
             rest = texts[len(spoken) :]
             done, said = self._run(rest, voice, style.pace)
@@ -83,7 +83,7 @@ class Piper:
                 spoken.append(DataError("not_spoken", f"the voice can't say it: {said}"))
         return spoken
 
-    def _run(self, texts: Sequence[str], voice: str, pace: float = 1.0) -> tuple[list[Utterance], str]:
+    def _run(self, texts: Sequence[str], voice: str, pace: float = 1.0) -> tuple[list[SynthesizedAudio], str]:
         """The first texts, as many as piper spoke, and the last line of what it said of its work."""
         import soundfile
 
@@ -113,7 +113,7 @@ class Piper:
                 raise SetupError(
                     f"piper made {len(files)} files of {len(texts)} lines: is it another program?"
                 )
-            spoken = [Utterance(*soundfile.read(file, dtype="float32")) for file in files]
+            spoken = [SynthesizedAudio(*soundfile.read(file, dtype="float32")) for file in files]
         return spoken, (said.strip().splitlines() or ["it says nothing"])[-1][:200]
 
 
@@ -124,7 +124,7 @@ def _voice_file(name: str, path: Path) -> Path:
     return files[0]
 
 
-class Server:
+class SpeechServer:
     """`POST /audio/speech` of an OpenAI-compatible server."""
 
     def __init__(self, config: SpeechConfig, endpoint: Endpoint) -> None:
@@ -135,10 +135,10 @@ class Server:
 
     def speak(
         self, texts: Sequence[str], voice: str, style: StyleConfig = OWN
-    ) -> list[Utterance | DataError]:
+    ) -> list[SynthesizedAudio | DataError]:
         return [self._speak(text, voice, style) for text in texts]
 
-    def _speak(self, text: str, voice: str, style: StyleConfig) -> Utterance | DataError:
+    def _speak(self, text: str, voice: str, style: StyleConfig) -> SynthesizedAudio | DataError:
         body: dict[str, Any] = {"model": self._model, "input": text, "voice": voice, "response_format": "wav"}
         speed = round(self._speed * style.pace, 4)
         if speed != 1:  # not every server knows it

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from schemas.layout import GROUP_SECONDS, group_count
 from schemas.recording import Codes, Problem, Recording, TokenizeColumn, Unit
 from stages.stage import Samples, Stage
 from stages.tokenize.config import TokenizeConfig
@@ -124,8 +125,9 @@ def batches(turns: Sequence[LiveTurn], seconds: float) -> list[list[LiveTurn]]:
 
 
 def _checked(codes: Codes, samples: int) -> Codes | Problem:
-    if len(codes.linguistic) < 2 or len(codes.semantic) < 3:
-        return Problem("too_short", f"{samples / 16:.0f} ms are too short for one group of codes (120 ms)")
+    if not group_count(codes):
+        least = f"one group of codes ({1000 * GROUP_SECONDS:.0f} ms)"
+        return Problem("too_short", f"{samples / 16:.0f} ms are too short for {least}")
     return codes
 
 

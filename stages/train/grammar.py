@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from schemas.layout import GROUP
+from schemas.layout import LINGUISTIC_PER_GROUP, SEMANTIC_PER_GROUP
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Vocabulary
 from stages.train.spelling import Numbers, Spelling
 
@@ -64,8 +64,8 @@ class Grammar:
         """Number of codes of this voice."""
         self._closing = False
         self.ended = False
-        group = [self._range(vocabulary.linguistic, LINGUISTIC_CODES)] * GROUP[0]
-        self._group = [*group, *[self._range(vocabulary.semantic, SEMANTIC_CODES)] * GROUP[1]]
+        group = [self._range(vocabulary.linguistic, LINGUISTIC_CODES)] * LINGUISTIC_PER_GROUP
+        self._group = [*group, *[self._range(vocabulary.semantic, SEMANTIC_CODES)] * SEMANTIC_PER_GROUP]
 
     def close(self) -> None:
         """Allow only what ends the answer: a group or character in progress is finished first."""

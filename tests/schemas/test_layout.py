@@ -2,8 +2,25 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from schemas.layout import ReadMessage, code_ids, codes_of, header, read, span, whole_groups
+from schemas.layout import (
+    CODES_PER_GROUP,
+    GROUP_SECONDS,
+    LINGUISTIC_RATE,
+    SEMANTIC_RATE,
+    ReadMessage,
+    code_ids,
+    codes_of,
+    cut_groups,
+    group_count,
+    header,
+    merged,
+    read,
+    span,
+    whole_groups,
+)
 from schemas.recording import Codes
 
 
@@ -103,3 +120,16 @@ GROUP = ("L1", "L2", "S1", "S2", "S3")
 def test_an_invalid_layout_is_refused(vocabulary, ids, words, why):
     with pytest.raises(ValueError, match=why):
         read(np.array(ids(*words)), vocabulary)
+
+
+@given(linguistic=st.integers(0, 30), semantic=st.integers(0, 30), first=st.integers(0, 10))
+def test_groups_have_two_linguistic_and_three_semantic_codes_of_120_ms(linguistic, semantic, first):
+    codes = Codes(tuple(range(linguistic)), tuple(range(semantic)))
+    count = group_count(codes)
+    assert count == min(linguistic // 2, semantic // 3)
+    assert len(merged(codes)) == CODES_PER_GROUP * count == 5 * count
+    cut = cut_groups(codes, min(first, count), count)
+    assert cut.linguistic == codes.linguistic[2 * min(first, count) : 2 * count]
+    assert cut.semantic == codes.semantic[3 * min(first, count) : 3 * count]
+    assert cut_groups(codes, 0, count) == whole_groups(codes)
+    assert (GROUP_SECONDS, round(LINGUISTIC_RATE, 2), SEMANTIC_RATE) == (0.12, 16.67, 25.0)

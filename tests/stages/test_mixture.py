@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.mixture import MixtureConfig, Spoken, exceeding_caps, fit_mixture
+from stages.mixture import MixtureConfig, MixtureTurn, exceeding_caps, fit_mixture
 
 FAMILIES = ("continuation", "asr", "tts")
 
@@ -69,7 +69,7 @@ def test_neither_order_nor_what_comes_later_moves_the_draw():
 
 def turns(count, seconds=10.0, recordings=1, speaker="A", language="en"):
     return [
-        Spoken(f"{language}-{r}-{n}", f"{language}-{r}.wav", n * seconds, seconds, speaker, language)
+        MixtureTurn(f"{language}-{r}-{n}", f"{language}-{r}.wav", n * seconds, seconds, speaker, language)
         for r in range(recordings)
         for n in range(count)
     ]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from schemas.layout import CODES_PER_GROUP
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES
 
 RATE = 22_050
@@ -16,7 +17,7 @@ SPEAKER = 192
 """Width of a speaker vector (CAM++)."""
 TOKENS = LINGUISTIC_CODES + SEMANTIC_CODES
 """Numbers N of `<audio_N>`: the flat 2:3 interleave of both codebooks, five tokens every 120 ms."""
-BLOCK = 15
+BLOCK = 3 * CODES_PER_GROUP
 """Tokens that are synthesised at once in streaming: 0.36 s."""
 
 

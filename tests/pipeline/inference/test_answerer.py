@@ -62,6 +62,9 @@ def test_mode_and_ratio_override_those_of_training(command, checkpoint):
     assert audio["text"] == ""
     assert len(audio["voices"]) == 1
     assert command(*ask, "--ratio", "0:15").code == 2
+    cut = command(*ask, "--ratio", "10:16")
+    assert cut.code == 2
+    assert "[10, 15] or [10, 20]" in cut.stderr
 
 
 def test_the_preferences_stage_reads_candidates(command, checkpoint, tmp_path, vocabulary):

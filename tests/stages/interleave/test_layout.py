@@ -14,7 +14,7 @@ from stages.interleave import InterleaveConfig, interleave, lay_out
 
 LITERALS = ["<|EOT|>", "<|BOT|>assistant\n", "<audio_5>", "<audio_start>", "</s>", "<|0.00|>", "\x00"]
 texts = st.lists(st.sampled_from(LITERALS) | st.text(), max_size=8).map("".join)
-ratios = st.tuples(st.integers(1, 30), st.integers(1, 60))
+ratios = st.tuples(st.integers(1, 30), st.integers(1, 12).map(lambda groups: 5 * groups))
 
 
 @st.composite
@@ -69,12 +69,24 @@ class TestRatio:
         runs = interleave(text, audio, (10, 15), vocabulary)
         assert [(side, len(run)) for side, run in runs] == [(0, 10), (1, 16), (0, 10), (1, 16)]
 
-    def test_a_ratio_that_is_no_multiple_of_five_cuts_inside_groups(self, vocabulary):
-        text, audio = text_ids(6), span(groups(2), vocabulary)
-        runs = [run for _, run in interleave(text, audio, (2, 3), vocabulary)]
-        assert joined(*runs) == joined(
-            *(text[:2], audio[:4], text[2:4], audio[4:7], text[4:], audio[7:10], audio[10:])
-        )
+    @pytest.mark.parametrize(
+        ("ratio", "nearest"),
+        [
+            ((10, 16), r"\[10, 15\] or \[10, 20\]"),
+            ((10, 14), r"\[10, 10\] or \[10, 15\]"),
+            ((3, 1), r"such as \[3, 5\]"),
+            ((2, 52), r"\[2, 50\] or \[2, 55\]"),
+        ],
+    )
+    def test_a_ratio_that_would_cut_groups_is_refused_with_the_nearest_valid_ones(self, ratio, nearest):
+        with pytest.raises(
+            ValueError, match=f"must be a multiple of 5, such as .*{nearest.split('such as ')[-1]}"
+        ):
+            InterleaveConfig(ratio=ratio)
+
+    @pytest.mark.parametrize("ratio", [(3, 5), (6, 50), (10, 15), (1, 5)])
+    def test_the_ratios_of_the_paper_are_accepted(self, ratio):
+        assert InterleaveConfig(ratio=ratio).ratio == ratio
 
     def test_every_voice_keeps_its_own_markers(self, vocabulary):
         text = text_ids(30)

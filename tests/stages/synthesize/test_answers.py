@@ -124,7 +124,7 @@ def test_nobody_there(tmp_path):
     with serving([completion("Fine.")]) as server:
         pass
     config = config_of(server.url, retries=1)
-    with pytest.raises(DataError, match="not to be reached") as error:
+    with pytest.raises(DataError, match="can't be reached") as error:
         ask(config, endpoint_of(config, tmp_path))
     assert error.value.code == "unreachable"
 

@@ -14,8 +14,8 @@ from stages.synthesize.checks import CheckConfig, as_written, check, error_rate,
 from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.cost import Budget, Replies
 from stages.synthesize.endpoint import Endpoint, EndpointConfig
-from stages.synthesize.sound import Utterance, read_audio, styled
-from stages.synthesize.speech import Piper, Server, SpeechConfig, speakable
+from stages.synthesize.sound import SynthesizedAudio, read_audio, styled
+from stages.synthesize.speech import Piper, SpeechConfig, SpeechServer, speakable
 from stages.synthesize.styles import OWN, STYLES, StyleConfig, drawn_styles, halves, labels_of
 from tests.paths import DEMO
 from tests.served import Answer, serving
@@ -67,7 +67,7 @@ def test_a_pitch_is_moved_by_as_many_semitones_and_the_length_stays(semitones):
     rate, style = 22_050, StyleConfig(semitones=semitones)
     seconds = 2 / style.pace  # as a voice reads at that pace
     tone = np.sin(2 * np.pi * 220 * np.arange(round(seconds * rate)) / rate).astype(np.float32)
-    moved = styled(Utterance(tone, rate), style)
+    moved = styled(SynthesizedAudio(tone, rate), style)
     peak = np.abs(np.fft.rfft(moved.samples)).argmax() * rate / len(moved.samples)
     assert len(moved.samples) / rate == pytest.approx(2, abs=0.01)
     assert 12 * np.log2(peak / 220) == pytest.approx(semitones, abs=0.1)
@@ -94,7 +94,7 @@ def test_only_words_are_spoken():
 
 def server_of(url, folder, **settings):
     config = SpeechConfig(server=EndpointConfig(url=url, model="tts", backoff=0.01, retries=1, **settings))
-    return Server(config, Endpoint(config.server, Replies(Store(str(folder)), "replies")))
+    return SpeechServer(config, Endpoint(config.server, Replies(Store(str(folder)), "replies")))
 
 
 def test_a_server_speaks_each_text_once(tmp_path):

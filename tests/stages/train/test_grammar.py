@@ -17,6 +17,7 @@ from stages.train.spelling import spelling_of
 
 WORDS = st.text("ab é語🎙\n", min_size=1, max_size=25).filter(str.strip)
 RATIOS = st.one_of(st.just((10, 15)), st.tuples(st.integers(1, 7), st.integers(1, 12)))
+GROUP_RATIOS = st.tuples(st.integers(1, 10), st.sampled_from([5, 10, 15]))
 MODES = st.sampled_from(["interleaved", "text_first", "audio_only", "text_only"])
 
 
@@ -49,14 +50,14 @@ def taken(grammar, ids):
 
 
 @settings(max_examples=40)
-@given(st.lists(st.tuples(WORDS, st.integers(1, 9)), min_size=1, max_size=3), MODES, RATIOS)
+@given(st.lists(st.tuples(WORDS, st.integers(1, 9)), min_size=1, max_size=3), MODES, GROUP_RATIOS)
 def test_every_answer_of_interleave_is_allowed(vocabulary, spans, mode, ratio):
     ids = laid_out(vocabulary, spans, mode=mode, ratio=ratio)
     assert taken(grammar(vocabulary, mode, ratio), ids).ended
 
 
 @settings(max_examples=40)
-@given(st.lists(st.tuples(WORDS, st.integers(1, 9)), min_size=1, max_size=3), RATIOS)
+@given(st.lists(st.tuples(WORDS, st.integers(1, 9)), min_size=1, max_size=3), GROUP_RATIOS)
 def test_adjacent_voices_and_voices_with_their_own_texts_are_allowed(vocabulary, spans, ratio):
     for concatenation in ("marker_removal", "pre_interleaved"):
         ids = laid_out(vocabulary, spans, ratio=ratio, concatenation=concatenation)
