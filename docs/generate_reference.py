@@ -1,6 +1,7 @@
 """MkDocs hook that generates the reference pages from the code: recipe keys from the pydantic fields and
-their descriptions, commands from their --help."""
+their descriptions, commands from their --help, the Python API from its docstrings."""
 
+import inspect
 import json
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -8,13 +9,17 @@ from typing import Any, get_args
 import click
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+import aqaa_data
 from pipeline.cli import root
 from pipeline.config.recipe import Recipe
 from pipeline.training.recipe import TrainingRecipe
 from pipeline.training.vocoder import VocoderRecipe
+
+API_MARK = "<!-- functions: generated from the docstrings -->"
 
 LONGEST_DEFAULT = 60
 """Characters; longer defaults, such as lists of phrasings, are in the code."""
@@ -49,6 +54,27 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, f"reference/{name}.md", content=page))
     files.append(File.generated(config, "reference/commands.md", content=commands_page()))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Put the functions of the Python API into their page. Called by MkDocs."""
+    return markdown.replace(API_MARK, "\n".join(api_sections())) if API_MARK in markdown else markdown
+
+
+def api_sections() -> Iterator[str]:
+    """The signature and the docstring of everything that `aqaa_data` exports, functions first."""
+    exported = [(name, getattr(aqaa_data, name)) for name in aqaa_data.__all__]
+    for name, thing in sorted(exported, key=lambda named: inspect.isclass(named[1])):
+        yield f"## {name}\n"
+        if inspect.isfunction(thing):
+            signature = str(inspect.signature(thing)).replace("'", "")
+            yield f"```python\n{name}{signature}\n```\n"
+        yield f"{inspect.getdoc(thing)}\n"
+        for method, function in vars(thing).items() if inspect.isclass(thing) else ():
+            if isinstance(function, property):
+                yield f"### {name}.{method}\n\n{inspect.getdoc(function)}\n"
+            elif inspect.isfunction(function) and not method.startswith("_"):
+                yield f"### {name}.{method}()\n\n{inspect.getdoc(function)}\n"
 
 
 def recipe_sections(recipe: type[BaseModel]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """What README and docs show works: recipes load, commands parse, links lead somewhere, ids are right."""
 
+import ast
 import contextlib
 import re
 import shlex
@@ -10,6 +11,7 @@ import click
 import pytest
 import yaml
 
+import aqaa_data
 from pipeline.cli import root
 from pipeline.config.recipe import load as load_data
 from pipeline.models import resolve
@@ -115,6 +117,15 @@ def test_every_command_in_the_text_exists_with_its_options(words):
     command, own = command_of(words)
     known = {option for parameter in command.params for option in parameter.opts} | {"--help", "--version"}
     assert {word.partition("=")[0] for word in own if word.startswith("-") and len(word) > 1} <= known
+
+
+@pytest.mark.parametrize("text", in_all("python"))
+def test_every_program_is_python_and_uses_what_the_api_has(text):
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.module == "aqaa_data":
+            assert {alias.name for alias in node.names} <= set(aqaa_data.__all__)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            assert node.value.id != "aqaa_data" or node.attr in aqaa_data.__all__
 
 
 def test_every_command_is_explained_somewhere():
