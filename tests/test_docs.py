@@ -19,6 +19,7 @@ from pipeline.training.recipe import load as load_training
 from pipeline.training.vocoder import load as load_vocoder
 from schemas.vocabulary import Vocabulary
 from tests.paths import ROOT
+from tests.test_layers import PIPELINE
 
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
@@ -126,6 +127,12 @@ def test_every_program_is_python_and_uses_what_the_api_has(text):
             assert {alias.name for alias in node.names} <= set(aqaa_data.__all__)
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             assert node.value.id != "aqaa_data" or node.attr in aqaa_data.__all__
+
+
+def test_the_architecture_shows_the_order_of_imports():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    assert tuple(rows) == PIPELINE
 
 
 def test_every_command_is_explained_somewhere():
