@@ -10,16 +10,26 @@ from pipeline.commands.extras import require_extra
 
 @click.command(epilog="Example: aqaa-data submit recipe.yaml --overlay h100 --image my.registry/aqaa-data:1")
 @click.argument("recipe", type=click.Path(dir_okay=False))
-@click.option("--overlay", required=True, help="One of infra/overlays, such as h100, or a folder.")
-@click.option("--image", help="The image of all nodes, where the overlay doesn't name yours.")
-@click.option("--namespace", help="In place of the kubeconfig's.")
 @click.option(
-    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Override, such as select.words_min=2."
+    "--overlay",
+    required=True,
+    help="Name of a folder in infra/overlays, such as h100, or the path of an overlay.",
+)
+@click.option("--image", help="Image of all nodes, instead of the overlay's.")
+@click.option("--namespace", help="Namespace, instead of the kubeconfig's.")
+@click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Override a setting, such as select.words_min=2.",
 )
 @click.option(
-    "--max-gpu-hours", type=click.FloatRange(0, min_open=True), help="Stop when GPUs were held so long."
+    "--max-gpu-hours",
+    type=click.FloatRange(0, min_open=True),
+    help="Stop once GPUs have been held for this many hours.",
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be submitted, and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the resources without submitting them.")
 @json_option
 def submit(
     recipe: str,
@@ -35,14 +45,14 @@ def submit(
 
     Needs the KubeRay operator in the cluster and an image (infra/README.md). Ctrl-C leaves the job running.
     """
-    from pipeline.config.recipe import load
+    from pipeline import api
     from pipeline.kubernetes.client import Cluster
     from pipeline.kubernetes.overlays import as_yaml
     from pipeline.kubernetes.rayjob import check_images, job_resources
     from schemas.errors import SetupError
 
     options = () if max_gpu_hours is None else ("--max-gpu-hours", f"{max_gpu_hours:g}")
-    *others, job = job_resources(load(recipe, settings), overlay, image, options)
+    *others, job = job_resources(api.load_recipe(recipe, *settings), overlay, image, options)
     name = job["metadata"]["name"]
     if dry_run:
         if as_json:
@@ -62,13 +72,13 @@ def submit(
         for state in cluster.follow(name):
             click.echo(f"  {state}", err=True)
     except KeyboardInterrupt:
-        click.echo(f"{name} goes on without you: {cluster.look(name)}", err=True)
+        click.echo(f"{name} keeps running; show it with: {cluster.show_command(name)}", err=True)
         sys.exit(1)
     if state is None or not state.succeeded:
         raise SetupError(
-            f"{name} ended as {state}\nwhat was committed is kept: the same command goes on from there"
+            f"{name} ended as {state}\nCommitted work is kept; run the same command again to resume"
         )
     if as_json:
         print_json({"job": name, "namespace": cluster.namespace, "status": state.job})
     else:
-        click.echo(f"{name} is done: {state.message or state.job}")
+        click.echo(f"{name} has completed: {state.message or state.job}")

@@ -1,4 +1,4 @@
-"""A Kubernetes cluster: resources sent to it, and a Ray job followed until it ends."""
+"""A Kubernetes cluster: applies resources, and follows a Ray job until it ends."""
 
 import contextlib
 import io
@@ -15,31 +15,31 @@ from pipeline.kubernetes.overlays import Resource
 from schemas.errors import SetupError
 
 MANAGER = "aqaa-data"
-"""Who applied a resource, as Kubernetes notes it."""
+"""The field manager of the resources that are applied here."""
 
 _RAYJOBS: dict[str, Any] = {"group": "ray.io", "version": "v1", "plural": "rayjobs"}
 _ENDED = ("Complete", "Failed")
-_LONGEST = 4000
-"""Letters of a message; KubeRay puts the end of the job's log into it."""
+_MESSAGE_LETTERS = 4000
+"""Letters shown of a message; KubeRay puts the end of the job's log into it."""
 
-EVERY = 5.0
-"""Seconds between two looks at a job."""
+POLL = 5.0
+"""Seconds between two polls of a job."""
 
 _TIMEOUT = (10, 60)
-"""Seconds to connect and to be answered."""
+"""Seconds to connect, and to wait for an answer."""
 
 
 @dataclass(frozen=True)
 class JobState:
-    """What is known of a job at one moment."""
+    """The state of a job at one moment."""
 
     deployment: str
     """`Initializing`, `Running`, `Retrying`, `Complete`, `Failed` ..; empty before KubeRay saw the job."""
     job: str
-    """`PENDING`, `RUNNING`, `SUCCEEDED`, `FAILED`, `STOPPED`; empty before it was started."""
+    """`PENDING`, `RUNNING`, `SUCCEEDED`, `FAILED`, `STOPPED`; empty until it was started."""
     message: str
     pods: str
-    """How many are in which phase, and what one waits for."""
+    """The number of pods in each phase, and what one of them is waiting for."""
 
     @property
     def ended(self) -> bool:
@@ -51,14 +51,16 @@ class JobState:
 
     def __str__(self) -> str:
         phase = self.deployment or "not seen by KubeRay yet"
-        return ", ".join(filter(None, [f"{phase} {self.job}".strip(), self.pods, self.message[-_LONGEST:]]))
+        return ", ".join(
+            filter(None, [f"{phase} {self.job}".strip(), self.pods, self.message[-_MESSAGE_LETTERS:]])
+        )
 
 
 class Cluster:
-    """One namespace of the cluster that the current kubeconfig means (or the pod that this runs in)."""
+    """One namespace of the cluster of the current kubeconfig, or of the pod that this runs in."""
 
     def __init__(self, namespace: str | None = None) -> None:
-        """Raises SetupError where there is no cluster to be found."""
+        """Raises SetupError if no cluster is configured."""
         from kubernetes import client, config
         from kubernetes.config import ConfigException
         from kubernetes.config.kube_config import list_kube_config_contexts
@@ -77,8 +79,8 @@ class Cluster:
                 current = list_kube_config_contexts(file)[1]["context"].get("namespace")
         except (ConfigException, YAMLError, OSError, ValueError, TypeError, KeyError) as error:
             raise SetupError(
-                f"no cluster: {file} can't be used ({_first_line(error)}). Name one by KUBECONFIG, or "
-                "render only, by --dry-run"
+                f"no cluster: {file} can't be used ({_first_line(error)}). Set KUBECONFIG, or print the "
+                "resources with --dry-run"
             ) from error
         self.namespace = namespace or current or "default"
         self.host = settings.host
@@ -95,10 +97,12 @@ class Cluster:
         }
 
     def apply(self, resource: Resource) -> None:
-        """Create a resource, or make the one of its name like it (server-side apply)."""
+        """Create a resource, or update the one of its name (server-side apply)."""
         kind, name = resource["kind"], resource["metadata"]["name"]
         if kind not in self._patches:
-            raise SetupError(f"a {kind} can't be submitted from here: apply the overlay with kubectl")
+            raise SetupError(
+                f"resources of kind {kind} aren't supported here: apply the overlay with kubectl"
+            )
         with self._explained(f"{kind} {name}"):
             self._patches[kind](
                 name,
@@ -111,13 +115,14 @@ class Cluster:
             )
 
     def start(self, job: Resource) -> None:
-        """Create a RayJob; one of its name that has ended makes room. Raises SetupError where one runs."""
+        """Create a RayJob; replaces one of its name that has ended. Raises SetupError if one is running."""
         name = job["metadata"]["name"]
-        there = self._job(name)
-        if there is not None:
-            if not _state(there, "").ended:
+        existing = self._job(name)
+        if existing is not None:
+            if not _state(existing, "").ended:
                 raise SetupError(
-                    f"{name} runs in {self.namespace} already: look at it with `{self.look(name)}`, "
+                    f"{name} is already running in {self.namespace}: "
+                    f"show it with `{self.show_command(name)}`, "
                     f"end it with `kubectl -n {self.namespace} delete rayjob {name}`"
                 )
             with self._explained(f"RayJob {name}"):
@@ -136,21 +141,21 @@ class Cluster:
             )
 
     def follow(self, name: str) -> Iterator[JobState]:
-        """The state of a job, each time that it has changed, until it has ended."""
+        """The state of a job, each time it changes, until the job has ended."""
         last = None
         while True:
-            found = self._job(name)
-            if found is None:
+            job = self._job(name)
+            if job is None:
                 raise SetupError(f"the job {name} was deleted from {self.namespace}")
-            state = _state(found, self._pods(found))
+            state = _state(job, self._pods(job))
             if state != last:
                 yield state
             if state.ended:
                 return
             last = state
-            time.sleep(EVERY)
+            time.sleep(POLL)
 
-    def look(self, name: str) -> str:
+    def show_command(self, name: str) -> str:
         """The command that shows a job."""
         return f"kubectl -n {self.namespace} get rayjob {name} -w"
 
@@ -159,24 +164,26 @@ class Cluster:
 
         with self._explained(f"RayJob {name}"):
             try:
-                found: Any = self._custom.get_namespaced_custom_object(
+                job: Any = self._custom.get_namespaced_custom_object(
                     namespace=self.namespace, name=name, _request_timeout=_TIMEOUT, **_RAYJOBS
                 )
             except ApiException as error:
-                if error.status == 404 and _said(error).get("details", {}).get("name") == name:
+                if error.status == 404 and _status(error).get("details", {}).get("name") == name:
                     return None
                 raise
-            return dict(found)
+            return dict(job)
 
     def _until_gone(self, name: str) -> None:
         for _ in range(120):
             if self._job(name) is None:
                 return
             time.sleep(0.5)
-        raise SetupError(f"the last job {name} can't be deleted from {self.namespace}: see what holds it")
+        raise SetupError(
+            f"the previous job {name} can't be deleted from {self.namespace}: check its finalizers"
+        )
 
     def _pods(self, job: dict[str, Any]) -> str:
-        """Phases of the job's pods, and why one waits; empty where they may not be read."""
+        """Phases of the job's pods, and why one is waiting; empty without permission to read them."""
         from kubernetes.client.exceptions import ApiException
 
         cluster = (job.get("status") or {}).get("rayClusterName")
@@ -190,65 +197,65 @@ class Cluster:
             return ""
         phases = [pod.status.phase or "Unknown" for pod in pods]
         counts = ", ".join(f"{phases.count(phase)} {phase.lower()}" for phase in sorted(set(phases)))
-        waits = next((why for pod in pods if (why := _waits_for(pod))), "")
-        return f"pods: {counts}{f' ({waits})' if waits else ''}" if phases else ""
+        waiting = next((why for pod in pods if (why := _waiting_for(pod))), "")
+        return f"pods: {counts}{f' ({waiting})' if waiting else ''}" if phases else ""
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
-        """The cluster's trouble in words of the user."""
+        """Turn errors of the API server into SetupError with what to do."""
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
         try:
             yield
         except ApiException as error:
-            said = _said(error).get("message") or error.reason or "no reason given"
+            reason = _status(error).get("message") or error.reason or "no reason given"
             match error.status:
                 case 401:
-                    told = "the cluster doesn't know who you are: renew the credentials of your kubeconfig"
+                    message = "the cluster rejects your credentials: renew those of your kubeconfig"
                 case 403:
-                    told = f"you may not do this in the namespace {self.namespace}: {said}"
+                    message = f"you lack the permission for this in the namespace {self.namespace}: {reason}"
                 case 404 if what.startswith("RayJob"):
-                    told = "the cluster has no RayJobs: install the KubeRay operator, 1.3 or newer"
+                    message = "the cluster has no RayJobs: install the KubeRay operator, 1.3 or newer"
                 case 404:
-                    told = f"there is no namespace {self.namespace}: {said}"
+                    message = f"there is no namespace {self.namespace}: {reason}"
                 case _:
-                    told = f"{said} ({error.status})"
-            raise SetupError(f"{what}: {told}") from error
+                    message = f"{reason} ({error.status})"
+            raise SetupError(f"{what}: {message}") from error
         except (HTTPError, OSError) as error:
             raise SetupError(f"can't reach the cluster at {self.host}: {_first_line(error)}") from error
 
 
 def _state(job: dict[str, Any], pods: str) -> JobState:
     status = job.get("status") or {}
-    said = [str(status[key]).strip() for key in ("reason", "message") if status.get(key)]
+    message = [str(status[key]).strip() for key in ("reason", "message") if status.get(key)]
     return JobState(
         str(status.get("jobDeploymentStatus") or ""),
         str(status.get("jobStatus") or ""),
-        ": ".join(said),
+        ": ".join(message),
         pods,
     )
 
 
-def _waits_for(pod: Any) -> str:
-    """Why a pod is not running yet, where it is for want of something."""
+def _waiting_for(pod: Any) -> str:
+    """What a pod that isn't running yet is waiting for, or an empty string."""
     for condition in pod.status.conditions or ():
         if condition.type == "PodScheduled" and condition.status == "False":
             return f"{pod.metadata.name}: {condition.message or condition.reason}"
     for container in pod.status.container_statuses or ():
-        waiting = container.state.waiting if container.state else None
-        if waiting and waiting.reason not in (None, "ContainerCreating", "PodInitializing"):
-            return f"{pod.metadata.name}: {waiting.reason}"
+        state = container.state.waiting if container.state else None
+        if state and state.reason not in (None, "ContainerCreating", "PodInitializing"):
+            return f"{pod.metadata.name}: {state.reason}"
     return ""
 
 
-def _said(error: Any) -> dict[str, Any]:
-    """The Status object that an API server answers with."""
+def _status(error: Any) -> dict[str, Any]:
+    """The Status object in an answer of the API server."""
     try:
-        found = json.loads(error.body or "{}")
+        status = json.loads(error.body or "{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return status if isinstance(status, dict) else {}
 
 
 def _mounted_namespace() -> str | None:

@@ -1,7 +1,7 @@
-"""Kustomize overlays, rendered here: as much of kustomize as those in `infra/overlays` use.
+"""Renders Kustomize overlays: the subset of Kustomize that `infra/overlays` uses.
 
 That is `resources` (files and other folders), `configMapGenerator` with `files`, `labels`, `patches` (files
-of JSON patch steps that add or replace) and `images`. Anything else is refused: kubectl renders it.
+of JSON patch operations `add` and `replace`) and `images`. Anything else is an error: use kubectl for it.
 """
 
 import copy
@@ -14,6 +14,7 @@ import yaml
 from schemas.errors import SetupError
 
 OVERLAYS = Path(__file__).resolve().parents[2] / "infra" / "overlays"
+"""In a checkout of the source. A wheel has no overlays: every cluster needs its own, made from a copy."""
 
 Resource = dict[str, Any]
 
@@ -29,53 +30,63 @@ _KNOWN = {
 }
 
 
-def overlay_folder(named: str) -> Path:
-    """The folder of an overlay, by its name in `infra/overlays` or by its path. Raises SetupError."""
-    for folder in (OVERLAYS / named, Path(named).expanduser()):
+def overlay_folder(overlay: str, bundled: Path = OVERLAYS) -> Path:
+    """The folder of an overlay, given by its name in `bundled` or by its path. Raises SetupError."""
+    for folder in (bundled / overlay, Path(overlay).expanduser()):
         if (folder / "kustomization.yaml").is_file():
             return folder
-    there = ", ".join(sorted(path.name for path in OVERLAYS.glob("*/"))) or "none: it comes with the source"
+    names = ", ".join(sorted(path.name for path in bundled.glob("*/")))
+    if not names:
+        raise SetupError(
+            f"there is no overlay folder {overlay}, and this installation has no overlays of its own: copy "
+            "infra/ from the source repository, and pass the path of a folder in infra/overlays"
+        )
     raise SetupError(
-        f"there is no overlay {named}; infra/overlays has {there}; or name a folder with a kustomization.yaml"
+        f"there is no overlay {overlay}: infra/overlays has {names}; or pass the path of a folder with a "
+        "kustomization.yaml"
     )
 
 
 def render(folder: Path) -> list[Resource]:
-    """All resources of an overlay. Raises SetupError with the file that can't be used."""
+    """All resources of an overlay. Raises SetupError with the file that is wrong."""
     file = folder / "kustomization.yaml"
-    said = _load(file)
-    unknown = said.keys() - _KNOWN
+    kustomization = _load(file)
+    unknown = kustomization.keys() - _KNOWN
     if unknown:
         raise SetupError(
-            f"{file}: `{sorted(unknown)[0]}` isn't rendered here; render with kubectl and apply that instead"
+            f"{file}: `{sorted(unknown)[0]}` isn't supported here: render and apply the overlay with kubectl"
         )
-    found = [resource for name in said.get("resources", ()) for resource in _resources(folder / name)]
-    found += [_config_map(folder, config) for config in said.get("configMapGenerator", ())]
-    for labels in said.get("labels", ()):
-        for resource in found:
+    resources = [
+        resource for name in kustomization.get("resources", ()) for resource in _resources(folder / name)
+    ]
+    resources += [_config_map(folder, config) for config in kustomization.get("configMapGenerator", ())]
+    for labels in kustomization.get("labels", ()):
+        for resource in resources:
             resource["metadata"].setdefault("labels", {}).update(labels["pairs"])
-    for patch in said.get("patches", ()):
+    for patch in kustomization.get("patches", ()):
         target = patch["target"]
-        mine = [r for r in found if (r["kind"], r["metadata"]["name"]) == (target["kind"], target["name"])]
-        if not mine:
+        matching = [
+            r for r in resources if (r["kind"], r["metadata"]["name"]) == (target["kind"], target["name"])
+        ]
+        if not matching:
             raise SetupError(f"{file}: there is no {target['kind']} {target['name']} to patch")
         for step in _load(folder / patch["path"]):
-            _apply(mine[0], step, folder / patch["path"])
-    for image in said.get("images", ()):
-        for container in containers(found):
+            _apply(matching[0], step, folder / patch["path"])
+    for image in kustomization.get("images", ()):
+        for container in containers(resources):
             if container["image"] == image["name"]:
                 container["image"] = f"{image['newName']}:{image['newTag']}"
-    return found
+    return resources
 
 
 def containers(resources: list[Resource]) -> Iterator[dict[str, Any]]:
-    """Every container of the RayJobs among some resources."""
+    """Every container of the RayJobs among the resources."""
     for template in pod_templates(resources):
         yield from template["spec"]["containers"]
 
 
 def pod_templates(resources: list[Resource]) -> Iterator[dict[str, Any]]:
-    """The pod templates of the RayJobs among some resources, the head's first."""
+    """The pod templates of the RayJobs among the resources, the head node's first."""
     for resource in resources:
         if resource["kind"] == "RayJob":
             cluster = resource["spec"]["rayClusterSpec"]
@@ -83,12 +94,12 @@ def pod_templates(resources: list[Resource]) -> Iterator[dict[str, Any]]:
 
 
 def as_yaml(resources: list[Resource]) -> str:
-    """Resources as `kubectl apply -f -` takes them."""
+    """Resources as YAML for `kubectl apply -f -`."""
     return "".join(f"---\n{yaml.dump(r, Dumper=_Readable, sort_keys=False)}" for r in resources)
 
 
 class _Readable(yaml.SafeDumper):
-    """Text of several lines as it stands."""
+    """Writes text of several lines as a literal block."""
 
 
 _Readable.add_representer(
@@ -109,7 +120,7 @@ def _config_map(folder: Path, config: dict[str, Any]) -> Resource:
 
 
 def _apply(resource: Resource, step: dict[str, Any], file: Path) -> None:
-    """One step of a JSON patch; its place must be there."""
+    """Apply one operation of a JSON patch; its path must exist."""
     *parents, last = (key.replace("~1", "/").replace("~0", "~") for key in step["path"].split("/")[1:])
     at: Any = resource
     try:
@@ -135,7 +146,7 @@ def _load(file: Path) -> Any:
     try:
         return yaml.safe_load(_text(file))
     except yaml.YAMLError as error:
-        raise SetupError(f"{file} is no YAML: {error}") from error
+        raise SetupError(f"{file} is not valid YAML: {error}") from error
 
 
 def _text(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""Submission: a recipe becomes a Ray job on Kubernetes, which is followed until it ends."""
+"""Submitting a recipe as a Ray job on Kubernetes, and following it until it ends."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import yaml
 
 from pipeline.config.recipe import load
 from pipeline.kubernetes.client import Cluster
-from pipeline.kubernetes.overlays import render
+from pipeline.kubernetes.overlays import overlay_folder, render
 from pipeline.kubernetes.rayjob import job_resources
 from schemas.errors import SetupError
 from tests.kubernetes_api import TOKEN, kubernetes_api, trouble
@@ -38,7 +38,7 @@ def api(tmp_path, monkeypatch):
         (tmp_path / "kubeconfig").write_text(api.kubeconfig())
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
         monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-        monkeypatch.setattr("pipeline.kubernetes.client.EVERY", 0.01)
+        monkeypatch.setattr("pipeline.kubernetes.client.POLL", 0.01)
         yield api
 
 
@@ -50,7 +50,7 @@ def submit(command, recipe):
     return run
 
 
-def test_a_dry_run_prints_what_would_be_sent_and_needs_no_cluster(submit, monkeypatch):
+def test_a_dry_run_prints_the_resources_and_needs_no_cluster(submit, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", "/no/such/file")
     done = submit("--dry-run", "--max-gpu-hours", "5")
     assert done.code == 0, done.stderr
@@ -58,14 +58,14 @@ def test_a_dry_run_prints_what_would_be_sent_and_needs_no_cluster(submit, monkey
     job = found["RayJob"]
     assert job["metadata"]["name"] == "aqaa-data-calls"
     assert job["spec"]["entrypoint"] == "aqaa-data build /recipe/recipe.yaml --max-gpu-hours 5"
-    assert job["spec"]["backoffLimit"] == 0, "a job that is started again would count from nothing"
+    assert job["spec"]["backoffLimit"] == 0, "a restarted job would count from zero"
     head = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
     assert head["containers"][0]["image"] == "mine/aqaa-data:1"
     volume = next(v for v in head["volumes"] if "configMap" in v)
     assert volume["configMap"]["name"] == found["ConfigMap"]["metadata"]["name"]
 
 
-def test_the_recipe_travels_with_the_lists_that_it_names(submit):
+def test_the_config_map_holds_the_recipe_with_its_lists(submit):
     found = {
         r["kind"]: r for r in yaml.safe_load_all(submit("--dry-run", "--set", "units.recordings=8").stdout)
     }
@@ -80,7 +80,7 @@ def test_the_recipe_travels_with_the_lists_that_it_names(submit):
     }
 
 
-def test_a_job_is_sent_and_followed_to_its_end(submit, api):
+def test_a_job_is_submitted_and_followed_to_its_end(submit, api):
     api.statuses = [{}, RUNNING, RUNNING, DONE]
     api.pods = [pod("head", "Running"), pod("gpu-1", "Pending", "Insufficient nvidia.com/gpu")]
     done = submit("--json")
@@ -93,7 +93,7 @@ def test_a_job_is_sent_and_followed_to_its_end(submit, api):
     kinds = {stored["kind"] for stored in api.objects.values()}
     assert kinds == {"ServiceAccount", "PersistentVolumeClaim", "NetworkPolicy", "ConfigMap", "RayJob"}
     lines = [line for line in done.stderr.splitlines() if "RUNNING" in line]
-    assert len(lines) == 1, "a state is told once"
+    assert len(lines) == 1, "each state is reported once"
     assert "1 pending, 1 running (gpu-1: Insufficient nvidia.com/gpu)" in lines[0]
     assert TOKEN not in done.stdout + done.stderr
 
@@ -103,10 +103,10 @@ def test_a_job_that_fails_ends_with_its_message_and_what_to_do(submit, api):
     done = submit()
     assert done.code == 1
     assert "no space left" in done.stderr
-    assert "the same command goes on" in done.stderr
+    assert "run the same command again" in done.stderr
 
 
-def test_one_that_has_ended_makes_room_and_one_that_runs_does_not(submit, api):
+def test_an_ended_job_is_replaced_and_a_running_one_is_not(submit, api):
     api.statuses = [DONE]
     assert submit().code == 0
     assert submit().code == 0
@@ -115,43 +115,43 @@ def test_one_that_has_ended_makes_room_and_one_that_runs_does_not(submit, api):
     api.statuses = [RUNNING]
     again = submit()
     assert again.code == 1
-    assert "aqaa-data-calls runs in builds already" in again.stderr
+    assert "aqaa-data-calls is already running in builds" in again.stderr
     assert api.seen.count(("POST", JOBS)) == 2
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "answer", "told"),
+    ("method", "path", "answer", "message"),
     [
         ("GET", "rayjobs", (404, {"message": "404 page not found"}), "install the KubeRay operator"),
         (
             "PATCH",
             "configmaps",
             trouble(403, "configmaps is forbidden"),
-            "you may not do this in the namespace",
+            "you lack the permission for this in the namespace",
         ),
-        ("PATCH", "configmaps", trouble(401, "Unauthorized"), "renew the credentials"),
+        ("PATCH", "configmaps", trouble(401, "Unauthorized"), "rejects your credentials"),
         ("POST", "rayjobs", trouble(422, "spec.backoffLimit: Invalid"), "spec.backoffLimit: Invalid"),
         ("POST", "rayjobs", trouble(500, "webhook is away"), "webhook is away (500)"),
     ],
 )
-def test_what_the_cluster_refuses_is_one_clear_message(submit, api, method, path, answer, told):
+def test_what_the_cluster_refuses_is_one_clear_message(submit, api, method, path, answer, message):
     api.statuses = [DONE]
     api.refuse = lambda m, p: answer if m == method and f"/{path}" in p else None
     done = submit()
     assert done.code == 1
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert TOKEN not in done.stderr
 
 
-def test_another_namespace_is_taken_or_told(submit, api):
+def test_an_unknown_namespace_is_an_error(submit, api):
     done = submit("--namespace", "other")
     assert done.code == 1
     assert "no namespace other" in done.stderr
 
 
 @pytest.mark.parametrize("text", ["", "no: config", "{"])
-def test_a_kubeconfig_that_is_none_is_told(submit, tmp_path, monkeypatch, text):
+def test_an_invalid_kubeconfig_is_an_error(submit, tmp_path, monkeypatch, text):
     (tmp_path / "broken").write_text(text)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "broken"))
     done = submit()
@@ -160,7 +160,7 @@ def test_a_kubeconfig_that_is_none_is_told(submit, tmp_path, monkeypatch, text):
     assert "Traceback" not in done.stderr
 
 
-def test_a_cluster_that_does_not_answer_is_told(api, monkeypatch, tmp_path):
+def test_an_unreachable_cluster_is_an_error(api, monkeypatch, tmp_path):
     text = api.kubeconfig().replace(api.url, "http://127.0.0.1:1")
     (tmp_path / "kubeconfig").write_text(text)
     with pytest.raises(SetupError, match=r"can't reach the cluster at http://127.0.0.1:1"):
@@ -168,23 +168,23 @@ def test_a_cluster_that_does_not_answer_is_told(api, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--overlay", "h10"], "infra/overlays has cpu-small, h100"),
-        (["--set", "output=/data/out"], "output: file:///data/out lies on this machine"),
-        (["--set", "inputs=[calls]"], "lies on this machine"),
+        (["--set", "output=/data/out"], "output: file:///data/out is on this machine"),
+        (["--set", "inputs=[calls]"], "is on this machine"),
         (["--image", "registry.example/aqaa-data:1"], "name it with --image"),
         (["--set", "selct.x=1"], "did you mean `select`?"),
     ],
 )
-def test_what_cannot_run_there_is_refused_before_anything_is_sent(submit, api, options, told):
+def test_what_cannot_run_on_the_cluster_is_refused_before_anything_is_sent(submit, api, options, message):
     done = submit(*options)
     assert done.code == 1
-    assert told in done.stderr
+    assert message in done.stderr
     assert api.seen == []
 
 
-def test_ctrl_c_leaves_the_job_running_and_says_how_to_look_at_it(recipe, api):
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_show_it(recipe, api):
     api.statuses = [RUNNING]
     executable = Path(sys.executable).with_name("aqaa-data")
     arguments = [executable, "submit", recipe, "--overlay", "cpu-small", "--image", "mine/x:1"]
@@ -199,13 +199,13 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_look_at_it(recipe, api):
     assert JOB in api.objects
 
 
-def test_of_kustomize_only_what_is_known_is_rendered(tmp_path):
+def test_unsupported_fields_of_kustomize_are_refused(tmp_path):
     (tmp_path / "kustomization.yaml").write_text("resources: []\nnamePrefix: x-\n")
-    with pytest.raises(SetupError, match="`namePrefix` isn't rendered here"):
+    with pytest.raises(SetupError, match="`namePrefix` isn't supported here"):
         render(tmp_path)
 
 
-def test_a_patch_whose_place_is_not_there_is_told(tmp_path):
+def test_a_patch_of_a_missing_path_is_an_error(tmp_path):
     (tmp_path / "map.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n")
     (tmp_path / "patch.yaml").write_text("[{op: replace, path: /data/x, value: 1}]")
     (tmp_path / "kustomization.yaml").write_text(
@@ -215,12 +215,20 @@ def test_a_patch_whose_place_is_not_there_is_told(tmp_path):
         render(tmp_path)
 
 
-def pod(name, phase, waits=None):
-    conditions = [{"type": "PodScheduled", "status": "False", "message": waits}] if waits else []
+def test_an_installation_without_overlays_says_where_they_are(tmp_path):
+    with pytest.raises(SetupError, match=r"copy infra/ from the source repository"):
+        overlay_folder("h100", bundled=tmp_path / "none")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "kustomization.yaml").write_text("resources: []\n")
+    assert overlay_folder(str(tmp_path / "mine"), bundled=tmp_path / "none") == tmp_path / "mine"
+
+
+def pod(name, phase, waiting=None):
+    conditions = [{"type": "PodScheduled", "status": "False", "message": waiting}] if waiting else []
     return {"metadata": {"name": name}, "status": {"phase": phase, "conditions": conditions}}
 
 
-def test_the_recipe_means_the_same_there(tmp_path):
+def test_the_recipe_loads_the_same_on_the_cluster(tmp_path):
     text = """
 name: calls
 inputs: [s3://b/calls]
@@ -232,9 +240,9 @@ mixture: {weights: {continuation: 1, asr: 2}}
 select: {sidecar: {consent: true}, languages: [en]}
 """
     (tmp_path / "recipe.yaml").write_text(text)
-    here = load(tmp_path / "recipe.yaml")
-    *_, job = resources = job_resources(here, "h100")
+    local = load(tmp_path / "recipe.yaml")
+    *_, job = resources = job_resources(local, "h100")
     config = next(r for r in resources if r["kind"] == "ConfigMap")
     (tmp_path / "there.yaml").write_text(config["data"]["recipe.yaml"])
-    assert load(tmp_path / "there.yaml") == here.model_copy(update={"scratch": "/scratch"})
+    assert load(tmp_path / "there.yaml") == local.model_copy(update={"scratch": "/scratch"})
     assert job["spec"]["backoffLimit"] == 5
