@@ -116,3 +116,11 @@ def test_a_class_name_means_one_thing(package):
                 homes[node.name].append(f"{file.relative_to(ROOT)}:{node.lineno}")
     twice = {name: places for name, places in homes.items() if len(places) > 1}
     assert {n: p for n, p in twice.items() if any(place.startswith(package) for place in p)} == {}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_tests_mirror_the_folders_of_a_package(package):
+    folders = {
+        file.parent.relative_to(ROOT / "tests") for file in (ROOT / "tests" / package).rglob("test_*.py")
+    }
+    assert [str(folder) for folder in sorted(folders) if not (ROOT / folder).is_dir()] == []
