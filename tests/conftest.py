@@ -63,6 +63,7 @@ SMALL = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several processes, a folder is tested by one of them: its tests share what takes long to make."""
     for item in items:

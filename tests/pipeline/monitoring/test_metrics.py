@@ -41,7 +41,7 @@ def endpoint():
     import ray
 
     context = ray.init(
-        num_cpus=2, num_gpus=1, include_dashprogress=False, log_to_driver=False, logging_level="ERROR"
+        num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
     )
     node = next(node for node in ray.nodes() if node["NodeID"] == context.address_info["node_id"])
     yield f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
@@ -114,7 +114,7 @@ def test_held_gpus_are_counted_and_the_limit_stops_the_build(endpoint):
     ray.kill(worker)
 
 
-def test_the_dashprogress_asks_for_metrics_that_there_are():
+def test_the_dashboard_queries_only_existing_metrics():
     queries = [
         target["expr"]
         for panel in json.loads(DASHBOARD.read_text())["panels"]
