@@ -330,7 +330,7 @@ def test_a_share_of_readings_asks_for_the_style_that_the_labels_name():
 
 
 def test_style_words_that_lack_one_are_refused():
-    with pytest.raises(ValueError, match="de lacks emotion"):
+    with pytest.raises(ValueError, match="de is missing emotion"):
         ComposeConfig(style_words={"en": CONFIG.style_words["en"], "de": {"and": " und "}})
 
 
