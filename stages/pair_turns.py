@@ -97,8 +97,8 @@ class PairTurnsConfig(Config):
     overlap_seconds_max: float = Field(
         0.2,
         ge=0,
-        description="maximum overlap of two turns that is ignored, in seconds, because turn boundaries are not "
-        "exact",
+        description="maximum overlap of two turns that is ignored, in seconds, because turn boundaries are "
+        "not exact",
     )
     question_seconds_min: float = Field(1.0, ge=0, description="minimum length of a question, in seconds")
     question_seconds_max: float = Field(30.0, gt=0, description="maximum length of a question, in seconds")
@@ -128,7 +128,7 @@ class TurnPair:
     question: AnnotatedTurn
     answer: AnnotatedTurn
     history: tuple[AnnotatedTurn, ...] = ()
-    """Earlier turns of the two speakers, in order, starting with the asker and ending with the answerer."""
+    """Earlier turns of the two speakers, in order, from a turn of the asker to one of the answerer."""
 
     @property
     def gap(self) -> float:
@@ -213,9 +213,10 @@ def _history(
     overlaps: Mapping[int, Collection[int]],
     config: PairTurnsConfig,
 ) -> tuple[AnnotatedTurn, ...]:
-    """The uninterrupted conversation of the two speakers before the question, cut to a random number of turns.
+    """The uninterrupted conversation of the two speakers before the question, cut to a random length.
 
-    `earlier` iterates over the turns before the question, latest first, and is consumed only as far as needed.
+    `earlier` iterates over the turns before the question, latest first, and is consumed only as far as
+    needed.
     """
     asker, answerer = pair.question.turn.speaker, pair.answer.turn.speaker
     history: list[AnnotatedTurn] = []

@@ -21,8 +21,8 @@ class Errors:
 def errors(language: str, reference: str, heard: str) -> Errors | None:
     """Count the errors of a transcript against its reference (minimum edit distance, Levenshtein).
 
-    English is normalised with Whisper's English normaliser (spelling, numbers), other languages with its basic
-    one. Chinese is converted to simplified characters first.
+    English is normalised with Whisper's English normaliser (spelling, numbers), other languages with its
+    basic one. Chinese is converted to simplified characters first.
 
     Args:
         language: ISO 639-1 code.
