@@ -1,6 +1,8 @@
-"""Caps per speaker and language, and the mixture of families: what exceeds its share is left out, by hash.
+"""Limit the hours of each speaker and language, and the proportions of sample families.
 
-Nothing is repeated: the family with the least data for its weight limits all the others.
+The turns and samples to drop are chosen by hash, so that the choice is deterministic and stable as the
+dataset grows. Samples are never repeated: the family with the least data relative to its weight limits all
+others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,29 +17,30 @@ from stages.stage import Config
 
 VERSION = 1
 
-STRETCH = 300.0
-"""Seconds of a recording that caps keep or drop together, so that questions stay with their answers."""
+CAP_WINDOW_SECONDS = 300.0
+"""Turns that start within the same window of a recording are kept or dropped by caps together, so that
+questions stay with their answers."""
 
 
 class MixtureConfig(Config):
     weights: dict[str, PositiveFloat] = Field(
         {},
-        description="family -> its share of all tokens, in any unit, such as {continuation: 2, replay: 1}; "
-        "empty: everything that there is",
+        description="relative weights of the families, by tokens, such as `{continuation: 2, replay: 1}`; "
+        "families without a weight are kept whole; empty: keep all samples",
     )
     speaker_hours_max: PositiveFloat | None = Field(
         None,
-        description="most hours of kept turns of one speaker; whom the sidecar's `speaker` names is the same "
-        "in all recordings",
+        description="maximum hours of kept turns per speaker; speakers that are named by the sidecar field "
+        "`speaker` are identified across recordings",
     )
     language_hours_max: PositiveFloat | None = Field(
-        None, description="most hours of kept turns in one language"
+        None, description="maximum hours of kept turns per language"
     )
 
 
 @dataclass(frozen=True)
 class MixtureTurn:
-    """What caps need to know about a kept turn."""
+    """The properties of a kept turn that caps depend on; times are in seconds."""
 
     key: str
     recording: str
@@ -48,43 +51,54 @@ class MixtureTurn:
 
 
 def exceeding_caps(turns: Sequence[MixtureTurn], config: MixtureConfig) -> dict[str, str]:
-    """Key of a turn -> `speaker` or `language`, for the turns beyond the cap of that speaker or language."""
-    ordered = sorted(turns, key=lambda turn: (_draw(f"{turn.recording} {turn.start // STRETCH}"), turn.key))
-    over: dict[str, str] = {}
+    """Turn key -> the cap that the turn exceeds, `speaker` or `language`, for turns to be dropped."""
+    ordered = sorted(
+        turns, key=lambda turn: (_hash(f"{turn.recording} {turn.start // CAP_WINDOW_SECONDS}"), turn.key)
+    )
+    exceeding: dict[str, str] = {}
     for name, hours in (("speaker", config.speaker_hours_max), ("language", config.language_hours_max)):
         if hours is None:
             continue
         seconds: dict[str, float] = {}
         for turn in ordered:
-            if turn.key in over:
+            if turn.key in exceeding:
                 continue
-            whose = getattr(turn, name)
-            seconds[whose] = seconds.get(whose, 0.0) + turn.seconds
-            if seconds[whose] > hours * 3600:
-                over[turn.key] = name
-    return over
+            value = getattr(turn, name)
+            seconds[value] = seconds.get(value, 0.0) + turn.seconds
+            if seconds[value] > hours * 3600:
+                exceeding[turn.key] = name
+    return exceeding
 
 
 def fit_mixture(
     keys: Sequence[str], families: Sequence[str], tokens: NDArray[np.int64], weights: Mapping[str, float]
 ) -> NDArray[np.bool_]:
-    """Mask [n] of the samples to keep, so that the tokens of the families are in proportion to their weights.
+    """Choose samples so that the token counts of the families are proportional to their weights.
 
-    A family without samples is ignored; a family without a weight is kept whole.
+    Families without samples are ignored; families without a weight are kept whole.
+
+    Args:
+        keys: key of each sample [samples].
+        families: family of each sample [samples].
+        tokens: number of tokens of each sample [samples].
+        weights: family -> relative weight.
+
+    Returns:
+        Mask [samples] of the samples to keep.
     """
     family = np.asarray(families, dtype=object)
-    there = {name: int(tokens[family == name].sum()) for name in weights}
-    shares = {name: weight for name, weight in weights.items() if there[name]}
-    stay = np.ones(len(keys), bool)
-    if not shares:
-        return stay
-    unit = min(there[name] / weight for name, weight in shares.items())
-    for name, weight in shares.items():
-        own = np.flatnonzero(family == name)
-        order = own[np.argsort([_draw(keys[n]) for n in own.tolist()], kind="stable")]
-        stay[order] = np.cumsum(tokens[order]) <= unit * weight * (1 + 1e-9)
-    return stay
+    available = {name: int(tokens[family == name].sum()) for name in weights}
+    present = {name: weight for name, weight in weights.items() if available[name]}
+    keep = np.ones(len(keys), bool)
+    if not present:
+        return keep
+    tokens_per_weight = min(available[name] / weight for name, weight in present.items())
+    for name, weight in present.items():
+        indices = np.flatnonzero(family == name)
+        order = indices[np.argsort([_hash(keys[n]) for n in indices.tolist()], kind="stable")]
+        keep[order] = np.cumsum(tokens[order]) <= tokens_per_weight * weight * (1 + 1e-9)
+    return keep
 
 
-def _draw(key: str) -> int:
+def _hash(key: str) -> int:
     return hash_integer(f"mixture:{key}")

@@ -1,4 +1,4 @@
-"""Pairs of question and answer: consecutive turns of different speakers."""
+"""Pair consecutive turns of different speakers as question and answer."""
 
 import re
 from collections import Counter
@@ -91,49 +91,57 @@ BACKCHANNELS: dict[str, tuple[str, ...]] = {
 
 
 class PairTurnsConfig(Config):
-    gap_seconds_max: float = Field(3.0, ge=0, description="longest silence between question and answer")
+    gap_seconds_max: float = Field(
+        3.0, ge=0, description="maximum silence between question and answer, in seconds"
+    )
     overlap_seconds_max: float = Field(
         0.2,
         ge=0,
-        description="speech at the same time that still counts as none, as boundaries are not exact",
+        description="maximum overlap of two turns that is ignored, in seconds, because turn boundaries are "
+        "not exact",
     )
-    question_seconds_min: float = Field(1.0, ge=0, description="shortest question")
-    question_seconds_max: float = Field(30.0, gt=0, description="longest question")
-    answer_seconds_min: float = Field(1.0, ge=0, description="shortest answer")
-    answer_seconds_max: float = Field(60.0, gt=0, description="longest answer")
+    question_seconds_min: float = Field(1.0, ge=0, description="minimum length of a question, in seconds")
+    question_seconds_max: float = Field(30.0, gt=0, description="maximum length of a question, in seconds")
+    answer_seconds_min: float = Field(1.0, ge=0, description="minimum length of an answer, in seconds")
+    answer_seconds_max: float = Field(60.0, gt=0, description="maximum length of an answer, in seconds")
     history_turns_max: int = Field(
         4,
         ge=0,
-        description="most earlier turns of the two before a question; how many of those that there are is "
-        "drawn for each pair, so that all numbers come up",
+        description="maximum number of earlier turns of the same two speakers before a question; the actual "
+        "number is drawn at random for each pair, so that all history lengths occur",
     )
     backchannels: dict[str, tuple[str, ...]] = Field(
         BACKCHANNELS,
-        description="words by language that say no more than `I am listening`; all lists count for every "
-        "turn, since the language of half a second is a guess",
+        description="backchannels such as `mm-hmm`: language -> words; the lists of all languages apply to "
+        "every turn, since language identification is unreliable for very short turns",
     )
-    backchannel_seconds_max: float = Field(2.0, ge=0, description="longest backchannel")
-    backchannel_words_max: int = Field(4, ge=1, description="most backchannel words in one turn")
+    backchannel_seconds_max: float = Field(
+        2.0, ge=0, description="maximum length of a backchannel, in seconds"
+    )
+    backchannel_words_max: int = Field(4, ge=1, description="maximum number of words of a backchannel")
 
 
 @dataclass(frozen=True)
 class TurnPair:
-    """A question and the answer of the other speaker."""
+    """A question and its answer by another speaker."""
 
     question: AnnotatedTurn
     answer: AnnotatedTurn
     history: tuple[AnnotatedTurn, ...] = ()
-    """What the two said to each other before, in order, from a turn of the asker to one of the answerer."""
+    """Earlier turns of the two speakers, in order, from a turn of the asker to one of the answerer."""
 
     @property
     def gap(self) -> float:
-        """Seconds of silence between the two; negative where they overlap a little."""
+        """Silence between question and answer in seconds; negative if they overlap slightly."""
         return self.answer.turn.start - self.question.turn.end
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """Every turn of a recording is the answer of a pair, or has its reason not to be: they add up."""
+    """The pairs of a recording, and how many of its other turns were not the answer of a pair, by reason.
+
+    Every turn is counted exactly once: as the answer of a pair, or under one reason.
+    """
 
     pairs: tuple[TurnPair, ...]
     reasons: Mapping[str, int]
@@ -142,16 +150,22 @@ class Conversation:
 def pair_turns(
     turns: Sequence[AnnotatedTurn], kept: Collection[int], config: PairTurnsConfig
 ) -> Conversation:
-    """Pair the turns of one recording; `kept` are the indices of those that selection kept.
+    """Pair the turns of one recording as questions and answers.
 
-    A turn can answer one pair and ask the next. Backchannels ask nothing, answer nothing and stand
-    between nobody; a turn that was set aside breaks the pair that it stands between or speaks into.
+    A turn can be the answer of one pair and the question of the next. Backchannels are skipped: they are
+    neither questions nor answers, and do not separate the turns around them. A turn that was set aside breaks
+    the pair that it separates or overlaps.
+
+    Args:
+        turns: all turns of the recording, in any order.
+        kept: indices of the turns that selection kept.
+        config: limits of pairs.
     """
     kept = frozenset(kept)
-    is_backchannel = _backchannels(config)
+    is_backchannel = _backchannel_predicate(config)
     ordered = sorted(turns, key=lambda turn: (turn.turn.start, turn.turn.end, turn.index))
     speech = [turn for turn in ordered if not is_backchannel(turn)]
-    at_once = _at_once(speech, config.overlap_seconds_max)
+    overlaps = _overlaps(speech, config.overlap_seconds_max)
     pairs = []
     reasons = Counter(["backchannel"] * (len(ordered) - len(speech)))
     for position, answer in enumerate(speech):
@@ -164,22 +178,24 @@ def pair_turns(
             reasons["after_set_aside"] += 1
         else:
             pair = TurnPair(question, answer)
-            reason = _no_pair(pair, at_once, config)
+            reason = _rejection_reason(pair, overlaps, config)
             if reason is not None:
                 reasons[reason] += 1
                 continue
-            before = (speech[n] for n in range(position - 2, -1, -1))
-            pairs.append(replace(pair, history=_history(before, pair, kept, at_once, config)))
+            earlier = (speech[n] for n in range(position - 2, -1, -1))
+            pairs.append(replace(pair, history=_history(earlier, pair, kept, overlaps, config)))
     return Conversation(tuple(pairs), dict(reasons))
 
 
-def _no_pair(pair: TurnPair, at_once: Mapping[int, Collection[int]], config: PairTurnsConfig) -> str | None:
+def _rejection_reason(
+    pair: TurnPair, overlaps: Mapping[int, Collection[int]], config: PairTurnsConfig
+) -> str | None:
     question, answer = pair.question.turn, pair.answer.turn
     if question.speaker == answer.speaker:
         return "same_speaker"
-    if pair.answer.index in at_once[pair.question.index]:
+    if pair.answer.index in overlaps[pair.question.index]:
         return "barge_in" if answer.end > question.end else "overlap"
-    if at_once[pair.question.index] or at_once[pair.answer.index]:
+    if overlaps[pair.question.index] or overlaps[pair.answer.index]:
         return "overlap"
     if pair.gap > config.gap_seconds_max:
         return "long_gap"
@@ -191,59 +207,63 @@ def _no_pair(pair: TurnPair, at_once: Mapping[int, Collection[int]], config: Pai
 
 
 def _history(
-    before: Iterable[AnnotatedTurn],
+    earlier: Iterable[AnnotatedTurn],
     pair: TurnPair,
     kept: Collection[int],
-    at_once: Mapping[int, Collection[int]],
+    overlaps: Mapping[int, Collection[int]],
     config: PairTurnsConfig,
 ) -> tuple[AnnotatedTurn, ...]:
-    """The unbroken talk of the two up to the question, cut to a drawn number of turns.
+    """The uninterrupted conversation of the two speakers before the question, cut to a random length.
 
-    `before` are the turns before the question, the latest first; no more of them are read than are needed.
+    `earlier` iterates over the turns before the question, latest first, and is consumed only as far as
+    needed.
     """
     asker, answerer = pair.question.turn.speaker, pair.answer.turn.speaker
-    found: list[AnnotatedTurn] = []
+    history: list[AnnotatedTurn] = []
     following = pair.question
-    for turn in before:
-        unbroken = following.turn.start - turn.turn.end <= config.gap_seconds_max
-        fit = turn.index in kept and turn.transcript is not None and not at_once[turn.index]
-        of_the_two = turn.turn.speaker in (asker, answerer)
-        if not (unbroken and fit and of_the_two) or len(found) == config.history_turns_max:
+    for turn in earlier:
+        continuous = following.turn.start - turn.turn.end <= config.gap_seconds_max
+        usable = turn.index in kept and turn.transcript is not None and not overlaps[turn.index]
+        same_speakers = turn.turn.speaker in (asker, answerer)
+        if not (continuous and usable and same_speakers) or len(history) == config.history_turns_max:
             break
-        found.append(turn)
+        history.append(turn)
         following = turn
-    found.reverse()
-    # Of a question that the asker begins in an earlier turn, that turn is no history.
-    if not found or found[-1].turn.speaker == asker:
+    history.reverse()
+    # If the asker also spoke the turn before, the question began there, so there is no history.
+    if not history or history[-1].turn.speaker == asker:
         return ()
-    starts = [n for n, turn in enumerate(found) if turn.turn.speaker == asker] + [len(found)]
+    starts = [n for n, turn in enumerate(history) if turn.turn.speaker == asker] + [len(history)]
     draw = hash_integer(f"history:{pair.answer.key}")
-    return tuple(found[starts[draw % len(starts)] :])
+    return tuple(history[starts[draw % len(starts)] :])
 
 
-def _at_once(turns: Sequence[AnnotatedTurn], tolerance: float) -> Mapping[int, Collection[int]]:
-    """Index of a turn -> indices of the turns, on any track, that speak at the same time; by start."""
-    found: dict[int, set[int]] = {turn.index: set() for turn in turns}
+def _overlaps(turns: Sequence[AnnotatedTurn], tolerance: float) -> Mapping[int, Collection[int]]:
+    """Turn index -> indices of the turns, on any track, that overlap it by more than `tolerance` seconds.
+
+    `turns` must be sorted by start time.
+    """
+    overlapping: dict[int, set[int]] = {turn.index: set() for turn in turns}
     for position, turn in enumerate(turns):
         for other in turns[position + 1 :]:
             if other.turn.start >= turn.turn.end - tolerance:
                 break
             if min(turn.turn.end, other.turn.end) - other.turn.start > tolerance:
-                found[turn.index].add(other.index)
-                found[other.index].add(turn.index)
-    return found
+                overlapping[turn.index].add(other.index)
+                overlapping[other.index].add(turn.index)
+    return overlapping
 
 
-def _backchannels(config: PairTurnsConfig) -> Callable[[AnnotatedTurn], bool]:
-    """A predicate for backchannels: short turns of few words, all of them from the lists."""
+def _backchannel_predicate(config: PairTurnsConfig) -> Callable[[AnnotatedTurn], bool]:
+    """A predicate for backchannels: short turns of a few words that are all in the lists."""
     words = {_letters(word) for language in config.backchannels.values() for word in language}
     longest_first = sorted(words, key=lambda word: (-len(word), word))
-    only = re.compile(f"(?:{'|'.join(longest_first)}){{1,{config.backchannel_words_max}}}")
+    pattern = re.compile(f"(?:{'|'.join(longest_first)}){{1,{config.backchannel_words_max}}}")
 
     def is_backchannel(turn: AnnotatedTurn) -> bool:
         if turn.transcript is None or turn.turn.seconds > config.backchannel_seconds_max:
             return False
-        return bool(words) and only.fullmatch(_letters(turn.transcript.text)) is not None
+        return bool(words) and pattern.fullmatch(_letters(turn.transcript.text)) is not None
 
     return is_backchannel
 

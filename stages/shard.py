@@ -1,6 +1,7 @@
-"""Samples into tar shards that WebDataset reads, and which split a recording falls into.
+"""Write samples to WebDataset tar shards, and assign recordings to the train or validation split.
 
-A shard's bytes depend on its samples alone: no times, no owners, members in one order.
+Shards are reproducible byte for byte: they contain no timestamps or owners, and their members are in a fixed
+order.
 """
 
 import hashlib
@@ -26,26 +27,34 @@ VERSION = 1
 
 class ShardConfig(Config):
     megabytes: float = Field(
-        256, gt=0, description="size that a shard doesn't exceed, but for one larger sample"
+        256,
+        gt=0,
+        description="maximum size of a shard in megabytes; a larger sample gets a shard of its own",
     )
-    keep_audio: bool = Field(False, description="put the audio of every sample into the shards, as FLAC")
-    validation_share: float = Field(0.02, ge=0, lt=1, description="share of groups held out, 0..1")
-    split_seed: int = Field(0, description="another number, another draw of the held-out groups")
+    keep_audio: bool = Field(False, description="store the audio of every sample in the shards, as FLAC")
+    validation_share: float = Field(
+        0.02,
+        ge=0,
+        lt=1,
+        description="fraction of the groups (see `split_by`) in the validation split, 0 to 1",
+    )
+    split_seed: int = Field(0, description="seed of the random choice of validation groups")
     split_by: tuple[str, ...] = Field(
         ("speaker", "source"),
-        description="sidecar fields whose value is never on both sides of the split, the first that a "
-        "recording has; without any, the recording itself",
+        description="sidecar fields that group recordings for the split, in order of preference: recordings "
+        "with the same value of the first field that they have are in the same split; a recording without "
+        "any of these fields is a group of its own",
     )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a sample lies."""
+    """The position of a sample in its shard."""
 
     key: str
     family: str
     offset: int
-    """Bytes from the start of the shard to its first member's header."""
+    """Offset in bytes of the header of the sample's first member from the start of the shard."""
     bytes: int
     tokens: int
 
@@ -65,7 +74,7 @@ class ShardFile:
 
 
 def group_of(recording: str, sidecar: dict[str, Any], split_by: Sequence[str]) -> str:
-    """What must stay in one split: the value of a sidecar field, or else the recording."""
+    """The group that must stay in one split: the value of a sidecar field, or the recording itself."""
     for field in split_by:
         if sidecar.get(field) not in (None, "", [], {}):
             return f"{field}:{json.dumps(sidecar[field], sort_keys=True)}"
@@ -73,7 +82,7 @@ def group_of(recording: str, sidecar: dict[str, Any], split_by: Sequence[str]) -
 
 
 def split_of(group: str, validation_share: float, seed: int) -> Literal["train", "validation"]:
-    """The split of a group: its hash against a threshold, so that a growing dataset moves no group."""
+    """The split of a group: its hash compared with a threshold, so that no group moves as the data grows."""
     return "validation" if hash_fraction(f"{seed}:{group}") < validation_share else "train"
 
 
@@ -85,25 +94,37 @@ def write_shards(
     config: ShardConfig,
     flac: Callable[[Sample], bytes | None] | None = None,
 ) -> Iterator[ShardFile]:
-    """Write samples, in the order of `shuffle_key`, as `<prefix>-<index:06d>.tar`, from index `first`;
-    yields each shard when it is done.
+    """Write samples as `<prefix>-<index:06d>.tar` and yield each shard when it is complete.
 
-    One shard is open and one sample in memory at a time. `flac` returns the audio of a sample's clips
-    one after another, None where there is none; it is asked where the config keeps audio. Raises
-    ValueError for samples out of order or twice, OSError where the disk is full.
+    One shard is open and one sample is in memory at a time.
+
+    Args:
+        samples: samples in the order of `shuffle_key`.
+        directory: existing directory for the shards.
+        prefix: first part of the file names.
+        first: index of the first shard.
+        config: size of shards, and whether to store audio.
+        flac: returns the clips of a sample, concatenated and encoded as FLAC, or None if there are none.
+            Called only if `config.keep_audio` is set.
+
+    Raises:
+        ValueError: samples are out of order or duplicated.
+        OSError: a shard can't be written, for example because the disk is full.
     """
     shard: _Shard | None = None
     last = ""
     try:
         for sample in samples:
             if shuffle_key(sample.key) <= last:
-                raise ValueError(f"sample {sample.key} comes twice or is not in the order of `shuffle_key`")
+                raise ValueError(
+                    f"sample {sample.key} is a duplicate or is out of order: sort samples by `shuffle_key`"
+                )
             last = shuffle_key(sample.key)
-            sound = None
+            audio = None
             if flac is not None and config.keep_audio and isinstance(sample, Sample):
-                sound = flac(sample)
-            files = members(sample, sound)
-            size = sum(_in_tar(content) for _, content in files)
+                audio = flac(sample)
+            files = members(sample, audio)
+            size = sum(_member_bytes(content) for _, content in files)
             if shard is not None and shard.file.bytes + size > config.megabytes * 1e6:
                 yield shard.close()
                 first, shard = first + 1, None
@@ -117,20 +138,20 @@ def write_shards(
 
 
 def members(sample: Sample | Pair, flac: bytes | None = None) -> list[tuple[str, bytes]]:
-    """Name and content of a sample's files."""
-    found = [("json", json.dumps(_clean(sample.record), sort_keys=True, ensure_ascii=False).encode())]
+    """The files of a sample: (suffix, content)."""
+    files = [("json", json.dumps(_json_safe(sample.record), sort_keys=True, ensure_ascii=False).encode())]
     if isinstance(sample, Pair):
         sides = {"prompt": sample.prompt, "chosen": sample.chosen, "rejected": sample.rejected}
-        return found + [(f"{name}.npy", _npy(ids.astype(np.int32))) for name, ids in sides.items()]
-    found += [
+        return files + [(f"{name}.npy", _npy(ids.astype(np.int32))) for name, ids in sides.items()]
+    files += [
         ("tokens.npy", _npy(sample.tokens.astype(np.int32))),
         ("loss.npy", _npy(sample.loss.astype(np.uint8))),
     ]
-    return found + ([] if flac is None else [("flac", flac)])
+    return files + ([] if flac is None else [("flac", flac)])
 
 
 class _HashingFile(io.RawIOBase):
-    """A file that knows its length and sha256 while it is written."""
+    """A write-only file that keeps track of its length and sha256."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -156,7 +177,7 @@ class _HashingFile(io.RawIOBase):
 
 
 class _Shard:
-    """A tar in the making."""
+    """A tar file that is being written."""
 
     def __init__(self, path: Path) -> None:
         self.file = _HashingFile(path)
@@ -179,8 +200,8 @@ class _Shard:
         return ShardFile(self.file.path, self.file.bytes, self.file.sha256.hexdigest(), tuple(self._entries))
 
 
-def _in_tar(content: bytes) -> int:
-    """Bytes of a member: a header and whole blocks of 512."""
+def _member_bytes(content: bytes) -> int:
+    """Size of a tar member in bytes: a header block and the content, padded to whole blocks of 512 bytes."""
     return tarfile.BLOCKSIZE * (1 + math.ceil(len(content) / tarfile.BLOCKSIZE))
 
 
@@ -190,12 +211,12 @@ def _npy(array: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _clean(value: Any) -> Any:
-    """Plain JSON that every reader takes: no NaN, no half characters."""
+def _json_safe(value: Any) -> Any:
+    """Replace what strict JSON readers reject: NaN and infinity with null, lone surrogates with `?`."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {_clean(key): _clean(item) for key, item in value.items()}
-    return [_clean(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {_json_safe(key): _json_safe(item) for key, item in value.items()}
+    return [_json_safe(item) for item in value] if isinstance(value, (list, tuple)) else value

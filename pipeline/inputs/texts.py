@@ -113,7 +113,7 @@ def _row(value: Any, where: str, recipe: Recipe) -> TextRow:
     common: dict[str, Any] = {
         "key": key,
         "language": language if isinstance(language, str) else None,
-        "place": {"recording": where, "start": None, "end": None},
+        "origin": {"recording": where, "start": None, "end": None},
         # Parquet has types that JSON doesn't have: dates, decimals, bytes.
         "metadata": json.loads(json.dumps(fields, default=str)),
     }

@@ -115,7 +115,7 @@ def _synthesized_chat(
 
 
 def _common(source: SampleSource) -> dict[str, Any]:
-    return {name: getattr(source, name) for name in ("key", "language", "place", "metadata")}
+    return {name: getattr(source, name) for name in ("key", "language", "origin", "metadata")}
 
 
 def _shared(turn: AnnotatedTurn, prompts: EvaluationPrompts | None) -> Problem | None:

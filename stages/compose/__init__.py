@@ -1,4 +1,4 @@
-"""Training samples from turns and texts: one family after another."""
+"""Compose training samples of every family from turns and texts."""
 
 from stages.compose.config import ComposeConfig, Family
 from stages.compose.controlled import passages

@@ -1,4 +1,4 @@
-"""A monologue cut into clauses, each with its text and its own code groups, from the times of its words."""
+"""Split a monologue into clauses, each with its text and its own code groups, using word timestamps."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from schemas.sample import Clip, Speech, Text
 from stages.compose.config import ComposeConfig
 from stages.compose.source import SourceSpan
 
-_ENDS = tuple(".,;:!?…。，、；：！？")
-_CLOSING = "\"'”’»)]）」』"
+_CLAUSE_PUNCTUATION = tuple(".,;:!?…。，、；：！？")
+_CLOSING_PUNCTUATION = "\"'”’»)]）」』"
 
 
 @dataclass(frozen=True)
@@ -19,48 +19,53 @@ class Clause:
     speech: Speech
 
 
-def clauses(said: SourceSpan, config: ComposeConfig) -> list[Clause]:
-    """The clauses of a turn; every group of its codes belongs to exactly one.
+def clauses(span: SourceSpan, config: ComposeConfig) -> list[Clause]:
+    """Split a turn into clauses; every group of its codes belongs to exactly one clause.
 
-    A clause ends at punctuation or a pause, in the middle of the silence and at the next whole group. Raises
-    DataError `no_words` without word times, and what `SourceSpan.speech` raises.
+    A clause ends at punctuation or a pause. The cut is placed in the middle of the silence between the two
+    words, rounded to the nearest group boundary.
+
+    Raises:
+        DataError: `no_words` if the turn has no word timestamps, and whatever `SourceSpan.speech` raises.
     """
-    whole = said.speech
-    turn = said.turn
+    speech = span.speech
+    turn = span.turn
     words = turn.transcript.words if turn and turn.transcript else ()
     if not words:
         raise DataError("no_words", "it is not known when each word is said")
-    groups = group_count(whole.codes)
-    cuts = [0]
-    """Group with which each clause begins."""
+    groups = group_count(speech.codes)
+    first_groups = [0]
+    """Index of the first group of each clause."""
     texts = [""]
-    begun = words[0].start
+    clause_start = words[0].start
     for n, word in enumerate(words):
         texts[-1] += word.text
         if n + 1 == len(words):
             break
         following = words[n + 1]
-        cut = round(((word.end + following.start) / 2 - whole.clip.start) / GROUP_SECONDS)
-        enough = word.end - begun >= config.clause_seconds_min
-        more = words[-1].end - following.start >= config.clause_seconds_min
-        if enough and more and cuts[-1] < cut < groups and _ends(word, following, config):
-            cuts.append(cut)
+        cut = round(((word.end + following.start) / 2 - speech.clip.start) / GROUP_SECONDS)
+        long_enough = word.end - clause_start >= config.clause_seconds_min
+        rest_long_enough = words[-1].end - following.start >= config.clause_seconds_min
+        valid_cut = first_groups[-1] < cut < groups
+        if long_enough and rest_long_enough and valid_cut and _ends_clause(word, following, config):
+            first_groups.append(cut)
             texts.append("")
-            begun = following.start
-    ends = [*cuts[1:], groups]
+            clause_start = following.start
+    ends = [*first_groups[1:], groups]
     return [
-        Clause(Text(text.strip()), _cut(whole, text.strip(), first, end, last=end == groups))
-        for text, first, end in zip(texts, cuts, ends, strict=True)
+        Clause(Text(text.strip()), _cut(speech, text.strip(), first, end, last=end == groups))
+        for text, first, end in zip(texts, first_groups, ends, strict=True)
     ]
 
 
-def _ends(word: Word, following: Word, config: ComposeConfig) -> bool:
-    said = word.text.strip().rstrip(_CLOSING)
-    return said.endswith(_ENDS) or following.start - word.end >= config.clause_pause_seconds
+def _ends_clause(word: Word, following: Word, config: ComposeConfig) -> bool:
+    text = word.text.strip().rstrip(_CLOSING_PUNCTUATION)
+    return text.endswith(_CLAUSE_PUNCTUATION) or following.start - word.end >= config.clause_pause_seconds
 
 
-def _cut(whole: Speech, text: str, first: int, end: int, last: bool) -> Speech:
-    clip = whole.clip
-    until = clip.end if last else clip.start + end * GROUP_SECONDS
-    cut = Clip(clip.recording, clip.track, clip.start + first * GROUP_SECONDS, until)
-    return Speech(cut_groups(whole.codes, first, end), cut, whole.turn, whole.speaker, text)
+def _cut(speech: Speech, text: str, first: int, end: int, last: bool) -> Speech:
+    """Groups [first, end) of the speech; the last clause keeps the exact end time of the turn."""
+    clip = speech.clip
+    end_time = clip.end if last else clip.start + end * GROUP_SECONDS
+    cut = Clip(clip.recording, clip.track, clip.start + first * GROUP_SECONDS, end_time)
+    return Speech(cut_groups(speech.codes, first, end), cut, speech.turn, speech.speaker, text)

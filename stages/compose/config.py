@@ -1,4 +1,4 @@
-"""Which families, their bounds, and the words that a model is asked with."""
+"""Which sample families to build, their limits, and the wording of instructions."""
 
 from typing import Literal
 
@@ -16,47 +16,71 @@ Family = Literal[
 
 class ComposeConfig(Config):
     families: tuple[Family, ...] = Field(
-        ("continuation", "asr", "tts", "aqtaa"), description="what to make of the kept turns and texts"
+        ("continuation", "asr", "tts", "aqtaa"),
+        description="sample families to build from the kept turns and texts",
     )
-    continuation_seconds_min: float = Field(5.0, ge=0, description="shortest turn for continuation, seconds")
+    continuation_seconds_min: float = Field(
+        5.0, ge=0, description="minimum length of a turn for a `continuation` sample, in seconds"
+    )
     clause_seconds_min: float = Field(
-        1.0, ge=0, description="shortest text or audio span of `interleaved`, seconds of speech"
+        1.0,
+        ge=0,
+        description="minimum length of a text or audio span of an `interleaved` sample, in seconds of speech",
     )
     clause_pause_seconds: float = Field(
-        0.4, gt=0, description="silence between two words that ends a clause without punctuation, seconds"
+        0.4,
+        gt=0,
+        description="minimum silence between two words that ends a clause without punctuation, in seconds",
     )
     controlled_gap_seconds_max: float = Field(
-        3.0, ge=0, description="longest silence between the two turns of `controlled`, seconds"
+        3.0, ge=0, description="maximum silence between the two turns of a `controlled` sample, in seconds"
     )
     labels: LabelsConfig = LabelsConfig()
     asr_instructions: Phrasings = Field(
-        instructions.ASR, description="language -> phrasings, one drawn for each sample; en serves the rest"
+        instructions.ASR,
+        description="instructions of `asr` samples: language -> phrasings, one of which is chosen for each "
+        "sample; languages that are not listed use `en`",
     )
-    tts_instructions: Phrasings = Field(instructions.TTS, description="as asr_instructions")
+    tts_instructions: Phrasings = Field(
+        instructions.TTS,
+        description="instructions of `tts` samples, in the format of `asr_instructions`",
+    )
     tts_style_share: float = Field(
-        0.0, ge=0, le=1, description="share of tts samples that ask for the style that the labels name, 0..1"
+        0.0,
+        ge=0,
+        le=1,
+        description="fraction of `tts` samples whose instruction names the speaking style given by the "
+        "labels, 0 to 1",
     )
     styled_tts_instructions: Phrasings = Field(
-        instructions.STYLED_TTS, description="as asr_instructions, {style} stands for the style"
+        instructions.STYLED_TTS,
+        description="instructions of `tts` samples that name a style, in the format of `asr_instructions`; "
+        "`{style}` is replaced by the style",
     )
     controlled_reading_instructions: Phrasings = Field(
         instructions.CONTROLLED_READING,
-        description="for `controlled` without a question, {change} stands for what changes",
+        description="instructions of `controlled` samples without a question, in the format of "
+        "`asr_instructions`; `{change}` is replaced by what changes",
     )
     controlled_answer_instructions: Phrasings = Field(
-        instructions.CONTROLLED_ANSWER, description="for `controlled` that answers a question"
+        instructions.CONTROLLED_ANSWER,
+        description="instructions of `controlled` samples that answer a question, in the format of "
+        "`asr_instructions`; `{change}` is replaced by what changes",
     )
     style_words: dict[str, dict[str, str]] = Field(
-        instructions.WORDS, description="language -> label or change -> what an instruction calls it"
+        instructions.WORDS,
+        description="names of styles and changes in instructions: language -> label or change -> wording",
     )
     system_prompts: Phrasings = Field(
-        {}, description="language -> system prompts of answers, one drawn for each sample; empty: none"
+        {},
+        description="system prompts of conversations: language -> prompts, one of which is chosen for each "
+        "sample; empty: no system prompt",
     )
 
     @field_validator("style_words")
     @classmethod
-    def _all_words(cls, value: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    def _all_keys_present(cls, value: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
         for language, words in {"en": {}, **value}.items():
-            if lacking := sorted(instructions.WORDS["en"].keys() - words.keys()):
-                raise ValueError(f"{language} lacks {', '.join(lacking)}")
+            if missing := sorted(instructions.WORDS["en"].keys() - words.keys()):
+                raise ValueError(f"{language} is missing {', '.join(missing)}")
         return value

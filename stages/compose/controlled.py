@@ -1,7 +1,7 @@
-"""Answers that change their rate, pitch, liveliness, loudness or emotion half way, as an instruction asks.
+"""Answers whose rate, pitch, liveliness, loudness or emotion changes halfway, as the instruction requests.
 
-Two turns of one speaker that follow each other are the halves, or two spans that a voice spoke so; their
-labels say what changes.
+The two halves are consecutive turns of one speaker, or two spans that were synthesised in different styles.
+The instruction is derived from the difference between their labels.
 """
 
 from collections.abc import Collection, Sequence
@@ -13,24 +13,24 @@ from schemas.style import SCALES
 from schemas.turn import AnnotatedTurn
 from stages.compose.config import ComposeConfig
 from stages.compose.dialogue import chat
-from stages.compose.source import SampleSource, SourceSpan, joint
+from stages.compose.source import SampleSource, SourceSpan, word_separator
 
-_CHANGES = {
+_CHANGE_NAMES = {
     "rate": ("slower", "faster"),
     "pitch": ("lower", "higher"),
     "liveliness": ("flatter", "livelier"),
     "loudness": ("softer", "louder"),
 }
-"""What a step down and a step up of each measure is called."""
+"""Measure -> the names of a change down and up its scale."""
 
 
 def passages(
     turns: Sequence[AnnotatedTurn], kept: Collection[int], config: ComposeConfig
 ) -> list[tuple[AnnotatedTurn, AnnotatedTurn]]:
-    """Kept turns of one speaker that follow each other with nobody between; no turn stands in two."""
+    """Pairs of consecutive kept turns of one speaker, with no turn in between; pairs share no turns."""
     kept = frozenset(kept)
     ordered = sorted(turns, key=lambda turn: (turn.turn.start, turn.turn.end, turn.index))
-    found: list[tuple[AnnotatedTurn, AnnotatedTurn]] = []
+    pairs: list[tuple[AnnotatedTurn, AnnotatedTurn]] = []
     for first, second in pairwise(ordered):
         gap = second.turn.start - first.turn.end
         if (
@@ -38,41 +38,48 @@ def passages(
             and second.index in kept
             and (first.turn.speaker, first.turn.track) == (second.turn.speaker, second.turn.track)
             and 0 <= gap <= config.controlled_gap_seconds_max
-            and not (found and found[-1][1] is first)
+            and not (pairs and pairs[-1][1] is first)
         ):
-            found.append((first, second))
-    return found
+            pairs.append((first, second))
+    return pairs
 
 
 def controlled(key: str, source: SampleSource, config: ComposeConfig) -> tuple[Message, ...]:
-    """Instruction, and question or text -> two halves in text and speech. Raises DataError `no_change`."""
+    """Instruction with a spoken question or a text to read -> two halves, interleaved in text and speech.
+
+    Raises:
+        DataError: `no_change` if the labels of the halves do not differ, `no_instruction` if the recipe has
+            no instruction for the language.
+    """
     first, second = source.answer
-    changes = _changes(first, second, source, config)
-    more = Text(joint(source.language) + second.text.text)
-    content = (first.text, first.speech, more, second.speech)
+    changes = _describe_changes(first, second, source, config)
+    second_text = Text(word_separator(source.language) + second.text.text)
+    content = (first.text, first.speech, second_text, second.speech)
     if source.question is None:
-        instruction = source.drawn(config.controlled_reading_instructions, key)
-        asked: tuple[Text | Speech, ...] = (Text(first.text.text + more.text),)
+        instruction = source.choose(config.controlled_reading_instructions, key)
+        prompt: tuple[Text | Speech, ...] = (Text(first.text.text + second_text.text),)
     else:
-        instruction = source.drawn(config.controlled_answer_instructions, key)
-        asked = (source.question.speech,)
+        instruction = source.choose(config.controlled_answer_instructions, key)
+        prompt = (source.question.speech,)
     if instruction is None:
         raise DataError("no_instruction", "the recipe has no instruction for a change in this language")
-    question = (Text(instruction.replace("{change}", changes)), *asked)
+    question = (Text(instruction.replace("{change}", changes)), *prompt)
     return chat(key, source, config, question, content, interleaved=True)
 
 
-def _changes(first: SourceSpan, second: SourceSpan, source: SampleSource, config: ComposeConfig) -> str:
-    """What an instruction calls the changes from the first half to the second."""
+def _describe_changes(
+    first: SourceSpan, second: SourceSpan, source: SampleSource, config: ComposeConfig
+) -> str:
+    """The changes from the first half to the second, in the wording of an instruction."""
     words = config.style_words.get(source.language or "en") or config.style_words["en"]
-    named = []
+    changes = []
     for measure, scale in SCALES.items():
         before, after = first.labels.get(measure), second.labels.get(measure)
         if before is not None and after is not None and before != after:
-            named.append(words[_CHANGES[measure][scale.index(after) > scale.index(before)]])
+            changes.append(words[_CHANGE_NAMES[measure][scale.index(after) > scale.index(before)]])
     emotion = second.labels.get("emotion")
     if emotion and first.labels.get("emotion") not in (None, emotion):
-        named.append(words["emotion"].replace("{emotion}", emotion))
-    if not named:
+        changes.append(words["emotion"].replace("{emotion}", emotion))
+    if not changes:
         raise DataError("no_change", "both halves sound alike")
-    return words["and"].join(named)
+    return words["and"].join(changes)

@@ -1,4 +1,4 @@
-"""Families of a question and its answer, with what was said before as text.
+"""Families built from a question and its answer, with the earlier turns of the conversation as text.
 
 tqta    text question -> text answer
 aqta    spoken question -> text answer
@@ -26,8 +26,8 @@ def aqta(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
 
 def taqta(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
     question, answer = _exchange(source)
-    heard = Text(f"{question.text.text}\n")
-    return chat(key, source, config, (question.speech,), (heard, answer.text))
+    transcript = Text(f"{question.text.text}\n")
+    return chat(key, source, config, (question.speech,), (transcript, answer.text))
 
 
 def aqtaa(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
@@ -38,7 +38,7 @@ def aqtaa(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
 def _exchange(source: SampleSource) -> tuple[SourceSpan, SourceSpan]:
     (answer,) = source.answer
     if source.question is None:
-        raise ValueError(f"{source.key} has no question")
+        raise ValueError(f"sample source {source.key} has no question")
     return source.question, answer
 
 
@@ -50,8 +50,8 @@ def chat(
     answer: tuple[Part, ...],
     interleaved: bool = False,
 ) -> Messages:
-    """A conversation: the system's prompt if there is one, what was said before, question and answer."""
-    system = source.system or source.drawn(config.system_prompts, key)
+    """The messages of a conversation: system prompt (if any), earlier turns, question and answer."""
+    system = source.system or source.choose(config.system_prompts, key)
     return (
         *([Message("system", (Text(system),))] if system else []),
         *source.history,

@@ -1,4 +1,4 @@
-"""The families: what each is made of, and who makes its messages."""
+"""All sample families: the kind of source that each is built from, and the function that builds it."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -13,7 +13,7 @@ from stages.compose.source import SampleSource
 VERSION = 2
 
 Kind = Literal["turn", "exchange", "passage", "document"]
-"""A turn; a question and its answer; two turns of one speaker; a text."""
+"""A single turn; a question and its answer; two consecutive turns of one speaker; a text document."""
 
 FAMILIES: dict[Family, tuple[Kind, Callable[[str, SampleSource, ComposeConfig], tuple[Message, ...]]]] = {
     "continuation": ("turn", continuation),
@@ -30,7 +30,7 @@ FAMILIES: dict[Family, tuple[Kind, Callable[[str, SampleSource, ComposeConfig], 
 
 
 def compose(family: Family, source: SampleSource, config: ComposeConfig) -> Draft:
-    """One sample. Raises DataError where the source can't serve that family."""
+    """Compose one sample of a family. Raises DataError if the source is not suitable for the family."""
     _, messages = FAMILIES[family]
     key = f"{source.key}-{family}"
     return Draft(key, family, messages(key, source, config), source.record())

@@ -1,4 +1,4 @@
-"""The words that a model is asked with: language -> ways to say the same; `en` serves the rest."""
+"""Default instructions: language -> equivalent phrasings. Languages that are not listed use `en`."""
 
 Phrasings = dict[str, tuple[str, ...]]
 
@@ -46,7 +46,7 @@ STYLED_TTS: Phrasings = {
     "fr": ("Lis ceci à voix haute, {style} :\n", "Dis ce qui suit, {style} :\n"),
     "ja": ("次の文章を{style}読み上げてください：\n", "次の言葉を{style}話してください：\n"),
 }
-"""For a reading whose style is asked for."""
+"""Instructions to read a text in a given style."""
 
 CONTROLLED_READING: Phrasings = {
     "en": ("Read this aloud, the second half {change}:\n", "Say this, the second half {change}:\n"),
@@ -56,7 +56,7 @@ CONTROLLED_READING: Phrasings = {
     "fr": ("Lis ceci à voix haute, la seconde moitié {change} :\n",),
     "ja": ("次の文章を、後半は{change}読み上げてください：\n",),
 }
-"""For two turns that nobody asked for."""
+"""Instructions to read two turns that do not answer a question."""
 
 CONTROLLED_ANSWER: Phrasings = {
     "en": ("Answer, and speak the second half {change}.\n", "Say the second half {change}.\n"),
@@ -66,7 +66,7 @@ CONTROLLED_ANSWER: Phrasings = {
     "fr": ("Réponds, et dis la seconde moitié {change}.\n",),
     "ja": ("後半は{change}答えてください。\n",),
 }
-"""For an answer of two turns."""
+"""Instructions to answer a question in two turns."""
 
 _LANGUAGES = ("en", "zh", "de", "es", "fr", "ja")
 _WORDS = {
@@ -106,4 +106,4 @@ _WORDS = {
 WORDS: dict[str, dict[str, str]] = {
     language: {name: words[n] for name, words in _WORDS.items()} for n, language in enumerate(_LANGUAGES)
 }
-"""Language -> what a change or a style is called in an instruction; `and` stands between two."""
+"""Language -> change or style -> its wording in an instruction; `and` joins two of them."""

@@ -1,7 +1,7 @@
-"""How a turn sounds beside the same speaker's other turns: slow or fast, low or high, flat or lively, soft or
-loud.
+"""Style labels of turns: slow or fast, low or high, flat or lively, soft or loud.
 
-A voice is its own measure: a turn is compared with the median of all turns of its speaker in the recording.
+Labels are relative to the speaker: each turn is compared with the median of all turns of its speaker in the
+recording.
 """
 
 import math
@@ -17,26 +17,49 @@ from schemas.turn import AnnotatedTurn
 from stages.stage import Config
 
 Labels = Mapping[str, str]
-"""`rate`, `pitch`, `liveliness`, `loudness`, `emotion` -> label, as far as they are known."""
+"""`rate`, `pitch`, `liveliness`, `loudness`, `emotion` -> label; labels that are unknown are missing."""
 
 
 class LabelsConfig(Config):
-    """How far from the speaker's median a turn stands out."""
+    """How far a turn must deviate from its speaker's median to get a label other than `normal`."""
 
-    turns_min: int = Field(3, ge=2, description="fewest measured turns of a speaker to tell what is normal")
-    rate_factor: float = Field(1.2, gt=1, description="words a second: so many times the median, or less")
-    pitch_semitones: float = Field(2.0, gt=0, description="median pitch: so far from the speaker's")
-    liveliness_factor: float = Field(1.4, gt=1, description="range of pitch: so many times the median")
-    loudness_lu: float = Field(3.0, gt=0, description="loudness units from the median")
+    turns_min: int = Field(
+        3, ge=2, description="minimum number of measured turns of a speaker; with fewer, they get no labels"
+    )
+    rate_factor: float = Field(
+        1.2,
+        gt=1,
+        description="a turn is `fast` or `slow` if its words per second differ from the speaker's median by "
+        "at least this factor",
+    )
+    pitch_semitones: float = Field(
+        2.0,
+        gt=0,
+        description="a turn is `high` or `low` if its median pitch differs from the speaker's by at least "
+        "this many semitones",
+    )
+    liveliness_factor: float = Field(
+        1.4,
+        gt=1,
+        description="a turn is `lively` or `flat` if its pitch range differs from the speaker's median by at "
+        "least this factor",
+    )
+    loudness_lu: float = Field(
+        3.0,
+        gt=0,
+        description="a turn is `loud` or `soft` if its loudness differs from the speaker's median by at "
+        "least this many loudness units (LU)",
+    )
 
 
 def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Labels]:
-    """Index of a turn -> its labels, for the turns of one recording.
+    """Label the turns of one recording: turn index -> labels.
 
-    Turns that annotate set aside, or in which somebody else speaks too, say nothing of a speaker. Emotion is
-    never measured: it comes from the sidecar, `emotion` for the whole recording or `emotions` as
-    `[{start, end, emotion}]` in seconds: the one that covers most of a turn, if that is half of it. A
-    synthesised turn is what its voice was asked for.
+    Turns that were set aside, and turns with overlapping speech, are neither compared nor included in the
+    median. Emotion is not measured but read from the sidecar: `emotion` for the whole recording, or
+    `emotions` as a list of `{start, end, emotion}` in seconds. Of the latter, a turn gets the emotion that
+    covers most of it, if that is at least half of the turn. Synthesised turns are labelled with the style
+    that was requested.
     """
     limits = {
         "rate": math.log(config.rate_factor),
@@ -48,31 +71,34 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
     for turn in turns:
         if turn.assessment is not None and turn.problem is None and not turn.turn.overlapped:
             by_speaker.setdefault(turn.turn.speaker, []).append(turn)
-    found: dict[int, dict[str, str]] = {turn.index: {} for turn in turns}
-    for own in by_speaker.values():
+    labels: dict[int, dict[str, str]] = {turn.index: {} for turn in turns}
+    for speaker_turns in by_speaker.values():
         for name, scale in SCALES.items():
             values = {
-                t.index: v for t in own if t.assessment and (v := _MEASURES[name](t.assessment)) is not None
+                t.index: v
+                for t in speaker_turns
+                if t.assessment and (v := _MEASURES[name](t.assessment)) is not None
             }
             if len(values) < config.turns_min:
                 continue
-            middle = median(values.values())
+            speaker_median = median(values.values())
             for index, value in values.items():
-                away = value - middle
-                found[index][name] = scale[1 + (away >= limits[name]) - (away <= -limits[name])]
+                deviation = value - speaker_median
+                labels[index][name] = scale[1 + (deviation >= limits[name]) - (deviation <= -limits[name])]
     for turn in turns:
         emotion = _emotion(turn)
         if emotion:
-            found[turn.index]["emotion"] = emotion
-        found[turn.index] |= _asked_for(turn)
-    return dict(found)
+            labels[turn.index]["emotion"] = emotion
+        labels[turn.index] |= _requested_style(turn)
+    return dict(labels)
 
 
-def _asked_for(turn: AnnotatedTurn) -> Labels:
-    """The labels of the style in which a turn was synthesised."""
+def _requested_style(turn: AnnotatedTurn) -> Labels:
+    """The labels of the style that was requested for a synthesised turn; empty for other turns."""
     match turn.metadata.get("synthesis"):
         case {"spoken": [*spoken]} if turn.index < len(spoken):
-            labels = spoken[turn.index].get("labels") if isinstance(spoken[turn.index], dict) else None
+            spoken_turn = spoken[turn.index]
+            labels = spoken_turn.get("labels") if isinstance(spoken_turn, dict) else None
             if isinstance(labels, dict):
                 return {str(name): str(value) for name, value in labels.items()}
     return {}
@@ -83,25 +109,25 @@ def _log(value: float | None, factor: float = 1.0) -> float | None:
 
 
 _MEASURES: dict[str, Callable[[QualityMeasures], float | None]] = {
-    "rate": lambda sound: _log(sound.words_per_second),
-    "pitch": lambda sound: _log(sound.pitch_median_hz, 12 / math.log(2)),
-    "liveliness": lambda sound: _log(sound.pitch_range_semitones),
-    "loudness": lambda sound: sound.loudness_lufs,
+    "rate": lambda measures: _log(measures.words_per_second),
+    "pitch": lambda measures: _log(measures.pitch_median_hz, 12 / math.log(2)),
+    "liveliness": lambda measures: _log(measures.pitch_range_semitones),
+    "loudness": lambda measures: measures.loudness_lufs,
 }
-"""Measures whose differences mean the same everywhere on their scale."""
+"""Measures on a scale where equal differences are equally audible: logarithmic, semitones or LUFS."""
 
 
 def _emotion(turn: AnnotatedTurn) -> str | None:
     sidecar = turn.metadata
-    covered: dict[str, float] = {}
-    stretches = sidecar.get("emotions")
-    for stretch in stretches if isinstance(stretches, list) else ():
-        match stretch:
+    seconds: dict[str, float] = {}
+    segments = sidecar.get("emotions")
+    for segment in segments if isinstance(segments, list) else ():
+        match segment:
             case {"start": int() | float() as start, "end": int() | float() as end, "emotion": str(emotion)}:
-                covered[emotion] = covered.get(emotion, 0.0) + _overlap(turn, start, end)
-    if any(covered.values()):
-        longest = max(covered, key=lambda emotion: (covered[emotion], emotion))
-        return longest if covered[longest] >= turn.turn.seconds / 2 else None
+                seconds[emotion] = seconds.get(emotion, 0.0) + _overlap(turn, start, end)
+    if any(seconds.values()):
+        longest = max(seconds, key=lambda emotion: (seconds[emotion], emotion))
+        return longest if seconds[longest] >= turn.turn.seconds / 2 else None
     whole: Any = sidecar.get("emotion")
     return whole if isinstance(whole, str) and whole else None
 

@@ -1,4 +1,4 @@
-"""What one sample is made of: turns of a recording, or a text with or without speech."""
+"""The source of one sample: turns of a recording, or a text with or without speech."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ from schemas.turn import AnnotatedTurn, recording_key
 from stages.compose.instructions import Phrasings
 from stages.compose.labels import Labels
 
-UNSPACED = {"zh", "yue", "ja", "th", "lo", "my", "km"}
-"""Languages written without spaces."""
+UNSPACED_LANGUAGES = {"zh", "yue", "ja", "th", "lo", "my", "km"}
+"""Languages that are written without spaces between words (ISO 639)."""
 
 
 @dataclass(frozen=True)
 class SourceSpan:
-    """What somebody says: the words, and the turn where it is spoken, by a person or by synthesis."""
+    """A span of text, and the turn in which it is spoken, if any, by a person or by speech synthesis."""
 
     words: str
     turn: AnnotatedTurn | None = None
@@ -27,14 +27,18 @@ class SourceSpan:
 
     @property
     def text(self) -> Text:
-        """Raises DataError `no_text`."""
+        """The words as text. Raises DataError `no_text` if there are none."""
         if not self.words:
             raise DataError("no_text", "the turn has no words")
         return Text(self.words)
 
     @property
     def speech(self) -> Speech:
-        """Raises DataError `no_speech` where it is text alone, `no_codes` where the turn is too short."""
+        """The spoken span, in whole groups of codes.
+
+        Raises:
+            DataError: `no_speech` if there is no turn, `no_codes` if it is shorter than one group of codes.
+        """
         if self.turn is None:
             raise DataError("no_speech", "it is not spoken")
         codes = whole_groups(self.turn.codes) if self.turn.codes else None
@@ -47,42 +51,43 @@ class SourceSpan:
 
 @dataclass(frozen=True)
 class SampleSource:
-    """The last answer, and what led to it."""
+    """An answer, with the question and the conversation that precede it."""
 
     key: str
-    """Begins the sample's key: [a-z0-9-], at most 80 characters."""
+    """Prefix of the sample's key: [a-z0-9-], at most 80 characters."""
     answer: tuple[SourceSpan, ...]
-    """One, or the spans of a controlled answer in order."""
+    """One span, or the spans of a `controlled` answer in order."""
     language: str | None
     """ISO 639-1."""
-    place: dict[str, Any]
-    """Where it comes from: `recording` and what says where in it."""
+    origin: dict[str, Any]
+    """Where the sample comes from: the `recording` and the position in it."""
     metadata: dict[str, Any]
-    """Sidecar of the recording, or what a row of text says besides its text."""
+    """Sidecar of the recording, or the fields of a text row other than its text."""
     question: SourceSpan | None = None
     history: tuple[Message, ...] = ()
-    """Earlier turns as text, the oldest first, from a human to an assistant."""
+    """Earlier turns as text, oldest first; the first message is human, the last one from the assistant."""
     system: str | None = None
 
-    def drawn(self, phrasings: Phrasings, draw: str) -> str | None:
-        """One of the phrasings in the source's language, the same for the same `draw`; None without any."""
-        choice = phrasings.get(self.language or "en") or phrasings.get("en") or ()
-        return choice[int(hash_fraction(draw, bits=48) * len(choice))] if choice else None
+    def choose(self, phrasings: Phrasings, key: str) -> str | None:
+        """One of the phrasings in the source's language, chosen by the hash of `key`; None if it has none."""
+        choices = phrasings.get(self.language or "en") or phrasings.get("en") or ()
+        return choices[int(hash_fraction(key, bits=48) * len(choices))] if choices else None
 
     @property
     def turns(self) -> tuple[int, ...]:
-        """Indices, within their recording, of the turns that question and answer are spoken in."""
-        said = (self.question, *self.answer)
-        return tuple(one.turn.index for one in said if one is not None and one.turn is not None)
+        """Indices, within their recording, of the turns in which the question and the answer are spoken."""
+        spans = (self.question, *self.answer)
+        return tuple(span.turn.index for span in spans if span is not None and span.turn is not None)
 
     def record(self) -> dict[str, Any]:
-        """What the sample's record says of its source."""
-        said = [one for one in (self.question, *self.answer) if one is not None and one.turn is not None]
+        """The part of the sample's record that describes its source."""
+        spans = (self.question, *self.answer)
+        spoken = [(span.turn, span.labels) for span in spans if span is not None and span.turn is not None]
         return {
-            "speakers": sorted({one.turn.turn.speaker for one in said if one.turn}),
+            "speakers": sorted({turn.turn.speaker for turn, _ in spoken}),
             "language": self.language,
-            "source": self.place,
-            "turns": [_measures(one.turn, one.labels) for one in said if one.turn],
+            "source": self.origin,
+            "turns": [_turn_record(turn, labels) for turn, labels in spoken],
             "sidecar": self.metadata,
         }
 
@@ -93,55 +98,65 @@ def of_turns(
     history: Sequence[AnnotatedTurn] = (),
     labels: Mapping[int, Labels] | None = None,
 ) -> SampleSource:
-    """A source of turns of one recording; `history` are those of asker and answerer before the question."""
+    """Build a source from turns of one recording.
+
+    Args:
+        answer: the turns of the answer, in order.
+        question: the turn that is answered, if any.
+        history: earlier turns of the two speakers, in order.
+        labels: turn index -> labels.
+    """
     last = answer[-1]
     turns = [*([question] if question else []), *answer]
-    place = {
+    origin = {
         "recording": last.recording,
         "start": min(turn.turn.start for turn in turns),
         "end": max(turn.turn.end for turn in turns),
         "sample_rate": last.decoded.sample_rate,
         "channel_mode": last.decoded.channel_mode,
     }
-    said = {turn.index: _said(turn, (labels or {}).get(turn.index, {})) for turn in turns}
+    spans = {turn.index: _span(turn, (labels or {}).get(turn.index, {})) for turn in turns}
     return SampleSource(
         key="-".join([recording_key(last.recording), *(f"{turn.index:05d}" for turn in turns)]),
-        answer=tuple(said[turn.index] for turn in answer),
+        answer=tuple(spans[turn.index] for turn in answer),
         language=last.transcript.language if last.transcript else None,
-        place=place,
+        origin=origin,
         metadata=last.metadata,
-        question=said[question.index] if question else None,
-        history=_messages(history, question) if question else (),
+        question=spans[question.index] if question else None,
+        history=_history_messages(history, question) if question else (),
     )
 
 
-def joint(language: str | None) -> str:
-    """What stands between two pieces of text in a language."""
-    return "" if language in UNSPACED else " "
+def word_separator(language: str | None) -> str:
+    """The separator between two pieces of text in a language (ISO 639-1): a space or nothing."""
+    return "" if language in UNSPACED_LANGUAGES else " "
 
 
-def _said(turn: AnnotatedTurn, labels: Labels) -> SourceSpan:
+def _span(turn: AnnotatedTurn, labels: Labels) -> SourceSpan:
     return SourceSpan(turn.transcript.text.strip() if turn.transcript else "", turn, labels)
 
 
-def _messages(history: Sequence[AnnotatedTurn], question: AnnotatedTurn) -> tuple[Message, ...]:
-    """Turns as messages of asker and answerer by turns, the first of them the asker's."""
+def _history_messages(history: Sequence[AnnotatedTurn], question: AnnotatedTurn) -> tuple[Message, ...]:
+    """Earlier turns as alternating messages, starting with the speaker of the question (`human`).
+
+    Consecutive turns of one speaker are merged into one message.
+    """
     merged: list[tuple[str, str]] = []
     for turn in history:
         role = "human" if turn.turn.speaker == question.turn.speaker else "assistant"
-        said = _said(turn, {}).words
+        words = _span(turn, {}).words
         if merged and merged[-1][0] == role:
-            between = joint(turn.transcript.language if turn.transcript else None)
-            merged[-1] = (role, merged[-1][1] + between + said)
+            separator = word_separator(turn.transcript.language if turn.transcript else None)
+            merged[-1] = (role, merged[-1][1] + separator + words)
         elif merged or role == "human":
-            merged.append((role, said))
+            merged.append((role, words))
     return tuple(Message(role, (Text(text),)) for role, text in merged)
 
 
-def _measures(turn: AnnotatedTurn, labels: Labels) -> dict[str, Any]:
+def _turn_record(turn: AnnotatedTurn, labels: Labels) -> dict[str, Any]:
     transcript = to_row(turn.transcript)
     if transcript is not None:
-        del transcript["words"]  # turns.parquet has them
-    place = {name: getattr(turn.turn, name) for name in ("start", "end", "speaker", "track")}
+        del transcript["words"]  # stored in turns.parquet
+    position = {name: getattr(turn.turn, name) for name in ("start", "end", "speaker", "track")}
     measured = {"transcript": transcript, "assessment": to_row(turn.assessment), "labels": dict(labels)}
-    return {"index": turn.index, **place, **measured}
+    return {"index": turn.index, **position, **measured}

@@ -1,1 +1,1 @@
-"""How good speech is that was made from tokens: measures of it beside the original, and what they come to."""
+"""Objective quality measures of speech generated from tokens, compared with the original recording."""

@@ -1,13 +1,12 @@
-"""Figures over many utterances, with how far they can be trusted."""
+"""Statistics over many utterances, with bootstrap confidence intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-DRAWS = 2000
-INSIDE = 95
-"""Percent of the draws that lie in an interval."""
+RESAMPLES = 2000
+CONFIDENCE_PERCENT = 95
 
 
 @dataclass(frozen=True)
@@ -15,27 +14,35 @@ class IntervalEstimate:
     value: float
     low: float
     high: float
-    """Bootstrap interval of 95 %: what other utterances of this kind might have given (Efron 1979)."""
+    """Bounds of the 95 % bootstrap confidence interval (Efron 1979), resampled over utterances."""
     utterances: int
 
 
 def ratio(parts: Sequence[float], wholes: Sequence[float], seed: int = 0) -> IntervalEstimate | None:
-    """sum(parts) / sum(wholes), such as all wrong words of all words; None of nothing.
+    """Estimate sum(parts) / sum(wholes), such as word errors over reference words.
 
-    Utterances, not words, are drawn again: the words of one are wrong together.
+    The bootstrap resamples utterances, not words, because errors within one utterance are correlated.
+
+    Args:
+        parts: numerator of each utterance.
+        wholes: denominator of each utterance.
+        seed: seed of the resampling.
+
+    Returns:
+        The estimate, or None if there are no utterances or the denominators sum to 0.
     """
     if not parts or not sum(wholes):
         return None
     part, whole = np.asarray(parts, np.float64), np.asarray(wholes, np.float64)
-    drawn = np.random.default_rng(seed).integers(0, len(part), (DRAWS, len(part)))
-    below = whole[drawn].sum(1)
-    values = part[drawn].sum(1)[below > 0] / below[below > 0]
-    edge = (100 - INSIDE) / 2
-    low, high = np.percentile(values, [edge, 100 - edge])
+    resampled = np.random.default_rng(seed).integers(0, len(part), (RESAMPLES, len(part)))
+    denominators = whole[resampled].sum(1)
+    values = part[resampled].sum(1)[denominators > 0] / denominators[denominators > 0]
+    tail = (100 - CONFIDENCE_PERCENT) / 2
+    low, high = np.percentile(values, [tail, 100 - tail])
     return IntervalEstimate(float(part.sum() / whole.sum()), float(low), float(high), len(part))
 
 
 def mean(values: Sequence[float | None], seed: int = 0) -> IntervalEstimate | None:
-    """Of the utterances that have the measure."""
-    known = [value for value in values if value is not None]
-    return ratio(known, [1.0] * len(known), seed)
+    """Estimate the mean over the utterances that have a value; None if none has one."""
+    present = [value for value in values if value is not None]
+    return ratio(present, [1.0] * len(present), seed)

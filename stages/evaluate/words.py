@@ -1,4 +1,4 @@
-"""Words heard otherwise than they were said, as the field counts them: over Whisper's text normalisers."""
+"""Word and character error counts after Whisper's text normalisation, as is standard in the field."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,34 +11,42 @@ from schemas.script import UNSPACED_LETTER
 @dataclass(frozen=True)
 class Errors:
     wrong: int
-    """Words replaced, left out or put in."""
+    """Number of substitutions, deletions and insertions."""
     of: int
-    """Words of the reference."""
+    """Number of words in the reference."""
     characters: bool = False
-    """Both count characters, because the language puts no spaces between words."""
+    """Both count characters instead, because the script has no spaces between words."""
 
 
 def errors(language: str, reference: str, heard: str) -> Errors | None:
-    """What is heard against what was said, in a language (ISO 639-1); None for a reference without words.
+    """Count the errors of a transcript against its reference (minimum edit distance, Levenshtein).
 
-    The least number of edits (Levenshtein). English goes through Whisper's normaliser of spelling and
-    numbers, other languages through its basic one, Chinese into simplified characters first.
+    English is normalised with Whisper's English normaliser (spelling, numbers), other languages with its
+    basic one. Chinese is converted to simplified characters first.
+
+    Args:
+        language: ISO 639-1 code.
+        reference: the text that was spoken.
+        heard: the text that was recognised.
+
+    Returns:
+        The counts, or None if the reference has no words.
     """
     import jiwer
 
-    normal = _normaliser(language)
-    reference, heard = normal(reference).strip(), normal(heard).strip()
+    normalise = _normaliser(language)
+    reference, heard = normalise(reference).strip(), normalise(heard).strip()
     letters = "".join(reference.split())
     if not any(letter.isalnum() for letter in letters):
         return None
     characters = 2 * len(UNSPACED_LETTER.findall(letters)) > len(letters)
-    aligned: Any
+    alignment: Any
     if characters:
-        aligned = jiwer.process_characters(letters, "".join(heard.split()))
+        alignment = jiwer.process_characters(letters, "".join(heard.split()))
     else:
-        aligned = jiwer.process_words(reference, heard)
-    wrong = aligned.substitutions + aligned.deletions + aligned.insertions
-    return Errors(wrong, aligned.substitutions + aligned.deletions + aligned.hits, characters)
+        alignment = jiwer.process_words(reference, heard)
+    wrong = alignment.substitutions + alignment.deletions + alignment.insertions
+    return Errors(wrong, alignment.substitutions + alignment.deletions + alignment.hits, characters)
 
 
 @cache

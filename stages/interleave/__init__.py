@@ -1,4 +1,4 @@
-"""From messages to ids: text and codes in turns, and which tokens the model is to learn."""
+"""Lay out messages as token ids, with text and codes interleaved, and compute the loss mask."""
 
 from stages.interleave.config import InterleaveConfig
 from stages.interleave.layout import VERSION, lay_out

@@ -1,4 +1,4 @@
-"""How text and speech of an answer stand to each other, and how long a sample may be."""
+"""How the text and speech of an answer are arranged, and the maximum length of a sample."""
 
 from typing import Literal
 
@@ -11,23 +11,28 @@ from stages.stage import Config
 class InterleaveConfig(Config):
     mode: Literal["interleaved", "text_first", "audio_only", "text_only"] = Field(
         "interleaved",
-        description="answers in text and speech: in turns by the ratio, all text and then all audio, or one "
-        "side alone",
+        description="layout of answers that have both text and speech: alternating by `ratio` "
+        "(`interleaved`), all text and then all audio (`text_first`), or only one of the two",
     )
     ratio: tuple[PositiveInt, PositiveInt] = Field(
         (10, 15),
-        description="text ids, then codes, in turns; the number of codes is a multiple of 5, a group's codes",
+        description="number of text tokens, then number of audio codes, that alternate in `interleaved` "
+        "mode; the number of codes must be a multiple of 5, the size of a code group",
     )
     concatenation: Literal["marker_preserving", "marker_removal", "pre_interleaved"] = Field(
         "marker_preserving",
-        description="answers of several voices: every voice between its own markers, one pair of markers "
-        "around all, or each voice interleaved with its text before they are joined",
+        description="layout of answers with several audio spans: each span between its own audio markers "
+        "(`marker_preserving`), one pair of markers around all spans (`marker_removal`), or each span "
+        "interleaved with its own text before they are concatenated (`pre_interleaved`)",
     )
     history_tokens_max: NonNegativeInt = Field(
-        1024, description="most tokens of earlier turns before the last question; the oldest go first"
+        1024,
+        description="maximum number of tokens of conversation history before the last question; the oldest "
+        "turns are dropped first",
     )
     max_tokens: PositiveInt | None = Field(
-        8192, description="longest sample in tokens; longer ones are set aside (null: no limit)"
+        8192,
+        description="maximum length of a sample in tokens; longer samples are set aside (null: no limit)",
     )
 
     @field_validator("ratio")

@@ -1,4 +1,4 @@
-"""Who answers whom, and why the others don't."""
+"""Pairing turns as questions and answers, and the reasons of turns that are not paired."""
 
 from dataclasses import replace
 
@@ -14,12 +14,12 @@ DEFAULT = PairTurnsConfig()
 
 
 def talk(*turns):
-    """Turns (speaker, start, end, text, ..) of one recording, indexed by start."""
-    made = []
+    """Turns of one recording from tuples of (speaker, start, end, text, attributes), in order."""
+    result = []
     for index, (speaker, start, end, *rest) in enumerate(turns):
         text = rest[0] if rest else "I have lived here all my life"
-        made.append(a_turn(start, end, speaker, text, index, **(rest[1] if len(rest) > 1 else {})))
-    return made
+        result.append(a_turn(start, end, speaker, text, index, **(rest[1] if len(rest) > 1 else {})))
+    return result
 
 
 def pairs(turns, kept=None, config=DEFAULT):
@@ -41,11 +41,11 @@ def test_an_answer_can_be_the_next_question():
     assert pairs(turns) == ([(0, 1), (1, 2)], {"nothing_before": 1})
 
 
-def test_turns_of_one_speaker_are_no_pair():
+def test_turns_of_one_speaker_are_not_paired():
     assert pairs(talk(("A", 0, 3), ("A", 3.5, 6))) == ([], {"nothing_before": 1, "same_speaker": 1})
 
 
-def test_a_long_silence_ends_the_exchange():
+def test_turns_separated_by_a_long_silence_are_not_paired():
     assert pairs(talk(("A", 0, 3), ("B", 6.5, 9))) == ([], {"nothing_before": 1, "long_gap": 1})
     assert pairs(talk(("A", 0, 3), ("B", 6, 9)))[0] == [(0, 1)]
 
@@ -68,84 +68,84 @@ class TestBackchannels:
             "D'accord.",
         ],
     )
-    def test_they_are_no_answers_and_no_questions(self, text):
+    def test_they_are_neither_answers_nor_questions(self, text):
         turns = talk(("A", 0, 3), ("B", 3.2, 4.4, text), ("A", 4.6, 8))
         assert pairs(turns) == ([], {"nothing_before": 1, "backchannel": 1, "same_speaker": 1})
 
     @pytest.mark.parametrize(
         "text", ["Yeah, in London.", "No.", "Right here on the left", "对，我在北京", "Seven"]
     )
-    def test_short_answers_are_none(self, text):
+    def test_short_answers_are_not_backchannels(self, text):
         assert pairs(talk(("A", 0, 3), ("B", 3.2, 4.4, text)))[0] == [(0, 1)]
 
-    def test_they_stand_between_nobody(self):
+    def test_they_do_not_separate_a_question_from_its_answer(self):
         turns = talk(("A", 0, 3), ("C", 3.1, 3.8, "Hm."), ("B", 4, 8))
         assert pairs(turns) == ([(0, 2)], {"nothing_before": 1, "backchannel": 1})
 
-    def test_even_where_selection_set_them_aside_or_they_fall_into_a_turn_on_another_track(self):
+    def test_they_are_skipped_even_if_set_aside_or_overlapping_on_another_track(self):
         turns = talk(
             ("A", 0, 3), ("B", 1, 1.5, "Mhm", {"track": 1}), ("B", 3.4, 8, "So we left", {"track": 1})
         )
         assert pairs(turns, kept={0, 2}) == ([(0, 2)], {"nothing_before": 1, "backchannel": 1})
 
-    def test_a_long_or_wordy_one_is_a_turn(self):
+    def test_long_or_wordy_backchannels_count_as_turns(self):
         assert pairs(talk(("A", 0, 3), ("B", 3.2, 5.6, "Yeah.")))[0] == [(0, 1)]
         wordy = talk(("A", 0, 3), ("B", 3.2, 5.1, "Yeah, okay, right, sure, exactly, true."))
         assert pairs(wordy)[0] == [(0, 1)]
 
-    def test_the_lists_are_the_users(self):
+    def test_the_word_lists_are_configurable(self):
         turns = talk(("A", 0, 3), ("B", 3.2, 4.6, "Yeah."))
         assert pairs(turns, config=PairTurnsConfig(backchannels={}))[0] == [(0, 1)]
         assert pairs(turns, config=PairTurnsConfig(backchannels={"en": ("yes",)}))[0] == [(0, 1)]
 
-    def test_a_long_row_of_sounds_takes_no_time_to_judge(self):
+    def test_long_repetitions_do_not_cause_slow_matching(self):
         assert pairs(talk(("A", 0, 3), ("B", 3.2, 5.0, "m" * 400 + "?!x")))[0] == [(0, 1)]
 
 
 class TestOverlap:
-    def test_a_barge_in_is_no_answer(self):
+    def test_a_barge_in_is_not_an_answer(self):
         assert pairs(talk(("A", 0, 3), ("B", 2.5, 6))) == ([], {"nothing_before": 1, "barge_in": 1})
 
-    def test_nor_is_one_on_another_track(self):
+    def test_a_barge_in_on_another_track_is_not_an_answer(self):
         turns = talk(("A", 0, 3), ("B", 2.5, 6, "I know that", {"track": 1}))
         assert pairs(turns) == ([], {"nothing_before": 1, "barge_in": 1})
 
-    def test_boundaries_may_touch_within_the_tolerance(self):
+    def test_turns_may_overlap_within_the_tolerance(self):
         (pair,) = pair_turns(talk(("A", 0, 3), ("B", 2.85, 6)), {0, 1}, DEFAULT).pairs
         assert pair.gap == pytest.approx(-0.15)
 
-    def test_words_inside_another_turn_are_no_answer(self):
+    def test_a_turn_within_another_turn_is_not_an_answer(self):
         assert pairs(talk(("A", 0, 9), ("B", 4, 6))) == ([], {"nothing_before": 1, "overlap": 1})
 
-    def test_a_third_voice_in_question_or_answer_spoils_the_pair(self):
+    def test_a_third_speaker_overlapping_question_or_answer_breaks_the_pair(self):
         turns = talk(("A", 0, 3), ("B", 3.2, 9), ("C", 5, 7))
         assert pairs(turns) == ([], {"nothing_before": 1, "overlap": 2})
 
-    def test_even_one_that_was_set_aside(self):
+    def test_an_overlapping_turn_that_was_set_aside_breaks_the_pair(self):
         turns = talk(("C", 0, 2.9), ("A", 1, 4), ("B", 4.2, 9))
         assert pairs(turns, kept={1, 2}) == ([], {"set_aside": 1, "after_set_aside": 1, "overlap": 1})
 
 
-def test_a_turn_that_was_set_aside_between_the_two_breaks_the_pair():
+def test_a_turn_set_aside_between_question_and_answer_breaks_the_pair():
     turns = talk(("A", 0, 3), ("C", 3.1, 3.9, "(unclear)"), ("B", 4, 8))
     assert pairs(turns, kept={0, 2}) == ([], {"nothing_before": 1, "set_aside": 1, "after_set_aside": 1})
 
 
-def test_a_turn_without_words_is_no_backchannel():
+def test_a_turn_without_words_is_not_a_backchannel():
     problem = Problem("no_words", "nothing was recognised", 1)
     silent = {"transcript": False, "problem": problem}
     turns = talk(("A", 0, 3), ("C", 3.1, 3.9, "", silent), ("B", 4, 8))
     assert pairs(turns, kept={0, 2})[0] == []
 
 
-def test_question_and_answer_have_their_lengths():
+def test_questions_and_answers_have_length_limits():
     assert pairs(talk(("A", 0, 0.5), ("B", 1, 4)))[1]["question_length"] == 1
     assert pairs(talk(("A", 0, 40), ("B", 41, 44)))[1]["question_length"] == 1
     assert pairs(talk(("A", 0, 3), ("B", 4, 4.5)))[1]["answer_length"] == 1
     assert pairs(talk(("A", 0, 3), ("B", 4, 70)))[1]["answer_length"] == 1
 
 
-def test_nothing_makes_no_pairs():
+def test_no_turns_make_no_pairs():
     assert pair_turns([], set(), DEFAULT) == Conversation((), {})
 
 
@@ -161,7 +161,7 @@ def test_nothing_makes_no_pairs():
         max_size=12,
     )
 )
-def test_every_pair_is_two_kept_speakers_who_let_each_other_finish_and_all_turns_add_up(spoken):
+def test_pairs_are_kept_turns_of_two_speakers_without_overlap_and_every_turn_is_counted(spoken):
     spoken.sort(key=lambda turn: turn[1])
     turns = talk(*((speaker, start, start + length, text) for speaker, start, length, text, _ in spoken))
     kept = {turn.index for turn, (*_, keep) in zip(turns, spoken, strict=True) if keep}
@@ -188,41 +188,42 @@ class TestHistory:
         found = pair_turns(turns, kept, PairTurnsConfig(**config))
         return {(p.question.index, p.answer.index): [turn.index for turn in p.history] for p in found.pairs}
 
-    def all_histories(self, *talked, kept=None, **config):
-        """Every history of each pair, over many recordings: how long it is, is drawn by the turn's key."""
-        found = {}
+    def all_histories(self, *spoken, kept=None, **config):
+        """All histories of each pair over many recordings, since their length depends on the turn's key."""
+        histories = {}
         for n in range(60):
-            turns = [replace(turn, recording=f"{n}.wav") for turn in talk(*talked)]
+            turns = [replace(turn, recording=f"{n}.wav") for turn in talk(*spoken)]
             for pair, history in self.histories(turns, kept, **config).items():
-                found.setdefault(pair, set()).add(tuple(history))
-        return found
+                histories.setdefault(pair, set()).add(tuple(history))
+        return histories
 
-    def test_it_goes_back_to_a_turn_of_the_asker_and_leaves_out_backchannels(self):
-        found = self.all_histories(*self.TALK)
-        assert found[0, 1] == {()}
-        assert found[1, 2] == {()}
-        assert found[2, 4] == {(), (0, 1)}
-        assert found[5, 6] == {(), (2, 4), (0, 1, 2, 4)}
+    def test_it_starts_with_a_turn_of_the_asker_and_skips_backchannels(self):
+        histories = self.all_histories(*self.TALK)
+        assert histories[0, 1] == {()}
+        assert histories[1, 2] == {()}
+        assert histories[2, 4] == {(), (0, 1)}
+        assert histories[5, 6] == {(), (2, 4), (0, 1, 2, 4)}
 
-    def test_it_is_drawn_the_same_every_time(self):
+    def test_its_length_is_deterministic(self):
         turns = talk(*self.TALK)
         assert self.histories(turns) == self.histories(turns)
 
-    def test_the_recipe_bounds_its_turns(self):
+    def test_the_recipe_limits_its_turns(self):
         assert self.all_histories(*self.TALK, history_turns_max=2)[5, 6] == {(), (2, 4)}
         assert self.all_histories(*self.TALK, history_turns_max=0)[5, 6] == {()}
 
-    def test_a_turn_that_was_set_aside_or_a_third_speaker_ends_it(self):
+    def test_it_stops_at_a_turn_that_was_set_aside_or_a_third_speaker(self):
         assert self.all_histories(*self.TALK, kept={0, 2, 3, 4, 5, 6})[5, 6] == {(), (2, 4)}
-        third = [("C", *rest) if n == 1 else (who, *rest) for n, (who, *rest) in enumerate(self.TALK)]
+        third = [("C", *rest) if n == 1 else (speaker, *rest) for n, (speaker, *rest) in enumerate(self.TALK)]
         assert self.all_histories(*third)[5, 6] == {(), (2, 4)}
 
-    def test_a_long_silence_ends_it(self):
-        apart = [
-            (who, start + 10 * (start > 5), end + 10 * (start > 5), *t) for who, start, end, *t in self.TALK
+    def test_it_stops_at_a_long_silence(self):
+        with_gap = [
+            (speaker, start + 10 * (start > 5), end + 10 * (start > 5), *text)
+            for speaker, start, end, *text in self.TALK
         ]
-        assert self.all_histories(*apart)[5, 6] == {(), (2, 4)}
+        assert self.all_histories(*with_gap)[5, 6] == {(), (2, 4)}
 
-    def test_a_question_that_began_before_has_none(self):
-        talked = [("A", 0, 2), ("B", 2.2, 5), ("A", 5.2, 8), ("A", 9, 12), ("B", 12.2, 15)]
-        assert self.all_histories(*talked)[3, 4] == {()}
+    def test_a_question_that_began_in_an_earlier_turn_has_none(self):
+        spoken = [("A", 0, 2), ("B", 2.2, 5), ("A", 5.2, 8), ("A", 9, 12), ("B", 12.2, 15)]
+        assert self.all_histories(*spoken)[3, 4] == {()}

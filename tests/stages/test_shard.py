@@ -1,4 +1,4 @@
-"""Shards that WebDataset reads without a patch, decoded back to exactly what went in."""
+"""Shards can be read by unmodified WebDataset and decode to exactly the samples that were written."""
 
 import hashlib
 import io
@@ -60,7 +60,7 @@ def samples(turns, vocabulary):
     return [lay_out(draft, vocabulary, InterleaveConfig()) for draft in drafts]
 
 
-def written(samples, directory, **config):
+def write(samples, directory, **config):
     directory.mkdir(exist_ok=True)
     return list(write_shards(samples, directory, "train", 0, ShardConfig(**config)))
 
@@ -70,10 +70,10 @@ def rows(shards):
     return list(webdataset.WebDataset(paths, shardshuffle=False).decode())
 
 
-def test_webdataset_reads_every_sample_back_to_its_text_and_codes(samples, turns, vocabulary, tmp_path):
-    found = rows(written(samples, tmp_path, megabytes=0.1))
-    assert [row["__key__"] for row in found] == [sample.key for sample in samples]
-    for row, sample in zip(found, samples, strict=True):
+def test_webdataset_reads_back_the_text_and_codes_of_every_sample(samples, turns, vocabulary, tmp_path):
+    shard_rows = rows(write(samples, tmp_path, megabytes=0.1))
+    assert [row["__key__"] for row in shard_rows] == [sample.key for sample in samples]
+    for row, sample in zip(shard_rows, samples, strict=True):
         assert row["tokens.npy"].dtype == np.int32
         assert row["loss.npy"].dtype == np.uint8
         assert row["tokens.npy"].tolist() == sample.tokens.tolist()
@@ -105,8 +105,8 @@ def test_webdataset_reads_every_sample_back_to_its_text_and_codes(samples, turns
             )
 
 
-def test_the_record_is_plain_json_for_every_reader(samples, tmp_path):
-    row = rows(written(samples[:1], tmp_path))[0]
+def test_the_record_is_strict_json(samples, tmp_path):
+    row = rows(write(samples[:1], tmp_path))[0]
     record = row["json"]
     assert record["schema_version"] == 1
     assert record["sidecar"] == {"title": "Das Gespräch", "score": None, "half": "?"}
@@ -117,14 +117,14 @@ def test_the_record_is_plain_json_for_every_reader(samples, tmp_path):
 
 
 def test_the_same_samples_give_the_same_bytes(samples, tmp_path):
-    first, second = written(samples, tmp_path / "a"), written(samples, tmp_path / "b")
+    first, second = write(samples, tmp_path / "a"), write(samples, tmp_path / "b")
     assert [shard.sha256 for shard in first] == [shard.sha256 for shard in second]
     with tarfile.open(first[0].path) as tar:
         assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in tar} == {(0, 0, 0, "", "", 0o644)}
 
 
-def test_length_hash_and_places_are_those_of_the_file(samples, tmp_path):
-    shards = written(samples, tmp_path, megabytes=0.1)
+def test_size_hash_and_offsets_match_the_file(samples, tmp_path):
+    shards = write(samples, tmp_path, megabytes=0.1)
     assert sum(shard.samples for shard in shards) == len(samples)
     for shard in shards:
         content = shard.path.read_bytes()
@@ -138,7 +138,7 @@ def test_length_hash_and_places_are_those_of_the_file(samples, tmp_path):
     assert {e.key: (e.family, e.tokens) for shard in shards for e in shard.entries} == tokens
 
 
-def test_shards_keep_to_their_size_and_count_on_from_the_index_given(samples, tmp_path):
+def test_shards_respect_the_size_limit_and_are_numbered_from_the_first_index(samples, tmp_path):
     config = ShardConfig(megabytes=0.1)
     shards = list(write_shards(samples, tmp_path, "validation", 7, config))
     assert len(shards) > 2
@@ -146,44 +146,44 @@ def test_shards_keep_to_their_size_and_count_on_from_the_index_given(samples, tm
     assert all(shard.entries[-1].offset + shard.entries[-1].bytes <= 100_000 for shard in shards)
 
 
-def test_a_sample_larger_than_a_shard_gets_its_own(samples, tmp_path):
-    assert [shard.samples for shard in written(samples[:3], tmp_path, megabytes=0.001)] == [1, 1, 1]
+def test_a_sample_larger_than_a_shard_gets_its_own_shard(samples, tmp_path):
+    assert [shard.samples for shard in write(samples[:3], tmp_path, megabytes=0.001)] == [1, 1, 1]
 
 
-def test_nothing_makes_no_shard(tmp_path):
-    assert written([], tmp_path) == []
+def test_no_samples_make_no_shard(tmp_path):
+    assert write([], tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
 
-def test_samples_stream_a_shard_is_done_before_the_next_is_asked_for(samples, tmp_path):
-    asked = []
+def test_a_shard_is_complete_before_samples_of_the_next_are_read(samples, tmp_path):
+    read_keys = []
 
     def stream():
         for sample in samples:
-            asked.append(sample.key)
+            read_keys.append(sample.key)
             yield sample
 
     shards = write_shards(stream(), tmp_path, "train", 0, ShardConfig(megabytes=0.1))
     first = next(shards)
-    assert len(asked) == first.samples + 1
+    assert len(read_keys) == first.samples + 1
     assert first.path.stat().st_size == first.bytes
     shards.close()
 
 
-def test_samples_are_mixed_not_in_order_of_recording(samples):
+def test_samples_are_shuffled_across_recordings_and_families(samples):
     indices = [int(sample.key.split("-")[1]) for sample in samples]
     assert indices != sorted(indices)
     assert len({sample.family for sample in samples[:8]}) > 1
 
 
-def test_samples_out_of_order_or_twice_are_a_mistake_of_the_caller(samples, tmp_path):
-    with pytest.raises(ValueError, match="order"):
-        written(samples[::-1], tmp_path)
-    with pytest.raises(ValueError, match="twice"):
-        written([samples[0], samples[0]], tmp_path)
+def test_samples_out_of_order_or_duplicated_are_rejected(samples, tmp_path):
+    with pytest.raises(ValueError, match="out of order"):
+        write(samples[::-1], tmp_path)
+    with pytest.raises(ValueError, match="duplicate"):
+        write([samples[0], samples[0]], tmp_path)
 
 
-def test_audio_is_kept_where_the_recipe_says_so(samples, tmp_path):
+def test_audio_is_stored_only_if_the_recipe_says_so(samples, tmp_path):
     speech, rate = soundfile.read(RECORDING, stop=20 * 16_000)
 
     def cut(sample: Sample) -> np.ndarray:
@@ -205,35 +205,41 @@ def test_audio_is_kept_where_the_recipe_says_so(samples, tmp_path):
 
 
 class TestSplit:
-    BY = ShardConfig().split_by
+    SPLIT_BY = ShardConfig().split_by
 
-    def test_one_speaker_is_on_one_side_whatever_the_recording(self):
-        groups = {group_of(recording, {"speaker": "s1", "source": recording}, self.BY) for recording in "abc"}
+    def test_all_recordings_of_a_speaker_are_in_one_group(self):
+        groups = {
+            group_of(recording, {"speaker": "s1", "source": recording}, self.SPLIT_BY) for recording in "abc"
+        }
         assert len(groups) == 1
 
-    def test_without_a_speaker_the_source_decides_and_without_that_the_recording(self):
-        assert group_of("a", {"source": "x"}, self.BY) == group_of("b", {"source": "x"}, self.BY)
-        assert group_of("a", {}, self.BY) != group_of("b", {}, self.BY)
-        assert group_of("a", {"speaker": "", "source": None}, self.BY) == group_of("a", {}, self.BY)
-        assert group_of("a", {"speaker": ["s1", "s2"]}, self.BY) == group_of(
-            "b", {"speaker": ["s1", "s2"]}, self.BY
+    def test_groups_fall_back_from_speaker_to_source_to_recording(self):
+        assert group_of("a", {"source": "x"}, self.SPLIT_BY) == group_of("b", {"source": "x"}, self.SPLIT_BY)
+        assert group_of("a", {}, self.SPLIT_BY) != group_of("b", {}, self.SPLIT_BY)
+        assert group_of("a", {"speaker": "", "source": None}, self.SPLIT_BY) == group_of(
+            "a", {}, self.SPLIT_BY
+        )
+        assert group_of("a", {"speaker": ["s1", "s2"]}, self.SPLIT_BY) == group_of(
+            "b", {"speaker": ["s1", "s2"]}, self.SPLIT_BY
         )
 
-    def test_a_speaker_a_source_and_a_recording_of_one_name_are_not_the_same(self):
-        named = [group_of("x", sidecar, self.BY) for sidecar in ({}, {"speaker": "x"}, {"source": "x"})]
-        assert len(set(named)) == 3
+    def test_a_speaker_a_source_and_a_recording_of_the_same_name_are_different_groups(self):
+        groups = [
+            group_of("x", sidecar, self.SPLIT_BY) for sidecar in ({}, {"speaker": "x"}, {"source": "x"})
+        ]
+        assert len(set(groups)) == 3
 
-    def test_the_share_is_about_what_was_asked(self):
-        sides = [split_of(f"recording:{n}", 0.1, 0) for n in range(5000)]
-        assert 400 < sides.count("validation") < 600
+    def test_the_validation_share_is_approximately_met(self):
+        splits = [split_of(f"recording:{n}", 0.1, 0) for n in range(5000)]
+        assert 400 < splits.count("validation") < 600
 
-    def test_none_or_a_larger_share_moves_nobody_out_of_validation(self):
+    def test_a_larger_share_moves_no_group_out_of_validation(self):
         groups = [f"recording:{n}" for n in range(500)]
         small = {group for group in groups if split_of(group, 0.05, 0) == "validation"}
         large = {group for group in groups if split_of(group, 0.2, 0) == "validation"}
         assert small < large
         assert {split_of(group, 0.0, 0) for group in groups} == {"train"}
 
-    def test_another_seed_is_another_draw(self):
+    def test_another_seed_gives_another_split(self):
         groups = [f"recording:{n}" for n in range(200)]
         assert [split_of(g, 0.2, 0) for g in groups] != [split_of(g, 0.2, 1) for g in groups]

@@ -1,4 +1,4 @@
-"""The messages of every family, from kept turns."""
+"""The messages of every family, composed from kept turns."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def speech_of(draft, message=-1):
     return draft.messages[message].content[-1]
 
 
-def test_continuation_is_the_speech_and_nothing_else():
+def test_continuation_is_speech_alone():
     draft = compose("continuation", of_turns([TURN]), CONFIG)
     (message,) = draft.messages
     (speech,) = message.content
@@ -43,21 +43,21 @@ def test_continuation_is_the_speech_and_nothing_else():
     assert speech.clip == Clip("calls/one.wav", 0, 10.0, 16.0)
 
 
-def test_a_short_turn_is_no_continuation():
+def test_a_short_turn_is_rejected_for_continuation():
     with pytest.raises(DataError, match=r"4\.00 s, under 5 s") as caught:
         compose("continuation", of_turns([a_turn(end=4.0)]), CONFIG)
     assert caught.value.code == "too_short"
     assert compose("continuation", of_turns([a_turn(end=4.0)]), ComposeConfig(continuation_seconds_min=3))
 
 
-def test_asr_asks_for_the_words_of_the_speech():
+def test_asr_maps_speech_to_its_text():
     human, assistant = compose("asr", of_turns([TURN]), ONE).messages
     assert (human.role, human.content[0]) == ("human", Text("Write:\n"))
     assert human.content[1].codes == whole_groups(TURN.codes)
     assert assistant == Message("assistant", (Text("In a small town by the sea."),))
 
 
-def test_tts_asks_for_the_speech_of_the_words():
+def test_tts_maps_text_to_its_speech():
     human, assistant = compose("tts", of_turns([TURN]), ONE).messages
     assert human == Message("human", (Text("Say:\n"), Text("In a small town by the sea.")))
     assert assistant.role == "assistant"
@@ -83,20 +83,20 @@ def test_aqtaa_may_have_a_system_prompt():
 
 
 @pytest.mark.parametrize("family", ["asr", "tts"])
-def test_instructions_speak_the_language_of_the_turn_and_english_where_there_is_none(family):
-    given = getattr(CONFIG, f"{family}_instructions")
-    for language, expected in [("zh", given["zh"]), ("ru", given["ru"]), ("fi", given["en"])]:
+def test_instructions_are_in_the_language_of_the_turn_or_else_in_english(family):
+    phrasings = getattr(CONFIG, f"{family}_instructions")
+    for language, expected in [("zh", phrasings["zh"]), ("ru", phrasings["ru"]), ("fi", phrasings["en"])]:
         draft = compose(family, of_turns([a_turn(language=language)]), CONFIG)
         assert draft.messages[0].content[0].text in expected
 
 
-def test_the_phrasing_is_drawn_by_the_key_so_every_build_draws_the_same_and_samples_differ():
+def test_the_phrasing_is_chosen_by_the_key_of_the_sample():
     drafts = [compose("asr", of_turns([a_turn(index=index)]), CONFIG) for index in range(40)]
-    drawn = [draft.messages[0].content[0].text for draft in drafts]
-    assert drawn == [
+    chosen = [draft.messages[0].content[0].text for draft in drafts]
+    assert chosen == [
         compose("asr", of_turns([a_turn(index=n)]), CONFIG).messages[0].content[0].text for n in range(40)
     ]
-    assert set(drawn) == set(CONFIG.asr_instructions["en"])
+    assert set(chosen) == set(CONFIG.asr_instructions["en"])
 
 
 SECOND = a_turn(index=13, start=16.4, end=22.0, text="And then I moved away.")
@@ -104,7 +104,7 @@ LABELS = {12: {"rate": "normal", "loudness": "normal"}, 13: {"rate": "slow", "lo
 
 
 def source_of(family, turn=TURN):
-    """What the family is made of, the given turn in the end."""
+    """A source of the kind that the family needs, with `turn` as the (first) answer."""
     match FAMILIES[family][0]:
         case "turn":
             return of_turns([turn])
@@ -129,7 +129,7 @@ CLAUSES = replace(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_keys_are_short_plain_and_their_own(family):
+def test_keys_are_short_and_plain_and_contain_family_and_turns(family):
     key = compose(family, source_of(family, CLAUSES), CONFIG).key
     assert re.fullmatch(r"[a-z0-9-]{1,99}", key)
     assert key.endswith(f"-{family}")
@@ -140,7 +140,7 @@ def test_keys_are_short_plain_and_their_own(family):
 
 
 class TestAnswers:
-    """A question of one speaker, an answer of the other, and their talk before."""
+    """A question of one speaker, the answer of another one, and their conversation before."""
 
     HISTORY = (
         a_turn(index=7, start=0.0, end=1.0, speaker="B", text="So."),
@@ -149,21 +149,21 @@ class TestAnswers:
     )
 
     @pytest.mark.parametrize(
-        ("family", "asked", "answered"),
+        ("family", "question_types", "answer_texts"),
         [
             ("tqta", ["Text"], ["In a small town by the sea."]),
             ("aqta", ["Speech"], ["In a small town by the sea."]),
             ("taqta", ["Speech"], ["Where did you grow up?\n", "In a small town by the sea."]),
         ],
     )
-    def test_a_text_or_spoken_question_has_a_text_answer(self, family, asked, answered):
+    def test_a_text_or_spoken_question_has_a_text_answer(self, family, question_types, answer_texts):
         human, assistant = compose(family, of_turns([TURN], QUESTION), CONFIG).messages
-        assert [type(part).__name__ for part in human.content] == asked
+        assert [type(part).__name__ for part in human.content] == question_types
         assert human.content[0].text == "Where did you grow up?"
-        assert assistant == Message("assistant", tuple(map(Text, answered)))
+        assert assistant == Message("assistant", tuple(map(Text, answer_texts)))
 
     @pytest.mark.parametrize("family", ["tqta", "aqta", "taqta", "aqtaa"])
-    def test_earlier_turns_are_text_and_one_message_a_role(self, family):
+    def test_earlier_turns_are_text_and_merged_by_role(self, family):
         config = ComposeConfig(system_prompts={"en": ("Be kind.",)})
         source = of_turns([TURN], QUESTION, self.HISTORY)
         system, *history, human, assistant = compose(family, source, config).messages
@@ -174,11 +174,11 @@ class TestAnswers:
         ]
         assert (human.role, assistant.role) == ("human", "assistant")
 
-    def test_history_begins_with_the_asker(self):
+    def test_history_starts_with_the_asker(self):
         source = of_turns([TURN], QUESTION, self.HISTORY[2:])
         assert source.history == ()
 
-    def test_a_text_alone_is_a_text_question(self):
+    def test_a_text_source_has_a_text_question(self):
         source = SampleSource(
             "k", (SourceSpan("Four."),), None, {}, {}, question=SourceSpan("Two and two?"), system="Count."
         )
@@ -191,7 +191,7 @@ class TestAnswers:
             compose("aqta", source, CONFIG)
         assert caught.value.code == "no_speech"
 
-    def test_a_text_may_be_spoken_by_another_recording(self):
+    def test_a_text_question_may_be_spoken_in_another_recording(self):
         voice = a_turn(recording="speech/1.wav", start=0.0, end=2.0, text="two and to")
         source = SampleSource(
             "k", (SourceSpan("Four."),), None, {}, {}, question=SourceSpan("Two and two?", voice)
@@ -203,19 +203,19 @@ class TestAnswers:
 
 
 class TestInterleaved:
-    def test_clauses_are_text_and_speech_in_turns(self):
+    def test_clauses_alternate_between_text_and_speech(self):
         (message,) = compose("interleaved", of_turns([CLAUSES]), CONFIG).messages
         text, speech = message.content
         assert message.role is None
         assert text == Text("In a small town,")
-        # Between 13.86 s and 14 s the cut falls to the nearest whole group.
+        # The cut between 13.86 s and 14 s is rounded to the nearest group boundary.
         assert speech.text == "by the"
         assert (speech.clip.start, speech.clip.end) == (pytest.approx(10 + 33 * 0.12), 16.0)
         whole = whole_groups(CLAUSES.codes)
         assert speech.codes == Codes(whole.linguistic[2 * 33 :], whole.semantic[3 * 33 :])
 
     @given(data=st.data())
-    def test_every_group_belongs_to_one_clause_and_every_word_too(self, data):
+    def test_every_group_and_every_word_belongs_to_one_clause(self, data):
         lengths = data.draw(st.lists(st.floats(0.05, 1.5), min_size=1, max_size=30))
         pauses = data.draw(st.lists(st.floats(0.0, 1.0), min_size=len(lengths), max_size=len(lengths)))
         ends = st.sampled_from(["", ",", ".", '?"', "。"])
@@ -225,16 +225,16 @@ class TestInterleaved:
             time += length + pause
         groups = max(1, int((time - 3.0) / 0.12))
         turn = a_turn(start=3.0, end=time, words=words, groups=groups)
-        found = clauses(of_turns([turn]).answer[0], ComposeConfig(clause_seconds_min=0.5))
-        assert " ".join(c.text.text for c in found).split() == [word.text.strip() for word in words]
-        assert sum((c.speech.codes.linguistic for c in found), ()) == whole_groups(turn.codes).linguistic
-        assert sum((c.speech.codes.semantic for c in found), ()) == whole_groups(turn.codes).semantic
-        assert all(c.speech.codes.linguistic for c in found)
-        assert found[0].speech.clip.start == 3.0
-        for before, after in pairwise(found):
+        split = clauses(of_turns([turn]).answer[0], ComposeConfig(clause_seconds_min=0.5))
+        assert " ".join(c.text.text for c in split).split() == [word.text.strip() for word in words]
+        assert sum((c.speech.codes.linguistic for c in split), ()) == whole_groups(turn.codes).linguistic
+        assert sum((c.speech.codes.semantic for c in split), ()) == whole_groups(turn.codes).semantic
+        assert all(c.speech.codes.linguistic for c in split)
+        assert split[0].speech.clip.start == 3.0
+        for before, after in pairwise(split):
             assert before.speech.clip.end == after.speech.clip.start
 
-    def test_a_single_clause_or_a_text_without_times_is_none(self):
+    def test_a_single_clause_or_missing_word_times_are_rejected(self):
         for turn, code in [
             (
                 replace(CLAUSES, transcript=replace(CLAUSES.transcript, words=CLAUSES.transcript.words[:2])),
@@ -248,20 +248,20 @@ class TestInterleaved:
 
 
 class TestControlled:
-    def test_the_instruction_names_what_changes(self):
+    def test_the_instruction_names_the_changes(self):
         source = of_turns([TURN, SECOND], QUESTION, labels=LABELS)
         config = ComposeConfig(controlled_answer_instructions={"en": ("Say the second half {change}.\n",)})
         human, assistant = compose("controlled", source, config).messages
         instruction, question = human.content
         assert instruction == Text("Say the second half slower and louder.\n")
         assert question.text == "Where did you grow up?"
-        first, voice, second, other = assistant.content
+        first, first_speech, second, second_speech = assistant.content
         assert assistant.interleaved
         assert (first, second) == (Text("In a small town by the sea."), Text(" And then I moved away."))
-        assert (voice.turn, other.turn) == (12, 13)
-        assert other.text == "And then I moved away."
+        assert (first_speech.turn, second_speech.turn) == (12, 13)
+        assert second_speech.text == "And then I moved away."
 
-    def test_without_a_question_the_text_is_read(self):
+    def test_without_a_question_the_text_is_read_aloud(self):
         config = ComposeConfig(controlled_reading_instructions={"en": ("Read, second half {change}:\n",)})
         human, _ = compose("controlled", of_turns([TURN, SECOND], labels=LABELS), config).messages
         assert human.content == (
@@ -269,7 +269,7 @@ class TestControlled:
             Text("In a small town by the sea. And then I moved away."),
         )
 
-    def test_languages_written_without_spaces_are_joined_without(self):
+    def test_languages_without_spaces_are_joined_without_a_space(self):
         turns = [
             a_turn(index=n, text=t, language="zh") for n, t in [(12, "我在海边长大。"), (13, "后来走了。")]
         ]
@@ -277,25 +277,25 @@ class TestControlled:
         assert "慢一点、大声一点" in human.content[0].text
         assert human.content[1] == Text("我在海边长大。后来走了。")
 
-    def test_an_emotion_that_changes_is_named(self):
+    def test_a_change_of_emotion_is_named(self):
         labels = {12: {"emotion": "calm"}, 13: {"emotion": "happy"}}
         human, _ = compose("controlled", of_turns([TURN, SECOND], labels=labels), CONFIG).messages
         assert "sounding happy" in human.content[0].text
 
     @pytest.mark.parametrize("labels", [{}, {12: LABELS[12], 13: LABELS[12]}, {12: {}, 13: LABELS[13]}])
-    def test_halves_that_sound_alike_or_are_not_known_are_none(self, labels):
+    def test_halves_with_equal_or_unknown_labels_are_rejected(self, labels):
         with pytest.raises(DataError) as caught:
             compose("controlled", of_turns([TURN, SECOND], labels=labels), CONFIG)
         assert caught.value.code == "no_change"
 
-    def test_turns_of_one_speaker_with_nobody_between_are_halves_once(self):
+    def test_passages_are_consecutive_turns_of_one_speaker_and_do_not_share_turns(self):
         turns = [a_turn(start=5.0 * n, end=5.0 * n + 4, index=n, speaker="AAABAAB"[n]) for n in range(7)]
-        found = passages(turns, set(range(7)), CONFIG)
-        assert [(a.index, b.index) for a, b in found] == [(0, 1), (4, 5)]
+        pairs = passages(turns, set(range(7)), CONFIG)
+        assert [(a.index, b.index) for a, b in pairs] == [(0, 1), (4, 5)]
         assert passages(turns, {0, 2, 4}, CONFIG) == []
         assert passages(turns, set(range(7)), ComposeConfig(controlled_gap_seconds_max=0.5)) == []
 
-    def test_the_kept_turns_are_read_once_however_many_turns_there_are(self):
+    def test_the_kept_turns_are_iterated_at_most_once(self):
         class Kept(frozenset):
             times_read = 0
 
@@ -309,7 +309,7 @@ class TestControlled:
         assert kept.times_read <= 1
 
 
-def test_a_share_of_readings_asks_for_the_style_that_the_labels_name():
+def test_a_share_of_tts_instructions_names_the_style_of_the_labels():
     labels = {"rate": "slow", "pitch": "normal", "loudness": "soft"}
     drafts = {
         share: [
@@ -321,20 +321,20 @@ def test_a_share_of_readings_asks_for_the_style_that_the_labels_name():
         for share in (0, 0.5, 1)
     }
     styled = {
-        share: sum("slowly and softly" in d.messages[0].content[0].text for d in made)
-        for share, made in drafts.items()
+        share: sum("slowly and softly" in d.messages[0].content[0].text for d in drafts_of_share)
+        for share, drafts_of_share in drafts.items()
     }
     assert styled[0] == 0
     assert 15 < styled[0.5] < 45
     assert styled[1] == 60
 
 
-def test_style_words_that_lack_one_are_refused():
-    with pytest.raises(ValueError, match="de lacks emotion"):
+def test_incomplete_style_words_are_rejected():
+    with pytest.raises(ValueError, match="de is missing emotion"):
         ComposeConfig(style_words={"en": CONFIG.style_words["en"], "de": {"and": " und "}})
 
 
-def test_the_record_says_where_a_sample_comes_from_and_what_was_measured():
+def test_the_record_has_the_origin_and_measures_of_a_sample():
     record = compose("aqtaa", of_turns([TURN], QUESTION), CONFIG).record
     assert record["speakers"] == ["A", "B"]
     assert record["language"] == "en"
@@ -354,7 +354,7 @@ def test_the_record_says_where_a_sample_comes_from_and_what_was_measured():
 
 
 @pytest.mark.parametrize("family", ["asr", "tts", "tqta", "aqta", "taqta", "aqtaa", "controlled"])
-def test_no_words_no_sample(family):
+def test_a_turn_without_words_is_rejected(family):
     with pytest.raises(DataError) as caught:
         compose(family, source_of(family, replace(TURN, transcript=None)), CONFIG)
     assert caught.value.code == "no_text"
@@ -362,14 +362,14 @@ def test_no_words_no_sample(family):
 
 @pytest.mark.parametrize("family", ["continuation", "interleaved", "asr", "tts", "aqtaa", "controlled"])
 @pytest.mark.parametrize("codes", [None, Codes((), ()), Codes((1, 2), (1, 2)), Codes((1,), (1, 2, 3))])
-def test_no_whole_group_of_codes_no_sample(family, codes):
+def test_a_turn_without_a_whole_group_of_codes_is_rejected(family, codes):
     with pytest.raises(DataError) as caught:
         compose(family, source_of(family, replace(CLAUSES, codes=codes)), CONFIG)
     assert caught.value.code == "no_codes"
 
 
 class TestRoundTrip:
-    """Every family in every mode, with any text that a turn may have."""
+    """Every family in every mode, with arbitrary text."""
 
     LITERALS = ("<|EOT|>", "<|BOT|>assistant\n", "<audio_5>", "<audio_start>", "</s>", "<|0.00|>", "\x00")
     texts = st.lists(st.sampled_from(LITERALS) | st.text(), min_size=1, max_size=6).map("".join)
@@ -385,28 +385,28 @@ class TestRoundTrip:
             ratio=st.tuples(st.integers(1, 20), st.integers(1, 8).map(lambda groups: 5 * groups)),
         ),
     )
-    def test_ids_read_back_to_roles_texts_and_codes(self, vocabulary, family, texts, groups, layout):
-        before, asked, said, more = texts
-        history = [a_turn(index=n, text=before, speaker="BA"[n]) for n in range(2)]
-        question = a_turn(index=2, text=asked, speaker="B", groups=groups[0])
-        answer = a_turn(index=3, end=6.0, text=said, groups=groups[1], words=words_of(said))
-        second = a_turn(index=4, text=more, groups=groups[2])
+    def test_ids_decode_to_roles_texts_and_codes(self, vocabulary, family, texts, groups, layout):
+        earlier, question_text, answer_text, second_text = texts
+        history = [a_turn(index=n, text=earlier, speaker="BA"[n]) for n in range(2)]
+        question = a_turn(index=2, text=question_text, speaker="B", groups=groups[0])
+        answer = a_turn(index=3, end=6.0, text=answer_text, groups=groups[1], words=words_of(answer_text))
+        second = a_turn(index=4, text=second_text, groups=groups[2])
         labels = {3: {"rate": "slow"}, 4: {"rate": "fast"}}
         source = {
             "turn": of_turns([answer]),
             "exchange": of_turns([answer], question, history),
             "passage": of_turns([answer, second], question, history, labels),
-            "document": SampleSource("k", (SourceSpan(said),), None, {}, {}),
+            "document": SampleSource("k", (SourceSpan(answer_text),), None, {}, {}),
         }[FAMILIES[family][0]]
         config = ComposeConfig(clause_seconds_min=0.1)
         if family == "interleaved" and len(clauses(source.answer[0], config)) < 2:
             return
-        made = compose(family, source, config)
-        sample = lay_out(made, vocabulary, layout)
+        draft = compose(family, source, config)
+        sample = lay_out(draft, vocabulary, layout)
         tokens, loss = sample.tokens, sample.loss
-        assert read(tokens, vocabulary) == tuple(expected(message, layout) for message in made.messages)
+        assert read(tokens, vocabulary) == tuple(expected(message, layout) for message in draft.messages)
         assert ((tokens >= 0) & (tokens < vocabulary.size)).all()
-        if made.messages[0].role is None:
+        if draft.messages[0].role is None:
             assert loss.tolist() == [0] + [1] * (len(tokens) - 1)
         else:
             head = len(header("assistant", vocabulary))
@@ -415,14 +415,14 @@ class TestRoundTrip:
 
 
 def words_of(text):
-    """Three words of a turn of four seconds, whatever the text is."""
+    """Three timed words within four seconds, each with the given text."""
     return [Word(n * 1.2, n * 1.2 + 1.0, f" {text},", 0.9) for n in range(3)]
 
 
 def expected(message, layout):
-    """A message as the page of the layout has it, from its parts."""
-    one_side = {"audio_only": Speech, "text_only": Text}.get(layout.mode) if message.interleaved else None
-    parts = [part for part in message.content if one_side is None or isinstance(part, one_side)]
+    """The message that should be read back, according to the documented token layout."""
+    only = {"audio_only": Speech, "text_only": Text}.get(layout.mode) if message.interleaved else None
+    parts = [part for part in message.content if only is None or isinstance(part, only)]
     codes = [part.codes for part in parts if isinstance(part, Speech)]
     if message.interleaved and layout.concatenation == "marker_removal" and codes:
         linguistic = sum((c.linguistic for c in codes), ())

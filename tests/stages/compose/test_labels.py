@@ -1,4 +1,4 @@
-"""How turns sound beside the same speaker's other turns."""
+"""Style labels of turns relative to the other turns of the same speaker."""
 
 import pytest
 
@@ -10,16 +10,16 @@ from tests.stages.annotated import a_turn
 CONFIG = LabelsConfig()
 
 
-def turns_of(measure, values, **more):
+def turns_of(measure, values, **attributes):
     return [
-        a_turn(5.0 * n, 5.0 * n + 4, index=n, **({} if value is None else {measure: value}), **more)
+        a_turn(5.0 * n, 5.0 * n + 4, index=n, **({} if value is None else {measure: value}), **attributes)
         for n, value in enumerate(values)
     ]
 
 
 def labels(turns, name, config=CONFIG):
-    found = label(turns, config)
-    return [found[turn.index].get(name) for turn in turns]
+    labels_of = label(turns, config)
+    return [labels_of[turn.index].get(name) for turn in turns]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def labels(turns, name, config=CONFIG):
         ("loudness", "loudness_lufs", [-31, -27, -26, -20], ["soft", "normal", "normal", "loud"]),
     ],
 )
-def test_a_turn_stands_out_from_its_speakers_median(name, measure, values, expected):
+def test_labels_are_relative_to_the_median_of_the_speaker(name, measure, values, expected):
     turns = turns_of(measure, values)
     assert labels(turns, name) == expected
     others = [other for other in ("rate", "pitch", "liveliness", "loudness") if other != name]
@@ -44,18 +44,18 @@ def test_speakers_are_not_compared_with_each_other():
     assert set(labels(low + high, "pitch")) == {"normal"}
 
 
-def test_of_too_few_turns_nothing_is_said():
+def test_speakers_with_too_few_turns_get_no_labels():
     turns = turns_of("words_per_second", [2.0, 4.0])
     assert labels(turns, "rate") == [None, None]
     assert labels(turns, "rate", LabelsConfig(turns_min=2)) == ["slow", "fast"]
 
 
-def test_what_was_not_measured_has_no_label():
+def test_a_missing_measure_has_no_label():
     turns = [*turns_of("pitch_median_hz", [100, 120, 121]), a_turn(index=3, pitch_median_hz=None)]
     assert labels(turns, "pitch") == ["low", "normal", "normal", None]
 
 
-def test_turns_set_aside_or_spoken_over_say_nothing_of_a_speaker():
+def test_turns_set_aside_or_overlapped_are_excluded_from_the_median():
     turns = turns_of("loudness_lufs", [-27, -27, -27])
     others = [
         a_turn(index=3, loudness_lufs=-5, problem=Problem("x", "y", 3)),
@@ -64,19 +64,19 @@ def test_turns_set_aside_or_spoken_over_say_nothing_of_a_speaker():
     assert labels(turns + others, "loudness") == ["normal"] * 3 + [None] * 2
 
 
-def test_emotion_is_what_the_sidecar_says():
+def test_emotion_comes_from_the_sidecar():
     assert labels([a_turn(sidecar={"emotion": "sad"})], "emotion") == ["sad"]
-    stretches = [
+    segments = [
         {"start": 0.0, "end": 6.0, "emotion": "calm"},
         {"start": 6.0, "end": 20, "emotion": "angry"},
         {"start": "?", "emotion": 3},
     ]
-    turns = turns_of("loudness_lufs", [None] * 5, sidecar={"emotions": stretches, "emotion": "sad"})
+    turns = turns_of("loudness_lufs", [None] * 5, sidecar={"emotions": segments, "emotion": "sad"})
     assert labels(turns, "emotion") == ["calm", "angry", "angry", "angry", "sad"]
-    assert labels([a_turn(start=5.0, end=100.0, sidecar={"emotions": stretches})], "emotion") == [None]
+    assert labels([a_turn(start=5.0, end=100.0, sidecar={"emotions": segments})], "emotion") == [None]
 
 
-def test_the_recipe_says_how_far_is_far():
+def test_the_thresholds_come_from_the_recipe():
     turns = turns_of("words_per_second", [2.0, 2.5, 2.6])
     config = ComposeConfig(labels=LabelsConfig(rate_factor=1.5)).labels
     assert labels(turns, "rate", config) == ["normal"] * 3

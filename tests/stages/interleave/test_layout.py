@@ -1,4 +1,4 @@
-"""Text and codes in turns, loss masks, spans, and back: the examples of the token layout, then any input."""
+"""Interleaving, loss masks, spans and decoding: examples of the layout, then properties of any input."""
 
 import numpy as np
 import pytest
@@ -18,8 +18,8 @@ ratios = st.tuples(st.integers(1, 30), st.integers(1, 12).map(lambda groups: 5 *
 
 
 @st.composite
-def codes(draw, most=40):
-    groups = draw(st.integers(1, most))
+def codes(draw, groups_max=40):
+    groups = draw(st.integers(1, groups_max))
     linguistic = draw(st.lists(st.integers(0, 1023), min_size=2 * groups, max_size=2 * groups))
     semantic = draw(st.lists(st.integers(0, 4095), min_size=3 * groups, max_size=3 * groups))
     return Codes(tuple(linguistic), tuple(semantic))
@@ -48,7 +48,7 @@ def text_ids(count):
 class TestRatio:
     """t*10 <as> g g g t*10 g g g t*4 g g g g <ae>"""
 
-    def test_ten_text_ids_then_three_groups_and_codes_go_on_where_text_ends_first(self, vocabulary):
+    def test_ten_text_ids_alternate_with_three_groups_and_the_remaining_codes_follow(self, vocabulary):
         text, audio = text_ids(24), span(groups(10), vocabulary)
         start, end, g = audio[:1], audio[-1:], np.split(audio[1:-1], 10)
         runs = [run for _, run in interleave(text, audio, (10, 15), vocabulary)]
@@ -58,13 +58,15 @@ class TestRatio:
             *(text[20:], g[6], g[7], g[8], g[9], end),
         )
 
-    def test_where_audio_ends_first_its_end_marker_rides_with_it_and_the_text_goes_on(self, vocabulary):
+    def test_if_audio_ends_first_its_end_marker_stays_with_it_and_the_remaining_text_follows(
+        self, vocabulary
+    ):
         text, audio = text_ids(35), span(groups(4), vocabulary)
         runs = [run for _, run in interleave(text, audio, (10, 15), vocabulary)]
         assert joined(*runs) == joined(text[:10], audio[:16], text[10:20], audio[16:], text[20:])
         assert audio[16:].tolist()[-1] == vocabulary.audio_end
 
-    def test_both_may_end_together(self, vocabulary):
+    def test_text_and_audio_may_end_together(self, vocabulary):
         text, audio = text_ids(20), span(groups(6), vocabulary)
         runs = interleave(text, audio, (10, 15), vocabulary)
         assert [(side, len(run)) for side, run in runs] == [(0, 10), (1, 16), (0, 10), (1, 16)]
@@ -78,7 +80,9 @@ class TestRatio:
             ((2, 52), r"\[2, 50\] or \[2, 55\]"),
         ],
     )
-    def test_a_ratio_that_would_cut_groups_is_refused_with_the_nearest_valid_ones(self, ratio, nearest):
+    def test_a_ratio_that_splits_groups_is_rejected_and_the_nearest_valid_ones_are_suggested(
+        self, ratio, nearest
+    ):
         with pytest.raises(
             ValueError, match=f"must be a multiple of 5, such as .*{nearest.split('such as ')[-1]}"
         ):
@@ -88,7 +92,7 @@ class TestRatio:
     def test_the_ratios_of_the_paper_are_accepted(self, ratio):
         assert InterleaveConfig(ratio=ratio).ratio == ratio
 
-    def test_every_voice_keeps_its_own_markers(self, vocabulary):
+    def test_every_audio_span_keeps_its_own_markers(self, vocabulary):
         text = text_ids(30)
         audio = np.concatenate([span(groups(3), vocabulary), span(groups(4), vocabulary)])
         runs = [run for _, run in interleave(text, audio, (10, 15), vocabulary)]
@@ -96,10 +100,10 @@ class TestRatio:
         assert runs[1][-1] == vocabulary.audio_end
         assert runs[3][0] == vocabulary.audio_start
 
-    def test_without_text_it_is_audio_and_without_audio_it_is_text(self, vocabulary):
-        audio, none = span(groups(5), vocabulary), text_ids(0)
-        assert joined(*(run for _, run in interleave(none, audio, (10, 15), vocabulary))) == audio.tolist()
-        assert interleave(text_ids(3), none, (10, 15), vocabulary)[0][1].tolist() == [100, 101, 102]
+    def test_text_or_audio_alone_is_unchanged(self, vocabulary):
+        audio, empty = span(groups(5), vocabulary), text_ids(0)
+        assert joined(*(run for _, run in interleave(empty, audio, (10, 15), vocabulary))) == audio.tolist()
+        assert interleave(text_ids(3), empty, (10, 15), vocabulary)[0][1].tolist() == [100, 101, 102]
 
     @given(length=st.integers(0, 200), codes=codes(), ratio=ratios)
     def test_the_pattern_holds_until_one_side_ends(self, vocabulary, length, codes, ratio):
@@ -107,47 +111,47 @@ class TestRatio:
         runs = interleave(text, audio, ratio, vocabulary)
         assert joined(*(run for side, run in runs if side == 0), []) == text.tolist()
         assert joined(*(run for side, run in runs if side == 1)) == audio.tolist()
-        counted = [
+        counts = [
             (side, int((vocabulary.modality(run) != Modality.TEXT).sum()) if side else len(run))
             for side, run in runs
         ]
         n, m = ratio
-        full = min(length // n, 5 * len(codes.linguistic) // 2 // m)
-        assert counted[: 2 * full] == [(0, n), (1, m)] * full
+        full_rounds = min(length // n, 5 * len(codes.linguistic) // 2 // m)
+        assert counts[: 2 * full_rounds] == [(0, n), (1, m)] * full_rounds
 
 
-ASK, SAY = groups(4), groups(10)
+QUESTION_CODES, ANSWER_CODES = groups(4), groups(10)
 
 
 class TestLayout:
-    def test_aqtaa_answers_in_text_and_audio_and_learns_the_answer_alone(self, vocabulary):
+    def test_aqtaa_interleaves_the_answer_and_has_loss_on_the_answer_only(self, vocabulary):
         answer = "one two three four five six seven eight nine ten eleven"
-        said = vocabulary.encode(answer)
-        assert len(said) == 11
+        text = vocabulary.encode(answer)
+        assert len(text) == 11
         sample = lay_out(
             draft(
                 Message("system", (Text("Be brief."),)),
-                Message("human", (speech(ASK),)),
-                Message("assistant", (Text(answer), speech(SAY)), interleaved=True),
+                Message("human", (speech(QUESTION_CODES),)),
+                Message("assistant", (Text(answer), speech(ANSWER_CODES)), interleaved=True),
             ),
             vocabulary,
             InterleaveConfig(),
         )
-        audio = span(SAY, vocabulary)
+        audio = span(ANSWER_CODES, vocabulary)
         prompt = joined(
             *(header("system", vocabulary), vocabulary.encode("Be brief."), [vocabulary.eot]),
-            *(header("human", vocabulary), span(ASK, vocabulary), [vocabulary.eot]),
+            *(header("human", vocabulary), span(QUESTION_CODES, vocabulary), [vocabulary.eot]),
             header("assistant", vocabulary),
         )
-        target = joined(said[:10], audio[:16], said[10:], audio[16:], [vocabulary.eot])
+        target = joined(text[:10], audio[:16], text[10:], audio[16:], [vocabulary.eot])
         assert sample.tokens.tolist() == prompt + target
         assert sample.loss.tolist() == [0] * len(prompt) + [1] * len(target)
         assert (sample.tokens.dtype, sample.loss.dtype) == (np.int32, np.uint8)
 
-    def test_asr_hears_and_writes(self, vocabulary):
+    def test_asr_answers_speech_with_text(self, vocabulary):
         sample = lay_out(
             draft(
-                Message("human", (Text("Write this down.\n"), speech(ASK))),
+                Message("human", (Text("Write this down.\n"), speech(QUESTION_CODES))),
                 Message("assistant", (Text("hello"),)),
             ),
             vocabulary,
@@ -155,47 +159,56 @@ class TestLayout:
         )
         target = joined(vocabulary.encode("hello"), [vocabulary.eot])
         assert sample.tokens.tolist() == joined(
-            *(header("human", vocabulary), vocabulary.encode("Write this down.\n"), span(ASK, vocabulary)),
+            *(
+                header("human", vocabulary),
+                vocabulary.encode("Write this down.\n"),
+                span(QUESTION_CODES, vocabulary),
+            ),
             *([vocabulary.eot], header("assistant", vocabulary), target),
         )
         assert sample.loss.sum() == len(target)
 
-    def test_tts_reads_and_speaks(self, vocabulary):
+    def test_tts_answers_text_with_speech(self, vocabulary):
         sample = lay_out(
-            draft(Message("human", (Text("Say:\n"), Text("hello"))), Message("assistant", (speech(SAY),))),
+            draft(
+                Message("human", (Text("Say:\n"), Text("hello"))),
+                Message("assistant", (speech(ANSWER_CODES),)),
+            ),
             vocabulary,
             InterleaveConfig(),
         )
-        target = joined(span(SAY, vocabulary), [vocabulary.eot])
+        target = joined(span(ANSWER_CODES, vocabulary), [vocabulary.eot])
         assert sample.tokens.tolist() == joined(
             *(header("human", vocabulary), vocabulary.encode("Say:\n"), vocabulary.encode("hello")),
             *([vocabulary.eot], header("assistant", vocabulary), target),
         )
         assert sample.loss.sum() == len(target)
 
-    def test_continuation_learns_everything_behind_bos(self, vocabulary):
-        sample = lay_out(draft(Message(None, (speech(SAY),))), vocabulary, InterleaveConfig())
-        assert sample.tokens.tolist() == joined([vocabulary.bos], span(SAY, vocabulary), [vocabulary.eos])
+    def test_continuation_has_loss_on_everything_after_bos(self, vocabulary):
+        sample = lay_out(draft(Message(None, (speech(ANSWER_CODES),))), vocabulary, InterleaveConfig())
+        assert sample.tokens.tolist() == joined(
+            [vocabulary.bos], span(ANSWER_CODES, vocabulary), [vocabulary.eos]
+        )
         assert sample.loss.tolist() == [0] + [1] * (len(sample.tokens) - 1)
 
     def test_a_sample_over_the_limit_is_set_aside(self, vocabulary):
-        document = draft(Message(None, (speech(SAY),)))
+        document = draft(Message(None, (speech(ANSWER_CODES),)))
         lay_out(document, vocabulary, InterleaveConfig(max_tokens=54))
         with pytest.raises(DataError, match="54 tokens, over the limit of 53") as caught:
             lay_out(document, vocabulary, InterleaveConfig(max_tokens=53))
         assert caught.value.code == "too_long"
 
-    def test_the_audio_is_named_in_the_order_of_the_parts(self, vocabulary):
-        ask, say = Clip("c.wav", 0, 0.0, 1.0), Clip("c.wav", 1, 1.5, 3.0)
+    def test_the_audio_clips_are_in_the_order_of_the_parts(self, vocabulary):
+        question, answer = Clip("c.wav", 0, 0.0, 1.0), Clip("c.wav", 1, 1.5, 3.0)
         sample = lay_out(
             draft(
-                Message("human", (Speech(ASK, ask, 0, "A", "why"),)),
-                Message("assistant", (Speech(SAY, say, 1, "B", "so"),)),
+                Message("human", (Speech(QUESTION_CODES, question, 0, "A", "why"),)),
+                Message("assistant", (Speech(ANSWER_CODES, answer, 1, "B", "so"),)),
             ),
             vocabulary,
             InterleaveConfig(),
         )
-        assert sample.audio == (ask, say)
+        assert sample.audio == (question, answer)
 
 
 @given(
@@ -207,7 +220,7 @@ class TestLayout:
     ratio=ratios,
     interleaved=st.booleans(),
 )
-def test_any_sample_reads_back_to_its_roles_texts_and_codes(
+def test_any_sample_decodes_to_its_roles_texts_and_codes(
     vocabulary, system, answer, instruction, ask, say, ratio, interleaved
 ):
     messages = [Message("human", (Text(instruction), speech(ask)))]
@@ -240,24 +253,24 @@ configs = st.builds(
 
 
 @given(spans=st.lists(st.tuples(texts, codes(12)), min_size=1, max_size=4), config=configs)
-def test_an_answer_of_any_spans_reads_back_in_every_mode_and_concatenation(vocabulary, spans, config):
+def test_answers_of_several_spans_decode_in_every_mode_and_concatenation(vocabulary, spans, config):
     content = [part for text, say in spans for part in (Text(text), speech(say))]
-    ask = Message("human", (speech(ASK),))
+    ask = Message("human", (speech(QUESTION_CODES),))
     sample = lay_out(draft(ask, Message("assistant", tuple(content), interleaved=True)), vocabulary, config)
     _, answer = read(sample.tokens, vocabulary)
 
     texts = [text for text, _ in spans] if config.mode != "audio_only" else []
-    voices = [say for _, say in spans] if config.mode != "text_only" else []
+    audio_codes = [codes for _, codes in spans] if config.mode != "text_only" else []
     assert answer.text == "".join(texts)
-    if config.concatenation == "marker_removal" and voices:
-        linguistic = sum((voice.linguistic for voice in voices), ())
-        voices = [Codes(linguistic, sum((voice.semantic for voice in voices), ()))]
-    assert answer.codes == tuple(voices)
+    if config.concatenation == "marker_removal" and audio_codes:
+        linguistic = sum((codes.linguistic for codes in audio_codes), ())
+        audio_codes = [Codes(linguistic, sum((codes.semantic for codes in audio_codes), ()))]
+    assert answer.codes == tuple(audio_codes)
     assert ((sample.tokens >= 0) & (sample.tokens < vocabulary.size)).all()
 
     target = int(sample.loss.sum())
     prompt = joined(
-        *(header("human", vocabulary), span(ASK, vocabulary), [vocabulary.eot]),
+        *(header("human", vocabulary), span(QUESTION_CODES, vocabulary), [vocabulary.eot]),
         header("assistant", vocabulary),
     )
     assert sample.tokens[:-target].tolist() == prompt
@@ -266,17 +279,17 @@ def test_an_answer_of_any_spans_reads_back_in_every_mode_and_concatenation(vocab
 
 
 @given(spans=st.lists(st.tuples(texts, codes(12)), min_size=1, max_size=4), config=configs)
-def test_the_spans_of_every_part_hold_exactly_its_ids(vocabulary, spans, config):
+def test_the_spans_of_every_part_cover_exactly_its_ids(vocabulary, spans, config):
     content = [part for text, say in spans for part in (Text(text), speech(say))]
     message = Message("assistant", tuple(content), interleaved=True)
     sample = lay_out(draft(message), vocabulary, config)
     parts = sample.record["messages"][0]["content"]
-    said = [part for part in content if isinstance(part, Text) or config.mode != "text_only"]
-    said = [part for part in said if isinstance(part, Speech) or config.mode != "audio_only"]
+    laid_out = [part for part in content if isinstance(part, Text) or config.mode != "text_only"]
+    laid_out = [part for part in laid_out if isinstance(part, Speech) or config.mode != "audio_only"]
     markers = [vocabulary.audio_start, vocabulary.audio_end]
 
     covered = 0
-    for part, described in zip(said, parts, strict=True):
+    for part, described in zip(laid_out, parts, strict=True):
         ids = [id for first, end in described["spans"] for id in sample.tokens[first:end].tolist()]
         covered += len(ids)
         if isinstance(part, Text):
@@ -292,7 +305,7 @@ def test_the_spans_of_every_part_hold_exactly_its_ids(vocabulary, spans, config)
 class TestModes:
     """Eleven text ids and ten groups of codes."""
 
-    SAID = "one two three four five six seven eight nine ten eleven"
+    TEXT = "one two three four five six seven eight nine ten eleven"
 
     @pytest.mark.parametrize(
         ("mode", "parts"),
@@ -302,23 +315,26 @@ class TestModes:
             ("text_only", ("text",)),
         ],
     )
-    def test_one_side_after_the_other_or_one_alone(self, vocabulary, mode, parts):
-        answer = Message("assistant", (Text(self.SAID), speech(SAY)), interleaved=True)
+    def test_text_then_audio_or_only_one_of_them(self, vocabulary, mode, parts):
+        answer = Message("assistant", (Text(self.TEXT), speech(ANSWER_CODES)), interleaved=True)
         sample = lay_out(draft(answer), vocabulary, InterleaveConfig(mode=mode))
-        ids = {"text": vocabulary.encode(self.SAID), "audio": span(SAY, vocabulary)}
+        ids = {"text": vocabulary.encode(self.TEXT), "audio": span(ANSWER_CODES, vocabulary)}
         head = header("assistant", vocabulary)
         assert sample.tokens.tolist() == joined(head, *(ids[part] for part in parts), [vocabulary.eot])
         assert [part["type"] for part in sample.record["messages"][0]["content"]] == list(parts)
 
-    def test_a_mode_is_for_answers_in_text_and_speech_alone(self, vocabulary):
-        asr = draft(Message("human", (Text("Write:\n"), speech(ASK))), Message("assistant", (Text("hello"),)))
+    def test_the_mode_affects_only_answers_with_both_text_and_speech(self, vocabulary):
+        asr = draft(
+            Message("human", (Text("Write:\n"), speech(QUESTION_CODES))),
+            Message("assistant", (Text("hello"),)),
+        )
         whole = lay_out(asr, vocabulary, InterleaveConfig()).tokens.tolist()
         for mode in MODES:
             assert lay_out(asr, vocabulary, InterleaveConfig(mode=mode)).tokens.tolist() == whole
 
 
 class TestConcatenation:
-    """Two voices: four text ids and three groups, then thirteen text ids and four groups."""
+    """Two spans: four text ids and three groups, then thirteen text ids and four groups."""
 
     FIRST, SECOND = "so it goes on", " one two three four five six seven eight nine ten eleven twelve now"
     A, B = groups(3), groups(4)
@@ -335,19 +351,19 @@ class TestConcatenation:
         assert (len(first), len(second)) == (4, 13)
         return first, second, span(self.A, vocabulary), span(self.B, vocabulary)
 
-    def test_marker_preserving_keeps_every_voice_between_its_own_markers(self, vocabulary, ids):
+    def test_marker_preserving_keeps_the_markers_of_every_audio_span(self, vocabulary, ids):
         first, second, a, b = ids
         assert self.laid_out(vocabulary, "marker_preserving") == joined(
             first, second[:6], a, second[6:], b[:16], b[16:]
         )
 
-    def test_marker_removal_has_one_pair_of_markers_around_all(self, vocabulary, ids):
+    def test_marker_removal_has_one_pair_of_markers_around_all_audio(self, vocabulary, ids):
         first, second, a, b = ids
         assert self.laid_out(vocabulary, "marker_removal") == joined(
             first, second[:6], a[:-1], second[6:], b[1:]
         )
 
-    def test_pre_interleaved_joins_answers_that_are_interleaved_already(self, vocabulary, ids):
+    def test_pre_interleaved_concatenates_interleaved_spans(self, vocabulary, ids):
         first, second, a, b = ids
         assert self.laid_out(vocabulary, "pre_interleaved") == joined(
             first, a, second[:10], b[:16], second[10:], b[16:]
@@ -355,7 +371,7 @@ class TestConcatenation:
 
 
 class TestHistory:
-    """Earlier turns are text without loss; what goes over the limit goes first."""
+    """Earlier turns are text without loss; the oldest are dropped if they exceed the limit."""
 
     TURNS = (
         Message("system", (Text("Be brief."),)),
@@ -363,8 +379,8 @@ class TestHistory:
         Message("assistant", (Text("Ten years."),)),
         Message("human", (Text("And its brother?"),)),
         Message("assistant", (Text("Twelve."),)),
-        Message("human", (speech(ASK),)),
-        Message("assistant", (Text("Both are well."), speech(SAY)), interleaved=True),
+        Message("human", (speech(QUESTION_CODES),)),
+        Message("assistant", (Text("Both are well."), speech(ANSWER_CODES)), interleaved=True),
     )
 
     def roles(self, vocabulary, limit):
@@ -375,7 +391,7 @@ class TestHistory:
         assert last[0] == vocabulary.encode("Both are well.")[0]
         return [message.role[0] for message in messages]
 
-    def test_only_the_last_answer_is_learnt_and_the_oldest_turns_go_first(self, vocabulary):
+    def test_loss_is_on_the_last_answer_only_and_the_oldest_turns_are_dropped_first(self, vocabulary):
         tokens = [
             len(header(m.role, vocabulary)) + len(vocabulary.encode(m.content[0].text)) + len(["EOT"])
             for m in self.TURNS[1:5]
