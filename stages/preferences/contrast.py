@@ -25,7 +25,7 @@ LOOKED_AT = 1000
 
 
 @dataclass(frozen=True)
-class Answered:
+class RealAnswer:
     """A real answer."""
 
     key: str
@@ -48,18 +48,18 @@ class Rejected:
 class Contrasts:
     """Draws from the answers of some conversations; the same answer always gets the same."""
 
-    def __init__(self, answers: Sequence[Answered], phrases: dict[str, tuple[str, ...]]) -> None:
+    def __init__(self, answers: Sequence[RealAnswer], phrases: dict[str, tuple[str, ...]]) -> None:
         self._ring = sorted(answers, key=lambda answer: hash_fraction(answer.key))
         self._places = [hash_fraction(answer.key) for answer in self._ring]
         self._phrases = phrases
 
-    def wanted(self, answer: Answered, shares: dict[Kind, float]) -> list[Kind]:
+    def wanted(self, answer: RealAnswer, shares: dict[Kind, float]) -> list[Kind]:
         """The kinds that an answer gets, each for its share of all answers."""
         return [kind for kind in KINDS if hash_fraction(f"{answer.key} {kind}") < shares.get(kind, 0.0)]
 
-    def reject(self, answer: Answered, kind: Kind) -> Rejected:
+    def reject(self, answer: RealAnswer, kind: Kind) -> Rejected:
         """The contrast of a kind. Raises DataError `no_contrast`."""
-        makers: dict[Kind, Callable[[Answered], Rejected]] = {
+        makers: dict[Kind, Callable[[RealAnswer], Rejected]] = {
             "deaf": self._deaf,
             "other": self._other,
             "mismatch": self._mismatch,
@@ -68,22 +68,22 @@ class Contrasts:
         }
         return makers[kind](answer)
 
-    def _deaf(self, answer: Answered) -> Rejected:
+    def _deaf(self, answer: RealAnswer) -> Rejected:
         phrases = self._phrases.get(answer.language) or self._phrases.get("en") or ()
         if not phrases:
             raise DataError("no_contrast", f"there is no phrase of not hearing in {answer.language} or en")
         phrase = phrases[int(hash_fraction(f"{answer.key} phrase") * len(phrases))]
         return Rejected(phrase, None, _told("deaf"))
 
-    def _other(self, answer: Answered) -> Rejected:
+    def _other(self, answer: RealAnswer) -> Rejected:
         found = self._another(answer, lambda other: other.language == answer.language)
         return Rejected(found.text, found.speech, _told("other", found))
 
-    def _language(self, answer: Answered) -> Rejected:
+    def _language(self, answer: RealAnswer) -> Rejected:
         found = self._another(answer, lambda other: other.language != answer.language)
         return Rejected(found.text, found.speech, _told("language", found) | {"language": found.language})
 
-    def _mismatch(self, answer: Answered) -> Rejected:
+    def _mismatch(self, answer: RealAnswer) -> Rejected:
         """Its own text with the speech of another, or the other way round."""
         found = self._another(answer, lambda o: o.language == answer.language and o.speech is not None)
         if answer.speech is None:
@@ -92,7 +92,7 @@ class Contrasts:
             return Rejected(answer.text, found.speech, _told("mismatch", found) | {"taken": "speech"})
         return Rejected(found.text, answer.speech, _told("mismatch", found) | {"taken": "text"})
 
-    def _truncated(self, answer: Answered) -> Rejected:
+    def _truncated(self, answer: RealAnswer) -> Rejected:
         """Cut at the same share of text and speech, between a fifth and three fifths."""
         share = 0.2 + 0.4 * hash_fraction(f"{answer.key} cut")
         words = answer.text.split()
@@ -104,7 +104,7 @@ class Contrasts:
         speech = None if answer.speech is None else _cut(answer.speech, share)
         return Rejected(text, speech, _told("truncated") | {"share": round(share, 4)})
 
-    def _another(self, answer: Answered, fits: Callable[[Answered], bool]) -> Answered:
+    def _another(self, answer: RealAnswer, fits: Callable[[RealAnswer], bool]) -> RealAnswer:
         """The next one on the ring: an answer that comes or goes changes few of the others' draws."""
         first = bisect(self._places, hash_fraction(f"{answer.key} other"))
         for step in range(min(LOOKED_AT, len(self._ring))):
@@ -125,13 +125,13 @@ def _cut(speech: Speech, share: float) -> Speech:
     return replace(speech, codes=cut_groups(speech.codes, 0, kept), clip=replace(clip, end=end), text=None)
 
 
-def _told(kind: Kind, other: Answered | None = None) -> dict[str, Any]:
+def _told(kind: Kind, other: RealAnswer | None = None) -> dict[str, Any]:
     return {"source": "contrast", "kind": kind} | ({"from": other.key} if other else {})
 
 
 def contrasts_of(
-    answers: Sequence[Answered], shares: dict[Kind, float], phrases: dict[str, tuple[str, ...]]
-) -> Iterator[tuple[Answered, Kind, Rejected | DataError]]:
+    answers: Sequence[RealAnswer], shares: dict[Kind, float], phrases: dict[str, tuple[str, ...]]
+) -> Iterator[tuple[RealAnswer, Kind, Rejected | DataError]]:
     """Every wanted contrast of every answer, or why there is none."""
     drawn = Contrasts(answers, phrases)
     for answer in answers:

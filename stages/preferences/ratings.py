@@ -36,7 +36,7 @@ def read_rating(row: Any) -> Rating:
     return Rating(str(row["prompt"]), str(row["answer"]), str(row["rater"]), float(score))
 
 
-def note(rating: Rating, scores: dict[str, Scores]) -> None:
+def add_rating(rating: Rating, scores: dict[str, Scores]) -> None:
     """Enter a rating under its prompt. Raises DataError `rated_twice`."""
     raters = scores.setdefault(rating.prompt, {}).setdefault(rating.answer, {})
     if rating.rater in raters:

@@ -46,7 +46,7 @@ class EndpointConfig(Config):
     parallel: int = Field(4, ge=1, description="concurrent requests")
     budget: Budget = Budget()
 
-    def asked(self) -> dict[str, Any]:
+    def reply_settings(self) -> dict[str, Any]:
         """The settings that decide the content of replies, wherever the model is served."""
         operational = set(EndpointConfig.model_fields) - {"model"}
         return self.model_dump(mode="json", exclude=operational)

@@ -12,9 +12,9 @@ from pydantic import Field
 
 from schemas.errors import DataError, SetupError
 from stages.stage import Config
+from stages.synthesize.audio import SynthesizedAudio, apply_style, read_audio
 from stages.synthesize.cost import Cost
 from stages.synthesize.endpoint import Endpoint, EndpointConfig
-from stages.synthesize.sound import SynthesizedAudio, read_audio, styled
 from stages.synthesize.styles import OWN, StyleConfig
 
 
@@ -76,7 +76,7 @@ class Piper:
         while len(spoken) < len(texts):
             rest = texts[len(spoken) :]
             done, said = self._run(rest, voice, style.pace)
-            spoken += (styled(utterance, style) for utterance in done)
+            spoken += (apply_style(utterance, style) for utterance in done)
             if len(done) < len(rest):  # it ends at the first line that it can't say
                 if not done and not self._run(["Hello."], voice)[0]:
                     raise SetupError(f"piper can't speak with the voice {voice}: {said}")
@@ -150,4 +150,4 @@ class SpeechServer:
             spoken = self._endpoint.post("/audio/speech", body, cost, lambda reply: (read_audio(reply), cost))
         except DataError as error:
             return error
-        return styled(spoken, style)
+        return apply_style(spoken, style)

@@ -67,7 +67,7 @@ def labels_of(style: str, styles: Collection[str]) -> dict[str, str]:
     return plain if style == PLAIN else plain | {measure_of(style): style}
 
 
-def drawn_styles(key: str, styles: Collection[str]) -> tuple[str, str]:
+def draw_styles(key: str, styles: Collection[str]) -> tuple[str, str]:
     """Two different ones, of which one may be the voice's own way, the same for the same key."""
     pairs = list(permutations([PLAIN, *sorted(styles)], 2))
     return pairs[int(hash_fraction(key, bits=48) * len(pairs))]

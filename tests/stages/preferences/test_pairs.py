@@ -18,9 +18,9 @@ from schemas.sample import Clip, Draft, Message, Speech, Text, turns_in
 from stages.interleave import InterleaveConfig, lay_out
 from stages.preferences.candidates import read_candidates
 from stages.preferences.config import DEAF
-from stages.preferences.contrast import KINDS, Answered, contrasts_of
+from stages.preferences.contrast import KINDS, RealAnswer, contrasts_of
 from stages.preferences.pair import pair_of, prompt_group
-from stages.preferences.ratings import agreement, best_and_worst, note, read_rating
+from stages.preferences.ratings import add_rating, agreement, best_and_worst, read_rating
 from stages.shard import ShardConfig, split_of, write_shards
 
 WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40) | st.sampled_from(
@@ -151,7 +151,7 @@ def scores(**given_):
     for name, values in given_.items():
         for rater, score in enumerate(values):
             row = {"prompt": "p1", "answer": name, "rater": rater, "score": score}
-            note(read_rating(row), found)
+            add_rating(read_rating(row), found)
     return found["p1"]
 
 
@@ -227,9 +227,9 @@ def test_a_row_that_is_no_rating_says_so(row):
 def test_a_rater_counts_once():
     found = {}
     rating = read_rating({"prompt": "p1", "answer": "a", "rater": "r", "score": 3})
-    note(rating, found)
+    add_rating(rating, found)
     with pytest.raises(DataError, match="has rated"):
-        note(replace(rating, score=5.0), found)
+        add_rating(replace(rating, score=5.0), found)
     assert found == {"p1": {"a": {"r": 3.0}}}
 
 
@@ -288,7 +288,7 @@ LINES = {"en": "We leave at number {n} in the morning sharp", "de": "Wir fahren 
 
 def real(count=60):
     return [
-        Answered(
+        RealAnswer(
             key=f"{n:016x}",
             conversation=f"talk{n // 2}",
             language=language,
@@ -361,11 +361,11 @@ def test_where_nothing_fits_there_is_no_contrast():
 @given(WORDS, st.integers(1, 30), st.sampled_from(KINDS))
 def test_what_is_made_of_any_answer_makes_a_pair_or_is_refused(vocabulary, text, groups, kind):
     assume(text.strip())
-    own = Answered("00", "here", "en", text, speech(groups))
+    own = RealAnswer("00", "here", "en", text, speech(groups))
     pool = [
         own,
-        Answered("01", "there", "en", "Fine.", speech(3, 1)),
-        Answered("02", "away", "de", "Gut.", None),
+        RealAnswer("01", "there", "en", "Fine.", speech(3, 1)),
+        RealAnswer("02", "away", "de", "Gut.", None),
     ]
     for answered, _, made in contrasts_of(pool, {kind: 1.0}, DEAF):
         if answered is not own or isinstance(made, DataError):

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from pipeline.models import resolve
 from pipeline.storage.store import Store
 from schemas.errors import DataError, SetupError
+from stages.synthesize.audio import SynthesizedAudio, apply_style, read_audio
 from stages.synthesize.checks import CheckConfig, as_written, check, error_rate, letters
 from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.cost import Budget, Replies
 from stages.synthesize.endpoint import Endpoint, EndpointConfig
-from stages.synthesize.sound import SynthesizedAudio, read_audio, styled
 from stages.synthesize.speech import Piper, SpeechConfig, SpeechServer, speakable
-from stages.synthesize.styles import OWN, STYLES, StyleConfig, drawn_styles, halves, labels_of
+from stages.synthesize.styles import OWN, STYLES, StyleConfig, draw_styles, halves, labels_of
 from tests.paths import DEMO
 from tests.served import Answer, serving
 from tests.stages.annotated import a_turn
@@ -67,7 +67,7 @@ def test_a_pitch_is_moved_by_as_many_semitones_and_the_length_stays(semitones):
     rate, style = 22_050, StyleConfig(semitones=semitones)
     seconds = 2 / style.pace  # as a voice reads at that pace
     tone = np.sin(2 * np.pi * 220 * np.arange(round(seconds * rate)) / rate).astype(np.float32)
-    moved = styled(SynthesizedAudio(tone, rate), style)
+    moved = apply_style(SynthesizedAudio(tone, rate), style)
     peak = np.abs(np.fft.rfft(moved.samples)).argmax() * rate / len(moved.samples)
     assert len(moved.samples) / rate == pytest.approx(2, abs=0.01)
     assert 12 * np.log2(peak / 220) == pytest.approx(semitones, abs=0.1)
@@ -179,10 +179,10 @@ def test_two_halves_are_the_whole(text):
 
 
 def test_two_styles_are_drawn_of_which_one_may_be_the_voices_own():
-    drawn = {drawn_styles(f"{n}", STYLES) for n in range(200)}
+    drawn = {draw_styles(f"{n}", STYLES) for n in range(200)}
     assert len(drawn) == 4 * 3
     assert all(first != second for first, second in drawn)
-    assert drawn_styles("a", STYLES) == drawn_styles("a", dict(reversed(STYLES.items())))
+    assert draw_styles("a", STYLES) == draw_styles("a", dict(reversed(STYLES.items())))
 
 
 def test_a_style_has_its_label_and_is_as_usual_in_all_else():

@@ -1,4 +1,4 @@
-"""What was spoken, as samples: read, styled, joined."""
+"""What was spoken, as samples: read, styled, join_utterances."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ class SynthesizedAudio:
     """Hz"""
 
 
-def styled(utterance: SynthesizedAudio, style: StyleConfig) -> SynthesizedAudio:
+def apply_style(utterance: SynthesizedAudio, style: StyleConfig) -> SynthesizedAudio:
     """Of what was read at the pace of a style, the sound in its pitch and loudness."""
     samples = utterance.samples
     if style.semitones:
@@ -60,7 +60,7 @@ def _mono(container: Any) -> Iterator[Any]:
     yield from resampler.resample(None)
 
 
-def joined(
+def join_utterances(
     utterances: Sequence[SynthesizedAudio], pauses: Sequence[float]
 ) -> tuple[Samples, int, list[tuple[float, float]]]:
     """Utterances with pauses between: samples [n], their rate in Hz, start and end of each in seconds."""
@@ -70,13 +70,13 @@ def joined(
     for utterance, pause in zip(utterances, (0.0, *pauses), strict=True):
         pieces.append(np.zeros(round(pause * rate), np.float32))
         start = sum(map(len, pieces)) / rate
-        pieces.append(at_rate(utterance, rate))
+        pieces.append(resample(utterance, rate))
         times.append((round(start, 3), round(sum(map(len, pieces)) / rate, 3)))
     pieces.append(np.zeros(round(MARGIN * rate), np.float32))
     return np.concatenate(pieces), rate, times
 
 
-def at_rate(utterance: SynthesizedAudio, rate: int) -> Samples:
+def resample(utterance: SynthesizedAudio, rate: int) -> Samples:
     """The samples at another rate, Hz."""
     import soxr
 
