@@ -1,4 +1,4 @@
-"""A real HTTP server on this machine that answers as a list says."""
+"""A local HTTP server that gives prepared answers to requests."""
 
 import json
 import threading
@@ -19,30 +19,30 @@ class Answer:
     drip: float = 0.0
     """Seconds between the bytes of the body."""
     reset: bool = False
-    """Half of the body, then the connection is gone."""
+    """Close the connection after half of the body."""
 
 
 @dataclass
-class Served:
+class LocalServer:
     url: str
     seen: list[dict[str, Any]]
-    """What was asked: path, headers, body, the time."""
+    """The requests so far: path, headers, body and time of each."""
 
     @property
     def bodies(self) -> list[Any]:
-        return [one["body"] for one in self.seen]
+        return [request["body"] for request in self.seen]
 
 
 def completion(text: str, tokens: int | None = 10, finish: str = "stop") -> Answer:
-    """A chat completion."""
+    """An answer with a chat completion."""
     choice = {"message": {"role": "assistant", "content": text}, "finish_reason": finish}
     usage = {} if tokens is None else {"usage": {"total_tokens": tokens}}
     return Answer(body=json.dumps({"choices": [choice], **usage}).encode())
 
 
 @contextmanager
-def serving(answers: list[Answer] | Callable[[dict[str, Any]], Answer]) -> Iterator[Served]:
-    """A server that gives these answers in order, the last again and again, or what a function says."""
+def serving(answers: list[Answer] | Callable[[dict[str, Any]], Answer]) -> Iterator[LocalServer]:
+    """A server that gives these answers in order and repeats the last one, or calls a function for each."""
     seen: list[dict[str, Any]] = []
     lock = threading.Lock()
 
@@ -51,11 +51,11 @@ def serving(answers: list[Answer] | Callable[[dict[str, Any]], Answer]) -> Itera
 
         def do_POST(self):
             raw = self.rfile.read(int(self.headers["Content-Length"]))
-            asked = {"path": self.path, "headers": dict(self.headers), "body": json.loads(raw)}
+            request = {"path": self.path, "headers": dict(self.headers), "body": json.loads(raw)}
             with lock:
-                seen.append(asked | {"at": time.monotonic()})
+                seen.append(request | {"at": time.monotonic()})
                 number = len(seen) - 1
-            answer = answers(asked) if callable(answers) else answers[min(number, len(answers) - 1)]
+            answer = answers(request) if callable(answers) else answers[min(number, len(answers) - 1)]
             time.sleep(answer.delay)
             try:
                 self.send_response(answer.status)
@@ -72,7 +72,7 @@ def serving(answers: list[Answer] | Callable[[dict[str, Any]], Answer]) -> Itera
                         time.sleep(answer.drip)
                 else:
                     self.wfile.write(answer.body)
-            except OSError:  # the client has gone
+            except OSError:  # the client has disconnected
                 self.close_connection = True
 
         def log_message(self, *_args: Any) -> None:
@@ -82,7 +82,7 @@ def serving(answers: list[Answer] | Callable[[dict[str, Any]], Answer]) -> Itera
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
-        yield Served(f"http://127.0.0.1:{server.server_port}/v1", seen)
+        yield LocalServer(f"http://127.0.0.1:{server.server_port}/v1", seen)
     finally:
         server.shutdown()
         server.server_close()

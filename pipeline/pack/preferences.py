@@ -23,10 +23,10 @@ from schemas.turn import SetAsideRow, turns_of
 from schemas.vocabulary import Vocabulary
 from stages.interleave import lay_out
 from stages.preferences.candidates import Candidate, Choice, CodesOf, PreferencePrompt, read_candidates
-from stages.preferences.contrast import Answered, contrasts_of
+from stages.preferences.contrast import RealAnswer, contrasts_of
 from stages.preferences.judge import Ask, judge, matches
 from stages.preferences.pair import pair_of
-from stages.preferences.ratings import Scores, agreement, best_and_worst, note, read_rating
+from stages.preferences.ratings import Scores, add_rating, agreement, best_and_worst, read_rating
 from stages.synthesize.answers import complete
 from stages.synthesize.cost import Replies
 from stages.synthesize.endpoint import Endpoint
@@ -203,7 +203,7 @@ def _ratings(
             if isinstance(row.value, DataError):
                 raise row.value
             rating = read_rating(row.value)
-            note(rating, scores)
+            add_rating(rating, scores)
             rated_at.setdefault((rating.prompt, rating.answer), []).append(row.where)
         except DataError as error:
             set_aside.append(_set_aside_row(row.where, error))
@@ -287,13 +287,13 @@ def _speech(codes: Codes | None, recording: str, role: str, text: str) -> Speech
     return Speech(codes, Clip(recording, 0, 0.0, round(seconds, 3)), 0, role, text)
 
 
-def _answered(draft: Draft) -> Answered:
+def _answered(draft: Draft) -> RealAnswer:
     """The answer that a draft ends with."""
     content = draft.messages[-1].content
     text = " ".join(part.text for part in content if isinstance(part, Text))
     speech = next((part for part in content if isinstance(part, Speech)), None)
     conversation = draft.record["source"]["recording"]
-    return Answered(draft.key, conversation, draft.record["language"] or "", text, speech)
+    return RealAnswer(draft.key, conversation, draft.record["language"] or "", text, speech)
 
 
 def _set_aside_row(where: str, error: DataError) -> SetAsideRow:

@@ -110,7 +110,7 @@ class Plan:
                     self.sampled,
                     preferences.margin,
                     preferences.raters_min,
-                    preferences.judge and preferences.judge.asked(),
+                    preferences.judge and preferences.judge.reply_settings(),
                 ],
                 "texts": [[file.id, file.bytes, file.etag] for file in self.texts],
                 "stages": [stage.fingerprint for stage in self.stages],

@@ -19,12 +19,12 @@ from schemas.errors import DataError
 from schemas.hashing import hash_fraction, hash_integer
 from stages.stage import Samples
 from stages.synthesize.answers import with_answer
+from stages.synthesize.audio import MARGIN, SynthesizedAudio, join_utterances
 from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.cost import Replies
 from stages.synthesize.endpoint import Endpoint, EndpointConfig
-from stages.synthesize.sound import MARGIN, SynthesizedAudio, joined
 from stages.synthesize.speech import Backend, Piper, SpeechServer, speakable
-from stages.synthesize.styles import PLAIN, drawn_styles, halves, labels_of
+from stages.synthesize.styles import PLAIN, draw_styles, halves, labels_of
 
 SIDECAR_FIELDS = ("licence", "license", "language", "consent")
 """Fields of a row that are copied into the sidecar."""
@@ -128,7 +128,7 @@ class ChatRecorder:
         spans = halves(text) if wanted else None
         if spans is None:
             return [(text, PLAIN)]
-        return list(zip(spans, drawn_styles(f"{key} styles", config.styles), strict=True))
+        return list(zip(spans, draw_styles(f"{key} styles", config.styles), strict=True))
 
     def _speak(self, parts: Iterable[SpokenPart]) -> dict[SpokenPart, SynthesizedAudio | DataError]:
         """Speak all parts, those of one voice and style in one batch."""
@@ -144,7 +144,7 @@ class ChatRecorder:
         """Write sidecar, turns and then the recording: a recording that exists is complete."""
         messages = [part.message for part, _ in parts]
         pauses = [MARGIN if a == b else self._config.pause for a, b in pairwise(messages)]
-        samples, rate, times = joined([utterance for _, utterance in parts], pauses)
+        samples, rate, times = join_utterances([utterance for _, utterance in parts], pauses)
         spoken = [
             {
                 "message": part.message,

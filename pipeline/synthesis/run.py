@@ -100,8 +100,8 @@ def _fingerprint(config: SynthesizeConfig, voices: dict[str, Model], embedding: 
     return digest(
         {
             "version": VERSION,
-            "answers": config.answers and config.answers.asked(),
-            "server": server and server.asked(),
+            "answers": config.answers and config.answers.reply_settings(),
+            "server": server and server.reply_settings(),
             "speech": config.speech.model_dump(mode="json", exclude={"server"}),
             "rest": config.model_dump(mode="json", include=_AUDIO_SETTINGS),
             "styles": config.style_share

@@ -6,8 +6,8 @@ from typing import Any
 
 from schemas.errors import DataError, SetupError
 from stages.stage import SAMPLE_RATE
+from stages.synthesize.audio import SynthesizedAudio, resample
 from stages.synthesize.config import SynthesizeConfig
-from stages.synthesize.sound import SynthesizedAudio, at_rate
 from stages.synthesize.speech import Backend, speakable
 from stages.synthesize.styles import PLAIN
 
@@ -54,7 +54,7 @@ class VoiceCheck:
         return round(float(self._embedded(utterance) @ self._references[voice, style]), 3)
 
     def _embedded(self, utterance: SynthesizedAudio) -> Any:
-        return self._embedding([at_rate(utterance, SAMPLE_RATE)])[0]
+        return self._embedding([resample(utterance, SAMPLE_RATE)])[0]
 
 
 def _follows_speed(measured: float, requested: float) -> bool:

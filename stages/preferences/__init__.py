@@ -1,4 +1,4 @@
-"""Preference pairs: from ratings, from a judge, and by contrast to real answers."""
+"""Preference pairs from ratings, from a judge, and from contrasts to real answers."""
 
 from stages.preferences.config import PairsConfig
 from stages.preferences.pair import VERSION

@@ -1,10 +1,10 @@
-"""Prompts with the answers that were sampled for them.
+"""Prompts and the answers that were sampled for them. One row:
 
 `{"id": "p1", "messages": [.., {"role": "user", "content": ".."}], "audio": "q/p1.wav",
   "answers": [{"id": "a1", "text": "..", "codes": {"linguistic": [..], "semantic": [..]}}, ..]}`
 
-Speech is named by `codes`, or by `audio`: a recording of the dataset, or a file beside the rows, whose codes
-annotate makes. The question is text where it has neither.
+Speech is given as `codes`, or as `audio`: the name of a recording of the dataset, or of a file next to the
+rows, which the annotate stage encodes. A question with neither of the two is text.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from schemas.recording import Codes
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES
 
 CodesOf = Callable[[str], Codes]
-"""The codes of a recording of the dataset. Raises DataError."""
+"""Returns the codes of a recording of the dataset. Raises DataError."""
 
 
 @dataclass(frozen=True)
@@ -30,45 +30,49 @@ class Candidate:
     text: str
     codes: Codes | None
     audio: str | None
-    """The recording that the codes are of."""
+    """Name of the recording that the codes were made from."""
 
 
 @dataclass(frozen=True)
 class PreferencePrompt:
-    """A prompt with its candidates, in the order of their ids."""
+    """A prompt with its candidates, sorted by id."""
 
     id: str
     chat: Chat
     """Ends with the question."""
     codes: Codes | None
-    """Of the question."""
+    """The codes of the question."""
     audio: str | None
+    """Name of the recording that the codes were made from."""
     candidates: tuple[Candidate, ...]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Two candidates of a prompt, one better than the other."""
+    """Two candidates of a prompt, the first better than the second."""
 
-    asked: PreferencePrompt
+    prompt: PreferencePrompt
     chosen: Candidate
     rejected: Candidate
     provenance: dict[str, Any]
-    """`source`, and what speaks for the choice."""
+    """The `source` of the choice and its evidence, such as scores."""
 
 
 def read_candidates(row: Any, where: str, codes_of: CodesOf) -> PreferencePrompt:
-    """A row. Raises DataError `bad_candidates`, `bad_chat`, or what `codes_of` raises."""
+    """Parse a row; `where` is its file and line.
+
+    Raises DataError `bad_candidates` or `bad_chat`, and the errors of `codes_of`.
+    """
     chat = parse(row, where)
     if chat.messages[-1].role != "human":
         raise DataError("bad_candidates", "the last of `messages` is not the human's")
     answers = row.get("answers")
     if not isinstance(answers, list) or len(answers) < 2:
         raise DataError("bad_candidates", "`answers` is not a list of two or more")
-    read = sorted((_candidate(answer, codes_of) for answer in answers), key=lambda answer: answer.id)
-    if len({answer.id for answer in read}) < len(read):
+    candidates = sorted((_candidate(answer, codes_of) for answer in answers), key=lambda answer: answer.id)
+    if len({candidate.id for candidate in candidates}) < len(candidates):
         raise DataError("bad_candidates", "two answers have one id")
-    return PreferencePrompt(_id(row, "the prompt"), chat, *_speech(row, codes_of), tuple(read))
+    return PreferencePrompt(_id(row, "the prompt"), chat, *_speech(row, codes_of), tuple(candidates))
 
 
 def _candidate(answer: Any, codes_of: CodesOf) -> Candidate:
@@ -80,9 +84,9 @@ def _candidate(answer: Any, codes_of: CodesOf) -> Candidate:
     return Candidate(_id(answer, "an answer"), text.strip(), *_speech(answer, codes_of))
 
 
-def _id(row: dict[str, Any], what: str) -> str:
+def _id(row: dict[str, Any], owner: str) -> str:
     if not isinstance(row.get("id"), (str, int)) or isinstance(row["id"], bool):
-        raise DataError("bad_candidates", f"{what} has no `id`")
+        raise DataError("bad_candidates", f"{owner} has no `id`")
     return str(row["id"])
 
 
@@ -96,10 +100,10 @@ def _speech(row: dict[str, Any], codes_of: CodesOf) -> tuple[Codes | None, str |
     return codes_of(row["audio"]), row["audio"]
 
 
-def _codes(given: Any) -> Codes:
+def _codes(value: Any) -> Codes:
     sides = []
     for name, size in (("linguistic", LINGUISTIC_CODES), ("semantic", SEMANTIC_CODES)):
-        values = given.get(name) if isinstance(given, dict) else None
+        values = value.get(name) if isinstance(value, dict) else None
         if not isinstance(values, list) or not all(type(v) is int and 0 <= v < size for v in values):
             raise DataError("bad_candidates", f"`codes.{name}` is not a list of numbers from 0 to {size - 1}")
         sides.append(tuple(map(Code, np.array(values, int).tolist())))

@@ -1,4 +1,4 @@
-"""Where preferences come from."""
+"""Settings of the preferences stage: the sources of its pairs."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from pydantic import Field
 from stages.preferences.contrast import Kind
 from stages.stage import Config
 
-DEAF: dict[str, tuple[str, ...]] = {
+DEAF_PHRASES: dict[str, tuple[str, ...]] = {
     "en": (
         "Sorry, I didn't hear you. Could you say that again?",
         "I'm sorry, I couldn't make out what you said.",
@@ -40,18 +40,26 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 class PairsConfig(Config):
     candidates: tuple[str, ...] = Field(
-        (), description="JSON lines or Parquet: a prompt a row, with the answers that were sampled for it"
+        (),
+        description="JSON Lines or Parquet files: a prompt per row, with the answers sampled for it",
     )
     ratings: tuple[str, ...] = Field(
-        (), description="JSON lines or Parquet: a score a row, `{prompt, answer, rater, score}`"
+        (), description="JSON Lines or Parquet files: a score per row, `{prompt, answer, rater, score}`"
     )
     margin: float = Field(
-        1.0, gt=0, le=4, description="least difference of best and worst mean score, of 1..5"
+        1.0,
+        gt=0,
+        le=4,
+        description="minimum difference between the mean scores (1 to 5) of the best and the worst answer",
     )
-    raters_min: int = Field(1, ge=1, description="answers with fewer ratings don't count")
+    raters_min: int = Field(1, ge=1, description="minimum number of ratings; answers with fewer are ignored")
     contrast: dict[Kind, Share] = Field(
-        {}, description="kind of rejected answer made from real ones -> share of spoken answers that get one"
+        {},
+        description="kind of contrast, a rejected answer made from real ones -> share of spoken answers that "
+        "get one",
     )
     deaf_phrases: dict[str, tuple[str, ...]] = Field(
-        DEAF, description="language -> ways to claim that nothing was heard; en serves languages without any"
+        DEAF_PHRASES,
+        description="language -> phrases of an assistant that claims not to have heard, for the contrast "
+        "`deaf`; other languages use those of `en`",
     )

@@ -1,10 +1,10 @@
-"""Answers to avoid, made from real ones: what a model must not learn to say to a question it heard well.
+"""Contrasts: rejected answers made from real ones, as bad replies to a question that was heard well.
 
-deaf        it claims not to have heard
-other       it answers another conversation
-mismatch    its text and its speech say different things
-truncated   it breaks off, in text and speech alike
-language    it comes in another language
+deaf        claims not to have heard the question
+other       belongs to another conversation
+mismatch    has text and speech that say different things
+truncated   breaks off, in text and speech at the same point
+language    is in another language
 """
 
 from bisect import bisect
@@ -20,16 +20,16 @@ from schemas.sample import Speech
 Kind = Literal["deaf", "other", "mismatch", "truncated", "language"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-LOOKED_AT = 1000
-"""So many other answers are tried before there is none that fits."""
+MAX_TRIED = 1000
+"""Maximum number of other answers that are tried to find one that fits."""
 
 
 @dataclass(frozen=True)
-class Answered:
-    """A real answer."""
+class RealAnswer:
+    """An answer of a real conversation."""
 
     key: str
-    """Unique among the answers."""
+    """Unique among all answers."""
     conversation: str
     language: str
     text: str
@@ -37,8 +37,8 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Rejected:
-    """What stands against a real answer."""
+class RejectedAnswer:
+    """The rejected side of a pair whose chosen side is a real answer."""
 
     text: str
     speech: Speech | None
@@ -46,20 +46,20 @@ class Rejected:
 
 
 class Contrasts:
-    """Draws from the answers of some conversations; the same answer always gets the same."""
+    """Makes contrasts from a set of answers. All draws are hashes of the key of the answer."""
 
-    def __init__(self, answers: Sequence[Answered], phrases: dict[str, tuple[str, ...]]) -> None:
+    def __init__(self, answers: Sequence[RealAnswer], phrases: dict[str, tuple[str, ...]]) -> None:
         self._ring = sorted(answers, key=lambda answer: hash_fraction(answer.key))
-        self._places = [hash_fraction(answer.key) for answer in self._ring]
+        self._positions = [hash_fraction(answer.key) for answer in self._ring]
         self._phrases = phrases
 
-    def wanted(self, answer: Answered, shares: dict[Kind, float]) -> list[Kind]:
-        """The kinds that an answer gets, each for its share of all answers."""
+    def kinds_for(self, answer: RealAnswer, shares: dict[Kind, float]) -> list[Kind]:
+        """The kinds of contrast drawn for an answer; `shares` are their probabilities."""
         return [kind for kind in KINDS if hash_fraction(f"{answer.key} {kind}") < shares.get(kind, 0.0)]
 
-    def reject(self, answer: Answered, kind: Kind) -> Rejected:
-        """The contrast of a kind. Raises DataError `no_contrast`."""
-        makers: dict[Kind, Callable[[Answered], Rejected]] = {
+    def reject(self, answer: RealAnswer, kind: Kind) -> RejectedAnswer:
+        """The contrast of one kind to an answer. Raises DataError `no_contrast`."""
+        makers: dict[Kind, Callable[[RealAnswer], RejectedAnswer]] = {
             "deaf": self._deaf,
             "other": self._other,
             "mismatch": self._mismatch,
@@ -68,46 +68,53 @@ class Contrasts:
         }
         return makers[kind](answer)
 
-    def _deaf(self, answer: Answered) -> Rejected:
+    def _deaf(self, answer: RealAnswer) -> RejectedAnswer:
         phrases = self._phrases.get(answer.language) or self._phrases.get("en") or ()
         if not phrases:
             raise DataError("no_contrast", f"there is no phrase of not hearing in {answer.language} or en")
         phrase = phrases[int(hash_fraction(f"{answer.key} phrase") * len(phrases))]
-        return Rejected(phrase, None, _told("deaf"))
+        return RejectedAnswer(phrase, None, _provenance("deaf"))
 
-    def _other(self, answer: Answered) -> Rejected:
-        found = self._another(answer, lambda other: other.language == answer.language)
-        return Rejected(found.text, found.speech, _told("other", found))
+    def _other(self, answer: RealAnswer) -> RejectedAnswer:
+        other = self._another(answer, lambda other: other.language == answer.language)
+        return RejectedAnswer(other.text, other.speech, _provenance("other", other))
 
-    def _language(self, answer: Answered) -> Rejected:
-        found = self._another(answer, lambda other: other.language != answer.language)
-        return Rejected(found.text, found.speech, _told("language", found) | {"language": found.language})
+    def _language(self, answer: RealAnswer) -> RejectedAnswer:
+        other = self._another(answer, lambda other: other.language != answer.language)
+        return RejectedAnswer(
+            other.text, other.speech, _provenance("language", other) | {"language": other.language}
+        )
 
-    def _mismatch(self, answer: Answered) -> Rejected:
-        """Its own text with the speech of another, or the other way round."""
-        found = self._another(answer, lambda o: o.language == answer.language and o.speech is not None)
+    def _mismatch(self, answer: RealAnswer) -> RejectedAnswer:
+        """The text of the answer with the speech of another one, or vice versa."""
+        other = self._another(answer, lambda a: a.language == answer.language and a.speech is not None)
         if answer.speech is None:
             raise DataError("no_contrast", "the answer has no speech that its text could disagree with")
         if hash_fraction(f"{answer.key} side") < 0.5:
-            return Rejected(answer.text, found.speech, _told("mismatch", found) | {"taken": "speech"})
-        return Rejected(found.text, answer.speech, _told("mismatch", found) | {"taken": "text"})
+            return RejectedAnswer(
+                answer.text, other.speech, _provenance("mismatch", other) | {"taken": "speech"}
+            )
+        return RejectedAnswer(other.text, answer.speech, _provenance("mismatch", other) | {"taken": "text"})
 
-    def _truncated(self, answer: Answered) -> Rejected:
-        """Cut at the same share of text and speech, between a fifth and three fifths."""
+    def _truncated(self, answer: RealAnswer) -> RejectedAnswer:
+        """Text and speech are cut at the same fraction, between 0.2 and 0.6."""
         share = 0.2 + 0.4 * hash_fraction(f"{answer.key} cut")
         words = answer.text.split()
         text = " ".join(words[: max(1, int(share * len(words)))])
-        if len(words) < 4:  # or a language without spaces
+        if len(words) < 4:  # short, or in a language without spaces
             text = answer.text[: max(1, int(share * len(answer.text)))].strip()
         if not text or text == answer.text:
             raise DataError("no_contrast", "the answer is too short to be cut")
         speech = None if answer.speech is None else _cut(answer.speech, share)
-        return Rejected(text, speech, _told("truncated") | {"share": round(share, 4)})
+        return RejectedAnswer(text, speech, _provenance("truncated") | {"share": round(share, 4)})
 
-    def _another(self, answer: Answered, fits: Callable[[Answered], bool]) -> Answered:
-        """The next one on the ring: an answer that comes or goes changes few of the others' draws."""
-        first = bisect(self._places, hash_fraction(f"{answer.key} other"))
-        for step in range(min(LOOKED_AT, len(self._ring))):
+    def _another(self, answer: RealAnswer, fits: Callable[[RealAnswer], bool]) -> RealAnswer:
+        """The next answer on a ring of hashes that fits: adding or removing an answer changes few draws.
+
+        Raises DataError `no_contrast`.
+        """
+        first = bisect(self._positions, hash_fraction(f"{answer.key} other"))
+        for step in range(min(MAX_TRIED, len(self._ring))):
             other = self._ring[(first + step) % len(self._ring)]
             if other.conversation != answer.conversation and other.text != answer.text and fits(other):
                 return other
@@ -115,7 +122,7 @@ class Contrasts:
 
 
 def _cut(speech: Speech, share: float) -> Speech:
-    """The first groups of a speech. Raises DataError where that is none or all."""
+    """The first groups of a speech. Raises DataError `no_contrast` if that is not even one."""
     groups = group_count(speech.codes)
     kept = int(share * groups)
     if not kept:
@@ -125,18 +132,18 @@ def _cut(speech: Speech, share: float) -> Speech:
     return replace(speech, codes=cut_groups(speech.codes, 0, kept), clip=replace(clip, end=end), text=None)
 
 
-def _told(kind: Kind, other: Answered | None = None) -> dict[str, Any]:
+def _provenance(kind: Kind, other: RealAnswer | None = None) -> dict[str, Any]:
     return {"source": "contrast", "kind": kind} | ({"from": other.key} if other else {})
 
 
 def contrasts_of(
-    answers: Sequence[Answered], shares: dict[Kind, float], phrases: dict[str, tuple[str, ...]]
-) -> Iterator[tuple[Answered, Kind, Rejected | DataError]]:
-    """Every wanted contrast of every answer, or why there is none."""
-    drawn = Contrasts(answers, phrases)
+    answers: Sequence[RealAnswer], shares: dict[Kind, float], phrases: dict[str, tuple[str, ...]]
+) -> Iterator[tuple[RealAnswer, Kind, RejectedAnswer | DataError]]:
+    """All contrasts drawn for the answers, or the error that explains why one could not be made."""
+    contrasts = Contrasts(answers, phrases)
     for answer in answers:
-        for kind in drawn.wanted(answer, shares):
+        for kind in contrasts.kinds_for(answer, shares):
             try:
-                yield answer, kind, drawn.reject(answer, kind)
+                yield answer, kind, contrasts.reject(answer, kind)
             except DataError as error:
                 yield answer, kind, error

@@ -1,4 +1,4 @@
-"""A preference pair in ids: one prompt, the answer to preferences and the one to avoid."""
+"""Preference pairs as token ids: a prompt, the chosen answer and the rejected one."""
 
 import hashlib
 from collections.abc import Sequence
@@ -22,15 +22,14 @@ def pair_of(
     vocabulary: Vocabulary,
     key: str | None = None,
 ) -> Pair:
-    """The pair of two samples that answer the same: what their loss covers is their side.
+    """The pair of two samples with the same prompt. The tokens that their loss covers are the two sides.
 
-    `provenance` names its `source` and what speaks for the choice. Without a key it gets one that its ids
-    decide. Raises DataError `empty_side` or
-    `identical`, ValueError for two prompts.
+    `provenance` holds the `source` of the choice and its evidence. The default key is a hash of the ids.
+    Raises DataError `empty_side` or `identical`, and ValueError if the prompts differ.
     """
     prompt = chosen.tokens[chosen.loss == 0]
     if not np.array_equal(prompt, rejected.tokens[rejected.loss == 0]):
-        raise ValueError("the two answer different prompts")
+        raise ValueError("the two samples have different prompts")
     sides = [sample.tokens[sample.loss == 1] for sample in (chosen, rejected)]
     a, b = (_parts(side, vocabulary) for side in sides)
     if a.empty or b.empty:
@@ -39,7 +38,7 @@ def pair_of(
     if not text and not audio:
         raise DataError("identical", "chosen and rejected are the same")
     messages = chosen.record["messages"]
-    about = {
+    pair_fields = {
         "schema_version": SCHEMA_VERSION,
         "family": "preference",
         "messages": messages[:-1],
@@ -48,7 +47,7 @@ def pair_of(
         "differs_in": "both" if text and audio else "text" if text else "audio",
         "preference": provenance,
     }
-    return Pair(key or _key(prompt, sides, provenance), chosen.record | about, prompt, *sides)
+    return Pair(key or _key(prompt, sides, provenance), chosen.record | pair_fields, prompt, *sides)
 
 
 def _key(prompt: Ids, sides: Sequence[Ids], provenance: dict[str, Any]) -> str:
@@ -57,8 +56,8 @@ def _key(prompt: Ids, sides: Sequence[Ids], provenance: dict[str, Any]) -> str:
 
 
 def prompt_group(pair: Pair, vocabulary: Vocabulary) -> str:
-    """What must stay on one side of the split: the prompt without its system message, whose words are
-    drawn for each sample."""
+    """Pairs of the same group go to the same split. It is a hash of the prompt without its system message,
+    whose wording is drawn for each sample."""
     human = header("human", vocabulary)
     starts = np.flatnonzero(pair.prompt == vocabulary.bot)
     first = next((s for s in starts if np.array_equal(pair.prompt[s : s + len(human)], human)), 0)
@@ -73,7 +72,7 @@ class _Parts:
 
 
 def _parts(side: Ids, vocabulary: Vocabulary) -> _Parts:
-    """Words and codes of a side, apart, without markers and EOT."""
+    """Text ids and codes of a side, without audio markers and EOT."""
     text = vocabulary.modality(side) == Modality.TEXT
     marker = np.isin(side, (vocabulary.audio_start, vocabulary.audio_end, vocabulary.eot))
     words, codes = side[text & ~marker], side[~text]

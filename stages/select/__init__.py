@@ -1,4 +1,4 @@
-"""Which turns and texts are kept, and why the others are not."""
+"""Selection of the turns and texts to keep, with a reason for each one that is set aside."""
 
 from stages.select.checks import VERSION, ThresholdResult, admit, select, would_keep
 from stages.select.config import SelectConfig

@@ -1,7 +1,7 @@
-"""Which turns are good enough: a row of checks, each of which has a reason to set a turn aside or none.
+"""Checks that decide whether a turn is kept. Each one that fails gives a reason to set the turn aside.
 
-A measure that was not taken (no DNSMOS of half a second, no probabilities of a given transcript) is
-no reason. Every limit of None is off.
+A limit of None turns its check off. A check passes if its measure is missing: very short turns have no
+DNSMOS, and given transcripts have no probabilities.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,16 +14,16 @@ from stages.select.config import SelectConfig
 from stages.select.limits import LIMITS
 from stages.select.personal import personal
 
-VERSION = 2
+VERSION = 3
 
 
 def select(turn: AnnotatedTurn, config: SelectConfig) -> Problem | None:
-    """Why a turn is set aside, by the first check that finds something; None where it is kept."""
+    """The reason of the first check that fails, or None if the turn is kept."""
     return next(_problems(turn, config), None)
 
 
 def admit(recording: str, metadata: dict[str, Any], config: SelectConfig) -> Problem | None:
-    """Why a whole recording is set aside, for its name or for what its sidecar says or doesn't say."""
+    """The reason to set aside a whole recording, by its name or its sidecar; None if it is kept."""
     if config.denied & {recording, recording_key(recording)}:
         return Problem("denied", "the recipe's deny list names the recording")
     if config.consent == "required" and not _consents(metadata.get("consent")):
@@ -41,7 +41,7 @@ def admit(recording: str, metadata: dict[str, Any], config: SelectConfig) -> Pro
 
 @dataclass(frozen=True)
 class ThresholdResult:
-    """What a threshold would keep of some turns."""
+    """The turns that one value of a threshold would keep."""
 
     value: Any
     turns: int
@@ -51,7 +51,7 @@ class ThresholdResult:
 def would_keep(
     turns: Iterable[AnnotatedTurn], config: SelectConfig, field: str, values: Sequence[Any]
 ) -> list[ThresholdResult]:
-    """What other values of one threshold would keep, all other thresholds as they are."""
+    """What each of `values` for the threshold `field` would keep, with all other thresholds unchanged."""
     off = config.model_copy(update={field: False if field == "phantom" else None})
     others = [config.model_copy(update={field: value}) for value in values]
     counts = [0] * len(values)
@@ -67,7 +67,7 @@ def would_keep(
 
 
 def _problems(turn: AnnotatedTurn, config: SelectConfig) -> Iterator[Problem]:
-    """Everything that speaks against a turn, the plainest reason first."""
+    """The reasons of all checks that fail, the most obvious first."""
 
     def problem(code: str, message: str) -> Problem:
         return Problem(code, message, turn.index)
@@ -75,9 +75,9 @@ def _problems(turn: AnnotatedTurn, config: SelectConfig) -> Iterator[Problem]:
     if turn.problem is not None:
         yield turn.problem
         return
-    refused = admit(turn.recording, turn.metadata, config)
-    if refused is not None:
-        yield problem(refused.code, refused.message)
+    recording_problem = admit(turn.recording, turn.metadata, config)
+    if recording_problem is not None:
+        yield problem(recording_problem.code, recording_problem.message)
     if turn.key in config.denied:
         yield problem("denied", "the recipe's deny list names the turn")
     if config.allowed is not None and not config.allowed & {

@@ -1,4 +1,4 @@
-"""What a turn must be like to be kept."""
+"""Settings of the select stage: the criteria for turns to be kept."""
 
 from functools import cached_property
 from typing import Literal
@@ -12,68 +12,85 @@ Scalar = bool | int | float | str
 
 
 class SelectConfig(Config):
-    """Defaults for real speech of all kinds: calls and meetings mostly stay, made-up text mostly goes."""
+    """The defaults suit all kinds of real speech: they keep most calls and meetings, and remove most
+    hallucinated text."""
 
-    seconds_min: float | None = Field(1.0, description="shortest turn, seconds")
-    seconds_max: float | None = Field(60.0, description="longest turn, seconds")
+    seconds_min: float | None = Field(1.0, description="minimum length of a turn, in seconds")
+    seconds_max: float | None = Field(60.0, description="maximum length of a turn, in seconds")
     words_min: int | None = Field(
-        1, description="fewest words; two characters make one in languages written without spaces"
+        1,
+        description="minimum number of words; two characters count as one in languages without spaces",
     )
-    languages: tuple[str, ...] | None = Field(None, description="ISO 639-1 codes to keep, such as [en, zh]")
+    languages: tuple[str, ...] | None = Field(
+        None, description="languages to keep, as ISO 639-1 codes such as [en, zh] (null: all)"
+    )
     language_probability_min: float | None = Field(
-        0.3, description="least certainty of the language, 0..1; short turns seldom reach much more"
+        0.3,
+        description="minimum probability of the detected language, 0 to 1; it is low for most short turns",
     )
     phantom: bool = Field(
-        True, description="set aside text that recognisers are known to make up on silence or music"
+        True, description="set aside text that recognisers are known to hallucinate on silence or music"
     )
     average_log_probability_min: float | None = Field(
-        -1.0, description="least mean log probability of the transcript's tokens"
+        -1.0, description="minimum mean log probability of the tokens of the transcript"
     )
     no_speech_probability_max: float | None = Field(
-        0.8, description="highest probability, by the recogniser, that nobody speaks"
+        0.8, description="maximum probability that nobody speaks, as estimated by the recogniser"
     )
     compression_ratio_max: float | None = Field(
-        2.4, description="highest text length over zlib length: text that repeats itself"
+        2.4, description="maximum compression ratio of the text by zlib; repetitive text has a high one"
     )
     repeated_share_max: float | None = Field(
-        0.3, description="highest share of words in repeated n-grams, 0..1"
+        0.3, description="maximum share of words in repeated n-grams, 0 to 1"
     )
-    characters_per_second_min: float | None = Field(1.0, description="fewest characters a second")
-    characters_per_second_max: float | None = Field(35.0, description="most characters a second")
-    longest_word_max: int | None = Field(40, description="letters of the longest word")
-    words_per_second_min: float | None = Field(0.5, description="slowest speech, words a second of speech")
-    words_per_second_max: float | None = Field(8.0, description="fastest speech, words a second of speech")
+    characters_per_second_min: float | None = Field(
+        1.0, description="minimum number of characters per second"
+    )
+    characters_per_second_max: float | None = Field(
+        35.0, description="maximum number of characters per second"
+    )
+    longest_word_max: int | None = Field(40, description="maximum length of a word, in letters")
+    words_per_second_min: float | None = Field(0.5, description="minimum words per second of speech")
+    words_per_second_max: float | None = Field(8.0, description="maximum words per second of speech")
     dnsmos_overall_min: float | None = Field(
-        1.5, description="least DNSMOS overall quality, 1..5; 2.5 for clean sets, 3 for voices to copy"
+        1.5,
+        description="minimum DNSMOS overall quality, 1 to 5; 2.5 suits clean datasets, 3 voice cloning",
     )
-    speech_share_min: float | None = Field(0.4, description="least share of the turn with speech in it, 0..1")
-    clipped_share_max: float | None = Field(0.01, description="highest share of samples at full scale, 0..1")
-    loudness_min: float | None = Field(-60.0, description="quietest turn, LUFS")
+    speech_share_min: float | None = Field(
+        0.4, description="minimum share of the turn that is speech, 0 to 1"
+    )
+    clipped_share_max: float | None = Field(
+        0.01, description="maximum share of samples at full scale, 0 to 1"
+    )
+    loudness_min: float | None = Field(-60.0, description="minimum loudness, in LUFS")
     sidecar: dict[str, Scalar | tuple[Scalar, ...]] = Field(
         {},
-        description="field of the sidecar (dots for nesting) -> value or values to keep; "
-        "recordings that lack the field are set aside",
+        description="field of the sidecar (with dots for nested fields) -> value or values to keep; "
+        "recordings without the field are set aside",
     )
     consent: Literal["required"] | None = Field(
         None,
-        description="`required` keeps only recordings whose sidecar's `consent` is true, yes or given",
+        description="`required` keeps only recordings whose sidecar has a `consent` of true, yes or given",
     )
     allow: tuple[str, ...] | None = Field(
         None,
-        description="recordings, by path or by the 16 digits of their key, and turns, by key, that alone are "
-        "kept; a path of a text file, a line for each, stands for a long list",
+        description="the only recordings and turns to keep: paths of recordings, their keys of 16 digits, or "
+        "keys of turns; for a long list, the path of a text file with one entry per line",
     )
-    deny: tuple[str, ...] = Field((), description="as `allow`: what is set aside")
+    deny: tuple[str, ...] = Field((), description="recordings and turns to set aside, listed as in `allow`")
     pii: bool = Field(
-        False, description="set aside text that holds an e-mail address, a phone number or a card number"
+        False, description="set aside text that contains an e-mail address, a phone number or a card number"
     )
     evaluation_prompts: tuple[str, ...] = Field(
         (),
-        description="JSONL or text files of prompts that a model will be evaluated on: turns and texts that "
-        "share words with them are set aside",
+        description="JSON Lines or text files of prompts that models will be evaluated on; turns and texts "
+        "that share words with them are set aside",
     )
     evaluation_words: int = Field(
-        8, ge=2, description="words in a row that count as shared; prompts with fewer are looked for whole"
+        8,
+        ge=2,
+        description="number of consecutive words that count as shared; a shorter prompt matches only a whole "
+        "text",
     )
 
     duplicates: DuplicatesConfig = DuplicatesConfig()

@@ -1,6 +1,6 @@
-"""Recordings and texts that are there more than once, told by MinHash (Broder, 1997).
+"""Duplicate recordings and texts, detected by MinHash (Broder, 1997).
 
-Of those that are alike the one with the lowest content hash survives, in whatever order they come.
+Of a set of duplicates the one with the lowest content hash is kept, whatever their order.
 """
 
 import hashlib
@@ -16,46 +16,53 @@ from stages.select.words import words_of
 from stages.stage import Config
 
 PERMUTATIONS = 128
-BAND = 4
-"""Values of a signature that must agree for two to be compared: at a similarity of 0.7 that is missed once in
-6,000 times."""
+BAND_ROWS = 4
+"""Two items are compared if all values of one band of this size agree. At a similarity of 0.7, one pair
+in 6,000 is missed."""
 
-NEIGHBOURS = 32
-"""In a band that many share, each is compared with so many before it."""
+MAX_NEIGHBOURS = 32
+"""Maximum number of items of the same bucket that each item is compared with."""
 
 Signature = NDArray[np.uint32]
 
 
 class DuplicatesConfig(Config):
-    """What is there more than once; all off by default."""
+    """Removal of duplicates; off by default."""
 
     recordings: bool = Field(
-        False, description="set aside copies of a recording: equal bytes, or the same words at the same times"
+        False,
+        description="set aside copies of a recording, with equal bytes or the same words at the same times",
     )
     texts: bool = Field(
-        False, description="set aside turns and texts whose words are nearly those of another"
+        False, description="set aside turns and texts with nearly the same words as another one"
     )
     similarity: float = Field(
-        0.8, gt=0.5, le=1, description="least share of word triples in common (Jaccard), 0.5..1"
+        0.8,
+        gt=0.5,
+        le=1,
+        description="minimum Jaccard similarity of the word triples of duplicates, 0.5 to 1",
     )
     words_min: int = Field(
-        8, ge=3, description="texts with fewer words are never duplicates: people say the same short things"
+        8,
+        ge=3,
+        description="minimum number of words; shorter texts are never duplicates, as people often say the "
+        "same short things",
     )
 
 
 @dataclass(frozen=True)
 class Item:
-    """A recording or a text to compare."""
+    """A recording or a text to be compared with others."""
 
     name: str
     content: str
-    """Hash of what it holds; equal ones are duplicates."""
+    """Hash of the content; items with equal hashes are duplicates."""
     signature: Signature | None
-    """[128]; None where it has too few words to be compared."""
+    """MinHash [128]; None if there are too few words to compare."""
 
 
 def recording_item(name: str, sha256: str, turns: Iterable[AnnotatedTurn], words_min: int) -> Item:
-    """A recording by its bytes, and by its words at their times, which another format leaves as they are."""
+    """An item for the bytes of a recording and its timed words, which do not depend on the audio format."""
     words = [
         (word.start, text)
         for turn in turns
@@ -64,16 +71,16 @@ def recording_item(name: str, sha256: str, turns: Iterable[AnnotatedTurn], words
         for text in words_of(word.text)
     ]
     words.sort()
-    triples = (f"{a} {b} {c} {int(at // _WITHIN)}" for (at, a), (_, b), (_, c) in _triples(words))
+    triples = (f"{a} {b} {c} {int(at // _TIME_BIN)}" for (at, a), (_, b), (_, c) in _triples(words))
     return Item(name, sha256, signature(triples) if len(words) >= words_min else None)
 
 
-_WITHIN = 4.0
-"""Seconds: words that fall into the same stretch are said at the same time."""
+_TIME_BIN = 4.0
+"""Seconds; words in the same bin count as spoken at the same time."""
 
 
 def text_item(name: str, text: str, words_min: int) -> Item | None:
-    """A text by its words; None for one of too few."""
+    """An item for the words of a text; None if there are fewer than `words_min`."""
     words = words_of(text)
     if len(words) < words_min:
         return None
@@ -82,20 +89,21 @@ def text_item(name: str, text: str, words_min: int) -> Item | None:
 
 
 def signature(features: Iterable[str]) -> Signature:
-    """MinHash of a set of features: the share of equal values of two estimates their Jaccard similarity."""
+    """MinHash [128] of a set of features. The share of equal values in two signatures estimates the Jaccard
+    similarity of their sets."""
     hashed = [
         hashlib.blake2b(feature.encode("utf-8", "replace"), digest_size=8).digest() for feature in features
     ]
     values = np.unique(np.frombuffer(b"".join(hashed), np.uint64))
     lowest = np.full(PERMUTATIONS, np.iinfo(np.uint64).max, np.uint64)
     for first in range(0, len(values), 4096):
-        mixed = _mixed(values[first : first + 4096, None] ^ _SEEDS[None, :])
+        mixed = _mix(values[first : first + 4096, None] ^ _SEEDS[None, :])
         lowest = np.minimum(lowest, mixed.min(axis=0))
     return (lowest >> np.uint64(32)).astype(np.uint32)
 
 
 def duplicates(items: Sequence[Item], similarity: float) -> dict[str, str]:
-    """Name of each duplicate -> name of the one that survives."""
+    """Name of each duplicate -> name of the item that is kept."""
     ordered = sorted(items, key=lambda item: (item.content, item.name))
     parent = list(range(len(ordered)))
 
@@ -105,14 +113,14 @@ def duplicates(items: Sequence[Item], similarity: float) -> dict[str, str]:
             n = parent[n]
         return n
 
-    for a, b in _alike(ordered, similarity):
+    for a, b in _similar_pairs(ordered, similarity):
         low, high = sorted((root(a), root(b)))
         parent[high] = low
     return {item.name: ordered[root(n)].name for n, item in enumerate(ordered) if root(n) != n}
 
 
-def _alike(ordered: Sequence[Item], similarity: float) -> Iterator[tuple[int, int]]:
-    """Pairs of positions whose items are alike."""
+def _similar_pairs(ordered: Sequence[Item], similarity: float) -> Iterator[tuple[int, int]]:
+    """Pairs of positions of similar items."""
     for n in range(1, len(ordered)):
         if ordered[n].content == ordered[n - 1].content:
             yield n - 1, n
@@ -121,12 +129,12 @@ def _alike(ordered: Sequence[Item], similarity: float) -> Iterator[tuple[int, in
         return
     positions = np.array([n for n, _ in signed])
     signatures = np.stack([signature for _, signature in signed])
-    for first in range(0, PERMUTATIONS, BAND):
-        band = np.ascontiguousarray(signatures[:, first : first + BAND])
-        keys = band.view(np.dtype((np.void, band.itemsize * BAND))).ravel()
+    for first in range(0, PERMUTATIONS, BAND_ROWS):
+        band = np.ascontiguousarray(signatures[:, first : first + BAND_ROWS])
+        keys = band.view(np.dtype((np.void, band.itemsize * BAND_ROWS))).ravel()
         _, bucket = np.unique(keys, return_inverse=True)
         order = np.argsort(bucket, kind="stable")
-        for back in range(1, min(NEIGHBOURS, len(order) - 1) + 1):
+        for back in range(1, min(MAX_NEIGHBOURS, len(order) - 1) + 1):
             a, b = order[:-back], order[back:]
             same = bucket[a] == bucket[b]
             if not same.any():
@@ -140,11 +148,11 @@ def _triples(items: Sequence) -> Iterator[tuple]:
     return zip(items, items[1:], items[2:], strict=False)
 
 
-def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A bijection that leaves no trace of order (the finalizer of SplitMix64)."""
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finalizer of SplitMix64, a bijection that scrambles all bits."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
 
 
-_SEEDS = _mixed(np.arange(1, PERMUTATIONS + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+_SEEDS = _mix(np.arange(1, PERMUTATIONS + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))

@@ -1,4 +1,4 @@
-"""The measures that a recipe can put limits on."""
+"""The measures of a turn that a recipe can limit."""
 
 import re
 from collections.abc import Callable
@@ -8,13 +8,13 @@ from schemas.script import UNSPACED_LETTER
 from schemas.turn import AnnotatedTurn
 
 
-def _of(path: str) -> Callable[[AnnotatedTurn], float | None]:
-    """A measure of the transcript or the assessment, None where there is none."""
+def _measure(path: str) -> Callable[[AnnotatedTurn], float | None]:
+    """Reads a column of a turn by `column.name`; None if the turn doesn't have the column."""
     column, name = path.split(".")
-    return lambda turn: None if (found := getattr(turn, column)) is None else attrgetter(name)(found)
+    return lambda turn: None if (value := getattr(turn, column)) is None else attrgetter(name)(value)
 
 
-def _words(turn: AnnotatedTurn) -> float | None:
+def _word_count(turn: AnnotatedTurn) -> float | None:
     if turn.transcript is None:
         return None
     spaced, unspaced = UNSPACED_LETTER.subn(" ", turn.transcript.text)
@@ -24,40 +24,52 @@ def _words(turn: AnnotatedTurn) -> float | None:
 LIMITS: dict[str, tuple[str, str, Callable[[AnnotatedTurn], float | None]]] = {
     "seconds_min": ("too_short", "the turn's length in seconds", lambda turn: turn.turn.seconds),
     "seconds_max": ("too_long", "the turn's length in seconds", lambda turn: turn.turn.seconds),
-    "words_min": ("few_words", "the number of words", _words),
-    "compression_ratio_max": ("repetitive", "the compression ratio", _of("transcript.compression_ratio")),
-    "repeated_share_max": ("repeats_itself", "the share of repeated words", _of("transcript.repeated_share")),
+    "words_min": ("few_words", "the number of words", _word_count),
+    "compression_ratio_max": (
+        "repetitive",
+        "the compression ratio",
+        _measure("transcript.compression_ratio"),
+    ),
+    "repeated_share_max": (
+        "repeats_itself",
+        "the share of repeated words",
+        _measure("transcript.repeated_share"),
+    ),
     "no_speech_probability_max": (
         "no_speech_likely",
         "the probability that nobody speaks",
-        _of("transcript.no_speech_probability"),
+        _measure("transcript.no_speech_probability"),
     ),
     "language_probability_min": (
         "language_unsure",
         "the probability of the language",
-        _of("transcript.language_probability"),
+        _measure("transcript.language_probability"),
     ),
     "average_log_probability_min": (
         "text_unsure",
         "the mean log probability of the text",
-        _of("transcript.average_log_probability"),
+        _measure("transcript.average_log_probability"),
     ),
     "characters_per_second_min": (
         "little_text",
         "the number of characters a second",
-        _of("transcript.characters_per_second"),
+        _measure("transcript.characters_per_second"),
     ),
     "characters_per_second_max": (
         "much_text",
         "the number of characters a second",
-        _of("transcript.characters_per_second"),
+        _measure("transcript.characters_per_second"),
     ),
-    "longest_word_max": ("long_word", "the longest word's number of letters", _of("transcript.longest_word")),
-    "words_per_second_min": ("slow", "the number of words a second", _of("assessment.words_per_second")),
-    "words_per_second_max": ("fast", "the number of words a second", _of("assessment.words_per_second")),
-    "speech_share_min": ("little_speech", "the share of speech", _of("assessment.speech_share")),
-    "dnsmos_overall_min": ("poor_quality", "DNSMOS overall", _of("assessment.dnsmos_overall")),
-    "clipped_share_max": ("clipped", "the share of clipped samples", _of("assessment.clipped_share")),
-    "loudness_min": ("quiet", "the loudness in LUFS", _of("assessment.loudness_lufs")),
+    "longest_word_max": (
+        "long_word",
+        "the longest word's number of letters",
+        _measure("transcript.longest_word"),
+    ),
+    "words_per_second_min": ("slow", "the number of words a second", _measure("assessment.words_per_second")),
+    "words_per_second_max": ("fast", "the number of words a second", _measure("assessment.words_per_second")),
+    "speech_share_min": ("little_speech", "the share of speech", _measure("assessment.speech_share")),
+    "dnsmos_overall_min": ("poor_quality", "DNSMOS overall", _measure("assessment.dnsmos_overall")),
+    "clipped_share_max": ("clipped", "the share of clipped samples", _measure("assessment.clipped_share")),
+    "loudness_min": ("quiet", "the loudness in LUFS", _measure("assessment.loudness_lufs")),
 }
-"""Field of the config -> code of its reason, what it measures, and how: the order of the checks."""
+"""Field of the config -> reason code, description and function of the measure, in the order of checks."""

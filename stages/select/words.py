@@ -1,4 +1,4 @@
-"""The words by which two texts are compared: without case, punctuation or the form of a letter."""
+"""The words of a text for comparisons: without case, punctuation and variants of characters (NFKC)."""
 
 import re
 import unicodedata
@@ -7,6 +7,6 @@ from schemas.script import UNSPACED_LETTER
 
 
 def words_of(text: str) -> list[str]:
-    """Words in order; each letter is one in languages without spaces."""
+    """The words in order; in scripts without spaces each character is a word."""
     plain = unicodedata.normalize("NFKC", text).casefold()
     return re.findall(r"[^\W_]+", UNSPACED_LETTER.sub(lambda letter: f" {letter[0]} ", plain))

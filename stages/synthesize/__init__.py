@@ -1,4 +1,4 @@
-"""Speech for text: answers from a language model, voices from a backend, and checks of what came out."""
+"""Synthesis: answers from a language model, speech from a TTS backend, and checks of the result."""
 
 from stages.synthesize.config import SynthesizeConfig
 

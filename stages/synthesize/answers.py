@@ -1,4 +1,4 @@
-"""Answers from a language model, in words that are good to say: colloquial and short."""
+"""Answers from a language model, worded for speech: colloquial and short."""
 
 import json
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from schemas.errors import DataError
 from stages.synthesize.cost import Cost
 from stages.synthesize.endpoint import Endpoint, EndpointConfig
 
-NAMES = {"human": "user"}
-"""Our role names -> the API's, where they differ."""
+API_ROLES = {"human": "user"}
+"""Our role name -> the name in the API, where they differ."""
 
 MESSAGE_TOKENS = 16
-"""No chat template adds more to a message."""
+"""Upper bound of the tokens that a chat template adds to a message."""
 
 _ALOUD = (
     "Your words are read out by a voice, so write numbers, units and symbols as words, and use no lists, "
@@ -36,31 +36,29 @@ REWRITE = (
 
 
 class AnswersConfig(EndpointConfig):
-    rewrite: bool = Field(
-        True, description="answers that are there already are rewritten as one would say them"
-    )
+    rewrite: bool = Field(True, description="rewrite the answers of the conversations in spoken language")
     answer_prompt: str = Field(ANSWER, description="system prompt for questions without an answer")
-    rewrite_prompt: str = Field(REWRITE, description="system prompt for answers that are to be rewritten")
-    temperature: float = Field(0.7, ge=0, le=2)
-    max_tokens: int = Field(400, ge=1, description="longest answer in tokens")
+    rewrite_prompt: str = Field(REWRITE, description="system prompt for rewriting answers")
+    temperature: float = Field(0.7, ge=0, le=2, description="sampling temperature")
+    max_tokens: int = Field(400, ge=1, description="maximum length of an answer, in tokens")
 
 
 def with_answer(chat: Chat, config: AnswersConfig, endpoint: Endpoint) -> Chat:
-    """The conversation with an answer to its last question, or with its last answer as one would say it.
+    """The conversation with an answer to its last question, or with its last answer rewritten for speech.
 
-    Raises DataError as `complete` does.
+    Raises the errors of `complete`.
     """
     *before, last = chat.messages
     if last.role == "human":
         systems = [message.text for message in before if message.role == "system"]
         prompt = ChatMessage("system", "\n\n".join([*systems, config.answer_prompt]))
-        told = [prompt, *(message for message in chat.messages if message.role != "system")]
-        answer = complete(told, config, endpoint, config.temperature, config.max_tokens)
+        request = [prompt, *(message for message in chat.messages if message.role != "system")]
+        answer = complete(request, config, endpoint, config.temperature, config.max_tokens)
         return replace(chat, messages=(*chat.messages, ChatMessage("assistant", answer)))
     if not config.rewrite:
         return chat
-    told = [ChatMessage("system", config.rewrite_prompt), ChatMessage("human", last.text)]
-    answer = complete(told, config, endpoint, config.temperature, config.max_tokens)
+    request = [ChatMessage("system", config.rewrite_prompt), ChatMessage("human", last.text)]
+    answer = complete(request, config, endpoint, config.temperature, config.max_tokens)
     return replace(chat, messages=(*before, ChatMessage("assistant", answer)))
 
 
@@ -71,10 +69,17 @@ def complete(
     temperature: float,
     max_tokens: int,
 ) -> str:
-    """What the model says next. Raises DataError `cut_short`, and what `Endpoint.post` raises."""
-    text = [{"role": NAMES.get(message.role, message.role), "content": message.text} for message in messages]
-    body = {"model": config.model, "messages": text, "temperature": temperature, "max_tokens": max_tokens}
-    most = Cost(
+    """The next message by the model. Raises DataError `cut_short` and the errors of `Endpoint.post`."""
+    api_messages = [
+        {"role": API_ROLES.get(message.role, message.role), "content": message.text} for message in messages
+    ]
+    body = {
+        "model": config.model,
+        "messages": api_messages,
+        "temperature": temperature,
+        "max_tokens": max_tokens,
+    }
+    max_cost = Cost(
         requests=1,
         # No token is shorter than a byte.
         tokens=max_tokens + sum(len(message.text.encode()) + MESSAGE_TOKENS for message in messages),
@@ -83,16 +88,16 @@ def complete(
 
     def read(reply: bytes) -> tuple[tuple[str, str | None], Cost | None]:
         answer, finish, tokens = _completion(reply)
-        return (answer, finish), Cost(1, tokens, most.characters) if tokens is not None else None
+        return (answer, finish), Cost(1, tokens, max_cost.characters) if tokens is not None else None
 
-    answer, finish = endpoint.post("/chat/completions", body, most, read)
+    answer, finish = endpoint.post("/chat/completions", body, max_cost, read)
     if finish == "length":
         raise DataError("cut_short", f"the answer has over {max_tokens} tokens and was cut off")
     return answer
 
 
 def _completion(reply: bytes) -> tuple[str, str | None, int | None]:
-    """Text, reason to stop, tokens. Raises ValueError for what is no chat completion."""
+    """Text, finish reason and total tokens. Raises ValueError if the reply is not a chat completion."""
     try:
         document: Any = json.loads(reply)
     except ValueError:

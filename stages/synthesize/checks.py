@@ -1,4 +1,4 @@
-"""Is a synthesised turn what was to be said: by its words as heard, its length, and its voice."""
+"""Checks of synthesised turns: recognised words, speaking rate and voice."""
 
 import re
 import unicodedata
@@ -15,26 +15,28 @@ from stages.stage import Config
 
 VERSION = 1
 
-SILENCE = 0.6
-"""Seconds of an utterance that voices leave empty before, between and behind words."""
+SILENCE_SECONDS = 0.6
+"""Silence in an utterance before, between and after its words."""
 
 
 class CheckConfig(Config):
     error_rate_max: float | None = Field(
         0.25,
-        description="words heard otherwise than written, of those written; characters where no spaces are",
+        description="maximum word error rate of the recognised text; of characters in scripts without spaces",
     )
-    letters_per_second_min: float | None = Field(5, description="slowest; a Chinese character counts as 3")
-    letters_per_second_max: float | None = Field(30, description="fastest")
+    letters_per_second_min: float | None = Field(
+        5, description="minimum letters per second; a Chinese character counts as 3"
+    )
+    letters_per_second_max: float | None = Field(30, description="maximum letters per second")
     likeness_min: float | None = Field(
         0.6,
-        description="cosine between the voices of the turn and of the reference sentence; one voice has over "
-        "0.75 in CAM++, two have under 0.45",
+        description="minimum cosine similarity of the voice to that of the reference sentence; with CAM++, "
+        "the same voice has over 0.75 and different voices have under 0.45",
     )
 
 
 def check(turn: AnnotatedTurn, config: CheckConfig) -> Problem | None:
-    """Why a synthesised turn is no good; None where it is, or was not synthesised."""
+    """The reason to set aside a synthesised turn; None if it passes or is not synthesised."""
     synthesis = turn.metadata.get("synthesis")
     written = turn.turn.text
     if not isinstance(synthesis, dict) or written is None or turn.transcript is None:
@@ -47,14 +49,14 @@ def check(turn: AnnotatedTurn, config: CheckConfig) -> Problem | None:
     if config.error_rate_max is not None and rate > config.error_rate_max:
         heard = turn.transcript.text[:200]
         return problem("misspoken", f"{rate:.0%} of its words are heard otherwise than written: {heard}")
-    said, seconds = letters(written), turn.turn.seconds
-    if config.letters_per_second_max is not None and said > config.letters_per_second_max * seconds:
-        return problem("too_short", f"{said} letters in {seconds:.2f} s: some of it is not spoken")
+    letter_total, seconds = letters(written), turn.turn.seconds
+    if config.letters_per_second_max is not None and letter_total > config.letters_per_second_max * seconds:
+        return problem("too_short", f"{letter_total} letters in {seconds:.2f} s: some of it is not spoken")
     if config.letters_per_second_min is not None:
-        longest = said / config.letters_per_second_min + SILENCE
+        longest = letter_total / config.letters_per_second_min + SILENCE_SECONDS
         if seconds > longest:
             return problem(
-                "too_long", f"{said} letters in {seconds:.2f} s: there is more in it than the text"
+                "too_long", f"{letter_total} letters in {seconds:.2f} s: there is more in it than the text"
             )
     spoken = synthesis.get("spoken") or []
     likeness = spoken[turn.index].get("likeness") if turn.index < len(spoken) else None
@@ -64,19 +66,19 @@ def check(turn: AnnotatedTurn, config: CheckConfig) -> Problem | None:
 
 
 def as_written(turn: AnnotatedTurn) -> AnnotatedTurn:
-    """A synthesised turn with the text that was given to the voice, in place of what was heard of it."""
+    """A synthesised turn with its written text in place of the recognised one; other turns as they are."""
     if "synthesis" not in turn.metadata or turn.turn.text is None or turn.transcript is None:
         return turn
     return replace(turn, transcript=replace(turn.transcript, text=turn.turn.text, source="synthesis"))
 
 
 def error_rate(written: str, heard: str) -> float:
-    """Words that differ, of those written. Numbers may be written as digits or in words: where one side has
-    digits, the other side's words at that place don't count as wrong."""
+    """Word error rate. Differences where only one of the texts has digits don't count, since numbers can be
+    written as digits or as words."""
     a, b = _words(written), _words(heard)
     wrong = 0
     for kind, a0, a1, b0, b1 in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
-        if kind == "replace" and _digits(a[a0:a1]) != _digits(b[b0:b1]):
+        if kind == "replace" and _has_digits(a[a0:a1]) != _has_digits(b[b0:b1]):
             continue
         if kind != "equal":
             wrong += max(a1 - a0, b1 - b0)
@@ -87,15 +89,15 @@ _WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+(?:['’][^\W_{UNSPACED}]+)*
 
 
 def _words(text: str) -> list[str]:
-    """Words in small letters, and single characters of languages without spaces."""
+    """Case-folded words, and single characters of scripts without spaces."""
     plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
     return _WORD.findall(re.sub(r"(?<=\d)[.,:](?=\d)", "", plain))
 
 
-def _digits(words: Sequence[str]) -> bool:
+def _has_digits(words: Sequence[str]) -> bool:
     return any(character.isdigit() for word in words for character in word)
 
 
 def letters(text: str) -> int:
-    """Letters and digits; a character that stands for a syllable counts as 3."""
+    """Number of letters and digits; a character of a script without spaces counts as 3."""
     return sum(3 if UNSPACED_LETTER.match(c) else 1 for c in text if c.isalnum())

@@ -1,4 +1,4 @@
-"""What is to be said, by whom, and how well."""
+"""Settings of the synthesize stage."""
 
 from typing import Literal
 
@@ -8,53 +8,60 @@ from stages.stage import Config
 from stages.synthesize.answers import AnswersConfig
 from stages.synthesize.checks import CheckConfig
 from stages.synthesize.speech import SpeechConfig
-from stages.synthesize.styles import OWN, PLAIN, STYLES, StyleConfig
+from stages.synthesize.styles import PLAIN, STYLES, UNCHANGED, StyleConfig
 
 
 class SynthesizeConfig(Config):
     conversations: tuple[str, ...] = Field(
-        (), description='JSON lines or Parquet of conversations, `{"messages": [{role, content}, ..]}` a row'
+        (),
+        description='JSON Lines or Parquet files, a conversation per row: `{"messages": [{role, content}]}`',
     )
     answers: AnswersConfig | None = Field(
-        None, description="an OpenAI-compatible server that answers last questions (null: none is asked)"
+        None,
+        description="OpenAI-compatible server that answers final questions and rewrites answers (null: none)",
     )
     speech: SpeechConfig = SpeechConfig()
     speak: tuple[Literal["human", "assistant"], ...] = Field(
-        ("human", "assistant"), description="of the last question and its answer, whose is spoken"
+        ("human", "assistant"), description="whose messages are spoken, of the last question and its answer"
     )
-    characters_max: int = Field(1000, ge=1, description="longest message that is spoken, characters")
+    characters_max: int = Field(1000, ge=1, description="maximum length of a spoken message, in characters")
     pause: float = Field(0.6, ge=0.1, description="seconds between question and answer")
     styles: dict[str, StyleConfig] = Field(
         STYLES,
-        description="label -> how to speak so: slow, fast, low, high, flat, lively, soft, or an emotion",
+        description="label (slow, fast, low, high, flat, lively, soft or an emotion) -> its settings",
     )
     style_share: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="share of spoken answers whose halves are said in two styles, for `controlled`; of those "
-        "that have a place to be cut in two",
+        description="share of spoken answers that change their style halfway, for the family `controlled`, "
+        "among answers that can be split at a sentence or clause",
     )
     reference: str = Field(
         "The quick brown fox jumps over the lazy dog, and everybody in the garden laughs about it.",
-        description="a sentence by which each voice is known, in the voices' language",
+        description="sentence that each voice speaks for its reference embedding, in the voices' language",
     )
-    embedding: str = Field("package:campplus-zh-en", description="CAM++ speaker embedding, to know voices by")
-    checks: CheckConfig = Field(CheckConfig(), description="thresholds, applied when the data is packed")
+    embedding: str = Field(
+        "package:campplus-zh-en", description="CAM++ speaker embedding model that compares voices"
+    )
+    checks: CheckConfig = Field(
+        CheckConfig(), description="checks of synthesised turns, applied when the data is packed"
+    )
 
     def style(self, name: str) -> StyleConfig:
-        return OWN if name == PLAIN else self.styles[name]
+        return UNCHANGED if name == PLAIN else self.styles[name]
 
     @model_validator(mode="after")
-    def _styles_that_can_be_spoken(self) -> "SynthesizeConfig":
+    def _check_styles(self) -> "SynthesizeConfig":
         for label, style in self.styles.items():
             if label in (PLAIN, "normal", "neutral"):
-                raise ValueError(f"`{label}` is the voice's own way and no style")
+                raise ValueError(f"`{label}` is not a style: it means the unmodified voice")
             if style.instructions and not self.speech.server:
-                raise ValueError(f"style `{label}`: only a server (`speech.server`) takes instructions")
-            if not style.makes(label):
+                raise ValueError(f"style `{label}`: `instructions` need a server (`speech.server`)")
+            if not style.matches(label):
                 raise ValueError(
-                    f"nothing in style `{label}` makes it so: slow and fast need a `speed`, low and high "
-                    "`semitones`, soft a `gain_db`, everything else `instructions` to a server"
+                    f"the settings of style `{label}` don't match its label: slow and fast need a `speed`, "
+                    "low and high need `semitones`, soft needs a `gain_db`, other labels need "
+                    "`instructions` to a server"
                 )
         return self

@@ -18,9 +18,9 @@ from stages.stage import Config
 class Cost:
     requests: int = 0
     tokens: int = 0
-    """Of prompts and answers."""
+    """Tokens of prompts and answers."""
     characters: int = 0
-    """Sent."""
+    """Characters sent."""
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -47,22 +47,25 @@ class BudgetTracker:
         self.spent = spent
 
     @contextmanager
-    def spending(self, most: Cost) -> Iterator["Charge"]:
-        """Reserve the maximum cost of a request. Raises DataError `budget` if less than that is left."""
-        charge = Charge(most)
+    def reserve(self, max_cost: Cost) -> Iterator["Charge"]:
+        """Reserve the maximum cost of a request, and charge its actual cost at the end.
+
+        Raises DataError `budget` if less than the maximum is left.
+        """
+        charge = Charge(max_cost)
         with self._lock:
-            after = self.spent + self._reserved + most
+            after = self.spent + self._reserved + max_cost
             for name, limit in self._budget:
                 if limit is not None and getattr(after, name) > limit:
                     raise DataError(
                         "budget", f"the budget of {limit:,} {name} does not allow another request"
                     )
-            self._reserved += most
+            self._reserved += max_cost
         try:
             yield charge
         finally:
             with self._lock:
-                self._reserved -= most
+                self._reserved -= max_cost
                 self.spent += charge.cost
 
 
@@ -84,31 +87,32 @@ _NAME = re.compile(r"([0-9a-f]{64})-(\d+)-(\d+)-(\d+)$")
 
 
 class Replies:
-    """Replies by the hash of their request. Their names hold their cost, so that one listing gives both."""
+    """Cached replies by the hash of their request. Their file names include their cost."""
 
     def __init__(self, store: ReplyStore, folder: str) -> None:
         self._store = store
         self._folder = folder
         self._names: dict[str, str] = {}
         self.spent = Cost()
-        for found in store.list(folder):
-            if match := _NAME.search(found.path):
-                self._names.setdefault(match[1], found.path)
+        for file in store.list(folder):
+            if match := _NAME.search(file.path):
+                self._names.setdefault(match[1], file.path)
                 self.spent += Cost(*map(int, match.groups()[1:]))
 
-    def get(self, asked: str) -> bytes | None:
-        name = self._names.get(asked)
+    def get(self, request: str) -> bytes | None:
+        name = self._names.get(request)
         return None if name is None else self._store.get(name)
 
     def discarded(self) -> list[str]:
-        """Paths of all replies, for the caller to delete; their cost stays in the budget."""
-        paths = sorted(found.path for found in self._store.list(self._folder))
+        """Paths of all replies, for the caller to delete. Stores their total cost, which still
+        counts towards the budget."""
+        paths = sorted(file.path for file in self._store.list(self._folder))
         if paths:
-            together = hashlib.sha256("\n".join(paths).encode()).hexdigest()
-            self.put(together, b"", self.spent)
+            digest = hashlib.sha256("\n".join(paths).encode()).hexdigest()
+            self.put(digest, b"", self.spent)
         return paths
 
-    def put(self, asked: str, reply: bytes, cost: Cost) -> None:
-        name = f"{self._folder}/{asked}-{cost.requests}-{cost.tokens}-{cost.characters}"
+    def put(self, request: str, reply: bytes, cost: Cost) -> None:
+        name = f"{self._folder}/{request}-{cost.requests}-{cost.tokens}-{cost.characters}"
         self._store.put_new(name, reply)
-        self._names[asked] = name
+        self._names[request] = name

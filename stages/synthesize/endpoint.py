@@ -23,55 +23,60 @@ from stages.synthesize.cost import Budget, BudgetTracker, Cost, Replies
 
 Reply = TypeVar("Reply")
 
-LARGEST_REPLY = 64 * 1024 * 1024
-"""Bytes; ten minutes of speech are 30 MB."""
-LONGEST_WAIT = 300.0
-"""Longest wait, in seconds, that is granted to a server's Retry-After."""
-GIVEN_UP = 5
-"""After this many failed requests in a row, each further one is tried only once."""
+MAX_REPLY_BYTES = 64 * 1024 * 1024
+"""Ten minutes of speech are 30 MB."""
+MAX_RETRY_AFTER = 300.0
+"""Maximum wait, in seconds, for the Retry-After of a server."""
+MAX_FAILED_REQUESTS = 5
+"""After this number of consecutive failed requests, further ones are not retried."""
 
 
 class EndpointConfig(Config):
-    url: str = Field(description="base of an OpenAI-compatible API, such as http://localhost:8000/v1")
-    model: str = Field(description="the model's name on that server")
+    url: str = Field(description="base URL of an OpenAI-compatible API, such as http://localhost:8000/v1")
+    model: str = Field(description="name of the model on the server")
     key_variable: str = Field(
         "OPENAI_API_KEY", description="environment variable with the API key; if it is unset, no key is sent"
     )
-    timeout: float = Field(120, gt=0, description="longest time for a reply, in seconds")
+    timeout: float = Field(120, gt=0, description="maximum time for a reply, in seconds")
     retries: int = Field(
-        5, ge=0, description="retries after timeouts, connection resets and the statuses 429 and 5xx"
+        5,
+        ge=0,
+        description="maximum retries after timeouts, connection errors and the statuses 429 and 5xx",
     )
     backoff: float = Field(1, ge=0, description="seconds before the first retry; doubles with each retry")
-    requests_per_minute: float | None = Field(None, gt=0, description="rate limit (null: none)")
-    parallel: int = Field(4, ge=1, description="concurrent requests")
+    requests_per_minute: float | None = Field(
+        None, gt=0, description="rate limit, in requests per minute (null: none)"
+    )
+    parallel: int = Field(4, ge=1, description="maximum number of concurrent requests")
     budget: Budget = Budget()
 
-    def asked(self) -> dict[str, Any]:
-        """The settings that decide the content of replies, wherever the model is served."""
+    def reply_settings(self) -> dict[str, Any]:
+        """The settings that affect the content of replies: all but those of the connection."""
         operational = set(EndpointConfig.model_fields) - {"model"}
         return self.model_dump(mode="json", exclude=operational)
 
 
-class _TryError(Exception):
-    """A failed try that may be repeated."""
+class _RetryableError(Exception):
+    """A failed request that may succeed on another try."""
 
     def __init__(self, code: str, message: str, billed: bool, wait: float | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.billed = billed
-        """The server may have done the work anyway, so it may be charged."""
+        """Whether the server may charge for the failed request, since it may have processed it."""
         self.wait = wait
+        """Seconds to wait before the next try, as requested by the server."""
 
 
 class Endpoint:
-    """Safe to use from any number of threads. The cost of the cached `replies` counts towards the budget."""
+    """Thread-safe client of a server. The cost of the cached `replies` counts towards the budget."""
 
     def __init__(self, config: EndpointConfig, replies: Replies) -> None:
         parts = urlsplit(config.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
             raise SetupError(
-                "the url of a server is http(s)://host[:port]/path, with no user, password or query in it; "
-                f"put its key into ${config.key_variable}"
+                "the `url` of a server must be http(s)://host[:port]/path, without user, password or "
+                f"query; set the API key in ${config.key_variable}"
             )
         import httpx2
 
@@ -82,8 +87,8 @@ class Endpoint:
         self._client = httpx2.Client(headers=headers, timeout=config.timeout)
         self._replies = replies
         self._tracker = BudgetTracker(config.budget, replies.spent)
-        self._pace = _Pace(60 / config.requests_per_minute if config.requests_per_minute else 0.0)
-        self._unanswered = 0
+        self._rate_limit = _RateLimit(60 / config.requests_per_minute if config.requests_per_minute else 0.0)
+        self._failures = 0
 
     @property
     def spent(self) -> Cost:
@@ -96,13 +101,13 @@ class Endpoint:
         self,
         path: str,
         body: dict[str, Any],
-        most: Cost,
+        max_cost: Cost,
         read: Callable[[bytes], tuple[Reply, Cost | None]],
     ) -> Reply:
-        """The reply to a body, parsed by `read`; a request whose reply is cached is not sent again.
+        """The reply to a JSON body, parsed by `read`. Requests with a cached reply are not sent again.
 
-        `most` is the upper bound of the cost of a try. `read` returns the parsed reply and its cost, if the
-        reply reports it, and raises ValueError for an unusable reply. Raises DataError (`timeout`,
+        `max_cost` is the upper bound of the cost of one try. `read` returns the parsed reply and its cost, if
+        the reply reports it, and raises ValueError for an unusable reply. Raises DataError (`timeout`,
         `unreachable`, `rate_limited`, `server_error`, `bad_reply`, `refused`, `budget`), and SetupError if
         the key or the address is wrong.
         """
@@ -111,37 +116,37 @@ class Endpoint:
         cached = self._replies.get(request)
         if cached is not None:
             return read(cached)[0]
-        tries = 1 if self._unanswered >= GIVEN_UP else 1 + self._config.retries
+        tries = 1 if self._failures >= MAX_FAILED_REQUESTS else 1 + self._config.retries
         total = Cost()
         for number in range(tries):
-            with self._tracker.spending(most) as charge:
-                self._pace.wait()
+            with self._tracker.reserve(max_cost) as charge:
+                self._rate_limit.wait()
                 try:
                     reply = self._send(path, content)
-                    answer, cost = _understood(reply, read)
-                    charge.cost = cost or most
-                except _TryError as failed:
-                    charge.cost = most if failed.billed else Cost(requests=1)
+                    answer, cost = _parsed(reply, read)
+                    charge.cost = cost or max_cost
+                except _RetryableError as failed:
+                    charge.cost = max_cost if failed.billed else Cost(requests=1)
                     failure = failed
                 except BaseException:
                     charge.cost = Cost(requests=1)
                     raise
                 else:
-                    self._unanswered = 0
+                    self._failures = 0
                     self._replies.put(request, reply, total + charge.cost)
                     return answer
             total += charge.cost
             if failure.wait is not None:
-                self._pace.hold(min(failure.wait, LONGEST_WAIT))
+                self._rate_limit.hold(min(failure.wait, MAX_RETRY_AFTER))
             elif number + 1 < tries:
                 time.sleep(min(60.0, self._config.backoff * 2**number) * random.uniform(0.5, 1.0))
-        self._unanswered += 1
+        self._failures += 1
         raise DataError(
-            failure.code, f"{self._place(path)} {failure} ({tries} {'try' if tries == 1 else 'tries'})"
+            failure.code, f"{self._address(path)} {failure} ({tries} {'try' if tries == 1 else 'tries'})"
         )
 
     def _send(self, path: str, content: bytes) -> bytes:
-        """The body of a response with status 200. Raises `_TryError` if another try may succeed."""
+        """The body of a response with status 200. Raises `_RetryableError` if another try may succeed."""
         import httpx2
 
         seconds = self._config.timeout
@@ -152,46 +157,56 @@ class Endpoint:
                 received = bytearray()
                 for chunk in response.iter_bytes():
                     received += chunk
-                    if len(received) > LARGEST_REPLY:
-                        raise DataError("bad_reply", f"{self._place(path)} sent over {LARGEST_REPLY:,} bytes")
-                    if time.monotonic() > deadline:  # the client's own limit is for each chunk
-                        raise _TryError("timeout", f"took over {seconds:g} s", billed=True)
+                    if len(received) > MAX_REPLY_BYTES:
+                        raise DataError(
+                            "bad_reply", f"{self._address(path)} sent over {MAX_REPLY_BYTES:,} bytes"
+                        )
+                    if time.monotonic() > deadline:  # the timeout of the client applies to each chunk
+                        raise _RetryableError("timeout", f"took over {seconds:g} s", billed=True)
         except httpx2.ConnectError:
-            raise _TryError("unreachable", "can't be reached", billed=False) from None
+            raise _RetryableError("unreachable", "can't be reached", billed=False) from None
         except httpx2.TimeoutException:
-            raise _TryError("timeout", f"took over {seconds:g} s", billed=True) from None
+            raise _RetryableError("timeout", f"took over {seconds:g} s", billed=True) from None
         except (httpx2.TransportError, httpx2.DecodingError):
-            raise _TryError("unreachable", "closed the connection", billed=True) from None
+            raise _RetryableError("unreachable", "closed the connection", billed=True) from None
         if response.status_code == 200:
             return bytes(received)
         raise self._refusal(path, response.status_code, response.headers.get("retry-after"), bytes(received))
 
     def _refusal(self, path: str, status: int, retry_after: str | None, body: bytes) -> Exception:
         if status == 429:
-            return _TryError("rate_limited", "says 429, too many requests", False, _seconds(retry_after))
+            return _RetryableError(
+                "rate_limited", "says 429, too many requests", False, _retry_after_seconds(retry_after)
+            )
         if status in (408, 409, 425) or status >= 500:
-            return _TryError("server_error", f"answers {status}", False, _seconds(retry_after))
-        place, variable = self._place(path), self._config.key_variable
+            return _RetryableError(
+                "server_error", f"answers {status}", False, _retry_after_seconds(retry_after)
+            )
+        address, variable = self._address(path), self._config.key_variable
         if status in (401, 403):
-            what = f"refuses the key in ${variable}" if self._key else f"wants a key: set ${variable}"
-            return SetupError(f"{place} {what} (status {status})")
-        said = _message(body)
+            what = (
+                f"rejected the API key in ${variable}"
+                if self._key
+                else f"requires an API key: set ${variable}"
+            )
+            return SetupError(f"{address} {what} (status {status})")
+        message = _error_message(body)
         if self._key:
-            said = said.replace(self._key, "***")
+            message = message.replace(self._key, "***")
         if status in (404, 405) or 300 <= status < 400:
             return SetupError(
-                f"{place} answers {status}: there is no such service or model "
-                f"({self._config.model}); is the url its base, as in http://host:8000/v1? {said}".rstrip()
+                f"{address} returned status {status}: no such service or model ({self._config.model}); check "
+                f"that `url` is the base URL, such as http://host:8000/v1. {message}".rstrip()
             )
-        return DataError("refused", f"{place} answers {status}: {said}")
+        return DataError("refused", f"{address} answers {status}: {message}")
 
-    def _place(self, path: str) -> str:
+    def _address(self, path: str) -> str:
         parts = urlsplit(self._url + path)
         return f"{parts.netloc}{parts.path}"
 
 
-class _Pace:
-    """A rate limit: requests of all threads start at least some seconds apart."""
+class _RateLimit:
+    """Keeps the starts of requests of all threads at least `seconds` apart."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -205,22 +220,20 @@ class _Pace:
         time.sleep(max(0.0, at - time.monotonic()))
 
     def hold(self, seconds: float) -> None:
-        """Let no request start for this number of seconds."""
+        """Delay all further requests by this number of seconds."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
 
 
-def _understood(
-    reply: bytes, read: Callable[[bytes], tuple[Reply, Cost | None]]
-) -> tuple[Reply, Cost | None]:
+def _parsed(reply: bytes, read: Callable[[bytes], tuple[Reply, Cost | None]]) -> tuple[Reply, Cost | None]:
     try:
         return read(reply)
     except ValueError as error:
-        raise _TryError("bad_reply", f"sent no usable reply: {error}", billed=True) from None
+        raise _RetryableError("bad_reply", f"sent no usable reply: {error}", billed=True) from None
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """Seconds of a Retry-After header, which is a number or a date."""
+def _retry_after_seconds(retry_after: str | None) -> float | None:
+    """Seconds to wait by a Retry-After header, which is a number or a date; None if it is neither."""
     if not retry_after:
         return None
     try:
@@ -234,11 +247,11 @@ def _seconds(retry_after: str | None) -> float | None:
     return max(0.0, (at.astimezone(UTC) - datetime.now(UTC)).total_seconds())
 
 
-def _message(body: bytes) -> str:
+def _error_message(body: bytes) -> str:
     """The error message of a response, shortened."""
     try:
         error = json.loads(body)["error"]
-        said = error["message"] if isinstance(error, dict) else error
+        message = error["message"] if isinstance(error, dict) else error
     except (ValueError, KeyError, TypeError):
-        said = body.decode("utf-8", "replace")
-    return " ".join(str(said).split())[:200]
+        message = body.decode("utf-8", "replace")
+    return " ".join(str(message).split())[:200]

@@ -1,4 +1,4 @@
-"""Text to speech: piper with a voice on this machine, or any OpenAI-compatible server."""
+"""Text to speech with a local piper voice or an OpenAI-compatible server."""
 
 import shutil
 import subprocess
@@ -12,38 +12,41 @@ from pydantic import Field
 
 from schemas.errors import DataError, SetupError
 from stages.stage import Config
+from stages.synthesize.audio import SynthesizedAudio, apply_style, read_audio
 from stages.synthesize.cost import Cost
 from stages.synthesize.endpoint import Endpoint, EndpointConfig
-from stages.synthesize.sound import SynthesizedAudio, read_audio, styled
-from stages.synthesize.styles import OWN, StyleConfig
+from stages.synthesize.styles import UNCHANGED, StyleConfig
 
 
 class SpeechConfig(Config):
     server: EndpointConfig | None = Field(
         None,
-        description="an OpenAI-compatible server of /audio/speech, as CosyVoice, Step-Audio-TTS and others "
-        "have; null: the program piper, on this machine",
+        description="OpenAI-compatible server with /audio/speech, such as those of CosyVoice and "
+        "Step-Audio-TTS (null: the local program piper)",
     )
     human_voices: tuple[str, ...] = Field(
         ("package:piper-joe",),
         min_length=1,
-        description="one is drawn for each conversation: names on the server, or piper voices by reference",
+        description="voices to draw from for each conversation: names on the server, or references to piper "
+        "voices",
     )
     assistant_voices: tuple[str, ...] = Field(
-        ("package:piper-joe",), min_length=1, description="as human_voices"
+        ("package:piper-joe",), min_length=1, description="voices of the assistant, as in `human_voices`"
     )
-    speed: float = Field(1.0, ge=0.25, le=4, description="1 is the voice's own, 2 twice as fast")
+    speed: float = Field(
+        1.0, ge=0.25, le=4, description="speed relative to the unmodified voice; 2 is twice as fast"
+    )
 
 
 class Backend(Protocol):
     def speak(
-        self, texts: Sequence[str], voice: str, style: StyleConfig = OWN
+        self, texts: Sequence[str], voice: str, style: StyleConfig = UNCHANGED
     ) -> list[SynthesizedAudio | DataError]:
-        """Each text spoken by a voice in a style, or why it is not."""
+        """Speak each text with a voice and style. Texts that can't be spoken result in a DataError."""
 
 
 def speakable(text: str) -> str:
-    """A text on one line. Raises DataError `no_words` where nothing in it can be said."""
+    """A text on one line. Raises DataError `no_words` if it has no letters or digits."""
     line = " ".join(text.split())
     if not any(character.isalnum() for character in line):
         raise DataError("no_words", f"there is nothing to say in {line[:40]!r}")
@@ -51,40 +54,41 @@ def speakable(text: str) -> str:
 
 
 class Piper:
-    """The program piper (GPL, run as a program of its own) with one voice file or more (.onnx and .json).
+    """The program piper (GPL, so it runs as a separate process) with one or more voices (.onnx and .json).
 
-    It draws no noise, so that a text always becomes the same samples.
+    The noise scales are zero, so a text always results in the same samples. Raises SetupError if piper is not
+    installed or a voice has no file.
     """
 
     def __init__(self, voices: Mapping[str, Path], speed: float = 1.0) -> None:
-        beside = Path(sys.executable).with_name("piper")
-        program = str(beside) if beside.exists() else shutil.which("piper")
+        installed = Path(sys.executable).with_name("piper")
+        program = str(installed) if installed.exists() else shutil.which("piper")
         if program is None:
             raise SetupError(
-                "speech on this machine needs the program piper, which is not installed: "
-                "pip install piper-tts, or name a server in synthesize.speech.server"
+                "local speech synthesis needs the program piper, which is not installed: "
+                "pip install piper-tts, or set a server in synthesize.speech.server"
             )
         self._program = program
         self._voices = {name: _voice_file(name, path) for name, path in voices.items()}
         self._speed = speed
 
     def speak(
-        self, texts: Sequence[str], voice: str, style: StyleConfig = OWN
+        self, texts: Sequence[str], voice: str, style: StyleConfig = UNCHANGED
     ) -> list[SynthesizedAudio | DataError]:
-        """Raises SetupError where piper can't use the voice at all."""
+        """Raises SetupError if piper can't use the voice at all."""
         spoken: list[SynthesizedAudio | DataError] = []
         while len(spoken) < len(texts):
             rest = texts[len(spoken) :]
-            done, said = self._run(rest, voice, style.pace)
-            spoken += (styled(utterance, style) for utterance in done)
-            if len(done) < len(rest):  # it ends at the first line that it can't say
+            done, status = self._run(rest, voice, style.pace)
+            spoken += (apply_style(utterance, style) for utterance in done)
+            if len(done) < len(rest):  # piper stops at the first line that it can't speak
                 if not done and not self._run(["Hello."], voice)[0]:
-                    raise SetupError(f"piper can't speak with the voice {voice}: {said}")
-                spoken.append(DataError("not_spoken", f"the voice can't say it: {said}"))
+                    raise SetupError(f"piper can't use the voice {voice}: {status}")
+                spoken.append(DataError("not_spoken", f"the voice can't say it: {status}"))
         return spoken
 
     def _run(self, texts: Sequence[str], voice: str, pace: float = 1.0) -> tuple[list[SynthesizedAudio], str]:
-        """The first texts, as many as piper spoke, and the last line of what it said of its work."""
+        """The utterances that piper finished, in order, and the last line of its log."""
         import soundfile
 
         with tempfile.TemporaryDirectory(prefix="aqaa-data-piper-") as folder:
@@ -102,30 +106,31 @@ class Piper:
                 ran = subprocess.run(
                     command, input="\n".join(texts).encode(), capture_output=True, timeout=limit
                 )
-                whole, said = ran.returncode == 0, ran.stderr.decode("utf-8", "replace")
+                succeeded, log = ran.returncode == 0, ran.stderr.decode("utf-8", "replace")
             except subprocess.TimeoutExpired:
-                whole, said = False, f"it took over {limit:.0f} s"
-            # Named by a clock, so that the order of names is the order of lines.
+                succeeded, log = False, f"it took over {limit:.0f} s"
+            # File names are timestamps, so their order is that of the lines.
             files = sorted(Path(folder).glob("*.wav"), key=lambda file: int(file.stem))
-            if not whole:  # the last one was not finished
+            if not succeeded:  # the last file may be incomplete
                 files = files[:-1]
             elif len(files) != len(texts):
                 raise SetupError(
-                    f"piper made {len(files)} files of {len(texts)} lines: is it another program?"
+                    f"piper wrote {len(files)} files for {len(texts)} lines; check that {self._program} "
+                    "is that of piper-tts"
                 )
             spoken = [SynthesizedAudio(*soundfile.read(file, dtype="float32")) for file in files]
-        return spoken, (said.strip().splitlines() or ["it says nothing"])[-1][:200]
+        return spoken, (log.strip().splitlines() or ["it says nothing"])[-1][:200]
 
 
 def _voice_file(name: str, path: Path) -> Path:
     files = [path] if path.is_file() else sorted(path.glob("*.onnx"))
     if len(files) != 1:
-        raise SetupError(f"voice {name}: {path} is not, or does not hold, one .onnx file of a piper voice")
+        raise SetupError(f"voice {name}: {path} must be, or contain, exactly one .onnx file of a piper voice")
     return files[0]
 
 
 class SpeechServer:
-    """`POST /audio/speech` of an OpenAI-compatible server."""
+    """Client of `POST /audio/speech` on an OpenAI-compatible server."""
 
     def __init__(self, config: SpeechConfig, endpoint: Endpoint) -> None:
         assert config.server is not None
@@ -134,14 +139,14 @@ class SpeechServer:
         self._endpoint = endpoint
 
     def speak(
-        self, texts: Sequence[str], voice: str, style: StyleConfig = OWN
+        self, texts: Sequence[str], voice: str, style: StyleConfig = UNCHANGED
     ) -> list[SynthesizedAudio | DataError]:
         return [self._speak(text, voice, style) for text in texts]
 
     def _speak(self, text: str, voice: str, style: StyleConfig) -> SynthesizedAudio | DataError:
         body: dict[str, Any] = {"model": self._model, "input": text, "voice": voice, "response_format": "wav"}
         speed = round(self._speed * style.pace, 4)
-        if speed != 1:  # not every server knows it
+        if speed != 1:  # not all servers support it
             body["speed"] = speed
         if style.instructions:
             body["instructions"] = style.instructions
@@ -150,4 +155,4 @@ class SpeechServer:
             spoken = self._endpoint.post("/audio/speech", body, cost, lambda reply: (read_audio(reply), cost))
         except DataError as error:
             return error
-        return styled(spoken, style)
+        return apply_style(spoken, style)

@@ -1,4 +1,4 @@
-"""Ways to say something, and answers that change theirs half way."""
+"""Speaking styles, and answers that change their style halfway."""
 
 import re
 from collections.abc import Collection
@@ -12,37 +12,41 @@ from stages.stage import Config
 from stages.synthesize.checks import letters
 
 PLAIN = "plain"
-"""The voice's own way."""
+"""Name of the unmodified voice."""
 
-LETTERS_MIN = 8
-"""In a half, to hear how it is said."""
+HALF_LETTERS_MIN = 8
+"""Minimum number of letters in a half, for its style to be audible."""
 
 
 class StyleConfig(Config):
-    """What a voice is asked for, and what is done to its sound."""
+    """How a voice speaks, and how its audio is processed."""
 
-    speed: float = Field(1.0, ge=0.5, le=2, description="times the voice's own")
+    speed: float = Field(1.0, ge=0.5, le=2, description="speed relative to the unmodified voice")
     semitones: float = Field(
         0.0,
         ge=-4,
         le=4,
-        description="pitch, by playing a slower or faster reading at another rate: formants go along, so "
-        "that it sounds like a larger or smaller person; a server that takes instructions may do better",
+        description="change of pitch, by resampling; this shifts the formants too, so the voice sounds like "
+        "that of a larger or smaller person, and `instructions` to a server may sound better",
     )
     gain_db: float = Field(
-        0.0, ge=-40, le=0, description="loudness; a voice may be at full scale, so that none is made louder"
+        0.0,
+        ge=-40,
+        le=0,
+        description="change of loudness, never positive, since voices may already be at full scale",
     )
     instructions: str | None = Field(
-        None, description="what a server is told, for what no number says, such as `Speak sadly.`"
+        None,
+        description="instructions to a server, such as `Speak sadly.`, for what the other keys can't express",
     )
 
     @property
     def pace(self) -> float:
-        """Times the voice's own speed at which it reads, so that speed and pitch are right in the end."""
+        """Speed at which to speak before resampling, relative to the unmodified voice."""
         return self.speed * 2 ** (-self.semitones / 12)
 
-    def makes(self, label: str) -> bool:
-        """Whether it asks for what the label says."""
+    def matches(self, label: str) -> bool:
+        """Whether the settings have the effect that the label names."""
         numbers = {
             "slow": self.speed < 1,
             "fast": self.speed > 1,
@@ -53,7 +57,7 @@ class StyleConfig(Config):
         return bool(self.instructions) or numbers.get(label, False)
 
 
-OWN = StyleConfig()
+UNCHANGED = StyleConfig()
 STYLES = {
     "slow": StyleConfig(speed=0.75),
     "fast": StyleConfig(speed=1.35),
@@ -62,13 +66,13 @@ STYLES = {
 
 
 def labels_of(style: str, styles: Collection[str]) -> dict[str, str]:
-    """Measure or `emotion` -> label of what is said in a style, beside the others."""
+    """Measure or `emotion` -> label, for speech in `style` among all `styles` of the recipe."""
     plain = {measure: "neutral" if measure == "emotion" else "normal" for measure in map(measure_of, styles)}
     return plain if style == PLAIN else plain | {measure_of(style): style}
 
 
-def drawn_styles(key: str, styles: Collection[str]) -> tuple[str, str]:
-    """Two different ones, of which one may be the voice's own way, the same for the same key."""
+def draw_styles(key: str, styles: Collection[str]) -> tuple[str, str]:
+    """Two different styles, one of which may be `PLAIN`, drawn by a hash of the key."""
     pairs = list(permutations([PLAIN, *sorted(styles)], 2))
     return pairs[int(hash_fraction(key, bits=48) * len(pairs))]
 
@@ -78,11 +82,11 @@ _CLAUSE = re.compile(r"[,;:][\"'”’)\]]*(?=\s)|\s[–—-](?=\s)|[，；：�
 
 
 def halves(text: str) -> tuple[str, str] | None:
-    """A text cut between two sentences, or else two clauses, as near to its middle as can be.
+    """A text split between two sentences, or else two clauses, as close to the middle as possible.
 
-    None where one side would be under a quarter, or too short to hear how it is said.
+    None if each such split leaves a half with under a quarter of the letters, or under `HALF_LETTERS_MIN`.
     """
-    least = max(LETTERS_MIN, letters(text) / 4)
+    least = max(HALF_LETTERS_MIN, letters(text) / 4)
     for ends in (_SENTENCE, _CLAUSE):
         cuts = [(text[: end.end()].strip(), text[end.end() :].strip()) for end in ends.finditer(text)]
         fit = [cut for cut in cuts if min(map(letters, cut)) >= least]

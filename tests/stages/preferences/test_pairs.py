@@ -1,4 +1,4 @@
-"""Preference pairs: exact in ids, never of equal or empty answers, each with the reason for its choice."""
+"""Preference pairs: exact token ids, no equal or empty answers, and the reason for each choice."""
 
 import tarfile
 from dataclasses import replace
@@ -17,16 +17,16 @@ from schemas.recording import Codes
 from schemas.sample import Clip, Draft, Message, Speech, Text, turns_in
 from stages.interleave import InterleaveConfig, lay_out
 from stages.preferences.candidates import read_candidates
-from stages.preferences.config import DEAF
-from stages.preferences.contrast import KINDS, Answered, contrasts_of
+from stages.preferences.config import DEAF_PHRASES
+from stages.preferences.contrast import KINDS, RealAnswer, contrasts_of
 from stages.preferences.pair import pair_of, prompt_group
-from stages.preferences.ratings import agreement, best_and_worst, note, read_rating
+from stages.preferences.ratings import add_rating, agreement, best_and_worst, read_rating
 from stages.shard import ShardConfig, split_of, write_shards
 
 WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40) | st.sampled_from(
     ["<|EOT|>", "<audio_5> hm", "<audio_start>", "  x", "是的。", "Good morning."]
 )
-TOLD = {"source": "ratings", "margin": 2.0}
+PROVENANCE = {"source": "ratings", "margin": 2.0}
 
 
 def codes(groups, seed=0):
@@ -58,7 +58,7 @@ SIDES = st.tuples(WORDS, st.none() | st.tuples(st.integers(1, 9), st.integers(0,
 
 
 @given(chosen=SIDES, rejected=SIDES)
-def test_both_sides_read_back_exactly_and_say_in_what_they_differ(vocabulary, chosen, rejected):
+def test_both_sides_decode_exactly_and_the_record_names_the_difference(vocabulary, chosen, rejected):
     sides = [(text, groups and speech(*groups)) for text, groups in (chosen, rejected)]
     assume(all(text.strip() or spoken for text, spoken in sides))
     laid = [sample(vocabulary, *side) for side in sides]
@@ -66,38 +66,38 @@ def test_both_sides_read_back_exactly_and_say_in_what_they_differ(vocabulary, ch
     audio = (sides[0][1] and sides[0][1].codes) != (sides[1][1] and sides[1][1].codes)
     if not text and not audio:
         with pytest.raises(DataError) as error:
-            pair_of(*laid, TOLD, vocabulary)
+            pair_of(*laid, PROVENANCE, vocabulary)
         assert error.value.code == "identical"
         return
-    pair = pair_of(*laid, TOLD, vocabulary)
+    pair = pair_of(*laid, PROVENANCE, vocabulary)
     assert pair.record["differs_in"] == ("both" if text and audio else "text" if text else "audio")
     for ids, (words, spoken) in zip((pair.chosen, pair.rejected), sides, strict=True):
         whole = np.concatenate([pair.prompt, ids])
-        question, said = read(whole, vocabulary)
+        question, decoded = read(whole, vocabulary)
         assert (question.role, question.codes) == ("human", (codes(9),))
-        assert (said.role, said.text) == ("assistant", words)
-        assert said.codes == ((spoken.codes,) if spoken else ())
+        assert (decoded.role, decoded.text) == ("assistant", words)
+        assert decoded.codes == ((spoken.codes,) if spoken else ())
         assert ids[-1] == vocabulary.eot
         assert whole.max() < vocabulary.size
     assert pair.prompt[0] == vocabulary.bot
     assert (len(pair.key), turns_in(pair.key)) == (16 + 9 + 16, ())
 
 
-def test_an_empty_side_or_two_prompts_never_pass(vocabulary):
+def test_empty_sides_and_different_prompts_are_rejected(vocabulary):
     good = sample(vocabulary, "Yes.", speech(4))
     for empty in ("", " \n"):
         for sides in ((good, sample(vocabulary, empty)), (sample(vocabulary, empty), good)):
             with pytest.raises(DataError) as error:
-                pair_of(*sides, TOLD, vocabulary)
+                pair_of(*sides, PROVENANCE, vocabulary)
             assert error.value.code == "empty_side"
     with pytest.raises(ValueError, match="different prompts"):
-        pair_of(good, sample(vocabulary, "No.", question=speech(8)), TOLD, vocabulary)
+        pair_of(good, sample(vocabulary, "No.", question=speech(8)), PROVENANCE, vocabulary)
 
 
-def test_a_pair_is_three_arrays_and_its_record(vocabulary, tmp_path):
+def test_a_pair_is_stored_as_three_arrays_and_a_record(vocabulary, tmp_path):
     sides = [("Yes, at six.", speech(7)), ("Sorry?", None)]
     pairs = [
-        pair_of(*(sample(vocabulary, *s, question=speech(n)) for s in sides), TOLD, vocabulary)
+        pair_of(*(sample(vocabulary, *s, question=speech(n)) for s in sides), PROVENANCE, vocabulary)
         for n in range(1, 6)
     ]
     pairs.sort(key=lambda pair: shuffle_key(pair.key))
@@ -117,16 +117,20 @@ def test_a_pair_is_three_arrays_and_its_record(vocabulary, tmp_path):
             assert np.array_equal(found[f"{side}.npy"], getattr(pair, side))
             assert found[f"{side}.npy"].dtype == np.int32
         record = found["json"]
-        assert (record["family"], record["differs_in"], record["preference"]) == ("preference", "both", TOLD)
+        assert (record["family"], record["differs_in"], record["preference"]) == (
+            "preference",
+            "both",
+            PROVENANCE,
+        )
         assert [message["role"] for message in record["messages"]] == ["human"]
         first, end = record["rejected"]["content"][0]["spans"][0]
         assert vocabulary.decode(np.concatenate([pair.prompt, pair.rejected])[first:end]) == "Sorry?"
 
 
-def test_a_prompt_is_on_one_side_of_the_split_whatever_answers_it_and_whatever_the_system_says(vocabulary):
+def test_the_split_depends_on_the_prompt_but_not_on_answers_or_system_message(vocabulary):
     def group(system, text, n=9):
-        sides = (sample(vocabulary, said, None, system, speech(n)) for said in (text, "Hm?"))
-        return prompt_group(pair_of(*sides, TOLD, vocabulary), vocabulary)
+        sides = (sample(vocabulary, answer, None, system, speech(n)) for answer in (text, "Hm?"))
+        return prompt_group(pair_of(*sides, PROVENANCE, vocabulary), vocabulary)
 
     assert group("Be brief.", "Yes.") == group("Be a pirate.", "Aye.") == group(None, "No.")
     groups = {group(None, "Yes.", n) for n in range(1, 40)}
@@ -137,7 +141,7 @@ def test_a_prompt_is_on_one_side_of_the_split_whatever_answers_it_and_whatever_t
 # Ratings
 
 
-def asked(answers=("a", "b", "c", "d")):
+def a_prompt(answers=("a", "b", "c", "d")):
     row = {
         "id": "p1",
         "messages": [{"role": "user", "content": "When?"}],
@@ -146,24 +150,24 @@ def asked(answers=("a", "b", "c", "d")):
     return read_candidates(row, "c.jsonl:1", lambda name: codes(3))
 
 
-def scores(**given_):
+def scores(**ratings):
     found = {}
-    for name, values in given_.items():
+    for name, values in ratings.items():
         for rater, score in enumerate(values):
             row = {"prompt": "p1", "answer": name, "rater": rater, "score": score}
-            note(read_rating(row), found)
+            add_rating(read_rating(row), found)
     return found["p1"]
 
 
-def test_the_best_stands_against_the_worst():
-    choice = best_and_worst(asked(), scores(a=[2, 3], b=[5, 4], c=[1, 2], d=[4, 4]), margin=1, raters=2)
+def test_the_best_answer_is_paired_with_the_worst():
+    choice = best_and_worst(a_prompt(), scores(a=[2, 3], b=[5, 4], c=[1, 2], d=[4, 4]), margin=1, raters=2)
     assert (choice.chosen.id, choice.rejected.id) == ("b", "c")
     assert choice.provenance["margin"] == 3.0
     assert choice.provenance["scores"]["b"] == {"0": 5.0, "1": 4.0}
 
 
 @pytest.mark.parametrize(
-    ("given_", "code"),
+    ("ratings", "code"),
     [
         ({"a": [3], "b": [3], "c": [3]}, "tie"),
         ({"a": [3, 4], "b": [4, 4]}, "small_margin"),
@@ -171,26 +175,26 @@ def test_the_best_stands_against_the_worst():
         ({"a": [5, 5], "b": [1]}, "few_ratings"),
     ],
 )
-def test_answers_too_much_alike_or_hardly_rated_make_no_pair(given_, code):
+def test_similar_scores_or_few_ratings_make_no_pair(ratings, code):
     with pytest.raises(DataError) as error:
-        best_and_worst(asked(), scores(**given_), margin=1, raters=2 if len(given_) == 2 else 1)
+        best_and_worst(a_prompt(), scores(**ratings), margin=1, raters=2 if len(ratings) == 2 else 1)
     assert error.value.code == code
 
 
 @given(st.dictionaries(st.sampled_from("abcd"), st.lists(st.integers(1, 5), min_size=1, max_size=4)))
-def test_whoever_is_chosen_was_never_rated_lower(given_):
-    assume(given_)
+def test_the_chosen_answer_has_the_highest_mean_score(ratings):
+    assume(ratings)
     try:
-        choice = best_and_worst(asked(), scores(**given_), margin=0.5, raters=1)
+        choice = best_and_worst(a_prompt(), scores(**ratings), margin=0.5, raters=1)
     except DataError:
         return
-    means = {name: np.mean(values) for name, values in given_.items()}
+    means = {name: np.mean(values) for name, values in ratings.items()}
     assert means[choice.chosen.id] == max(means.values())
     assert means[choice.rejected.id] == min(means.values())
     assert choice.provenance["margin"] >= 0.5
 
 
-def test_agreement_is_that_of_the_published_example():
+def test_agreement_matches_the_published_example():
     """Krippendorff 2011, four observers and twelve units: 0.849 with the interval metric."""
     observers = [
         "1 2 3 3 2 1 4 1 2 . . .",
@@ -218,25 +222,25 @@ def test_agreement_is_that_of_the_published_example():
         {"prompt": "p1", "answer": "a", "rater": "r", "score": float("nan")},
     ],
 )
-def test_a_row_that_is_no_rating_says_so(row):
+def test_an_invalid_rating_is_rejected(row):
     with pytest.raises(DataError) as error:
         read_rating(row)
     assert error.value.code == "bad_rating"
 
 
-def test_a_rater_counts_once():
+def test_a_second_rating_by_the_same_rater_is_rejected():
     found = {}
     rating = read_rating({"prompt": "p1", "answer": "a", "rater": "r", "score": 3})
-    note(rating, found)
+    add_rating(rating, found)
     with pytest.raises(DataError, match="has rated"):
-        note(replace(rating, score=5.0), found)
+        add_rating(replace(rating, score=5.0), found)
     assert found == {"p1": {"a": {"r": 3.0}}}
 
 
 # Candidates
 
 
-def test_candidates_bring_codes_or_the_name_of_a_recording():
+def test_candidates_have_codes_or_the_name_of_a_recording():
     row = {
         "id": 7,
         "messages": [{"role": "user", "content": "When?"}],
@@ -255,7 +259,7 @@ def test_candidates_bring_codes_or_the_name_of_a_recording():
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"id": None}, "no `id`"),
         ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}, "human's"),
@@ -270,13 +274,13 @@ def test_candidates_bring_codes_or_the_name_of_a_recording():
         ({"audio": 7}, "name of a recording"),
     ],
 )
-def test_a_row_of_candidates_that_can_not_be_used_says_why(change, says):
+def test_an_invalid_row_of_candidates_is_rejected_with_its_reason(change, message):
     row = {
         "id": "p",
         "messages": [{"role": "user", "content": "When?"}],
         "answers": [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}],
     }
-    with pytest.raises(DataError, match=says) as error:
+    with pytest.raises(DataError, match=message) as error:
         read_candidates(row | change, "c.jsonl:1", lambda name: codes(3))
     assert error.value.code == "bad_candidates"
 
@@ -286,9 +290,9 @@ def test_a_row_of_candidates_that_can_not_be_used_says_why(change, says):
 LINES = {"en": "We leave at number {n} in the morning sharp", "de": "Wir fahren am Morgen um {n} Uhr los"}
 
 
-def real(count=60):
+def real_answers(count=60):
     return [
-        Answered(
+        RealAnswer(
             key=f"{n:016x}",
             conversation=f"talk{n // 2}",
             language=language,
@@ -300,81 +304,83 @@ def real(count=60):
     ]
 
 
-def test_every_kind_is_what_it_is_called():
-    answers = {one.key: one for one in real()}
-    found = list(contrasts_of(list(answers.values()), dict.fromkeys(KINDS, 1.0), DEAF))
+def test_every_kind_of_contrast_has_its_defining_property():
+    answers = {one.key: one for one in real_answers()}
+    found = list(contrasts_of(list(answers.values()), dict.fromkeys(KINDS, 1.0), DEAF_PHRASES))
     assert len(found) == len(KINDS) * len(answers)
-    for own, kind, made in found:
-        assert made.provenance["source"] == "contrast"
-        assert made.provenance["kind"] == kind
-        other = answers.get(made.provenance.get("from"))
+    for own, kind, contrast in found:
+        assert contrast.provenance["source"] == "contrast"
+        assert contrast.provenance["kind"] == kind
+        other = answers.get(contrast.provenance.get("from"))
         if other:
             assert other.conversation != own.conversation
         if kind == "deaf":
-            assert made.text in DEAF[own.language]
-            assert made.speech is None
+            assert contrast.text in DEAF_PHRASES[own.language]
+            assert contrast.speech is None
         elif kind in ("other", "language"):
-            assert (made.text, made.speech) == (other.text, other.speech)
+            assert (contrast.text, contrast.speech) == (other.text, other.speech)
             assert (other.language == own.language) == (kind == "other")
         elif kind == "mismatch":
-            mixed_ = {(own.text, other.speech), (other.text, own.speech)}
-            assert (made.text, made.speech) in mixed_
+            combinations = {(own.text, other.speech), (other.text, own.speech)}
+            assert (contrast.text, contrast.speech) in combinations
             assert other.language == own.language
         else:
-            assert own.text.startswith(made.text)
-            assert len(made.text) < len(own.text)
-            n = len(made.speech.codes.linguistic)
-            assert made.speech.codes.linguistic == own.speech.codes.linguistic[:n]
+            assert own.text.startswith(contrast.text)
+            assert len(contrast.text) < len(own.text)
+            n = len(contrast.speech.codes.linguistic)
+            assert contrast.speech.codes.linguistic == own.speech.codes.linguistic[:n]
             assert 0.1 < n / len(own.speech.codes.linguistic) <= 0.6
-    taken = {made.provenance["taken"] for _, kind, made in found if kind == "mismatch"}
+    taken = {contrast.provenance["taken"] for _, kind, contrast in found if kind == "mismatch"}
     assert taken == {"text", "speech"}
 
 
-def test_shares_are_about_kept_and_always_the_same():
-    answers = real(400)
+def test_shares_are_met_and_do_not_depend_on_order():
+    answers = real_answers(400)
     shares = {"deaf": 0.5, "truncated": 0.1}
-    first, second = (list(contrasts_of(order, shares, DEAF)) for order in (answers, answers[::-1]))
+    first, second = (list(contrasts_of(order, shares, DEAF_PHRASES)) for order in (answers, answers[::-1]))
     kinds = [kind for _, kind, _ in first]
     assert 160 < kinds.count("deaf") < 240
     assert 20 < kinds.count("truncated") < 65
     assert {(a.key, k, m.text) for a, k, m in first} == {(a.key, k, m.text) for a, k, m in second}
 
 
-def test_a_new_answer_leaves_almost_all_draws_as_they_were():
-    answers = real(200)
+def test_adding_answers_changes_few_draws():
+    answers = real_answers(200)
     before, after = (
-        {a.key: m.provenance["from"] for a, _, m in contrasts_of(some, {"other": 1.0}, DEAF)}
+        {a.key: m.provenance["from"] for a, _, m in contrasts_of(some, {"other": 1.0}, DEAF_PHRASES)}
         for some in (answers[:-2], answers)
     )
     assert sum(after[key] != before[key] for key in before) < 10
 
 
-def test_where_nothing_fits_there_is_no_contrast():
-    (one, *_) = real(1)
-    found = {kind: made for _, kind, made in contrasts_of([one], dict.fromkeys(KINDS, 1.0), {})}
-    assert {kind for kind, made in found.items() if isinstance(made, DataError)} == set(KINDS) - {"truncated"}
+def test_no_contrast_without_a_suitable_answer():
+    (one, *_) = real_answers(1)
+    found = {kind: contrast for _, kind, contrast in contrasts_of([one], dict.fromkeys(KINDS, 1.0), {})}
+    assert {kind for kind, contrast in found.items() if isinstance(contrast, DataError)} == set(KINDS) - {
+        "truncated"
+    }
     short = replace(one, text="Hm", speech=speech(1))
-    ((_, _, made),) = contrasts_of([short], {"truncated": 1.0}, {})
-    assert isinstance(made, DataError)
+    ((_, _, contrast),) = contrasts_of([short], {"truncated": 1.0}, {})
+    assert isinstance(contrast, DataError)
 
 
 @given(WORDS, st.integers(1, 30), st.sampled_from(KINDS))
-def test_what_is_made_of_any_answer_makes_a_pair_or_is_refused(vocabulary, text, groups, kind):
+def test_every_contrast_makes_a_pair_or_is_rejected_as_identical(vocabulary, text, groups, kind):
     assume(text.strip())
-    own = Answered("00", "here", "en", text, speech(groups))
+    own = RealAnswer("00", "here", "en", text, speech(groups))
     pool = [
         own,
-        Answered("01", "there", "en", "Fine.", speech(3, 1)),
-        Answered("02", "away", "de", "Gut.", None),
+        RealAnswer("01", "there", "en", "Fine.", speech(3, 1)),
+        RealAnswer("02", "away", "de", "Gut.", None),
     ]
-    for answered, _, made in contrasts_of(pool, {kind: 1.0}, DEAF):
-        if answered is not own or isinstance(made, DataError):
+    for real_answer, _, contrast in contrasts_of(pool, {kind: 1.0}, DEAF_PHRASES):
+        if real_answer is not own or isinstance(contrast, DataError):
             continue
-        chosen, rejected = (sample(vocabulary, s.text, s.speech) for s in (own, made))
-        if made.text == own.text and made.speech == own.speech:
+        chosen, rejected = (sample(vocabulary, s.text, s.speech) for s in (own, contrast))
+        if contrast.text == own.text and contrast.speech == own.speech:
             with pytest.raises(DataError, match="the same"):
-                pair_of(chosen, rejected, made.provenance, vocabulary)
+                pair_of(chosen, rejected, contrast.provenance, vocabulary)
             continue
-        pair = pair_of(chosen, rejected, made.provenance, vocabulary)
-        _, said = read(np.concatenate([pair.prompt, pair.rejected]), vocabulary)
-        assert said.text == made.text
+        pair = pair_of(chosen, rejected, contrast.provenance, vocabulary)
+        _, decoded = read(np.concatenate([pair.prompt, pair.rejected]), vocabulary)
+        assert decoded.text == contrast.text

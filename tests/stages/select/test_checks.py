@@ -1,4 +1,4 @@
-"""Every threshold has a reason of its own, says the value and the limit, and can be switched off."""
+"""Every threshold has its own reason code, reports the value and the limit, and can be turned off."""
 
 import pytest
 from hypothesis import given
@@ -50,7 +50,7 @@ def test_a_good_turn_is_kept():
         ("loudness_min", a_turn(loudness_lufs=-75.0), "quiet"),
     ],
 )
-def test_a_threshold_sets_aside_what_is_beyond_it_and_none_switches_it_off(field, turn, code):
+def test_a_threshold_sets_turns_aside_and_none_turns_it_off(field, turn, code):
     problem = select(turn, DEFAULT)
     assert problem is not None
     assert problem.code == code
@@ -58,12 +58,12 @@ def test_a_threshold_sets_aside_what_is_beyond_it_and_none_switches_it_off(field
     assert select(turn, SelectConfig(**{field: None})) is None
 
 
-def test_there_is_a_check_for_every_threshold():
+def test_every_threshold_has_a_check():
     thresholds = {field for field in SelectConfig.model_fields if field.endswith(("_min", "_max"))}
     assert set(LIMITS) == thresholds
 
 
-def test_the_message_names_the_value_and_the_limit():
+def test_the_message_gives_the_value_and_the_limit():
     assert select(a_turn(index=7, dnsmos_overall=1.25), DEFAULT) == Problem(
         "poor_quality", "DNSMOS overall is 1.25, under the limit of 1.5", 7
     )
@@ -73,7 +73,7 @@ def test_a_value_at_the_limit_is_kept():
     assert select(a_turn(dnsmos_overall=1.5, compression_ratio=2.4), DEFAULT) is None
 
 
-def test_a_measure_that_was_not_taken_is_no_reason():
+def test_a_missing_measure_passes():
     unmeasured = dict.fromkeys(
         (
             "average_log_probability",
@@ -86,20 +86,20 @@ def test_a_measure_that_was_not_taken_is_no_reason():
     assert select(a_turn(**unmeasured), DEFAULT) is None
 
 
-def test_made_up_text_is_named_as_such():
+def test_hallucinated_text_has_its_own_reason():
     turn = a_turn(text="Thanks for watching!", phantom=True, average_log_probability=-2.0)
     assert select(turn, DEFAULT).code == "phantom"
     assert "'Thanks for watching!'" in select(turn, DEFAULT).message
     assert select(a_turn(phantom=True), SelectConfig(phantom=False)) is None
 
 
-def test_a_turn_without_words_or_with_two_voices_is_never_kept():
+def test_turns_without_text_and_overlapped_turns_are_set_aside():
     assert select(a_turn(transcript=False), DEFAULT).code == "no_text"
     assert select(a_turn(text="  "), DEFAULT).code == "no_text"
     assert select(a_turn(overlapped=True), DEFAULT).code == "overlapped"
 
 
-def test_what_annotate_set_aside_stays_so_for_its_reason():
+def test_a_problem_found_by_annotate_is_the_reason():
     problem = Problem("no_words", "nothing was recognised", 0)
     assert select(a_turn(problem=problem), DEFAULT) is problem
 
@@ -114,13 +114,13 @@ def test_what_annotate_set_aside_stays_so_for_its_reason():
         ("안녕하세요 여러분", 2),
     ],
 )
-def test_two_characters_make_a_word_where_no_spaces_do(text, words):
+def test_two_characters_count_as_a_word_in_scripts_without_spaces(text, words):
     turn = a_turn(text=text)
     assert select(turn, SelectConfig(words_min=int(words))) is None
     assert select(turn, SelectConfig(words_min=int(words) + 1)).code == "few_words"
 
 
-def test_languages_are_an_allow_list():
+def test_only_listed_languages_are_kept():
     config = SelectConfig(languages=("en", "zh"))
     assert select(a_turn(language="zh"), config) is None
     assert select(a_turn(language="de"), config).code == "other_language"
@@ -129,10 +129,10 @@ def test_languages_are_an_allow_list():
 class TestSidecar:
     CONFIG = SelectConfig(sidecar={"consent": True, "licence.name": ["CC-BY-4.0", "CC0-1.0"]})
 
-    def test_a_recording_that_says_so_is_kept(self):
+    def test_a_recording_with_the_required_values_is_kept(self):
         assert select(a_turn(sidecar={"consent": True, "licence": {"name": "CC0-1.0"}}), self.CONFIG) is None
 
-    def test_a_recording_that_lacks_a_field_is_set_aside(self):
+    def test_a_recording_without_a_required_field_is_set_aside(self):
         assert admit("a.wav", {}, self.CONFIG) == Problem(
             "sidecar_lacks_field", "the sidecar has no field consent"
         )
@@ -141,14 +141,14 @@ class TestSidecar:
         assert select(a_turn(index=3), self.CONFIG).turn == 3
 
     @pytest.mark.parametrize("consent", [False, 1, "true", ["true"]])
-    def test_another_value_is_another_value(self, consent):
+    def test_values_of_other_types_do_not_match(self, consent):
         problem = admit("a.wav", {"consent": consent, "licence": {"name": "CC0-1.0"}}, self.CONFIG)
         assert problem.code == "sidecar_differs"
         assert "consent is" in problem.message
         assert "not True" in problem.message
 
 
-def test_the_report_sees_what_another_threshold_would_keep_all_others_as_they_are():
+def test_would_keep_varies_one_threshold():
     turns = [a_turn(end=4.0, dnsmos_overall=quality) for quality in (1.2, 2.0, 2.6, 3.2)]
     turns.append(a_turn(end=4.0, dnsmos_overall=4.0, phantom=True))
     assert would_keep(turns, DEFAULT, "dnsmos_overall_min", [None, 1.5, 2.5, 3.5]) == [
@@ -163,7 +163,7 @@ def test_the_report_sees_what_another_threshold_would_keep_all_others_as_they_ar
     ]
 
 
-def test_an_unknown_threshold_is_refused():
+def test_an_unknown_threshold_is_rejected():
     with pytest.raises(ValidationError, match="dnsmos"):
         SelectConfig(dnsmos=3)
 
@@ -171,7 +171,7 @@ def test_an_unknown_threshold_is_refused():
 @pytest.mark.parametrize(
     "measured",
     [
-        # Whisper base on excerpts of meetings (AMI) and of a call at 8 kHz, DNSMOS beside it.
+        # Measures of Whisper base and DNSMOS on excerpts of meetings (AMI) and of a call at 8 kHz.
         {"end": 1.9, "dnsmos_overall": 2.91, "average_log_probability": -0.60, "no_speech_probability": 0.14},
         {
             "end": 22.0,
@@ -187,7 +187,7 @@ def test_meetings_and_calls_are_kept_by_default(measured):
     assert select(a_turn(loudness_lufs=-46.0, **measured), DEFAULT) is None
 
 
-def test_a_word_made_up_on_noise_is_set_aside_by_default():
+def test_a_word_hallucinated_on_noise_is_set_aside_by_default():
     you = {"end": 1.1, "text": "you.", "average_log_probability": -1.83, "no_speech_probability": 0.69}
     assert select(a_turn(**you), DEFAULT).code == "text_unsure"
 
@@ -202,11 +202,11 @@ class TestLists:
         assert select(a_turn(recording="calls/two.wav"), SelectConfig(deny=(name,))) is None
 
     @pytest.mark.parametrize("name", NAMES)
-    def test_an_allow_list_keeps_what_it_names_alone(self, name):
+    def test_an_allow_list_keeps_only_its_entries(self, name):
         assert select(self.TURN, SelectConfig(allow=(name,))) is None
         assert select(a_turn(recording="calls/two.wav"), SelectConfig(allow=(name,))).code == "not_allowed"
 
-    def test_a_denied_recording_is_told_as_a_whole(self):
+    def test_a_deny_list_of_recordings_applies_to_whole_recordings(self):
         assert admit("calls/one.wav", {}, SelectConfig(deny=("calls/one.wav",))).code == "denied"
         assert admit("calls/one.wav", {}, SelectConfig(deny=(self.TURN.key,))) is None
 
@@ -214,11 +214,11 @@ class TestLists:
 @pytest.mark.parametrize(
     ("consent", "kept"),
     [
-        *((said, True) for said in (True, "yes", " Given ", "true")),
-        *((said, False) for said in (False, "no", "pending", 1, None, {})),
+        *((value, True) for value in (True, "yes", " Given ", "true")),
+        *((value, False) for value in (False, "no", "pending", 1, None, {})),
     ],
 )
-def test_where_consent_is_required_the_sidecar_must_say_so(consent, kept):
+def test_required_consent_must_be_in_the_sidecar(consent, kept):
     config = SelectConfig(consent="required")
     turn = a_turn(sidecar={"consent": consent})
     assert (select(turn, config) is None) == kept
@@ -234,7 +234,7 @@ def test_where_consent_is_required_the_sidecar_must_say_so(consent, kept):
         ("Call me on +49 30 901820 tonight.", "a phone number"),
     ],
 )
-def test_a_turn_with_personal_data_is_set_aside_if_the_recipe_says_so(text, kind):
+def test_personal_data_is_set_aside_if_the_recipe_says_so(text, kind):
     assert select(a_turn(text=text), SelectConfig(pii=True)).message == f"the text holds {kind}"
     assert select(a_turn(text=text), SelectConfig()) is None
 
@@ -248,12 +248,12 @@ class TestEvaluationPrompts:
         "text",
         ["So: tell me in one sentence WHY the sky was grey", "Sing a song.", "请你唱一首关于大海的歌曲吧"],
     )
-    def test_words_in_a_row_are_shared_whatever_their_case_and_punctuation(self, text):
+    def test_shared_words_are_found_regardless_of_case_and_punctuation(self, text):
         problem = self.PROMPTS.shared(text, 7)
         assert (problem.code, problem.turn) == ("evaluation_prompt", 7)
 
     @pytest.mark.parametrize("text", ["please sing a song for me", "the sky is blue", "", "大海"])
-    def test_fewer_are_not_and_a_short_prompt_must_be_the_whole_text(self, text):
+    def test_fewer_words_do_not_match_and_short_prompts_must_equal_the_text(self, text):
         assert self.PROMPTS.shared(text) is None
 
 
@@ -264,7 +264,7 @@ class TestDuplicates:
         items = [text_item(name, text, 8) for name, text in texts.items()]
         return duplicates([item for item in items if item], **{"similarity": 0.8} | options)
 
-    def test_texts_that_differ_in_a_word_of_many_are_alike_and_others_are_not(self):
+    def test_texts_that_differ_in_one_of_many_words_are_duplicates(self):
         long = " ".join(f"w{n}" for n in range(100))
         texts = {
             "a": long,
@@ -279,13 +279,13 @@ class TestDuplicates:
         assert len(found) == 2
         assert {*found.items()} <= {("a", "b"), ("b", "a"), ("d", "e"), ("e", "d")}
 
-    def test_equal_texts_survive_by_name_and_others_by_their_hash_in_any_order(self):
+    def test_the_first_name_of_equal_texts_is_kept_in_any_order(self):
         texts = {f"n{n}": self.SENTENCE for n in range(9)}
         assert self.found(texts) == {f"n{n}": "n0" for n in range(1, 9)}
         assert self.found(dict(reversed(texts.items()))) == self.found(texts)
 
     @given(st.permutations(range(12)))
-    def test_the_order_makes_no_difference(self, order):
+    def test_the_result_does_not_depend_on_the_order(self, order):
         long = [f"w{n}" for n in range(60)]
         texts = {f"n{n}": " ".join(long[n:] + [f"x{n // 4}"] * n) for n in range(12)}
         shuffled = {f"n{n}": texts[f"n{n}"] for n in order}
@@ -297,16 +297,16 @@ class TestDuplicates:
 
         for start in (0, 40, 100, 200, 300):
             true = len(triples(0) & triples(start)) / len(triples(0) | triples(start))
-            told = (signature(triples(0)) == signature(triples(start))).mean()
-            assert told == pytest.approx(true, abs=0.1)
+            estimate = (signature(triples(0)) == signature(triples(start))).mean()
+            assert estimate == pytest.approx(true, abs=0.1)
 
-    def test_a_recording_in_another_format_has_its_words_at_the_same_times(self):
+    def test_a_recording_in_another_format_is_a_duplicate_by_its_words(self):
         def words(shift, step=0.4):
-            said = [
+            timed = [
                 Word(n * step + shift, n * step + shift + 0.3, f" w{n % 17}x{n % 13}", 0.9)
                 for n in range(300)
             ]
-            return [a_turn(words=said)]
+            return [a_turn(words=timed)]
 
         items = [
             recording_item("original", "1" * 64, words(0.0), 8),

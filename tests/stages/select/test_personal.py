@@ -1,4 +1,4 @@
-"""Personal data is found in the forms in which people write it; other numbers are left alone."""
+"""Personal data is recognised in its usual written forms; other numbers are not."""
 
 from datetime import date
 
@@ -34,7 +34,7 @@ PREFIXES += ("+86 138", "138", "158", "13", "400", "0", "+49 171", "+1", "+33 1"
 
 
 @given(data=st.data(), form=st.sampled_from(FORMS), sentence=st.sampled_from(SENTENCES))
-def test_phone_numbers_are_found_in_every_usual_form(data, form, sentence):
+def test_phone_numbers_are_recognised_in_all_usual_forms(data, form, sentence):
     prefix = max((prefix for prefix in PREFIXES if form.startswith(prefix)), key=len, default="")
     rest = form.removeprefix(prefix)
     digits = {"N": st.sampled_from("23456789"), "0": st.sampled_from("123456789")}
@@ -56,7 +56,7 @@ def test_phone_numbers_are_found_in_every_usual_form(data, form, sentence):
         ("She was born in 1984, her number is 212-555-0123", "a phone number"),
     ],
 )
-def test_personal_data_is_found(text, kind):
+def test_personal_data_is_recognised(text, kind):
     assert personal(text) == kind
 
 
@@ -95,7 +95,7 @@ def test_personal_data_is_found(text, kind):
         ),
     ],
 )
-def test_other_numbers_are_no_personal_data(text):
+def test_other_numbers_are_not_personal_data(text):
     assert personal(text) is None
 
 
@@ -111,12 +111,12 @@ SCORES = st.tuples(st.integers(0, 130), st.integers(0, 130)).map(lambda score: f
         for kind in (YEARS, DATES, PRICES, SCORES)
     )
 )
-def test_lists_of_years_dates_prices_and_scores_are_no_personal_data(drawn):
+def test_lists_of_years_dates_prices_and_scores_are_not_personal_data(drawn):
     numbers, separator = drawn
     assert personal(f"They were {separator.join(numbers)}.") is None
 
 
 @given(count=st.integers(0, 10**15))
-def test_counts_with_separated_thousands_are_no_personal_data(count):
+def test_counts_with_thousands_separators_are_not_personal_data(count):
     for separator in (",", ".", " "):
         assert personal(f"{count:,} of them".replace(",", separator)) is None

@@ -10,7 +10,7 @@ from schemas.chat import parse
 from schemas.errors import DataError, SetupError
 from stages.synthesize.answers import AnswersConfig, complete, with_answer
 from stages.synthesize.cost import Budget, Cost, Replies
-from stages.synthesize.endpoint import GIVEN_UP, Endpoint
+from stages.synthesize.endpoint import MAX_FAILED_REQUESTS, Endpoint
 from tests.served import Answer, completion, serving
 
 KEY = "sk-very-secret-0123456789"
@@ -42,7 +42,7 @@ def key(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
-def test_a_question_is_answered_and_the_request_is_what_the_api_wants(tmp_path, key):
+def test_a_question_is_answered_by_a_valid_api_request(tmp_path, key):
     with serving([completion("Fine, thanks!")]) as server:
         config = config_of(server.url, temperature=0.2, max_tokens=50)
         answered = with_answer(chat_of("How are you?"), config, endpoint_of(config, tmp_path))
@@ -50,31 +50,31 @@ def test_a_question_is_answered_and_the_request_is_what_the_api_wants(tmp_path, 
         ("human", "How are you?"),
         ("assistant", "Fine, thanks!"),
     ]
-    (asked,) = server.seen
-    assert asked["path"] == "/v1/chat/completions"
-    assert asked["headers"]["Authorization"] == f"Bearer {KEY}"
-    assert asked["body"]["messages"] == [
+    (request,) = server.seen
+    assert request["path"] == "/v1/chat/completions"
+    assert request["headers"]["Authorization"] == f"Bearer {KEY}"
+    assert request["body"]["messages"] == [
         {"role": "system", "content": config.answer_prompt},
         {"role": "user", "content": "How are you?"},
     ]
-    assert (asked["body"]["temperature"], asked["body"]["max_tokens"]) == (0.2, 50)
+    assert (request["body"]["temperature"], request["body"]["max_tokens"]) == (0.2, 50)
 
 
-def test_a_written_answer_is_rewritten_as_one_would_say_it(tmp_path):
+def test_a_written_answer_is_rewritten_for_speech(tmp_path):
     written = chat_of("When is it?", "**Time:** 17:00 CET")
     with serving([completion("It's at five.")]) as server:
         config = config_of(server.url)
         endpoint = endpoint_of(config, tmp_path)
-        said = with_answer(written, config, endpoint)
+        rewritten = with_answer(written, config, endpoint)
         kept = with_answer(written, config.model_copy(update={"rewrite": False}), endpoint)
-    assert said.messages[-1].text == "It's at five."
+    assert rewritten.messages[-1].text == "It's at five."
     assert server.bodies[0]["messages"][0]["content"] == config.rewrite_prompt
     assert server.bodies[0]["messages"][1]["content"] == "**Time:** 17:00 CET"
     assert kept == written
     assert len(server.seen) == 1
 
 
-def test_the_same_is_never_asked_twice(tmp_path):
+def test_equal_requests_are_sent_once(tmp_path):
     with serving([completion("Fine.")]) as server:
         config = config_of(server.url)
         assert ask(config, endpoint_of(config, tmp_path)) == "Fine."
@@ -83,7 +83,7 @@ def test_the_same_is_never_asked_twice(tmp_path):
     assert len(server.seen) == 2
 
 
-def test_a_model_that_moved_to_another_address_is_not_asked_again(tmp_path):
+def test_replies_stay_cached_when_the_server_changes_its_address(tmp_path):
     for _ in range(2):
         with serving([completion("Fine.")]) as server:
             config = config_of(server.url)
@@ -92,7 +92,7 @@ def test_a_model_that_moved_to_another_address_is_not_asked_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("trouble", "code"),
+    ("failure", "code"),
     [
         (Answer(500), "server_error"),
         (Answer(503), "server_error"),
@@ -107,12 +107,12 @@ def test_a_model_that_moved_to_another_address_is_not_asked_again(tmp_path):
     ],
     ids=lambda value: value if isinstance(value, str) else f"{value.status}-{value.body[:12]!r}",
 )
-def test_trouble_that_passes_is_waited_out_and_trouble_that_stays_is_told(tmp_path, trouble, code):
-    with serving([trouble, trouble, completion("Fine.")]) as server:
+def test_temporary_failures_are_retried_and_permanent_ones_reported(tmp_path, failure, code):
+    with serving([failure, failure, completion("Fine.")]) as server:
         config = config_of(server.url, timeout=0.4)
         assert ask(config, endpoint_of(config, tmp_path)) == "Fine."
     assert len(server.seen) == 3
-    with serving([trouble]) as server:
+    with serving([failure]) as server:
         config = config_of(server.url, timeout=0.4, retries=1)
         with pytest.raises(DataError, match=r"/v1/chat/completions .*2 tries") as error:
             ask(config, endpoint_of(config, tmp_path / "other"))
@@ -120,7 +120,7 @@ def test_trouble_that_passes_is_waited_out_and_trouble_that_stays_is_told(tmp_pa
     assert len(server.seen) == 2
 
 
-def test_nobody_there(tmp_path):
+def test_an_unreachable_server_is_reported(tmp_path):
     with serving([completion("Fine.")]) as server:
         pass
     config = config_of(server.url, retries=1)
@@ -130,16 +130,16 @@ def test_nobody_there(tmp_path):
 
 
 @pytest.mark.parametrize("wait", [lambda: "1", lambda: formatdate(time.time() + 2, usegmt=True)])
-def test_a_server_that_says_how_long_to_wait_is_left_alone_so_long(tmp_path, wait):
+def test_retry_after_is_honoured(tmp_path, wait):
     answers = iter([lambda: Answer(429, headers={"Retry-After": wait()}), lambda: completion("Fine.")])
-    with serving(lambda asked: next(answers)()) as server:
+    with serving(lambda request: next(answers)()) as server:
         config = config_of(server.url)
         assert ask(config, endpoint_of(config, tmp_path)) == "Fine."
     first, second = server.seen
     assert second["at"] - first["at"] >= 0.9
 
 
-def test_requests_keep_the_pace(tmp_path):
+def test_requests_respect_the_rate_limit(tmp_path):
     with serving([completion("Fine.")]) as server:
         config = config_of(server.url, requests_per_minute=300)
         endpoint = endpoint_of(config, tmp_path)
@@ -149,7 +149,7 @@ def test_requests_keep_the_pace(tmp_path):
     assert times[-1] - times[0] >= 0.55
 
 
-def test_a_refusal_of_one_question_is_not_tried_again(tmp_path, key):
+def test_a_refused_request_is_not_retried(tmp_path, key):
     refusal = json.dumps({"error": {"message": f"flagged; sent with {KEY}"}}).encode()
     with serving([Answer(400, refusal)]) as server:
         config = config_of(server.url)
@@ -159,25 +159,27 @@ def test_a_refusal_of_one_question_is_not_tried_again(tmp_path, key):
     assert len(server.seen) == 1
 
 
-@pytest.mark.parametrize(("status", "says"), [(401, "refuses the key"), (404, "no such service or model")])
-def test_a_wrong_key_or_address_stops_at_once(tmp_path, key, status, says):
+@pytest.mark.parametrize(
+    ("status", "message"), [(401, "rejected the API key"), (404, "no such service or model")]
+)
+def test_a_wrong_key_or_address_fails_immediately(tmp_path, key, status, message):
     echo = json.dumps({"error": {"message": f"Incorrect API key: {KEY}"}}).encode()
     with serving([Answer(status, echo)]) as server:
         config = config_of(server.url)
-        with pytest.raises(SetupError, match=says) as error:
+        with pytest.raises(SetupError, match=message) as error:
             ask(config, endpoint_of(config, tmp_path))
     assert KEY not in str(error.value)
     assert len(server.seen) == 1
 
 
-def test_a_url_with_a_secret_in_it_is_refused_without_being_shown(tmp_path):
+def test_a_url_with_a_secret_is_rejected_without_showing_it(tmp_path):
     for url in ("http://me:hush@host/v1", "http://host/v1?api_key=hush", "host/v1", "file:///v1"):
         with pytest.raises(SetupError) as error:
             endpoint_of(config_of(url), tmp_path)
         assert "hush" not in str(error.value)
 
 
-def test_the_key_is_in_no_file(tmp_path, key):
+def test_the_key_is_not_written_to_any_file(tmp_path, key):
     with serving([completion("Fine.")]) as server:
         config = config_of(server.url)
         ask(config, endpoint_of(config, tmp_path))
@@ -187,9 +189,9 @@ def test_the_key_is_in_no_file(tmp_path, key):
     assert KEY not in config.model_dump_json()
 
 
-def test_the_budget_of_requests_is_never_exceeded_not_even_by_tries_or_many_threads(tmp_path):
-    def answer(asked):
-        return Answer(500) if "odd" in asked["body"]["messages"][1]["content"] else completion("Fine.")
+def test_the_budget_of_requests_includes_retries_and_all_threads(tmp_path):
+    def answer(request):
+        return Answer(500) if "odd" in request["body"]["messages"][1]["content"] else completion("Fine.")
 
     def outcome(n):
         try:
@@ -206,12 +208,14 @@ def test_the_budget_of_requests_is_never_exceeded_not_even_by_tries_or_many_thre
         assert "budget" in outcomes
 
 
-def test_the_budget_of_tokens_stops_before_it_is_exceeded_and_counts_what_was_said_before(tmp_path):
+def test_the_budget_of_tokens_is_not_exceeded_and_includes_cached_replies(tmp_path):
     with serving([completion("Fine.", tokens=100)]) as server:
         config = config_of(server.url, answer_prompt="Short.", max_tokens=100, budget=Budget(tokens=450))
         outcomes = []
         for n in range(6):
-            endpoint = endpoint_of(config, tmp_path)  # each time anew: what was spent lies with the replies
+            endpoint = endpoint_of(
+                config, tmp_path
+            )  # a new one each time: the cost is stored with the replies
             try:
                 outcomes.append(ask(config, endpoint, f"Question {n}?"))
             except DataError as error:
@@ -222,7 +226,7 @@ def test_the_budget_of_tokens_stops_before_it_is_exceeded_and_counts_what_was_sa
     assert endpoint_of(config, tmp_path).spent.tokens == 400
 
 
-def test_without_word_of_its_cost_a_reply_counts_as_the_most_it_may_have_cost(tmp_path):
+def test_a_reply_without_usage_is_charged_its_maximum_cost(tmp_path):
     with serving([completion("Fine.", tokens=None)]) as server:
         config = config_of(server.url, answer_prompt="Short.", max_tokens=100)
         endpoint = endpoint_of(config, tmp_path)
@@ -230,7 +234,7 @@ def test_without_word_of_its_cost_a_reply_counts_as_the_most_it_may_have_cost(tm
     assert endpoint.spent == Cost(1, 100 + len("Short.Hm?") + 2 * 16, len("Short.Hm?"))
 
 
-def test_an_answer_that_was_cut_off_is_none(tmp_path):
+def test_a_truncated_answer_is_an_error(tmp_path):
     with serving([completion("It is", finish="length")]) as server:
         config = config_of(server.url)
         endpoint = endpoint_of(config, tmp_path)
@@ -241,17 +245,17 @@ def test_an_answer_that_was_cut_off_is_none(tmp_path):
     assert len(server.seen) == 1
 
 
-def test_a_server_that_never_answers_is_not_waited_for_again_and_again(tmp_path):
+def test_retries_stop_after_many_failed_requests(tmp_path):
     with serving([Answer(500)]) as server:
         config = config_of(server.url, retries=2)
         endpoint = endpoint_of(config, tmp_path)
-        for n in range(GIVEN_UP + 3):
+        for n in range(MAX_FAILED_REQUESTS + 3):
             with pytest.raises(DataError):
                 ask(config, endpoint, f"Question {n}?")
-    assert len(server.seen) == 3 * GIVEN_UP + 3
+    assert len(server.seen) == 3 * MAX_FAILED_REQUESTS + 3
 
 
-def test_history_and_system_prompt_go_along(tmp_path):
+def test_history_and_system_prompt_are_sent(tmp_path):
     messages = [
         {"role": "system", "content": "You are a pirate."},
         {"role": "user", "content": "Who are you?"},
@@ -261,9 +265,9 @@ def test_history_and_system_prompt_go_along(tmp_path):
     with serving([completion("Aye.")]) as server:
         config = config_of(server.url)
         answered = with_answer(parse({"messages": messages}, ""), config, endpoint_of(config, tmp_path))
-    (asked,) = server.bodies
-    assert [m["role"] for m in asked["messages"]] == ["system", "user", "assistant", "user"]
-    assert asked["messages"][0]["content"].startswith("You are a pirate.\n")
+    (body,) = server.bodies
+    assert [m["role"] for m in body["messages"]] == ["system", "user", "assistant", "user"]
+    assert body["messages"][0]["content"].startswith("You are a pirate.\n")
     assert [m.role for m in answered.messages] == ["system", "human", "assistant", "human", "assistant"]
 
 

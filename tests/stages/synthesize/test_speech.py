@@ -1,4 +1,4 @@
-"""Speech from piper and from servers, and the checks of what they speak."""
+"""Speech from piper and from servers, speaking styles, and the checks of synthesised turns."""
 
 import sys
 
@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from pipeline.models import resolve
 from pipeline.storage.store import Store
 from schemas.errors import DataError, SetupError
+from stages.synthesize.audio import SynthesizedAudio, apply_style, read_audio
 from stages.synthesize.checks import CheckConfig, as_written, check, error_rate, letters
 from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.cost import Budget, Replies
 from stages.synthesize.endpoint import Endpoint, EndpointConfig
-from stages.synthesize.sound import SynthesizedAudio, read_audio, styled
 from stages.synthesize.speech import Piper, SpeechConfig, SpeechServer, speakable
-from stages.synthesize.styles import OWN, STYLES, StyleConfig, drawn_styles, halves, labels_of
+from stages.synthesize.styles import STYLES, UNCHANGED, StyleConfig, draw_styles, halves, labels_of
 from tests.paths import DEMO
 from tests.served import Answer, serving
 from tests.stages.annotated import a_turn
@@ -30,7 +30,7 @@ def piper():
     return Piper({JOE: resolve(JOE).path})
 
 
-def test_piper_speaks_a_text_always_the_same_whatever_stands_beside_it(piper):
+def test_piper_is_deterministic_whatever_the_other_texts(piper):
     alone = piper.speak(["Good morning to you."], JOE)[0]
     second = piper.speak(["How are you?", "Good morning to you."], JOE)[1]
     assert alone.rate == 22_050
@@ -39,7 +39,7 @@ def test_piper_speaks_a_text_always_the_same_whatever_stands_beside_it(piper):
     assert np.array_equal(alone.samples, second.samples)
 
 
-def test_a_line_that_piper_can_not_say_costs_only_itself(piper):
+def test_a_line_that_piper_cannot_speak_does_not_affect_others(piper):
     first, second, third = piper.speak(["Good morning.", "...", "Good night."], JOE)
     assert isinstance(second, DataError)
     assert second.code == "not_spoken"
@@ -47,38 +47,39 @@ def test_a_line_that_piper_can_not_say_costs_only_itself(piper):
     assert len(third.samples) > 5000
 
 
-def test_speed_makes_it_shorter(piper):
+def test_speed_shortens_speech(piper):
     fast = Piper({JOE: resolve(JOE).path}, speed=2.0)
     text = ["We are going to the market on Saturday."]
     assert len(fast.speak(text, JOE)[0].samples) < 0.7 * len(piper.speak(text, JOE)[0].samples)
 
 
-def test_a_style_is_heard_in_the_length_and_in_the_loudness(piper):
+def test_a_style_changes_length_and_loudness(piper):
     text = ["We are going to the market on Saturday."]
     plain, slow, soft = (
-        piper.speak(text, JOE, style)[0] for style in (OWN, StyleConfig(speed=0.75), StyleConfig(gain_db=-10))
+        piper.speak(text, JOE, style)[0]
+        for style in (UNCHANGED, StyleConfig(speed=0.75), StyleConfig(gain_db=-10))
     )
     assert len(slow.samples) > 1.15 * len(plain.samples)
     assert np.allclose(soft.samples, plain.samples * 10**-0.5)
 
 
 @pytest.mark.parametrize("semitones", [-4.0, -1.5, 2.5])
-def test_a_pitch_is_moved_by_as_many_semitones_and_the_length_stays(semitones):
+def test_semitones_change_the_pitch_but_not_the_length(semitones):
     rate, style = 22_050, StyleConfig(semitones=semitones)
-    seconds = 2 / style.pace  # as a voice reads at that pace
+    seconds = 2 / style.pace  # the length of speech at that pace
     tone = np.sin(2 * np.pi * 220 * np.arange(round(seconds * rate)) / rate).astype(np.float32)
-    moved = styled(SynthesizedAudio(tone, rate), style)
+    moved = apply_style(SynthesizedAudio(tone, rate), style)
     peak = np.abs(np.fft.rfft(moved.samples)).argmax() * rate / len(moved.samples)
     assert len(moved.samples) / rate == pytest.approx(2, abs=0.01)
     assert 12 * np.log2(peak / 220) == pytest.approx(semitones, abs=0.1)
 
 
-def test_without_piper_or_a_voice_of_it_one_is_told_what_to_do(monkeypatch, tmp_path):
-    with pytest.raises(SetupError, match=r"does not hold, one \.onnx"):
+def test_a_missing_program_or_voice_is_reported(monkeypatch, tmp_path):
+    with pytest.raises(SetupError, match=r"exactly one \.onnx"):
         Piper({"file:/x": tmp_path})
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     (tmp_path / "broken.onnx.json").write_text("{}")
-    with pytest.raises(SetupError, match="can't speak with the voice x"):
+    with pytest.raises(SetupError, match="can't use the voice x"):
         Piper({"x": tmp_path}).speak(["Hello."], "x")
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -86,7 +87,7 @@ def test_without_piper_or_a_voice_of_it_one_is_told_what_to_do(monkeypatch, tmp_
         Piper({})
 
 
-def test_only_words_are_spoken():
+def test_text_without_words_is_rejected():
     assert speakable(" One\ntwo\t three. ") == "One two three."
     with pytest.raises(DataError, match="nothing to say"):
         speakable("?! 🙂")
@@ -97,7 +98,7 @@ def server_of(url, folder, **settings):
     return SpeechServer(config, Endpoint(config.server, Replies(Store(str(folder)), "replies")))
 
 
-def test_a_server_speaks_each_text_once(tmp_path):
+def test_equal_texts_are_sent_to_the_server_once(tmp_path):
     with serving([Answer(body=WAV.read_bytes())]) as server:
         first = server_of(server.url, tmp_path).speak(["Hello.", "Hello."], "alloy")
         again = server_of(server.url, tmp_path).speak(["Hello."], "alloy")
@@ -109,20 +110,20 @@ def test_a_server_speaks_each_text_once(tmp_path):
         assert np.array_equal(utterance.samples, expected.samples)
 
 
-def test_a_server_is_asked_for_a_style_by_speed_and_instructions(tmp_path):
+def test_a_style_is_sent_to_the_server_as_speed_and_instructions(tmp_path):
     with serving([Answer(body=WAV.read_bytes())]) as server:
         speech = server_of(server.url, tmp_path)
         style = StyleConfig(speed=0.8, gain_db=-20, instructions="Speak sadly.")
-        (sad,), (plain,) = (speech.speak(["Hello."], "alloy", how) for how in (style, OWN))
+        (sad,), (plain,) = (speech.speak(["Hello."], "alloy", how) for how in (style, UNCHANGED))
     first, second = server.bodies
     assert (first["speed"], first["instructions"]) == (0.8, "Speak sadly.")
     assert not {"speed", "instructions"} & second.keys()
     assert np.allclose(sad.samples, plain.samples / 10)
 
 
-def test_a_reply_that_is_no_audio_sets_its_text_aside_alone(tmp_path):
-    def answer(asked):
-        return Answer(body=b'{"oops": 1}' if asked["body"]["input"] == "Bad." else WAV.read_bytes())
+def test_a_reply_without_audio_sets_only_its_text_aside(tmp_path):
+    def answer(request):
+        return Answer(body=b'{"oops": 1}' if request["body"]["input"] == "Bad." else WAV.read_bytes())
 
     with serving(answer) as server:
         good, bad = server_of(server.url, tmp_path).speak(["Good.", "Bad."], "alloy")
@@ -135,8 +136,8 @@ def test_a_reply_that_is_no_audio_sets_its_text_aside_alone(tmp_path):
 def test_a_budget_of_characters_is_not_exceeded(tmp_path):
     with serving([Answer(body=WAV.read_bytes())]) as server:
         speech = server_of(server.url, tmp_path, budget=Budget(characters=12))
-        said = speech.speak(["Hello.", "World!", "No."], "alloy")
-    assert [getattr(one, "code", "spoken") for one in said] == ["spoken", "spoken", "budget"]
+        results = speech.speak(["Hello.", "World!", "No."], "alloy")
+    assert [getattr(one, "code", "spoken") for one in results] == ["spoken", "spoken", "budget"]
     assert len(server.seen) == 2
 
 
@@ -157,7 +158,7 @@ def test_a_budget_of_characters_is_not_exceeded(tmp_path):
         ('He said "not again." Then he left the room.', 'He said "not again."', "Then he left the room."),
     ],
 )
-def test_an_answer_is_cut_where_a_sentence_or_a_clause_ends(text, first, second):
+def test_an_answer_is_split_after_a_sentence_or_clause(text, first, second):
     assert halves(text) == (first, second or text.removeprefix(first).strip())
 
 
@@ -165,12 +166,12 @@ def test_an_answer_is_cut_where_a_sentence_or_a_clause_ends(text, first, second)
     "text",
     ["", "Yes. It does.", "No, because I said so and that is that", "It costs 3.50 euros"],
 )
-def test_an_answer_without_a_place_to_be_cut_stays_whole(text):
+def test_an_answer_without_a_suitable_boundary_is_not_split(text):
     assert halves(text) is None
 
 
 @given(st.text(st.sampled_from('abc .,!?。，、0"’'), max_size=120) | st.text(max_size=60))
-def test_two_halves_are_the_whole(text):
+def test_the_halves_contain_the_whole_text(text):
     cut = halves(text)
     if cut is not None:
         assert "".join(cut).split() != []
@@ -178,14 +179,14 @@ def test_two_halves_are_the_whole(text):
         assert all(letters(half) >= letters(text) / 4 for half in cut)
 
 
-def test_two_styles_are_drawn_of_which_one_may_be_the_voices_own():
-    drawn = {drawn_styles(f"{n}", STYLES) for n in range(200)}
+def test_the_two_styles_of_an_answer_differ():
+    drawn = {draw_styles(f"{n}", STYLES) for n in range(200)}
     assert len(drawn) == 4 * 3
     assert all(first != second for first, second in drawn)
-    assert drawn_styles("a", STYLES) == drawn_styles("a", dict(reversed(STYLES.items())))
+    assert draw_styles("a", STYLES) == draw_styles("a", dict(reversed(STYLES.items())))
 
 
-def test_a_style_has_its_label_and_is_as_usual_in_all_else():
+def test_a_style_has_its_label_and_default_labels_otherwise():
     assert labels_of("slow", STYLES) == {"rate": "slow", "loudness": "normal"}
     assert labels_of("plain", STYLES) == {"rate": "normal", "loudness": "normal"}
     assert labels_of("sad", ["sad", "happy", "low"]) == {"emotion": "sad", "pitch": "normal"}
@@ -193,16 +194,16 @@ def test_a_style_has_its_label_and_is_as_usual_in_all_else():
 
 
 @pytest.mark.parametrize(
-    ("styles", "says"),
+    ("styles", "message"),
     [
-        ({"slow": {"speed": 1.2}}, "nothing in style `slow` makes it so"),
-        ({"sad": {"speed": 0.8}}, "nothing in style `sad`"),
-        ({"sad": {"instructions": "Speak sadly."}}, "only a server"),
-        ({"normal": {"speed": 1.2}}, "no style"),
+        ({"slow": {"speed": 1.2}}, "settings of style `slow` don't match"),
+        ({"sad": {"speed": 0.8}}, "settings of style `sad`"),
+        ({"sad": {"instructions": "Speak sadly."}}, "need a server"),
+        ({"normal": {"speed": 1.2}}, "not a style"),
     ],
 )
-def test_a_style_that_nothing_would_make_true_is_refused(styles, says):
-    with pytest.raises(ValueError, match=says):
+def test_a_style_whose_settings_do_not_match_its_label_is_rejected(styles, message):
+    with pytest.raises(ValueError, match=message):
         SynthesizeConfig(styles=styles)
 
 
@@ -219,7 +220,7 @@ def test_a_style_that_nothing_would_make_true_is_refused(styles, says):
         ("Hello.", "Hello. Thank you for watching this video.", 6),
     ],
 )
-def test_the_error_rate_is_of_words_whatever_their_spelling(written, heard, rate):
+def test_the_error_rate_ignores_spelling(written, heard, rate):
     assert error_rate(written, heard) == pytest.approx(rate)
 
 
@@ -247,12 +248,12 @@ LINE = "I have lived here all my life"
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_what_is_not_as_it_was_to_be_is_set_aside_with_a_reason(turn, code):
+def test_a_faulty_synthesised_turn_is_set_aside_with_its_reason(turn, code):
     problem = check(turn, CheckConfig())
     assert (problem.code if problem else None) == code
 
 
-def test_thresholds_can_be_turned_off():
+def test_checks_can_be_turned_off():
     bad = spoken(LINE, "Something else entirely here", seconds=20.0, likeness=0.0)
     off = CheckConfig(
         error_rate_max=None, letters_per_second_min=None, letters_per_second_max=None, likeness_min=None
@@ -261,7 +262,7 @@ def test_thresholds_can_be_turned_off():
     assert check(bad, off) is None
 
 
-def test_a_synthesised_turn_is_learnt_as_written_and_others_as_heard():
+def test_synthesised_turns_have_their_written_text_and_others_the_recognised_one():
     turn = as_written(spoken("It costs twenty euros.", "It costs €20."))
     assert (turn.transcript.text, turn.transcript.source) == ("It costs twenty euros.", "synthesis")
     real = a_turn(text="It costs €20.")

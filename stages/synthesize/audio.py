@@ -1,4 +1,4 @@
-"""What was spoken, as samples: read, styled, joined."""
+"""Synthesised audio: decoding, styles, and joining utterances."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -11,30 +11,30 @@ from stages.stage import Samples
 from stages.synthesize.styles import StyleConfig
 
 MARGIN = 0.2
-"""Seconds of silence around all that is said, and between the halves of an answer."""
+"""Seconds of silence at the start and end of a recording, and between the halves of an answer."""
 
 
 @dataclass(frozen=True)
 class SynthesizedAudio:
     samples: Samples
-    """[n] float32, one channel."""
+    """Mono [n], float32."""
     rate: int
-    """Hz"""
+    """Sample rate, Hz."""
 
 
-def styled(utterance: SynthesizedAudio, style: StyleConfig) -> SynthesizedAudio:
-    """Of what was read at the pace of a style, the sound in its pitch and loudness."""
+def apply_style(utterance: SynthesizedAudio, style: StyleConfig) -> SynthesizedAudio:
+    """Apply the pitch and loudness of a style to an utterance that was spoken at its `pace`."""
     samples = utterance.samples
     if style.semitones:
         import soxr
 
-        # What is played faster is higher: here at the same rate, in fewer samples.
+        # Resampling to fewer samples at the same nominal rate plays faster, which raises the pitch.
         samples = soxr.resample(samples, 1.0, 2 ** (-style.semitones / 12)).astype(np.float32)
     return SynthesizedAudio(samples * np.float32(10 ** (style.gain_db / 20)), utterance.rate)
 
 
 def read_audio(data: bytes) -> SynthesizedAudio:
-    """The sound in a file of any format. Raises ValueError where there is none."""
+    """Decode an audio file of any format. Raises ValueError if it has no audio."""
     import av
 
     blocks: list[Samples] = []
@@ -60,24 +60,27 @@ def _mono(container: Any) -> Iterator[Any]:
     yield from resampler.resample(None)
 
 
-def joined(
+def join_utterances(
     utterances: Sequence[SynthesizedAudio], pauses: Sequence[float]
 ) -> tuple[Samples, int, list[tuple[float, float]]]:
-    """Utterances with pauses between: samples [n], their rate in Hz, start and end of each in seconds."""
+    """Join utterances with `pauses` (in seconds) between them.
+
+    Returns the samples [n], their rate in Hz, and the start and end of each utterance in seconds.
+    """
     rate = max(utterance.rate for utterance in utterances)
     pieces = [np.zeros(round(MARGIN * rate), np.float32)]
     times: list[tuple[float, float]] = []
     for utterance, pause in zip(utterances, (0.0, *pauses), strict=True):
         pieces.append(np.zeros(round(pause * rate), np.float32))
         start = sum(map(len, pieces)) / rate
-        pieces.append(at_rate(utterance, rate))
+        pieces.append(resample(utterance, rate))
         times.append((round(start, 3), round(sum(map(len, pieces)) / rate, 3)))
     pieces.append(np.zeros(round(MARGIN * rate), np.float32))
     return np.concatenate(pieces), rate, times
 
 
-def at_rate(utterance: SynthesizedAudio, rate: int) -> Samples:
-    """The samples at another rate, Hz."""
+def resample(utterance: SynthesizedAudio, rate: int) -> Samples:
+    """The samples at another rate, in Hz."""
     import soxr
 
     if utterance.rate == rate:
