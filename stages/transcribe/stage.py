@@ -10,7 +10,7 @@ from stages.stage import SAMPLE_RATE, Samples, Stage
 from stages.transcribe import measures
 from stages.transcribe.config import TranscribeConfig
 from stages.transcribe.existing import read_ctm, words_within
-from stages.transcribe.languages import WITHOUT_SPACES, languages
+from stages.transcribe.languages import WITHOUT_SPACES, languages, sum_in_order
 from stages.transcribe.recogniser import Hypothesis, Recogniser
 from stages.transcribe.text import clean, script_converter
 from stages.transcribe.windows import Excerpt, excerpts, join, owner, pack, spans
@@ -227,7 +227,7 @@ def _mean(words: Sequence[Word], hypothesis: Hypothesis) -> float:
     """Mean log probability of a turn's words; that of the window's tokens if it has no words."""
     if not words:
         return hypothesis.average_log_probability
-    return sum(math.log(max(word.probability, 1e-6)) for word in words) / len(words)
+    return sum_in_order(math.log(max(word.probability, 1e-6)) for word in words) / len(words)
 
 
 def _clip(word: Word, turn: Turn) -> Word:

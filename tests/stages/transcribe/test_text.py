@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from schemas.errors import DataError
 from schemas.recording import Turn, Word
 from stages.transcribe.existing import read_ctm, words_within
-from stages.transcribe.languages import languages
+from stages.transcribe.languages import languages, sum_in_order
 from stages.transcribe.measures import (
     compression_ratio,
     is_phantom,
@@ -109,6 +109,10 @@ def test_languages_do_not_depend_on_the_order_of_turns():
 
 
 # --- measures
+
+
+def test_probabilities_are_summed_alike_by_every_python():
+    assert sum_in_order([0.1] * 10) == 0.9999999999999999  # the built-in sum gives 1.0 from Python 3.12 on
 
 
 @pytest.mark.parametrize(
