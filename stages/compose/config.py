@@ -28,7 +28,7 @@ class ComposeConfig(Config):
     controlled_gap_seconds_max: float = Field(
         3.0, ge=0, description="longest silence between the two turns of `controlled`, seconds"
     )
-    labels: LabelsConfig = LabelsConfig()
+    labels: LabelsConfig = Field(LabelsConfig(), description="when a turn is fast, slow, loud and so on")
     asr_instructions: Phrasings = Field(
         instructions.ASR, description="language -> phrasings, one drawn for each sample; en serves the rest"
     )

@@ -76,7 +76,9 @@ class SelectConfig(Config):
         8, ge=2, description="words in a row that count as shared; prompts with fewer are looked for whole"
     )
 
-    duplicates: DuplicatesConfig = DuplicatesConfig()
+    duplicates: DuplicatesConfig = Field(
+        DuplicatesConfig(), description="removal of duplicate recordings and texts"
+    )
 
     @cached_property
     def denied(self) -> frozenset[str]:

@@ -41,7 +41,9 @@ class AnswersConfig(EndpointConfig):
     )
     answer_prompt: str = Field(ANSWER, description="system prompt for questions without an answer")
     rewrite_prompt: str = Field(REWRITE, description="system prompt for answers that are to be rewritten")
-    temperature: float = Field(0.7, ge=0, le=2)
+    temperature: float = Field(
+        0.7, ge=0, le=2, description="of the server's sampling; 0 always takes the most likely token"
+    )
     max_tokens: int = Field(400, ge=1, description="longest answer in tokens")
 
 

@@ -18,7 +18,7 @@ class SynthesizeConfig(Config):
     answers: AnswersConfig | None = Field(
         None, description="an OpenAI-compatible server that answers last questions (null: none is asked)"
     )
-    speech: SpeechConfig = SpeechConfig()
+    speech: SpeechConfig = Field(SpeechConfig(), description="voices, and the server that speaks if any")
     speak: tuple[Literal["human", "assistant"], ...] = Field(
         ("human", "assistant"), description="of the last question and its answer, whose is spoken"
     )

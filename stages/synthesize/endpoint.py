@@ -44,7 +44,7 @@ class EndpointConfig(Config):
     backoff: float = Field(1, ge=0, description="seconds before the first retry; doubles with each retry")
     requests_per_minute: float | None = Field(None, gt=0, description="rate limit (null: none)")
     parallel: int = Field(4, ge=1, description="concurrent requests")
-    budget: Budget = Budget()
+    budget: Budget = Field(Budget(), description="limits of what is requested from this server")
 
     def asked(self) -> dict[str, Any]:
         """The settings that decide the content of replies, wherever the model is served."""
