@@ -222,7 +222,7 @@ def test_it_refuses_to_start_where_the_working_directory_shadows_a_package(tmp_p
     (tmp_path / "stages" / "__init__.py").write_text("")
     done = run("models", "list", cwd=tmp_path)
     assert done.returncode == 1
-    assert "start elsewhere" in done.stderr
+    assert "run the command in another directory" in done.stderr
 
 
 def test_init_writes_a_working_recipe(tmp_path):

@@ -199,7 +199,7 @@ def test_the_commands_answer_people_and_machines(small_build, command):
     assert f"version {id}" in command("versions", "show", small_build.dataset).stdout
     manifest = json.loads(command("versions", "show", small_build.dataset, "--json").stdout)
     assert manifest["samples"] == small_build.summary["samples"]
-    assert "is whole" in command("versions", "verify", small_build.dataset).stdout
+    assert "is intact" in command("versions", "verify", small_build.dataset).stdout
 
 
 def test_verify_fails_with_the_name_of_what_is_wrong(copy, command):
