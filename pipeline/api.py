@@ -14,10 +14,12 @@ by the functions that need them.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.telemetry import disable_telemetry
 from schemas.errors import DataError, SetupError
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from pipeline.versions.reader import Table, Version
     from pipeline.versions.samples import PublishedSample
     from schemas.manifest import Manifest
-    from stages.train.sampling import Answer
+    from stages.train.sampling import Answer, Sampling
 
 __all__ = [
     "DataError",
@@ -45,6 +47,9 @@ __all__ = [
     "plan",
     "tokenize",
 ]
+
+
+disable_telemetry()
 
 
 @dataclass(frozen=True)
@@ -167,21 +172,39 @@ def answer(
 
     `sampling` are the fields of `stages.train.sampling.Sampling`: temperature, top_p, seed, max_tokens. To
     answer several questions, load the model once: pass `pipeline.inference.answerer.open_answerer(folder)`
-    as `checkpoint`. `aqaa-data answer -o` also speaks the answer. Raises SetupError for the checkpoint, and
-    DataError for a question that can't be used.
+    as `checkpoint`. `aqaa-data answer -o` also speaks the answer. Raises SetupError for the checkpoint and
+    for unknown or invalid `sampling`, and DataError for a question that can't be used.
     """
     from pipeline.inference.answerer import open_answerer
     from pipeline.inference.dialogue import Dialogue
     from pipeline.inference.tokenize_files import Refused, tokenize_file
-    from stages.train.sampling import Answer, Sampling
+    from stages.train.sampling import Answer
 
+    settings = _sampling(sampling)
     answerer = open_answerer(Path(checkpoint)) if isinstance(checkpoint, str | Path) else checkpoint
     tokenized = tokenize_file(question, answerer.tokenizer)
     if isinstance(tokenized, Refused):
         raise DataError(tokenized.code, tokenized.error)
-    drawn = replace(Sampling(), **sampling)
-    events = Dialogue(answerer, answerer.form, drawn, system=system).ask(tokenized)
+    events = Dialogue(answerer, answerer.form, settings, system=system).ask(tokenized)
     return next(event for event in events if isinstance(event, Answer))
+
+
+def _sampling(settings: Mapping[str, Any]) -> "Sampling":
+    """Raises SetupError for a name that isn't a field of Sampling, and for a value that is out of range."""
+    from stages.train.sampling import Sampling
+
+    valid = [field.name for field in fields(Sampling)]
+    for name in settings:
+        if name not in valid:
+            near = get_close_matches(name, valid, 1)
+            raise SetupError(
+                f"there is no sampling setting {name!r}{f' (did you mean {near[0]}?)' if near else ''}; "
+                f"the settings are {', '.join(valid)}"
+            )
+    try:
+        return Sampling(**settings)
+    except (TypeError, ValueError) as error:
+        raise SetupError(f"can't sample with these settings: {error}") from error
 
 
 def _settings(overrides: Mapping[str, Any], section: str = "") -> Iterator[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from pipeline.commands.extras import missing_extra
+from pipeline.telemetry import disable_telemetry
 from schemas.errors import SetupError
 
 COMMANDS = {
@@ -31,7 +32,7 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """Commands whose modules are imported when they are called, so that `--help` answers at once."""
+    """Imports the module of a command only when it is called, so that `--help` is fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -39,35 +40,30 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        found = getattr(importlib.import_module(COMMANDS[name]), name)
-        assert isinstance(found, click.Command)
-        return found
+        command = getattr(importlib.import_module(COMMANDS[name]), name)
+        assert isinstance(command, click.Command)
+        return command
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="aqaa-data")
 def root() -> None:
-    """Raw recordings in, training data for speech-in, speech-out language models out.
+    """Turn raw recordings into training data for speech-in, speech-out language models, and train them.
 
     Start with: aqaa-data init my-data && aqaa-data build my-data/recipe.yaml
     """
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; exit 0 done, 1 failed with one clear message, 2 wrong usage."""
-    for telemetry, off in (
-        ("PYANNOTE_METRICS_ENABLED", "0"),
-        ("RAY_USAGE_STATS_ENABLED", "0"),
-        ("HF_HUB_DISABLE_TELEMETRY", "1"),
-    ):
-        os.environ.setdefault(telemetry, off)
-    # Ray's own processes speak of actors and object stores; what the user must know, this command says.
+    """Run a command. Exit codes: 0 success, 1 failure with one clear message, 2 wrong usage."""
+    disable_telemetry()
+    # Ray's own messages are about actors and object stores; the commands report what users need to know.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # A node that is taken away is told by SIGTERM: end as by Ctrl-C, the next run goes on.
+    # SIGTERM announces that this node will be shut down: stop as on Ctrl-C, and the next run resumes.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        _refuse_shadows()
+        _refuse_shadowing_packages()
         root.main(args=arguments, prog_name="aqaa-data", standalone_mode=False)
     except click.ClickException as error:
         error.show()
@@ -89,13 +85,17 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
 
 
-def _refuse_shadows() -> None:
-    """Workers import from the working directory first: another `stages/` there would stand in for ours."""
-    home = Path(__file__).resolve().parent.parent
-    here = Path.cwd()
+def _refuse_shadowing_packages() -> None:
+    """Raise SetupError if the working directory has packages with our names: workers would import those."""
+    installed = Path(__file__).resolve().parent.parent
+    working = Path.cwd()
     for name in ("schemas", "stages", "pipeline"):
-        if here != home and (here / name).is_dir() and any((here / name).glob("*.py")):
-            raise SetupError(f"{here / name} would be imported in place of aqaa-data's own: start elsewhere")
+        folder = working / name
+        if working != installed and folder.is_dir() and any(folder.glob("*.py")):
+            raise SetupError(
+                f"{folder} would be imported instead of aqaa-data's own package: run the command in another "
+                "directory"
+            )
 
 
 if __name__ == "__main__":

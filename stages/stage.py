@@ -38,7 +38,7 @@ class Resources(Config):
 
     cpus: float = Field(1, gt=0, description="cores; also the number of recordings processed at once")
     gpus: float = Field(0, ge=0, description="GPUs; with a fraction, several actors share one")
-    memory_gb: float = Field(2, gt=0)
+    memory_gb: float = Field(2, gt=0, description="memory in GB (1e9 bytes)")
     actors: tuple[int, int] = Field((1, 1), description="minimum and maximum number of actors")
 
     @model_validator(mode="after")

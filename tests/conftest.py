@@ -21,7 +21,7 @@ from tests.paths import DEMO, ROOT
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
-# Background jobs of a shell script ignore SIGINT, and processes that tests start would inherit that.
+# A shell script's background jobs ignore SIGINT, and the processes that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -48,7 +48,7 @@ class SmallBuild:
     output: Path
     dataset: Path
     version: Path
-    said: dict[str, Any]
+    summary: dict[str, Any]
     """The object that `--json` printed."""
 
 
@@ -65,7 +65,7 @@ SMALL = (
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes, a folder is tested by one of them: its tests share what takes long to make."""
+    """With several processes, each folder is tested by one of them: its tests share expensive fixtures."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(str(item.path.parent.relative_to(ROOT))))
 
@@ -105,21 +105,21 @@ def _build_small(folder: Path) -> str:
         "transcribe: {model: 'package:whisper-tiny-en'}\nshard: {validation_share: 0.3}\n"
     )
     command = Path(sys.executable).with_name("aqaa-data")
-    done = subprocess.run([command, "build", recipe, "--json"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    completed = subprocess.run([command, "build", recipe, "--json"], capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout
 
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An S3 server that runs while the tests do."""
+    """An S3 server that runs for the whole test session."""
     with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 
 @pytest.fixture
 def bucket(s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """URI of a new bucket, with an environment that has credentials for it and no others."""
+    """URI of a new bucket; the environment has credentials for it and no others."""
     for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
@@ -133,7 +133,7 @@ def bucket(s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def proxy(s3: Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """A faulty proxy in front of the server, for stores that are opened from now on."""
+    """A faulty proxy in front of the server, for stores that are opened after this."""
     with faulty(s3) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         yield proxy

@@ -13,6 +13,7 @@ PACKAGES = ("schemas", "stages", "pipeline")
 
 # Each may import those before it.
 PIPELINE = (
+    "telemetry",
     "background",
     "storage",
     "config",

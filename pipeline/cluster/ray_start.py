@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pipeline.telemetry import disable_telemetry
 from schemas.errors import SetupError
 
 START_SECONDS = 180
@@ -78,6 +79,7 @@ def machine_state() -> str:
 
 
 def _init(**options: Any) -> None:
+    disable_telemetry()
     import ray
 
     try:

@@ -24,7 +24,7 @@ STDOUT = Path("-")
 
 
 class RatioType(click.ParamType):
-    """A ratio of text ids to codes, as a tuple."""
+    """A ratio of text tokens to audio codes, as a tuple."""
 
     name = "N:M"
 
@@ -50,12 +50,12 @@ class RatioType(click.ParamType):
     "--output",
     metavar="WAV|FOLDER|-",
     type=click.Path(path_type=Path, allow_dash=True),
-    help="Where the spoken answer goes, 22.05 kHz: a file, a folder for several questions, or - for stdout.",
+    help="Write the spoken answer (22.05 kHz WAV) to a file, a folder for several questions, or stdout (-).",
 )
 @click.option(
     "--vocoder",
     type=click.Path(path_type=Path),
-    help="Folder of a vocoder to use in place of the bundled one.",
+    help="Folder of a vocoder to use instead of the bundled one.",
 )
 @click.option(
     "--stream", is_flag=True, help="Synthesize speech while the answer is generated; the WAV file grows."
@@ -70,21 +70,23 @@ class RatioType(click.ParamType):
 @click.option("--system", metavar="TEXT", help="System prompt.")
 @click.option("--mode", type=click.Choice(MODES), help="Order of text and speech.  [default: as trained]")
 @click.option(
-    "--ratio", type=RatioType(), help="Text ids to codes in an interleaved answer.  [default: as trained]"
+    "--ratio",
+    type=RatioType(),
+    help="Text tokens to audio codes in an interleaved answer.  [default: as trained]",
 )
 @click.option(
     "--temperature",
     type=click.FloatRange(0),
     default=0.7,
     show_default=True,
-    help="0 always takes the most likely id.",
+    help="Sampling temperature; 0 always takes the most likely token.",
 )
 @click.option(
     "--top-p",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.9,
     show_default=True,
-    help="Sample from the most likely ids that together have this probability.",
+    help="Sample from the most likely tokens that together have this probability.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the sampling.")
 @click.option(
@@ -98,7 +100,7 @@ class RatioType(click.ParamType):
     "--candidates",
     type=click.IntRange(2),
     metavar="N",
-    help="Sample N answers to each question, with seeds from --seed on.",
+    help="Sample N answers to each question, with the seeds --seed, --seed + 1 and so on.",
 )
 @click.option(
     "--out",
@@ -108,11 +110,9 @@ class RatioType(click.ParamType):
 @click.option(
     "--tokenizer",
     metavar="REF",
-    help="Speech tokenizer to use in place of the one that the checkpoint names.",
+    help="Speech tokenizer to use instead of the checkpoint's.",
 )
-@click.option(
-    "--vocabulary", metavar="REF", help="Text tokenizer to use in place of the one that the checkpoint names."
-)
+@click.option("--vocabulary", metavar="REF", help="Text tokenizer to use instead of the checkpoint's.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout.")
 def answer(
     questions: tuple[str, ...],
@@ -137,8 +137,8 @@ def answer(
     as_json: bool,
 ) -> None:
     """Answer spoken questions: in speech (-o), in text only (--text), or in text and audio tokens
-    (--tokens-only). Text is printed as it is generated; the latency of the first audio and of the whole
-    answer goes to stderr.
+    (--tokens-only). Text is printed as it is generated; the latency of the first audio and of the
+    complete answer is printed to stderr.
 
     With --json each line is `{question}`, `{text}`, `{codes, voice}` or, at the end, `{reason, text, voices,
     ids, sound, latency}`; reason is `end`, `length`, `text_loop` or `audio_loop`, and latency is in seconds
@@ -168,7 +168,7 @@ def answer(
     if candidates is not None and mode == "audio_only":
         raise click.UsageError("candidates are compared by their text, and audio_only answers have none")
     if output is not None and mode == "text_only":
-        raise click.UsageError("text_only answers have no audio: use --text in place of -o")
+        raise click.UsageError("text_only answers have no audio: use --text instead of -o")
     dialogue = Dialogue(answerer, form, sampling, answer_vocoder, system, conversation)
     printer = AnswerPrinter(as_json, tokens_only, text_output=sys.stderr if output == STDOUT else sys.stdout)
     failed = 0
@@ -218,12 +218,12 @@ def _check(
     if (candidates is None) != (out is None):
         raise click.UsageError("--candidates and --out must be given together")
     if out is not None and (out.exists() or not out.parent.is_dir()):
-        why = f"{out} already exists" if out.exists() else f"the folder of {out} doesn't exist"
-        raise click.UsageError(f"{why}: name a new file")
+        problem = f"{out} already exists" if out.exists() else f"the folder of {out} doesn't exist"
+        raise click.UsageError(f"{problem}: name a new file")
 
 
 def _outputs(questions: tuple[str, ...], output: Path) -> "dict[str, Path | BinaryIO]":
-    """Question -> where the audio of its answer goes. Raises UsageError if it can't be written there."""
+    """Question -> where to write the audio of its answer. Raises UsageError if that can't be written."""
     if output == STDOUT:
         if sys.stdout.isatty():
             raise click.UsageError("-o - writes audio, which a terminal can't show: pipe it to a player")
@@ -244,7 +244,9 @@ def _outputs(questions: tuple[str, ...], output: Path) -> "dict[str, Path | Bina
             )
         output.mkdir(parents=True, exist_ok=True)
     for file in files.values():
-        if any(file.exists() and Path(q).exists() and file.samefile(q) for q in questions):
+        if any(
+            file.exists() and Path(question).exists() and file.samefile(question) for question in questions
+        ):
             raise click.UsageError(f"{file} is a question: its answer would overwrite it")
     return dict(files)
 
@@ -260,5 +262,5 @@ def _candidates(
     prompt = dialogue.prompt(tokenized.codes)
     answers = dialogue.answerer.candidates(prompt, dialogue.form, samplings)
     settings = {name: value for name, value in vars(samplings[0]).items() if name != "seed"}
-    about = {"language": language, "checkpoint": checkpoint, "sampling": settings}
-    return candidate_row(tokenized, text, dialogue.system, answers, about)
+    context = {"language": language, "checkpoint": checkpoint, "sampling": settings}
+    return candidate_row(tokenized, text, dialogue.system, answers, context)

@@ -9,23 +9,30 @@ from pipeline.commands.arguments import json_option, print_json, renamed_option
 
 @click.group()
 def codebooks() -> None:
-    """Codebooks of the whisper tokenizer."""
+    """Fit codebooks for the whisper tokenizer."""
 
 
 @codebooks.command(epilog="Example: aqaa-data codebooks fit --input recordings --out codebooks/calls")
-@click.option("--recipe", type=click.Path(dir_okay=False), help="Inputs, decoding and model of a recipe.")
-@click.option("--input", "inputs", multiple=True, help="File, directory or glob, in place of the recipe's.")
+@click.option(
+    "--recipe", type=click.Path(dir_okay=False), help="Recipe to take inputs, decoding and model from."
+)
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    help="File, directory or glob to use instead of the recipe's inputs; repeatable.",
+)
 @renamed_option(
     "--held",
     "--holdout",
     multiple=True,
-    help="Recordings to measure codebook use on, never fitted to; repeatable.",
+    help="Recordings to measure codebook use on; excluded from the fit. Repeatable.",
 )
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Directory to write."
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Directory to create."
 )
-@click.option("--model", help="Whisper model reference, in place of the recipe's or package:whisper-base.")
-@click.option("--seed", default=0, show_default=True, help="Of the clustering.")
+@click.option("--model", help="Whisper model reference.  [default: the recipe's, or package:whisper-base]")
+@click.option("--seed", default=0, show_default=True, help="Seed of the clustering.")
 @json_option
 def fit(
     recipe: str | None,
@@ -36,13 +43,13 @@ def fit(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Fit codebooks to the speech of recordings, and write them with a card.
+    """Fit codebooks to the speech of recordings, and write them with a model card.
 
-    Use them in a recipe with `tokenize: {codebooks: file:/path/of/out}` and the same model. A recording that
-    can't be used is named and left out.
+    Use them in a recipe with `tokenize: {codebooks: file:/path/to/out}` and the same model. Recordings that
+    can't be used are reported and skipped.
     """
     if not recipe and not inputs:
-        raise click.UsageError("name recordings with --input, or a recipe that does with --recipe")
+        raise click.UsageError("name recordings with --input, or a recipe that has inputs with --recipe")
     from pipeline.codebooks import fit as fit_codebooks
     from pipeline.config.recipe import load
     from stages.decode.config import DecodeConfig
@@ -60,16 +67,16 @@ def fit(
         FitConfig(seed=seed),
         holdout,
         decode,
-        lambda text: click.echo(text, err=True),
+        lambda line: click.echo(line, err=True),
     )
-    for name, why in report.fitted.data.refused.items():
-        click.echo(f"{name}: {why}", err=True)
+    for name, reason in report.fitted.data.refused.items():
+        click.echo(f"{name}: {reason}", err=True)
     if as_json:
         print_json(report.as_json())
         return
     data, linguistic, semantic = report.fitted.data, report.fitted.linguistic, report.fitted.semantic
     click.echo(
         f"{out}: codebooks from {data.speech_seconds / 60:.1f} minutes of speech in {data.recordings} "
-        f"recordings, which use {linguistic.share:.1%} of the linguistic and {semantic.share:.1%} of the "
+        f"recordings; they use {linguistic.share:.1%} of the linguistic and {semantic.share:.1%} of the "
         "semantic entries"
     )

@@ -7,30 +7,32 @@ import click
 
 from pipeline.commands.arguments import dataset_argument, json_option, print_json, renamed_option
 from pipeline.versions.export import FORMATS
-from pipeline.versions.export import export as write
+from pipeline.versions.export import export as write_turns
 from pipeline.versions.reader import Reference, open_version
 
 
-@click.command(epilog="Example: aqaa-data export out/demo@latest --format rttm --to scored/rttm")
+@click.command(epilog="Example: aqaa-data export datasets/demo@latest --format rttm --to scored/rttm")
 @dataset_argument
-@click.option("--format", type=click.Choice(list(FORMATS)), required=True, help="What to write.")
-@click.option("--to", type=click.Path(file_okay=False, path_type=Path), required=True, help="Directory.")
-@renamed_option("--kept", "--only-kept", is_flag=True, help="Only the turns that were kept.")
+@click.option("--format", type=click.Choice(list(FORMATS)), required=True, help="File format.")
+@click.option(
+    "--to", type=click.Path(file_okay=False, path_type=Path), required=True, help="Directory to write to."
+)
+@renamed_option("--kept", "--only-kept", is_flag=True, help="Export only turns that were kept.")
 @json_option
 def export(reference: Reference, format: str, to: Path, only_kept: bool, as_json: bool) -> None:
-    """Write the turns of a version for scoring tools, a file per recording.
+    """Export the turns of a version for scoring tools, one file per recording.
 
-    A recording's file has its path with / as __. STM says in its label, JSON lines in `status` and `code`,
-    whether a turn was kept or why not.
+    A file is named after its recording's path, with / replaced by __. Whether a turn was kept, or why not, is
+    in the label of STM, and in `status` and `code` of JSON Lines.
     """
-    done = write(open_version(reference), format, to, only_kept)
+    exported = write_turns(open_version(reference), format, to, only_kept)
     if as_json:
-        print_json({"to": str(to), **asdict(done)})
+        print_json({"to": str(to), **asdict(exported)})
         return
-    click.echo(f"{done.turns:,} turns of {done.recordings:,} recordings in {to}")
-    if done.renamed:
+    click.echo(f"{exported.turns:,} turns of {exported.recordings:,} recordings in {to}")
+    if exported.renamed:
         click.echo(
-            f"{done.renamed:,} names hold white space or quotes, which {format} can't: inside the files "
-            "these are underscores.",
+            f"{exported.renamed:,} names contain white space or quotes, which {format} doesn't allow: the "
+            "files have underscores instead",
             err=True,
         )

@@ -21,17 +21,17 @@ from pipeline.versions.inspect import (
 from pipeline.versions.reader import Reference, Version, open_version
 
 _COLOURS = {"text": "default", "linguistic": "cyan", "semantic": "magenta", "marker": "dim"}
-_MOST_TOKENS = 4000
+_MAX_TOKENS = 4000
 
 
-@click.command(epilog="Example: aqaa-data inspect out/demo@latest monologues/librivox_ss_0870.mp3")
+@click.command(epilog="Example: aqaa-data inspect datasets/demo@latest monologues/librivox_ss_0870.mp3")
 @dataset_argument
 @click.argument("key", required=False)
 @json_option
 def inspect(reference: Reference, key: str | None, as_json: bool) -> None:
-    """Look at a version's samples.
+    """Show the samples, turns and recordings of a version.
 
-    KEY is the key of a sample or a turn, or the path of a recording; without one the first samples of each
+    KEY is the key of a sample or a turn, or the path of a recording. Without KEY, the first samples of each
     family are listed.
     """
     version = open_version(reference)
@@ -42,21 +42,21 @@ def inspect(reference: Reference, key: str | None, as_json: bool) -> None:
         else:
             _overview(version, rows)
         return
-    found = look_up(version, key)
+    stored = look_up(version, key)
     if as_json:
-        print_json(asdict(found))
-    elif isinstance(found, StoredSample):
-        _sample(version, found)
-    elif isinstance(found, StoredTurn):
-        _turn(found)
+        print_json(asdict(stored))
+    elif isinstance(stored, StoredSample):
+        _sample(version, stored)
+    elif isinstance(stored, StoredTurn):
+        _turn(stored)
     else:
-        _recording(found)
+        _recording(stored)
 
 
 def _overview(version: Version, rows: list[dict[str, Any]]) -> None:
     counts = ", ".join(f"{count:,} {family}" for family, count in sorted(version.manifest.samples.items()))
     console = wide_console()
-    console.print(f"{version.manifest.dataset} {version.id}: {counts}. The first of each:")
+    console.print(f"{version.manifest.dataset} {version.id}: {counts}. The first samples of each:")
     console.print(_samples(rows))
 
 
@@ -76,31 +76,31 @@ def _samples(rows: list[dict[str, Any]]) -> Any:
     return table
 
 
-def _sample(version: Version, found: StoredSample) -> None:
+def _sample(version: Version, sample: StoredSample) -> None:
     console = wide_console()
-    row, record = found.row, found.record
+    row, record = sample.row, sample.record
     console.print(f"[bold]{row['key']}[/]  {row['family']}, {row['split']}, in {row['shard']}")
     source = record.get("source") or {}
     if source:
         start, end = source["start"], source["end"]
         times = "" if start is None else f" {start:.2f} to {end:.2f} s"
         console.print(f"[dim]from[/] {escape(source['recording'])}{times}")
-    sides = [record[name] for name in ("chosen", "rejected") if name in record]
-    for message in (*record["messages"], *sides):
+    answers = [record[name] for name in ("chosen", "rejected") if name in record]
+    for message in (*record["messages"], *answers):
         for part in message["content"]:
             console.print(Text.assemble((f"{message['role'] or 'document':>10} ", "bold"), _part(part)))
     console.print()
-    strip = token_strip(found.tokens, version.manifest.vocabulary)
-    for line in _strip(strip[:_MOST_TOKENS], found.loss).split("\n"):
+    strip = token_strip(sample.tokens, version.manifest.vocabulary)
+    for line in _strip(strip[:_MAX_TOKENS], sample.loss).split("\n"):
         console.print(line, soft_wrap=True)
-    left = len(strip) - _MOST_TOKENS
+    left = len(strip) - _MAX_TOKENS
     console.print(
         f"[dim]{len(strip):,} tokens{f', {left:,} more than shown' if left > 0 else ''}: t text, [/]"
         "[cyan]L[/] [dim]linguistic and[/] [magenta]S[/] [dim]semantic codes, ⟨ ⟩ audio start and end; "
-        f"underlined: the {sum(found.loss):,} that are learnt[/]"
+        f"underlined: the {sum(sample.loss):,} in the loss[/]"
     )
     for turn in record.get("turns") or ():
-        console.print(f"\n[bold]turn {turn['index']}[/], {_place(turn)}")
+        console.print(f"\n[bold]turn {turn['index']}[/], {_speaker_and_times(turn)}")
         console.print(_measures(turn))
     if record.get("sidecar"):
         console.print("\n[bold]sidecar[/]")
@@ -117,61 +117,62 @@ def _part(part: dict[str, Any]) -> Text:
 
 
 def _strip(strip: list[tuple[str, str]], loss: list[int]) -> Text:
-    """The tokens as coloured glyphs, a line a message."""
-    shown = Text()
-    for (kind, learnt), run in groupby(zip(strip, loss, strict=False), lambda item: (item[0][0], item[1])):
-        style = f"{_COLOURS[kind]} underline" if learnt else _COLOURS[kind]
+    """The tokens as coloured glyphs, one line per message."""
+    line = Text()
+    for (kind, in_loss), run in groupby(zip(strip, loss, strict=False), lambda item: (item[0][0], item[1])):
+        style = f"{_COLOURS[kind]} underline" if in_loss else _COLOURS[kind]
         for (_, glyph), _ in run:
-            if glyph == "BOT" and shown:
-                shown.append("\n")
-            shown.append(f" {glyph} " if len(glyph) > 1 else glyph, style)
-    return shown
+            if glyph == "BOT" and line:
+                line.append("\n")
+            line.append(f" {glyph} " if len(glyph) > 1 else glyph, style)
+    return line
 
 
-def _turn(found: StoredTurn) -> None:
+def _turn(turn: StoredTurn) -> None:
     console = wide_console()
-    row = found.row
+    row = turn.row
     console.print(f"[bold]{row['key']}[/]  turn {row['index']} of {escape(row['recording'])}")
-    console.print(f"{_place(row)}: {escape(_fate(row))}")
+    console.print(f"{_speaker_and_times(row)}: {escape(_status(row))}")
     console.print(Text(row["text"] or "", "italic"))
     console.print(_measures(row))
-    if found.samples:
+    if turn.samples:
         console.print("\n[bold]used in[/]")
-        console.print(_samples(found.samples))
+        console.print(_samples(turn.samples))
 
 
-def _recording(found: StoredRecording) -> None:
+def _recording(recording: StoredRecording) -> None:
     console = wide_console()
     console.print(
-        f"[bold]{escape(found.recording)}[/]: {len(found.turns):,} turns, {len(found.samples):,} samples"
+        f"[bold]{escape(recording.recording)}[/]: {len(recording.turns):,} turns, "
+        f"{len(recording.samples):,} samples"
     )
-    for row in found.set_aside:
+    for row in recording.set_aside:
         if row["turn"] is None:
             console.print(f"set aside by {row['stage']}: {escape(row['message'])} [dim]({row['code']})[/]")
     table = table_of("turn", "speaker", "start", "end", "kept", "text", left=2)
     for column in table.columns[4:]:
         column.justify = "left"
-    for row in found.turns:
+    for row in recording.turns:
         table.add_row(
             row["key"],
             escape(row["speaker"]),
             f"{row['start']:.2f}",
             f"{row['end']:.2f}",
-            escape(_fate(row)),
+            escape(_status(row)),
             Text(row["text"] or ""),
         )
-    if found.turns:
+    if recording.turns:
         console.print(table)
-    if found.samples:
+    if recording.samples:
         console.print("\n[bold]samples[/]")
-        console.print(_samples(found.samples))
+        console.print(_samples(recording.samples))
 
 
-def _place(turn: dict[str, Any]) -> str:
+def _speaker_and_times(turn: dict[str, Any]) -> str:
     return f"{escape(turn['speaker'])}, {turn['start']:.2f} to {turn['end']:.2f} s"
 
 
-def _fate(row: dict[str, Any]) -> str:
+def _status(row: dict[str, Any]) -> str:
     if row["status"] == "set_aside":
         return f"set aside by {row['stage']}: {row['message']} ({row['code']})"
     return str(row["status"])
@@ -185,7 +186,7 @@ def _measures(turn: dict[str, Any]) -> Any:
 
 
 def _facts(values: dict[str, Any]) -> Any:
-    """Names and values, as many beside each other as fit."""
+    """Names and values in as many columns as fit."""
     facts = (Text.assemble((f"{name} ", "dim"), _plain(value)) for name, value in values.items())
     return Columns(facts, padding=(0, 3))
 

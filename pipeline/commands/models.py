@@ -11,13 +11,13 @@ from schemas.errors import SetupError
 
 @click.group()
 def models() -> None:
-    """Models by reference: package:NAME, hub:ORG/NAME, file:/PATH."""
+    """List and download models, by reference: package:NAME, hub:ORG/NAME or file:/PATH."""
 
 
 @models.command("list", epilog="Example: aqaa-data models list --json")
 @json_option
 def list_(as_json: bool) -> None:
-    """List the models that packages carry and those of the hub with a short name."""
+    """List the models in installed packages, and the models of the hub that have a short name."""
     rows = [
         _row(f"package:{name}", entry.licence) | {"what": entry.what}
         for name, entry in sorted(PACKAGED.items())
@@ -28,7 +28,7 @@ def list_(as_json: bool) -> None:
         return
     table = table_of("model", "what", "licence", "sha256", "size", left=4)
     for row in rows:
-        size = f"{row['bytes'] / 1e6:.0f} MB" if row["present"] else "not here"
+        size = f"{row['bytes'] / 1e6:.0f} MB" if row["present"] else "not downloaded"
         table.add_row(row["model"], row["what"], row["licence"], (row["sha256"] or "")[:12], size)
     wide_console().print(table)
 
@@ -40,7 +40,10 @@ def list_(as_json: bool) -> None:
 @click.argument("reference")
 @json_option
 def pull(reference: str, as_json: bool) -> None:
-    """Fetch a hub model into the cache (token from HF_TOKEN), or check one that is here."""
+    """Download a model of the hub into the cache, or check one that is on this machine.
+
+    For gated models, set HF_TOKEN to an access token of the hub.
+    """
     model = resolve(reference, pull=True)
     if as_json:
         print_json(_row(reference, model.licence))

@@ -18,9 +18,9 @@ from pipeline.versions.gc import DAYS, Garbage, collect, garbage
 from pipeline.versions.reader import Reference, dataset_of
 
 
-@click.command(epilog="Example: aqaa-data versions gc out/demo --older-than 7 --delete")
+@click.command(epilog="Example: aqaa-data versions gc datasets/demo --older-than 7 --delete")
 @dataset_argument
-@click.option("--delete", is_flag=True, help="Delete what is listed; without it nothing is changed.")
+@click.option("--delete", is_flag=True, help="Delete what is listed. Without this option nothing is deleted.")
 @click.option(
     "--older-than",
     "days",
@@ -31,81 +31,83 @@ from pipeline.versions.reader import Reference, dataset_of
 )
 @json_option
 def gc(reference: Reference, delete: bool, days: float, as_json: bool) -> None:
-    """List what is no longer needed: old versions without a tag, and annotations that no version uses.
+    """List or delete what is no longer needed: old versions without a tag, and unused annotations.
 
-    Kept are versions with a tag, versions that a training run was made from, all that they were packed
-    from, and everything younger. While a build is running nothing is deleted.
+    Versions that have a tag or that a training run used are always kept, with everything they were packed
+    from, and so is everything younger than --older-than. Nothing is deleted while a build is running.
     """
     dataset = dataset_of(reference)
-    found = collect(dataset, days) if delete else list(garbage(dataset, days))
+    items = collect(dataset, days) if delete else list(garbage(dataset, days))
     if as_json:
-        rows = [{"kind": g.kind, "name": g.name, "files": len(g.paths), "bytes": g.bytes} for g in found]
-        print_json({"deleted": delete, "garbage": rows, "bytes": sum(g.bytes for g in found)})
+        rows = [{"kind": g.kind, "name": g.name, "files": len(g.paths), "bytes": g.bytes} for g in items]
+        print_json({"deleted": delete, "garbage": rows, "bytes": sum(g.bytes for g in items)})
         return
     table = table_of("kind", "name", "files", "size", left=2)
-    for item in found:
+    for item in items:
         table.add_row(item.kind, item.name, f"{len(item.paths):,}", _size([item]))
-    if found:
+    if items:
         wide_console().print(table)
-    said = "deleted" if delete else "would go; delete them with --delete"
-    click.echo(f"{_size(found)} {said}" if found else "nothing to delete")
+    outcome = "deleted" if delete else "can be deleted; to delete it, add --delete"
+    click.echo(f"{_size(items)} {outcome}" if items else "nothing to delete")
 
 
-def _size(found: list[Garbage]) -> str:
-    return f"{sum(item.bytes for item in found) / 1e6:,.1f} MB"
+def _size(items: list[Garbage]) -> str:
+    return f"{sum(item.bytes for item in items) / 1e6:,.1f} MB"
 
 
-@click.command(epilog="Example: aqaa-data versions forget out/demo calls/0042.wav --confirm")
+@click.command(epilog="Example: aqaa-data versions forget datasets/demo calls/0042.wav --confirm")
 @click.argument("reference", metavar="DATASET", type=ReferenceType())
 @click.argument("recordings", metavar="RECORDING...", nargs=-1, required=True)
 @renamed_option(
     "--yes",
     "--confirm",
     is_flag=True,
-    help="Remove them; without it the versions that contain them are listed.",
+    help="Remove the recordings. Without this option, only the versions that contain them are listed.",
 )
 @json_option
 def forget(reference: Reference, recordings: tuple[str, ...], confirm: bool, as_json: bool) -> None:
-    """Remove recordings from a dataset for good, by their ids.
+    """Remove recordings from a dataset permanently, by their ids.
 
-    With --confirm no build uses them from now on. When the next build has published a version without them,
-    run the same command again: it deletes the versions that contain them, their annotations and all caches,
-    and their decoded audio in the default scratch directory of this machine.
+    After --confirm no build uses them. Once the next build has published a version without them, run the
+    same command again: it deletes the versions that contain them, their annotations and all caches, and
+    their decoded audio in this machine's default scratch directory.
 
     Not deleted: the recordings' own files, and models that were trained on them. Decoded audio on other
     machines or in a recipe's `scratch` is deleted when the build that decoded it ends; if that build was
-    killed, by the next build there after 7 days.
+    killed, the next build on that machine deletes it after 7 days.
     """
     dataset = dataset_of(reference)
-    held = versions_containing(dataset, recordings)
-    waits = any("latest" in version.tags for version in held)
-    gone: list[str] = []
+    containing = versions_containing(dataset, recordings)
+    still_latest = any("latest" in version.tags for version in containing)
+    deleted: list[str] = []
     if confirm:
         tombstone(dataset, recordings)
-        if not waits:
-            gone = purge(dataset, recordings)
+        if not still_latest:
+            deleted = purge(dataset, recordings)
     if as_json:
-        state = "listed" if not confirm else "buried" if waits else "purged"
-        print_json({"state": state, "versions": [asdict(version) for version in held], "deleted": gone})
+        state = "listed" if not confirm else "buried" if still_latest else "purged"
+        print_json(
+            {"state": state, "versions": [asdict(version) for version in containing], "deleted": deleted}
+        )
         return
-    if held:
-        wide_console().print(held_table(held))
+    if containing:
+        wide_console().print(containing_table(containing))
     else:
-        click.echo("no version contains any of these")
+        click.echo("no version contains any of these recordings")
     if not confirm:
-        click.echo("nothing was changed; remove them with --confirm")
-    elif waits:
+        click.echo("nothing was changed; to remove the recordings, add --confirm")
+    elif still_latest:
         click.echo(
-            "no build uses them from now on. Publish a version without them (aqaa-data build RECIPE), then "
-            "run this command again: it deletes the versions that contain them"
+            "from now on, no build uses these recordings. Publish a version without them (aqaa-data build "
+            "RECIPE), then run this command again to delete the versions that contain them"
         )
     else:
-        click.echo(f"deleted {len(gone):,} files: these versions, their annotations and all caches")
+        click.echo(f"deleted {len(deleted):,} files: these versions, their annotations and all caches")
 
 
-def held_table(held: list[ContainingVersion]) -> object:
-    table = table_of("version", "tags", "made from it", "recordings", "turns", "samples", left=3)
-    for version in held:
+def containing_table(versions: list[ContainingVersion]) -> object:
+    table = table_of("version", "tags", "used by", "recordings", "turns", "samples", left=3)
+    for version in versions:
         counts = (len(version.recordings), version.turns, version.samples)
         table.add_row(
             version.version,

@@ -14,22 +14,27 @@ from pipeline.commands.arguments import print_json
     default="whisper",
     show_default=True,
     metavar="REF",
-    help="`whisper`, `step-audio`, or the reference of a Step-Audio checkpoint or of codebooks.",
+    help="`whisper`, `step-audio`, or a reference to a Step-Audio checkpoint or to codebooks.",
 )
-@click.option("--text", is_flag=True, help="Also print the codes as text: `<audio_0><audio_1024>..`")
+@click.option(
+    "--text",
+    is_flag=True,
+    help="Print the codes as text: `<audio_0><audio_1024>..`. With --json: also the text.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per file on stdout.")
 def tokenize(files: tuple[str, ...], tokenizer: str, text: bool, as_json: bool) -> None:
     """Tokenize audio files of any format, each as one utterance.
 
-    A JSON line holds `file, seconds, linguistic, semantic, ids`: the codes of both codebooks, and the ids of
-    the whole 2:3 groups in the layout of the public Step-1 vocabulary. Without --json it prints one readable
-    line per file, or only the codes as text with --text. For a file that can't be read the line holds its
-    `error`, and the exit code is 1.
+    Prints a summary of each file, or only its codes with --text. With --json each line has `file, seconds,
+    linguistic, semantic, ids`: the codes of both codebooks, and the ids of the complete 2:3 groups in the
+    layout of the public Step-1 vocabulary. For a file that can't be read it has `file, code, error` instead,
+    and the exit code is 1.
     """
-    from pipeline.inference.tokenize_files import Refused, tokenize_files
+    from pipeline import api
+    from pipeline.inference.tokenize_files import Refused
 
     failed = 0
-    for result in tokenize_files(files, tokenizer):
+    for result in api.tokenize(files, tokenizer):
         if isinstance(result, Refused):
             failed += 1
             if as_json:

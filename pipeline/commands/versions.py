@@ -17,7 +17,7 @@ from pipeline.commands.arguments import (
     table_of,
     wide_console,
 )
-from pipeline.commands.removal import forget, gc, held_table
+from pipeline.commands.removal import containing_table, forget, gc
 from pipeline.versions.diff import Pair, difference
 from pipeline.versions.forget import versions_containing
 from pipeline.versions.gc import uses
@@ -30,31 +30,34 @@ from pipeline.versions.reader import (
     published,
 )
 from pipeline.versions.tags import NONE
-from pipeline.versions.tags import tag as move
+from pipeline.versions.tags import tag as move_tag
 from pipeline.versions.verify import faults
 
 
 @click.group()
 def versions() -> None:
-    """Published versions of datasets."""
+    """Inspect, compare, tag and remove the published versions of datasets."""
 
 
 versions.add_command(gc)
 versions.add_command(forget)
 
 
-@versions.command("list", epilog="Example: aqaa-data versions list out/demo")
+@versions.command("list", epilog="Example: aqaa-data versions list datasets/demo")
 @click.argument("reference", metavar="[DATASET]", type=ReferenceType(), required=False)
 @json_option
 def list_(reference: Reference | None, as_json: bool) -> None:
-    """List the versions of a dataset, newest first; of all under ./datasets without one."""
+    """List the versions of a dataset, newest first. Without DATASET: of all datasets in ./datasets."""
     references = [reference] if reference else [Reference(DATASETS, name) for name in datasets_in(DATASETS)]
-    rows = [_row(version, tags) for each in references for version, tags in published(each)]
+    rows = [_row(version, tags) for named in references for version, tags in published(named)]
     if as_json:
         print_json({"versions": rows})
         return
     if not rows:
-        click.echo(f"No dataset lies in {DATASETS}. Name another: aqaa-data versions list out/demo", err=True)
+        click.echo(
+            f"no datasets in {DATASETS}: name one, as in: aqaa-data versions list s3://bucket/datasets/demo",
+            err=True,
+        )
         return
     table = table_of(
         "dataset", "version", "tags", "kept", "recordings", "turns", "samples", "shards", "size", left=3
@@ -74,34 +77,38 @@ def list_(reference: Reference | None, as_json: bool) -> None:
     wide_console().print(table)
 
 
-@versions.command(epilog="Example: aqaa-data versions show out/demo@latest")
+@versions.command(epilog="Example: aqaa-data versions show datasets/demo@latest")
 @dataset_argument
 @click.option(
-    "--recording", "wanted", metavar="ID", multiple=True, help="List all versions that hold it, instead."
+    "--recording",
+    "recording_ids",
+    metavar="ID",
+    multiple=True,
+    help="Only list the versions that contain this recording; repeatable.",
 )
 @json_option
-def show(reference: Reference, wanted: tuple[str, ...], as_json: bool) -> None:
-    """Show what a version holds; its whole manifest with --json."""
+def show(reference: Reference, recording_ids: tuple[str, ...], as_json: bool) -> None:
+    """Show what a version contains; with --json, its complete manifest."""
     version = open_version(reference)
-    if wanted:
-        held = versions_containing(version.store, wanted)
+    if recording_ids:
+        containing = versions_containing(version.store, recording_ids)
         if as_json:
-            print_json({"versions": [asdict(one) for one in held]})
-        elif held:
-            wide_console().print(held_table(held))
+            print_json({"versions": [asdict(found) for found in containing]})
+        elif containing:
+            wide_console().print(containing_table(containing))
         else:
-            click.echo("no version contains any of these")
+            click.echo("no version contains any of these recordings")
         return
     manifest = version.manifest
     if as_json:
-        told = manifest.model_dump(mode="json")
-        print_json({"uri": version.uri, **told, "trainings": uses(version.store, version.id)})
+        contents = manifest.model_dump(mode="json")
+        print_json({"uri": version.uri, **contents, "trainings": uses(version.store, version.id)})
         return
     recordings, turns = manifest.recordings, manifest.turns
     facts = Table.grid(padding=(0, 2))
     facts.add_row("dataset", f"[bold]{manifest.dataset}[/] version {manifest.version}")
-    facts.add_row("place", version.uri)
-    facts.add_row("plan", f"{manifest.plan}, made by {manifest.code_version}")
+    facts.add_row("location", version.uri)
+    facts.add_row("plan", f"{manifest.plan}, built by aqaa-data {manifest.code_version}")
     facts.add_row("audio", f"{_hours(manifest.audio_seconds)} in, {_hours(manifest.kept_seconds)} kept")
     facts.add_row(
         "recordings", f"{recordings.in_:,} = {recordings.kept:,} kept + {recordings.set_aside:,} set aside"
@@ -120,42 +127,42 @@ def show(reference: Reference, wanted: tuple[str, ...], as_json: bool) -> None:
         "shards", f"{len(manifest.shards):,}, {sum(s.bytes for s in manifest.shards) / 1e6:,.1f} MB"
     )
     if runs := [str(use.get("run", use)) for use in uses(version.store, version.id)]:
-        facts.add_row("trained", "\n".join(runs))
+        facts.add_row("trainings", "\n".join(runs))
     wide_console().print(facts)
 
 
-@versions.command(epilog="Example: aqaa-data versions diff out/demo@good out/demo@latest")
+@versions.command(epilog="Example: aqaa-data versions diff datasets/demo@good datasets/demo@latest")
 @click.argument("a", type=ReferenceType())
 @click.argument("b", type=ReferenceType())
 @json_option
 def diff(a: Reference, b: Reference, as_json: bool) -> None:
-    """Show what changed from version A to version B, and by how much."""
-    found = difference(open_version(a), open_version(b))
+    """Show what changed between version A and version B."""
+    changes = difference(open_version(a), open_version(b))
     if as_json:
-        print_json(found.model_dump(mode="json"))
+        print_json(changes.model_dump(mode="json"))
         return
-    click.echo(f"{a.name}@{found.a} -> {b.name}@{found.b}")
-    models = {name: tuple(v and v[:12] for v in pair) for name, pair in found.models.items()}
-    code = {"code": found.code_version} if found.code_version[0] != found.code_version[1] else {}
+    click.echo(f"{a.name}@{changes.a} -> {b.name}@{changes.b}")
+    models = {name: tuple(v and v[:12] for v in pair) for name, pair in changes.models.items()}
+    code = {"code": changes.code_version} if changes.code_version[0] != changes.code_version[1] else {}
     for title, pairs in (
-        ("recipe", found.recipe),
+        ("recipe", changes.recipe),
         ("models", models),
         ("code", code),
-        ("inputs", found.inputs),
-        ("counts", {name: pair for name, pair in found.counts.items() if pair[0] != pair[1]}),
-        ("hours", {name: pair for name, pair in found.hours.items() if pair[0] != pair[1]}),
-        ("mixture", found.mixture),
+        ("inputs", changes.inputs),
+        ("counts", {name: pair for name, pair in changes.counts.items() if pair[0] != pair[1]}),
+        ("hours", {name: pair for name, pair in changes.hours.items() if pair[0] != pair[1]}),
+        ("mixture", changes.mixture),
     ):
         if pairs:
             table = table_of(title, "A", "B", "change", left=1)
             for name, pair in pairs.items():
                 table.add_row(name, *(_value(value) for value in pair), _change(pair))
             wide_console().print(table)
-    if found.stages:
-        click.echo(f"stages that ran anew: {', '.join(found.stages)}")
-    moved = found.recordings
-    click.echo(f"recordings: {moved.added:,} came, {moved.removed:,} went")
-    for sign, names in (("+", moved.added_names), ("-", moved.removed_names)):
+    if changes.stages:
+        click.echo(f"stages that were rerun: {', '.join(changes.stages)}")
+    recordings = changes.recordings
+    click.echo(f"recordings: {recordings.added:,} added, {recordings.removed:,} removed")
+    for sign, names in (("+", recordings.added_names), ("-", recordings.removed_names)):
         for name in names:
             click.echo(f"  {sign} {name}")
 
@@ -180,40 +187,41 @@ def _change(pair: Pair) -> str:
     return f"{b - a:+,.4g}{share}" if isinstance(b - a, float) else f"{b - a:+,}{share}"
 
 
-@versions.command(epilog="Example: aqaa-data versions tag out/demo@3f2a91 good --expect 81c3d0")
+@versions.command(epilog="Example: aqaa-data versions tag datasets/demo@3f2a91 good --expect 81c3d0")
 @dataset_argument
 @click.argument("tag")
 @click.option(
     "--expect",
     metavar="VERSION",
-    help="Only where the tag means this version now (or: none), so that nobody's move is undone unseen.",
+    help="Fail unless the tag refers to this version now (`none`: unless the tag is new), so that two people "
+    "can't overwrite each other's change.",
 )
 @json_option
 def tag(reference: Reference, tag: str, expect: str | None, as_json: bool) -> None:
-    """Let TAG mean a version from now on."""
+    """Create TAG for a version, or move it there."""
     version = open_version(reference)
     expected = expect
     if expect not in (None, NONE):
         expected = open_version(Reference(reference.root, reference.name, str(expect))).id
-    move(version.store, tag, version.id, expected)
+    move_tag(version.store, tag, version.id, expected)
     if as_json:
         print_json({"dataset": version.manifest.dataset, "tag": tag, "version": version.id})
     else:
-        click.echo(f"{reference.name}@{tag} is version {version.id}")
+        click.echo(f"{reference.name}@{tag} is now version {version.id}")
 
 
-@versions.command(epilog="Example: aqaa-data versions verify out/demo@latest")
+@versions.command(epilog="Example: aqaa-data versions verify datasets/demo@latest")
 @dataset_argument
 @json_option
 def verify(reference: Reference, as_json: bool) -> None:
-    """Read every byte of a version again and compare it with the manifest; exit 1 if anything differs."""
+    """Read every file of a version and compare it with the manifest; exit 1 if anything differs."""
     version = open_version(reference)
     console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"), transient=True, console=console, disable=not console.is_terminal
     ) as progress:
-        shown = progress.add_task("")
-        found = list(faults(version, lambda path: progress.update(shown, description=f"reading {path}")))
+        task = progress.add_task("")
+        found = list(faults(version, lambda path: progress.update(task, description=f"reading {path}")))
     files = len(version.manifest.shards) + len(version.manifest.files)
     if as_json:
         print_json(
@@ -225,7 +233,7 @@ def verify(reference: Reference, as_json: bool) -> None:
             }
         )
     elif not found:
-        click.echo(f"{version.uri} is whole: {files:,} files, {_samples(version):,} samples")
+        click.echo(f"{version.uri} is intact: {files:,} files, {_samples(version):,} samples")
     for fault in found:
         click.echo(f"{version.path(fault.path)} {fault.what}", err=True)
     if found:

@@ -62,11 +62,11 @@ class PreferencesConfig(PairsConfig):
 class ResourcesConfig(Config):
     """What each worker of an annotate stage needs; scaled down automatically on small machines."""
 
-    decode: Resources = Resources(cpus=1, memory_gb=0.5)
-    diarize: Resources = Resources(cpus=2, memory_gb=1.5)
-    transcribe: Resources = Resources(cpus=2, memory_gb=1.5)
-    quality: Resources = Resources(cpus=2, memory_gb=1)
-    tokenize: Resources = Resources(cpus=2, memory_gb=1)
+    decode: Resources = Field(Resources(cpus=1, memory_gb=0.5), description="each actor of decode")
+    diarize: Resources = Field(Resources(cpus=2, memory_gb=1.5), description="each actor of diarize")
+    transcribe: Resources = Field(Resources(cpus=2, memory_gb=1.5), description="each actor of transcribe")
+    quality: Resources = Field(Resources(cpus=2, memory_gb=1), description="each actor of quality")
+    tokenize: Resources = Field(Resources(cpus=2, memory_gb=1), description="each actor of tokenize")
     worker_niceness: int = Field(
         1,
         ge=0,
@@ -98,22 +98,32 @@ class Recipe(Config):
         None, description="local directory for decoded audio (default: the system's temporary directory)"
     )
     limit_hours: float | None = Field(None, gt=0, description="use only about this many hours, for a pilot")
-    units: UnitsConfig = UnitsConfig()
-    decode: DecodeConfig = DecodeConfig()
-    diarize: DiarizeConfig = DiarizeConfig()
-    transcribe: TranscribeConfig = TranscribeConfig()
-    quality: QualityConfig = QualityConfig()
-    tokenize: TokenizeConfig = TokenizeConfig()
-    synthesize: SynthesizeConfig = SynthesizeConfig()
-    vocabulary: VocabularyConfig = VocabularyConfig()
-    select: SelectConfig = SelectConfig()
-    pair_turns: PairTurnsConfig = PairTurnsConfig()
-    compose: ComposeConfig = ComposeConfig()
-    interleave: InterleaveConfig = InterleaveConfig()
-    mixture: MixtureConfig = MixtureConfig()
-    preferences: PreferencesConfig = PreferencesConfig()
-    shard: ShardConfig = ShardConfig()
-    resources: ResourcesConfig = ResourcesConfig()
+    units: UnitsConfig = Field(UnitsConfig(), description="the unit of work that is committed and resumed")
+    decode: DecodeConfig = Field(DecodeConfig(), description="decoding to 16 kHz mono FLAC")
+    diarize: DiarizeConfig = Field(DiarizeConfig(), description="who speaks when")
+    transcribe: TranscribeConfig = Field(TranscribeConfig(), description="speech recognition")
+    quality: QualityConfig = Field(QualityConfig(), description="measures of speech quality and pitch")
+    tokenize: TokenizeConfig = Field(TokenizeConfig(), description="speech tokenizer")
+    synthesize: SynthesizeConfig = Field(
+        SynthesizeConfig(), description="speech made from written conversations"
+    )
+    vocabulary: VocabularyConfig = Field(VocabularyConfig(), description="text tokenizer of the token ids")
+    select: SelectConfig = Field(SelectConfig(), description="which turns are used")
+    pair_turns: PairTurnsConfig = Field(
+        PairTurnsConfig(), description="how turns become questions and answers"
+    )
+    compose: ComposeConfig = Field(ComposeConfig(), description="families of samples, and their instructions")
+    interleave: InterleaveConfig = Field(
+        InterleaveConfig(), description="order of text and audio tokens in an answer"
+    )
+    mixture: MixtureConfig = Field(
+        MixtureConfig(), description="shares of the families, and limits per speaker and language"
+    )
+    preferences: PreferencesConfig = Field(PreferencesConfig(), description="preference pairs")
+    shard: ShardConfig = Field(ShardConfig(), description="shards, splits and bundled audio")
+    resources: ResourcesConfig = Field(
+        ResourcesConfig(), description="CPUs, GPUs and memory of the annotate stages"
+    )
 
     @field_validator("inputs", "texts", mode="before")
     @classmethod

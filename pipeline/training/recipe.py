@@ -116,28 +116,37 @@ class StageConfig(TrainConfig):
 class PretrainConfig(StageConfig):
     """One mixture of pre-training; a recipe may have several, which run one after another."""
 
-    families: tuple[str, ...] | None = ("continuation", "interleaved", "asr", "tts")
+    families: tuple[str, ...] | None = Field(
+        ("continuation", "interleaved", "asr", "tts"),
+        description="only samples of these families (null: all)",
+    )
 
 
 class SFT1Config(StageConfig):
     """All parameters, one epoch over spoken questions with text answers and with spoken answers."""
 
-    families: tuple[str, ...] | None = ("aqta", "aqtaa")
+    families: tuple[str, ...] | None = Field(
+        ("aqta", "aqtaa"), description="only samples of these families (null: all)"
+    )
 
 
 class SFT2Config(StageConfig):
     """The best spoken answers: bound their measures with `quality`, or name a dataset of such answers."""
 
-    families: tuple[str, ...] | None = ("aqtaa",)
+    families: tuple[str, ...] | None = Field(
+        ("aqtaa",), description="only samples of these families (null: all)"
+    )
 
 
 class DPOStageConfig(StageConfig):
     """Preference pairs, starting from sft1, with audio tokens masked out of the loss."""
 
-    objective: Literal["sft", "dpo"] = "dpo"
-    families: tuple[str, ...] | None = ("preference",)
-    learning_rate: float = Field(1e-6, gt=0)
-    final_learning_rate: float = Field(1e-7, ge=0)
+    objective: Literal["sft", "dpo"] = Field("dpo", description="`dpo` trains on preference pairs")
+    families: tuple[str, ...] | None = Field(
+        ("preference",), description="only samples of these families (null: all)"
+    )
+    learning_rate: float = Field(1e-6, gt=0, description="peak learning rate, after the warm-up")
+    final_learning_rate: float = Field(1e-7, ge=0, description="at the end of the cosine schedule")
 
 
 class MergeConfig(Config):
@@ -157,14 +166,14 @@ class TrainingRecipe(Config):
         None,
         description="directory for runs with a remote output (default: user's cache); shared by all workers",
     )
-    backbone: BackboneConfig
-    workers: WorkersConfig = WorkersConfig()
+    backbone: BackboneConfig = Field(description="shape and initial weights of the model")
+    workers: WorkersConfig = Field(WorkersConfig(), description="processes of the training")
     train: TrainConfig = Field(TrainConfig(), description="settings that all stages share")
     pretrain: tuple[PretrainConfig, ...] = Field((), description="a mixture, or a list of them")
-    sft1: SFT1Config | None = None
-    sft2: SFT2Config | None = None
-    dpo: DPOStageConfig | None = None
-    merge: MergeConfig | None = None
+    sft1: SFT1Config | None = Field(None, description="fine-tuning, stage 1")
+    sft2: SFT2Config | None = Field(None, description="fine-tuning, stage 2")
+    dpo: DPOStageConfig | None = Field(None, description="direct preference optimization")
+    merge: MergeConfig | None = Field(None, description="weighted average of the stages' weights")
 
     @property
     def stages(self) -> dict[str, StageConfig]:

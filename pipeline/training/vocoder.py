@@ -42,8 +42,8 @@ class VocoderRecipe(Config):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name of the training's folder")
     dataset: str = Field(description="[URI/]NAME[@VERSION|@TAG] of a version with keep_audio")
     output: str = Field("runs", description="directory for trainings")
-    workers: WorkersConfig = WorkersConfig()
-    vocoder: VocoderTrainConfig = VocoderTrainConfig()
+    workers: WorkersConfig = Field(WorkersConfig(), description="processes of the training")
+    vocoder: VocoderTrainConfig = Field(VocoderTrainConfig(), description="settings of the training")
 
 
 @dataclass(frozen=True)

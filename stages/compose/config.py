@@ -35,7 +35,7 @@ class ComposeConfig(Config):
     controlled_gap_seconds_max: float = Field(
         3.0, ge=0, description="maximum silence between the two turns of a `controlled` sample, in seconds"
     )
-    labels: LabelsConfig = LabelsConfig()
+    labels: LabelsConfig = Field(LabelsConfig(), description="when a turn is fast, slow, loud and so on")
     asr_instructions: Phrasings = Field(
         instructions.ASR,
         description="instructions of `asr` samples: language -> phrasings, one of which is chosen for each "

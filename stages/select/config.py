@@ -93,7 +93,9 @@ class SelectConfig(Config):
         "text",
     )
 
-    duplicates: DuplicatesConfig = DuplicatesConfig()
+    duplicates: DuplicatesConfig = Field(
+        DuplicatesConfig(), description="removal of duplicate recordings and texts"
+    )
 
     @cached_property
     def denied(self) -> frozenset[str]:

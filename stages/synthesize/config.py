@@ -20,7 +20,7 @@ class SynthesizeConfig(Config):
         None,
         description="OpenAI-compatible server that answers final questions and rewrites answers (null: none)",
     )
-    speech: SpeechConfig = SpeechConfig()
+    speech: SpeechConfig = Field(SpeechConfig(), description="voices, and the server that speaks if any")
     speak: tuple[Literal["human", "assistant"], ...] = Field(
         ("human", "assistant"), description="whose messages are spoken, of the last question and its answer"
     )

@@ -48,7 +48,7 @@ class EndpointConfig(Config):
         None, gt=0, description="rate limit, in requests per minute (null: none)"
     )
     parallel: int = Field(4, ge=1, description="maximum number of concurrent requests")
-    budget: Budget = Budget()
+    budget: Budget = Field(Budget(), description="limits of what is requested from this server")
 
     def reply_settings(self) -> dict[str, Any]:
         """The settings that affect the content of replies: all but those of the connection."""

@@ -20,9 +20,9 @@ records of runs that have them stay readable."""
 class ModalityWeights(Config):
     """Loss weight of the targets of each modality; only their ratios matter."""
 
-    text: float = Field(1, ge=0)
-    linguistic: float = Field(1, ge=0)
-    semantic: float = Field(1, ge=0)
+    text: float = Field(1, ge=0, description="weight of text targets")
+    linguistic: float = Field(1, ge=0, description="weight of linguistic codes")
+    semantic: float = Field(1, ge=0, description="weight of semantic codes")
 
     @model_validator(mode="after")
     def _some_weight(self) -> "ModalityWeights":
@@ -72,8 +72,10 @@ class TrainConfig(Config):
     weight_decay: float = Field(0.1, ge=0, description="of matrices; vectors have no weight decay")
     betas: tuple[float, float] = Field((0.9, 0.95), description="of AdamW")
     max_grad_norm: float = Field(1, gt=0, description="gradients with a larger norm are clipped to it")
-    modality_weights: ModalityWeights = ModalityWeights()
-    preference: DPOConfig = DPOConfig()
+    modality_weights: ModalityWeights = Field(
+        ModalityWeights(), description="loss weights of text, linguistic and semantic targets"
+    )
+    preference: DPOConfig = Field(DPOConfig(), description="settings of the `dpo` objective")
     seed: int = Field(0, description="seed of the packing and the order of sequences")
     checkpoint_every: int = Field(
         500, gt=0, description="steps between checkpoints; the last step always writes one"

@@ -31,7 +31,7 @@ def test_stopped_after_annotate_the_next_run_publishes_the_same_bytes(
     assert "Traceback" not in ended.stderr
     with running(small_build.recipe, "--output", tmp_path / "out") as build:
         result = build.wait().output
-    assert result["version"] == small_build.said["version"]
+    assert result["version"] == small_build.summary["version"]
     assert contents(dataset / "versions" / result["version"]) == contents(small_build.version)
 
 

@@ -1,11 +1,15 @@
 """The Python API, without running models."""
 
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 import aqaa_data
+from pipeline import telemetry
 from tests.paths import DEMO, FIXTURES
 
 REFERENCE = f"{FIXTURES}/dataset-0.1.0/before"
@@ -68,6 +72,41 @@ def test_a_plan_lists_units_and_models_and_writes_nothing(recipe, tmp_path):
 def test_an_unreadable_file_is_refused_by_tokenize(tmp_path):
     (result,) = aqaa_data.tokenize([str(tmp_path / "missing.wav")])
     assert result.code == "missing"
+
+
+@pytest.mark.parametrize(
+    ("sampling", "message"),
+    [
+        (
+            {"temprature": 0.5},
+            r"no sampling setting 'temprature' \(did you mean temperature\?\).*"
+            "temperature, top_p, seed, max_tokens",
+        ),
+        ({"beams": 4}, "no sampling setting 'beams'; the settings are temperature, top_p, seed, max_tokens"),
+        ({"top_p": 1.5}, "top_p in \\(0, 1]"),
+        ({"temperature": "hot"}, "can't sample with these settings"),
+    ],
+)
+def test_wrong_sampling_is_an_error_before_the_checkpoint_is_read(sampling, message):
+    with pytest.raises(aqaa_data.SetupError, match=message):
+        aqaa_data.answer("no-such-checkpoint", "question.wav", **sampling)
+
+
+IMPORTS_API = """
+import os, sys
+import aqaa_data
+assert "ray" not in sys.modules and "huggingface_hub" not in sys.modules
+print(*(os.environ[name] for name in ("RAY_USAGE_STATS_ENABLED", "HF_HUB_DISABLE_TELEMETRY")))
+"""
+
+
+@pytest.mark.parametrize(("user", "expected"), [({}, "0 1"), ({"RAY_USAGE_STATS_ENABLED": "1"}, "1 1")])
+def test_telemetry_is_off_unless_the_user_switched_it_on(user, expected):
+    environment = {name: value for name, value in os.environ.items() if name not in telemetry.OFF} | user
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS_API], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == expected.split()
 
 
 def test_a_checkpoint_answers_in_text_and_tokens(tiny_checkpoint):

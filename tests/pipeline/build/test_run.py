@@ -43,7 +43,7 @@ def output(small_build, tmp_path):
 
 
 def test_the_object_on_stdout_describes_the_result(small_build):
-    result = small_build.said
+    result = small_build.summary
     assert result["status"] == "published"
     assert result["recordings"] == {"in": 7, "kept": 5, "set_aside": 2}
     turns = result["turns"]
@@ -110,20 +110,20 @@ def test_every_sample_reads_back_as_its_original_text_and_codes(small_build, voc
                 assert found.linguistic == codes.linguistic[: 2 * groups]
                 assert found.semantic == codes.semantic[: 3 * groups]
         count += 1
-    assert count == sum(small_build.said["samples"].values())
+    assert count == sum(small_build.summary["samples"].values())
 
 
 def test_a_second_run_reports_nothing_new_and_runs_nothing(small_build, output):
     again = rebuild(small_build, output)
     assert again["status"] == "nothing new"
-    assert again["version"] == small_build.said["version"]
+    assert again["version"] == small_build.summary["version"]
     assert again["seconds"] == {}
 
 
 def test_another_threshold_runs_no_model(small_build, output):
     looser = rebuild(small_build, output, "select.seconds_min=0.5")
     assert looser["status"] == "published"
-    assert looser["version"] != small_build.said["version"]
+    assert looser["version"] != small_build.summary["version"]
     assert set(looser["seconds"]) == {"pack", "publish", "total"}
 
 
@@ -132,7 +132,7 @@ def test_retrying_recordings_that_stay_broken_changes_nothing(small_build, outpu
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["status"] == "unchanged"
-    assert result["version"] == small_build.said["version"]
+    assert result["version"] == small_build.summary["version"]
 
 
 def test_a_fresh_build_with_other_actors_gives_the_same_bytes(small_build, tmp_path):
@@ -142,8 +142,8 @@ def test_a_fresh_build_with_other_actors_gives_the_same_bytes(small_build, tmp_p
         f"scratch={tmp_path}/scratch",
     ]
     again = rebuild(small_build, tmp_path / "out", *settings)
-    assert again["version"] == small_build.said["version"]
-    assert again["shards"] == small_build.said["shards"]
+    assert again["version"] == small_build.summary["version"]
+    assert again["shards"] == small_build.summary["shards"]
 
 
 def test_ctrl_c_stops_cleanly_and_the_next_run_resumes(small_build, tmp_path):
@@ -166,7 +166,7 @@ def test_ctrl_c_stops_cleanly_and_the_next_run_resumes(small_build, tmp_path):
     committed = {p: p.stat().st_mtime_ns for p in ledger.glob("*/*.parquet")}
     assert committed
     again = rebuild(small_build, output)
-    assert again["version"] == small_build.said["version"]
+    assert again["version"] == small_build.summary["version"]
     assert {p: p.stat().st_mtime_ns for p in committed} == committed
 
 
@@ -222,7 +222,7 @@ def test_it_refuses_to_start_where_the_working_directory_shadows_a_package(tmp_p
     (tmp_path / "stages" / "__init__.py").write_text("")
     done = run("models", "list", cwd=tmp_path)
     assert done.returncode == 1
-    assert "start elsewhere" in done.stderr
+    assert "run the command in another directory" in done.stderr
 
 
 def test_init_writes_a_working_recipe(tmp_path):

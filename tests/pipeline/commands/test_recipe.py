@@ -82,6 +82,18 @@ def test_an_editor_shows_descriptions_defaults_and_choices():
     assert all(field["description"] for field in properties.values())
 
 
+@pytest.mark.parametrize("schema", [BUILD_SCHEMA, TRAINING_SCHEMA, VOCODER_SCHEMA])
+def test_every_setting_has_a_description(schema):
+    root, sections = schema.schema, schema.schema.get("$defs", {})
+    missing = [
+        f"{section}.{name}"
+        for section, model in {root["title"]: root, **sections}.items()
+        for name, setting in model.get("properties", {}).items()
+        if not setting.get("description")
+    ]
+    assert missing == []
+
+
 @pytest.mark.parametrize(
     ("options", "title"),
     [

@@ -56,7 +56,7 @@ def test_any_text_is_a_reference_or_refused(text):
 
 
 def test_a_version_opens_by_tag_by_id_and_by_the_first_digits_of_its_id(small_build):
-    id = small_build.said["version"]
+    id = small_build.summary["version"]
     for wanted in ("latest", id, id[:5]):
         assert open_version(Reference.parse(f"{small_build.dataset}@{wanted}")).id == id
 
@@ -65,7 +65,7 @@ def test_a_bare_name_is_looked_up_under_datasets(small_build, tmp_path, monkeypa
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "small").symlink_to(small_build.dataset)
     monkeypatch.chdir(tmp_path)
-    assert open_version(Reference.parse("small")).id == small_build.said["version"]
+    assert open_version(Reference.parse("small")).id == small_build.summary["version"]
 
 
 def test_for_a_wrong_name_the_existing_ones_are_listed(small_build):
@@ -74,7 +74,7 @@ def test_for_a_wrong_name_the_existing_ones_are_listed(small_build):
         open_version(Reference.parse(wrong))
     assert not Path(wrong).exists(), "looking for a dataset makes none"
     with pytest.raises(
-        SetupError, match=rf"no version 'latets' \(did you mean latest\?\).*{small_build.said['version']}"
+        SetupError, match=rf"no version 'latets' \(did you mean latest\?\).*{small_build.summary['version']}"
     ):
         open_version(Reference.parse(f"{small_build.dataset}@latets"))
     with pytest.raises(SetupError, match="nor any other"):
@@ -192,14 +192,14 @@ def test_a_damaged_manifest_is_one_clear_message(copy):
 
 
 def test_the_commands_answer_people_and_machines(small_build, command):
-    id = small_build.said["version"]
+    id = small_build.summary["version"]
     assert id in command("versions", "list", small_build.dataset).stdout
     [row] = json.loads(command("versions", "list", small_build.dataset, "--json").stdout)["versions"]
     assert (row["version"], row["tags"]) == (id, ["latest"])
     assert f"version {id}" in command("versions", "show", small_build.dataset).stdout
     manifest = json.loads(command("versions", "show", small_build.dataset, "--json").stdout)
-    assert manifest["samples"] == small_build.said["samples"]
-    assert "is whole" in command("versions", "verify", small_build.dataset).stdout
+    assert manifest["samples"] == small_build.summary["samples"]
+    assert "is intact" in command("versions", "verify", small_build.dataset).stdout
 
 
 def test_verify_fails_with_the_name_of_what_is_wrong(copy, command):
