@@ -99,10 +99,12 @@ def _synthesized_chat(
         last = chat.last("assistant")
         messages = [part["message"] for part in synthesis["spoken"]]
         turns_by_message = {m: [turn for turn in kept if messages[turn.index] == m] for m in messages}
-        source = of_chat(chat, recipe.pair_turns.history_turns_max, _common(of_turns(kept)))
     except (DataError, LookupError, TypeError):  # not a sidecar of ours: an ordinary recording
         return None
-    if last is None or source.question is None:
+    if last is None:
+        return None
+    source = of_chat(chat, recipe.pair_turns.history_turns_max, _common(of_turns(kept)))
+    if source.question is None:
         return None
     question = next(iter(turns_by_message.get(last - 1, ())), None)
     source = replace(source, question=replace(source.question, turn=question))
