@@ -35,12 +35,27 @@ class Companion:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class AudioNote:
+    """Something that decode found or repaired in a file."""
+
+    kind: str
+    """`gap`, `overlap` or `clock` (of the time stamps), `format` or `joined` (changes within the file),
+    `header` (it doesn't fit the data), `streams` (others were left out), `damage`, or `truncated`."""
+    message: str
+    """One sentence for a reader."""
+    start: float | None = None
+    """Where in the recording, in seconds; None if it concerns all of it."""
+    seconds: float | None = None
+    """How long what was filled or left out is."""
+
+
 @dataclass(frozen=True)
 class DecodedAudio:
     """Properties of the original audio, and of its spool (16 kHz, 16 bit, `tracks` channels)."""
 
     seconds: float
-    """Duration of the decoded audio."""
+    """Duration of the spool, on the clock of the container: sound, start offset and gaps."""
     declared_seconds: float | None
     """Duration according to the header; None if it has none, or an implausible one."""
     container: str
@@ -61,10 +76,21 @@ class DecodedAudio:
     """Share of samples at full scale."""
     gain_db: float
     """Gain that was needed to fit over-range samples into the spool; usually 0."""
-    repairs: tuple[str, ...]
-    """What was repaired or is doubtful, as sentences for a reader."""
+    notes: tuple[AudioNote, ...]
+    """What was found or repaired, at most 20 notes and a summary of each kind."""
     sha256: str
     """Hash of the original file."""
+    start_offset: float = 0.0
+    """Seconds of silence at the start of the spool: the first sound's time on the container's clock."""
+    clock_start: float = 0.0
+    """Reading of the container's clock at the start of the spool, in seconds; not 0 only where clocks begin
+    anywhere, as in MPEG transport streams."""
+    gap_seconds: float = 0.0
+    """Seconds of the spool, without the start offset, for which the file has no audio."""
+    stream: int = 0
+    """Which of the file's audio streams was decoded, from 0."""
+    audio_streams: int = 1
+    """Number of audio streams in the file."""
 
 
 UNKNOWN_SPEAKER = "somebody"

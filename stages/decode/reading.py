@@ -1,27 +1,19 @@
 """Reads the samples of audio files of any format, block by block. Formats are detected from the content."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import av
 import numpy as np
-from numpy.typing import NDArray
 
 from schemas.errors import DataError
-from stages.decode.headers import declared_seconds, what_else
+from stages.decode.notes import Notes
+from stages.decode.part_reader import PartReader, open_part
+from stages.decode.parts import Part, parts_of
+from stages.decode.streams import spoken_stream
+from stages.decode.survey import Survey
+from stages.decode.timeline import Silence, Timeline
 from stages.stage import Samples
-
-CONTAINERS = (
-    "wav,w64,aiff,au,caf,flac,ogg,mp3,aac,ac3,eac3,amr,asf,matroska,mov,avi,flv,mpeg,mpegts,mxf,"
-    "nistsphere,voc,wv,ape,tta,tak,mpc,mpc8,dsf,rm,iff,loas,sox"
-)
-"""Containers that may be opened. None of them refers to other files or URLs, as playlists do."""
-
-EXACT_TIMESTAMPS = ("flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2")
-"""Containers with exact time stamps, so that a gap between them is a gap in the recording."""
 
 MIN_BYTES_PER_SECOND = 10
 """Bit rate below that of any speech codec. A file that decodes to more audio is not a recording."""
@@ -31,133 +23,157 @@ MAX_CODED_PEAK, MAX_FLOAT_PEAK = 4.0, 100.0
 
 
 @contextmanager
-def open_audio(path: Path) -> Iterator["AudioReader"]:
-    """Open an audio file for the duration of the context. Raises DataError if it has no audio."""
-    # FFmpeg gets a descriptor instead of the path, whose suffix may be misleading.
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with _container(path, handle) as container:
-            yield AudioReader(path, container)
-    finally:
-        os.close(handle)
+def open_audio(path: Path, stream: int | None = None) -> Iterator["AudioReader"]:
+    """Open an audio file for the duration of the context, and its audio stream with an index.
 
-
-def _container(path: Path, handle: int) -> Any:
-    options = {"fd": str(handle), "format_whitelist": CONTAINERS}
-    try:
-        return av.open("fd:", metadata_errors="replace", options=options)
-    except av.error.FFmpegError as error:
-        raise DataError("unreadable", what_else(path)) from error
+    Without an index, the stream in which somebody speaks is found. Raises DataError if there is no audio.
+    """
+    parts = parts_of(path)
+    with open_part(path, parts[0], stream) as first:
+        if stream is None and first.streams > 1:
+            first.use(spoken_stream(path, parts[0]))
+        yield AudioReader(path, parts, first)
 
 
 class AudioReader:
-    """An open audio file. Its header is read at once, `blocks` can be consumed once, and the counts of damage
-    are complete after that."""
+    """An open audio file. Its header is read at once; `blocks` or `sound` can be consumed once, and notes and
+    counts of damage are complete after that."""
 
-    def __init__(self, path: Path, container: Any) -> None:
-        if not container.streams.audio:
-            others = ", ".join(sorted({stream.type for stream in container.streams}))
-            only = f", only {others}" if others else ""
-            raise DataError("no_audio", f"the file has no audio stream{only}")
-        self._container = container
-        self._stream = container.streams.best("audio") or container.streams.audio[0]
-        codec = self._stream.codec_context
-        if codec is None:
-            raise DataError("unreadable", "the audio codec is not supported")
-        codec.thread_count = 1
-        if codec.name == "flac":  # otherwise damaged frames decode to noise
-            codec.options = {"err_detect": "crccheck+explode"}
+    def __init__(self, path: Path, parts: list[Part], first: PartReader) -> None:
         self.path = path
         self.bytes = path.stat().st_size
-        self.container: str = container.format.name
-        self.codec: str = codec.name
-        self.names: tuple[str, ...] = tuple(channel.name for channel in codec.layout.channels)
+        self.container = first.container
+        self.codec = first.codec
+        self.names = first.names
         """Names of the channels: `FL`, `FC`, .., or `NONE`."""
-        declared = declared_seconds(path, container, self._stream)
-        self.declared = declared if declared and declared <= self._max_seconds else None
-        """Duration in seconds according to the header; None if it declares none, or an implausible one."""
-        self.rate = 0
-        """Sample rate in Hz; 0 before the first block."""
-        self.decoded = 0
-        """Number of decoded samples per channel."""
-        self.filled = 0
-        """Number of samples of silence per channel that replace lost packets."""
-        self.damaged = 0
-        """Number of samples of all channels that were silenced: invalid ones and their neighbours."""
+        self.stream = first.stream
+        """Index of the audio stream among those of the file."""
+        self.streams = first.streams
+        """Number of audio streams in the file."""
+        self.clock_start = first.zero or 0.0
+        """Reading of the container's clock, in seconds, at the start of the recording."""
+        self.notes = Notes()
         self.skipped = 0
         """Number of packets that couldn't be decoded."""
+        self.damaged = 0
+        """Number of samples of all channels that were silenced: invalid ones and their neighbours."""
+        self.cut_off = False
+        """Whether the file ends within a packet or a box, or lacks the mark of its end."""
+        self._declared: float | None = 0.0
+        self._parts = parts
+        self._first = first
+        self._timeline = Timeline(self.notes)
+
+    @property
+    def rate(self) -> int:
+        """Sample rate in Hz; 0 before the first block."""
+        return self._timeline.rate
 
     @property
     def seconds(self) -> float:
-        """Duration of the blocks so far."""
-        return (self.decoded + self.filled) / self.rate if self.rate else 0.0
+        """Duration of the blocks so far, on the container's clock."""
+        return self._timeline.seconds
+
+    @property
+    def sound_seconds(self) -> float:
+        """Duration of the decoded audio so far, without silence in place of missing audio."""
+        return self._timeline.sound / self.rate if self.rate else 0.0
+
+    @property
+    def start_offset(self) -> float:
+        """Seconds of silence before the first sound."""
+        return self._timeline.offset
+
+    @property
+    def gap_seconds(self) -> float:
+        """Seconds of silence in place of missing audio after the first sound."""
+        return self._timeline.silence / self.rate - self.start_offset if self.rate else 0.0
+
+    @property
+    def declared(self) -> float | None:
+        """Duration in seconds according to the headers of the parts so far; None if they declare none, or an
+        implausible one."""
+        return self._declared if self._declared and self._declared <= self._max_seconds else None
 
     @property
     def _max_seconds(self) -> float:
-        """The longest plausible duration of a file of this size."""
+        """The longest plausible duration of the audio of a file of this size."""
         return 60 + self.bytes / MIN_BYTES_PER_SECOND
 
     def blocks(self) -> Iterator[Samples]:
         """Blocks of about one second: samples [n, channels], float32 with full scale at 1.0.
 
-        Raises DataError if the format is implausible.
+        They follow the container's clock: what is missing is silence. Raises DataError if the format is
+        implausible.
         """
+        for block in self._blocks():
+            if isinstance(block, Silence):
+                zeros = np.zeros((min(block.samples, self.rate), self._timeline.channels), np.float32)
+                for left in range(block.samples, 0, -self.rate):
+                    yield zeros[:left]
+            else:
+                yield block
+
+    def sound(self) -> Iterator[Samples]:
+        """The blocks without the silence in place of missing audio."""
+        return (block for block in self._blocks() if not isinstance(block, Silence))
+
+    def survey(self) -> Survey:
+        """Statistics of the sound. Raises DataError if there is none."""
+        survey = None
+        for block in self.sound():
+            survey = survey or Survey(self.rate, block.shape[1])
+            survey.add(block)
+        if survey is None:
+            raise DataError(
+                "no_samples",
+                "none of the audio can be decoded: the file is damaged"
+                if self.skipped
+                else "the file contains no samples",
+            )
+        return survey
+
+    def _blocks(self) -> Iterator[Samples | Silence]:
+        """The audio of all parts in blocks of about one second, and gaps."""
         waiting: list[Samples] = []
         length = 0
         for piece in self._pieces():
-            waiting.append(piece)
-            length += len(piece)
-            if length >= self.rate:
+            if not isinstance(piece, Silence):
+                waiting.append(piece)
+                length += len(piece)
+            if waiting and (length >= self.rate or isinstance(piece, Silence)):
                 yield self._repaired(np.concatenate(waiting))
                 waiting, length = [], 0
-                if self.seconds > self._max_seconds:
+                if self.sound_seconds > self._max_seconds:
                     raise DataError(
                         "implausible",
-                        f"{self.bytes:,} bytes decode to more than {self.seconds:,.0f} s, beyond what any "
-                        "audio codec achieves: the file is damaged or crafted to fill the disk",
+                        f"{self.bytes:,} bytes decode to more than {self.sound_seconds:,.0f} s, beyond what "
+                        "any audio codec achieves: the file is damaged or crafted to fill the disk",
                     )
+            if isinstance(piece, Silence):
+                yield piece
         if waiting:
             yield self._repaired(np.concatenate(waiting))
 
-    def _pieces(self) -> Iterator[Samples]:
-        """Decoded frames [n, channels], with silence where the time stamps leave a gap."""
-        channels = 0
-        start = 0.0
-        for frame in self._frames():
-            samples = as_float(frame)
-            if not self.rate:
-                self.rate, channels = frame.sample_rate, samples.shape[1]
-                start = frame.time or 0.0
-                if not 1000 <= self.rate <= 768_000 or not channels:
-                    raise DataError("unreadable", f"its sample rate of {self.rate} Hz is implausible")
-            if frame.sample_rate != self.rate or samples.shape[1] != channels:
-                self.skipped += 1
-                continue
-            if frame.time is not None and self.container in EXACT_TIMESTAMPS:
-                gap = frame.time - start - self.seconds
-                if 0.1 < gap < 60:
-                    silence = np.zeros((round(gap * self.rate), channels), np.float32)
-                    self.filled += len(silence)
-                    yield silence
-            self.decoded += len(samples)
-            yield samples
+    def _pieces(self) -> Iterator[Samples | Silence]:
+        for part in self._parts:
+            if part.note:
+                self.notes.add("header", part.note)
+        yield from self._placed(self._first, self._first.zero)
+        for number, part in enumerate(self._parts[1:], 2):
+            self.notes.add("joined", f"file {number} of {len(self._parts)} joined end to end", self.seconds)
+            try:
+                with open_part(self.path, part, self.stream) as reader:
+                    yield from self._placed(reader, None)
+            except DataError as error:
+                self.notes.add("damage", f"file {number} can't be read: {error}", self.seconds)
 
-    def _frames(self) -> Iterator[av.AudioFrame]:
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except av.error.FFmpegError:
-                self.skipped += 1
-                return
-            try:
-                frames = packet.decode()
-            except av.error.FFmpegError:
-                self.skipped += 1
-                continue
-            yield from frames
+    def _placed(self, part: PartReader, zero: float | None) -> Iterator[Samples | Silence]:
+        yield from self._timeline.place(part.pieces(), zero)
+        self.skipped += part.skipped
+        self.cut_off = part.cut_off
+        known = self._declared is not None and part.declared is not None
+        self._declared = (self._declared or 0.0) + (part.declared or 0.0) if known else None
 
     def _repaired(self, block: Samples) -> Samples:
         """The block with silence in place of NaN, infinities and peaks that only damaged packets produce."""
@@ -172,14 +188,3 @@ class AudioReader:
                 bad[max(0, index - reach) : index + reach] = True
         self.damaged += int(bad.sum())
         return np.where(bad, np.float32(0), block)
-
-
-def as_float(frame: av.AudioFrame) -> Samples:
-    """Samples [n, channels] of a decoded frame, float32 with full scale at 1.0."""
-    samples: NDArray[Any] = frame.to_ndarray()
-    samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
-    if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
-    if samples.dtype.kind == "i":
-        return samples.astype(np.float32) * np.float32(2.0 ** (1 - 8 * samples.itemsize))
-    return samples.astype(np.float32)

@@ -7,27 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile as sf
-import soxr
 
 from schemas.errors import SetupError
 from stages.stage import SAMPLE_RATE, Samples
-
-
-class Resampler:
-    """Resamples blocks [n, tracks] to 16 kHz; audio that is at 16 kHz already is passed through."""
-
-    def __init__(self, rate: int, tracks: int) -> None:
-        same = rate == SAMPLE_RATE
-        self._stream = None if same else soxr.ResampleStream(rate, SAMPLE_RATE, tracks, dtype="float32")
-        self._empty = np.zeros((0, tracks), np.float32)
-
-    def add(self, block: Samples) -> Samples:
-        """The output samples that become available with a block."""
-        return self._stream.resample_chunk(np.ascontiguousarray(block)) if self._stream else block
-
-    def end(self) -> Samples:
-        """The remaining output samples."""
-        return self._stream.resample_chunk(self._empty, last=True) if self._stream else self._empty
 
 
 def write_spool(blocks: Iterable[Samples], spool: Path, tracks: int) -> int:

@@ -12,8 +12,8 @@ from stages.decode.checks import check
 from stages.decode.config import DecodeConfig
 from stages.decode.loudness import Loudness
 from stages.decode.reading import AudioReader, open_audio
-from stages.decode.spool import Resampler, write_spool
-from stages.decode.survey import survey_of
+from stages.decode.resampling import Resampler
+from stages.decode.spool import write_spool
 from stages.stage import SAMPLE_RATE, Samples, Stage
 
 
@@ -21,7 +21,7 @@ class DecodeStage(Stage[DecodeConfig]):
     """Fills `Recording.decode`, and writes the spool that later stages read."""
 
     name = "decode"
-    version = 1
+    version = 2
 
     def __call__(self, unit: Unit) -> Unit:
         return self._each_recording(unit, self._decode, lambda problems: DecodeColumn(None, problems))
@@ -37,14 +37,14 @@ def decode_file(path: Path, spool: Path, config: DecodeConfig) -> DecodedAudio:
     Raises DataError if the file has no usable audio, SetupError if the spool can't be written.
     """
     with open_audio(path) as source:
-        survey = survey_of(source)
-        repairs = check(source, survey, config)
+        survey = source.survey()
+        check(source, survey, config)
         tracks = choose(survey, source.names, config.channels)
     kept = list(tracks.channels)
     peak = float(survey.peak[kept].max())
     gain = np.float32(min(1.0, 1 / peak))
     loudness = Loudness(SAMPLE_RATE, len(tracks))
-    with open_audio(path) as second_pass:
+    with open_audio(path, source.stream) as second_pass:
         written = write_spool(_resampled(second_pass, tracks, gain, loudness), spool, len(tracks))
     return DecodedAudio(
         seconds=written / SAMPLE_RATE,
@@ -60,8 +60,13 @@ def decode_file(path: Path, spool: Path, config: DecodeConfig) -> DecodedAudio:
         dc_offset=float(survey.mean[kept].mean()),
         clipped_share=float(survey.clipped_share[kept].mean()),
         gain_db=_db(float(gain)),
-        repairs=repairs,
+        notes=source.notes.listed(),
         sha256=_sha256(path),
+        start_offset=source.start_offset,
+        clock_start=source.clock_start,
+        gap_seconds=source.gap_seconds,
+        stream=source.stream,
+        audio_streams=source.streams,
     )
 
 

@@ -1,12 +1,10 @@
-"""First pass over a recording: statistics of its channels, in memory that doesn't grow with its length."""
+"""Statistics of the channels of a recording, in memory that doesn't grow with its length."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import DataError
-from stages.decode.reading import AudioReader
 from stages.stage import Samples
 
 FRAME_SECONDS = 0.03
@@ -91,25 +89,19 @@ class Survey:
 
     def activity(self) -> ChannelActivity:
         """Activity of the channels over the blocks so far."""
-        by_level = self._frames.sum(axis=(1, 2))
-        cumulative = np.cumsum(by_level)
-        loud = int(np.searchsorted(cumulative, 0.99 * cumulative[-1]))
-        active = self._frames[max(0, loud - int(ACTIVE_DB)) :]
+        active = self._active()
         count = max(1, active.sum())
         return ChannelActivity(active[:, :, 1].sum(axis=0) / count, active.sum(axis=(0, 2)) / count)
 
+    def level_spread(self) -> float:
+        """Standard deviation of the level over the active frames, in dB."""
+        by_level = self._active().sum(axis=(1, 2))
+        level = np.arange(len(by_level))
+        mean = np.average(level, weights=by_level)
+        return float(np.sqrt(np.average((level - mean) ** 2, weights=by_level)))
 
-def survey_of(source: AudioReader) -> Survey:
-    """The survey of a whole recording. Raises DataError if none of it can be decoded."""
-    survey = None
-    for block in source.blocks():
-        survey = survey or Survey(source.rate, block.shape[1])
-        survey.add(block)
-    if survey is None:
-        reason = (
-            "none of the audio can be decoded: the file is damaged"
-            if source.skipped
-            else "the file contains no samples"
-        )
-        raise DataError("no_samples", reason)
-    return survey
+    def _active(self) -> NDArray[np.int64]:
+        """Counts of the active frames, as in `_frames`, from the level at which they begin."""
+        cumulative = np.cumsum(self._frames.sum(axis=(1, 2)))
+        loud = int(np.searchsorted(cumulative, 0.99 * cumulative[-1]))
+        return self._frames[max(0, loud - int(ACTIVE_DB)) :]

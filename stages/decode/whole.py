@@ -9,7 +9,6 @@ from stages.decode.channels import choose, mean_of_all
 from stages.decode.checks import check
 from stages.decode.config import DecodeConfig
 from stages.decode.reading import open_audio
-from stages.decode.survey import survey_of
 from stages.stage import Samples
 
 MAX_SECONDS = 3600
@@ -22,7 +21,7 @@ def read_whole(path: Path, config: DecodeConfig) -> tuple[Samples, int]:
     Raises DataError for the recordings that decode sets aside, and `too_long` above an hour.
     """
     with open_audio(path) as source:
-        survey = survey_of(source)
+        survey = source.survey()
         check(source, survey, config)
         if source.seconds > MAX_SECONDS:
             raise DataError(
@@ -30,5 +29,5 @@ def read_whole(path: Path, config: DecodeConfig) -> tuple[Samples, int]:
                 f"the recording lasts {source.seconds:.0f} s; at most {MAX_SECONDS} s are supported",
             )
         tracks = mean_of_all(survey) or choose(survey, source.names, "mix")
-    with open_audio(path) as second_pass:
+    with open_audio(path, source.stream) as second_pass:
         return np.concatenate([tracks.of(block)[:, 0] for block in second_pass.blocks()]), source.rate

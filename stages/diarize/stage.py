@@ -173,7 +173,7 @@ class DiarizeStage(Stage[DiarizeConfig]):
         listed = parse(companion.kind, text, name, stem, config.merge_pause, config.max_turn)
         inside = [s for s in listed if s.start < decoded.seconds]
         late = next((s for s in listed if s.start > decoded.seconds + END_TOLERANCE), None)
-        if late and not decoded.repairs:
+        if late and not decoded.notes:
             raise DataError(
                 "bad_companion",
                 f"{name} has speech at {late.start:g} s, but the recording ends at {decoded.seconds:.1f} s",

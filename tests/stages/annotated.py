@@ -17,7 +17,7 @@ DECODED = DecodedAudio(
     dc_offset=0.0,
     clipped_share=0.0,
     gain_db=0.0,
-    repairs=(),
+    notes=(),
     sha256="0" * 64,
 )
 

@@ -1,0 +1,238 @@
+"""The parts of a file: recordings joined end to end, and data that its header doesn't describe rightly.
+
+Most files have one part and a right header. FFmpeg stops at the end of the first part, and where a header
+says that the data ends; here each part is found, and a header that says less than the file holds is corrected
+in what FFmpeg reads.
+"""
+
+import mmap
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+PLACEHOLDER = 0x7FFFF000
+"""Sizes from here on are placeholders, written by recorders that don't know the length in advance."""
+
+PLAIN_CODES = (1, 3, 6, 7)
+"""Format tags of WAV whose samples have a fixed size: integers, floats, A-law and mu-law."""
+
+SMALLEST_REST = 1024
+"""Bytes after the declared end of the data that may be sound; fewer are padding or a tag."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A range of bytes of a file that is a whole file of its own."""
+
+    start: int
+    end: int
+    patches: tuple[tuple[int, bytes], ...] = ()
+    """Bytes that replace those at an offset from `start`: corrected sizes."""
+    declared_share: float = 1.0
+    """How much of its data the header declares, before the correction."""
+    codec: str | None = None
+    """Decoder for PCM samples whose size in bytes FFmpeg gets wrong."""
+    note: str | None = None
+    """What else its header doesn't describe rightly."""
+
+
+class PartFile:
+    """A part as an open file for reading."""
+
+    def __init__(self, file: BinaryIO, part: Part) -> None:
+        self._file = file
+        self._part = part
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes from the current position; none at the end."""
+        first = self._at
+        size = max(0, min(size, self._part.end - self._part.start - first))
+        self._file.seek(self._part.start + first)
+        data = self._file.read(size)
+        self._at += len(data)
+        for offset, new in self._part.patches:
+            low, high = max(offset, first), min(offset + len(new), self._at)
+            if low < high:
+                new = new[low - offset : high - offset]
+                data = data[: low - first] + new + data[high - first :]
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move to an offset from the start (0), the current position (1) or the end (2)."""
+        self._at = offset + (0, self._at, self._part.end - self._part.start)[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """The current position."""
+        return self._at
+
+
+def parts_of(path: Path) -> list[Part]:
+    """The parts of a file, in order; a single one for files that can't be told apart."""
+    size = path.stat().st_size
+    whole = [Part(0, size)]
+    if size < 16:
+        return whole
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        if view[:4] == b"OggS":
+            starts = list(_ogg_links(view))
+        elif view[4:8] == b"ftyp":
+            starts = list(_mp4_files(view))
+        elif layout := next((layout for layout in LAYOUTS if re.match(layout.magic, view[:40], re.S)), None):
+            return list(_chunked(view, layout))
+        else:
+            return whole
+    return [Part(start, end) for start, end in zip(starts, [*starts[1:], size], strict=True)]
+
+
+def _ogg_links(view: mmap.mmap) -> Iterator[int]:
+    """Offsets at which the links of a chained Ogg file start: the first page of each group of first pages."""
+    yield 0
+    expected = 0
+    for match in re.finditer(rb"OggS\x00[\x02\x06]", view):
+        at = match.start()
+        if at > expected:
+            yield at
+        lacing = view[at + 27 : at + 27 + view[at + 26]] if at + 27 <= len(view) else b""
+        expected = at + 27 + len(lacing) + sum(lacing)
+
+
+def _mp4_files(view: mmap.mmap) -> Iterator[int]:
+    """Offsets at which the MP4 files in a file start: at an `ftyp` box after the media of another."""
+    at, media = 0, False
+    yield 0
+    while at + 16 <= len(view):
+        size, kind, long_size = struct.unpack(">I4sQ", view[at : at + 16])
+        if kind == b"ftyp" and media:
+            yield at
+            media = False
+        media |= kind == b"mdat"
+        size = long_size if size == 1 else size
+        if size < 8:  # 0: to the end of the file
+            return
+        at += size
+
+
+@dataclass(frozen=True)
+class ChunkLayout:
+    """How a family of files stores chunks, each an id and a size before its content."""
+
+    magic: bytes
+    first: int
+    """Offset of the first chunk."""
+    id_bytes: int
+    size: struct.Struct
+    size_includes_head: bool
+    alignment: int
+    data: bytes
+    """Id of the chunk with the samples."""
+
+    @property
+    def head(self) -> int:
+        """Bytes of the id and the size of a chunk."""
+        return self.id_bytes + self.size.size
+
+    def chunk(self, view: mmap.mmap, at: int) -> tuple[bytes, int]:
+        """Id and size of the content of the chunk at an offset."""
+        size: int = self.size.unpack(view[at + self.id_bytes : at + self.head])[0]
+        return view[at : at + self.id_bytes], size - (self.head if self.size_includes_head else 0)
+
+    def after(self, start: int, size: int) -> int:
+        """Offset of the chunk after one whose content has a start and a size."""
+        return start + size + -size % self.alignment
+
+
+_W64 = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+WAV = ChunkLayout(rb"(RIFF|RF64|BW64)....WAVE", 12, 4, struct.Struct("<I"), False, 2, b"data")
+LAYOUTS = (
+    WAV,
+    ChunkLayout(rb"FORM....AIF[FC]", 12, 4, struct.Struct(">I"), False, 2, b"SSND"),
+    ChunkLayout(rb"riff.{36}", 40, 16, struct.Struct("<Q"), True, 8, b"data" + _W64),
+    ChunkLayout(rb"caff", 8, 4, struct.Struct(">q"), False, 1, b"data"),
+)
+
+
+def _chunked(view: mmap.mmap, layout: ChunkLayout) -> Iterator[Part]:
+    """The files of one layout that are joined in a file, their data as long as it is."""
+    start = 0
+    while start < len(view):
+        part = _one_chunked(view, layout, start)
+        yield part
+        start = part.end
+
+
+def _one_chunked(view: mmap.mmap, layout: ChunkLayout, start: int) -> Part:
+    at, total = start + layout.first, len(view)
+    long_size, codec, note = 0, None, None
+    while at + layout.head <= total:
+        name, size = layout.chunk(view, at)
+        content = at + layout.head
+        if name == layout.data:
+            break
+        if name[:4] == b"fmt ":
+            codec, note = _pcm_format(view[content : content + min(size, 40)])
+        if name == b"ds64":
+            long_size = int.from_bytes(view[content + 8 : content + 16], "little")
+        at = layout.after(content, size)
+    else:
+        return Part(start, total, codec=codec, note=note)
+    if layout is WAV and size == 0xFFFFFFFF:
+        size = long_size
+    unknown = size <= 0 or (layout.size.size == 4 and size >= PLACEHOLDER and not long_size)
+    declared_end = total if unknown else min(content + size, total)
+    for after in (layout.after(content, declared_end - content), declared_end):
+        end = _end_of_chunks(view, layout, after)
+        if end is not None and not unknown:  # the data is followed by chunks, as it should be
+            return Part(start, end, codec=codec, note=note)
+    # The samples go on after their declared end: up to a file that was joined to this one, or to the end.
+    joined = re.compile(layout.magic, re.S).search(view, content if unknown else declared_end)
+    end = joined.start() if joined else total
+    if unknown or end - declared_end < SMALLEST_REST:
+        return Part(start, end, codec=codec, note=note)
+    held = end - content
+    patch = (held + (layout.head if layout.size_includes_head else 0)) if held < PLACEHOLDER else 0
+    return Part(
+        start,
+        end,
+        ((at + layout.id_bytes - start, layout.size.pack(patch)),),
+        (declared_end - content) / held,
+        codec,
+        note,
+    )
+
+
+def _end_of_chunks(view: mmap.mmap, layout: ChunkLayout, at: int) -> int | None:
+    """Where the chunks from an offset end: with the file, or at a joined one. None if there are none."""
+    while at + layout.head <= len(view):
+        if re.match(layout.magic, view[at : at + 40], re.S):
+            return at
+        name, size = layout.chunk(view, at)
+        if not re.fullmatch(rb"[A-Za-z0-9 _-]{4}", name[:4]) or size < 0:
+            return None
+        at = layout.after(at + layout.head, size)
+        if at > len(view) + 1:
+            return None
+    return len(view)
+
+
+def _pcm_format(fmt: bytes) -> tuple[str | None, str | None]:
+    """What to correct of the format of PCM samples: the decoder, and a note.
+
+    The decoder is that of integers which fill fewer bits than they are stored in, such as 24 in 32: FFmpeg
+    goes by the number of valid bits.
+    """
+    if len(fmt) < 16:
+        return None, None
+    tag, channels, rate, byte_rate, block, bits = struct.unpack_from("<HHIIHH", fmt)
+    if tag == 0xFFFE and len(fmt) >= 40:
+        bits, tag = struct.unpack_from("<H4xH", fmt, 18)
+    if tag in PLAIN_CODES and byte_rate != rate * block:
+        return None, f"the header gives {byte_rate} bytes a second, but its format takes {rate * block}"
+    size = block // channels if channels else 0
+    if tag != 1 or len(fmt) < 40 or size not in (2, 3, 4) or -(-bits // 8) in (0, size):
+        return None, None
+    return f"pcm_s{8 * size}le", f"{bits} bits are stored in {8 * size}"
