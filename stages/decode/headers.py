@@ -53,7 +53,7 @@ def _wav_seconds(file: Readable) -> float | None:
             tag, channels, rate, bytes_per_second, block, bits = struct.unpack_from("<HHIIHH", content)
             if (content[24] if tag == 0xFFFE and len(content) > 24 else tag) in PLAIN_CODES:
                 # The byte rate follows from these, and isn't needed by players: it is often wrong.
-                bytes_per_second = rate * (block or channels * -(-bits // 8))
+                bytes_per_second = rate * max(block, channels * -(-bits // 8))
         if chunk == b"ds64" and len(content) >= 16:
             long_size = struct.unpack_from("<Q", content, 8)[0]
         file.seek(size + size % 2 - len(content), 1)

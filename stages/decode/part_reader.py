@@ -144,11 +144,10 @@ def open_part(path: Path, part: Part, stream: int | None = None) -> Iterator[Par
 def open_container(path: Path, part: Part) -> Iterator[tuple[PartFile, Any]]:
     """The bytes of a part of a file, and PyAV's container of them. Raises DataError if it has no format."""
     with path.open("rb") as opened, ExitStack() as stack:
-        file = PartFile(opened, part)
         options = {"format_whitelist": CONTAINERS}
         try:
             if part.start or part.patches or part.end != path.stat().st_size:
-                container = av.open(file, metadata_errors="replace", options=options)
+                container = av.open(PartFile(opened, part), metadata_errors="replace", options=options)
             else:
                 # FFmpeg gets a descriptor instead of the path, whose suffix may be misleading.
                 handle = os.open(path, os.O_RDONLY)
@@ -156,7 +155,7 @@ def open_container(path: Path, part: Part) -> Iterator[tuple[PartFile, Any]]:
                 container = av.open("fd:", metadata_errors="replace", options=options | {"fd": str(handle)})
         except av.error.FFmpegError as error:
             raise DataError("unreadable", what_else(path)) from error
-        yield file, stack.enter_context(container)
+        yield PartFile(opened, part), stack.enter_context(container)
 
 
 def best_stream(container: Any) -> int:

@@ -80,6 +80,8 @@ def parts_of(path: Path) -> list[Part]:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
         if view[:4] == b"OggS":
             starts = list(_ogg_links(view))
+        elif signature := next((s for s in SIGNATURES if re.match(s, view[:80], re.S)), None):
+            starts = [match.start() for match in re.finditer(signature, view, re.S)]
         elif view[4:8] == b"ftyp":
             starts = list(_mp4_files(view))
         elif layout := next((layout for layout in LAYOUTS if re.match(layout.magic, view[:40], re.S)), None):
@@ -87,6 +89,15 @@ def parts_of(path: Path) -> list[Part]:
         else:
             return whole
     return [Part(start, end) for start, end in zip(starts, [*starts[1:], size], strict=True)]
+
+
+SIGNATURES = (
+    rb"fLaC[\x00\x80]\x00\x00\x22",
+    rb"FLV\x01[\x00-\x05]\x00\x00\x00\x09\x00\x00\x00\x00",
+    rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c",
+    rb"\x1a\x45\xdf\xa3.{,60}?\x42\x82.(?:matroska|webm)",
+)
+"""How FLAC, FLV, ASF and Matroska files begin, by so many bytes that they are found nowhere else."""
 
 
 def _ogg_links(view: mmap.mmap) -> Iterator[int]:
@@ -167,7 +178,8 @@ def _chunked(view: mmap.mmap, layout: ChunkLayout) -> Iterator[Part]:
 
 def _one_chunked(view: mmap.mmap, layout: ChunkLayout, start: int) -> Part:
     at, total = start + layout.first, len(view)
-    long_size, codec, note = 0, None, None
+    sizes_at = long_size = 0
+    codec = note = None
     while at + layout.head <= total:
         name, size = layout.chunk(view, at)
         content = at + layout.head
@@ -176,6 +188,7 @@ def _one_chunked(view: mmap.mmap, layout: ChunkLayout, start: int) -> Part:
         if name[:4] == b"fmt ":
             codec, note = _pcm_format(view[content : content + min(size, 40)])
         if name == b"ds64":
+            sizes_at = content
             long_size = int.from_bytes(view[content + 8 : content + 16], "little")
         at = layout.after(content, size)
     else:
@@ -194,15 +207,12 @@ def _one_chunked(view: mmap.mmap, layout: ChunkLayout, start: int) -> Part:
     if unknown or end - declared_end < SMALLEST_REST:
         return Part(start, end, codec=codec, note=note)
     held = end - content
-    patch = (held + (layout.head if layout.size_includes_head else 0)) if held < PLACEHOLDER else 0
-    return Part(
-        start,
-        end,
-        ((at + layout.id_bytes - start, layout.size.pack(patch)),),
-        (declared_end - content) / held,
-        codec,
-        note,
-    )
+    if sizes_at:  # RF64
+        patch = sizes_at + 8 - start, struct.pack("<Q", held)
+    else:
+        new = held + (layout.head if layout.size_includes_head else 0)
+        patch = at + layout.id_bytes - start, layout.size.pack(new if new < PLACEHOLDER else 0)
+    return Part(start, end, (patch,), (declared_end - content) / held, codec, note)
 
 
 def _end_of_chunks(view: mmap.mmap, layout: ChunkLayout, at: int) -> int | None:
@@ -230,9 +240,10 @@ def _pcm_format(fmt: bytes) -> tuple[str | None, str | None]:
     tag, channels, rate, byte_rate, block, bits = struct.unpack_from("<HHIIHH", fmt)
     if tag == 0xFFFE and len(fmt) >= 40:
         bits, tag = struct.unpack_from("<H4xH", fmt, 18)
+    block = max(block, channels * -(-bits // 8))
     if tag in PLAIN_CODES and byte_rate != rate * block:
         return None, f"the header gives {byte_rate} bytes a second, but its format takes {rate * block}"
     size = block // channels if channels else 0
-    if tag != 1 or len(fmt) < 40 or size not in (2, 3, 4) or -(-bits // 8) in (0, size):
+    if tag != 1 or len(fmt) not in (16, 40) or size not in (2, 3, 4) or -(-bits // 8) in (0, size):
         return None, None
     return f"pcm_s{8 * size}le", f"{bits} bits are stored in {8 * size}"
