@@ -5,7 +5,7 @@ says that the data ends; here each part is found, and a header that says less th
 in what FFmpeg reads.
 """
 
-import mmap
+import os
 import re
 import struct
 from collections.abc import Iterator
@@ -15,6 +15,9 @@ from typing import BinaryIO
 
 PLACEHOLDER = 0x7FFFF000
 """Sizes from here on are placeholders, written by recorders that don't know the length in advance."""
+
+_WINDOW = 2**20
+"""Bytes that are searched at once."""
 
 PLAIN_CODES = (1, 3, 6, 7)
 """Format tags of WAV whose samples have a fixed size: integers, floats, A-law and mu-law."""
@@ -71,17 +74,41 @@ class PartFile:
         return self._at
 
 
+class FileBytes:
+    """The bytes of an open file, of which no more are in memory than are looked at."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = os.fstat(file.fileno()).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, span: slice) -> bytes:
+        first, end, _ = span.indices(self._size)
+        return os.pread(self._file.fileno(), max(0, end - first), first)
+
+    def matches(self, pattern: bytes, start: int = 0) -> Iterator[int]:
+        """Offsets from `start` on at which a pattern of at most 128 bytes matches."""
+        compiled = re.compile(pattern, re.S)
+        for first in range(start, self._size, _WINDOW):
+            for match in compiled.finditer(self[first : first + _WINDOW + 128]):
+                if match.start() < _WINDOW:
+                    yield first + match.start()
+
+
 def parts_of(path: Path) -> list[Part]:
     """The parts of a file, in order; a single one for files that can't be told apart."""
     size = path.stat().st_size
     whole = [Part(0, size)]
     if size < 16:
         return whole
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+    with path.open("rb") as file:
+        view = FileBytes(file)
         if view[:4] == b"OggS":
             starts = list(_ogg_links(view))
         elif signature := next((s for s in SIGNATURES if re.match(s, view[:80], re.S)), None):
-            starts = [match.start() for match in re.finditer(signature, view, re.S)]
+            starts = list(view.matches(signature))
         elif view[4:8] == b"ftyp":
             starts = list(_mp4_files(view))
         elif layout := next((layout for layout in LAYOUTS if re.match(layout.magic, view[:40], re.S)), None):
@@ -100,19 +127,19 @@ SIGNATURES = (
 """How FLAC, FLV, ASF and Matroska files begin, by so many bytes that they are found nowhere else."""
 
 
-def _ogg_links(view: mmap.mmap) -> Iterator[int]:
+def _ogg_links(view: FileBytes) -> Iterator[int]:
     """Offsets at which the links of a chained Ogg file start: the first page of each group of first pages."""
     yield 0
     expected = 0
-    for match in re.finditer(rb"OggS\x00[\x02\x06]", view):
-        at = match.start()
+    for at in view.matches(rb"OggS\x00[\x02\x06]"):
         if at > expected:
             yield at
-        lacing = view[at + 27 : at + 27 + view[at + 26]] if at + 27 <= len(view) else b""
+        head = view[at : at + 27 + 255]
+        lacing = head[27 : 27 + head[26]] if len(head) > 26 else b""
         expected = at + 27 + len(lacing) + sum(lacing)
 
 
-def _mp4_files(view: mmap.mmap) -> Iterator[int]:
+def _mp4_files(view: FileBytes) -> Iterator[int]:
     """Offsets at which the MP4 files in a file start: at an `ftyp` box after the media of another."""
     at, media = 0, False
     yield 0
@@ -147,7 +174,7 @@ class ChunkLayout:
         """Bytes of the id and the size of a chunk."""
         return self.id_bytes + self.size.size
 
-    def chunk(self, view: mmap.mmap, at: int) -> tuple[bytes, int]:
+    def chunk(self, view: FileBytes, at: int) -> tuple[bytes, int]:
         """Id and size of the content of the chunk at an offset."""
         size: int = self.size.unpack(view[at + self.id_bytes : at + self.head])[0]
         return view[at : at + self.id_bytes], size - (self.head if self.size_includes_head else 0)
@@ -167,7 +194,7 @@ LAYOUTS = (
 )
 
 
-def _chunked(view: mmap.mmap, layout: ChunkLayout) -> Iterator[Part]:
+def _chunked(view: FileBytes, layout: ChunkLayout) -> Iterator[Part]:
     """The files of one layout that are joined in a file, their data as long as it is."""
     start = 0
     while start < len(view):
@@ -176,7 +203,7 @@ def _chunked(view: mmap.mmap, layout: ChunkLayout) -> Iterator[Part]:
         start = part.end
 
 
-def _one_chunked(view: mmap.mmap, layout: ChunkLayout, start: int) -> Part:
+def _one_chunked(view: FileBytes, layout: ChunkLayout, start: int) -> Part:
     at, total = start + layout.first, len(view)
     sizes_at = long_size = 0
     codec = note = None
@@ -202,8 +229,7 @@ def _one_chunked(view: mmap.mmap, layout: ChunkLayout, start: int) -> Part:
         if end is not None and not unknown:  # the data is followed by chunks, as it should be
             return Part(start, end, codec=codec, note=note)
     # The samples go on after their declared end: up to a file that was joined to this one, or to the end.
-    joined = re.compile(layout.magic, re.S).search(view, content if unknown else declared_end)
-    end = joined.start() if joined else total
+    end = next(view.matches(layout.magic, content if unknown else declared_end), total)
     if unknown or end - declared_end < SMALLEST_REST:
         return Part(start, end, codec=codec, note=note)
     held = end - content
@@ -215,7 +241,7 @@ def _one_chunked(view: mmap.mmap, layout: ChunkLayout, start: int) -> Part:
     return Part(start, end, (patch,), (declared_end - content) / held, codec, note)
 
 
-def _end_of_chunks(view: mmap.mmap, layout: ChunkLayout, at: int) -> int | None:
+def _end_of_chunks(view: FileBytes, layout: ChunkLayout, at: int) -> int | None:
     """Where the chunks from an offset end: with the file, or at a joined one. None if there are none."""
     while at + layout.head <= len(view):
         if re.match(layout.magic, view[at : at + 40], re.S):
