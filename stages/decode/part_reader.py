@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import DataError
+from stages.decode.avi import frame_numbers
 from stages.decode.endings import ends_within_element, ends_within_packet, lacks_end_mark
 from stages.decode.headers import declared_seconds
 from stages.decode.parts import Part, PartFile
@@ -81,13 +82,21 @@ class PartReader:
 
     def pieces(self) -> Iterator[Piece]:
         """The decoded audio, packet by packet."""
-        late = 0.0
         clocked = self.container in CLOCKED
-        for number, frame in enumerate(self._frames()):
-            if number == 0 and self.container == "asf" and frame.time and self._stream.start_time is not None:
+        tick = float(self._stream.time_base)
+        late: float | None = None
+        numbers = None
+        if self.container == "avi":
+            numbers = frame_numbers(self._file, self._stream.index, self._stream.frames)
+        for frame in self._frames():
+            time = frame.time if clocked else None
+            if time is not None and self.container == "asf":
                 # What the decoder leaves out at the start isn't counted by this container's clock.
-                late = frame.time - float(self._stream.start_time * self._stream.time_base)
-            time = frame.time - late if clocked and frame.time is not None else None
+                if late is None:
+                    late = time - (self._stream.start_time or 0) * tick
+                time -= late
+            if time is not None and numbers is not None and round(time / tick) < len(numbers):
+                time = numbers[round(time / tick)] * tick
             yield Piece(as_float(frame), frame.sample_rate, time)
 
     def _frames(self) -> Iterator[av.AudioFrame]:

@@ -1,6 +1,23 @@
 """What a file is that can't be decoded."""
 
+import shlex
 from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+HEADERLESS = {
+    "mulaw": (".ul", ".ulaw", ".mulaw", ".mu", ".pcmu", ".g711", ".g711u"),
+    "alaw": (".al", ".alaw", ".pcma", ".g711a"),
+    "s16le": (".raw", ".pcm", ".sln", ".slin", ".s16", ".sw"),
+    "gsm": (".gsm",),
+}
+"""Endings of names of audio without a header, by FFmpeg's name of the format."""
+
+LIKE_SPEECH = 0.2
+"""Correlation of neighbouring samples above which bytes are speech in a format. At 8 kHz speech has 0.3 in
+its own format, and compressed or random bytes have under 0.1 in any."""
 
 
 def what_else(path: Path) -> str:
@@ -24,7 +41,34 @@ def what_else(path: Path) -> str:
         return (
             "it is an MP4 file whose index (moov) is missing or damaged: it was truncated or never finished"
         )
+    if form := _headerless(path):
+        command = shlex.join(["ffmpeg", "-f", form, "-ar", "8000", "-i", path.name, f"{path.stem}.wav"])
+        return (
+            "it has no known audio format: perhaps headerless telephone audio; give it a container, e.g. "
+            f"`{command}`"
+        )
     return "it has no known audio format: the file is damaged or not audio"
+
+
+def _headerless(path: Path) -> str | None:
+    """FFmpeg's name of the format of a file without a header, by its name or else by its sound."""
+    for form, endings in HEADERLESS.items():
+        if path.suffix.lower() in endings:
+            return form
+    with path.open("rb") as file:
+        data = file.read(2**16)
+    likeness, form = max((_correlation(data, form), form) for form in ("mulaw", "alaw", "s16le"))
+    return form if likeness > LIKE_SPEECH else None
+
+
+def _correlation(data: bytes, form: str) -> float:
+    """Correlation of neighbouring samples of data in a format."""
+    decoder: Any = av.CodecContext.create(f"pcm_{form}", "r")
+    decoder.sample_rate, decoder.layout = 8000, "mono"
+    frames = decoder.decode(av.Packet(data[: len(data) // 2 * 2]))
+    samples = np.concatenate([frame.to_ndarray().ravel() for frame in frames]).astype(np.float64)
+    samples -= samples.mean()
+    return float(samples[1:] @ samples[:-1] / max(1.0, samples @ samples))
 
 
 def _is_text(head: bytes) -> bool:
