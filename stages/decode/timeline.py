@@ -120,18 +120,21 @@ class Timeline:
         """
         now = self.seconds
         first = self._zero is not None and not self.sound
-        if self._zero is None or (first and time < self._zero):
+        if self._zero is None:
             self._zero = time - now
         ahead = time - self._zero - now
         if self._drop or abs(ahead) <= (0.0 if first else TOLERANCE):
             return 0.0
-        if next_time is None or abs(next_time - self._zero - now - piece.seconds) <= TOLERANCE:
+        after = now + piece.seconds
+        if next_time is None or abs(next_time - self._zero - after) < abs(next_time - time - piece.seconds):
             self._notes.add("clock", f"a time stamp that is off by {ahead:.1f} s was ignored", now)
         elif ahead > MOST_SILENCE - (self.silence / self.rate):
             self._zero += ahead
             self._notes.add(
                 "clock", f"the clock jumps ahead by {ahead:,.1f} s; the audio goes on without a gap", now
             )
+        elif first and ahead < 0:
+            self._zero = time
         elif ahead < -LONGEST_OVERLAP:
             self._zero += ahead
             self._notes.add("clock", f"the clock is set back by {-ahead:,.1f} s; the audio goes on", now)
@@ -158,8 +161,11 @@ class Timeline:
                 "format", f"the format changes from {was} to {now}; all of it became {first}", self.seconds
             )
         self._format = rate, channels
-        if rate != self.rate:
-            self._resampler = Resampler(rate, self.channels, self.rate)
+        self._resampler = self._new_resampler()
+
+    def _new_resampler(self) -> Resampler | None:
+        rate = self._format[0]
+        return Resampler(rate, self.channels, self.rate) if rate != self.rate else None
 
     def _converted(self, samples: Samples) -> Samples:
         """Audio of another format in that of the first piece; several channels are mixed to their mean."""
@@ -175,8 +181,7 @@ class Timeline:
         """What the resampler still holds."""
         if self._resampler:
             samples = self._resampler.end()
-            rate = self._format[0]
-            self._resampler = Resampler(rate, self.channels, self.rate) if rate != self.rate else None
+            self._resampler = self._new_resampler()
             self._held = 0.0
             if len(samples):
                 self.sound += len(samples)

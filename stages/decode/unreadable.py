@@ -68,7 +68,7 @@ def _correlation(data: bytes, form: str) -> float:
     frames = decoder.decode(av.Packet(data[: len(data) // 2 * 2]))
     samples = np.concatenate([frame.to_ndarray().ravel() for frame in frames]).astype(np.float64)
     samples -= samples.mean()
-    return float(samples[1:] @ samples[:-1] / max(1.0, samples @ samples))
+    return float(samples[1:] @ samples[:-1]) / max(1.0, float(samples @ samples))
 
 
 def _is_text(head: bytes) -> bool:
