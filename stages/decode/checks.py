@@ -46,7 +46,7 @@ def _check_duration(source: AudioReader, config: DecodeConfig) -> None:
     if missing or source.skipped:
         lost = f"the header declares {complete:.1f} s, the file contains {sound:.1f} s"
         damaged = source.cut_off or source.skipped
-        if damaged and sound < max(0.5, config.min_decoded_share * complete):
+        if damaged and sound < config.min_decoded_share * complete:
             raise DataError(
                 "truncated",
                 f"{lost} and was cut off or damaged; a lower decode.min_decoded_share than "

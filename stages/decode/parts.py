@@ -217,6 +217,8 @@ def _one_chunked(view: FileBytes, layout: ChunkLayout, start: int) -> Part:
         if name == b"ds64":
             sizes_at = content
             long_size = int.from_bytes(view[content + 8 : content + 16], "little")
+        if size < 0:
+            return Part(start, total)
         at = layout.after(content, size)
     else:
         return Part(start, total, codec=codec, note=note)

@@ -144,7 +144,7 @@ class Timeline:
                 "overlap", f"{-ahead:.2f} s that repeat what came before were left out", now, -ahead
             )
         elif first:
-            self.offset = ahead
+            self.offset = round(ahead * self.rate) / self.rate
             return ahead
         else:
             self._notes.add("gap", f"{ahead:.2f} s without audio are silence", now, ahead)

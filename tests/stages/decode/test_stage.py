@@ -26,20 +26,6 @@ CALL = DEMO / "conversations/call_autorepair.m4a"
 FORMAT_ROWS = [json.loads(line) for line in (RECORDINGS / "reference/formats.jsonl").open(encoding="utf-8")]
 
 
-@pytest.fixture
-def decode(tmp_path):
-    """Decode a file; returns its record and the samples [n, tracks] of its spool."""
-
-    def decoded(path, **config):
-        result = decode_file(path, tmp_path / "spool/audio.flac", DecodeConfig(**config))
-        samples, rate = sf.read(tmp_path / "spool/audio.flac", always_2d=True, dtype="float32")
-        assert rate == 16_000
-        assert samples.shape == (round(result.seconds * rate), result.tracks)
-        return result, samples
-
-    return decoded
-
-
 def messages(result) -> list[str]:
     return [note.message for note in result.notes]
 

@@ -1,0 +1,113 @@
+"""Headers that say something else than the file holds: all of the sound is read, with a note."""
+
+import struct
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from stages.decode.parts import Part, parts_of
+from tests.containers import RATE, extensible, found_at, pcm16, speech, wav, wav_format
+
+
+def kinds(result):
+    return [note.kind for note in result.notes]
+
+
+def overwritten(data: bytes, name: bytes, skip: int, new: bytes) -> bytes:
+    """A file with bytes replaced, `skip` after the start of a chunk's name."""
+    at = data.index(name) + skip
+    return data[:at] + new + data[at + len(new) :]
+
+
+SIZES = {
+    "w64": ("W64", b"data\xf3\xac", 16, struct.pack("<Q", 24 + 2 * RATE)),
+    "rf64": ("RF64", b"ds64", 16, struct.pack("<Q", 2 * RATE)),
+    "aiff": ("AIFF", b"SSND", 4, struct.pack(">I", 8 + 2 * RATE)),
+    "caf": ("CAF", b"data", 4, struct.pack(">q", 4 + 2 * RATE)),
+    "au": ("AU", b".snd", 8, struct.pack(">I", 2 * RATE)),
+    "wav": ("WAV", b"data", 4, struct.pack("<I", 2 * RATE)),
+}
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_data_beyond_its_declared_size_is_read(kind, decode, tmp_path):
+    form, name, skip, new = SIZES[kind]
+    sf.write(tmp_path / "a", speech(8), RATE, format=form, subtype="PCM_16")
+    (tmp_path / "b").write_bytes(overwritten((tmp_path / "a").read_bytes(), name, skip, new))
+    result, samples = decode(tmp_path / "b")
+    assert result.seconds == pytest.approx(8.0)
+    assert result.declared_seconds == pytest.approx(1.0, abs=0.001)
+    assert np.array_equal(samples, decode(tmp_path / "a")[1])
+    assert result.notes[0].message == (
+        "the header declares 1.0 s, the file contains 8.0 s: all of it is used"
+    )
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_placeholder_of_a_size_declares_nothing(size, decode, tmp_path):
+    (tmp_path / "a.wav").write_bytes(wav(pcm16(speech(4)), size))
+    result, _ = decode(tmp_path / "a.wav")
+    assert (result.seconds, result.declared_seconds, result.notes) == (pytest.approx(4), None, ())
+
+
+def test_chunks_after_the_data_are_no_sound(decode, tmp_path):
+    listed = b"LIST" + struct.pack("<I", 4000) + b"INFO" + b"a" * 3996
+    (tmp_path / "a.wav").write_bytes(
+        wav(pcm16(speech(4)), after=listed + b"id3 " + struct.pack("<I", 2) + b"xx")
+    )
+    result, _ = decode(tmp_path / "a.wav")
+    assert (result.seconds, result.notes) == (pytest.approx(4), ())
+
+
+def test_joined_files_are_read_to_the_end(decode, tmp_path):
+    halves = [pcm16(speech()[: 4 * RATE]), pcm16(speech()[4 * RATE :])]
+    for sizes in ((None, None), (0xFFFFFFFF, None), (2 * RATE, 2 * RATE)):
+        joined = b"".join(wav(half, size) for half, size in zip(halves, sizes, strict=True))
+        (tmp_path / "a.wav").write_bytes(joined)
+        result, samples = decode(tmp_path / "a.wav")
+        assert result.seconds == pytest.approx(8.0)
+        assert np.allclose(samples[:, 0], speech(8), atol=1e-4)
+        assert [note.start for note in result.notes if note.kind == "joined"] == [4.0]
+
+
+def test_a_wrong_byte_rate_changes_nothing(decode, tmp_path):
+    (tmp_path / "a.wav").write_bytes(wav(pcm16(speech(8)), form=wav_format(byte_rate=1000)))
+    result, _ = decode(tmp_path / "a.wav")
+    assert (result.seconds, result.declared_seconds) == (pytest.approx(8), pytest.approx(8))
+    assert kinds(result) == ["header"]
+
+
+@pytest.mark.parametrize("block", [0, 1])
+def test_a_wrong_block_size_changes_nothing(block, decode, tmp_path):
+    (tmp_path / "a.wav").write_bytes(wav(pcm16(speech(8)), form=wav_format(byte_rate=32_000, block=block)))
+    result, _ = decode(tmp_path / "a.wav")
+    assert (result.seconds, result.declared_seconds) == (pytest.approx(8), pytest.approx(8))
+
+
+@pytest.mark.parametrize(("bits", "valid"), [(32, 24), (32, 20), (32, 16), (24, 20), (16, 12)])
+def test_samples_of_which_some_bits_are_valid_are_numbers(bits, valid, decode, tmp_path):
+    integers = np.rint(speech(8).astype(np.float64) * (2 ** (valid - 1) - 1)).astype("<i4") << (32 - valid)
+    data = integers.view(np.uint8).reshape(-1, 4)[:, 4 - bits // 8 :].tobytes()
+    (tmp_path / "a.wav").write_bytes(wav(data, form=extensible(bits, valid)))
+    result, samples = decode(tmp_path / "a.wav")
+    assert result.seconds == pytest.approx(8)
+    assert np.allclose(samples[:, 0], speech(8), atol=2.0**-11)
+
+
+def test_24_bits_in_32_without_an_extended_header_are_numbers(decode, tmp_path):
+    integers = np.rint(speech(8).astype(np.float64) * (2**23 - 1)).astype("<i4") << 8
+    (tmp_path / "a.wav").write_bytes(wav(integers.tobytes(), form=wav_format(bits=24, block=4)))
+    assert np.allclose(decode(tmp_path / "a.wav")[1][:, 0], speech(8), atol=1e-4)
+
+
+def test_an_ordinary_file_is_one_part(tmp_path):
+    (tmp_path / "a.wav").write_bytes(wav(pcm16(speech(1))))
+    assert parts_of(tmp_path / "a.wav") == [Part(0, 2 * RATE + 44)]
+    (tmp_path / "a.wav").write_bytes(b"")
+    assert parts_of(tmp_path / "a.wav") == [Part(0, 0)]
+
+
+def test_later_sound_of_an_understated_file_is_heard_at_its_time(decode, tmp_path):
+    (tmp_path / "a.wav").write_bytes(wav(pcm16(speech(8)), 2 * RATE))
+    assert found_at(decode(tmp_path / "a.wav")[1][:, 0], speech()[5 * RATE :]) == pytest.approx(5.0)
