@@ -12,7 +12,7 @@ from stages.decode.part_reader import PartReader, open_part
 from stages.decode.parts import Part, parts_of
 from stages.decode.streams import spoken_stream
 from stages.decode.survey import Survey
-from stages.decode.timeline import Silence, Timeline
+from stages.decode.timeline import Silence, Timeline, silence
 from stages.stage import Samples
 
 MIN_BYTES_PER_SECOND = 10
@@ -36,8 +36,8 @@ def open_audio(path: Path, stream: int | None = None) -> Iterator["AudioReader"]
 
 
 class AudioReader:
-    """An open audio file. Its header is read at once; `blocks` or `sound` can be consumed once, and notes and
-    counts of damage are complete after that."""
+    """An open audio file. Its header is read at once. One of its iterators can be consumed, once, and what is
+    known of notes, damage and the end is complete after that."""
 
     def __init__(self, path: Path, parts: list[Part], first: PartReader) -> None:
         self.path = path
@@ -106,17 +106,15 @@ class AudioReader:
         They follow the container's clock: what is missing is silence. Raises DataError if the format is
         implausible.
         """
-        for block in self._blocks():
+        for block in self.timeline():
             if isinstance(block, Silence):
-                zeros = np.zeros((min(block.samples, self.rate), self._timeline.channels), np.float32)
-                for left in range(block.samples, 0, -self.rate):
-                    yield zeros[:left]
+                yield from silence(block.samples, self._timeline.channels)
             else:
                 yield block
 
     def sound(self) -> Iterator[Samples]:
         """The blocks without the silence in place of missing audio."""
-        return (block for block in self._blocks() if not isinstance(block, Silence))
+        return (block for block in self.timeline() if not isinstance(block, Silence))
 
     def survey(self) -> Survey:
         """Statistics of the sound. Raises DataError if there is none."""
@@ -133,8 +131,8 @@ class AudioReader:
             )
         return survey
 
-    def _blocks(self) -> Iterator[Samples | Silence]:
-        """The audio of all parts in blocks of about one second, and gaps."""
+    def timeline(self) -> Iterator[Samples | Silence]:
+        """The blocks, with gaps in place of their silence."""
         waiting: list[Samples] = []
         length = 0
         for piece in self._pieces():

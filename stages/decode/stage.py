@@ -14,6 +14,7 @@ from stages.decode.loudness import Loudness
 from stages.decode.reading import AudioReader, open_audio
 from stages.decode.resampling import Resampler
 from stages.decode.spool import write_spool
+from stages.decode.timeline import Silence, silence
 from stages.stage import SAMPLE_RATE, Samples, Stage
 
 
@@ -73,13 +74,26 @@ def decode_file(path: Path, spool: Path, config: DecodeConfig) -> DecodedAudio:
 def _resampled(
     source: AudioReader, tracks: Tracks, gain: np.float32, loudness: Loudness
 ) -> Iterator[Samples]:
-    """Blocks [n, tracks] at 16 kHz, which are added to `loudness` too."""
+    """Blocks [n, tracks] at 16 kHz. Those with sound are added to `loudness` too."""
     resampler = None
-    for block in source.blocks():
-        resampler = resampler or Resampler(source.rate, len(tracks))
-        samples = resampler.add(tracks.of(block) * gain)
-        loudness.add(samples)
-        yield samples
+    read = written = 0
+    for block in source.timeline():
+        if isinstance(block, Silence):
+            if resampler:
+                written += len(rest := resampler.end())
+                loudness.add(rest)
+                yield rest
+                resampler = None
+            read += block.samples
+            missing = round(read * SAMPLE_RATE / source.rate) - written
+            yield from silence(missing, len(tracks))
+            written += missing
+        else:
+            resampler = resampler or Resampler(source.rate, len(tracks))
+            read += len(block)
+            written += len(samples := resampler.add(tracks.of(block) * gain))
+            loudness.add(samples)
+            yield samples
     if resampler:
         samples = resampler.end()
         loudness.add(samples)

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from schemas.errors import DataError
 from stages.decode.notes import Notes
 from stages.decode.resampling import Resampler
@@ -40,6 +42,13 @@ class Silence:
     """A gap."""
 
     samples: int
+
+
+def silence(samples: int, channels: int) -> Iterator[Samples]:
+    """Blocks [n, channels] of silence."""
+    block = np.zeros((min(samples, 2**16), channels), np.float32)
+    for left in range(samples, 0, -(2**16)):
+        yield block[:left]
 
 
 class Timeline:
@@ -99,19 +108,18 @@ class Timeline:
             gap = self._gap(piece, piece.time, next_time)
             if gap > 0:
                 yield from self._end_of_format()
-                silence = Silence(round(gap * self.rate))
-                self.silence += silence.samples
-                yield silence
-        samples = piece.samples
+                samples = round(gap * self.rate)
+                self.silence += samples
+                yield Silence(samples)
+        sound = piece.samples
         if self._drop:
-            dropped = min(len(samples), round(self._drop * piece.rate))
-            samples = samples[dropped:]
+            sound = sound[round(self._drop * piece.rate) :]
             self._drop = max(0.0, self._drop - piece.seconds)
         if self._resampler or channels != self.channels:
-            samples = self._converted(samples)
-        if len(samples):
-            self.sound += len(samples)
-            yield samples
+            sound = self._converted(sound)
+        if len(sound):
+            self.sound += len(sound)
+            yield sound
 
     def _gap(self, piece: Piece, time: float, next_time: float | None) -> float:
         """Seconds of silence before a piece; what to drop of it is noted in `_drop`.
