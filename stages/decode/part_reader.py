@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class PartReader:
         self.cut_off = False
         """Whether it ends within a packet or a box, or lacks the mark of its end."""
         self._part = part
+        self._priming: float | None = None
         self.use(best_stream(container) if stream is None else min(stream, len(audio) - 1))
 
     def use(self, stream: int) -> None:
@@ -82,22 +83,29 @@ class PartReader:
 
     def pieces(self) -> Iterator[Piece]:
         """The decoded audio, packet by packet."""
-        clocked = self.container in CLOCKED
-        tick = float(self._stream.time_base)
-        late: float | None = None
-        numbers = None
-        if self.container == "avi":
-            numbers = frame_numbers(self._file, self._stream.index, self._stream.frames)
+        clock = self._clock()
         for frame in self._frames():
-            time = frame.time if clocked else None
-            if time is not None and self.container == "asf":
-                # What the decoder leaves out at the start isn't counted by this container's clock.
-                if late is None:
-                    late = time - (self._stream.start_time or 0) * tick
-                time -= late
-            if time is not None and numbers is not None and round(time / tick) < len(numbers):
-                time = numbers[round(time / tick)] * tick
-            yield Piece(as_float(frame), frame.sample_rate, time)
+            time = frame.time
+            yield Piece(
+                as_float(frame), frame.sample_rate, clock(time) if clock and time is not None else None
+            )
+
+    def _clock(self) -> Callable[[float], float] | None:
+        """What FFmpeg's time of a frame is on the container's clock; None if the container has no clock."""
+        if self.container == "avi":
+            tick = float(self._stream.time_base)
+            numbers = frame_numbers(self._file, self._stream.index, self._stream.frames)
+            if numbers is not None:
+                return lambda time: tick * float(numbers[min(round(time / tick), len(numbers) - 1)])
+        if self.container == "asf":
+            return self._without_priming
+        return float if self.container in CLOCKED else None
+
+    def _without_priming(self, time: float) -> float:
+        """The time of a frame where the clock doesn't count what the decoder leaves out at the start."""
+        if self._priming is None:
+            self._priming = time - float((self._stream.start_time or 0) * self._stream.time_base)
+        return time - self._priming
 
     def _frames(self) -> Iterator[av.AudioFrame]:
         packets = self._container.demux(self._stream)

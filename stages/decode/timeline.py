@@ -90,12 +90,27 @@ class Timeline:
         self._zero = zero
         waiting: Piece | None = None
         for piece in pieces:
-            if waiting:
+            if waiting and self._follows(waiting):
+                self.sound += len(waiting.samples)
+                yield waiting.samples
+            elif waiting:
                 yield from self._place(waiting, piece.time)
             waiting = piece
         if waiting:
             yield from self._place(waiting, None)
         yield from self._end_of_format()
+
+    def _follows(self, piece: Piece) -> bool:
+        """Whether a piece goes on where the last one ended and has the format of the first, as most have."""
+        return (
+            (piece.rate, piece.samples.shape[1]) == self._format == (self.rate, self.channels)
+            and self.sound > 0
+            and not self._drop
+            and (
+                piece.time is None
+                or (self._zero is not None and abs(piece.time - self._zero - self.seconds) <= TOLERANCE)
+            )
+        )
 
     def _place(self, piece: Piece, next_time: float | None) -> Iterator[Samples | Silence]:
         channels = piece.samples.shape[1]
