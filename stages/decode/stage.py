@@ -62,6 +62,7 @@ def decode_file(path: Path, spool: Path, config: DecodeConfig) -> DecodedAudio:
         gain_db=_db(float(gain)),
         repairs=repairs,
         sha256=_sha256(path),
+        track_channels=() if tracks.mode == "mix" else tracks.channels,
     )
 
 
