@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import unquote
 
 from schemas.arrow import Code
 
@@ -40,6 +41,12 @@ class Companion:
     """One of `schemas.companions.KINDS`, or `json` for a sidecar."""
     uri: str
     etag: str
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        name = self.uri.rpartition("/")[2]
+        return unquote(name) if self.uri.startswith("file://") else name
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,11 @@ from urllib.parse import quote, unquote
 
 from pipeline.inputs.listed_recording import ListedRecording
 from pipeline.inputs.row_files import FileRow, read_rows
+from pipeline.inputs.small_files import INLINE
 from pipeline.storage.store import Store, split
 from pipeline.storage.uri import normalize_uri
 from schemas.errors import DataError, SetupError
 from schemas.recording import Companion
-
-INLINE = "data:application/json,"
-"""Prefix of the URI of a sidecar that is in a manifest itself."""
 
 _REQUESTS = 32
 """Concurrent requests for the sizes of recordings that a manifest doesn't give."""
