@@ -1,5 +1,6 @@
 """Small files beside a recording: companions and sidecars."""
 
+import errno
 from urllib.parse import unquote
 
 from pipeline.storage.store import split
@@ -18,6 +19,8 @@ def read_text(uri: str, largest: int) -> str:
     try:
         if store.is_local:
             with store.local(name) as path:
+                if path.exists() and not path.is_file():
+                    raise DataError("unreadable", f"{name} is not a file")
                 size = path.stat().st_size
                 data = path.read_bytes() if size <= largest else b""
         else:
@@ -27,8 +30,10 @@ def read_text(uri: str, largest: int) -> str:
         raise DataError("vanished", f"{name} is no longer there") from error
     except PermissionError as error:
         raise DataError("unreadable", f"there is no permission to read {name}") from error
-    except IsADirectoryError as error:
-        raise DataError("unreadable", f"{name} is a folder") from error
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise DataError("unreadable", f"{name} is a link loop") from error
     if size > largest:
         raise DataError("too_large", f"{name} has over {largest:,} bytes")
     return decoded(data)

@@ -12,9 +12,9 @@ from typing import IO
 
 import numpy as np
 
+from pipeline.inputs.refusals import REFUSALS
 from pipeline.inputs.small_files import read_text
 from pipeline.storage.store import split
-from pipeline.storage.symlinks import LEADS_OUT
 from schemas.errors import DataError
 from schemas.recording import Recording
 from stages.decode import decode_file
@@ -59,8 +59,8 @@ class SpooledAudio:
     @contextmanager
     def fetch(self, recording: Recording) -> Iterator[Path]:
         """The recording's own file, on local disk while the context is open."""
-        if recording.etag == LEADS_OUT:
-            raise DataError("leads_out", "it is a link to a path outside the input's folder")
+        if recording.etag in REFUSALS:
+            raise DataError(*REFUSALS[recording.etag])
         store, name = split(recording.uri)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
