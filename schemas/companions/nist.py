@@ -103,5 +103,8 @@ def _probability(confidence: str) -> float | None:
     """A confidence, 0..1; None for `<NA>` and other scales."""
     if confidence in ("", "<NA>", "NA", "-"):
         return None
-    value = number(confidence, "confidence")
+    try:
+        value = float(confidence)
+    except ValueError:
+        raise ValueError(f"confidence is {confidence!r}, not a number") from None
     return value if 0 <= value <= 1 else None

@@ -72,8 +72,9 @@ def _checked(entry: CompanionEntry) -> CompanionEntry:
 
 
 def _trouble(segment: CompanionSegment) -> str:
-    if not valid(f"{segment.speaker}{segment.text or ''}"):
-        return "it is not valid Unicode: save the file as UTF-8"
+    stated = f"{segment.speaker}{segment.text or ''}"
+    if not valid(stated) or "\ufffd" in stated:
+        return "its text is damaged: save it as UTF-8"
     if segment.start < -START_TOLERANCE:
         return f"it starts at {segment.start:g} s, before the recording"
     if segment.end < segment.start:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from schemas.companions import CompanionAnnotation, CompanionSegment, spaced
 from schemas.errors import DataError
-from schemas.recording import DecodedAudio, Problem, Segment, Turn, Word
+from schemas.recording import UNKNOWN_SPEAKER, DecodedAudio, Problem, Segment, Turn, Word
 from stages.diarize.config import DiarizeConfig
 from stages.diarize.given_channels import Read, tracks_of
 from stages.diarize.turns import Quietest, overlaps, turns_of, with_problems
@@ -97,9 +97,11 @@ def _placed(
 ) -> Iterator[_Placed]:
     """The segments on their tracks, words joined; those that can't be used with their problem."""
     words: dict[tuple[int, str], list[CompanionSegment]] = {}
+    several = len({segment.channel for segment in segments}) > 1
     for segment, track in zip(segments, tracks, strict=True):
-        speaker = segment.speaker or f"channel_{segment.channel if decoded.tracks == 1 else (track or 0) + 1}"
-        named = replace(segment, speaker=speaker)
+        named = replace(
+            segment, speaker=segment.speaker or _speaker_of_channel(segment, track, several, decoded)
+        )
         if track is None:
             problem = Problem(
                 "other_channel",
@@ -107,12 +109,21 @@ def _placed(
             )
             yield _Placed(_segment(named, 0), segment.text, (), problem)
         elif segment.word:
-            words.setdefault((track, speaker), []).append(named)
+            words.setdefault((track, named.speaker), []).append(named)
         else:
             yield _limited(named, track, (), decoded)
     for (track, _), of in words.items():
         for joined, own in _joined(of, config.merge_pause, config.max_turn):
             yield _limited(joined, track, own, decoded)
+
+
+def _speaker_of_channel(
+    segment: CompanionSegment, track: int | None, several: bool, decoded: DecodedAudio
+) -> str:
+    """The speaker of a file that only names channels: of one channel of one track nobody knows who speaks."""
+    if decoded.tracks > 1:
+        return f"channel_{(track or 0) + 1}"
+    return f"channel_{segment.channel}" if several else UNKNOWN_SPEAKER
 
 
 def _limited(
