@@ -81,13 +81,13 @@ def _ambiguous(table: ds.Dataset) -> set[str]:
 
 
 def field(text: str) -> str:
-    """Text as one field of RTTM or STM: without white space, and without quotes and `;`."""
-    return re.sub(r"[\s\";\x00-\x1f\x7f]+", "_", text) or "_"
+    """Text as one field of RTTM or STM: without white space, quotes, `;` and a first `#`."""
+    return re.sub(r"[\s\";\x00-\x1f\x7f]+|^#", "_", text) or "_"
 
 
 def _channel(row: Row) -> int:
     """The channel of the recording, from 1; versions of earlier releases only know the track."""
-    return row.get("channel") or row["track"] + 1
+    return int(row.get("channel") or row["track"] + 1)
 
 
 def _rttm(name: str, rows: Iterable[Row]) -> Iterator[str]:
