@@ -74,9 +74,8 @@ class Audio:
     def samples(self, seconds):
         if self.error:
             raise self.error
-        return np.full(
-            round((self.seconds if self.seconds is not None else seconds) * SAMPLE_RATE), 0.1, "f4"
-        )
+        length = seconds if self.seconds is None else self.seconds
+        return np.full(round(length * SAMPLE_RATE), 0.1, np.float32)
 
 
 def test_a_clip_is_the_turn_with_a_little_context_on_its_track():

@@ -5,6 +5,7 @@ import io
 import re
 from collections import Counter
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.dataset as ds
 import pytest
 import soundfile
 
+from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.report import card, render
 from pipeline.report.charts import ticks
 from pipeline.report.facts import families, reasons, turn_facts
@@ -22,6 +24,7 @@ from pipeline.report.sample_parts import stored_parts
 from schemas.arrow import from_row
 from schemas.recording import UNKNOWN_SPEAKER, Problem, QualityMeasures, Transcript, Turn
 from schemas.turn import AnnotatedTurn
+from stages.decode import DecodeConfig
 from stages.select import LIMITS, would_keep
 from stages.stage import SAMPLE_RATE
 
@@ -207,7 +210,7 @@ def silent(recording, track, start, end):
     return None
 
 
-NO_AUDIO = RecordingAudio(None, lambda recording: None)
+NO_AUDIO = RecordingAudio(SpooledAudio(Path("no-such-folder"), DecodeConfig(), "f"), lambda recording: None)
 
 
 class Page(HTMLParser):
@@ -264,7 +267,10 @@ def test_the_page_is_the_same_every_time(version, tables, facts):
         def turn(self, recording, track, start, end):
             return np.zeros(SAMPLE_RATE, np.float32)
 
-    quiet = Quiet(None, lambda recording: None)
+        def first(self, recording, seconds):
+            return 0.0, np.zeros(SAMPLE_RATE, np.float32)
+
+    quiet = Quiet(None, None)
     in_tables = (tables["turns"], tables["set_aside"], tables["index"])
     arguments = (version.manifest, facts, *in_tables, quiet, no_parts)
     assert render(*arguments) == render(*arguments)
