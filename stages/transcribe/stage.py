@@ -2,14 +2,24 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from schemas.errors import SetupError
-from schemas.recording import Problem, Recording, TranscribeColumn, Transcript, Turn, Unit, Word
+from schemas.companions import CompanionAnnotation, by_preference, read
+from schemas.errors import DataError, SetupError
+from schemas.recording import (
+    CompanionUse,
+    Problem,
+    Recording,
+    TranscribeColumn,
+    Transcript,
+    Turn,
+    Unit,
+    Word,
+)
 from stages.stage import SAMPLE_RATE, Samples, Stage
 from stages.transcribe import measures
 from stages.transcribe.config import TranscribeConfig
-from stages.transcribe.existing import read_ctm, words_within
+from stages.transcribe.existing import words_of_turns
 from stages.transcribe.languages import WITHOUT_SPACES, languages, sum_in_order
 from stages.transcribe.recogniser import Hypothesis, Recogniser
 from stages.transcribe.text import clean, script_converter
@@ -24,6 +34,16 @@ MIN_LOG_PROBABILITY = -1.0
 """Average log probability below which recognition counts as failed (the same section)."""
 
 
+@dataclass(frozen=True)
+class _GivenWords:
+    """What the CTM companion of a recording says, and the record of its use."""
+
+    annotation: CompanionAnnotation | None = None
+    companions: tuple[CompanionUse, ...] = ()
+    lines: tuple[Problem, ...] = ()
+    """Its lines that were set aside."""
+
+
 class TranscribeStage(Stage[TranscribeConfig]):
     """Fills `Recording.transcribe`. Each thread holds `batch` windows of 30 s in memory at a time.
 
@@ -32,7 +52,7 @@ class TranscribeStage(Stage[TranscribeConfig]):
     """
 
     name = "transcribe"
-    version = 2
+    version = 3
     memory_settings = ("transcribe.batch", "transcribe.beam")
 
     def _load_models(self) -> None:
@@ -56,7 +76,8 @@ class TranscribeStage(Stage[TranscribeConfig]):
     def _transcribe(self, recording: Recording) -> TranscribeColumn:
         turns, live = recording.turns, recording.live_turns()
         spoken = self._languages(recording, live)
-        existing = self._existing(recording, live)
+        given = self._words(recording)
+        existing = self._existing(recording, live, given.annotation)
         transcripts: list[Transcript | None] = [None] * len(turns)
         for index, (text, words, source) in existing.items():
             transcripts[index] = self._transcript(turns[index], text, words, source, *spoken[index], None)
@@ -65,13 +86,13 @@ class TranscribeStage(Stage[TranscribeConfig]):
             transcripts[index] = self._transcript(
                 turns[index], hypothesis.text, hypothesis.words, "model", *spoken[index], hypothesis
             )
-        problems = []
+        problems = [*given.lines]
         for index in live:
             transcript = transcripts[index]
             if transcript is None or transcript.longest_word == 0:
                 transcripts[index] = None
                 problems.append(Problem("no_words", "no words are heard in this turn", index))
-        return TranscribeColumn(tuple(transcripts), tuple(problems))
+        return TranscribeColumn(tuple(transcripts), tuple(problems), given.companions)
 
     def _languages(self, recording: Recording, live: Sequence[int]) -> dict[int, tuple[str, float]]:
         """(language, probability) of each live turn."""
@@ -88,7 +109,7 @@ class TranscribeStage(Stage[TranscribeConfig]):
         return dict(zip(live, languages(probabilities, [turn.seconds for turn in turns]), strict=True))
 
     def _existing(
-        self, recording: Recording, live: Sequence[int]
+        self, recording: Recording, live: Sequence[int], annotation: CompanionAnnotation | None
     ) -> dict[int, tuple[str, tuple[Word, ...], str]]:
         """(text, words, source) of the turns with existing text, by index."""
         # Synthesized speech is recognised in any case, to check that it says what was written.
@@ -97,17 +118,36 @@ class TranscribeStage(Stage[TranscribeConfig]):
         turns = recording.turns
         source = recording.diarize.result.source if recording.diarize and recording.diarize.result else ""
         existing: dict[int, tuple[str, tuple[Word, ...], str]] = {
-            i: (text, (), source) for i in live if (text := turns[i].text) is not None
+            i: (text, turns[i].words, source) for i in live if (text := turns[i].text) is not None
         }
-        ctm = next((companion for companion in recording.companions if companion.kind == "ctm"), None)
-        if ctm:
-            tracks = recording.decode.result.tracks if recording.decode and recording.decode.result else 1
-            words = read_ctm(self._audio.text(ctm.uri), tracks)
-            for index in live:
-                own = words_within(words, turns[index])
-                text = existing[index][0] if index in existing else "".join(word.text for word in own)
-                existing[index] = (text, own, existing[index][2] if index in existing else "ctm")
+        if annotation is not None:
+            untimed = [index for index in live if not turns[index].words]
+            for index, words in words_of_turns(annotation, turns, untimed).items():
+                text, _, of = existing.get(index, ("".join(word.text for word in words), (), "ctm"))
+                existing[index] = (text, words, of)
         return existing
+
+    def _words(self, recording: Recording) -> _GivenWords:
+        """The CTM companion of a recording, and what was done with it."""
+        ctm = next((c for c in by_preference(recording.companions) if c.kind == "ctm"), None)
+        if ctm is None or self._config.existing == "ignore" or recording.synthesized:
+            return _GivenWords()
+        try:
+            annotation = read("ctm", self._audio.text(ctm.uri), ctm.name, recording.id)
+        except DataError as error:
+            return _GivenWords(None, (CompanionUse(ctm.name, "ctm", error.code, (error.message,)),))
+        # Diarize has set the lines aside already where it used the file.
+        used = recording.diarize.companions if recording.diarize else ()
+        known = any((use.name, use.code) == (ctm.name, "used") for use in used)
+        lines = (
+            ()
+            if known
+            else tuple(
+                Problem("bad_line", f"{ctm.name}, line {aside.line}: {aside.reason}", line=aside.line)
+                for aside in annotation.aside
+            )
+        )
+        return _GivenWords(annotation, (CompanionUse(ctm.name, "ctm", "used", annotation.notes),), lines)
 
     def _recognise(
         self, recording: Recording, missing: Sequence[Excerpt], spoken: Mapping[int, tuple[str, float]]
