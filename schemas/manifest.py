@@ -106,6 +106,8 @@ class Manifest(_Model):
     """`family/reason` -> number of kept turns that the family couldn't use."""
     licences: dict[str, int] = {}
     """Licence according to sidecars and rows, or `not stated` -> number of kept recordings and rows."""
+    audio_notes: dict[str, int] = {}
+    """Kind of an `AudioNote` of decode, or `start_offset` -> number of recordings that have it."""
     companions: dict[str, int] = {}
     """`kind/code` -> number of companions: `used`, or why they were left."""
     mixture: dict[str, Share] = {}

@@ -47,12 +47,12 @@ class GroupPacker:
         self.licences: Counter[str] = Counter()
         self.companions: Counter[str] = Counter()
         self.audio_seconds = 0.0
+        self.audio_notes: Counter[str] = Counter()
         self.kept_seconds = 0.0
 
     def add(self, recording: Recording) -> None:
         """Select, pair and compose one recording's turns, and record the outcome of each."""
-        if recording.decode and recording.decode.result:
-            self.audio_seconds += recording.decode.result.seconds
+        self._add_audio(recording)
         annotated = list(turns_of(recording))
         refused = refused_turns(annotated, self.recipe, self.prompts, self.decisions)
         turns = list(map(as_written, annotated))
@@ -76,8 +76,7 @@ class GroupPacker:
 
     def add_sampled(self, recording: Recording, used: bool) -> None:
         """Record the outcome of a recording that is for pairs only; `used` if a pair contains it."""
-        if recording.decode and recording.decode.result:
-            self.audio_seconds += recording.decode.result.seconds
+        self._add_audio(recording)
         turns = list(turns_of(recording))
         kept = [turn for turn in turns if turn.problem is None]
         self.kept_seconds += sum(turn.turn.seconds for turn in kept)
@@ -124,6 +123,14 @@ class GroupPacker:
     def _set_aside_turn(self, turn: AnnotatedTurn, stage: str, problem: Problem) -> None:
         where = (turn.recording, turn.index, turn.turn.start, turn.turn.end)
         self.set_aside.append(SetAsideRow(*where, stage, problem.code, problem.message))
+
+    def _add_audio(self, recording: Recording) -> None:
+        """Count the recording's audio, and what decode noted of it."""
+        decoded = recording.decode.result if recording.decode else None
+        if decoded:
+            self.audio_seconds += decoded.seconds
+            self.audio_notes.update({note.kind for note in decoded.notes})
+            self.audio_notes["start_offset"] += decoded.start_offset > 0
 
     def _add_companions(self, recording: Recording) -> None:
         """Count the recording's companions by their use, and add a row for each line set aside."""

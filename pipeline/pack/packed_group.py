@@ -43,6 +43,8 @@ class PackedGroup:
     """Licence as sidecars and rows name it -> number of kept recordings and rows of text."""
     audio_seconds: float
     kept_seconds: float
+    audio_notes: dict[str, int] = field(default_factory=dict)
+    """Kind of note (see `AudioNote`), or `start_offset` -> number of recordings that have it."""
     companions: dict[str, int] = field(default_factory=dict)
     """`kind/code` (see `CompanionUse`) -> number of companions."""
     rater_agreement: float | None = None

@@ -43,6 +43,7 @@ def render(
         rejected=rejected_clips(set_aside, turns, audio),
         cards=sample_cards(picked, turns, audio.clip, parts_of),
         companion_use=companion_use,
+        audio_notes=AUDIO_NOTES,
         recipe=yaml.safe_dump(manifest.recipe, sort_keys=False, allow_unicode=True),
     )
 
@@ -58,6 +59,21 @@ _LEFT = {"ignored": "`existing` is `ignore`", "less_preferred": "another kind is
 def companion_use(code: str) -> str:
     """What became of companions, from the code of their `CompanionUse`."""
     return "used" if code == "used" else f"left: {_LEFT.get(code, code)}"
+
+
+AUDIO_NOTES = {
+    "start_offset": "start after the zero of their container's clock",
+    "gap": "have gaps in their audio, which are silence",
+    "overlap": "repeat some of their audio, which was left out",
+    "clock": "have a clock that jumps",
+    "format": "change their format on the way",
+    "joined": "consist of several files joined end to end",
+    "header": "have a header that doesn't fit their data",
+    "streams": "have several audio streams, of which one was used",
+    "damage": "are damaged in places",
+    "truncated": "were cut off",
+}
+"""What the recordings with a kind of note do."""
 
 
 def speakers(facts: TurnFacts) -> list[tuple[str, float]]:

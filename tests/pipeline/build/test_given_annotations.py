@@ -16,6 +16,7 @@ from pipeline.config.recipe import load
 from pipeline.planning.plan import make_plan
 from schemas.companions import read
 from schemas.text_files import decoded
+from tests.containers import encode
 from tests.paths import DEMO
 
 RATE, SECONDS = 16_000, 11.0
@@ -28,8 +29,13 @@ TEXTS = [text for *_, text in TURNS]
 NFD = unicodedata.normalize("NFD", "société")
 
 
-def stm(name, *more):
-    rows = (f"{name} 1 {who} {start} {end} <o> {text}" for who, start, end, text in TURNS)
+def halting(seconds):
+    """A clock that starts at 4 s and halts for 70 s after the first turn."""
+    return seconds + 4 + (70 if seconds > 3.75 else 0)
+
+
+def stm(name, *more, clock=float):
+    rows = (f"{name} 1 {who} {clock(start)} {clock(end)} <o> {text}" for who, start, end, text in TURNS)
     return "\n".join((*rows, *more, ""))
 
 
@@ -84,6 +90,8 @@ def folder(tmp_path_factory):
     write(f"{NFD}.wav", mono, "SOCIÉTÉ.srt", srt())
     write("bad_line.wav", mono, "bad_line.stm", stm("bad_line", "so what", "bad_line 1 A 11.6 12.2 <o> late"))
     (folder / "bad_line.rttm").write_text(rttm)
+    encode(folder / "halting.mka", [mono], RATE, "flac", "matroska", halting)
+    (folder / "halting.stm").write_text(stm("halting", clock=halting))
     write("refused.wav", mono, "refused.stm", "no line is good\n")
     write(os.fsdecode(b"lat\xe9.wav"), np.zeros(3 * RATE))
     write("take#2", np.full(RATE, 0.0))
@@ -109,7 +117,7 @@ def test_the_dry_run_says_which_companions_are_used_and_which_are_left(recipe):
     text = preview(make_plan(load(recipe))).text
     for line in (
         "companions  1 ctm used for turns: from_zero.ctm",
-        "companions  3 stm used for turns: upper.STM, bad_line.stm, refused.stm",
+        "companions  4 stm used for turns: upper.STM, bad_line.stm, halting.stm",
         "companions  1 rttm left, as another kind is preferred: bad_line.rttm",
         "companions  1 left, as no recording has their name: typo.vtt",
     ):
@@ -141,7 +149,7 @@ def test_the_build_goes_on_and_everything_is_counted(folder, recipe, command, tm
         "take#2": None,
     }
     assert {"lat\\xe9.wav", "take#2"} <= set(whole), "silent, and named"
-    assert manifest["recordings"] == {"in": 13, "kept": 6, "set_aside": len(whole)}
+    assert manifest["recordings"] == {"in": 14, "kept": 7, "set_aside": len(whole)}
     (line,) = [row for row in rows if row["line"] is not None]
     assert (line["recording"], line["code"], line["line"]) == ("bad_line.wav", "bad_line", 4)
     assert manifest["set_aside"] == dict(Counter(f"{row['stage']}/{row['code']}" for row in rows))
@@ -157,6 +165,15 @@ def test_the_build_goes_on_and_everything_is_counted(folder, recipe, command, tm
     for name in ("from_zero.wav", "unnamed.wav", "UPPER.WAV", f"{NFD}.wav"):
         said = [re.sub(r"\s", " ", turn["text"]) for turn in by_recording[name]]
         assert said == TEXTS, name
+    halted = by_recording["halting.mka"]
+    assert [turn["start"] for turn in halted] == [halting(start) for _, start, *_ in TURNS]
+    assert [turn["text"] for turn in halted] == TEXTS
+    loudness = [
+        [turn["assessment"]["loudness_lufs"] for turn in by_recording[name]]
+        for name in ("UPPER.WAV", "halting.mka")
+    ]
+    assert loudness[0] == pytest.approx(loudness[1], abs=0.1), "the same sound is cut"
+    assert manifest["audio_notes"] == {"gap": 1, "start_offset": 1}
     assert {turn["speaker"] for turn in by_recording[f"{NFD}.wav"]} == {"somebody"}
     assert [turn["source"] for turn in by_recording["bad_line.wav"]] == ["stm"] * 4
     assert (by_recording["bad_line.wav"][3]["status"], by_recording["bad_line.wav"][3]["code"]) == (
@@ -165,11 +182,12 @@ def test_the_build_goes_on_and_everything_is_counted(folder, recipe, command, tm
 
     assert manifest["companions"] == {
         "ctm/used": 1, "jsonl/used": 1, "rttm/less_preferred": 1, "rttm/used": 1, "srt/used": 1,
-        "stm/bad_companion": 1, "stm/used": 2,
+        "stm/bad_companion": 1, "stm/used": 3,
     }  # fmt: skip
     page = (version / "report.html").read_text()
     assert "1 left, as no recording has their name: typo.vtt" in page
     assert "it can&#39;t be decoded" in page
+    assert "1 have gaps in their audio, which are silence" in page
 
     heard = json.loads(
         command("inspect", dataset, "--set-aside", "--audio", tmp_path / "clips", "--json").stdout
