@@ -188,6 +188,7 @@ _W64 = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 WAV = ChunkLayout(rb"(RIFF|RF64|BW64)....WAVE", 12, 4, struct.Struct("<I"), False, 2, b"data")
 LAYOUTS = (
     WAV,
+    ChunkLayout(rb"RIFX....WAVE", 12, 4, struct.Struct(">I"), False, 2, b"data"),
     ChunkLayout(rb"FORM....AIF[FC]", 12, 4, struct.Struct(">I"), False, 2, b"SSND"),
     ChunkLayout(rb"riff.{36}", 40, 16, struct.Struct("<Q"), True, 8, b"data" + _W64),
     ChunkLayout(rb"caff", 8, 4, struct.Struct(">q"), False, 1, b"data"),
@@ -213,7 +214,7 @@ def _one_chunked(view: FileBytes, layout: ChunkLayout, start: int) -> Part:
         if name == layout.data:
             break
         if name[:4] == b"fmt ":
-            codec, note = _pcm_format(view[content : content + min(size, 40)])
+            codec, note = _pcm_format(view[content : content + min(size, 40)], layout.size.format[0])
         if name == b"ds64":
             sizes_at = content
             long_size = int.from_bytes(view[content + 8 : content + 16], "little")
@@ -257,15 +258,18 @@ def _end_of_chunks(view: FileBytes, layout: ChunkLayout, at: int) -> int | None:
     return len(view)
 
 
-def _pcm_format(fmt: bytes) -> tuple[str | None, str | None]:
+def _pcm_format(fmt: bytes, order: str) -> tuple[str | None, str | None]:
     """What to correct of the format of PCM samples: the decoder, and a note.
 
     The decoder is that of integers which fill fewer bits than they are stored in, such as 24 in 32: FFmpeg
-    goes by the number of valid bits.
+    goes by the number of valid bits. And it takes the samples of RIFX, all of whose numbers have the other byte
+    order, for those of RIFF.
     """
     if len(fmt) < 16:
         return None, None
-    tag, channels, rate, byte_rate, block, bits = struct.unpack_from("<HHIIHH", fmt)
+    tag, channels, rate, byte_rate, block, bits = struct.unpack_from(order + "HHIIHH", fmt)
+    if order == ">":
+        return (f"pcm_s{bits}be" if tag == 1 and bits in (16, 24, 32) else None), None
     if tag == 0xFFFE and len(fmt) >= 40:
         bits, tag = struct.unpack_from("<H4xH", fmt, 18)
     block = max(block, channels * -(-bits // 8))

@@ -30,6 +30,14 @@ SIZES = {
 }
 
 
+def test_a_big_endian_wav_file_is_read_beyond_its_declared_size(decode, tmp_path):
+    samples = np.frombuffer(pcm16(speech(8)), "<i2").astype(">i2").tobytes()
+    form = b"fmt " + struct.pack(">IHHIIHH", 16, 1, 1, RATE, 2 * RATE, 2, 16)
+    data = b"data" + struct.pack(">I", 2 * RATE) + samples
+    (tmp_path / "a").write_bytes(b"RIFX" + struct.pack(">I", len(data) + 28) + b"WAVE" + form + data)
+    assert np.allclose(decode(tmp_path / "a")[1][:, 0], speech(8), atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", SIZES)
 def test_data_beyond_its_declared_size_is_read(kind, decode, tmp_path):
     form, name, skip, new = SIZES[kind]
