@@ -262,7 +262,7 @@ def _pcm_format(fmt: bytes, order: str) -> tuple[str | None, str | None]:
     """What to correct of the format of PCM samples: the decoder, and a note.
 
     The decoder is that of integers which fill fewer bits than they are stored in, such as 24 in 32: FFmpeg
-    goes by the number of valid bits. And it takes the samples of RIFX, all of whose numbers have the other byte
+    goes by the number of valid bits. It also takes the samples of RIFX, whose numbers have the other byte
     order, for those of RIFF.
     """
     if len(fmt) < 16:
