@@ -354,3 +354,9 @@ def test_a_recording_may_be_named_as_tools_and_our_export_do(name):
 
 def test_a_file_on_one_recording_of_another_name_is_used_with_a_note():
     assert annotation("ctm", "tape_17 1 0 1 yes\n").notes == ("it calls the recording tape_17",)
+
+
+def test_a_line_that_is_there_twice_is_used_once():
+    found = annotation("stm", "talk 1 A 0 1 yes\ntalk 1 B 2 3 no\ntalk 1 A 0 1 yes\n")
+    assert [s.text for s in found.segments] == ["yes", "no"]
+    assert found.notes == ("1 of its lines say the same as others and were left out",)
