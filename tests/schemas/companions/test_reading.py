@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from schemas.companions import CompanionSegment, LineAside, read
+from schemas.companions import KINDS, CompanionSegment, LineAside, read
 from schemas.errors import DataError
 from schemas.text_files import decoded
 from tests.paths import RECORDINGS
@@ -359,3 +361,19 @@ def test_a_line_that_is_there_twice_is_used_once():
     found = annotation("stm", "talk 1 A 0 1 yes\ntalk 1 B 2 3 no\ntalk 1 A 0 1 yes\n")
     assert [s.text for s in found.segments] == ["yes", "no"]
     assert found.notes == ("1 of its lines say the same as others and were left out",)
+
+
+STATED = ("WEBVTT", "talk 1 A 0 1 hi", "SPEAKER talk 1 0 1 <NA> <NA> A <NA>", row(), *SRT.split("\n"))
+LINES = st.sampled_from((*STATED, *LONG.split("\n")))
+
+
+@given(st.sampled_from(KINDS), st.lists(LINES | st.text(max_size=40) | st.binary(max_size=12), max_size=12))
+def test_whatever_a_file_holds_it_is_read_or_refused(kind, parts):
+    data = b"\n".join(part if isinstance(part, bytes) else part.encode("utf-8", "replace") for part in parts)
+    try:
+        found = annotation(kind, decoded(data))
+    except DataError:
+        return
+    for segment in found.segments:
+        assert 0 <= segment.start <= segment.end
+        assert f"{segment.speaker}{segment.text}".encode()
