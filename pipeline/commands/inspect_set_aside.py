@@ -16,6 +16,9 @@ from pipeline.versions.reader import Version
 from schemas.errors import SetupError
 from stages.decode import DecodeConfig
 
+_SHOWN = ("recording", "turn", "line", "start", "end", "message")
+"""Columns of what is not listened to."""
+
 
 def inspect_set_aside(version: Version, code: str, folder: Path | None, as_json: bool) -> None:
     """Show up to ten turns and recordings of each reason, or of one; with a folder, write their audio."""
@@ -37,10 +40,8 @@ def inspect_set_aside(version: Version, code: str, folder: Path | None, as_json:
             heard = one.get("file") or one.get("unheard") or ""
             timed = (one.get("end") or 0) > (one.get("start") or 0)
             times = f" {one['start']:.2f} to {one['end']:.2f} s" if timed else ""
-            console.print(
-                f"  {escape(one['recording'])}{times}: {escape(one['message'])}[dim]{'; ' if heard else ''}{escape(heard)}[/]",
-                soft_wrap=True,
-            )
+            line = f"  {escape(one['recording'])}{times}: {escape(one['message'])}"
+            console.print(f"{line}[dim]{'; ' if heard else ''}{escape(heard)}[/]", soft_wrap=True)
 
 
 def _examples(version: Version, reason: Reason, folder: Path | None) -> list[dict[str, Any]]:
@@ -59,10 +60,6 @@ def _examples(version: Version, reason: Reason, folder: Path | None) -> list[dic
             clips = rejected_clips(set_aside, turns, RecordingAudio(audio, listed.get), code)
     heard = clips.get((reason.stage, reason.code), [])
     return [_written(clip, reason, number, folder) for number, clip in enumerate(heard, 1)]
-
-
-_SHOWN = ("recording", "turn", "line", "start", "end", "message")
-"""Columns of what is not listened to."""
 
 
 def _written(clip: RejectedClip, reason: Reason, number: int, folder: Path) -> dict[str, Any]:
