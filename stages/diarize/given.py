@@ -54,7 +54,7 @@ def given_turns(
     read: Read,
     quietest: Quietest,
 ) -> GivenTurns:
-    """The turns that an annotation states. Raises DataError if there are none, or they are of another."""
+    """The turns that an annotation states. Raises DataError if it has none, or those of another recording."""
     if not annotation.segments:
         raise DataError("no_speech", f"{name} contains no speech")
     _check_length(annotation.segments, name, decoded)
