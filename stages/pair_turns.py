@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pydantic import Field
 
 from schemas.hashing import hash_integer
+from schemas.recording import UNKNOWN_SPEAKER
 from schemas.turn import AnnotatedTurn
 from stages.stage import Config
 
@@ -193,6 +194,8 @@ def _rejection_reason(
     question, answer = pair.question.turn, pair.answer.turn
     if question.speaker == answer.speaker:
         return "same_speaker"
+    if UNKNOWN_SPEAKER in (question.speaker, answer.speaker):
+        return "unknown_speaker"
     if pair.answer.index in overlaps[pair.question.index]:
         return "barge_in" if answer.end > question.end else "overlap"
     if overlaps[pair.question.index] or overlaps[pair.answer.index]:

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.storage.store import Store, split
+from pipeline.inputs.local_files import file_at, walk
+from pipeline.inputs.refusals import REFUSALS
+from pipeline.storage.store import Store, StoredObject, split
 from schemas.errors import DataError, SetupError
 
 SUFFIXES = (".jsonl", ".parquet")
@@ -22,11 +24,15 @@ class FileRow(NamedTuple):
 def read_rows(uris: Sequence[str]) -> Iterator[FileRow]:
     """Every row of some files, or of all `.jsonl` and `.parquet` files under directories and prefixes.
 
+    A file that can't be opened is a row that can't be used.
     Keeps one line or a thousand Parquet rows in memory. Raises SetupError for a file that doesn't exist or is
     not valid Parquet.
     """
     for uri in uris:
         for store, name in list_row_files(uri):
+            if refusal := REFUSALS.get(row_file(store, name).etag):
+                yield FileRow(f"{name}:1", DataError(*refusal))
+                continue
             with store.local(name) as path:
                 yield from _parquet(path, name) if name.endswith(".parquet") else _lines(path, name)
 
@@ -35,15 +41,23 @@ def list_row_files(uri: str) -> Iterator[tuple[Store, str]]:
     """(store, path in it) of a file, or of each file under a prefix. Raises SetupError if there is none."""
     store, name = split(uri)
     if name.endswith(SUFFIXES):
-        if not store.exists(name):
-            raise SetupError(f"there is no file {uri}")
+        try:
+            row_file(store, name)
+        except FileNotFoundError:
+            raise SetupError(f"there is no file {uri}") from None
         yield store, name
         return
     store = Store(uri)
-    names = sorted(stored.path for stored in store.list() if _is_row_file(stored.path))
+    listed = walk(store.directory) if store.is_local and store.directory.is_dir() else store.list()
+    names = sorted(stored.path for stored in listed if _is_row_file(stored.path))
     if not names:
         raise SetupError(f"{uri}: name a .jsonl or .parquet file, or a folder that holds some")
     yield from ((store, name) for name in names)
+
+
+def row_file(store: Store, name: str) -> StoredObject:
+    """A file of rows; one that can't be opened has a tag of `REFUSALS`. Raises FileNotFoundError."""
+    return file_at(store.directory, name) if store.is_local else store.head(name)
 
 
 def _is_row_file(path: str) -> bool:

@@ -96,8 +96,11 @@ def sidecar_text(uri: str) -> str:
         text = read_text(uri, LARGEST)
         if not valid(text):
             raise ValueError("it is not valid UTF-8")
-        if not isinstance(json.loads(text), dict):
+        content = json.loads(text)
+        if not isinstance(content, dict):
             raise ValueError("it is not a JSON object")
+        if not valid(json.dumps(content, ensure_ascii=False)):
+            raise ValueError("it has a lone surrogate, which is not valid Unicode")
     except DataError as error:
         raise DataError("bad_sidecar", error.message) from error
     except RecursionError as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.recipe import Recipe
-from pipeline.inputs.row_files import list_row_files, read_rows
+from pipeline.inputs.row_files import list_row_files, read_rows, row_file
 from pipeline.storage.store import split
 from schemas.chat import Chat, ChatMessage, parse
 from schemas.errors import DataError, SetupError
@@ -54,7 +54,7 @@ def list_texts(uris: Sequence[str]) -> tuple[TextFile, ...]:
     by_name: dict[str, TextFile] = {}
     for uri in uris:
         for store, name in list_row_files(uri):
-            stored = store.head(name)
+            stored = row_file(store, name)
             file = TextFile(name, store.join(name), stored.bytes, stored.etag)
             if by_name.setdefault(name, file).uri != file.uri:
                 raise SetupError(f"two files of texts are called {name}: rename one of them")

@@ -13,7 +13,7 @@ from pipeline.config.recipe import Recipe, digest
 from pipeline.inputs.candidate_audio import sampled_audio
 from pipeline.inputs.estimate import HoursEstimate, take_hours
 from pipeline.inputs.listing import InputRoot, Listing, list_inputs
-from pipeline.inputs.row_files import list_row_files
+from pipeline.inputs.row_files import list_row_files, row_file
 from pipeline.inputs.texts import VERSION as TEXTS_VERSION
 from pipeline.inputs.texts import TextFile, list_texts
 from pipeline.inputs.units import PlannedUnit, cut
@@ -153,7 +153,7 @@ def make_plan(recipe: Recipe, synthesis: Synthesis | None = None) -> Plan:
         evaluation=tuple(_sha256(uri) for uri in recipe.select.evaluation_prompts),
         synthesis=synthesis,
         sampled=tuple(
-            (name, store.head(name).etag)
+            (name, row_file(store, name).etag)
             for uri in (*recipe.preferences.candidates, *recipe.preferences.ratings)
             for store, name in list_row_files(uri)
         ),

@@ -43,6 +43,11 @@ class RejectedClip:
     """Why there is nothing to hear."""
 
     @property
+    def times(self) -> str:
+        """Its times as text; empty if it has none."""
+        return f"{self.start:.2f} to {self.end:.2f} s" if self.end > self.start else ""
+
+    @property
     def base64(self) -> str:
         """The audio for a data URI."""
         return base64.b64encode(self.audio or b"").decode()
@@ -121,7 +126,7 @@ def _clip(row: Row, turns: list[Row], audio: RecordingAudio) -> RejectedClip:
             last = min(end + _MARGIN, first + SECONDS_MAX)
             samples = audio.turn(row["recording"], turn["track"] if turn else 0, first, last)
     except DataError as error:
-        unheard = f"it can't be decoded: {error}"
+        unheard = "it can't be decoded" + (f": {error}" if str(error) != row["message"] else "")
     heard = mp3(samples) if len(samples) else None
     about = (row["recording"], start, end, speaker, text, row["message"])
     return RejectedClip(*about, heard, "" if heard else unheard)

@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 
 from schemas.companions.annotation import CompanionAnnotation, CompanionSegment, LineAside, spaced
-from schemas.companions.reading import read
+from schemas.companions.reading import SHORTEST, read
 from schemas.recording import Companion
 
 __all__ = [
     "KINDS",
+    "SHORTEST",
     "CompanionAnnotation",
     "CompanionSegment",
     "LineAside",

@@ -25,6 +25,9 @@ _PARSERS: dict[str, Callable[[str], Iterable[CompanionEntry]]] = {
 START_TOLERANCE = 0.5
 """Seconds before the recording at which a segment may start; it then starts at 0."""
 
+SHORTEST = 0.001
+"""Seconds of a segment below which it has no sound."""
+
 
 def read(kind: str, text: str, name: str, recording: str) -> CompanionAnnotation:
     """What a companion says about `recording`, given by its id.
@@ -61,6 +64,9 @@ def read(kind: str, text: str, name: str, recording: str) -> CompanionAnnotation
         raise DataError("bad_companion", f"{name}, line {aside[0].line}: {aside[0].reason}{more}")
     if moved:
         notes.append(f"{moved} of its turns start just before the recording: they start at 0")
+    if len(distinct := list(dict.fromkeys(segments))) < len(segments):
+        notes.append(f"{len(segments) - len(distinct)} of its lines say the same as others and were left out")
+    segments = distinct
     segments.sort(key=lambda s: (s.start, s.channel or "", s.end))
     return CompanionAnnotation(tuple(segments), tuple(aside), tuple(notes))
 
@@ -79,7 +85,7 @@ def _trouble(segment: CompanionSegment) -> str:
         return f"it starts at {segment.start:g} s, before the recording"
     if segment.end < segment.start:
         return f"it ends at {segment.end:g} s, before it starts at {segment.start:g} s"
-    if segment.end <= max(segment.start, 0.0) and not segment.word:
+    if segment.end - max(segment.start, 0.0) < SHORTEST and not segment.word:
         return f"it lasts no time: it starts and ends at {segment.end:g} s"
     return ""
 

@@ -8,7 +8,7 @@ from schemas.companions.annotation import CompanionEntry, CompanionSegment
 from schemas.recording import UNKNOWN_SPEAKER
 from schemas.text_files import lines
 
-_TIME = r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)"
+_TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)"
 _TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]+)>")
 _TAG = re.compile(r"</?[a-z0-9:.][^>]*>|\{\\[^}]*\}", re.IGNORECASE)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 from schemas.errors import DataError
+from schemas.recording import UNKNOWN_SPEAKER
 from schemas.sample import Message, Speech, Text
 from schemas.style import SCALES
 from schemas.turn import AnnotatedTurn
@@ -37,6 +38,7 @@ def passages(
             first.index in kept
             and second.index in kept
             and (first.turn.speaker, first.turn.track) == (second.turn.speaker, second.turn.track)
+            and first.turn.speaker != UNKNOWN_SPEAKER
             and 0 <= gap <= config.controlled_gap_seconds_max
             and not (pairs and pairs[-1][1] is first)
         ):

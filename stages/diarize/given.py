@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from schemas.companions import CompanionAnnotation, CompanionSegment, spaced
+from schemas.companions import SHORTEST, CompanionAnnotation, CompanionSegment, spaced
 from schemas.errors import DataError
 from schemas.recording import UNKNOWN_SPEAKER, DecodedAudio, Problem, Segment, Turn, Word
 from stages.diarize.config import DiarizeConfig
@@ -54,7 +54,7 @@ def given_turns(
     read: Read,
     quietest: Quietest,
 ) -> GivenTurns:
-    """The turns that an annotation states. Raises DataError if there are none, or they are of another."""
+    """The turns that an annotation states. Raises DataError if it has none, or those of another recording."""
     if not annotation.segments:
         raise DataError("no_speech", f"{name} contains no speech")
     _check_length(annotation.segments, name, decoded)
@@ -138,7 +138,10 @@ def _limited(
             f"it lasts from {segment.start:g} to {segment.end:g} s, but the recording ends at {end:.1f} s"
         )
         return _Placed(_segment(segment, track), segment.text, words, Problem("after_the_end", message))
-    return _Placed(_segment(replace(segment, end=min(segment.end, end)), track), segment.text, words)
+    problem = (
+        Problem("too_short", "its words last no time") if segment.end - segment.start < SHORTEST else None
+    )
+    return _Placed(_segment(replace(segment, end=min(segment.end, end)), track), segment.text, words, problem)
 
 
 def _segment(segment: CompanionSegment, track: int) -> Segment:

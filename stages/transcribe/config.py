@@ -25,7 +25,7 @@ class TranscribeConfig(Config):
     )
     existing: Literal["use", "ignore"] = Field(
         "ignore",
-        description="use: take the text from an STM, CTM or JSONL file next to the recording if there is one",
+        description="use: take the text of the file that states the turns, and words of a CTM, if any",
     )
 
     @property

@@ -45,6 +45,11 @@ def test_turns_of_one_speaker_are_not_paired():
     assert pairs(talk(("A", 0, 3), ("A", 3.5, 6))) == ([], {"nothing_before": 1, "same_speaker": 1})
 
 
+def test_turns_of_somebody_are_not_paired():
+    assert pairs(talk(("somebody", 0, 3), ("A", 3.5, 6)))[1]["unknown_speaker"] == 1
+    assert pairs(talk(("A", 0, 3), ("somebody", 3.5, 6)))[1]["unknown_speaker"] == 1
+
+
 def test_turns_separated_by_a_long_silence_are_not_paired():
     assert pairs(talk(("A", 0, 3), ("B", 6.5, 9))) == ([], {"nothing_before": 1, "long_gap": 1})
     assert pairs(talk(("A", 0, 3), ("B", 6, 9)))[0] == [(0, 1)]

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,10 @@ def test_a_key_that_cannot_be_requested_is_set_aside_and_the_rest_is_listed(buck
     assert decoded(f"{bucket}/in", tmp_path) == {
         "a.wav": None, "take#2": None, "é.wav": None, "z.wav": None, key.removeprefix("in/"): "bad_key"
     }  # fmt: skip
+
+
+def test_names_that_differ_only_in_unicode_form_are_two_recordings(folder, tmp_path):
+    names = {unicodedata.normalize(form, "é.wav") for form in ("NFC", "NFD")}
+    for name in names:
+        (folder / name).write_bytes(SPOKEN.read_bytes())
+    assert decoded(folder, tmp_path) == dict.fromkeys(names)

@@ -1,3 +1,5 @@
+import os
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -41,3 +43,14 @@ def test_missing_files_and_invalid_parquet_are_errors(tmp_path):
             (tmp_path / "no.parquet").unlink()
         with pytest.raises(SetupError, match=message):
             list(read_rows([str(tmp_path / uri)]))
+
+
+def test_a_file_that_cannot_be_opened_is_a_row_that_cannot_be_used(tmp_path):
+    (tmp_path / "a#1.jsonl").write_text('{"text": "one\u2028line"}\n')
+    (tmp_path / "gone.jsonl").symlink_to("missing")
+    (tmp_path / "loop").symlink_to(".")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    rows = {row.where: row.value for row in read_rows([str(tmp_path)])}
+    assert rows["a#1.jsonl:1"] == {"text": "one\u2028line"}
+    codes = {where: value.code for where, value in rows.items() if isinstance(value, DataError)}
+    assert codes == {"gone.jsonl:1": "dangling_link", "pipe.jsonl:1": "not_a_file"}

@@ -510,7 +510,7 @@ def test_the_summary_of_a_packed_group_keeps_its_form():
         name: {}
         for name in (
             *("recordings", "texts", "turns", "set_aside", "samples", "tokens", "family_tokens", "left_out"),
-            *("not_composed", "licences"),
+            *("not_composed", "licences", "companions"),
         )
     }
     shard = {"name": "train-000000.tar", "split": "train", "samples": 2, "bytes": 10240, "sha256": "0" * 64}
@@ -519,6 +519,8 @@ def test_the_summary_of_a_packed_group_keeps_its_form():
     group = PackedGroup.from_json(stored)
     assert group.shards == (PackedShard(**shard),)
     assert group.to_json() == stored
+    earlier = {name: value for name, value in json.loads(stored).items() if name != "companions"}
+    assert PackedGroup.from_json(json.dumps(earlier).encode()) == group, "as earlier builds wrote it"
 
 
 def test_counts_add_up_over_families(tmp_path):

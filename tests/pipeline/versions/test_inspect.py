@@ -134,7 +134,7 @@ def test_what_was_set_aside_is_shown_and_can_be_listened_to(version, small_build
     done = command("inspect", small_build.dataset, "--set-aside", "--audio", tmp_path / "clips", "--json")
     for reason in json.loads(done.stdout)["set_aside"]:
         for example in reason["examples"]:
-            if example["file"]:
+            if example.get("file"):
                 assert soundfile.info(example["file"]).duration > 0.1
             else:
                 assert example["unheard"]

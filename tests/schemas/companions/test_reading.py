@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from schemas.companions import CompanionSegment, LineAside, read
+from schemas.companions import KINDS, CompanionSegment, LineAside, read
 from schemas.errors import DataError
 from schemas.text_files import decoded
 from tests.paths import RECORDINGS
@@ -281,7 +283,7 @@ def test_a_bad_line_is_set_aside_with_its_number_and_the_rest_is_kept(kind, line
         "jsonl": row(start=5, end=6).strip(),
     }[kind]
     found = annotation(kind, f"{good}\n{line}\r\n{good}\n")
-    assert len(found.segments) == 2
+    assert {(s.start, s.end) for s in found.segments} == {(5, 6)}
     assert found.aside == (LineAside(2, reason),)
 
 
@@ -306,9 +308,8 @@ def test_a_start_just_before_the_recording_is_moved_to_it():
 def test_only_line_feeds_end_lines(separator):
     assert [s.text for s in segments("stm", f"talk 1 A 0 1 one{separator}word\n")] == [f"one{separator}word"]
     if separator > "\x1f":
-        assert [s.text for s in segments("jsonl", row(text=f"one{separator}word") * 2)] == [
-            f"one{separator}word"
-        ] * 2
+        text = row(text=f"one{separator}word") + row(start=2, end=3, text="two")
+        assert [s.text for s in segments("jsonl", text)] == [f"one{separator}word", "two"]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -354,3 +355,25 @@ def test_a_recording_may_be_named_as_tools_and_our_export_do(name):
 
 def test_a_file_on_one_recording_of_another_name_is_used_with_a_note():
     assert annotation("ctm", "tape_17 1 0 1 yes\n").notes == ("it calls the recording tape_17",)
+
+
+def test_a_line_that_is_there_twice_is_used_once():
+    found = annotation("stm", "talk 1 A 0 1 yes\ntalk 1 B 2 3 no\ntalk 1 A 0 1 yes\n")
+    assert [s.text for s in found.segments] == ["yes", "no"]
+    assert found.notes == ("1 of its lines say the same as others and were left out",)
+
+
+STATED = ("WEBVTT", "talk 1 A 0 1 hi", "SPEAKER talk 1 0 1 <NA> <NA> A <NA>", row(), *SRT.split("\n"))
+LINES = st.sampled_from((*STATED, *LONG.split("\n")))
+
+
+@given(st.sampled_from(KINDS), st.lists(LINES | st.text(max_size=40) | st.binary(max_size=12), max_size=12))
+def test_whatever_a_file_holds_it_is_read_or_refused(kind, parts):
+    data = b"\n".join(part if isinstance(part, bytes) else part.encode("utf-8", "replace") for part in parts)
+    try:
+        found = annotation(kind, decoded(data))
+    except DataError:
+        return
+    for segment in found.segments:
+        assert 0 <= segment.start <= segment.end
+        assert f"{segment.speaker}{segment.text}".encode()

@@ -295,6 +295,10 @@ class TestControlled:
         assert passages(turns, {0, 2, 4}, CONFIG) == []
         assert passages(turns, set(range(7)), ComposeConfig(controlled_gap_seconds_max=0.5)) == []
 
+    def test_turns_of_somebody_are_no_passage(self):
+        turns = [a_turn(start=5.0 * n, end=5.0 * n + 4, index=n, speaker="somebody") for n in range(2)]
+        assert passages(turns, {0, 1}, CONFIG) == []
+
     def test_the_kept_turns_are_iterated_at_most_once(self):
         class Kept(frozenset):
             times_read = 0

@@ -50,6 +50,11 @@ def test_speakers_with_too_few_turns_get_no_labels():
     assert labels(turns, "rate", LabelsConfig(turns_min=2)) == ["slow", "fast"]
 
 
+def test_turns_of_somebody_get_no_labels():
+    turns = [a_turn(index=n, speaker="somebody", pitch_median_hz=100 + 50 * n) for n in range(4)]
+    assert labels(turns, "pitch") == [None] * 4
+
+
 def test_a_missing_measure_has_no_label():
     turns = [*turns_of("pitch_median_hz", [100, 120, 121]), a_turn(index=3, pitch_median_hz=None)]
     assert labels(turns, "pitch") == ["low", "normal", "normal", None]

@@ -227,6 +227,24 @@ def test_a_companion_file_of_another_recording_is_refused(audio_source, decoded,
     assert problem.message == "wrong.rttm has speech at 500 s, but the recording ends at 30.0 s"
 
 
+def test_the_next_companion_is_used_where_the_preferred_one_cannot_be(audio_source, decoded, tmp_path):
+    (tmp_path / "talk.stm").write_text("nothing good\n")
+    (tmp_path / "talk.rttm").write_text("SPEAKER talk 1 0.5 2 <NA> <NA> Katie <NA> <NA>\nSPEAKER talk\n")
+    (recording,) = decoded(TALKS / "az_katiesteve.flac").recordings
+    companions = tuple(Companion(kind, str(tmp_path / f"talk.{kind}"), "1") for kind in ("rttm", "stm"))
+    unit = Unit("u", (replace(recording, companions=companions),))
+    (used,) = stage_of(audio_source, existing="use")(unit).recordings
+    assert used.diarize.result.source == "rttm"
+    assert [(use.name, use.code) for use in used.diarize.companions] == [
+        ("talk.stm", "bad_companion"),
+        ("talk.rttm", "used"),
+    ]
+    assert [(problem.code, problem.line) for problem in used.diarize.problems] == [("bad_line", 2)]
+    assert not used.set_aside
+    (ignored,) = stage_of(audio_source)(unit).recordings
+    assert {use.code for use in ignored.diarize.companions} == {"ignored"}
+
+
 def test_a_pyannote_pipeline_can_be_used(diarize, tmp_path):
     weights = resolve("package:pyannote-segmentation-3.0").path
     (tmp_path / "config.yaml").write_text(
