@@ -179,6 +179,10 @@ class Transcript:
     """Letters of the longest word."""
     phantom: bool
     """The text is a known hallucination: a phrase that recognisers produce on silence or music."""
+    second_text: str | None = None
+    """What a second recogniser hears; None without one, or for a language that it doesn't have."""
+    disagreement: float | None = None
+    """Error rate of the second text against this one; of characters in scripts without spaces."""
 
 
 @dataclass(frozen=True)

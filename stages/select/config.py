@@ -37,6 +37,11 @@ class SelectConfig(Config):
     no_speech_probability_max: float | None = Field(
         0.8, description="maximum probability that nobody speaks, as estimated by the recogniser"
     )
+    disagreement_max: float | None = Field(
+        None,
+        description="maximum error rate between the two recognisers of `transcribe`, 0 for the same words; "
+        "turns that only one of them recognised pass (null: none)",
+    )
     compression_ratio_max: float | None = Field(
         2.4, description="maximum compression ratio of the text by zlib; repetitive text has a high one"
     )

@@ -50,6 +50,11 @@ LIMITS: dict[str, tuple[str, str, Callable[[AnnotatedTurn], float | None]]] = {
         "the mean log probability of the text",
         _measure("transcript.average_log_probability"),
     ),
+    "disagreement_max": (
+        "recognisers_disagree",
+        "the error rate between the two recognisers",
+        _measure("transcript.disagreement"),
+    ),
     "characters_per_second_min": (
         "little_text",
         "the number of characters a second",

@@ -53,6 +53,7 @@ def a_turn(
         characters_per_second=14.0,
         longest_word=7,
         phantom=False,
+        disagreement=None,
     )
     quality_measures = with_defaults(
         dnsmos_overall=2.9,

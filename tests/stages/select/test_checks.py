@@ -58,6 +58,14 @@ def test_a_threshold_sets_turns_aside_and_none_turns_it_off(field, turn, code):
     assert select(turn, SelectConfig(**{field: None})) is None
 
 
+def test_turns_on_which_two_recognisers_disagree_are_set_aside_where_a_limit_is_set():
+    limited = SelectConfig(disagreement_max=0.2)
+    assert select(a_turn(disagreement=0.25), limited).code == "recognisers_disagree"
+    assert select(a_turn(disagreement=0.2), limited) is None
+    assert select(a_turn(disagreement=None), limited) is None
+    assert select(a_turn(disagreement=1.0), DEFAULT) is None
+
+
 def test_every_threshold_has_a_check():
     thresholds = {field for field in SelectConfig.model_fields if field.endswith(("_min", "_max"))}
     assert set(LIMITS) == thresholds
