@@ -17,9 +17,11 @@ from schemas.recording import Diarization, DiarizeColumn, Recording, Turn, Unit,
 from stages.replies import Replies
 from stages.transcribe import TranscribeConfig, TranscribeStage
 from stages.transcribe.alignment import joined, spread, timed
+from stages.word_errors import errors
 from tests.paths import DEMO
 from tests.served import Answer, serving
 from tests.stages.transcribe.tiny_models import MAKERS, make
+from tests.stages.transcribe.whisper_weights import convert
 
 TINY = "package:whisper-tiny-en"
 SHOP, GUT = "1688-142285-0003.flac", "1998-15444-0004.flac"
@@ -119,6 +121,21 @@ def test_a_turn_does_not_change_with_the_turns_beside_it(tmp_path, tokenizer_fil
     [alone] = engine.transcribe([speech(SHOP)], "en")
     together = engine.transcribe([speech(SHOP), speech(GUT)], "en")
     assert together[0].text == alone.text
+
+
+@pytest.mark.slow
+def test_a_real_model_hears_the_words_and_knows_how_sure_it_is(
+    recording, transcribe, tmp_path, tokenizer_file
+):
+    whisper = resolve("package:whisper-base").path
+    folder = convert(whisper, tmp_path / "model", tokenizer_file)
+    config = TranscribeConfig(engine="transformers", model=f"file:{folder}")
+    column = transcribe(recording, config)
+    assert [transcript.language for transcript in column.turns] == ["en", "en"]
+    found = [errors("en", text, t.text) for text, t in zip((SHOP_TEXT, GUT_TEXT), column.turns, strict=True)]
+    assert sum(count.wrong for count in found) <= 3
+    assert all(-0.4 < transcript.average_log_probability < -0.05 for transcript in column.turns)
+    check_times(recording, column)
 
 
 def test_a_folder_without_a_speech_model_is_a_setup_error(recording, transcribe, tmp_path):
@@ -251,6 +268,44 @@ def test_the_connection_is_not_part_of_the_fingerprint():
 def test_settings_that_do_not_fit_the_engine_are_refused(settings):
     with pytest.raises(ValidationError, match="`engine"):
         TranscribeConfig.model_validate(settings)
+
+
+# --- a second recogniser
+
+
+def test_a_second_recogniser_is_compared_with_the_first(recording, transcribe):
+    config = TranscribeConfig(language="en", second={"model": TINY})
+    column, alone = transcribe(recording, config), transcribe(recording, TranscribeConfig(language="en"))
+    [second] = [transcribe(recording, TranscribeConfig(model=TINY, language="en"))]
+    for compared, first, other in zip(column.turns, alone.turns, second.turns, strict=True):
+        assert compared.text == first.text
+        assert compared.second_text == other.text
+        found = errors("en", first.text, other.text)
+        assert compared.disagreement == found.wrong / found.of
+        assert (first.second_text, first.disagreement) == (None, None)
+    assert sum(compared.disagreement for compared in column.turns) > 0
+
+
+def test_the_second_recogniser_is_not_asked_about_languages_that_it_lacks(recording, transcribe):
+    column = transcribe(recording, TranscribeConfig(language="de", second={"model": TINY}))
+    assert all(transcript.disagreement is None for transcript in column.turns if transcript)
+
+
+def test_a_second_recogniser_that_fails_leaves_the_first_its_text(recording, transcribe):
+    with serving([Answer(status=503)]) as server:
+        second = {"engine": "endpoint", "server": {"url": server.url, "model": "m", "retries": 0}}
+        column = transcribe(recording, TranscribeConfig(model=TINY, second=second))
+    assert column.problems == ()
+    assert all(transcript.text and transcript.disagreement is None for transcript in column.turns)
+
+
+def test_text_that_the_second_recogniser_does_not_hear_is_wholly_in_doubt(recording, transcribe):
+    with serving([Answer(body=b'{"text": ""}')]) as server:
+        second = {"engine": "endpoint", "server": {"url": server.url, "model": "m"}}
+        column = transcribe(recording, TranscribeConfig(model=TINY, second=second))
+    assert [(transcript.second_text, transcript.disagreement) for transcript in column.turns] == [
+        ("", 1.0)
+    ] * 2
 
 
 # --- words with times
