@@ -205,6 +205,8 @@ class QualityMeasures:
     """From the 10th to the 90th percentile of voiced frames."""
     loudness_lufs: float | None
     """Integrated loudness (BS.1770); None for turns under 0.4 s or below its gate."""
+    words_outside_speech: float | None = None
+    """Share of the words that lie where the VAD hears no speech; None without times of words."""
 
 
 @dataclass(frozen=True)

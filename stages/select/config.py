@@ -64,6 +64,11 @@ class SelectConfig(Config):
     speech_share_min: float | None = Field(
         0.4, description="minimum share of the turn that is speech, 0 to 1"
     )
+    words_outside_speech_max: float | None = Field(
+        0.2,
+        description="maximum share of words at times where voice activity detection hears no speech, 0 to 1; "
+        "recognisers make up text where nobody speaks",
+    )
     clipped_share_max: float | None = Field(
         0.01, description="maximum share of samples at full scale, 0 to 1"
     )

@@ -5,9 +5,9 @@
 
 DATA holds recordings and their MANIFEST.jsonl, as described in quality.py; FOLDER gets the sounds and what
 was annotated, which later runs use again. A dozen or more sounds of each kind are made from nothing (silence,
-noise, tones, beeps, music, breathing) or from the gold utterances (repeated, cut, joined in two languages), and
-digits are spoken by the packaged voice. Every sound is annotated twice: with the turns that diarize finds, and
-as a single turn, as if somebody had annotated it. The table has the words that nobody said, before and after
+noise, tones, beeps, music, breathing), from the gold utterances (repeated, cut, joined in two languages), or
+spoken by the packaged voice (digits). Every sound is annotated twice: with the turns that diarize finds, and as
+a single turn, as if somebody had annotated it. The table has the words that nobody said, before and after
 `select`.
 """
 
@@ -42,7 +42,7 @@ from stages.transcribe.whisper import WhisperRecogniser
 
 RATE = 16_000
 EACH = 12
-NEW = ("words_in_speech_min",)
+NEW = ("words_outside_speech_max",)
 """Thresholds that the column `before` does without."""
 NO_SPEECH = ("silence", "noise", "tones", "beeps", "music", "breathing")
 
@@ -194,7 +194,7 @@ def with_speech(spoken: list[Said]) -> Iterator[Sound]:
     """Repeated, cut and short utterances, two languages in one, digits, and sounds after speech."""
     path = resolve("package:whisper-base").path
     aligner = WhisperRecogniser(path, "cpu", "int8", 1, 1)
-    short = [one for one in spoken if 3 <= len(one.samples) / RATE <= 16]
+    short = [one for one in spoken if 3 <= len(one.samples) / RATE <= 16 and len(words_of(one.text)) >= 8]
     english = [one for one in short if one.language == "en"]
     foreign = [one for one in spoken if one.language != "en"]
     aligned = {one.path: cuts(one, aligner) for one in [*english[: 2 * EACH], *foreign]}
@@ -317,7 +317,7 @@ def main() -> None:
             listed[sound.name] = [sound.kind, sound.said, sound.language]
         (folder / "sounds.json").write_text(json.dumps(listed, ensure_ascii=False))
     listed = json.loads((folder / "sounds.json").read_text())
-    for mode in ("found", "given"):
+    for mode in ("given", "found"):
         kept = folder / f"{mode}.pickle"
         if not kept.exists():
             kept.write_bytes(pickle.dumps(annotate(folder, mode == "given")))

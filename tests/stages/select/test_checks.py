@@ -46,6 +46,7 @@ def test_a_good_turn_is_kept():
         ("words_per_second_max", a_turn(words_per_second=12.0), "fast"),
         ("dnsmos_overall_min", a_turn(dnsmos_overall=1.1), "poor_quality"),
         ("speech_share_min", a_turn(speech_share=0.1), "little_speech"),
+        ("words_outside_speech_max", a_turn(words_outside_speech=0.5), "words_without_speech"),
         ("clipped_share_max", a_turn(clipped_share=0.2), "clipped"),
         ("loudness_min", a_turn(loudness_lufs=-75.0), "quiet"),
     ],

