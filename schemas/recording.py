@@ -179,6 +179,8 @@ class Transcript:
     """Letters of the longest word."""
     phantom: bool
     """The text is a known hallucination: a phrase that recognisers produce on silence or music."""
+    recognised_text: str | None = None
+    """The text before punctuation was restored; None where it was not."""
     second_text: str | None = None
     """What a second recogniser hears; None without one, or for a language that it doesn't have."""
     disagreement: float | None = None

@@ -89,6 +89,12 @@ class TranscribeConfig(RecogniserConfig):
         description="another recogniser, whose error rate against the first is a measure of each turn (see "
         "`select.disagreement_max`); with the settings of the first (null: none)",
     )
+    punctuation: str | None = Field(
+        None,
+        description="token classification model of transformers that restores punctuation where a recogniser "
+        "writes none, such as hub:oliverguhr/fullstop-punctuation-multilang-large; the text as recognised is "
+        "kept beside it (null: none)",
+    )
     chinese_script: Literal["simplified", "traditional", "keep"] = Field(
         "simplified", description="script of Chinese text"
     )
@@ -103,6 +109,8 @@ class TranscribeConfig(RecogniserConfig):
         wanted = [one.model for one in (self, self.second) if one and one.engine != "endpoint"]
         if not self.has_word_times:
             wanted.append(self.aligner)
+        if self.punctuation:
+            wanted.append(self.punctuation)
         return tuple(dict.fromkeys(wanted))
 
     def content(self) -> dict[str, Any]:

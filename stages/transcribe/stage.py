@@ -12,6 +12,7 @@ from stages.transcribe.config import TranscribeConfig
 from stages.transcribe.engines import load_recogniser
 from stages.transcribe.existing import read_ctm, words_within
 from stages.transcribe.languages import WITHOUT_SPACES, languages
+from stages.transcribe.punctuation import Punctuation
 from stages.transcribe.recogniser import Hypothesis
 from stages.transcribe.text import clean, script_converter
 from stages.transcribe.turns import TurnRecogniser
@@ -55,6 +56,7 @@ class TranscribeStage(Stage[TranscribeConfig]):
             )
         self._only_language = supported[0] if supported is not None and len(supported) == 1 else None
         self._to_script = script_converter(config.chinese_script)
+        self._punctuation = Punctuation(self._models[config.punctuation]) if config.punctuation else None
 
     def _cache(self, recogniser: str) -> Replies:
         """The cache of the replies of a recogniser's server."""
@@ -167,12 +169,18 @@ class TranscribeStage(Stage[TranscribeConfig]):
         """The cleaned text with its measures. `hypothesis` is None for existing text."""
         convert = self._script(language)
         text = convert(clean(text)).strip()
+        timed = tuple(replace(_clip(word, turn), text=convert(clean(word.text))) for word in words)
+        recognised = None
+        if self._punctuation and hypothesis:
+            marked = self._punctuation.restore([word.text for word in timed], language)
+            timed = tuple(replace(word, text=spelt) for word, spelt in zip(timed, marked, strict=True))
+            recognised, text = text, "".join(marked).strip()
         counted = measures.words_of(text, language)
         return Transcript(
             text=text,
             language=language,
             language_probability=probability,
-            words=tuple(replace(_clip(word, turn), text=convert(clean(word.text))) for word in words),
+            words=timed,
             source=source,
             average_log_probability=hypothesis.average_log_probability if hypothesis else None,
             no_speech_probability=hypothesis.no_speech_probability if hypothesis else None,
@@ -181,6 +189,7 @@ class TranscribeStage(Stage[TranscribeConfig]):
             characters_per_second=measures.letters(text) / turn.seconds,
             longest_word=max(map(len, counted), default=0),
             phantom=measures.is_phantom(text),
+            recognised_text=recognised if recognised != text else None,
         )
 
 

@@ -20,7 +20,7 @@ from stages.transcribe.alignment import joined, spread, timed
 from stages.word_errors import errors
 from tests.paths import DEMO
 from tests.served import Answer, serving
-from tests.stages.transcribe.tiny_models import MAKERS, make
+from tests.stages.transcribe.tiny_models import MAKERS, make, punctuation
 from tests.stages.transcribe.whisper_weights import convert
 
 TINY = "package:whisper-tiny-en"
@@ -146,6 +146,19 @@ def test_a_folder_without_a_speech_model_is_a_setup_error(recording, transcribe,
     (tmp_path / "empty" / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(SetupError, match="doesn't turn speech into text"):
         transcribe(recording, config)
+
+
+def test_the_text_without_restored_punctuation_is_kept(recording, transcribe, tmp_path, tokenizer_file):
+    folder = make("wav2vec2", tmp_path / "model", tokenizer_file)
+    config = TranscribeConfig(engine="transformers", model=f"file:{folder}", language="en", aligner=TINY)
+    [plain, *_] = transcribe(recording, config).turns
+    last = plain.text.split()[-1]
+    marks = punctuation(tmp_path / "marks", last, "nothing", ("0", ".", ","))
+    [marked, *_] = transcribe(recording, config.model_copy(update={"punctuation": f"file:{marks}"})).turns
+    assert marked.text == plain.text[0].upper() + plain.text[1:] + "."
+    assert marked.recognised_text == plain.text
+    assert "".join(word.text for word in marked.words).strip() == marked.text
+    assert plain.recognised_text is None
 
 
 # --- servers

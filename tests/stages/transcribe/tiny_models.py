@@ -221,6 +221,38 @@ def _qwen3_asr(_folder, _tokenizer):
     )
 
 
+def punctuation(folder: Path, ends: str, pauses: str, labels: tuple[str, str, str]) -> Path:
+    """Write a token classifier that puts the second label after one word and the third after another."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, ends: 1, pauses: 2, "[PAD]": 3}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    config = hf.BertConfig(
+        vocab_size=4,
+        hidden_size=8,
+        num_hidden_layers=0,
+        num_attention_heads=1,
+        intermediate_size=8,
+        id2label=dict(enumerate(labels)),
+    )
+    model = hf.BertForTokenClassification(config)
+    embeddings = model.bert.embeddings
+    for part in (
+        embeddings.word_embeddings,
+        embeddings.position_embeddings,
+        embeddings.token_type_embeddings,
+    ):
+        part.weight.data.zero_()
+    embeddings.word_embeddings.weight.data[:3, :3] = torch.eye(3)
+    model.classifier.weight.data.zero_()
+    model.classifier.weight.data[:, :3] = torch.eye(3)
+    model.save_pretrained(folder)
+    hf.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]"
+    ).save_pretrained(folder)
+    return folder
+
+
 MAKERS = {
     "whisper": _whisper,
     "moonshine": _moonshine,
