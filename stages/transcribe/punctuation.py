@@ -40,7 +40,7 @@ class Punctuation:
         self._marks = {int(n): MARKS.get(label.upper(), "") for n, label in labels.items()}
         if not any(self._marks.values()):
             raise SetupError(
-                f"transcribe.punctuation: the labels of {path} are {', '.join(labels.values())}; none of them "
+                f"transcribe.punctuation: the labels of {path} are {', '.join(labels.values())}; none "
                 f"is a mark ({' '.join(MARKS)})"
             )
         self._lock = Lock()

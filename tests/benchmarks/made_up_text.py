@@ -6,8 +6,8 @@
 DATA holds recordings and their MANIFEST.jsonl, as described in quality.py; FOLDER gets the sounds and what
 was annotated, which later runs use again. A dozen or more sounds of each kind are made from nothing (silence,
 noise, tones, beeps, music, breathing), from the gold utterances (repeated, cut, joined in two languages), or
-spoken by the packaged voice (digits). Every sound is annotated twice: with the turns that diarize finds, and as
-a single turn, as if somebody had annotated it. The table has the words that nobody said, before and after
+spoken by the packaged voice (digits). Every sound is annotated twice: with the turns that diarize finds, and
+as a single turn, as if somebody had annotated it. The table has the words that nobody said, before and after
 `select`.
 """
 

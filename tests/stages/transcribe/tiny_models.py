@@ -237,19 +237,14 @@ def punctuation(folder: Path, ends: str, pauses: str, labels: tuple[str, str, st
     )
     model = hf.BertForTokenClassification(config)
     embeddings = model.bert.embeddings
-    for part in (
-        embeddings.word_embeddings,
-        embeddings.position_embeddings,
-        embeddings.token_type_embeddings,
-    ):
-        part.weight.data.zero_()
+    for name in ("word", "position", "token_type"):
+        getattr(embeddings, f"{name}_embeddings").weight.data.zero_()
     embeddings.word_embeddings.weight.data[:3, :3] = torch.eye(3)
     model.classifier.weight.data.zero_()
     model.classifier.weight.data[:, :3] = torch.eye(3)
     model.save_pretrained(folder)
-    hf.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]"
-    ).save_pretrained(folder)
+    text = hf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]")
+    text.save_pretrained(folder)
     return folder
 
 
