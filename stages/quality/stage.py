@@ -104,12 +104,14 @@ def words_outside(transcript: Transcript | None, speech: Sequence[tuple[float, f
 def words_per_second(transcript: Transcript | None, speech: float) -> float | None:
     """Words per second of speech, given the seconds of speech; None without a transcript or speech.
 
-    In scripts without spaces, two characters count as one word.
+    In scripts without spaces, two characters count as one word, and so do two digits: "2813" is spoken as two
+    to four words.
     """
     if transcript is None or speech < MIN_SPEECH_SECONDS:
         return None
     spaced, unspaced = UNSPACED_LETTER.subn(" ", transcript.text)
-    return (len(spaced.split()) + unspaced / 2) / speech
+    words = sum(max(1, -(-sum(map(str.isdigit, word)) // 2)) for word in spaced.split())
+    return (words + unspaced / 2) / speech
 
 
 def loudness(samples: Samples) -> float | None:

@@ -1,16 +1,27 @@
 """Recognition of the turns of a recording: in shared windows where that saves time, again where it failed."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from schemas.errors import DataError
 from schemas.recording import Recording, Word
+from schemas.script import UNSPACED
 from stages.stage import SAMPLE_RATE, AudioSource, Samples
 from stages.transcribe import measures
 from stages.transcribe.languages import WITHOUT_SPACES, sum_in_order
 from stages.transcribe.recogniser import Hypothesis, Recogniser
-from stages.transcribe.windows import Excerpt, join, owner, pack, spans
+from stages.transcribe.windows import (
+    MAX_SECONDS,
+    WINDOW_SECONDS,
+    Excerpt,
+    join,
+    owner,
+    pack,
+    quietest,
+    spans,
+)
 
 MAX_COMPRESSION_RATIO = 2.4
 """Compression ratio above which text counts as a loop (Whisper, Radford et al. 2022, section 4.5)."""
@@ -42,8 +53,28 @@ class TurnRecogniser:
 
         `spoken` has the language of each turn.
         """
+        parts = [part for excerpt in excerpts for part in self._parts(recording, excerpt)]
+        numbered = [replace(part, turn=number) for number, part in enumerate(parts)]
+        heard = self._recognise(recording, numbered, [spoken[part.turn] for part in parts])
+        of_turn: dict[int, list[Hypothesis | DataError]] = {}
+        for number, part in enumerate(parts):
+            of_turn.setdefault(part.turn, []).append(heard[number])
+        return {turn: _joined(hypotheses) for turn, hypotheses in of_turn.items()}
+
+    def _parts(self, recording: Recording, excerpt: Excerpt) -> list[Excerpt]:
+        """The excerpt, or parts of it that fit the recogniser's window, cut where it is quiet."""
+        parts = []
+        while excerpt.seconds > WINDOW_SECONDS:
+            begin, end = excerpt.start + 0.8 * MAX_SECONDS, excerpt.start + MAX_SECONDS
+            middle = begin + quietest(self._audio.read(recording, excerpt.track, begin, end))
+            parts.append(replace(excerpt, end=middle))
+            excerpt = replace(excerpt, start=middle)
+        return [*parts, excerpt]
+
+    def _recognise(self, recording: Recording, excerpts: Sequence[Excerpt], spoken: Sequence[str]) -> Heard:
+        """As `__call__`, for excerpts that fit a window and are numbered by their `turn`."""
         hypotheses: Heard = {}
-        for language in sorted({spoken[excerpt.turn] for excerpt in excerpts}):
+        for language in sorted(set(spoken)):
             own = [excerpt for excerpt in excerpts if spoken[excerpt.turn] == language]
             windows = pack(own) if self._recogniser.joins_turns else [[excerpt] for excerpt in own]
             hypotheses |= self._windows(recording, windows, language)
@@ -81,6 +112,34 @@ class TurnRecogniser:
 
     def _read(self, recording: Recording, excerpt: Excerpt) -> Samples:
         return self._audio.read(recording, excerpt.track, excerpt.start, excerpt.end)
+
+
+def _joined(parts: Sequence[Hypothesis | DataError]) -> Hypothesis | DataError:
+    """The hypothesis of a turn from those of its parts; the first error if there is one."""
+    whole: list[Hypothesis] = []
+    for part in parts:
+        if isinstance(part, DataError):
+            return part
+        whole.append(part)
+    if len(whole) == 1:
+        return whole[0]
+    words = [word for part in whole for word in part.words]
+    for part in whole[1:]:
+        if part.words and not re.match(rf"[\s{UNSPACED}]", part.words[0].text):
+            index = words.index(part.words[0])
+            words[index] = replace(words[index], text=f" {words[index].text}")
+    known = [
+        (part.average_log_probability, len(part.words))
+        for part in whole
+        if part.average_log_probability is not None and part.words
+    ]
+    count = sum(number for _, number in known)
+    no_speech = [part.no_speech_probability for part in whole if part.no_speech_probability is not None]
+    return Hypothesis(
+        tuple(words),
+        sum_in_order(mean * number for mean, number in known) / count if count else None,
+        sum_in_order(no_speech) / len(no_speech) if no_speech else None,
+    )
 
 
 def _doubtful(

@@ -176,6 +176,14 @@ def test_silence_and_very_short_audio_have_no_loudness():
     assert loudness(np.ones(100, np.float32)) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("2813-11265-4177.", 7), ("in 1998 he", 4), ("5 of 6", 3), ("10,000 people", 4), ("一二 12", 2)],
+)
+def test_two_digits_count_as_a_word(text, words):
+    assert words_per_second(replace(TEXT, text=text), 2.0) == words / 2
+
+
 def test_words_where_nobody_speaks_are_counted():
     words = tuple(Word(start, start + 0.5, "word", 1.0) for start in (10.0, 11.0, 12.0, 13.0))
     heard = replace(TEXT, words=words)
