@@ -44,7 +44,18 @@ RATE = 16_000
 EACH = 12
 NEW = ("words_outside_speech_max",)
 """Thresholds that the column `before` does without."""
-NO_SPEECH = ("silence", "noise", "tones", "beeps", "music", "breathing")
+NO_SPEECH = (
+    "silence",
+    "noise",
+    "tones",
+    "beeps",
+    "music",
+    "breathing",
+    "humming",
+    "murmur",
+    "backwards",
+    "recorded",
+)
 
 
 @dataclass(frozen=True)
@@ -146,6 +157,19 @@ def breathing(rng: np.random.Generator, n: int) -> Samples:
     return 10 ** (-rng.uniform(10, 40) / 20) * sound + rng.normal(0, 10 ** (-rng.uniform(55, 80) / 20), n)
 
 
+def humming(rng: np.random.Generator, n: int) -> Samples:
+    """A voice without words: pulses at a gliding pitch through the resonances of a vowel."""
+    at = np.arange(n) / RATE
+    pitch = rng.uniform(90, 280) * 2 ** (rng.uniform(0, 0.4) * np.sin(2 * np.pi * rng.uniform(0.2, 2) * at))
+    pulses = np.diff(np.floor(np.cumsum(pitch) / RATE), prepend=0.0)
+    hertz = np.fft.rfftfreq(n, 1 / RATE)
+    formants = rng.choice([[300, 900, 2300], [650, 1100, 2500], [280, 2200, 2900], [450, 1800, 2500]])
+    gain = sum(1 / (1 + ((hertz - formant) / 90) ** 2) for formant in formants)
+    sound = np.fft.irfft(np.fft.rfft(pulses) * gain, n)
+    sound *= 0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(0.3, 4) * at)
+    return 10 ** (-rng.uniform(6, 30) / 20) * sound / np.abs(sound).max()
+
+
 GENERATORS: dict[str, Callable[[np.random.Generator, int], Samples]] = {
     "silence": silence,
     "noise": noise,
@@ -153,6 +177,7 @@ GENERATORS: dict[str, Callable[[np.random.Generator, int], Samples]] = {
     "beeps": beeps,
     "music": music,
     "breathing": breathing,
+    "humming": humming,
 }
 
 
@@ -188,6 +213,26 @@ def part(said: Said, words: list[tuple[float, float, str]], first: int, last: in
         else words[last][0] + into * (words[last][1] - words[last][0])
     )
     return said.samples[max(0, round(start * RATE)) : round(end * RATE)]
+
+
+def from_recordings(data: Path, spoken: list[Said]) -> Iterator[Sound]:
+    """Murmur of many voices at once, speech backwards, and pieces of recorded music and noises."""
+    several = [one.samples for one in spoken if 4 <= len(one.samples) / RATE <= 16]
+    for k in range(EACH + 5):
+        rng = np.random.default_rng(200 + k)
+        n = round(rng.uniform(3, 6) * RATE)
+        voices = [np.resize(several[i], n) for i in rng.choice(len(several), rng.integers(8, 13), False)]
+        murmur = sum(voice / np.sqrt(np.mean(voice**2) + 1e-9) for voice in voices)
+        yield Sound(f"murmur-{k:02d}", "murmur", 0.1 * murmur / np.abs(murmur).max(), "")
+        one = several[(3 * k) % len(several)]
+        yield Sound(f"backwards-{k:02d}", "backwards", one[: round(rng.uniform(2, 6) * RATE)][::-1], "")
+    rows = [json.loads(line) for line in (data / "MANIFEST.jsonl").open(encoding="utf-8")]
+    for row in rows:
+        if row["kind"] in ("music", "noise"):
+            samples = decode_audio(str(data / row["path"]), RATE)
+            for k, start in enumerate(range(0, max(1, len(samples) - RATE), 3 * RATE // 2)):
+                piece = samples[start : start + (2 + k % 4) * RATE]
+                yield Sound(f"recorded-{Path(row['path']).stem}-{k:02d}", "recorded", piece, "")
 
 
 def with_speech(spoken: list[Said]) -> Iterator[Sound]:
@@ -245,13 +290,15 @@ def with_speech(spoken: list[Said]) -> Iterator[Sound]:
         yield Sound(f"after-{k:02d}", "speech, then none", np.concatenate([one.samples, rest]), one.text)
 
 
-def sounds(spoken: list[Said]) -> Iterator[Sound]:
+def sounds(data: Path) -> Iterator[Sound]:
+    spoken = utterances(data)
     for kind, generate in GENERATORS.items():
         for k in range(EACH + 5):
             name = f"{kind}-{k:02d}"
             seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
             rng = np.random.default_rng(seed)
             yield Sound(name, kind, generate(rng, round(rng.uniform(2, 9) * RATE)), "")
+    yield from from_recordings(data, spoken)
     yield from with_speech(spoken)
     for one in spoken:
         yield Sound(f"gold-{Path(one.path).stem}", "gold", one.samples, one.text, one.language)
@@ -260,26 +307,26 @@ def sounds(spoken: list[Said]) -> Iterator[Sound]:
 # --- annotation
 
 
-def annotate(folder: Path, given: bool) -> dict[str, list[AnnotatedTurn]]:
+def annotate(folder: Path, given: bool, names: list[str]) -> dict[str, list[AnnotatedTurn]]:
     """Name of a sound -> its turns: those that diarize finds, or one over the whole sound where `given`."""
-    stages = plan_stages(Recipe(name="sounds"))[:4]  # all but tokenize
     audio = SpooledAudio(folder / "spool", Recipe(name="sounds").decode, "sounds")
-    found: dict[str, list[AnnotatedTurn]] = {}
-    loaded = []
-    for planned in stages:
-        stage = planned.type(planned.config, audio, {m.reference: m.path for m in planned.models}, 2)
+    stages = []
+    for planned in plan_stages(Recipe(name="sounds"))[:4]:  # all but tokenize
+        stage = planned.type(planned.config, audio, {m.reference: m.path for m in planned.models}, 1)
         stage.setup()
-        loaded.append(stage)
-    for path in sorted(folder.glob("*.flac")):
+        stages.append(stage)
+    found: dict[str, list[AnnotatedTurn]] = {}
+    for name in names:
+        path = folder / f"{name}.flac"
         recording = Recording(path.name, str(path), path.stat().st_size, "1", "{}")
-        for stage in loaded:
+        for stage in stages:
             if given and stage.name == "diarize":
                 turn = Turn(0.0, soundfile.info(path).duration, "A", 0, False)
                 column = DiarizeColumn(Diarization("rttm", (), (), (turn,)))
                 recording = replace(recording, diarize=column)
             else:
                 recording = stage(Unit("u", (recording,))).recordings[0]
-        found[path.stem] = list(turns_of(recording))
+        found[name] = list(turns_of(recording))
     return found
 
 
@@ -312,16 +359,18 @@ def main() -> None:
     if not (folder / "sounds.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         listed = {}
-        for sound in sounds(utterances(arguments.data)):
+        for sound in sounds(arguments.data):
             soundfile.write(folder / f"{sound.name}.flac", np.clip(sound.samples, -1, 1), RATE)
             listed[sound.name] = [sound.kind, sound.said, sound.language]
         (folder / "sounds.json").write_text(json.dumps(listed, ensure_ascii=False))
     listed = json.loads((folder / "sounds.json").read_text())
     for mode in ("given", "found"):
         kept = folder / f"{mode}.pickle"
-        if not kept.exists():
-            kept.write_bytes(pickle.dumps(annotate(folder, mode == "given")))
-        report(mode, pickle.loads(kept.read_bytes()), listed, arguments.half, arguments.list)
+        annotated = pickle.loads(kept.read_bytes()) if kept.exists() else {}
+        if missing := [name for name in listed if name not in annotated]:
+            annotated |= annotate(folder, mode == "given", missing)
+            kept.write_bytes(pickle.dumps(annotated))
+        report(mode, annotated, listed, arguments.half, arguments.list)
 
 
 def report(
