@@ -401,6 +401,7 @@ def report(
         row += [1, sum(turn.turn.seconds for turn in heard), *counts]
     print(f"\nturns {mode}: words that nobody said (sounds with kept text), half: {half or 'both'}")
     print(f"{'':24}{'sounds':>8}{'recognised':>16}{'select before':>16}{'select now':>16}")
+    rows["all without speech"] = np.sum([rows[kind] for kind in NO_SPEECH if kind in rows], axis=0)
     for kind, (sounds_, _, a, na, b, nb, c, nc) in rows.items():
         print(f"{kind:24}{sounds_:8.0f}{a:10.0f} ({na:3.0f}){b:10.0f} ({nb:3.0f}){c:10.0f} ({nc:3.0f})")
 
