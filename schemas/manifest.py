@@ -99,13 +99,15 @@ class Manifest(_Model):
     texts: TextCounts = TextCounts(rows=0, used=0, eligible=0, set_aside=0)
     """Rows of text without audio."""
     set_aside: dict[str, int]
-    """`stage/code` -> number of recordings, turns and rows of text set aside for that reason."""
+    """`stage/code` -> number of recordings, turns, lines of companions and rows of text set aside for it."""
     samples: dict[str, int]
     """Family -> number of samples."""
     not_composed: dict[str, int] = {}
     """`family/reason` -> number of kept turns that the family couldn't use."""
     licences: dict[str, int] = {}
     """Licence according to sidecars and rows, or `not stated` -> number of kept recordings and rows."""
+    companions: dict[str, int] = {}
+    """`kind/code` -> number of companions: `used`, or why they were left."""
     mixture: dict[str, Share] = {}
     """Family -> its requested and actual share."""
     rater_agreement: float | None = None

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import unquote
 
 from schemas.arrow import Code
 
@@ -15,14 +16,21 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a recording, or one of its turns, was set aside."""
+    """Why a recording, one of its turns, or a line of its companion was set aside."""
 
     code: str
     """A reason code, such as `no_speech`, by which problems are counted."""
     message: str
     """One sentence for a reader."""
     turn: int | None = None
-    """Index of the turn; None if the whole recording is set aside."""
+    """Index of the turn."""
+    line: int | None = None
+    """Line of the companion, from 1. Without turn and line, the whole recording is set aside."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the whole recording is set aside."""
+        return self.turn is None and self.line is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +38,28 @@ class Companion:
     """A file next to the recording with an existing diarization or transcript of it."""
 
     kind: str
-    """`rttm`, `stm`, `ctm` or `jsonl`."""
+    """One of `schemas.companions.KINDS`, or `json` for a sidecar."""
     uri: str
     etag: str
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        name = self.uri.rpartition("/")[2]
+        return unquote(name) if self.uri.startswith("file://") else name
+
+
+@dataclass(frozen=True)
+class CompanionUse:
+    """What a stage did with a companion of a recording."""
+
+    name: str
+    """Of the file."""
+    kind: str
+    code: str
+    """`used`, or why it was left: `ignored`, `less_preferred`, or the code of what is wrong with it."""
+    notes: tuple[str, ...] = ()
+    """What was repaired, found or left out, or why it was left, as sentences for a reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +118,8 @@ class DecodedAudio:
     """Which of the file's audio streams was decoded, from 0."""
     audio_streams: int = 1
     """Number of audio streams in the file."""
+    track_channels: tuple[int, ...] = ()
+    """The channel of the original, from 0, that each track is; empty for a mix."""
 
 
 UNKNOWN_SPEAKER = "somebody"
@@ -118,6 +147,15 @@ class Speaker:
 
 
 @dataclass(frozen=True)
+class Word:
+    start: float
+    end: float
+    text: str
+    """As in the transcript, with a leading space where the language uses one."""
+    probability: float
+
+
+@dataclass(frozen=True)
 class Turn:
     """Speech of one speaker, up to a change of speaker or a long pause."""
 
@@ -129,6 +167,8 @@ class Turn:
     """Another speaker is heard on the same track. Such turns are recorded, but never used."""
     text: str | None = None
     """Text from a companion file."""
+    words: tuple[Word, ...] = ()
+    """Words of the text with times, if the companion has them."""
 
     @property
     def seconds(self) -> float:
@@ -145,15 +185,6 @@ class Diarization:
     speakers: tuple[Speaker, ...]
     turns: tuple[Turn, ...]
     """In order of start, then track. Later stages store one result per turn, in this order."""
-
-
-@dataclass(frozen=True)
-class Word:
-    start: float
-    end: float
-    text: str
-    """As in the transcript, with a leading space where the language uses one."""
-    probability: float
 
 
 @dataclass(frozen=True)
@@ -237,6 +268,8 @@ class DiarizeColumn:
     result: Diarization | None
     """None if the recording was set aside."""
     problems: tuple[Problem, ...] = ()
+    companions: tuple[CompanionUse, ...] = ()
+    """The companions of the recording, used or not."""
 
 
 @dataclass(frozen=True)
@@ -246,6 +279,8 @@ class TranscribeColumn:
     turns: tuple[Transcript | None, ...]
     """One per turn; None for turns set aside by this or an earlier stage. Empty if the recording was."""
     problems: tuple[Problem, ...] = ()
+    companions: tuple[CompanionUse, ...] = ()
+    """The companions of the recording, used or not."""
 
 
 @dataclass(frozen=True)
@@ -298,7 +333,7 @@ class Recording:
     @property
     def set_aside(self) -> bool:
         """Whether a stage set the whole recording aside."""
-        return any(problem.turn is None for _, problem in self.problems)
+        return any(problem.whole for _, problem in self.problems)
 
     @cached_property
     def metadata(self) -> dict[str, Any]:

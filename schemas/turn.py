@@ -46,7 +46,7 @@ def turns_of(recording: Recording) -> Iterator[AnnotatedTurn]:
     """Every diarized turn of a recording, in order."""
     if recording.decode is None or recording.decode.result is None:
         return
-    whole = next(((stage, problem) for stage, problem in recording.problems if problem.turn is None), None)
+    whole = next(((stage, problem) for stage, problem in recording.problems if problem.whole), None)
     by_turn = {problem.turn: (stage, problem) for stage, problem in reversed(recording.problems)}
     for index, turn in enumerate(recording.turns):
         stage, problem = whole or by_turn.get(index) or (None, None)
@@ -92,20 +92,26 @@ class TurnRow:
     assessment: QualityMeasures | None
     linguistic_codes: int
     semantic_codes: int
+    channel: int | None = None
+    """Channel of the original, from 1, that the turn is cut from; None for a mix of channels."""
+    source: str | None = None
+    """`model`, or the kind of companion that states the turn."""
 
 
 @dataclass(frozen=True)
 class SetAsideRow:
-    """A row of a version's `set_aside.parquet`: a recording, or one turn of it, that was not used."""
+    """A row of a version's `set_aside.parquet`: a recording, a turn of it, or a line of its companion."""
 
     recording: str
     turn: int | None
-    """Index of the turn; None if the whole recording was set aside."""
+    """Index of the turn. Without turn and line, the whole recording was set aside."""
     start: float | None
     end: float | None
     stage: str
     code: str
     message: str
+    line: int | None = None
+    """Line of the companion, from 1."""
 
 
 @dataclass(frozen=True)

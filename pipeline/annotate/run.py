@@ -119,5 +119,5 @@ def failed(recording: Recording) -> bool:
 
     A recording without problems and without turns is left over from a retry that was stopped between stages.
     """
-    lost = any(stage in STAGES[2:] for stage, _ in recording.problems)
+    lost = any(stage in STAGES[2:] and problem.line is None for stage, problem in recording.problems)
     return recording.set_aside or lost or not recording.turns

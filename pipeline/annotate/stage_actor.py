@@ -163,7 +163,7 @@ class StageActor:
                 audio_seconds=_seconds(recordings),
                 seconds=spent.wall,
                 cpu_seconds=spent.cpu,
-                recordings_aside=sum(problem.turn is None for problem in problems),
+                recordings_aside=sum(problem.whole for problem in problems),
                 set_aside=dict(Counter(problem.code for problem in problems)),
                 bytes_read=sum(r.bytes for r in todo),
                 bytes_written=written,

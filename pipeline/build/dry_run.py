@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.annotate.run import pending
 from pipeline.build.change_reasons import changes_of, work_of
+from pipeline.build.expected_companions import expected_companions
 from pipeline.build.plan_records import published_as
 from pipeline.cluster.ray import cpu_share, requests, this_machine
 from pipeline.planning.plan import Plan
@@ -49,6 +50,7 @@ def preview(plan: Plan) -> Preview:
         "known_version": known,
         "inputs": [root.__dict__ for root in plan.listing.roots],
         "recordings": sum(len(unit.recordings) for unit in plan.units),
+        "companions": [asdict(use) for use in expected_companions(plan)],
         "hours": round(plan.seconds / 3600, 4),
         "limit_hours": plan.recipe.limit_hours,
         "texts": {"files": len(plan.texts), "bytes": sum(file.bytes for file in plan.texts)},
@@ -84,6 +86,11 @@ def _text(facts: dict[str, Any]) -> str:
         lines.append(
             f"  input       {uri}: {root['recordings']} recordings, {root['bytes'] / 1e6:.1f} MB{ignored}"
         )
+    for use in facts["companions"]:
+        kind = f"{use['kind']} " if use["kind"] else ""
+        names = ", ".join(use["names"]) + (", .." if use["number"] > len(use["names"]) else "")
+        what = f"used for {use['why']}" if use["used"] else f"left, as {use['why']}"
+        lines.append(f"  companions  {use['number']} {kind}{what}: {names}")
     if facts["texts"]["files"]:
         texts = facts["texts"]
         lines.append(f"  texts       {texts['files']} files, {texts['bytes'] / 1e6:.1f} MB")

@@ -192,6 +192,7 @@ def _manifest(
         samples=_sum(g.samples for g in packed),
         not_composed=_sum(g.not_composed for g in packed),
         licences=_sum(g.licences for g in packed),
+        companions=_sum(g.companions for g in packed),
         mixture=_mixture(plan, packed),
         rater_agreement=next((g.rater_agreement for g in packed if g.rater_agreement is not None), None),
         splits=_sum({shard.split: shard.samples} for shard in shards),

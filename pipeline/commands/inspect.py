@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from pipeline.commands.arguments import dataset_argument, json_option, print_json, table_of, wide_console
+from pipeline.commands.inspect_set_aside import inspect_set_aside
 from pipeline.versions.inspect import (
     StoredRecording,
     StoredSample,
@@ -27,14 +29,35 @@ _MAX_TOKENS = 4000
 @click.command(epilog="Example: aqaa-data inspect datasets/demo@latest monologues/librivox_ss_0870.mp3")
 @dataset_argument
 @click.argument("key", required=False)
+@click.option(
+    "--set-aside",
+    is_flag=False,
+    flag_value="",
+    metavar="[CODE]",
+    help="Show up to ten turns and recordings of each reason for setting aside, or of one.",
+)
+@click.option(
+    "--audio",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="With --set-aside: a directory to write a short clip of each to.",
+)
 @json_option
-def inspect(reference: Reference, key: str | None, as_json: bool) -> None:
+def inspect(
+    reference: Reference, key: str | None, set_aside: str | None, audio: Path | None, as_json: bool
+) -> None:
     """Show the samples, turns and recordings of a version.
 
     KEY is the key of a sample or a turn, or the path of a recording. Without KEY, the first samples of each
-    family are listed.
+    family are listed. What was set aside can be listened to: --set-aside no_speech --audio clips
     """
     version = open_version(reference)
+    if audio is not None and set_aside is None:
+        raise click.UsageError("--audio needs --set-aside")
+    if set_aside is not None:
+        if key is not None:
+            raise click.UsageError("--set-aside shows reasons, not a KEY: leave one of them out")
+        inspect_set_aside(version, set_aside, audio, as_json)
+        return
     if key is None:
         rows = first_samples(version, 24)
         if as_json:

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pipeline.config.yaml_config import beside, read_yaml
 from pipeline.storage.uri import normalize_uri
 from schemas.errors import SetupError
+from schemas.text_files import lines
 from stages.compose.config import ComposeConfig
 from stages.decode.config import DecodeConfig
 from stages.diarize.config import DiarizeConfig
@@ -209,10 +210,10 @@ def _read_lists(file: Path, values: dict[str, Any]) -> None:
         if isinstance(named := section.get(name), str):
             list_file = file.parent / Path(named).expanduser()
             try:
-                lines = list_file.read_text(encoding="utf-8").splitlines()
+                listed = lines(list_file.read_text(encoding="utf-8"))
             except (OSError, UnicodeDecodeError) as error:
                 raise SetupError(f"select.{name}: can't read the list {list_file}: {error}") from error
-            section[name] = [line.strip() for line in lines if line.strip()]
+            section[name] = [line.strip() for line in listed if line.strip()]
 
 
 def digest(value: object) -> str:

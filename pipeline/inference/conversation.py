@@ -13,6 +13,7 @@ from schemas.arrow import Code
 from schemas.errors import SetupError
 from schemas.layout import header, span, whole_groups
 from schemas.recording import Codes
+from schemas.text_files import lines
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids, Vocabulary
 from stages.stage import Config
 
@@ -111,10 +112,10 @@ class History:
         if not file.parent.is_dir():
             raise SetupError(f"the folder of {file} doesn't exist, so the conversation can't be stored there")
         try:
-            lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+            stored = lines(file.read_text(encoding="utf-8")) if file.exists() else []
         except (OSError, ValueError) as error:
             raise SetupError(f"{file} can't be read as a conversation: {error}") from None
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(stored, 1):
             try:
                 exchange = _Exchange.model_validate(json.loads(line))
             except ValidationError as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from pipeline.inputs.listing import ListedRecording, extension
+from pipeline.inputs.refusals import REFUSALS
 from pipeline.inputs.units import PlannedUnit
 from pipeline.storage.store import split
 from schemas.hashing import hash_fraction
@@ -82,6 +83,8 @@ def _probe(recording: ListedRecording) -> float | None:
     """Bytes per second according to a file's header; None if it is implausible or can't be read."""
     import av
 
+    if recording.etag in REFUSALS:  # a pipe would wait for its other end
+        return None
     store, name = split(recording.uri)
     try:
         with store.open(name) as file, av.open(file, "r") as container:

@@ -1,30 +1,36 @@
 """Listing of the inputs: which files are recordings, and which files beside them belong to them."""
 
 import glob
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from pipeline.inputs.beside import BESIDE, FilesBeside, extension
 from pipeline.inputs.listed_recording import ListedRecording
+from pipeline.inputs.local_files import files_in, walk
 from pipeline.inputs.manifests import read_manifest
+from pipeline.inputs.refusals import BAD_KEY, REFUSALS
 from pipeline.inputs.row_files import SUFFIXES
-from pipeline.storage.store import Store, StoredObject, split
+from pipeline.storage.store import Store, StoredObject, can_request, split
 from pipeline.storage.symlinks import LEADS_OUT, Links
 from pipeline.storage.uri import local_path, normalize_uri
 from schemas.errors import SetupError
 from schemas.recording import Companion
+from schemas.text_files import fold
 
 __all__ = ["InputRoot", "ListedRecording", "Listing", "extension", "list_inputs"]
 
-COMPANIONS = ("rttm", "stm", "ctm", "jsonl")
-"""Files beside a recording that may hold its diarization or transcript."""
-
-_BESIDE = "json rttm stm ctm jsonl txt md csv tsv lab textgrid srt vtt xml html htm yaml yml toml log"
+_TEXT = "txt md csv tsv lab xml html htm yaml yml toml log"
 _ELSE = "py sh ipynb pdf png jpg jpeg gif svg parquet tar zip gz xz npy npz pt sha256 md5 ds_store"
-NOT_AUDIO = frozenset(f"{_BESIDE} {_ELSE}".split())
+NOT_AUDIO = frozenset((*BESIDE, *f"{_TEXT} {_ELSE}".split()))
 """Extensions that no recording has; any other file is tried, because extensions can be wrong."""
+
+
+STRAYS_SHOWN = 20
+"""Companions without a recording that an input names."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,11 @@ class InputRoot:
     recordings: int
     bytes: int
     ignored: int
-    """Files that neither are a recording nor belong to one by their name."""
+    """Files that neither are a recording nor may belong to one."""
+    strays: int = 0
+    """Sidecars and companions that belong to no recording by their name."""
+    strays_shown: tuple[str, ...] = ()
+    """The first of them."""
 
 
 @dataclass(frozen=True)
@@ -51,23 +61,34 @@ def list_inputs(uris: Sequence[str]) -> Listing:
     An input that exists is taken as it is, even if its name looks like a glob. Raises SetupError if an input
     doesn't exist, or no recording was found.
     """
-    found: list[tuple[str, list[ListedRecording], int]] = []
+    found: list[tuple[str, list[ListedRecording]]] = []
+    roots: list[InputRoot] = []
+    strays: tuple[str, ...]
     for uri in uris:
         if uri.endswith(SUFFIXES) and (not glob.has_magic(uri) or _exists(uri)):
-            recordings, ignored = read_manifest(uri), 0
+            recordings, ignored, strays = read_manifest(uri), 0, ()
         else:
             store, objects = _objects(uri)
             # An input that is a file may be a link to anywhere, a file in a folder may not.
             single = isinstance(objects, list)
             links = None if single or not store.is_local else Links(store.directory)
-            recordings, ignored = _recordings(store, objects, links)
-        found.append((normalize_uri(uri), recordings, ignored))
+            recordings, ignored, strays = _recordings(store, objects, links)
+        found.append((normalize_uri(uri), recordings))
+        roots.append(
+            InputRoot(
+                normalize_uri(uri),
+                len(recordings),
+                sum(r.bytes for r in recordings),
+                ignored,
+                len(strays),
+                strays[:STRAYS_SHOWN],
+            )
+        )
     recordings = sorted(_distinct(found), key=lambda r: r.id)
     if not recordings:
         shown = ", ".join(uris) or "(no input)"
         raise SetupError(f"no recording found under {shown}: name a file, a directory, a glob or a manifest")
-    roots = tuple(InputRoot(uri, len(r), sum(x.bytes for x in r), ignored) for uri, r, ignored in found)
-    return Listing(tuple(recordings), roots)
+    return Listing(tuple(recordings), tuple(roots))
 
 
 def _exists(uri: str) -> bool:
@@ -82,7 +103,7 @@ def _objects(uri: str) -> tuple[Store, Iterable[StoredObject]]:
         path = local_path(full)
         if path.is_dir():
             store = Store(full)
-            return store, store.list()
+            return store, walk(path)
         if not path.is_file() and not glob.has_magic(uri):
             raise SetupError(f"input {uri}: there is no such file or directory")
         if path.is_file():
@@ -100,8 +121,12 @@ def _one(uri: str) -> tuple[Store, list[StoredObject]]:
     """A single file and the files that belong to it. Raises FileNotFoundError."""
     store, name = split(uri)
     objects = [store.head(name)]
-    for stem in {name, name.rpartition(".")[0] or name}:
-        for kind in ("json", *COMPANIONS):
+    if store.is_local:
+        names = {fold(one) for one in (name, name.rpartition(".")[0] or name)}
+        beside = (entry for entry in files_in(store.directory) if extension(entry.path) in BESIDE)
+        return store, [*objects, *(e for e in beside if fold(e.path.rpartition(".")[0]) in names)]
+    for stem in sorted({name, name.rpartition(".")[0] or name}):
+        for kind in BESIDE:
             with suppress(FileNotFoundError):
                 objects.append(store.head(f"{stem}.{kind}"))
     return store, objects
@@ -114,7 +139,8 @@ def _glob(uri: str) -> tuple[Store, Iterator[StoredObject]]:
         (pattern if pattern or glob.has_magic(part) else fixed).append(part)
     store = Store("/".join(fixed) or ("/" if uri.startswith("/") else "."))
     matches = _translate("/".join(pattern)).match
-    return store, (o for o in store.list() if _is_not_audio(o.path) or matches(o.path))
+    objects = walk(store.directory) if store.is_local else store.list()
+    return store, (o for o in objects if _is_not_audio(o.path) or matches(o.path))
 
 
 def _translate(pattern: str) -> re.Pattern[str]:
@@ -139,52 +165,53 @@ def _translate(pattern: str) -> re.Pattern[str]:
 
 def _recordings(
     store: Store, objects: Iterable[StoredObject], links: Links | None
-) -> tuple[list[ListedRecording], int]:
-    """Recordings with the files that belong to them, and the number of ignored files.
+) -> tuple[list[ListedRecording], int, tuple[str, ...]]:
+    """Recordings with the files that belong to them, the number of ignored files, and stray companions.
 
     Ignored files are not kept in memory, because a listing can be very long.
     """
     found: list[StoredObject] = []
-    beside: dict[str, StoredObject] = {}
+    beside: list[StoredObject] = []
+    strays: list[str] = []
     ignored = 0
     for item in objects:
-        if links is not None and links.lead_out(item.path):
-            if _is_not_audio(item.path) or _hidden(item.path):
+        kind = extension(item.path)
+        if _hidden(item.path):
+            ignored += 1
+        elif links is not None and item.etag not in REFUSALS and links.lead_out(item.path):
+            if kind in BESIDE:
+                strays.append(f"{item.path} (it is a link out of the folder)")
+            elif kind in NOT_AUDIO:
                 ignored += 1
             else:
                 found.append(replace(item, etag=LEADS_OUT))
-        elif extension(item.path) in ("json", *COMPANIONS):
-            beside[item.path] = item
-        elif (
-            _is_not_audio(item.path) or _hidden(item.path) or (not store.is_local and _is_folder_marker(item))
-        ):
+        elif kind in BESIDE:
+            beside.append(item)
+        elif kind in NOT_AUDIO or (not store.is_local and _is_folder_marker(item)):
             ignored += 1
+        elif not store.is_local and not can_request(item.path):
+            found.append(replace(item, etag=BAD_KEY))
         else:
             found.append(item)
-    shared: set[str] = set()
-
-    def companion(path: str, kind: str) -> Companion | None:
-        file = beside.pop(f"{path}.{kind}", None)
-        if file is None:
-            stem = path.rpartition(".")[0] or path
-            file = beside.get(f"{stem}.{kind}")  # shared by all recordings with this stem
-            if file is None:
-                return None
-            shared.add(file.path)
-        return Companion(kind, store.join(file.path), file.etag)
-
-    # Most listings have few kinds of companions: look only for those.
-    listed_kinds = {extension(path) for path in beside}
-    kinds = [kind for kind in COMPANIONS if kind in listed_kinds]
+    files = FilesBeside(beside, [item.path for item in found])
     recordings = []
     found.reverse()
     while found:  # each object is freed as its recording is created, so that millions fit in memory
         item = found.pop()
-        companions = tuple(c for kind in kinds if (c := companion(item.path, kind)))
-        sidecar = companion(item.path, "json") if listed_kinds else None
-        uri = store.join(item.path)
-        recordings.append(ListedRecording(item.path, uri, item.bytes, item.etag, sidecar, companions))
-    return recordings, ignored + len(beside.keys() - shared)
+        own = {
+            kind: Companion(kind, store.join(file.path), file.etag)
+            for kind, file in files.of(item.path).items()
+        }
+        sidecar = own.pop("json", None)
+        uri, companions = store.join(item.path), tuple(own.values())
+        recordings.append(ListedRecording(shown(item.path), uri, item.bytes, item.etag, sidecar, companions))
+    strays += map(shown, files.strays())
+    return recordings, ignored, tuple(strays)
+
+
+def shown(path: str) -> str:
+    """A path with bytes that aren't UTF-8 as `\\xe9`, so that it can be written and hashed."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _hidden(path: str) -> bool:
@@ -200,17 +227,12 @@ def _is_not_audio(path: str) -> bool:
     return extension(path) in NOT_AUDIO
 
 
-def extension(path: str) -> str:
-    """The lower-case extension of a path, without the dot; empty if it has none."""
-    return path.rpartition("/")[2].rpartition(".")[2].lower() if "." in path else ""
-
-
-def _distinct(found: list[tuple[str, list[ListedRecording], int]]) -> Iterator[ListedRecording]:
+def _distinct(found: list[tuple[str, list[ListedRecording]]]) -> Iterator[ListedRecording]:
     """Every recording once, with a unique id: equal ids are prefixed with the name of their root."""
     if len(found) == 1 and len({r.id for r in found[0][1]}) == len(found[0][1]):
         yield from found[0][1]  # the usual case, possibly with millions of recordings
         return
-    by_uri = {r.uri: (uri, r) for uri, recordings, _ in found for r in recordings}
+    by_uri = {r.uri: (uri, r) for uri, recordings in found for r in recordings}
     times = Counter(r.id for _, r in by_uri.values())
     seen: set[str] = set()
     for root, recording in by_uri.values():

@@ -12,14 +12,13 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from pipeline.inputs.listed_recording import ListedRecording
+from pipeline.inputs.local_files import file_at
 from pipeline.inputs.row_files import FileRow, read_rows
+from pipeline.inputs.small_files import INLINE
 from pipeline.storage.store import Store, split
 from pipeline.storage.uri import normalize_uri
 from schemas.errors import DataError, SetupError
 from schemas.recording import Companion
-
-INLINE = "data:application/json,"
-"""Prefix of the URI of a sidecar that is in a manifest itself."""
 
 _REQUESTS = 32
 """Concurrent requests for the sizes of recordings that a manifest doesn't give."""
@@ -82,10 +81,10 @@ def _id(folder: Store, uri: str) -> str:
 
 
 def _size_and_tag(uri: str) -> tuple[int, str]:
-    """Of a recording; one that doesn't exist is set aside when it is decoded."""
+    """Of a recording; one that doesn't exist or can't be opened is set aside when it is decoded."""
     store, name = split(uri)
     try:
-        stored = store.head(name)
+        stored = file_at(store.directory, name) if store.is_local else store.head(name)
     except FileNotFoundError:
         return 0, "missing"
     return stored.bytes, stored.etag

@@ -9,13 +9,12 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
-from urllib.parse import unquote
 
 import pyarrow.parquet as pq
 
-from pipeline.inputs.manifests import INLINE
+from pipeline.inputs.small_files import read_text
 from pipeline.inputs.units import PlannedUnit
-from pipeline.storage.store import Store, split
+from pipeline.storage.store import Store
 from schemas.arrow import from_row, table_of
 from schemas.errors import DataError
 from schemas.recording import (
@@ -27,6 +26,7 @@ from schemas.recording import (
     TokenizeColumn,
     TranscribeColumn,
 )
+from schemas.text_files import valid
 
 LARGEST = 1_000_000
 """Maximum bytes of a sidecar, which is metadata of a recording and not a data set."""
@@ -92,21 +92,17 @@ def with_sidecar(recording: Recording, sidecar: Sidecar | None) -> Recording:
 
 def sidecar_text(uri: str) -> str:
     """The text of a sidecar. Raises DataError `bad_sidecar` if it is not a JSON object."""
-    store, name = split(uri) if not uri.startswith(INLINE) else (None, "")
     try:
-        if store is None:
-            text = unquote(uri.removeprefix(INLINE))
-        else:
-            if store.head(name).bytes > LARGEST:
-                raise ValueError(f"it has over {LARGEST:,} bytes")
-            text = store.get(name).decode("utf-8-sig")
+        text = read_text(uri, LARGEST)
+        if not valid(text):
+            raise ValueError("it is not valid UTF-8")
         if not isinstance(json.loads(text), dict):
             raise ValueError("it is not a JSON object")
-    except FileNotFoundError as error:
-        raise DataError("bad_sidecar", "it is no longer there") from error
+    except DataError as error:
+        raise DataError("bad_sidecar", error.message) from error
     except RecursionError as error:
         raise DataError("bad_sidecar", "it is nested too deeply") from error
-    except ValueError as error:  # invalid UTF-8 or JSON, or one of the above
+    except ValueError as error:  # invalid JSON, or one of the above
         raise DataError("bad_sidecar", str(error)) from error
     return text
 

@@ -9,13 +9,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
-from urllib.parse import unquote
 
 import numpy as np
 
-from pipeline.inputs.manifests import INLINE
+from pipeline.inputs.refusals import REFUSALS
+from pipeline.inputs.small_files import read_text
 from pipeline.storage.store import split
-from pipeline.storage.symlinks import LEADS_OUT
 from schemas.errors import DataError
 from schemas.recording import Recording
 from stages.decode import decode_file
@@ -60,8 +59,8 @@ class SpooledAudio:
     @contextmanager
     def fetch(self, recording: Recording) -> Iterator[Path]:
         """The recording's own file, on local disk while the context is open."""
-        if recording.etag == LEADS_OUT:
-            raise DataError("leads_out", "it is a link to a path outside the input's folder")
+        if recording.etag in REFUSALS:
+            raise DataError(*REFUSALS[recording.etag])
         store, name = split(recording.uri)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -114,17 +113,7 @@ class SpooledAudio:
 
     def text(self, uri: str) -> str:
         """A small text file, or the sidecar in a manifest. Raises DataError if it can't be read."""
-        if uri.startswith(INLINE):
-            return unquote(uri.removeprefix(INLINE))
-        store, name = split(uri)
-        try:
-            if store.head(name).bytes > LARGEST_TEXT:
-                raise DataError("too_large", f"{name} has over {LARGEST_TEXT:,} bytes")
-            return store.get(name).decode("utf-8-sig")
-        except FileNotFoundError as error:
-            raise DataError("vanished", f"{name} is no longer there") from error
-        except UnicodeDecodeError as error:
-            raise DataError("not_text", f"{name} is not valid UTF-8") from error
+        return read_text(uri, LARGEST_TEXT)
 
     def drop(self, recording: Recording) -> None:
         """Delete the spool of a recording."""

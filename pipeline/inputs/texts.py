@@ -16,6 +16,7 @@ from pipeline.storage.store import split
 from schemas.chat import Chat, ChatMessage, parse
 from schemas.errors import DataError, SetupError
 from schemas.sample import Message, Text
+from schemas.text_files import decoded, lines
 from schemas.turn import recording_key
 from stages.compose import Family, SampleSource, SourceSpan
 
@@ -79,7 +80,7 @@ def read_prompts(uris: Sequence[str]) -> list[str]:
     for uri in uris:
         if not uri.endswith((".jsonl", ".parquet")):
             store, name = split(uri)
-            prompts += store.get(name).decode("utf-8-sig", "replace").splitlines()
+            prompts += lines(decoded(store.get(name)).encode("utf-8", "replace").decode())
             continue
         for row in read_rows([uri]):
             try:

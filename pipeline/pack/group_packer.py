@@ -45,6 +45,7 @@ class GroupPacker:
         self.not_composed: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         self.licences: Counter[str] = Counter()
+        self.companions: Counter[str] = Counter()
         self.audio_seconds = 0.0
         self.kept_seconds = 0.0
 
@@ -63,6 +64,7 @@ class GroupPacker:
         self.recordings["kept" if kept else "set_aside"] += 1
         if not kept:
             self._set_aside_recording(recording, Counter(problem.code for _, problem in refused.values()))
+        self._add_companions(recording)
         for turn in annotated:
             stage, problem = refused.get(turn.index, (None, None))
             status = "used" if turn.index in used else "set_aside" if problem else "eligible"
@@ -70,7 +72,7 @@ class GroupPacker:
                 self._set_aside_turn(turn, stage or "", problem)
             if not problem:
                 self.kept_seconds += turn.turn.seconds
-            self.turns.append(_row(turn, status, stage, problem))
+            self.turns.append(_row(turn, recording, status, stage, problem))
 
     def add_sampled(self, recording: Recording, used: bool) -> None:
         """Record the outcome of a recording that is for pairs only; `used` if a pair contains it."""
@@ -82,13 +84,14 @@ class GroupPacker:
         self.recordings["kept" if kept else "set_aside"] += 1
         if not kept:
             self._set_aside_recording(recording, Counter(turn.problem.code for turn in turns if turn.problem))
+        self._add_companions(recording)
         for turn in turns:
             if turn.problem:
-                self.turns.append(_row(turn, "set_aside", turn.stage, turn.problem))
+                self.turns.append(_row(turn, recording, "set_aside", turn.stage, turn.problem))
                 if not recording.set_aside:
                     self._set_aside_turn(turn, turn.stage or "", turn.problem)
             else:
-                self.turns.append(_row(turn, "used" if used else "eligible", None, None))
+                self.turns.append(_row(turn, recording, "used" if used else "eligible", None, None))
 
     def add_text(self, where: str, row: TextRow | DataError) -> None:
         """Compose a row of text, or set it aside."""
@@ -122,13 +125,28 @@ class GroupPacker:
         where = (turn.recording, turn.index, turn.turn.start, turn.turn.end)
         self.set_aside.append(SetAsideRow(*where, stage, problem.code, problem.message))
 
+    def _add_companions(self, recording: Recording) -> None:
+        """Count the recording's companions by their use, and add a row for each line set aside."""
+        for stage, problem in recording.problems:
+            if problem.line is not None:
+                where = (recording.id, None, None, None)
+                row = SetAsideRow(*where, stage, problem.code, problem.message, problem.line)
+                self.set_aside.append(row)
+        # What diarize has left, transcribe may have used.
+        code_of: dict[tuple[str, str], str] = {}
+        for column in (recording.diarize, recording.transcribe):
+            for use in column.companions if column else ():
+                if code_of.get((use.kind, use.name)) != "used":
+                    code_of[use.kind, use.name] = use.code
+        self.companions.update(f"{kind}/{code}" for (kind, _), code in code_of.items())
+
     def _set_aside_text(self, where: str, stage: str, problem: Problem) -> None:
         self.set_aside.append(SetAsideRow(where, None, None, None, stage, problem.code, problem.message))
         self.texts["set_aside"] += 1
 
     def _set_aside_recording(self, recording: Recording, reasons: Counter[str]) -> None:
         """Add a row for a recording without a kept turn: its own problem, else a summary of its turns'."""
-        reason = next(((stage, p) for stage, p in recording.problems if p.turn is None), None)
+        reason = next(((stage, p) for stage, p in recording.problems if p.whole), None)
         if reason is None and (
             refused := admit(recording.id, recording.metadata, self.recipe.select)
             or self.decisions.of(recording.id)
@@ -185,8 +203,10 @@ class GroupPacker:
         return split_of(group, self.recipe.shard.validation_share, self.recipe.shard.split_seed)
 
 
-def _row(turn: AnnotatedTurn, status: str, stage: str | None, problem: Problem | None) -> TurnRow:
-    transcript = turn.transcript
+def _row(
+    turn: AnnotatedTurn, recording: Recording, status: str, stage: str | None, problem: Problem | None
+) -> TurnRow:
+    transcript, channels = turn.transcript, turn.decoded.track_channels
     return TurnRow(
         key=turn.key,
         recording=turn.recording,
@@ -205,6 +225,8 @@ def _row(turn: AnnotatedTurn, status: str, stage: str | None, problem: Problem |
         assessment=turn.assessment,
         linguistic_codes=len(turn.codes.linguistic) if turn.codes else 0,
         semantic_codes=len(turn.codes.semantic) if turn.codes else 0,
+        channel=channels[turn.turn.track] + 1 if channels else None,
+        source=recording.diarize.result.source if recording.diarize and recording.diarize.result else None,
     )
 
 

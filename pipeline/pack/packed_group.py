@@ -1,7 +1,7 @@
 """What packing one group produced; `summary.json` in the group's folder."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class PackedGroup:
     """Licence as sidecars and rows name it -> number of kept recordings and rows of text."""
     audio_seconds: float
     kept_seconds: float
+    companions: dict[str, int] = field(default_factory=dict)
+    """`kind/code` (see `CompanionUse`) -> number of companions."""
     rater_agreement: float | None = None
     """Krippendorff's alpha of the ratings that its pairs come from."""
 

@@ -163,6 +163,7 @@ def _write(packer: GroupPacker, dataset: Store, folder: str, flac: FlacOf | None
         licences=dict(packer.licences),
         audio_seconds=packer.audio_seconds,
         kept_seconds=packer.kept_seconds,
+        companions=dict(packer.companions),
     )
 
 

@@ -94,6 +94,8 @@ class Reason:
     code: str
     recordings: int = 0
     turns: int = 0
+    lines: int = 0
+    """Of companions."""
     seconds: float = 0.0
     """Of turns and of recordings that could be decoded."""
     example: str = ""
@@ -211,6 +213,9 @@ def reasons(set_aside: ds.Dataset) -> list[Reason]:
                 "stage": batch["stage"],
                 "code": batch["code"],
                 "turn": batch["turn"],
+                "line": batch["line"]
+                if "line" in batch.schema.names
+                else pa.nulls(batch.num_rows, pa.int64()),
                 "seconds": pc.fill_null(pc.subtract(batch["end"], batch["start"]), 0.0),
                 "message": batch["message"],
                 "recording": batch["recording"],
@@ -219,18 +224,20 @@ def reasons(set_aside: ds.Dataset) -> list[Reason]:
         grouped = table.group_by(["stage", "code"], use_threads=False).aggregate(
             [
                 ("turn", "count", pc.CountOptions("only_valid")),
-                ("turn", "count", pc.CountOptions("only_null")),
+                ("line", "count", pc.CountOptions("only_valid")),
+                ([], "count_all"),
                 ("seconds", "sum"),
                 ("message", "first"),
                 ("recording", "first"),
             ]
         )
-        for stage, code, turns, recordings, seconds, message, where in zip(
+        for stage, code, turns, lines, rows, seconds, message, where in zip(
             *(column.to_pylist() for column in grouped.columns), strict=True
         ):
             reason = found.setdefault((stage, code), Reason(stage, code, example=message, where=where))
             reason.turns += turns
-            reason.recordings += recordings
+            reason.lines += lines
+            reason.recordings += rows - turns - lines
             reason.seconds += seconds
     return sorted(found.values(), key=lambda r: (-r.recordings, -r.seconds, -r.turns, r.stage, r.code))
 

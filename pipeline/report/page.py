@@ -9,7 +9,8 @@ import yaml
 
 from pipeline.report import charts
 from pipeline.report.facts import Histogram, TurnFacts, every_nth, families, reasons
-from pipeline.report.listen import Clip, pick, sample_cards
+from pipeline.report.listen import pick, sample_cards
+from pipeline.report.recording_audio import RecordingAudio
 from pipeline.report.rejected import rejected_clips
 from pipeline.report.sample_parts import PartsOf
 from schemas.manifest import Manifest
@@ -22,7 +23,7 @@ def render(
     turns: ds.Dataset,
     set_aside: ds.Dataset,
     index: ds.Dataset,
-    clip: Clip,
+    audio: RecordingAudio,
     parts_of: PartsOf,
 ) -> str:
     """The report of a version as HTML, from its manifest and its tables, which are read in batches."""
@@ -39,8 +40,9 @@ def render(
         histograms=[(h, charts.histogram(h, limits_of(h, select))) for h in others if h.filled],
         curves=[(drawn, charts.curve(drawn)) for drawn in facts.curves if not drawn.flat],
         flat=[drawn.field for drawn in facts.curves if drawn.flat],
-        rejected=rejected_clips(set_aside, turns, clip),
-        cards=sample_cards(picked, turns, clip, parts_of),
+        rejected=rejected_clips(set_aside, turns, audio),
+        cards=sample_cards(picked, turns, audio.clip, parts_of),
+        companion_use=companion_use,
         recipe=yaml.safe_dump(manifest.recipe, sort_keys=False, allow_unicode=True),
     )
 
@@ -48,6 +50,14 @@ def render(
 def select_of(manifest: Manifest) -> SelectConfig:
     """The thresholds that a version was made with."""
     return SelectConfig.model_validate(manifest.recipe["select"])
+
+
+_LEFT = {"ignored": "`existing` is `ignore`", "less_preferred": "another kind is preferred"}
+
+
+def companion_use(code: str) -> str:
+    """What became of companions, from the code of their `CompanionUse`."""
+    return "used" if code == "used" else f"left: {_LEFT.get(code, code)}"
 
 
 def speakers(facts: TurnFacts) -> list[tuple[str, float]]:

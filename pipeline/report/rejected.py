@@ -1,14 +1,20 @@
 """Audio of what was set aside: a few clips of each reason, to judge whether the reason is right."""
 
+import base64
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pyarrow.dataset as ds
 
-from pipeline.report.listen import Clip, mp3_base64, turns_by_recording
+from pipeline.report.listen import mp3, turns_by_recording
+from pipeline.report.recording_audio import RecordingAudio
 from pipeline.versions.reader import batches
+from schemas.errors import DataError
+from schemas.recording import STAGES
+from stages.stage import SAMPLE_RATE
 
 CLIPS_PER_REASON = 10
 SECONDS_MAX = 6.0
@@ -23,7 +29,7 @@ ReasonKey = tuple[str, str]
 
 @dataclass(frozen=True)
 class RejectedClip:
-    """A turn that was set aside, or the start of a recording, with its audio."""
+    """A turn that was set aside, or the first sound of a recording, with its audio."""
 
     recording: str
     start: float
@@ -31,33 +37,40 @@ class RejectedClip:
     speaker: str
     text: str
     message: str
-    audio: str
-    """MP3 in base64."""
+    audio: bytes | None
+    """MP3; None if there is nothing to hear."""
+    unheard: str = ""
+    """Why there is nothing to hear."""
+
+    @property
+    def base64(self) -> str:
+        """The audio for a data URI."""
+        return base64.b64encode(self.audio or b"").decode()
 
 
 def rejected_clips(
-    set_aside: ds.Dataset, turns: ds.Dataset, clip: Clip
+    set_aside: ds.Dataset, turns: ds.Dataset, audio: RecordingAudio, code: str | None = None
 ) -> dict[ReasonKey, list[RejectedClip]]:
-    """Up to ten clips of each reason, as far as `clip` returns audio."""
-    chosen = choose(set_aside)
+    """Up to ten clips of each reason, or of one code."""
+    chosen = choose(set_aside, code)
     recordings = {row["recording"] for rows in chosen.values() for row in rows}
     of_recording = turns_by_recording(recordings, turns)
-    found: dict[ReasonKey, list[RejectedClip]] = {}
-    for reason, rows in chosen.items():
-        clips = [_clip(row, of_recording[row["recording"]], clip) for row in rows]
-        found[reason] = [one for one in clips if one is not None]
-    return found
+    return {
+        reason: [_clip(row, of_recording[row["recording"]], audio) for row in rows]
+        for reason, rows in chosen.items()
+    }
 
 
-def choose(set_aside: ds.Dataset) -> dict[ReasonKey, list[Row]]:
-    """Rows with audio of each reason, spread over the recordings with the lowest hash.
+def choose(set_aside: ds.Dataset, code: str | None = None) -> dict[ReasonKey, list[Row]]:
+    """Turns and recordings of each reason, or of one code, spread over the recordings with the lowest hash.
 
-    All reasons prefer the same recordings, so that few have to be decoded.
+    Lines of companions and rows of text are left out: they have no sound. All reasons prefer the same
+    recordings, so that few have to be decoded.
     """
     candidates: dict[ReasonKey, dict[str, list[Row]]] = {}
     for batch in batches(set_aside):
         for row in batch.to_pylist():
-            if row["start"] is None or row["end"] is None or row["end"] <= row["start"]:
+            if not _has_sound(row) or code not in (None, row["code"], f"{row['stage']}/{row['code']}"):
                 continue
             recordings = candidates.setdefault((row["stage"], row["code"]), {})
             if row["recording"] not in recordings and len(recordings) == CLIPS_PER_REASON:
@@ -77,7 +90,7 @@ def _rounds(recordings: dict[str, list[Row]]) -> list[Row]:
     ranked = [recordings[name] for name in sorted(recordings, key=_rank)]
     ordered = [rows[n] for n in range(CLIPS_PER_REASON) for rows in ranked if n < len(rows)]
     chosen = ordered[:CLIPS_PER_REASON]
-    return sorted(chosen, key=lambda row: (row["recording"], row["start"], row["end"]))
+    return sorted(chosen, key=lambda row: (row["recording"], row["start"] or 0.0, row["end"] or 0.0))
 
 
 @lru_cache(maxsize=1000)
@@ -89,13 +102,26 @@ def _turn_rank(row: Row) -> str:
     return _rank(f"{row['recording']} {row['turn']}")
 
 
-def _clip(row: Row, turns: list[Row], clip: Clip) -> RejectedClip | None:
+def _has_sound(row: Row) -> bool:
+    """Whether a row is a turn or a recording; one that could not be decoded has no times."""
+    return row.get("line") is None and (row["start"] is not None or row["stage"] == STAGES[0])
+
+
+def _clip(row: Row, turns: list[Row], audio: RecordingAudio) -> RejectedClip:
     turn = next((turn for turn in turns if turn["index"] == row["turn"]), None)
-    start = row["start"] if turn is None else max(0.0, row["start"] - _MARGIN)
-    end = min(row["end"] if turn is None else row["end"] + _MARGIN, start + SECONDS_MAX)
-    samples = clip(row["recording"], turn["track"] if turn else 0, start, end)
-    if samples is None or not len(samples):
-        return None
+    start, end = row["start"] or 0.0, row["end"] or 0.0
     speaker, text = (turn["speaker"], turn["text"] or "") if turn else ("", "")
-    audio = mp3_base64(samples)
-    return RejectedClip(row["recording"], row["start"], row["end"], speaker, text, row["message"], audio)
+    samples, unheard = np.zeros(0, np.float32), "there is no sound at these times"
+    try:
+        if row["turn"] is None:
+            start, samples = audio.first(row["recording"], SECONDS_MAX)
+            end = start + len(samples) / SAMPLE_RATE
+        else:
+            first = max(0.0, start - _MARGIN)
+            last = min(end + _MARGIN, first + SECONDS_MAX)
+            samples = audio.turn(row["recording"], turn["track"] if turn else 0, first, last)
+    except DataError as error:
+        unheard = f"it can't be decoded: {error}"
+    heard = mp3(samples) if len(samples) else None
+    about = (row["recording"], start, end, speaker, text, row["message"])
+    return RejectedClip(*about, heard, "" if heard else unheard)

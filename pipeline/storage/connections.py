@@ -38,6 +38,20 @@ def open_connection(uri: str, environment: tuple[tuple[str, str], ...]) -> Any:
 
 
 @lru_cache(maxsize=8)
+def s3_client(environment: tuple[tuple[str, str], ...]) -> Any:
+    """A boto3 client, for what obstore can't do, with the same credentials and endpoint."""
+    from boto3 import Session
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    options = _s3_options(environment)
+    config = Config(signature_version=UNSIGNED) if options.get("skip_signature") else None
+    return Session().client(
+        "s3", region_name=options["region"], endpoint_url=options.get("endpoint"), config=config
+    )
+
+
+@lru_cache(maxsize=8)
 def _s3_options(environment: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     """Credentials, region and endpoint as boto3 finds them: environment, profile, role, web identity."""
     from boto3 import Session

@@ -7,24 +7,27 @@ the others get False. It is a thin layer over obstore, with credentials from bot
 import io
 import os
 import random
+import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, GenericError
 from obstore.store import LocalStore
 
-from pipeline.storage.connections import connection_lost, explain_errors, open_connection
-from pipeline.storage.uri import local_path, normalize_uri
+from pipeline.storage.connections import connection_lost, explain_errors, open_connection, s3_client
+from pipeline.storage.uri import file_name, local_path, normalize_uri, uri_parts
 from schemas.errors import SetupError
 
 _CHUNK = 8 * 1024 * 1024
@@ -53,6 +56,24 @@ class StoredObject:
     etag: str
     modified: float
     """Seconds since the epoch."""
+
+
+def local_object(path: str, found: os.stat_result) -> StoredObject:
+    """A local file. The tag is not its inode number, which changes with every copy of a file."""
+    modified = datetime.fromtimestamp(found.st_mtime_ns // 1000 / 1e6, UTC)
+    return StoredObject(path, found.st_size, _tag(modified, found.st_size), modified.timestamp())
+
+
+def _tag(modified: datetime, size: int) -> str:
+    return f"{int(modified.timestamp() * 1e6):x}-{size:x}"
+
+
+_NO_PATH = re.compile(r"(^|/)\.{0,2}(/|$)|[\x00-\x1f\x7f]")
+
+
+def can_request(key: str) -> bool:
+    """Whether a key can be requested: obstore refuses control characters, and empty and dotted parts."""
+    return not _NO_PATH.search(key)
 
 
 class Store:
@@ -85,9 +106,7 @@ class Store:
             if not self.directory.is_dir():
                 raise FileNotFoundError(self.uri)
             return LocalStore(self.directory)
-        return open_connection(
-            self.uri, tuple(item for item in sorted(os.environ.items()) if item[0][:4] == "AWS_")
-        )
+        return open_connection(self.uri, _environment())
 
     def get(self, path: str) -> bytes:
         """The bytes of an object. Raises FileNotFoundError."""
@@ -214,21 +233,51 @@ class Store:
                 pages = None
                 raise
 
-        while metas := self._retry(prefix, page):
-            for meta in metas:
-                yield self._object(meta)
-            last = metas[-1]["path"]
+        try:
+            while metas := self._retry(prefix, page):
+                for meta in metas:
+                    yield self._object(meta)
+                last = metas[-1]["path"]
+        except SetupError as error:
+            if "invalid path" not in str(error) or not self.uri.startswith("s3://"):
+                raise
+            yield from self._list_any_key(prefix, last)
+
+    def _list_any_key(self, prefix: str, after: str | None) -> Iterator[StoredObject]:
+        """`list` after an object, for buckets with keys that obstore refuses to list."""
+        _, bucket, root = uri_parts(self.uri)
+        folder = f"{root}/" if root else ""
+        first = f"{folder}{prefix}/" if prefix else folder
+        pages = (
+            s3_client(_environment())
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=bucket, Prefix=first, StartAfter=f"{folder}{after}" if after else "")
+        )
+        for page in pages:
+            for item in page.get("Contents", ()):
+                # As obstore, which leaves out the slash at the end of a folder's marker.
+                path = item["Key"].removeprefix(folder).removesuffix("/")
+                if path:
+                    tag = item["ETag"].strip('"')
+                    yield StoredObject(path, item["Size"], tag, item["LastModified"].timestamp())
 
     def _object(self, meta: Any) -> StoredObject:
-        return StoredObject(meta["path"], meta["size"], self._etag(meta), meta["last_modified"].timestamp())
-
-    def _etag(self, meta: Any) -> str:
-        if self.is_local:  # not the inode number, which changes with every copy of a file
-            return f"{int(meta['last_modified'].timestamp() * 1e6):x}-{meta['size']:x}"
-        return str(meta.get("e_tag") or meta["last_modified"].isoformat()).strip('"')
+        modified = meta["last_modified"]
+        if self.is_local:
+            return StoredObject(
+                meta["path"], meta["size"], _tag(modified, meta["size"]), modified.timestamp()
+            )
+        tag = str(meta.get("e_tag") or modified.isoformat()).strip('"')
+        return StoredObject(meta["path"], meta["size"], tag, modified.timestamp())
 
     def head(self, path: str) -> StoredObject:
         """The size and tag of one object. Raises FileNotFoundError."""
+        if self.is_local:
+            with explain_errors(self.join(path)):
+                found = self._inside(path).stat()
+                if not stat.S_ISREG(found.st_mode):
+                    raise FileNotFoundError(self.join(path))
+                return local_object(path, found)
         meta = self._retry(path, lambda: obstore.head(self._obstore, path))
         return self._object(meta)
 
@@ -251,7 +300,8 @@ class Store:
             yield self._inside(path)
             return
         with tempfile.TemporaryDirectory(prefix="aqaa-data-", dir=folder) as copies:
-            target = Path(copies) / Path(path).name
+            # A key may be longer than the name of a file; its extension is at the end.
+            target = Path(copies) / (Path(path).name[-50:] or "object")
             with explain_errors(self.join(path)), target.open("wb") as out:
                 for chunk in obstore.get(self._obstore, path).stream(min_chunk_size=_CHUNK):
                     with _explain_full_disk(copies):
@@ -283,7 +333,7 @@ class Store:
 
     def join(self, path: str) -> str:
         """The URI of an object."""
-        return f"{self.uri.rstrip('/')}/{quote(path) if self.is_local else path}"
+        return f"{self.uri.rstrip('/')}/{quote(os.fsencode(path)) if self.is_local else path}"
 
     def check_writable(self) -> None:
         """Raise SetupError if this process can't write to the store, before any work is done."""
@@ -332,7 +382,12 @@ def _explain_full_disk(folder: str) -> Iterator[None]:
         ) from error
 
 
+def _environment() -> tuple[tuple[str, str], ...]:
+    """The environment that decides how to connect."""
+    return tuple(item for item in sorted(os.environ.items()) if item[0][:4] == "AWS_")
+
+
 def split(uri: str) -> tuple[Store, str]:
     """The store of the folder of an object, and the object's name in it."""
     parent, _, name = normalize_uri(uri).rpartition("/")
-    return Store(parent), unquote(name) if parent.startswith("file://") else name
+    return Store(parent), file_name(name) if parent.startswith("file://") else name

@@ -38,4 +38,9 @@ def uri_parts(uri: str) -> tuple[str, str, str]:
 
 def local_path(uri: str) -> Path:
     """The path of a `file://` URI."""
-    return Path(unquote(urlsplit(uri).path))
+    return Path(file_name(urlsplit(uri).path))
+
+
+def file_name(quoted: str) -> str:
+    """The path or name in a `file://` URI; bytes that aren't UTF-8 are escaped as by `os.fsdecode`."""
+    return unquote(quoted, errors="surrogateescape")

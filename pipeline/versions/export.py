@@ -81,15 +81,23 @@ def _ambiguous(table: ds.Dataset) -> set[str]:
 
 
 def field(text: str) -> str:
-    """Text as one field of RTTM or STM: without white space, and without quotes and `;`."""
-    return re.sub(r"[\s\";\x00-\x1f\x7f]+", "_", text) or "_"
+    """Text as one field of RTTM or STM: without white space, quotes, `;` and a first `#`."""
+    return re.sub(r"[\s\";\x00-\x1f\x7f]+|^#", "_", text) or "_"
+
+
+def _channel(row: Row) -> int:
+    """The channel of the recording, from 1; versions of earlier releases only know the track."""
+    return int(row.get("channel") or row["track"] + 1)
 
 
 def _rttm(name: str, rows: Iterable[Row]) -> Iterator[str]:
     """NIST Rich Transcription Time Marked, one SPEAKER line per turn."""
     for row in rows:
         start, seconds = row["start"], row["end"] - row["start"]
-        yield f"SPEAKER {field(name)} 1 {start:.3f} {seconds:.3f} <NA> <NA> {field(row['speaker'])} <NA> <NA>"
+        yield (
+            f"SPEAKER {field(name)} {_channel(row)} {start:.3f} {seconds:.3f} <NA> <NA> "
+            f"{field(row['speaker'])} <NA> <NA>"
+        )
 
 
 def _stm(name: str, rows: Iterable[Row]) -> Iterator[str]:
@@ -102,7 +110,7 @@ def _stm(name: str, rows: Iterable[Row]) -> Iterator[str]:
         )
         text = " ".join((row["text"] or "").split())
         yield (
-            f"{field(name)} {row['track'] + 1} {field(row['speaker'])} {row['start']:.3f} {row['end']:.3f} "
+            f"{field(name)} {_channel(row)} {field(row['speaker'])} {row['start']:.3f} {row['end']:.3f} "
             f"<{label}> {text}"
         ).rstrip()
 

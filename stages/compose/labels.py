@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from schemas.recording import QualityMeasures
+from schemas.recording import UNKNOWN_SPEAKER, QualityMeasures
 from schemas.style import SCALES
 from schemas.turn import AnnotatedTurn
 from stages.stage import Config
@@ -69,7 +69,8 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
     }
     by_speaker: dict[str, list[AnnotatedTurn]] = {}
     for turn in turns:
-        if turn.assessment is not None and turn.problem is None and not turn.turn.overlapped:
+        known = turn.turn.speaker != UNKNOWN_SPEAKER  # turns of somebody may be of several people
+        if known and turn.assessment is not None and turn.problem is None and not turn.turn.overlapped:
             by_speaker.setdefault(turn.turn.speaker, []).append(turn)
     labels: dict[int, dict[str, str]] = {turn.index: {} for turn in turns}
     for speaker_turns in by_speaker.values():

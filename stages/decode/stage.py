@@ -68,6 +68,7 @@ def decode_file(path: Path, spool: Path, config: DecodeConfig) -> DecodedAudio:
         gap_seconds=source.gap_seconds,
         stream=source.stream,
         audio_streams=source.streams,
+        track_channels=() if tracks.mode == "mix" else tracks.channels,
     )
 
 

@@ -2,19 +2,22 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from schemas.companions import by_preference, read
 from schemas.errors import DataError
 from schemas.recording import (
     UNKNOWN_SPEAKER,
     Companion,
+    CompanionUse,
     DecodedAudio,
     Diarization,
     DiarizeColumn,
+    Problem,
     Recording,
     Segment,
     Speaker,
@@ -24,10 +27,10 @@ from schemas.recording import (
 from stages.diarize.clustering import speakers_of, stack
 from stages.diarize.config import DiarizeConfig
 from stages.diarize.embedding import SpeakerEmbedding, voice_of
-from stages.diarize.existing import PREFERENCE, CompanionSegment, parse
 from stages.diarize.external import PipelineDiarizer
+from stages.diarize.given import given_turns
 from stages.diarize.segmentation import Segmentation
-from stages.diarize.turns import Quietest, overlaps, turns_of, with_problems
+from stages.diarize.turns import Quietest, turns_of
 from stages.diarize.vad import Stretch, VoiceActivity, without_crosstalk
 from stages.diarize.window import UNKNOWN, WindowDiarizer
 from stages.stage import SAMPLE_RATE, Samples, Stage
@@ -36,17 +39,13 @@ MIN_SPEECH = 0.2
 """Seconds of voice activity in a recording below which nobody speaks in it."""
 MAX_WINDOWS_MERGED = 1.25
 """Length in windows up to which the rest of a recording is one window, so that no short window remains."""
-END_TOLERANCE = 1.0
-"""Seconds by which segments of a companion file may exceed the recording."""
-OVERLAP_TOLERANCE = 0.1
-"""Seconds by which turns with existing text may overlap before they count as overlapped."""
 
 
 class DiarizeStage(Stage[DiarizeConfig]):
     """Fills `Recording.diarize`: from a companion file, from separate channels, or with models."""
 
     name = "diarize"
-    version = 1
+    version = 2
     memory_settings = ("diarize.window_minutes",)
 
     def _load_models(self) -> None:
@@ -72,11 +71,17 @@ class DiarizeStage(Stage[DiarizeConfig]):
         assert recording.decode is not None
         assert recording.decode.result is not None
         decoded = recording.decode.result
-        if companion := self._companion(recording):
-            return self._from_companion(recording, decoded, companion)
-        if decoded.tracks > 1:
-            return self._from_tracks(recording, decoded)
-        return self._from_models(recording, decoded)
+        uses: tuple[CompanionUse, ...] = ()
+        if self._config.existing == "use" or recording.synthesized:
+            if column := self._from_companions(recording, decoded):
+                return column
+        else:
+            uses = tuple(
+                _left(companion, "ignored", "`diarize.existing` is `ignore`")
+                for companion in by_preference(recording.companions)
+            )
+        heard = self._from_tracks if decoded.tracks > 1 else self._from_models
+        return replace(heard(recording, decoded), companions=uses)
 
     # One track with all speakers
 
@@ -156,44 +161,38 @@ class DiarizeStage(Stage[DiarizeConfig]):
 
     # Companion files
 
-    def _companion(self, recording: Recording) -> Companion | None:
-        if self._config.existing == "ignore" and not recording.synthesized:
-            return None
-        by_kind = {companion.kind: companion for companion in reversed(recording.companions)}
-        return next((by_kind[kind] for kind in PREFERENCE if kind in by_kind), None)
-
-    def _from_companion(
-        self, recording: Recording, decoded: DecodedAudio, companion: Companion
-    ) -> DiarizeColumn:
-        """The segments of a companion file. Raises DataError if it doesn't match the recording."""
-        config = self._config
-        name = PurePosixPath(companion.uri).name
-        stem = PurePosixPath(recording.id).stem
-        text = self._audio.text(companion.uri)
-        listed = parse(companion.kind, text, name, stem, config.merge_pause, config.max_turn)
-        inside = [s for s in listed if s.start < decoded.seconds]
-        late = next((s for s in listed if s.start > decoded.seconds + END_TOLERANCE), None)
-        if late and not decoded.notes:
-            raise DataError(
-                "bad_companion",
-                f"{name} has speech at {late.start:g} s, but the recording ends at {decoded.seconds:.1f} s",
-            )
-        if not inside:
-            raise DataError("no_speech", f"{name} contains no speech")
-        segments = tuple(_segment(s, decoded) for s in inside)
-        if any(s.text for s in inside):
-            overlapped = overlaps(segments, OVERLAP_TOLERANCE)
-            with_text = [
-                Turn(segment.start, segment.end, segment.speaker, segment.track, overlap, s.text)
-                for segment, overlap, s in zip(segments, overlapped, inside, strict=True)
+    def _from_companions(self, recording: Recording, decoded: DecodedAudio) -> DiarizeColumn | None:
+        """The turns of the most preferred companion that can be used; None without companions."""
+        uses: list[CompanionUse] = []
+        problem: Problem | None = None
+        companions = iter(by_preference(recording.companions))
+        for companion in companions:
+            name = companion.name
+            try:
+                text = self._audio.text(companion.uri)
+                annotation = read(companion.kind, text, name, recording.id)
+                given = given_turns(
+                    annotation,
+                    name,
+                    decoded,
+                    self._config,
+                    partial(self._audio.read, recording),
+                    self._quietest(recording),
+                )
+            except DataError as error:
+                problem = problem or Problem(error.code, error.message)
+                uses.append(CompanionUse(name, companion.kind, error.code, (error.message,)))
+                continue
+            uses.append(CompanionUse(name, companion.kind, "used", given.notes))
+            uses += [_left(other, "less_preferred", f"{name} is preferred") for other in companions]
+            lines = [
+                Problem("bad_line", f"{name}, line {aside.line}: {aside.reason}", line=aside.line)
+                for aside in annotation.aside
             ]
-            turns, problems = with_problems(with_text, config)
-        else:
-            turns, problems = turns_of(segments, config, self._quietest(recording))
-        voices = self._voices(recording, turns)
-        return DiarizeColumn(
-            Diarization(companion.kind, segments, _speakers(segments, voices), turns), problems
-        )
+            speakers = _speakers(given.segments, self._voices(recording, given.heard))
+            result = Diarization(companion.kind, given.segments, speakers, given.turns)
+            return DiarizeColumn(result, (*given.problems, *lines), tuple(uses))
+        return DiarizeColumn(None, (problem,), tuple(uses)) if problem else None
 
     # All of them
 
@@ -241,9 +240,8 @@ def _longest_pause(speech: list[Stretch], limit: float) -> float:
     return best
 
 
-def _segment(listed: CompanionSegment, decoded: DecodedAudio) -> Segment:
-    track = min(listed.channel, decoded.tracks) - 1
-    return Segment(round(listed.start, 3), round(min(listed.end, decoded.seconds), 3), listed.speaker, track)
+def _left(companion: Companion, code: str, why: str) -> CompanionUse:
+    return CompanionUse(companion.name, companion.kind, code, (why,))
 
 
 def _speakers(segments: tuple[Segment, ...], embeddings: Mapping[str, Any]) -> tuple[Speaker, ...]:

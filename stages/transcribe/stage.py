@@ -1,16 +1,26 @@
 """The transcribe stage: text, language, word times and reliability measures of each turn."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from schemas.companions import CompanionAnnotation, by_preference, read
 from schemas.errors import DataError, SetupError
-from schemas.recording import Problem, Recording, TranscribeColumn, Transcript, Turn, Unit, Word
+from schemas.recording import (
+    CompanionUse,
+    Problem,
+    Recording,
+    TranscribeColumn,
+    Transcript,
+    Turn,
+    Unit,
+    Word,
+)
 from stages.replies import Replies
 from stages.stage import Stage
 from stages.transcribe import measures
 from stages.transcribe.config import TranscribeConfig
 from stages.transcribe.engines import load_recogniser
-from stages.transcribe.existing import read_ctm, words_within
+from stages.transcribe.existing import words_of_turns
 from stages.transcribe.languages import WITHOUT_SPACES, languages
 from stages.transcribe.punctuation import Punctuation
 from stages.transcribe.recogniser import Hypothesis
@@ -25,11 +35,21 @@ LANGUAGE_SECONDS = 30.0
 has, the more is used per turn."""
 
 
+@dataclass(frozen=True)
+class _GivenWords:
+    """What the CTM companion of a recording says, and the record of its use."""
+
+    annotation: CompanionAnnotation | None = None
+    companions: tuple[CompanionUse, ...] = ()
+    lines: tuple[Problem, ...] = ()
+    """Its lines that were set aside."""
+
+
 class TranscribeStage(Stage[TranscribeConfig]):
     """Fills `Recording.transcribe`. Each thread holds `batch` windows of 30 s in memory at a time."""
 
     name = "transcribe"
-    version = 3
+    version = 4
     memory_settings = ("transcribe.batch", "transcribe.beam")
 
     def _load_models(self) -> None:
@@ -71,12 +91,13 @@ class TranscribeStage(Stage[TranscribeConfig]):
     def _transcribe(self, recording: Recording) -> TranscribeColumn:
         turns, live = recording.turns, recording.live_turns()
         spoken = self._languages(recording, live)
-        existing = self._existing(recording, live)
+        given = self._words(recording)
+        existing = self._existing(recording, live, given.annotation)
         transcripts: list[Transcript | None] = [None] * len(turns)
         for index, (text, words, source) in existing.items():
             transcripts[index] = self._transcript(turns[index], text, words, source, *spoken[index], None)
         missing = excerpts(turns, [index for index in live if index not in existing])
-        problems = []
+        problems = [*given.lines]
         languages_spoken = {index: language for index, (language, _) in spoken.items()}
         for index, hypothesis in self._recognise(recording, missing, languages_spoken).items():
             if isinstance(hypothesis, DataError):
@@ -94,7 +115,7 @@ class TranscribeStage(Stage[TranscribeConfig]):
                 transcripts[index] = None
                 problems.append(Problem("no_words", "no words are heard in this turn", index))
         self._compare(recording, transcripts)
-        return TranscribeColumn(tuple(transcripts), tuple(problems))
+        return TranscribeColumn(tuple(transcripts), tuple(problems), given.companions)
 
     def _compare(self, recording: Recording, transcripts: list[Transcript | None]) -> None:
         """Add what the second recogniser hears to the transcripts, in place."""
@@ -132,7 +153,7 @@ class TranscribeStage(Stage[TranscribeConfig]):
         return dict(zip(live, languages(probabilities, [turn.seconds for turn in turns]), strict=True))
 
     def _existing(
-        self, recording: Recording, live: Sequence[int]
+        self, recording: Recording, live: Sequence[int], annotation: CompanionAnnotation | None
     ) -> dict[int, tuple[str, tuple[Word, ...], str]]:
         """(text, words, source) of the turns with existing text, by index."""
         # Synthesized speech is recognised in any case, to check that it says what was written.
@@ -141,20 +162,39 @@ class TranscribeStage(Stage[TranscribeConfig]):
         turns = recording.turns
         source = recording.diarize.result.source if recording.diarize and recording.diarize.result else ""
         existing: dict[int, tuple[str, tuple[Word, ...], str]] = {
-            i: (text, (), source) for i in live if (text := turns[i].text) is not None
+            i: (text, turns[i].words, source) for i in live if (text := turns[i].text) is not None
         }
-        ctm = next((companion for companion in recording.companions if companion.kind == "ctm"), None)
-        if ctm:
-            tracks = recording.decode.result.tracks if recording.decode and recording.decode.result else 1
-            words = read_ctm(self._audio.text(ctm.uri), tracks)
-            for index in live:
-                own = words_within(words, turns[index])
-                text = existing[index][0] if index in existing else "".join(word.text for word in own)
-                existing[index] = (text, own, existing[index][2] if index in existing else "ctm")
+        if annotation is not None:
+            untimed = [index for index in live if not turns[index].words]
+            for index, words in words_of_turns(annotation, turns, untimed).items():
+                text, _, of = existing.get(index, ("".join(word.text for word in words), (), "ctm"))
+                existing[index] = (text, words, of)
         return existing
 
     def _script(self, language: str) -> Callable[[str], str]:
         return self._to_script if language in ("zh", "yue") else str
+
+    def _words(self, recording: Recording) -> _GivenWords:
+        """The CTM companion of a recording, and what was done with it."""
+        ctm = next((c for c in by_preference(recording.companions) if c.kind == "ctm"), None)
+        if ctm is None or self._config.existing == "ignore" or recording.synthesized:
+            return _GivenWords()
+        try:
+            annotation = read("ctm", self._audio.text(ctm.uri), ctm.name, recording.id)
+        except DataError as error:
+            return _GivenWords(None, (CompanionUse(ctm.name, "ctm", error.code, (error.message,)),))
+        # Diarize has set the lines aside already where it used the file.
+        used = recording.diarize.companions if recording.diarize else ()
+        known = any((use.name, use.code) == (ctm.name, "used") for use in used)
+        lines = (
+            ()
+            if known
+            else tuple(
+                Problem("bad_line", f"{ctm.name}, line {aside.line}: {aside.reason}", line=aside.line)
+                for aside in annotation.aside
+            )
+        )
+        return _GivenWords(annotation, (CompanionUse(ctm.name, "ctm", "used", annotation.notes),), lines)
 
     def _transcript(
         self,

@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import json
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -337,8 +338,9 @@ _simplified = opencc.OpenCC("tw2s").convert
 
 
 def normalised(text: str, language: str) -> list[str]:
+    """The words after Whisper's normalisation. A digit is a word: "45 6" is spoken as "four five six"."""
     text = _english(text) if language == "en" else _basic(_simplified(text))
-    return words_of(_simplified(text))
+    return words_of(re.sub(r"\d", r" \g<0> ", _simplified(text)))
 
 
 def not_said(reference: list[str], heard: list[str]) -> int:

@@ -34,7 +34,7 @@ def main() -> None:
     model = WhisperModel(str(args.model), device="cpu", compute_type=args.compute_type, cpu_threads=1)
     transcripts: dict[str, list[tuple[str, str]]] = defaultdict(list)
     seconds, cpu, lines = 0.0, time.process_time(), []
-    for item in map(json.loads, args.manifest.read_text(encoding="utf-8").splitlines()):
+    for item in map(json.loads, args.manifest.open(encoding="utf-8")):
         if not item.get("transcript") or not item.get("language"):
             continue
         if (args.kind and item.get("kind") != args.kind) or (

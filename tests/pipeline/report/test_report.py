@@ -5,6 +5,7 @@ import io
 import re
 from collections import Counter
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,15 +13,18 @@ import pyarrow.dataset as ds
 import pytest
 import soundfile
 
+from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.report import card, render
 from pipeline.report.charts import ticks
 from pipeline.report.facts import families, reasons, turn_facts
 from pipeline.report.listen import SAMPLES_SHOWN, mp3, pick, sample_cards
 from pipeline.report.page import select_of
+from pipeline.report.recording_audio import RecordingAudio
 from pipeline.report.sample_parts import stored_parts
 from schemas.arrow import from_row
 from schemas.recording import UNKNOWN_SPEAKER, Problem, QualityMeasures, Transcript, Turn
 from schemas.turn import AnnotatedTurn
+from stages.decode import DecodeConfig
 from stages.select import LIMITS, would_keep
 from stages.stage import SAMPLE_RATE
 
@@ -206,6 +210,9 @@ def silent(recording, track, start, end):
     return None
 
 
+NO_AUDIO = RecordingAudio(SpooledAudio(Path("no-such-folder"), DecodeConfig(), "f"), lambda recording: None)
+
+
 class Page(HTMLParser):
     """Collects everything that a page would fetch, and checks that all elements are closed."""
 
@@ -256,9 +263,14 @@ def test_the_page_shows_the_contents_of_the_version(html, version, tables):
 
 
 def test_the_page_is_the_same_every_time(version, tables, facts):
-    def quiet(recording, track, start, end):
-        return np.zeros(SAMPLE_RATE, np.float32)
+    class Quiet(RecordingAudio):
+        def turn(self, recording, track, start, end):
+            return np.zeros(SAMPLE_RATE, np.float32)
 
+        def first(self, recording, seconds):
+            return 0.0, np.zeros(SAMPLE_RATE, np.float32)
+
+    quiet = Quiet(None, None)
     in_tables = (tables["turns"], tables["set_aside"], tables["index"])
     arguments = (version.manifest, facts, *in_tables, quiet, no_parts)
     assert render(*arguments) == render(*arguments)
@@ -269,7 +281,7 @@ def test_transcripts_are_escaped(version, tables, facts):
     at = turns.schema.get_field_index("text")
     nasty = pa.array(["</p><script>alert(1)</script>"] * turns.num_rows)
     spoilt = ds.dataset(turns.set_column(at, "text", nasty))
-    page = render(version.manifest, facts, spoilt, tables["set_aside"], tables["index"], silent, no_parts)
+    page = render(version.manifest, facts, spoilt, tables["set_aside"], tables["index"], NO_AUDIO, no_parts)
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page
 
@@ -277,7 +289,9 @@ def test_transcripts_are_escaped(version, tables, facts):
 def test_an_empty_version_has_a_page_too(version, tables):
     none = {name: ds.dataset(table.to_table().slice(0, 0)) for name, table in tables.items()}
     empty = turn_facts(none["turns"], select_of(version.manifest))
-    page = render(version.manifest, empty, none["turns"], none["set_aside"], none["index"], silent, no_parts)
+    page = render(
+        version.manifest, empty, none["turns"], none["set_aside"], none["index"], NO_AUDIO, no_parts
+    )
     assert "Nothing: every recording and every turn was kept." in page
     assert card(version.manifest, empty)
 

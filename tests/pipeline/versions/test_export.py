@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyannote.database.util import load_rttm, load_stm
 
-from pipeline.versions.export import export, field, file_name
+from pipeline.versions.export import FORMATS, export, field, file_name
 from pipeline.versions.reader import Reference, each_recording, open_version
+from schemas.companions import read
+from schemas.text_files import decoded
 
 PATHS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=300)
 
@@ -159,3 +161,27 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(small_build, tmp_path
     assert done.code == 1
     assert done.stderr.startswith("aqaa-data: can't write")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("format", ["rttm", "stm", "jsonl"])
+def test_what_is_written_can_be_read_back_with_its_channels(version, turns, tmp_path, format):
+    export(version, format, tmp_path)
+    for recording, rows in by_recording(turns).items():
+        name = f"{recording.replace('/', '__')}.{format}"
+        annotation = read(format, decoded((tmp_path / name).read_bytes()), name, recording)
+        assert (annotation.aside, annotation.notes) == ((), ())
+        assert [(s.speaker, s.channel) for s in annotation.segments] == [
+            (row["speaker"], str(row["channel"] or 1) if format != "jsonl" else _named(row)) for row in rows
+        ]
+
+
+def _named(row):
+    return str(row["channel"]) if row["channel"] else None
+
+
+def test_the_channel_is_that_of_the_recording_not_the_track():
+    row = {"start": 0.0, "end": 1.0, "speaker": "A", "track": 0, "channel": 2, "text": "hi", "status": "used"}
+    assert next(FORMATS["rttm"]("#talk", [row])).split()[:3] == ["SPEAKER", "_talk", "2"]
+    assert next(FORMATS["stm"]("#talk", [row])).split()[:2] == ["_talk", "2"]
+    before = {name: value for name, value in row.items() if name != "channel"} | {"track": 1}
+    assert next(FORMATS["rttm"]("talk", [before])).split()[2] == "2", "as versions of earlier releases"

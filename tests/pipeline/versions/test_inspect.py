@@ -2,6 +2,7 @@ import json
 import re
 
 import pytest
+import soundfile
 import webdataset
 
 from pipeline.versions.inspect import first_samples, look_up, token_strip
@@ -124,3 +125,27 @@ def test_an_unknown_key_is_one_clear_line(small_build, command):
     assert done.code == 1
     assert done.stderr.count("\n") == 1
     assert "no sample, turn or recording" in done.stderr
+
+
+def test_what_was_set_aside_is_shown_and_can_be_listened_to(version, small_build, command, tmp_path):
+    codes = set(version.manifest.set_aside)
+    listed = json.loads(command("inspect", small_build.dataset, "--set-aside", "--json").stdout)["set_aside"]
+    assert {f"{reason['stage']}/{reason['code']}" for reason in listed} == codes
+    done = command("inspect", small_build.dataset, "--set-aside", "--audio", tmp_path / "clips", "--json")
+    for reason in json.loads(done.stdout)["set_aside"]:
+        for example in reason["examples"]:
+            if example["file"]:
+                assert soundfile.info(example["file"]).duration > 0.1
+            else:
+                assert example["unheard"]
+    (page,) = [row for row in rows_of(version, "set_aside") if "html" in row["recording"]]
+    shown = command("inspect", small_build.dataset, "--set-aside", page["code"], "--audio", tmp_path / "one")
+    assert "it can't be decoded" in shown.stdout
+
+
+def test_a_reason_that_there_is_not_and_audio_without_reasons_are_refused(version, small_build, command):
+    done = command("inspect", small_build.dataset, "--set-aside", "no_such_code")
+    assert done.code == 1
+    assert sorted(version.manifest.set_aside)[0] in done.stderr
+    assert command("inspect", small_build.dataset, "--audio", "clips").code == 2
+    assert command("inspect", small_build.dataset, "a-key", "--set-aside").code == 2

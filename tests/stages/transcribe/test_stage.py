@@ -134,9 +134,27 @@ def test_a_ctm_companion_gives_words_and_times(transcribe, tmp_path):
     [column] = transcribe(replace(recording, companions=(Companion("ctm", str(ctm), "1"),)))
     assert column.turns[0].text == "two words"
     assert [word.start for word in column.turns[0].words] == [0.5, 1.0]
+    assert [use.code for use in column.companions] == ["used"]
+
+
+def test_a_ctm_that_cannot_be_read_is_left_and_told(transcribe, tmp_path):
+    recording = talk(tmp_path, SHOP)
+    ctm = tmp_path / "words.ctm"
     ctm.write_text("nonsense\n")
-    [broken] = transcribe(replace(recording, companions=(Companion("ctm", str(ctm), "1"),)))
-    assert [(problem.code, problem.turn) for problem in broken.problems] == [("bad_ctm", None)]
+    [column] = transcribe(replace(recording, companions=(Companion("ctm", str(ctm), "1"),)))
+    assert column.turns[0].source == "model"
+    [use] = column.companions
+    assert (use.name, use.code) == ("words.ctm", "bad_companion")
+    assert use.notes == ("words.ctm, line 1: a CTM line has at least 5 fields, this one 1",)
+
+
+def test_a_bad_line_of_a_ctm_is_set_aside_alone(transcribe, tmp_path):
+    recording = talk(tmp_path, SHOP, GUT)
+    ctm = tmp_path / "words.ctm"
+    ctm.write_text("x 1 0.5 0.3 two\nx 1 1.0 0.4 words\nx 1 500 0.1 far\nx 1 nan 1 bad\n")
+    [column] = transcribe(replace(recording, companions=(Companion("ctm", str(ctm), "1"),)))
+    assert column.turns[0].text == "two words"
+    assert ("bad_line", 4) in [(problem.code, problem.line) for problem in column.problems]
 
 
 def test_a_turn_without_words_is_set_aside_alone(transcribe, tmp_path):

@@ -4,9 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import DataError
-from schemas.recording import Turn, Word
-from stages.transcribe.existing import read_ctm, words_within
+from schemas.recording import Turn
 from stages.transcribe.languages import languages, sum_in_order
 from stages.transcribe.measures import (
     compression_ratio,
@@ -202,27 +200,3 @@ def test_chinese_text_is_converted_to_the_chosen_script():
     assert script_converter("simplified")("頭髮發現") == "头发发现"
     assert script_converter("traditional")("头发发现") == "頭髮發現"
     assert script_converter("keep")("頭发") == "頭发"
-
-
-# --- existing text
-
-CTM = """;; comment
-call 2 1.0 0.5 there 0.9
-call 1 0.2 0.3 Hello
-call A 0.6 0.3 you
-"""
-
-
-def test_ctm_words_are_assigned_by_time_and_track():
-    words = read_ctm(CTM, tracks=2)
-    assert words_within(words, Turn(0.0, 1.0, "a", 0, False)) == (
-        Word(0.2, 0.5, "Hello", 1.0),
-        Word(0.6, pytest.approx(0.9), " you", 1.0),
-    )
-    assert [word.text for word in words_within(words, Turn(0.0, 2.0, "b", 1, False))] == ["there"]
-    assert len(words_within(read_ctm(CTM, tracks=1), Turn(0.0, 2.0, "a", 0, False))) == 3
-
-
-def test_an_invalid_line_of_a_ctm_is_named():
-    with pytest.raises(DataError, match="line 2"):
-        read_ctm("call 1 0.2 0.3 Hello\nnot a ctm", tracks=1)

@@ -1,0 +1,117 @@
+"""Reading a companion of any kind: one reader for every stage."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+
+from schemas.companions.annotation import CompanionAnnotation, CompanionEntry, CompanionSegment, LineAside
+from schemas.companions.json_lines import json_lines
+from schemas.companions.nist import ctm, rttm, stm
+from schemas.companions.subtitles import srt, vtt
+from schemas.companions.textgrid import textgrid
+from schemas.errors import DataError
+from schemas.text_files import fold, valid, western
+
+_PARSERS: dict[str, Callable[[str], Iterable[CompanionEntry]]] = {
+    "rttm": rttm,
+    "stm": stm,
+    "ctm": ctm,
+    "jsonl": json_lines,
+    "textgrid": textgrid,
+    "vtt": vtt,
+    "srt": srt,
+}
+
+START_TOLERANCE = 0.5
+"""Seconds before the recording at which a segment may start; it then starts at 0."""
+
+
+def read(kind: str, text: str, name: str, recording: str) -> CompanionAnnotation:
+    """What a companion says about `recording`, given by its id.
+
+    `name` is the name of the file, for messages. A line that can't be used is set aside and the rest is kept.
+    Of a file on several recordings only the lines on this one are used. Raises DataError `bad_companion` if
+    no line can be used, or none is on this recording.
+    """
+    notes: list[str] = []
+    if not valid(text) and (converted := western(text)) is not None:
+        text = converted
+        notes.append("it is not UTF-8 and was read as Windows-1252")
+    entries = [_checked(entry) for entry in _PARSERS[kind](text)]
+    own, left = _of_recording(entries, name, recording)
+    notes += left
+    segments: list[CompanionSegment] = []
+    aside: list[LineAside] = []
+    moved, after_aside = 0, False
+    for entry in own:
+        segment = entry.segment
+        if segment is None:
+            if entry.trouble:
+                aside.append(LineAside(entry.line, entry.trouble))
+                if segments and segments[-1].word:
+                    segments[-1] = replace(segments[-1], incomplete=True)
+                after_aside = True
+            continue
+        moved += segment.start < 0
+        incomplete = after_aside and segment.word
+        segments.append(replace(segment, start=max(0.0, segment.start), incomplete=incomplete))
+        after_aside = False
+    if aside and not segments:
+        more = f" (and {len(aside) - 1} more)" if len(aside) > 1 else ""
+        raise DataError("bad_companion", f"{name}, line {aside[0].line}: {aside[0].reason}{more}")
+    if moved:
+        notes.append(f"{moved} of its turns start just before the recording: they start at 0")
+    segments.sort(key=lambda s: (s.start, s.channel or "", s.end))
+    return CompanionAnnotation(tuple(segments), tuple(aside), tuple(notes))
+
+
+def _checked(entry: CompanionEntry) -> CompanionEntry:
+    """The entry; without its segment if that is impossible."""
+    trouble = entry.trouble or (_trouble(entry.segment) if entry.segment else "")
+    return replace(entry, segment=None, trouble=trouble) if trouble else entry
+
+
+def _trouble(segment: CompanionSegment) -> str:
+    stated = f"{segment.speaker}{segment.text or ''}"
+    if not valid(stated) or "\ufffd" in stated:
+        return "its text is damaged: save it as UTF-8"
+    if segment.start < -START_TOLERANCE:
+        return f"it starts at {segment.start:g} s, before the recording"
+    if segment.end < segment.start:
+        return f"it ends at {segment.end:g} s, before it starts at {segment.start:g} s"
+    if segment.end <= max(segment.start, 0.0) and not segment.word:
+        return f"it lasts no time: it starts and ends at {segment.end:g} s"
+    return ""
+
+
+def _of_recording(
+    entries: list[CompanionEntry], name: str, recording: str
+) -> tuple[list[CompanionEntry], list[str]]:
+    """The entries on a recording, and a note on those that aren't."""
+    named = Counter(entry.recording for entry in entries if entry.segment)
+    named.pop("", None)
+    own = [other for other in named if fold(other) in _names(recording)]
+    if not named or len(named) == len(own):
+        return entries, []
+    if not own:
+        if len(named) > 1:
+            raise DataError(
+                "bad_companion",
+                f"{name} is about {len(named)} recordings, none of them {_stem(recording)}",
+            )
+        (only,) = named
+        return entries, [f"it calls the recording {only}"]
+    others = sum(count for other, count in named.items() if other not in own)
+    kept = [entry for entry in entries if entry.recording in ("", *own)]
+    return kept, [f"{others} of its lines are on other recordings and were left out"]
+
+
+def _names(recording: str) -> Collection[str]:
+    """The names under which a file may mention a recording, folded."""
+    last = recording.rpartition("/")[2]
+    return {fold(name) for name in (last, _stem(recording), recording, recording.replace("/", "__"))}
+
+
+def _stem(recording: str) -> str:
+    last = recording.rpartition("/")[2]
+    return last.rpartition(".")[0] or last
