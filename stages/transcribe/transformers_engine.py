@@ -118,7 +118,6 @@ class TransformersEngine:
         tokenizer, ids, text = self._processor.tokenizer, [token for token, *_ in tokens], ""
         options = _accepted(tokenizer._decode, {"group_tokens": False})
         for k, (_, start, end, probability) in enumerate(tokens, 1):
-            # A mark at the end keeps the space before it.
             longer = tokenizer.decode(ids[:k], skip_special_tokens=True, **options)
             if not longer.endswith("\ufffd"):
                 yield longer[len(text) :], start, end, probability
