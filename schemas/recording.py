@@ -210,6 +210,12 @@ class Transcript:
     """Letters of the longest word."""
     phantom: bool
     """The text is a known hallucination: a phrase that recognisers produce on silence or music."""
+    recognised_text: str | None = None
+    """The text before punctuation was restored; None where it was not."""
+    second_text: str | None = None
+    """What a second recogniser hears; None without one, or for a language that it doesn't have."""
+    disagreement: float | None = None
+    """Error rate of the second text against this one; of characters in scripts without spaces."""
 
 
 @dataclass(frozen=True)
@@ -232,6 +238,8 @@ class QualityMeasures:
     """From the 10th to the 90th percentile of voiced frames."""
     loudness_lufs: float | None
     """Integrated loudness (BS.1770); None for turns under 0.4 s or below its gate."""
+    words_outside_speech: float | None = None
+    """Share of the words that lie where the VAD hears no speech; None without times of words."""
 
 
 @dataclass(frozen=True)

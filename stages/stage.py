@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.errors import DataError, SetupError
 from schemas.recording import Problem, Recording, Unit
+from stages.replies import Replies
 
 SAMPLE_RATE = 16_000
 """Sample rate in Hz of the spool, and so of all audio after decode."""
@@ -27,6 +28,10 @@ class Config(BaseModel):
     """Base class of the settings of every stage: frozen, and unknown keys are rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def content(self) -> dict[str, Any]:
+        """The settings that determine the output, which fingerprints hash."""
+        return self.model_dump(mode="json")
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -84,14 +89,21 @@ class Stage(ABC, Generic[ConfigT]):
     """Settings of this stage that lower its memory use."""
 
     def __init__(
-        self, config: ConfigT, audio: AudioSource, models: Mapping[str, Path], threads: int = 1
+        self,
+        config: ConfigT,
+        audio: AudioSource,
+        models: Mapping[str, Path],
+        threads: int = 1,
+        replies: Callable[[str], Replies] | None = None,
     ) -> None:
         """`models` maps every reference in `config.models` to its local files; `threads` is the number of
-        recordings to process at once."""
+        recordings to process at once. `replies` opens the cache of a server's replies by name, for stages
+        that ask a server."""
         self._config = config
         self._audio = audio
         self._models = models
         self._threads = threads
+        self._replies = replies
 
     def setup(self) -> None:
         """Load the models, once per worker. Raises SetupError with what to do."""

@@ -51,7 +51,9 @@ def serving(answers: list[Answer] | Callable[[dict[str, Any]], Answer]) -> Itera
 
         def do_POST(self):
             raw = self.rfile.read(int(self.headers["Content-Length"]))
-            request = {"path": self.path, "headers": dict(self.headers), "body": json.loads(raw)}
+            is_json = self.headers["Content-Type"] == "application/json"
+            body = json.loads(raw) if is_json else raw
+            request = {"path": self.path, "headers": dict(self.headers), "body": body}
             with lock:
                 seen.append(request | {"at": time.monotonic()})
                 number = len(seen) - 1

@@ -25,10 +25,12 @@ from pipeline.ledger.worker_deaths import DEATHS, TaskInProgress
 from pipeline.models import resolve
 from pipeline.monitoring.progress import UnitReport
 from pipeline.planning.plan import PlannedStage
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from schemas.arrow import from_row, schema_of, to_row
 from schemas.errors import DataError, SetupError
 from schemas.recording import COLUMNS, STAGES, Problem, Recording, Unit
+from stages.replies import Replies
 
 
 @dataclass(frozen=True)
@@ -213,11 +215,14 @@ class StageActor:
     def _load(self) -> None:
         models = {model.reference: resolve(model.reference).path for model in self.planned.models}
         threads = max(1, min(int(self.planned.resources.cpus), len(os.sched_getaffinity(0))))
-        stage = self.planned.type(self.planned.config, self.audio, models, threads)
+        stage = self.planned.type(self.planned.config, self.audio, models, threads, self._replies)
         with self._in_progress("", 0, ()):
             stage.setup()
         self.stage = stage
         self.supervisor.ready.remote(self.planned.name)
+
+    def _replies(self, server: str) -> Replies:
+        return Replies(self.ledger.dataset, layout.transcripts(server))
 
     @contextmanager
     def _in_progress(self, unit: str, attempt: int, recordings: tuple[str, ...]) -> Iterator[None]:

@@ -19,6 +19,7 @@ from schemas.text_files import lines
 from stages.compose.config import ComposeConfig
 from stages.decode.config import DecodeConfig
 from stages.diarize.config import DiarizeConfig
+from stages.endpoint import EndpointConfig
 from stages.interleave import InterleaveConfig
 from stages.mixture import MixtureConfig
 from stages.pair_turns import PairTurnsConfig
@@ -28,7 +29,6 @@ from stages.select import SelectConfig
 from stages.shard import ShardConfig
 from stages.stage import Config, Resources
 from stages.synthesize.config import SynthesizeConfig
-from stages.synthesize.endpoint import EndpointConfig
 from stages.tokenize.config import TokenizeConfig
 from stages.transcribe.config import TranscribeConfig
 

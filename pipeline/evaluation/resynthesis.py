@@ -17,8 +17,8 @@ from schemas.errors import SetupError
 from schemas.layout import CODES_PER_GROUP
 from schemas.vocabulary import Ids
 from stages.evaluate.estimate import IntervalEstimate, mean, ratio
-from stages.evaluate.words import Errors
 from stages.stage import SAMPLE_RATE, Samples, problem_of
+from stages.word_errors import Errors
 
 CONDITIONS = ("original", "mel", "tokens")
 REPORTED = 6

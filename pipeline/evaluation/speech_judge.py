@@ -13,7 +13,6 @@ from schemas.errors import DataError
 from stages.diarize.config import DiarizeConfig
 from stages.diarize.embedding import SpeakerEmbedding
 from stages.evaluate.likeness import f0_correlation, mel_distance, voicing_agreement
-from stages.evaluate.words import Errors, errors
 from stages.quality import QualityConfig
 from stages.quality.dnsmos import Dnsmos
 from stages.quality.pitch import PitchTracker
@@ -22,7 +21,8 @@ from stages.tokenize.resample import to_16k
 from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.shape import RATE
 from stages.transcribe import TranscribeConfig
-from stages.transcribe.recogniser import Recogniser
+from stages.transcribe.whisper import WhisperRecogniser
+from stages.word_errors import Errors, errors
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class SpeechJudge:
         )
         self.models: tuple[Model, ...] = tuple(map(resolve, references))
         recogniser, quality, pitch, embedding = (model.path for model in self.models)
-        self._recogniser = Recogniser(
-            recogniser, transcribe.device, transcribe.compute_type, transcribe.beam, 1
+        self._recogniser = WhisperRecogniser(
+            recogniser, transcribe.device, transcribe.precision, transcribe.beam, 1
         )
         self._quality = Dnsmos(quality)
         self._pitch = PitchTracker(pitch)

@@ -17,7 +17,7 @@ from stages.tokenize.resample import to_16k
 
 if TYPE_CHECKING:
     from stages.train.sampling import Answer
-    from stages.transcribe.recogniser import Recogniser
+    from stages.transcribe.whisper import WhisperRecogniser
 
 RECOGNISER = "package:whisper-base"
 """Transcribes questions that have no written text."""
@@ -101,11 +101,11 @@ def _transcribed(question: str) -> tuple[str, str]:
 
 
 @cache
-def _recogniser() -> "Recogniser":
+def _recogniser() -> "WhisperRecogniser":
     """Loaded when the first question without written text arrives."""
-    from stages.transcribe.recogniser import Recogniser
+    from stages.transcribe.whisper import WhisperRecogniser
 
-    return Recogniser(resolve(RECOGNISER).path, "cpu", "int8", beam=5, threads=1)
+    return WhisperRecogniser(resolve(RECOGNISER).path, "cpu", "int8", beam=5, threads=1)
 
 
 def _concatenated(spans: Sequence[Codes]) -> Codes:

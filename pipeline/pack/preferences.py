@@ -21,15 +21,15 @@ from schemas.recording import Codes, Recording
 from schemas.sample import Clip, Draft, Message, Pair, Speech, Text
 from schemas.turn import SetAsideRow, turns_of
 from schemas.vocabulary import Vocabulary
+from stages.endpoint import Endpoint
 from stages.interleave import lay_out
 from stages.preferences.candidates import Candidate, Choice, CodesOf, PreferencePrompt, read_candidates
 from stages.preferences.contrast import RealAnswer, contrasts_of
 from stages.preferences.judge import Ask, judge, matches
 from stages.preferences.pair import pair_of
 from stages.preferences.ratings import Scores, add_rating, agreement, best_and_worst, read_rating
+from stages.replies import Replies
 from stages.synthesize.answers import complete
-from stages.synthesize.cost import Replies
-from stages.synthesize.endpoint import Endpoint
 
 VERDICT_TOKENS = 300
 _BATCH_PROMPTS = 64

@@ -195,7 +195,7 @@ def plan_stages(recipe: Recipe) -> tuple[PlannedStage, ...]:
                 "name": stage.name,
                 "version": stage.version,
                 "schema": SCHEMA_VERSION,
-                "config": config.model_dump(mode="json"),
+                "config": config.content(),
                 "models": {model.reference: model.sha256 for model in models},
                 "upstream": planned[-1].fingerprint if planned else None,
             }

@@ -41,6 +41,7 @@ MEASURES = (
     Measure("assessment.words_per_second", "Speaking rate", "words a second", 0, 8),
     Measure("assessment.speech_share", "Share of speech", "0 to 1", 0, 1),
     Measure("transcript.average_log_probability", "Mean log probability of the text", "", -2, 0),
+    Measure("transcript.disagreement", "Error rate between two recognisers", "", 0, 1),
     Measure("transcript.language_probability", "Certainty of the language", "0 to 1", 0, 1),
     Measure("transcript.compression_ratio", "Compression ratio of the text", "", 0, 3),
 )
@@ -115,6 +116,34 @@ class FamilyFacts:
 
 
 @dataclass
+class Agreement:
+    """Turns that two recognisers have heard."""
+
+    compared: float = 0.0
+    """Seconds."""
+    kept: float = 0.0
+    """Seconds of these that are kept."""
+    errors: float = 0.0
+    """Sum over kept turns of error rate times seconds."""
+
+    def add(self, rates: Floats, seconds: Floats, kept: NDArray[np.bool_]) -> None:
+        compared = np.isfinite(rates)
+        both = compared & kept
+        self.compared += float(seconds[compared].sum())
+        self.kept += float(seconds[both].sum())
+        self.errors += float((rates[both] * seconds[both]).sum())
+
+    @property
+    def mean(self) -> float:
+        """Error rate between the two in what is kept, weighted by duration."""
+        return self.errors / self.kept if self.kept else 0.0
+
+    @property
+    def kept_share(self) -> float:
+        return self.kept / self.compared if self.compared else 0.0
+
+
+@dataclass
 class TurnFacts:
     """What the report counts of turns."""
 
@@ -127,6 +156,7 @@ class TurnFacts:
     curves: list[Curve]
     every: int
     """Curves are computed from every n-th turn."""
+    agreement: Agreement
 
 
 ROWS_SAMPLED = 100_000
@@ -146,6 +176,7 @@ def turn_facts(turns: ds.Dataset, select: SelectConfig) -> TurnFacts:
     seconds_of: dict[str, float] = dict.fromkeys(("used", "eligible", "set_aside"), 0.0)
     speakers = _Speakers()
     thresholds = Thresholds(select)
+    agreement = Agreement()
     seen = 0
     for batch in batches(turns, MEASURED):
         seconds = _floats(batch["end"]) - _floats(batch["start"])
@@ -154,6 +185,7 @@ def turn_facts(turns: ds.Dataset, select: SelectConfig) -> TurnFacts:
         for histogram in histograms:
             column = histogram.measure.column
             histogram.add(seconds if column == "seconds" else _floats(batch[column]), seconds, kept)
+        agreement.add(_floats(batch["transcript.disagreement"]), seconds, kept)
         for name in np.unique(status):
             seconds_of[str(name)] += float(seconds[status == name].sum())
         spoken = batch["language"].fill_null("no text").to_numpy(zero_copy_only=False)
@@ -168,9 +200,8 @@ def turn_facts(turns: ds.Dataset, select: SelectConfig) -> TurnFacts:
             thresholds.add(batch.take(pa.array(sampled[start : start + 1000])).to_pylist())
         seen += batch.num_rows
     by_hours = sorted(languages.items(), key=lambda item: (-item[1].kept - item[1].aside, item[0]))
-    return TurnFacts(
-        histograms, dict(by_hours), speakers.counts(), seconds_of, thresholds.curves(every), every
-    )
+    curves = thresholds.curves(every)
+    return TurnFacts(histograms, dict(by_hours), speakers.counts(), seconds_of, curves, every, agreement)
 
 
 def reasons(set_aside: ds.Dataset) -> list[Reason]:

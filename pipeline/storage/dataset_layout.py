@@ -15,6 +15,7 @@
     runs/<time>-<plan id>.json                                   times of one run of a build
     synthesis/<fingerprint>/<conversation>.flac[.json|.jsonl]    synthesized recordings and their companions
     synthesis/replies/{answers,speech}/, preferences/verdicts/   paid replies of servers
+    transcripts/{first,second}/                                  the same, of the recognisers of transcribe
 
 Other programs put files of their own beside these (`.DS_Store`, `.nfs0001`, an editor's backups): whoever
 lists a folder uses the parsers below, which return None for a name that is not ours.
@@ -44,7 +45,9 @@ VERDICTS = "preferences/verdicts"
 CACHES = (PACKS, SURVEYS, DEATHS)
 """Rebuilt in minutes from the annotations: only their age decides how long they are kept."""
 
-REPLIES = (ANSWERS, SPEECH, VERDICTS)
+TRANSCRIPTS = "transcripts"
+
+REPLIES = (ANSWERS, SPEECH, VERDICTS, f"{TRANSCRIPTS}/first", f"{TRANSCRIPTS}/second")
 """Replies of servers that were paid for: kept whatever their age."""
 
 MANIFEST = "manifest.json"
@@ -58,6 +61,11 @@ _REF = re.compile(r"refs/(?P<tag>[^/]+)/(?P<number>[1-9][0-9]*)")
 _PLAN = re.compile(r"plans/(?P<plan>[0-9a-f]+)(/(?P<number>[1-9][0-9]*))?\.json")
 _ANNOTATION = re.compile(r"(?P<unit>[0-9a-f]+-[0-9a-f]+)(\.retry-(?P<retry>[0-9]+))?\.parquet")
 _TOMBSTONE = re.compile(r"forgotten/(?P<key>[0-9a-f]+)\.json")
+
+
+def transcripts(recogniser: str) -> str:
+    """The replies of the server that is the `first` or `second` recogniser of transcribe."""
+    return f"{TRANSCRIPTS}/{recogniser}"
 
 
 def annotations(fingerprint: str) -> str:

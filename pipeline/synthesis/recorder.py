@@ -17,12 +17,12 @@ from pipeline.synthesis.voice_check import VoiceCheck
 from schemas.chat import Chat
 from schemas.errors import DataError
 from schemas.hashing import hash_fraction, hash_integer
+from stages.endpoint import Endpoint, EndpointConfig
+from stages.replies import Replies
 from stages.stage import Samples
 from stages.synthesize.answers import with_answer
 from stages.synthesize.audio import MARGIN, SynthesizedAudio, join_utterances
 from stages.synthesize.config import SynthesizeConfig
-from stages.synthesize.cost import Replies
-from stages.synthesize.endpoint import Endpoint, EndpointConfig
 from stages.synthesize.speech import Backend, Piper, SpeechServer, speakable
 from stages.synthesize.styles import PLAIN, draw_styles, halves, labels_of
 

@@ -27,7 +27,7 @@ from pipeline.versions.leases import leased
 from pipeline.versions.reader import LATEST, Version, batches, tags_of, version_at, version_ids
 from schemas.errors import SetupError
 from schemas.turn import recording_key
-from stages.synthesize.cost import Replies
+from stages.replies import Replies
 
 _REQUESTS = 16
 

@@ -1,6 +1,7 @@
 """The quality stage: speech quality, pitch, speaking rate and loudness of every turn."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,6 +16,9 @@ CLIPPED = 32766 / 32768
 MIN_LOUDNESS_SECONDS = 0.4
 """Length in seconds of one gating block of BS.1770, the shortest audio that it defines a loudness for."""
 
+WORD_MARGIN = 0.1
+"""Seconds around a word in which speech counts as its own: recognisers' times are no more exact."""
+
 MIN_SPEECH_SECONDS = 0.1
 """Speech in seconds below which a speaking rate is meaningless."""
 
@@ -23,7 +27,7 @@ class QualityStage(Stage[QualityConfig]):
     """Fills `Recording.quality`: measures every live turn. It judges none, which is left to select."""
 
     name = "quality"
-    version = 1
+    version = 2
 
     def _load_models(self) -> None:
         """Load voice activity detection, DNSMOS and the pitch tracker."""
@@ -50,14 +54,15 @@ class QualityStage(Stage[QualityConfig]):
             turn = recording.turns[index]
             samples = self._audio.read(recording, turn.track, turn.start, turn.end)
             try:
-                measures[index] = self._measure(samples, transcripts[index])
+                measures[index] = self._measure(samples, turn.start, transcripts[index])
             except Exception as error:
                 problems.append(self._problem_of(error, index))
         return QualityColumn(tuple(measures), tuple(problems))
 
-    def _measure(self, samples: Samples, transcript: Transcript | None) -> QualityMeasures:
-        """Measures of one turn from its samples [n] and its transcript."""
-        speech = self._speech_seconds(samples)
+    def _measure(self, samples: Samples, start: float, transcript: Transcript | None) -> QualityMeasures:
+        """Measures of one turn from its samples [n], its start in the recording and its transcript."""
+        segments = self._speech(samples)
+        speech = sum(end - begin for begin, end in segments) / SAMPLE_RATE
         scores = self._dnsmos.score(samples)
         pitch = self._pitch.track(samples)
         return QualityMeasures(
@@ -70,25 +75,43 @@ class QualityStage(Stage[QualityConfig]):
             pitch_median_hz=pitch.median_hz if pitch else None,
             pitch_range_semitones=pitch.range_semitones if pitch else None,
             loudness_lufs=loudness(samples),
+            words_outside_speech=words_outside(
+                transcript,
+                [(start + begin / SAMPLE_RATE, start + end / SAMPLE_RATE) for begin, end in segments],
+            ),
         )
 
-    def _speech_seconds(self, samples: Samples) -> float:
-        """Seconds of speech in samples [n] according to the VAD."""
+    def _speech(self, samples: Samples) -> list[tuple[int, int]]:
+        """(start, end) in samples [n] of each segment that the VAD hears as speech."""
         from silero_vad.sequence_vad import get_speech_timestamps_sequence
 
         segments = get_speech_timestamps_sequence(samples, self._vad)
-        return float(sum(s["end"] - s["start"] for s in segments) / SAMPLE_RATE)
+        return [(int(segment["start"]), int(segment["end"])) for segment in segments]
+
+
+def words_outside(transcript: Transcript | None, speech: Sequence[tuple[float, float]]) -> float | None:
+    """Share of the words without speech within `WORD_MARGIN`; None without words that have times."""
+    if transcript is None or not transcript.words:
+        return None
+    outside = [
+        word
+        for word in transcript.words
+        if not any(start < word.end + WORD_MARGIN and word.start - WORD_MARGIN < end for start, end in speech)
+    ]
+    return len(outside) / len(transcript.words)
 
 
 def words_per_second(transcript: Transcript | None, speech: float) -> float | None:
     """Words per second of speech, given the seconds of speech; None without a transcript or speech.
 
-    In scripts without spaces, two characters count as one word.
+    In scripts without spaces, two characters count as one word, and so do two digits: "2813" is spoken as two
+    to four words.
     """
     if transcript is None or speech < MIN_SPEECH_SECONDS:
         return None
     spaced, unspaced = UNSPACED_LETTER.subn(" ", transcript.text)
-    return (len(spaced.split()) + unspaced / 2) / speech
+    words = sum(max(1, -(-sum(map(str.isdigit, word)) // 2)) for word in spaced.split())
+    return (words + unspaced / 2) / speech
 
 
 def loudness(samples: Samples) -> float | None:

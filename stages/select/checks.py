@@ -14,7 +14,7 @@ from stages.select.config import SelectConfig
 from stages.select.limits import LIMITS
 from stages.select.personal import personal
 
-VERSION = 3
+VERSION = 4
 
 
 def select(turn: AnnotatedTurn, config: SelectConfig) -> Problem | None:

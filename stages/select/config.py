@@ -37,6 +37,11 @@ class SelectConfig(Config):
     no_speech_probability_max: float | None = Field(
         0.8, description="maximum probability that nobody speaks, as estimated by the recogniser"
     )
+    disagreement_max: float | None = Field(
+        None,
+        description="maximum error rate between the two recognisers of `transcribe`, 0 for the same words; "
+        "turns that only one of them recognised pass (null: none)",
+    )
     compression_ratio_max: float | None = Field(
         2.4, description="maximum compression ratio of the text by zlib; repetitive text has a high one"
     )
@@ -58,6 +63,11 @@ class SelectConfig(Config):
     )
     speech_share_min: float | None = Field(
         0.4, description="minimum share of the turn that is speech, 0 to 1"
+    )
+    words_outside_speech_max: float | None = Field(
+        0.2,
+        description="maximum share of words at times where voice activity detection hears no speech, 0 to 1; "
+        "recognisers make up text where nobody speaks",
     )
     clipped_share_max: float | None = Field(
         0.01, description="maximum share of samples at full scale, 0 to 1"

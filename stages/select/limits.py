@@ -50,6 +50,11 @@ LIMITS: dict[str, tuple[str, str, Callable[[AnnotatedTurn], float | None]]] = {
         "the mean log probability of the text",
         _measure("transcript.average_log_probability"),
     ),
+    "disagreement_max": (
+        "recognisers_disagree",
+        "the error rate between the two recognisers",
+        _measure("transcript.disagreement"),
+    ),
     "characters_per_second_min": (
         "little_text",
         "the number of characters a second",
@@ -68,6 +73,11 @@ LIMITS: dict[str, tuple[str, str, Callable[[AnnotatedTurn], float | None]]] = {
     "words_per_second_min": ("slow", "the number of words a second", _measure("assessment.words_per_second")),
     "words_per_second_max": ("fast", "the number of words a second", _measure("assessment.words_per_second")),
     "speech_share_min": ("little_speech", "the share of speech", _measure("assessment.speech_share")),
+    "words_outside_speech_max": (
+        "words_without_speech",
+        "the share of words where no speech is heard",
+        _measure("assessment.words_outside_speech"),
+    ),
     "dnsmos_overall_min": ("poor_quality", "DNSMOS overall", _measure("assessment.dnsmos_overall")),
     "clipped_share_max": ("clipped", "the share of clipped samples", _measure("assessment.clipped_share")),
     "loudness_min": ("quiet", "the loudness in LUFS", _measure("assessment.loudness_lufs")),

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from schemas.chat import Chat, ChatMessage
 from schemas.errors import DataError
-from stages.synthesize.cost import Cost
-from stages.synthesize.endpoint import Endpoint, EndpointConfig
+from stages.endpoint import Endpoint, EndpointConfig
+from stages.replies import Cost
 
 API_ROLES = {"human": "user"}
 """Our role name -> the name in the API, where they differ."""

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 from pydantic import Field
 
 from schemas.errors import DataError, SetupError
+from stages.endpoint import Endpoint, EndpointConfig
+from stages.replies import Cost
 from stages.stage import Config
 from stages.synthesize.audio import SynthesizedAudio, apply_style, read_audio
-from stages.synthesize.cost import Cost
-from stages.synthesize.endpoint import Endpoint, EndpointConfig
 from stages.synthesize.styles import UNCHANGED, StyleConfig
 
 

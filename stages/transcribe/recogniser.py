@@ -1,20 +1,13 @@
-"""Speech recognition with Whisper on CTranslate2: words with times, by beam search without sampling."""
+"""What a recogniser is and what it hears, and how an engine without word times becomes one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-import numpy as np
-
-from schemas.errors import SetupError
+from schemas.errors import DataError
 from schemas.recording import Word
-from stages.stage import Samples
-
-_MAX_TOKENS = 448
-"""Length of Whisper's text context."""
-_WINDOW_FRAMES = 3000
-"""Whisper's window of 30 s, in frames of 10 ms."""
+from stages.stage import SAMPLE_RATE, Samples
+from stages.transcribe.alignment import spread
 
 
 @dataclass(frozen=True)
@@ -22,92 +15,116 @@ class Hypothesis:
     """The words recognised in a window or a turn; times in seconds, in a window from its start."""
 
     words: tuple[Word, ...]
-    average_log_probability: float
-    """Mean over tokens or words."""
-    no_speech_probability: float
+    average_log_probability: float | None
+    """Mean over tokens or words; None if the recogniser doesn't tell."""
+    no_speech_probability: float | None
 
     @property
     def text(self) -> str:
         return "".join(word.text for word in self.words)
 
 
-class Recogniser:
-    """A faster-whisper model on one device, for use by `threads` threads at once.
+@dataclass(frozen=True)
+class Transcription:
+    """The text of a window, as an engine gives it."""
 
-    Raises SetupError if the model can't be loaded.
-    """
+    text: str
+    words: tuple[Word, ...] | None
+    """None if the engine has no word times."""
+    average_log_probability: float | None = None
+    no_speech_probability: float | None = None
 
-    def __init__(self, path: Path, device: str, compute_type: str, beam: int, threads: int) -> None:
-        from faster_whisper import WhisperModel
 
-        try:
-            self._model = WhisperModel(
-                str(path), device, compute_type=compute_type, cpu_threads=1, num_workers=threads
-            )
-        except (RuntimeError, ValueError, OSError) as error:
-            raise SetupError(
-                f"transcribe can't load the model in {path} ({compute_type} on {device}): {error}"
-            ) from error
-        self._beam = beam
+class Engine(Protocol):
+    """What turns speech into text, for use by several threads at once."""
 
     @property
-    def languages(self) -> list[str]:
-        """ISO 639-1 codes of the languages that the model supports; ["en"] for an English-only model."""
-        return list(self._model.supported_languages)
+    def languages(self) -> Sequence[str] | None:
+        """ISO 639-1 codes of the languages that it supports; None if it doesn't tell."""
 
-    def language_probabilities(self, samples: Samples, seconds: float) -> dict[str, float]:
-        """Probability of each language from samples [n] at 16 kHz, of which 30 s are used.
+    def transcribe(
+        self, windows: Sequence[Samples], language: str, allow_repeats: bool = True
+    ) -> list[Transcription | DataError]:
+        """The text of windows [n] at 16 kHz in one language, as `Recogniser.recognise`."""
 
-        The encoder gets the audio and a second of silence after it, at least `seconds` in all. The full 30 s
-        that it was trained on would be most accurate, but cost ten times as much for short audio. Detecting
-        the language works without them; recognising words does not.
-        """
-        from faster_whisper.audio import pad_or_trim
 
-        features = self._model.feature_extractor(samples)[:, :-1]
-        frames = min(_WINDOW_FRAMES, max(features.shape[1] + 100, round(100 * seconds)))
-        encoded = self._model.encode(pad_or_trim(features, frames))
-        return {token[2:-2]: p for token, p in self._model.model.detect_language(encoded)[0]}
+class Recogniser(Protocol):
+    """A speech recogniser, for use by several threads at once."""
+
+    @property
+    def joins_turns(self) -> bool:
+        """Whether a window may hold several turns: it costs as much as a full one, and its words have times
+        that tell the turns apart."""
+
+    @property
+    def languages(self) -> Sequence[str] | None:
+        """ISO 639-1 codes of the languages that it supports; None if it doesn't tell."""
 
     def recognise(
         self, windows: Sequence[Samples], language: str, allow_repeats: bool = True
-    ) -> list[Hypothesis]:
-        """The words of windows [n] of at most 30 s at 16 kHz in one language, decoded as one batch.
+    ) -> Sequence[Hypothesis | DataError]:
+        """The words of windows [n] at 16 kHz in one language.
 
-        Without `allow_repeats`, no four tokens occur twice in a window, which breaks loops.
+        Without `allow_repeats`, no four tokens occur twice in a window if the recogniser can help it, which
+        breaks loops. A window that can't be recognised results in a DataError.
         """
-        from faster_whisper.audio import pad_or_trim
-        from faster_whisper.tokenizer import Tokenizer
-        from faster_whisper.transcribe import get_suppressed_tokens
 
-        model = self._model.model
-        tokenizer = Tokenizer(self._model.hf_tokenizer, model.is_multilingual, "transcribe", language)
-        features = [self._model.feature_extractor(samples)[:, :-1] for samples in windows]
-        encoded = self._model.encode(np.stack([pad_or_trim(f, _WINDOW_FRAMES) for f in features]))
-        results = model.generate(
-            encoded,
-            [[*tokenizer.sot_sequence, tokenizer.no_timestamps]] * len(windows),
-            beam_size=self._beam,
-            max_length=_MAX_TOKENS,
-            suppress_tokens=get_suppressed_tokens(tokenizer, [-1]),
-            return_scores=True,
-            return_no_speech_prob=True,
-            no_repeat_ngram_size=0 if allow_repeats else 4,
-        )
-        tokens = [[token for token in r.sequences_ids[0] if token < tokenizer.eot] for r in results]
-        alignments = self._model.find_alignment(tokenizer, tokens, encoded, [f.shape[1] for f in features])
+
+class Aligner(Protocol):
+    """What finds the times of words that are known."""
+
+    def align(
+        self, windows: Sequence[Samples], texts: Sequence[str], language: str
+    ) -> list[tuple[Word, ...]]: ...
+
+
+class AlignedRecogniser:
+    """An engine whose words get their times from an aligner where it has none itself.
+
+    Without an aligner, words are spread over their window, which is enough where only the text counts.
+    """
+
+    joins_turns = False
+
+    def __init__(self, engine: Engine, aligner: Aligner | None) -> None:
+        self._engine = engine
+        self._aligner = aligner
+
+    @property
+    def languages(self) -> Sequence[str] | None:
+        return self._engine.languages
+
+    def recognise(
+        self, windows: Sequence[Samples], language: str, allow_repeats: bool = True
+    ) -> list[Hypothesis | DataError]:
+        heard = self._engine.transcribe(windows, language, allow_repeats)
+        times = self._times(windows, heard, language)
         return [
-            Hypothesis(_words(alignment), result.scores[0] * len(ids) / (len(ids) + 1), result.no_speech_prob)
-            for result, ids, alignment in zip(results, tokens, alignments, strict=True)
+            item
+            if isinstance(item, DataError)
+            else Hypothesis(
+                times[k] if item.words is None else item.words,
+                item.average_log_probability,
+                item.no_speech_probability,
+            )
+            for k, item in enumerate(heard)
         ]
 
-
-def _words(alignment: list[dict[str, Any]]) -> tuple[Word, ...]:
-    from faster_whisper.transcribe import merge_punctuations
-
-    merge_punctuations(alignment, "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、")
-    return tuple(
-        Word(float(word["start"]), float(word["end"]), word["word"], float(word["probability"]))
-        for word in alignment
-        if word["word"]
-    )
+    def _times(
+        self, windows: Sequence[Samples], heard: Sequence[Transcription | DataError], language: str
+    ) -> dict[int, tuple[Word, ...]]:
+        """The words of each text that came without times, by window."""
+        texts = {
+            k: item.text
+            for k, item in enumerate(heard)
+            if not isinstance(item, DataError) and item.words is None
+        }
+        audio = [windows[k] for k in texts]
+        if self._aligner and texts:
+            found = self._aligner.align(audio, list(texts.values()), language)
+        else:
+            found = [
+                spread(text, len(samples) / SAMPLE_RATE)
+                for text, samples in zip(texts.values(), audio, strict=True)
+            ]
+        return dict(zip(texts, found, strict=True))

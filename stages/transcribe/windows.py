@@ -10,7 +10,9 @@ from schemas.recording import Turn
 from stages.stage import SAMPLE_RATE, Samples
 
 MAX_SECONDS = 29.5
-"""Maximum length of a window in seconds; the recogniser's own is 30."""
+"""Maximum length of a window in seconds that several turns share."""
+WINDOW_SECONDS = 30.0
+"""The recogniser's own window: it doesn't hear what comes after it."""
 PAUSE = 0.5
 """Silence in seconds between two turns of a window."""
 MARGIN = 0.2
@@ -65,6 +67,13 @@ def pack(excerpts: Sequence[Excerpt]) -> list[list[Excerpt]]:
             windows.append(window)
         window.append(excerpt)
     return windows
+
+
+def quietest(samples: Samples) -> float:
+    """Seconds from the start of samples [n] to the middle of the quietest fifth of a second."""
+    width = SAMPLE_RATE // 5
+    energy = np.cumsum(np.square(samples, dtype=np.float64))
+    return (int(np.argmin(energy[width:] - energy[:-width])) + width / 2) / SAMPLE_RATE
 
 
 def length(window: Sequence[Excerpt]) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from stages.evaluate.words import errors
+from stages.word_errors import errors
 
 
 def error_rate(language: str, pairs: Sequence[tuple[str, str]]) -> tuple[str, float]:

@@ -53,6 +53,7 @@ def a_turn(
         characters_per_second=14.0,
         longest_word=7,
         phantom=False,
+        disagreement=None,
     )
     quality_measures = with_defaults(
         dnsmos_overall=2.9,
@@ -64,6 +65,7 @@ def a_turn(
         pitch_median_hz=180.0,
         pitch_range_semitones=6.0,
         loudness_lufs=-27.0,
+        words_outside_speech=0.0,
     )
     assert not measures, f"no such measure: {measures}"
     transcribed = Transcript(

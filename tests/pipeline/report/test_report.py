@@ -316,3 +316,23 @@ def test_axes_have_a_few_round_numbers(low, high):
     assert 1 <= len(marks) <= 6
     assert all(low - 1e-9 <= mark <= high + 1e-9 for mark in marks)
     assert all(len(f"{mark:.6g}") <= 6 for mark in marks)
+
+
+def test_the_card_shows_how_far_two_recognisers_agree(version, tables):
+    rows = rows_of(tables["turns"])
+    heard = [row for row in rows if row["transcript"]]
+    rates = [0.1 * (n % 4) for n in range(len(heard))]
+    for row, rate in zip(heard, rates, strict=True):
+        row["transcript"]["disagreement"] = rate
+    compared = ds.dataset(pa.Table.from_pylist(rows, tables["turns"].schema))
+    facts = turn_facts(compared, select_of(version.manifest))
+    kept = [(row, rate) for row, rate in zip(heard, rates, strict=True) if row["status"] != "set_aside"]
+    mean = sum(seconds([row]) * rate for row, rate in kept) / seconds([row for row, _ in kept])
+    assert facts.agreement.mean == pytest.approx(mean)
+    assert facts.agreement.kept_share == pytest.approx(seconds([row for row, _ in kept]) / seconds(heard))
+    assert f"error rate between them {100 * mean:.1f} % in the turns kept" in card(version.manifest, facts)
+    assert "disagreement_max" in {curve.field for curve in facts.curves}
+
+
+def test_the_card_of_one_recogniser_does_not_speak_of_two(version, facts):
+    assert "two recognisers" not in card(version.manifest, facts)

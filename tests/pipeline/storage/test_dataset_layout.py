@@ -44,3 +44,8 @@ def test_files_of_other_programs_are_none_of_ours(name):
     assert layout.parse_plan(f"plans/d1e3/{name}") is None
     assert not layout.is_lease(f"leases/{name}", "build")
     assert not layout.is_lineage(f"lineage/8938/{name}")
+
+
+def test_the_replies_of_every_server_are_among_those_that_a_removal_deletes():
+    recognisers = {layout.transcripts(name) for name in ("first", "second")}
+    assert recognisers < set(layout.REPLIES)

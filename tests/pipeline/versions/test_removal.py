@@ -26,7 +26,7 @@ from pipeline.versions.verify import faults
 from schemas.errors import SetupError
 from schemas.turn import recording_key
 from stages.decode.config import DecodeConfig
-from stages.synthesize.cost import Replies
+from stages.replies import Replies
 from tests.paths import DEMO
 from tests.pipeline.annotations import packed, planned
 from tests.served import Answer, completion, serving

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pipeline.models import resolve
 from stages.evaluate.estimate import mean, ratio
 from stages.evaluate.likeness import f0_correlation, mel_distance, voicing_agreement
-from stages.evaluate.words import Errors, errors
 from stages.quality.pitch import PitchTracker
 from stages.train.vocoder.mel import log_mel
+from stages.word_errors import Errors, errors
 from tests.paths import DEMO
 
 WORDS = st.lists(st.sampled_from(["bread", "ferry", "morning", "stone", "harbour"]), min_size=1, max_size=8)

@@ -19,11 +19,12 @@ from schemas.recording import (
     Transcript,
     Turn,
     Unit,
+    Word,
 )
 from stages.quality import QualityConfig, QualityStage
 from stages.quality.dnsmos import WINDOW, windows
 from stages.quality.pitch import pitch_of
-from stages.quality.stage import loudness, words_per_second
+from stages.quality.stage import loudness, words_outside, words_per_second
 from stages.stage import SAMPLE_RATE
 from tests.paths import DEMO
 
@@ -173,3 +174,32 @@ def test_two_characters_count_as_a_word_in_scripts_without_spaces():
 def test_silence_and_very_short_audio_have_no_loudness():
     assert loudness(np.zeros(SAMPLE_RATE, np.float32)) is None
     assert loudness(np.ones(100, np.float32)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("2813-11265-4177.", 7), ("in 1998 he", 4), ("5 of 6", 3), ("10,000 people", 4), ("一二 12", 2)],
+)
+def test_two_digits_count_as_a_word(text, words):
+    assert words_per_second(replace(TEXT, text=text), 2.0) == words / 2
+
+
+def test_words_where_nobody_speaks_are_counted():
+    words = tuple(Word(start, start + 0.5, "word", 1.0) for start in (10.0, 11.0, 12.0, 13.0))
+    heard = replace(TEXT, words=words)
+    assert words_outside(heard, [(10.2, 10.6), (11.55, 11.9)]) == 0.5  # the second ends just before speech
+    assert words_outside(heard, []) == 1
+    assert words_outside(TEXT, [(10.0, 14.0)]) is None
+    assert words_outside(None, []) is None
+
+
+def test_words_that_are_made_up_over_silence_are_seen():
+    spoken = speech(HIGH)
+    seconds = len(spoken) / SAMPLE_RATE
+    samples = np.concatenate([spoken, np.zeros(4 * SAMPLE_RATE, np.float32)])
+    real = [Word(seconds * k / 4, seconds * (k + 0.8) / 4, " said", 0.9) for k in range(4)]
+    made_up = Word(seconds + 2, seconds + 2.5, " Thanks", 0.9)
+    heard = replace(TEXT, words=(*real, made_up))
+    recording = replace(recording_of("one", samples), transcribe=TranscribeColumn((heard,)))
+    [result] = stage_for({"one": samples})(Unit("u", (recording,))).recordings
+    assert result.quality.turns[0].words_outside_speech == pytest.approx(0.2)

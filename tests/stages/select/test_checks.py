@@ -46,6 +46,7 @@ def test_a_good_turn_is_kept():
         ("words_per_second_max", a_turn(words_per_second=12.0), "fast"),
         ("dnsmos_overall_min", a_turn(dnsmos_overall=1.1), "poor_quality"),
         ("speech_share_min", a_turn(speech_share=0.1), "little_speech"),
+        ("words_outside_speech_max", a_turn(words_outside_speech=0.5), "words_without_speech"),
         ("clipped_share_max", a_turn(clipped_share=0.2), "clipped"),
         ("loudness_min", a_turn(loudness_lufs=-75.0), "quiet"),
     ],
@@ -56,6 +57,14 @@ def test_a_threshold_sets_turns_aside_and_none_turns_it_off(field, turn, code):
     assert problem.code == code
     assert f"the limit of {getattr(DEFAULT, field):g}" in problem.message
     assert select(turn, SelectConfig(**{field: None})) is None
+
+
+def test_turns_on_which_two_recognisers_disagree_are_set_aside_where_a_limit_is_set():
+    limited = SelectConfig(disagreement_max=0.2)
+    assert select(a_turn(disagreement=0.25), limited).code == "recognisers_disagree"
+    assert select(a_turn(disagreement=0.2), limited) is None
+    assert select(a_turn(disagreement=None), limited) is None
+    assert select(a_turn(disagreement=1.0), DEFAULT) is None
 
 
 def test_every_threshold_has_a_check():

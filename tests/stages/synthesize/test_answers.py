@@ -8,9 +8,10 @@ import pytest
 from pipeline.storage.store import Store
 from schemas.chat import parse
 from schemas.errors import DataError, SetupError
+from stages.budget import Budget
+from stages.endpoint import MAX_FAILED_REQUESTS, Endpoint
+from stages.replies import Cost, Replies
 from stages.synthesize.answers import AnswersConfig, complete, with_answer
-from stages.synthesize.cost import Budget, Cost, Replies
-from stages.synthesize.endpoint import MAX_FAILED_REQUESTS, Endpoint
 from tests.served import Answer, completion, serving
 
 KEY = "sk-very-secret-0123456789"

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from pipeline.models import resolve
 from pipeline.storage.store import Store
 from schemas.errors import DataError, SetupError
+from stages.budget import Budget
+from stages.endpoint import Endpoint, EndpointConfig
+from stages.replies import Replies
 from stages.synthesize.audio import SynthesizedAudio, apply_style, read_audio
 from stages.synthesize.checks import CheckConfig, as_written, check, error_rate, letters
 from stages.synthesize.config import SynthesizeConfig
-from stages.synthesize.cost import Budget, Replies
-from stages.synthesize.endpoint import Endpoint, EndpointConfig
 from stages.synthesize.speech import Piper, SpeechConfig, SpeechServer, speakable
 from stages.synthesize.styles import STYLES, UNCHANGED, StyleConfig, draw_styles, halves, labels_of
 from tests.paths import DEMO

@@ -86,6 +86,18 @@ def test_turns_that_share_a_window_get_their_own_words_and_times(transcribe, tmp
         assert not transcript.phantom
 
 
+def test_a_turn_that_is_longer_than_the_window_is_heard_to_its_end(transcribe, tmp_path):
+    recording = talk(tmp_path, *[SHOP, GUT] * 3)
+    long = Turn(0.0, recording.turns[-1].end, "one", 0, False)
+    assert long.seconds > 40
+    whole = replace(recording, diarize=DiarizeColumn(Diarization("rttm", (), (), (long,))))
+    [column] = transcribe(whole, config=TranscribeConfig(language="en"))
+    assert column.turns[0].text.endswith("without spilling its contents.")
+    times = [word.start for word in column.turns[0].words]
+    assert times == sorted(times)
+    assert times[-1] > long.end - 1.5
+
+
 def test_transcripts_do_not_depend_on_other_recordings_or_threads(transcribe, tmp_path):
     recordings = [talk(tmp_path, SHOP, GUT), talk(tmp_path, GUT), talk(tmp_path, SHOP)]
     together = transcribe(*recordings, threads=2)

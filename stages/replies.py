@@ -1,17 +1,10 @@
-"""The cost of requests, the budget that limits it, and the cache of replies that are already paid for."""
+"""The cost of requests to a server, and the cache of replies that are already paid for."""
 
 import hashlib
 import re
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
-
-from pydantic import Field
-
-from schemas.errors import DataError
-from stages.stage import Config
 
 
 @dataclass(frozen=True)
@@ -21,58 +14,14 @@ class Cost:
     """Tokens of prompts and answers."""
     characters: int = 0
     """Characters sent."""
+    seconds: int = 0
+    """Seconds of audio sent, each request rounded up."""
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def __sub__(self, other: "Cost") -> "Cost":
         return Cost(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
-
-
-class Budget(Config):
-    """Limits for a dataset's requests to one server, cached replies included; null: no limit."""
-
-    requests: int | None = Field(None, ge=0, description="requests, including retries")
-    tokens: int | None = Field(None, ge=0, description="tokens of prompts and answers")
-    characters: int | None = Field(None, ge=0, description="characters sent")
-
-
-class BudgetTracker:
-    """Keeps track of a budget. The maximum cost of a request is reserved before it is sent."""
-
-    def __init__(self, budget: Budget, spent: Cost) -> None:
-        self._budget = budget
-        self._lock = threading.Lock()
-        self._reserved = Cost()
-        self.spent = spent
-
-    @contextmanager
-    def reserve(self, max_cost: Cost) -> Iterator["Charge"]:
-        """Reserve the maximum cost of a request, and charge its actual cost at the end.
-
-        Raises DataError `budget` if less than the maximum is left.
-        """
-        charge = Charge(max_cost)
-        with self._lock:
-            after = self.spent + self._reserved + max_cost
-            for name, limit in self._budget:
-                if limit is not None and getattr(after, name) > limit:
-                    raise DataError(
-                        "budget", f"the budget of {limit:,} {name} does not allow another request"
-                    )
-            self._reserved += max_cost
-        try:
-            yield charge
-        finally:
-            with self._lock:
-                self._reserved -= max_cost
-                self.spent += charge.cost
-
-
-@dataclass
-class Charge:
-    cost: Cost
-    """The maximum cost until the actual cost is known."""
 
 
 class ReplyStore(Protocol):
@@ -83,7 +32,7 @@ class ReplyStore(Protocol):
     def list(self, prefix: str = "") -> Iterator[Any]: ...
 
 
-_NAME = re.compile(r"([0-9a-f]{64})-(\d+)-(\d+)-(\d+)$")
+_NAME = re.compile(r"([0-9a-f]{64})-(\d+)-(\d+)-(\d+)(?:-(\d+))?$")
 
 
 class Replies:
@@ -97,7 +46,7 @@ class Replies:
         for file in store.list(folder):
             if match := _NAME.search(file.path):
                 self._names.setdefault(match[1], file.path)
-                self.spent += Cost(*map(int, match.groups()[1:]))
+                self.spent += Cost(*(int(number or 0) for number in match.groups()[1:]))
 
     def get(self, request: str) -> bytes | None:
         name = self._names.get(request)
@@ -114,5 +63,6 @@ class Replies:
 
     def put(self, request: str, reply: bytes, cost: Cost) -> None:
         name = f"{self._folder}/{request}-{cost.requests}-{cost.tokens}-{cost.characters}"
+        name += f"-{cost.seconds}" * bool(cost.seconds)
         self._store.put_new(name, reply)
         self._names[request] = name

@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from schemas.errors import DataError, SetupError
+from stages.budget import Budget, BudgetTracker
+from stages.replies import Cost, Replies
 from stages.stage import Config
-from stages.synthesize.cost import Budget, BudgetTracker, Cost, Replies
 
 Reply = TypeVar("Reply")
 
@@ -103,15 +104,21 @@ class Endpoint:
         body: dict[str, Any],
         max_cost: Cost,
         read: Callable[[bytes], tuple[Reply, Cost | None]],
+        file: bytes | None = None,
     ) -> Reply:
-        """The reply to a JSON body, parsed by `read`. Requests with a cached reply are not sent again.
+        """The reply to a body, parsed by `read`. Requests with a cached reply are not sent again.
+
+        The body is JSON, or with `file`, a WAV file, the fields of a form.
 
         `max_cost` is the upper bound of the cost of one try. `read` returns the parsed reply and its cost, if
         the reply reports it, and raises ValueError for an unusable reply. Raises DataError (`timeout`,
         `unreachable`, `rate_limited`, `server_error`, `bad_reply`, `refused`, `budget`), and SetupError if
         the key or the address is wrong.
         """
-        content = json.dumps(body, sort_keys=True, ensure_ascii=False).encode()
+        if file is None:
+            content, kind = json.dumps(body, sort_keys=True, ensure_ascii=False).encode(), "application/json"
+        else:
+            content, kind = _form(body, file)
         request = hashlib.sha256(f"{path}\n".encode() + content).hexdigest()
         cached = self._replies.get(request)
         if cached is not None:
@@ -122,7 +129,7 @@ class Endpoint:
             with self._tracker.reserve(max_cost) as charge:
                 self._rate_limit.wait()
                 try:
-                    reply = self._send(path, content)
+                    reply = self._send(path, content, kind)
                     answer, cost = _parsed(reply, read)
                     charge.cost = cost or max_cost
                 except _RetryableError as failed:
@@ -145,13 +152,13 @@ class Endpoint:
             failure.code, f"{self._address(path)} {failure} ({tries} {'try' if tries == 1 else 'tries'})"
         )
 
-    def _send(self, path: str, content: bytes) -> bytes:
+    def _send(self, path: str, content: bytes, kind: str) -> bytes:
         """The body of a response with status 200. Raises `_RetryableError` if another try may succeed."""
         import httpx2
 
         seconds = self._config.timeout
         deadline = time.monotonic() + seconds
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": kind}
         try:
             with self._client.stream("POST", self._url + path, content=content, headers=headers) as response:
                 received = bytearray()
@@ -223,6 +230,24 @@ class _RateLimit:
         """Delay all further requests by this number of seconds."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
+
+
+def _form(fields: dict[str, Any], file: bytes) -> tuple[bytes, str]:
+    """The body and the content type of a form with a WAV file (multipart/form-data, RFC 7578).
+
+    The same fields give the same bytes: the boundary is a hash of the file.
+    """
+    boundary = hashlib.sha256(file).hexdigest()
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in sorted(fields.items())
+    ]
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="speech.wav"\r\n'
+        "Content-Type: audio/wav\r\n\r\n"
+    )
+    content = b"".join([*parts, head.encode(), file, f"\r\n--{boundary}--\r\n".encode()])
+    return content, f"multipart/form-data; boundary={boundary}"
 
 
 def _parsed(reply: bytes, read: Callable[[bytes], tuple[Reply, Cost | None]]) -> tuple[Reply, Cost | None]:
