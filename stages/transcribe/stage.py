@@ -21,6 +21,7 @@ from stages.transcribe import measures
 from stages.transcribe.config import TranscribeConfig
 from stages.transcribe.engines import load_recogniser
 from stages.transcribe.existing import words_of_turns
+from stages.transcribe.inverse_normalisation import InverseNormaliser
 from stages.transcribe.languages import WITHOUT_SPACES, languages
 from stages.transcribe.punctuation import Punctuation
 from stages.transcribe.recogniser import Hypothesis
@@ -77,6 +78,7 @@ class TranscribeStage(Stage[TranscribeConfig]):
         self._only_language = supported[0] if supported is not None and len(supported) == 1 else None
         self._to_script = script_converter(config.chinese_script)
         self._punctuation = Punctuation(self._models[config.punctuation]) if config.punctuation else None
+        self._inverse_normaliser = InverseNormaliser() if config.inverse_normalisation else None
 
     def _cache(self, recogniser: str) -> Replies:
         """The cache of the replies of a recogniser's server."""
@@ -132,7 +134,7 @@ class TranscribeStage(Stage[TranscribeConfig]):
             if transcript is None or isinstance(hypothesis, DataError):
                 continue
             text = self._script(spoken[index])(clean(hypothesis.text)).strip()
-            found = errors(spoken[index], transcript.text, text)
+            found = errors(spoken[index], transcript.recognised_text or transcript.text, text)
             transcripts[index] = replace(
                 transcript, second_text=text, disagreement=found.wrong / found.of if found else None
             )
@@ -206,21 +208,17 @@ class TranscribeStage(Stage[TranscribeConfig]):
         probability: float,
         hypothesis: Hypothesis | None,
     ) -> Transcript:
-        """The cleaned text with its measures. `hypothesis` is None for existing text."""
+        """The cleaned text, and measures of it as recognised. `hypothesis` is None for existing text."""
         convert = self._script(language)
         text = convert(clean(text)).strip()
         timed = tuple(replace(_clip(word, turn), text=convert(clean(word.text))) for word in words)
-        recognised = None
-        if self._punctuation and hypothesis:
-            marked = self._punctuation.restore([word.text for word in timed], language)
-            timed = tuple(replace(word, text=spelt) for word, spelt in zip(timed, marked, strict=True))
-            recognised, text = text, "".join(marked).strip()
+        written = self._written(timed, language) if hypothesis else timed
         counted = measures.words_of(text, language)
         return Transcript(
-            text=text,
+            text=text if written == timed else "".join(word.text for word in written).strip(),
             language=language,
             language_probability=probability,
-            words=timed,
+            words=written,
             source=source,
             average_log_probability=hypothesis.average_log_probability if hypothesis else None,
             no_speech_probability=hypothesis.no_speech_probability if hypothesis else None,
@@ -229,8 +227,15 @@ class TranscribeStage(Stage[TranscribeConfig]):
             characters_per_second=measures.letters(text) / turn.seconds,
             longest_word=max(map(len, counted), default=0),
             phantom=measures.is_phantom(text),
-            recognised_text=recognised if recognised != text else None,
+            recognised_text=None if written == timed else text,
         )
+
+    def _written(self, words: tuple[Word, ...], language: str) -> tuple[Word, ...]:
+        """Recognised words as the settings want them written."""
+        if self._punctuation:
+            marked = self._punctuation.restore([word.text for word in words], language)
+            words = tuple(replace(word, text=spelt) for word, spelt in zip(words, marked, strict=True))
+        return self._inverse_normaliser(words, language) if self._inverse_normaliser else words
 
 
 def _clip(word: Word, turn: Turn) -> Word:

@@ -16,6 +16,8 @@ from tests.paths import FIXTURES
 
 @pytest.mark.parametrize("name", sorted(PACKAGED))
 def test_every_packaged_model_is_installed_as_published(name):
+    if PACKAGED[name].extra:
+        pytest.importorskip(PACKAGED[name].package)
     model = resolve(f"package:{name}")
     assert model.path.exists()
     assert model.bytes > 100_000
@@ -28,7 +30,7 @@ def installed_copy(tmp_path, monkeypatch):
     folder = tmp_path / "package"
     shutil.copytree(resolve("package:whisper-codebooks").path, folder / "codebooks")
     monkeypatch.setattr(models, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(models, "_package_folder", lambda package, reference: folder)
+    monkeypatch.setattr(models, "_package_folder", lambda *_: folder)
     return folder / "codebooks"
 
 
@@ -63,6 +65,12 @@ def test_a_cached_hash_that_is_cut_off_is_not_used(installed_copy):
     for file in (models.CACHE / "hashes").iterdir():
         file.write_text("")
     assert resolve("package:whisper-codebooks").sha256 == PACKAGED["whisper-codebooks"].sha256
+
+
+def test_a_model_of_a_missing_extra_names_the_extra(monkeypatch):
+    monkeypatch.setattr(models, "find_spec", lambda _: None)
+    with pytest.raises(SetupError, match=r"wetext, which is not installed: pip install 'aqaa-data\[itn\]'"):
+        resolve("package:wetext")
 
 
 def test_a_damaged_joined_copy_names_the_folder_to_delete(tmp_path, monkeypatch):

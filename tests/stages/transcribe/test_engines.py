@@ -221,6 +221,25 @@ def test_word_times_and_probabilities_of_a_server_are_used(recording, transcribe
     assert (transcript.average_log_probability, transcript.no_speech_probability) == (-0.25, 0.125)
 
 
+def test_numbers_are_written_in_digits_and_what_was_recognised_is_kept(recording, transcribe):
+    pytest.importorskip("wetext")
+    words = [
+        {"word": word, "start": 0.1 * n, "end": 0.1 * n + 0.1} for n, word in enumerate("我花了二十三块钱")
+    ]
+    reply = {"text": "我花了二十三块钱", "words": words}
+    with serving(lambda _: Answer(body=json.dumps(reply).encode())) as server:
+        config = server_config(server.url).model_copy(update={"language": "zh"})
+        [spoken, _] = transcribe(recording, config).turns
+        second = config.model_copy(update={"second": config, "inverse_normalisation": "package:wetext"})
+        [written, _] = transcribe(recording, second).turns
+    assert (written.text, written.recognised_text) == ("我花了23块钱", spoken.text)
+    assert [word.text for word in written.words] == ["我", "花", "了", "23块", "钱"]
+    assert (written.words[3].start, written.words[3].end) == (spoken.words[3].start, spoken.words[6].end)
+    assert written.characters_per_second == spoken.characters_per_second
+    assert written.disagreement == 0
+    assert spoken.recognised_text is None
+
+
 def test_a_turn_that_a_server_refuses_is_set_aside_alone(recording, transcribe):
     refuse = Answer(status=400, body=b'{"error": {"message": "too long"}}')
     with serving(lambda request: refuse if len(request["body"]) > 190_000 else answer_to(request)) as server:
