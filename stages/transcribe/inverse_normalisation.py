@@ -74,11 +74,15 @@ class InverseNormaliser:
 def _written(kind: str, words: str, written: str, language: str) -> str | None:
     """How a number is written; None if its words are kept."""
     if language == "zh":
-        if len(words) == 1:
+        # A character alone is rarely a number (千里), and "thirty or forty" (三四十) is not written 30~40.
+        if len(words) == 1 or "~" in written:
             return None
         units, parts = re.findall("[年月日号]", words), written.split("/")
         if kind == "date" and 1 < len(parts) == len(units):  # 2024年3月5日, not 2024/03/05
-            return "".join(f"{part.lstrip('0')}{unit}" for part, unit in zip(parts, units, strict=True))
+            return "".join(
+                (part if unit == "年" else part.lstrip("0")) + unit
+                for part, unit in zip(parts, units, strict=True)
+            )
         return written
     # "Second" is a unit of time too, and up to ten numbers are words in any case.
     if kind == "ordinal" and (" " not in words or words.lower().endswith("second")):
