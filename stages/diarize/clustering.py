@@ -19,9 +19,9 @@ INITIAL_CLUSTERS = 16
 KMEANS_ITERATIONS = 3
 PRIOR_PAIRS = 3.0
 """Weight, in pairs of pieces, of the mean similarity over all clusters in that within each cluster."""
-SMALL_CLUSTER_MARGIN = 0.4
-"""Clusters of n pieces are merged at a similarity that is lower by this divided by n, since the similarity
-between small clusters varies by chance."""
+CHANCE = 0.18
+"""Clusters of n pieces are merged at a similarity that is lower by this divided by the square root of n,
+since the similarity between small clusters varies by chance."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _pair_to_merge(
         return None
     similarity = clusters.similarity()
     np.fill_diagonal(similarity, -np.inf)
-    margin = SMALL_CLUSTER_MARGIN / np.minimum.outer(clusters.weights, clusters.weights)
+    margin = CHANCE / np.sqrt(np.minimum.outer(clusters.weights, clusters.weights))
     allowed = np.where(similarity + margin > same, similarity, -np.inf)
     if most is not None and len(clusters) > most:
         allowed = similarity

@@ -25,6 +25,9 @@ class SpeakerActivity:
 
     local: NDArray[np.bool_]
     """Activity, [chunks, frames per chunk, local speakers]."""
+    others: NDArray[np.float16]
+    """Probability that somebody else than each local speaker is active, [chunks, frames per chunk, local
+    speakers]."""
     first: NDArray[np.int64]
     """First frame of each chunk, [chunks]."""
     count: NDArray[np.int64]
@@ -63,6 +66,10 @@ class Segmentation:
         self._model = model.eval()
         classes: Any = Powerset(len(specifications.classes), specifications.powerset_max_classes)
         self._speakers_of = classes.mapping.numpy().astype(bool)  # [powerset classes, local speakers]
+        # Whether a class holds anybody else than each local speaker, [powerset classes, local speakers].
+        self._others_of = (self._speakers_of.sum(axis=1, keepdims=True) > self._speakers_of).astype(
+            np.float32
+        )
         self._chunk = round(specifications.duration * SAMPLE_RATE)
         self._hop = round(specifications.duration * SAMPLE_RATE * STEP_SHARE)
         self._frame = model.receptive_field
@@ -72,7 +79,7 @@ class Segmentation:
         import torch
 
         chunks = 1 + max(0, -(-(len(samples) - self._chunk) // self._hop))
-        local = []
+        local, others = [], []
         for start in range(0, chunks, BATCH):
             batch = np.zeros((min(BATCH, chunks - start), 1, self._chunk), dtype=np.float32)
             for row in range(len(batch)):
@@ -82,9 +89,14 @@ class Segmentation:
             with torch.inference_mode():
                 scores = self._model(torch.from_numpy(batch)).numpy()
             local.append(self._speakers_of[scores.argmax(axis=-1)])
-        return self._activity(np.concatenate(local), len(samples))
+            others.append(
+                (np.exp(scores) @ self._others_of).astype(np.float16)
+            )  # scores are log probabilities
+        return self._activity(np.concatenate(local), np.concatenate(others), len(samples))
 
-    def _activity(self, local: NDArray[np.bool_], samples: int) -> SpeakerActivity:
+    def _activity(
+        self, local: NDArray[np.bool_], others: NDArray[np.float16], samples: int
+    ) -> SpeakerActivity:
         step = float(self._frame.step)
         frames = local.shape[1]
         first = np.rint(np.arange(len(local)) * self._hop / SAMPLE_RATE / step).astype(np.int64)
@@ -93,4 +105,4 @@ class Segmentation:
             total[:, start : start + frames] += [chunk.sum(axis=1), np.ones(frames)]
         count = np.rint(total[0] / total[1]).astype(np.int64)
         count = count[: int(samples / SAMPLE_RATE / step)]
-        return SpeakerActivity(local, first, count, step, float(self._frame.duration) / 2)
+        return SpeakerActivity(local, others, first, count, step, float(self._frame.duration) / 2)

@@ -26,9 +26,10 @@ from schemas.recording import (
 )
 from stages.diarize.clustering import speakers_of, stack
 from stages.diarize.config import DiarizeConfig
-from stages.diarize.embedding import SpeakerEmbedding, voice_of
+from stages.diarize.embedding import SpeakerEmbedding
 from stages.diarize.external import PipelineDiarizer
 from stages.diarize.given import given_turns
+from stages.diarize.pieces import VoicePieces, along, joined_pieces, measured, voices_of
 from stages.diarize.segmentation import Segmentation
 from stages.diarize.turns import Quietest, turns_of
 from stages.diarize.vad import Stretch, VoiceActivity, without_crosstalk
@@ -45,7 +46,7 @@ class DiarizeStage(Stage[DiarizeConfig]):
     """Fills `Recording.diarize`: from a companion file, from separate channels, or with models."""
 
     name = "diarize"
-    version = 2
+    version = 3
     memory_settings = ("diarize.window_minutes",)
 
     def _load_models(self) -> None:
@@ -61,7 +62,7 @@ class DiarizeStage(Stage[DiarizeConfig]):
             self._diarizer = PipelineDiarizer(models[config.pipeline], self._embedding)
         else:
             self._diarizer = WindowDiarizer(
-                Segmentation(models[config.segmentation]), self._embedding, config.same_speaker
+                Segmentation(models[config.segmentation]), self._embedding, config
             )
 
     def __call__(self, unit: Unit) -> Unit:
@@ -111,7 +112,11 @@ class DiarizeStage(Stage[DiarizeConfig]):
         segments = tuple(Segment(a, b, names[speaker], 0) for a, b, speaker in stretches)
         centroids = voices.merged(speaker_of).centroids
         embeddings = {names[speaker]: centroids[speaker] for speaker in order}
-        turns, problems = turns_of(segments, config, self._quietest(recording))
+        doubts = [(start + a, start + b) for start, window in windows for a, b in window.doubts]
+        turns, problems = turns_of(segments, config, self._quietest(recording), doubts)
+        known = [(start, window.pieces) for start, window in windows if window.pieces is not None]
+        pieces = {0: joined_pieces(known)} if known else self._pieces(recording, turns)
+        turns = measured(turns, pieces, embeddings)
         return DiarizeColumn(Diarization("model", segments, _speakers(segments, embeddings), turns), problems)
 
     def _windows(
@@ -156,7 +161,9 @@ class DiarizeStage(Stage[DiarizeConfig]):
             raise DataError("no_speech", "nobody speaks on any channel of this recording")
         ordered = tuple(sorted(segments, key=lambda s: (s.start, s.track)))
         turns, problems = turns_of(ordered, self._config, self._quietest(recording))
-        voices = self._voices(recording, turns)
+        pieces = self._pieces(recording, turns)
+        voices = voices_of(turns, pieces)
+        turns = measured(turns, pieces, voices)
         return DiarizeColumn(Diarization("model", ordered, _speakers(ordered, voices), turns), problems)
 
     # Companion files
@@ -189,30 +196,17 @@ class DiarizeStage(Stage[DiarizeConfig]):
                 Problem("bad_line", f"{name}, line {aside.line}: {aside.reason}", line=aside.line)
                 for aside in annotation.aside
             ]
-            speakers = _speakers(given.segments, self._voices(recording, given.heard))
-            result = Diarization(companion.kind, given.segments, speakers, given.turns)
+            pieces = self._pieces(recording, given.heard)
+            voices = voices_of(given.heard, pieces)
+            turns = measured(given.turns, pieces, voices)
+            result = Diarization(companion.kind, given.segments, _speakers(given.segments, voices), turns)
             return DiarizeColumn(result, (*given.problems, *lines), tuple(uses))
         return DiarizeColumn(None, (problem,), tuple(uses)) if problem else None
 
     # All of them
 
-    def _voices(self, recording: Recording, turns: tuple[Turn, ...]) -> dict[str, Any]:
-        """Embedding [d] of each speaker by name, for those who have turns that aren't overlapped."""
-        turns_of_speaker: dict[str, list[Turn]] = defaultdict(list)
-        for turn in turns:
-            if not turn.overlapped:
-                turns_of_speaker[turn.speaker].append(turn)
-        voices = {}
-        for name, alone in turns_of_speaker.items():
-            track = alone[0].track
-            voice = voice_of(
-                self._embedding,
-                [(turn.start, turn.end) for turn in alone if turn.track == track],
-                partial(self._audio.read, recording, track),
-            )
-            if voice is not None:
-                voices[name] = voice.centroids[0]
-        return voices
+    def _pieces(self, recording: Recording, turns: tuple[Turn, ...]) -> dict[int, VoicePieces]:
+        return along(turns, self._embedding, partial(self._audio.read, recording))
 
     def _quietest(self, recording: Recording) -> Quietest:
         """A function that finds the middle of the quietest 0.3 s between two times, likely between words."""

@@ -1,34 +1,49 @@
 """Turns from segments: short pauses are merged, overlaps cut out, and long turns split where it is quiet."""
 
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from schemas.recording import Problem, Segment, Turn
 from stages.diarize.config import DiarizeConfig
+from stages.diarize.vad import Stretch
 
 Quietest = Callable[[int, float, float], float]
 """(track, start, end) -> time of the quietest moment between start and end, in seconds."""
 
 
 def turns_of(
-    segments: tuple[Segment, ...], config: DiarizeConfig, quietest: Quietest
+    segments: tuple[Segment, ...],
+    config: DiarizeConfig,
+    quietest: Quietest,
+    doubts: Sequence[Stretch] = (),
 ) -> tuple[tuple[Turn, ...], tuple[Problem, ...]]:
-    """Turns of all tracks in order of start, and problems for those that can't be used."""
+    """Turns of all tracks in order of start, and problems for those that can't be used.
+
+    Turns are cut at `doubts`, in which another voice may be heard; these parts become turns with a problem.
+    """
     turns = [
-        turn
+        part
         for track in sorted({segment.track for segment in segments})
-        for turn in _of_track([s for s in segments if s.track == track], config, quietest)
+        for turn in joined([s for s in segments if s.track == track], config.merge_pause)
+        for part in _split(turn, config, quietest)
     ]
-    return with_problems(turns, config)
+    certain, doubtful = _cut(turns, doubts)
+    return with_problems([*certain, *doubtful], config, frozenset(doubtful))
 
 
-def with_problems(turns: list[Turn], config: DiarizeConfig) -> tuple[tuple[Turn, ...], tuple[Problem, ...]]:
-    """The turns in order of start, and a problem for each that is overlapped or too short."""
+def with_problems(
+    turns: list[Turn], config: DiarizeConfig, doubtful: Collection[Turn] = ()
+) -> tuple[tuple[Turn, ...], tuple[Problem, ...]]:
+    """The turns in order of start, and a problem for each that is overlapped, doubtful or too short."""
     ordered = tuple(sorted(turns, key=lambda turn: (turn.start, turn.track, turn.end, turn.speaker)))
     problems = []
     for index, turn in enumerate(ordered):
         if turn.overlapped:
             problems.append(Problem("overlap", "somebody else speaks at the same time", index))
+        elif turn in doubtful:
+            problems.append(Problem("several_voices", "another voice may be heard here", index))
         elif turn.seconds < config.min_turn:
             message = f"the turn lasts {turn.seconds:.2f} s, less than {config.min_turn:g} s"
             problems.append(Problem("too_short", message, index))
@@ -51,7 +66,11 @@ def overlaps(segments: tuple[Segment, ...], slack: float) -> list[bool]:
     return overlapped
 
 
-def _of_track(segments: list[Segment], config: DiarizeConfig, quietest: Quietest) -> Iterator[Turn]:
+def joined(segments: list[Segment], pause: float) -> Iterator[Turn]:
+    """Turns of one track: segments of a speaker, joined over pauses of up to `pause` seconds.
+
+    Overlapped speech becomes turns of its own.
+    """
     parts = _parts(segments)
     last: dict[str, Turn] = {}
     for start, end, speakers in parts:
@@ -63,15 +82,33 @@ def _of_track(segments: list[Segment], config: DiarizeConfig, quietest: Quietest
             if (
                 before is not None
                 and before.overlapped == turn.overlapped
-                and start - before.end <= (0 if turn.overlapped else config.merge_pause)
+                and start - before.end <= (0 if turn.overlapped else pause)
                 and (turn.overlapped or others <= before.end)
             ):
                 turn = Turn(before.start, end, speaker, turn.track, turn.overlapped)
             elif before is not None:
-                yield from _split(before, config, quietest)
+                yield before
             last[speaker] = turn
-    for turn in last.values():
-        yield from _split(turn, config, quietest)
+    yield from last.values()
+
+
+def _cut(turns: list[Turn], doubts: Sequence[Stretch]) -> tuple[list[Turn], list[Turn]]:
+    """The parts of turns outside and inside of `doubts`, which are sorted and don't overlap."""
+    certain: list[Turn] = []
+    doubtful: list[Turn] = []
+    ends = [end for _, end in doubts]
+    for turn in turns:
+        at = turn.start
+        for start, end in doubts[bisect_right(ends, turn.start) :] if not turn.overlapped else ():
+            if start >= turn.end:
+                break
+            if start > at:
+                certain.append(replace(turn, start=at, end=start))
+            at = min(end, turn.end)
+            doubtful.append(replace(turn, start=max(start, turn.start), end=at))
+        if at < turn.end:
+            certain.append(replace(turn, start=at) if at > turn.start else turn)
+    return certain, doubtful
 
 
 def _parts(segments: list[Segment]) -> Iterator[tuple[float, float, tuple[str, ...]]]:

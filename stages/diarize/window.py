@@ -1,14 +1,21 @@
 """Diarization of one window of one track, with speakers numbered within the window."""
 
 import itertools
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.recording import Segment
 from stages.diarize.clustering import Vectors, VoiceClusters, cluster_pieces, nearest, unit
+from stages.diarize.config import DiarizeConfig
+from stages.diarize.doubt import doubts
 from stages.diarize.embedding import PIECE, SpeakerEmbedding
+from stages.diarize.pieces import VoicePieces
 from stages.diarize.segmentation import Segmentation, SpeakerActivity
+from stages.diarize.turns import joined
+from stages.diarize.vad import Stretch
 from stages.stage import SAMPLE_RATE, Samples
 
 UNKNOWN = -1
@@ -28,15 +35,21 @@ class WindowDiarization:
     segments: list[tuple[float, float, int]]
     """Start and end in seconds from the start of the window, and the index of the voice or `UNKNOWN`."""
     voices: VoiceClusters
+    doubts: list[Stretch] = field(default_factory=list)
+    """Where a turn may hold another voice than its speaker's, in order."""
+    pieces: VoicePieces | None = None
+    """Embeddings along the speech; None if they weren't computed."""
 
 
 class WindowDiarizer:
     """Finds speech, speaker changes and overlaps by segmentation, and speakers by CAM++ embeddings."""
 
-    def __init__(self, segmentation: Segmentation, embedding: SpeakerEmbedding, same_speaker: float) -> None:
+    def __init__(
+        self, segmentation: Segmentation, embedding: SpeakerEmbedding, config: DiarizeConfig
+    ) -> None:
         self._segmentation = segmentation
         self._embedding = embedding
-        self._same_speaker = same_speaker
+        self._config = config
 
     def __call__(self, samples: Samples, fewest: int, most: int | None) -> WindowDiarization | None:
         """Diarization of samples [n] at 16 kHz with `fewest` to `most` speakers; None if nobody speaks."""
@@ -58,13 +71,20 @@ class WindowDiarizer:
             _contexts(activity, pieces[clustered], embeddings[clustered]),
             embeddings[clustered],
             seconds[clustered] / PIECE,
-            self._same_speaker,
+            self._config.same_speaker,
             fewest,
             most,
         )
         label = _labels(pieces, embeddings, valid, voices.centroids)
         active = _active(activity, pieces, label, len(voices))
-        return WindowDiarization(_segments(activity, active, len(samples) / SAMPLE_RATE), voices)
+        segments = _segments(activity, active, len(samples) / SAMPLE_RATE)
+        named = [Segment(start, end, str(speaker), 0) for start, end, speaker in segments]
+        return WindowDiarization(
+            segments,
+            voices,
+            doubts(activity, joined(named, self._config.merge_pause), _unlocated(activity, pieces, label)),
+            VoicePieces(times[clustered], embeddings[clustered]),
+        )
 
 
 def _pieces(activity: SpeakerActivity) -> NDArray[np.int64]:
@@ -72,17 +92,9 @@ def _pieces(activity: SpeakerActivity) -> NDArray[np.int64]:
 
     They are cut where the local speaker changes.
     """
-    chunk = activity.nearest_chunk()
-    frames = np.arange(len(activity.count))
-    local = activity.local[chunk, np.clip(frames - activity.first[chunk], 0, activity.local.shape[1] - 1)]
-    speaker = np.where(local.sum(axis=1) == 1, local.argmax(axis=1), -1)
     single = activity.count == 1
     begins = single & ~np.r_[False, single[:-1]]
-    # Only within a chunk, since each chunk numbers its speakers independently.
-    changes = np.r_[
-        False,
-        (speaker[1:] != speaker[:-1]) & (speaker[1:] >= 0) & (speaker[:-1] >= 0) & (chunk[1:] == chunk[:-1]),
-    ]
+    changes = _changes(activity)
     starts = np.flatnonzero(begins | (single & changes))
     ends = np.flatnonzero(np.r_[single[:-1] & (~single | begins | changes)[1:], single[-1:]]) + 1
     pieces: list[NDArray[np.int64]] = [np.empty((0, 2), dtype=np.int64)]
@@ -91,6 +103,43 @@ def _pieces(activity: SpeakerActivity) -> NDArray[np.int64]:
         edges = np.rint(np.linspace(start, end, parts + 1)).astype(np.int64)
         pieces.append(np.stack([edges[:-1], edges[1:]], axis=1))
     return np.concatenate(pieces)
+
+
+def _changes(activity: SpeakerActivity) -> NDArray[np.bool_]:
+    """Whether the local speaker of each frame is another than that of the frame before, [frames]."""
+    chunk = activity.nearest_chunk()
+    frames = np.arange(len(activity.count))
+    local = activity.local[chunk, np.clip(frames - activity.first[chunk], 0, activity.local.shape[1] - 1)]
+    speaker = np.where(local.sum(axis=1) == 1, local.argmax(axis=1), -1)
+    # Only within a chunk, since each chunk numbers its speakers independently.
+    return np.r_[
+        False,
+        (speaker[1:] != speaker[:-1]) & (speaker[1:] >= 0) & (speaker[:-1] >= 0) & (chunk[1:] == chunk[:-1]),
+    ]
+
+
+def _unlocated(
+    activity: SpeakerActivity, pieces: NDArray[np.int64], label: NDArray[np.int64]
+) -> Iterator[Stretch]:
+    """Stretches in which a change of speaker is that the segmentation didn't hear.
+
+    Pieces end there because they are long enough, so each may hold some of the other voice, up to its middle.
+    """
+    changes = np.r_[_changes(activity), True]
+    for (_, end), (start, _), before, after, middle, next_middle in zip(
+        pieces[:-1],
+        pieces[1:],
+        label[:-1],
+        label[1:],
+        pieces[:-1].mean(axis=1),
+        pieces[1:].mean(axis=1),
+        strict=True,
+    ):
+        if start == end and before != after and not changes[end]:
+            yield (
+                round(float(activity.seconds(middle)), 3),
+                round(float(activity.seconds(next_middle)), 3),
+            )
 
 
 def _contexts(activity: SpeakerActivity, pieces: NDArray[np.int64], embeddings: Vectors) -> Vectors:

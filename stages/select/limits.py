@@ -24,6 +24,11 @@ def _word_count(turn: AnnotatedTurn) -> float | None:
 LIMITS: dict[str, tuple[str, str, Callable[[AnnotatedTurn], float | None]]] = {
     "seconds_min": ("too_short", "the turn's length in seconds", lambda turn: turn.turn.seconds),
     "seconds_max": ("too_long", "the turn's length in seconds", lambda turn: turn.turn.seconds),
+    "voice_similarity_min": (
+        "several_voices",
+        "the least similarity of the voice within the turn",
+        lambda turn: turn.turn.voice_similarity,
+    ),
     "words_min": ("few_words", "the number of words", _word_count),
     "compression_ratio_max": (
         "repetitive",
