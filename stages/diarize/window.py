@@ -112,10 +112,9 @@ def _changes(activity: SpeakerActivity) -> NDArray[np.bool_]:
     local = activity.local[chunk, np.clip(frames - activity.first[chunk], 0, activity.local.shape[1] - 1)]
     speaker = np.where(local.sum(axis=1) == 1, local.argmax(axis=1), -1)
     # Only within a chunk, since each chunk numbers its speakers independently.
-    return np.r_[
-        False,
-        (speaker[1:] != speaker[:-1]) & (speaker[1:] >= 0) & (speaker[:-1] >= 0) & (chunk[1:] == chunk[:-1]),
-    ]
+    changed = (speaker[1:] != speaker[:-1]) & (speaker[1:] >= 0) & (speaker[:-1] >= 0)
+    # Only within a chunk, since each chunk numbers its speakers independently.
+    return np.asarray(np.concatenate([[False], changed & (chunk[1:] == chunk[:-1])]))
 
 
 def _unlocated(

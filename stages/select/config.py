@@ -19,8 +19,8 @@ class SelectConfig(Config):
     seconds_max: float | None = Field(60.0, description="maximum length of a turn, in seconds")
     voice_similarity_min: float | None = Field(
         0.35,
-        description="minimum cosine between the voices in any two pieces of a turn, each of about 1.5 s; with "
-        "lower values, turns of several voices pass",
+        description="minimum cosine between the voices in any two pieces of a turn, each of about 1.5 s; "
+        "lower values let turns of several voices pass",
     )
     words_min: int | None = Field(
         1,

@@ -127,6 +127,9 @@ class Stages:
         live = set(recording.live_turns())
         kept = [t for index, t in enumerate(recording.turns) if index in live and _selected(t, limits)]
         active = _active(reference, seconds)
+        channel = (
+            _channels(path.with_suffix(".rttm"), reference) if recording.decode.result.tracks > 1 else None
+        )
         single = active.sum(axis=0) == 1
         in_kept = np.zeros(active.shape[1], dtype=bool)
         for turn in kept:
@@ -136,13 +139,14 @@ class Stages:
             der=_error_rate(reference, recording.turns, seconds),
             speakers=(len(active), len({turn.speaker for turn in recording.turns})),
             kept=sum(turn.seconds for turn in kept),
-            several=sum(turn.seconds for turn in kept if _second(turn, active) > SEVERAL),
+            several=sum(turn.seconds for turn in kept if _second(turn, active, channel) > SEVERAL),
             single=float(single.sum()) / FRAMES,
             covered=float((single & in_kept).sum()) / FRAMES,
             cpu_seconds_per_minute=60 * cpu / seconds,
         )
         rows = [
-            turn.__dict__ | {"kept": turn in kept, "second": _second(turn, active), "is": _most(turn, active)}
+            turn.__dict__
+            | {"kept": turn in kept, "second": _second(turn, active, channel), "is": _most(turn, active)}
             for turn in recording.turns
         ]
         return score, rows
@@ -163,9 +167,23 @@ def _active(reference: Annotation, seconds: float) -> NDArray[np.bool_]:
     return active
 
 
-def _second(turn: Turn, active: NDArray[np.bool_]) -> float:
-    """Share of a turn in which the second most active speaker of the reference talks."""
-    talking = np.sort(_within(turn, active).mean(axis=1))
+def _channels(rttm: Path, reference: Annotation) -> NDArray[np.int64]:
+    """The channel of each speaker, from 0, [speakers]."""
+    fields = [line.split() for line in rttm.read_text(encoding="utf-8").split("\n") if line]
+    channel = {field[7]: int(field[2]) - 1 for field in fields}
+    return np.array([channel[name] for name in reference.labels()])
+
+
+def _second(turn: Turn, active: NDArray[np.bool_], channel: NDArray[np.int64] | None) -> float:
+    """Share of a turn in which a second speaker of the reference talks.
+
+    On a track that is a channel, that is a speaker of another one who leaks into its silence.
+    """
+    within = _within(turn, active)
+    if channel is not None:
+        leaks = within[channel != turn.track].any(axis=0) & ~within[channel == turn.track].any(axis=0)
+        return float(leaks.mean())
+    talking = np.sort(within.mean(axis=1))
     return float(talking[-2]) if len(talking) > 1 else 0.0
 
 
