@@ -180,6 +180,10 @@ class Turn:
     def seconds(self) -> float:
         return self.end - self.start
 
+    def is_surely_its_speakers(self, margin: float | None) -> bool:
+        """Whether `speaker_margin` is at least `margin`, or one of them is None."""
+        return margin is None or self.speaker_margin is None or self.speaker_margin >= margin
+
 
 @dataclass(frozen=True)
 class Diarization:

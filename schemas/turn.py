@@ -96,6 +96,10 @@ class TurnRow:
     """Channel of the original, from 1, that the turn is cut from; None for a mix of channels."""
     source: str | None = None
     """`model`, or the kind of companion that states the turn."""
+    voice_similarity: float | None = None
+    """Least cosine between the voices in two pieces of the turn."""
+    speaker_margin: float | None = None
+    """By how much the voice is more like its speaker's than like any other's, as a difference of cosines."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from schemas.recording import UNKNOWN_SPEAKER
 from schemas.turn import AnnotatedTurn
 from stages.stage import Config
 
-VERSION = 2
+VERSION = 3
+FRAGMENT_SECONDS = 0.5
+"""Turns that were set aside and are shorter don't separate others: diarize cuts such parts off others."""
 
 BACKCHANNELS: dict[str, tuple[str, ...]] = {
     "en": (
@@ -105,6 +107,11 @@ class PairTurnsConfig(Config):
     question_seconds_max: float = Field(30.0, gt=0, description="maximum length of a question, in seconds")
     answer_seconds_min: float = Field(1.0, ge=0, description="minimum length of an answer, in seconds")
     answer_seconds_max: float = Field(60.0, gt=0, description="maximum length of an answer, in seconds")
+    speaker_margin_min: float | None = Field(
+        0.2,
+        description="minimum by which the voices of question and answer are more like their speaker's than "
+        "like any other's, as a difference of cosines, so that a speaker doesn't answer themselves",
+    )
     history_turns_max: int = Field(
         4,
         ge=0,
@@ -155,7 +162,7 @@ def pair_turns(
 
     A turn can be the answer of one pair and the question of the next. Backchannels are skipped: they are
     neither questions nor answers, and do not separate the turns around them. A turn that was set aside breaks
-    the pair that it separates or overlaps.
+    the pair that it separates or overlaps, unless it is a mere fragment.
 
     Args:
         turns: all turns of the recording, in any order.
@@ -165,10 +172,14 @@ def pair_turns(
     kept = frozenset(kept)
     is_backchannel = _backchannel_predicate(config)
     ordered = sorted(turns, key=lambda turn: (turn.turn.start, turn.turn.end, turn.index))
-    speech = [turn for turn in ordered if not is_backchannel(turn)]
+    fragments = {
+        turn.index for turn in ordered if turn.index not in kept and turn.turn.seconds < FRAGMENT_SECONDS
+    }
+    speech = [turn for turn in ordered if turn.index not in fragments and not is_backchannel(turn)]
     overlaps = _overlaps(speech, config.overlap_seconds_max)
     pairs = []
-    reasons = Counter(["backchannel"] * (len(ordered) - len(speech)))
+    reasons = Counter({"fragment": len(fragments)}) if fragments else Counter()
+    reasons.update(["backchannel"] * (len(ordered) - len(fragments) - len(speech)))
     for position, answer in enumerate(speech):
         question = speech[position - 1] if position else None
         if answer.index not in kept:
@@ -196,6 +207,9 @@ def _rejection_reason(
         return "same_speaker"
     if UNKNOWN_SPEAKER in (question.speaker, answer.speaker):
         return "unknown_speaker"
+    sure = all(turn.is_surely_its_speakers(config.speaker_margin_min) for turn in (question, answer))
+    if question.track == answer.track and not sure:
+        return "speaker_unsure"
     if pair.answer.index in overlaps[pair.question.index]:
         return "barge_in" if answer.end > question.end else "overlap"
     if overlaps[pair.question.index] or overlaps[pair.answer.index]:

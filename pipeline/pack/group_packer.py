@@ -234,6 +234,8 @@ def _row(
         semantic_codes=len(turn.codes.semantic) if turn.codes else 0,
         channel=channels[turn.turn.track] + 1 if channels else None,
         source=recording.diarize.result.source if recording.diarize and recording.diarize.result else None,
+        voice_similarity=turn.turn.voice_similarity,
+        speaker_margin=turn.turn.speaker_margin,
     )
 
 

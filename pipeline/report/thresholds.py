@@ -93,7 +93,9 @@ def _turn(row: dict[str, Any]) -> AnnotatedTurn:
         index=0,
         metadata={},
         decoded=cast(DecodedAudio, None),  # no limit applies to it
-        turn=Turn(row["start"], row["end"], row["speaker"], 0, False),
+        turn=Turn(
+            row["start"], row["end"], row["speaker"], 0, False, voice_similarity=row["voice_similarity"]
+        ),
         transcript=None
         if row["transcript.text"] is None
         else Transcript(**column("transcript", _TRANSCRIPT), words=()),
@@ -107,7 +109,17 @@ _ASSESSMENT = [f.name for f in fields(QualityMeasures)]
 MEASURED = {
     **{
         name: ds.field(name)
-        for name in ("recording", "start", "end", "speaker", "status", "stage", "code", "language")
+        for name in (
+            "recording",
+            "start",
+            "end",
+            "speaker",
+            "status",
+            "stage",
+            "code",
+            "language",
+            "voice_similarity",
+        )
     },
     **{f"transcript.{name}": ds.field("transcript", name) for name in _TRANSCRIPT},
     **{f"assessment.{name}": ds.field("assessment", name) for name in _ASSESSMENT},

@@ -35,6 +35,11 @@ class ComposeConfig(Config):
     controlled_gap_seconds_max: float = Field(
         3.0, ge=0, description="maximum silence between the two turns of a `controlled` sample, in seconds"
     )
+    controlled_speaker_margin_min: float | None = Field(
+        0.2,
+        description="minimum by which the voices of both turns of a `controlled` sample are more like their "
+        "speaker's than like any other's, as a difference of cosines",
+    )
     labels: LabelsConfig = Field(LabelsConfig(), description="when a turn is fast, slow, loud and so on")
     asr_instructions: Phrasings = Field(
         instructions.ASR,

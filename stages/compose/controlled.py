@@ -39,6 +39,8 @@ def passages(
             and second.index in kept
             and (first.turn.speaker, first.turn.track) == (second.turn.speaker, second.turn.track)
             and first.turn.speaker != UNKNOWN_SPEAKER
+            and first.turn.is_surely_its_speakers(config.controlled_speaker_margin_min)
+            and second.turn.is_surely_its_speakers(config.controlled_speaker_margin_min)
             and 0 <= gap <= config.controlled_gap_seconds_max
             and not (pairs and pairs[-1][1] is first)
         ):

@@ -10,7 +10,7 @@ from stages.compose.dialogue import aqta, aqtaa, taqta, tqta
 from stages.compose.monologue import asr, continuation, interleaved, replay, tts
 from stages.compose.source import SampleSource
 
-VERSION = 2
+VERSION = 3
 
 Kind = Literal["turn", "exchange", "passage", "document"]
 """A single turn; a question and its answer; two consecutive turns of one speaker; a text document."""

@@ -18,7 +18,7 @@ class SelectConfig(Config):
     seconds_min: float | None = Field(1.0, description="minimum length of a turn, in seconds")
     seconds_max: float | None = Field(60.0, description="maximum length of a turn, in seconds")
     voice_similarity_min: float | None = Field(
-        0.35,
+        0.45,
         description="minimum cosine between the voices in any two pieces of a turn, each of about 1.5 s; "
         "lower values let turns of several voices pass",
     )
