@@ -170,8 +170,8 @@ class Turn:
     words: tuple[Word, ...] = ()
     """Words of the text with times, if the companion has them."""
     voice_similarity: float | None = None
-    """Least cosine between the voices in two pieces of the turn, each of about 1.5 s; low if the voice
-    changes. None for turns with a single piece."""
+    """Least cosine between the voice in a piece of the turn, of about 1.5 s, and in the rest of it; low if
+    the voice changes. None for turns with a single piece."""
     speaker_margin: float | None = None
     """By how much the turn's voice is more like its speaker's than like the most similar other speaker's, as
     a difference of cosines; low if the two may be one speaker. None without other speakers."""

@@ -97,7 +97,7 @@ class TurnRow:
     source: str | None = None
     """`model`, or the kind of companion that states the turn."""
     voice_similarity: float | None = None
-    """Least cosine between the voices in two pieces of the turn."""
+    """Least cosine between the voice in a piece of the turn and in the rest of it."""
     speaker_margin: float | None = None
     """By how much the voice is more like its speaker's than like any other's, as a difference of cosines."""
 

@@ -18,7 +18,7 @@ Vectors = NDArray[np.float64]
 INITIAL_CLUSTERS = 16
 KMEANS_ITERATIONS = 3
 PRIOR_PAIRS = 3.0
-"""Weight, in pairs of pieces, of the mean similarity over all clusters in that within each cluster."""
+"""Weight, in pairs of pieces, of the expected similarity in the mean within each cluster."""
 CHANCE = 0.18
 """Clusters of n pieces are merged at a similarity that is lower by this divided by the square root of n,
 since the similarity between small clusters varies by chance."""
@@ -51,11 +51,17 @@ class VoiceClusters:
         members = (label[None] == np.arange(label.max() + 1)[:, None]).astype(np.float64)
         return VoiceClusters(members @ self.sums, members @ self.weights, members @ self.squares)
 
-    def similarity(self) -> Vectors:
-        """c / sqrt(w1 w2) of every two clusters, [k, k]; about 1 for clusters of one speaker."""
+    def similarity(self, expected: float | None = None) -> Vectors:
+        """c / sqrt(w1 w2) of every two clusters, [k, k]; about 1 for clusters of one speaker.
+
+        `expected` is the mean cosine to expect within a cluster of few pieces; by default, the mean over all
+        clusters.
+        """
         pairs = self.weights**2 - self.squares
         cosines = (self.sums**2).sum(axis=1) - self.squares
         mean = cosines.sum() / pairs.sum() if pairs.sum() > 0 else 1.0
+        if expected is not None:
+            mean = expected
         within = (cosines + PRIOR_PAIRS * mean) / (pairs + PRIOR_PAIRS)
         between = (self.sums @ self.sums.T) / np.outer(self.weights, self.weights)
         return np.asarray(between / np.sqrt(np.maximum(np.outer(within, within), 1e-6)))
@@ -75,6 +81,7 @@ def cluster_pieces(
     pieces: Vectors,
     weights: NDArray[np.float64],
     same: float,
+    expected: float,
     fewest: int = 1,
     most: int | None = None,
 ) -> VoiceClusters:
@@ -82,11 +89,13 @@ def cluster_pieces(
 
     Contexts [m, d] are mean embeddings of pieces that the local segmentation assigns to one speaker. They
     are less noisy, so clustering starts from them; then clusters are refined on pieces by spherical k-means.
+    `expected` is the mean cosine to expect between pieces of one voice. It must not come from the clusters:
+    among few pieces, one wrong merge would lower it and so permit the next.
     """
     centroids = _initial_centroids(contexts, max(INITIAL_CLUSTERS, fewest))
     while True:
         clusters = _refined(centroids, pieces, weights)
-        pair = _pair_to_merge(clusters, same, fewest, most)
+        pair = _pair_to_merge(clusters, same, fewest, most, expected)
         if pair is None:
             return clusters
         centroids = clusters.merged(_merging(len(clusters), pair)).centroids
@@ -134,12 +143,12 @@ def _refined(centroids: Vectors, pieces: Vectors, weights: NDArray[np.float64]) 
 
 
 def _pair_to_merge(
-    clusters: VoiceClusters, same: float, fewest: int, most: int | None
+    clusters: VoiceClusters, same: float, fewest: int, most: int | None, expected: float | None = None
 ) -> tuple[int, int] | None:
     """The two most similar clusters, if they are of one speaker or there are too many clusters."""
     if len(clusters) <= max(1, fewest):
         return None
-    similarity = clusters.similarity()
+    similarity = clusters.similarity(expected)
     np.fill_diagonal(similarity, -np.inf)
     margin = CHANCE / np.sqrt(np.minimum.outer(clusters.weights, clusters.weights))
     allowed = np.where(similarity + margin > same, similarity, -np.inf)

@@ -26,7 +26,7 @@ class DiarizeConfig(Config):
         None, description="a pyannote pipeline (`hub:org/name`, `file:/dir`) to use instead of segmentation"
     )
     same_speaker: float = Field(
-        0.93,
+        0.91,
         gt=0,
         description="similarity from which two voices are one speaker, relative to the similarity within a "
         "voice (1); higher values find more speakers",

@@ -97,7 +97,8 @@ def _measured(turn: Turn, pieces: VoicePieces, voices: Mapping[str, Vectors]) ->
     seconds, embeddings = pieces.within(turn)
     similarity = margin = None
     if len(seconds) > 1:
-        similarity = round(float((embeddings @ embeddings.T).min()), 3)
+        rest = unit(seconds @ embeddings - seconds[:, None] * embeddings)
+        similarity = round(float((embeddings * rest).sum(axis=1).min()), 3)
     others = [voice for speaker, voice in voices.items() if speaker != turn.speaker]
     if len(seconds) and others and turn.speaker in voices:
         own = unit(seconds @ embeddings)

@@ -22,6 +22,10 @@ UNKNOWN = -1
 """Index of a speaker who is only heard in overlaps, so that their voice is unknown."""
 MIN_CLUSTERED_SECONDS = 0.5
 """Length in seconds from which a piece takes part in clustering."""
+USUAL_SIMILARITY = 0.7
+"""Cosine between two pieces of one voice in clear speech."""
+MIN_COMPARED_SECONDS = 0.7
+"""Length in seconds from which pieces are compared with the next one."""
 NEARBY_FRAMES = 60
 """About one second."""
 MIN_CONTEXT_SHARE = 0.2
@@ -72,6 +76,7 @@ class WindowDiarizer:
             embeddings[clustered],
             seconds[clustered] / PIECE,
             self._config.same_speaker,
+            _expected_similarity(activity, pieces, embeddings),
             fewest,
             most,
         )
@@ -158,6 +163,18 @@ def _contexts(activity: SpeakerActivity, pieces: NDArray[np.int64], embeddings: 
         return unit(embeddings.sum(axis=0, keepdims=True))
     enough = np.array(shares) >= MIN_CONTEXT_SHARE
     return unit(np.array(contexts)[enough if enough.any() else slice(None)])
+
+
+def _expected_similarity(activity: SpeakerActivity, pieces: NDArray[np.int64], embeddings: Vectors) -> float:
+    """The cosine to expect between pieces of one voice in this recording.
+
+    The median over pieces that follow each other without a change of speaker, and three of the usual value.
+    """
+    changes = np.r_[_changes(activity), True]
+    long = (pieces[:, 1] - pieces[:, 0]) * activity.step >= MIN_COMPARED_SECONDS
+    follows = (pieces[:-1, 1] == pieces[1:, 0]) & ~changes[pieces[:-1, 1]] & long[:-1] & long[1:]
+    cosines = (embeddings[:-1] * embeddings[1:]).sum(axis=1)[follows]
+    return float(np.median(np.r_[cosines[~np.isnan(cosines)], [USUAL_SIMILARITY] * 3]))
 
 
 def _labels(

@@ -18,9 +18,9 @@ class SelectConfig(Config):
     seconds_min: float | None = Field(1.0, description="minimum length of a turn, in seconds")
     seconds_max: float | None = Field(60.0, description="maximum length of a turn, in seconds")
     voice_similarity_min: float | None = Field(
-        0.45,
-        description="minimum cosine between the voices in any two pieces of a turn, each of about 1.5 s; "
-        "lower values let turns of several voices pass",
+        0.5,
+        description="minimum cosine between the voice in any piece of a turn, about 1.5 s, and in the rest of "
+        "it; lower values let turns of several voices pass",
     )
     words_min: int | None = Field(
         1,

@@ -50,6 +50,41 @@ def test_turns_of_somebody_are_not_paired():
     assert pairs(talk(("A", 0, 3), ("somebody", 3.5, 6)))[1]["unknown_speaker"] == 1
 
 
+class TestCertainty:
+    """Whose turn it is must be certain before a turn answers another."""
+
+    @staticmethod
+    def talk(margin: float | None, track: int = 0):
+        turns = talk(("A", 0, 3), ("B", 3.5, 6))
+        first = replace(turns[0], turn=replace(turns[0].turn, speaker_margin=0.5))
+        return [first, replace(turns[1], turn=replace(turns[1].turn, speaker_margin=margin, track=track))]
+
+    def test_turns_of_voices_that_are_alike_are_not_paired(self):
+        assert pairs(self.talk(0.1)) == ([], {"nothing_before": 1, "speaker_unsure": 1})
+
+    def test_turns_of_clearly_different_voices_are(self):
+        assert pairs(self.talk(0.3))[0] == [(0, 1)]
+
+    def test_speakers_without_a_measured_voice_are(self):
+        assert pairs(self.talk(None))[0] == [(0, 1)]
+
+    def test_speakers_on_different_channels_are(self):
+        assert pairs(self.talk(0.1, track=1))[0] == [(0, 1)]
+
+    def test_the_margin_can_be_set(self):
+        assert pairs(self.talk(0.1), config=PairTurnsConfig(speaker_margin_min=None))[0] == [(0, 1)]
+
+
+def test_fragments_that_were_set_aside_do_not_separate_turns():
+    turns = talk(("A", 0, 3), ("A", 3, 3.4), ("B", 3.5, 6))
+    assert pairs(turns, kept={0, 2}) == ([(0, 2)], {"nothing_before": 1, "fragment": 1})
+
+
+def test_longer_turns_that_were_set_aside_do():
+    turns = talk(("A", 0, 3), ("A", 3, 3.6), ("B", 3.7, 6))
+    assert pairs(turns, kept={0, 2})[0] == []
+
+
 def test_turns_separated_by_a_long_silence_are_not_paired():
     assert pairs(talk(("A", 0, 3), ("B", 6.5, 9))) == ([], {"nothing_before": 1, "long_gap": 1})
     assert pairs(talk(("A", 0, 3), ("B", 6, 9)))[0] == [(0, 1)]

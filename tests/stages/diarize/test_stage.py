@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+import soxr
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.database.util import load_rttm
 from pyannote.metrics.diarization import DiarizationErrorRate
@@ -65,6 +66,11 @@ def voice(name: str, seconds: float | None = None) -> np.ndarray:
     samples, rate = sf.read(MONOLOGUES / name, dtype="float32")
     assert rate == 16_000
     return samples if seconds is None else samples[: round(seconds * rate)]
+
+
+def voice_at(path: Path) -> np.ndarray:
+    samples, rate = sf.read(path, dtype="float32", always_2d=True)
+    return soxr.resample(samples.mean(axis=1), rate, 16_000)
 
 
 def error_rate(column, name: str, seconds: float) -> float:
@@ -127,6 +133,43 @@ def test_crosstalk_from_the_other_channel_is_not_a_turn(diarize, tmp_path):
     assert {turn.track for turn in column.result.turns} == {0, 1}
     for turn in column.result.turns:
         assert turn.end < middle + 0.3 if turn.track == 0 else turn.start > middle - 0.3
+
+
+def test_turns_of_a_channel_do_not_begin_in_the_crosstalk_of_the_other(diarize, tmp_path):
+    agent, caller = voice("1688-142285-0003.flac", 6.3), voice("1998-15444-0004.flac", 5)
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(0, 1e-4, (2, len(agent) + len(caller))).astype(np.float32)
+    left[: len(agent)] += agent
+    right[len(agent) :] += caller
+    mixed = np.stack([left + 0.15 * right, right + 0.15 * left], axis=1)
+    (column,) = diarize(write(tmp_path / "call.wav", mixed), channels="split")
+    middle = len(agent) / 16_000
+    for turn in column.result.turns:
+        assert turn.end < middle + 0.15 if turn.track == 0 else turn.start > middle - 0.15
+
+
+def test_people_who_speak_little_are_told_apart(diarize, tmp_path):
+    """A fixed least size of clusters, or a merging of small ones, makes one speaker of them."""
+    names = ("1688-142285-0003.flac", "1998-15444-0004.flac", "librivox_ss_0870.mp3")
+    names = (*names, "simplicissimus_de.ogg", "sonnet001_en.mp3")
+    spoken = [voice_at(MONOLOGUES / name)[8_000:64_000] for name in names]
+    parts = [part / np.abs(part).max() / 2 for part in spoken]
+    (column,) = diarize(write(tmp_path / "round.wav", *parts))
+    edges = np.cumsum([0, *(len(part) / 16_000 for part in parts)])
+    assert len(column.result.speakers) == len(parts)
+    for index, turn in enumerate(column.result.turns):
+        if index not in codes(column) and turn.seconds >= 1:
+            inside = np.minimum(turn.end, edges[1:]) - np.maximum(turn.start, edges[:-1])
+            assert np.sort(inside)[-2] <= 0.1 * turn.seconds
+
+
+def test_the_voice_within_a_turn_and_its_margin_are_measured(diarize):
+    (column,) = diarize(TALKS / "az_katiesteve.flac")
+    kept = [t for n, t in enumerate(column.result.turns) if n not in codes(column) and t.seconds > 3]
+    assert kept
+    for turn in kept:
+        assert 0.45 < turn.voice_similarity < 1
+        assert turn.speaker_margin > 0.2
 
 
 def test_overlapped_speech_is_cut_out_of_turns(diarize, tmp_path):

@@ -35,6 +35,27 @@ def test_an_overlap_is_a_turn_of_each_speaker_with_a_problem():
     assert [(problem.turn, problem.code) for problem in problems] == [(1, "overlap"), (2, "overlap")]
 
 
+def test_turns_are_cut_at_doubts_which_are_set_aside():
+    segments = (Segment(0, 5, "A", 0), Segment(6, 8, "B", 0))
+    result, problems = turns_of(segments, DiarizeConfig(), half, [(1, 2), (4.8, 6.5), (9, 10)])
+    assert [(t.start, t.end, t.speaker) for t in result] == [
+        (0, 1, "A"),
+        (1, 2, "A"),
+        (2, 4.8, "A"),
+        (4.8, 5, "A"),
+        (6, 6.5, "B"),
+        (6.5, 8, "B"),
+    ]
+    assert [(p.turn, p.code) for p in problems] == [(n, "several_voices") for n in (1, 3, 4)]
+
+
+def test_overlaps_are_not_cut_at_doubts():
+    segments = (Segment(0, 3, "A", 0), Segment(2, 5, "B", 0))
+    result, problems = turns_of(segments, DiarizeConfig(), half, [(1.5, 2.5)])
+    assert [(t.start, t.end) for t in result if t.overlapped] == [(2, 3), (2, 3)]
+    assert [p.code for p in problems] == ["several_voices", "overlap", "overlap"]
+
+
 def test_segments_on_different_tracks_do_not_overlap():
     segments = (Segment(0, 3, "channel_1", 0), Segment(1, 2, "channel_2", 1))
     result, problems = turns_of(segments, DiarizeConfig(), half)
