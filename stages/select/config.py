@@ -19,8 +19,8 @@ class SelectConfig(Config):
     seconds_max: float | None = Field(60.0, description="maximum length of a turn, in seconds")
     voice_similarity_min: float | None = Field(
         0.5,
-        description="minimum cosine between the voice in any piece of a turn, about 1.5 s, and in the rest of "
-        "it; lower values let turns of several voices pass",
+        description="minimum cosine between the voice in any piece of a turn, about 1.5 s, and in the rest "
+        "of it; lower values let turns of several voices pass",
     )
     words_min: int | None = Field(
         1,

@@ -136,7 +136,7 @@ def test_crosstalk_from_the_other_channel_is_not_a_turn(diarize, tmp_path):
 
 
 def test_turns_of_a_channel_do_not_begin_in_the_crosstalk_of_the_other(diarize, tmp_path):
-    agent, caller = voice("1688-142285-0003.flac", 6.3), voice("1998-15444-0004.flac", 5)
+    agent, caller = voice("1688-142285-0003.flac", 6.3), voice("1998-15444-0004.flac", 5)[9_600:]
     rng = np.random.default_rng(0)
     left, right = rng.normal(0, 1e-4, (2, len(agent) + len(caller))).astype(np.float32)
     left[: len(agent)] += agent
