@@ -47,10 +47,10 @@ def _cues(text: str, voices: bool) -> Iterator[CompanionEntry]:
 
 
 def _blocks(text: str) -> Iterator[tuple[int, list[str]]]:
-    """(number of the first line, lines) of each run of lines that aren't empty."""
+    """(number of the first line, lines) of each run of lines that aren't empty; one with a space isn't."""
     block: list[str] = []
     for at, line in enumerate([*lines(text), ""], 1):
-        if line.strip():
+        if line:
             block.append(line)
         elif block:
             yield at - len(block), block
