@@ -147,6 +147,19 @@ def test_voices_of_a_vtt_are_speakers():
     ]
 
 
+def test_a_line_of_captions_that_roll_up_is_said_once():
+    text = (
+        "WEBVTT\nKind: captions\n\n00:00.500 --> 00:02.500 align:start\n \nalpha<00:01.000><c> one</c>\n\n"
+        "00:02.500 --> 00:02.510 align:start\nalpha one\n \n\n"
+        "00:02.510 --> 00:04.500 align:start\nalpha one\nbravo<00:03.000><c> two</c>\n\n"
+    )
+    assert [(s.start, s.end, s.text) for s in segments("vtt", text)] == [
+        (0.5, 2.5, "alpha one"), (2.51, 4.5, "bravo two")
+    ]  # fmt: skip
+    twice = "WEBVTT\n\n00:01.000 --> 00:02.000\nYes.\n\n00:02.000 --> 00:03.000\nYes.\n"
+    assert [s.text for s in segments("vtt", twice)] == ["Yes.", "Yes."]
+
+
 def test_a_line_with_only_a_blank_does_not_end_a_cue():
     text = "WEBVTT\n\n00:00.500 --> 00:02.500\n \nalpha<00:01.000><c> one</c>\n"
     assert [s.text for s in segments("vtt", text)] == ["alpha one"]
@@ -354,7 +367,7 @@ def test_bytes_of_a_western_encoding_are_read_and_those_of_another_are_set_aside
 
 def test_an_empty_file_says_nothing():
     for kind in ("rttm", "stm", "ctm", "jsonl", "srt", "vtt"):
-        assert annotation(kind, "").segments == ()
+        assert annotation(kind, "").segments == annotation(kind, "\n \n\n").segments == ()
 
 
 # --- files on several recordings
