@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from schemas.arrow import Code
 
@@ -44,9 +44,11 @@ class Companion:
 
     @property
     def name(self) -> str:
-        """The name of the file."""
+        """The name of the file; bytes that aren't UTF-8 as `\\xe9`, as in ids of recordings."""
         name = self.uri.rpartition("/")[2]
-        return unquote(name) if self.uri.startswith("file://") else name
+        if not self.uri.startswith("file://"):
+            return name
+        return unquote_to_bytes(name).decode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True)

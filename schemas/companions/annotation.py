@@ -83,6 +83,7 @@ def channel(value: object) -> str | None:
     name = "" if value is None or isinstance(value, bool) else str(value).strip().upper()
     if name in ("", "-", "<NA>") and not isinstance(value, bool):
         return None
+    name = {"L": "A", "LEFT": "A", "R": "B", "RIGHT": "B"}.get(name, name)
     numbered = name.isascii() and name.isdigit() and len(name) <= 2 and int(name) <= 64
     if numbered or (len(name) == 1 and "A" <= name <= "H"):
         return str(int(name)) if numbered else name

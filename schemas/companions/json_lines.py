@@ -22,7 +22,7 @@ def json_lines(text: str) -> Iterator[CompanionEntry]:
 
 def _parsed(line: str) -> Any:
     try:
-        return json.loads(line)
+        return json.loads(line, strict=False)  # control characters in a string do no harm
     except (ValueError, RecursionError) as error:
         return ValueError(f"it is not valid JSON: {error}")
 

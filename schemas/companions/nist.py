@@ -10,6 +10,7 @@ from schemas.text_files import lines
 _BLANKS = " \t\r\f\v"
 _NO_WORD = {"<eps>", "<sil>", "sil", "!sil", "[sil]", "<na>"}
 """What aligners write for silence, in lower case."""
+_ALTERNATIVES = re.compile(r"\{([^{}/]*)/[^{}]*\}")
 _SOUNDS = {"non-lex", "misc", "noise", "noscore"}
 """Types of CTM tokens that aren't words."""
 
@@ -24,13 +25,17 @@ def rttm(text: str) -> Iterator[CompanionEntry]:
         if len(fields) < 8:
             raise ValueError(f"a SPEAKER line has at least 8 fields, this one {len(fields)}")
         start, seconds = number(fields[3], "start"), number(fields[4], "duration")
-        return fields[1], CompanionSegment(start, start + seconds, fields[7], channel(fields[2]))
+        speaker = UNKNOWN_SPEAKER if fields[7] == "<NA>" else fields[7]
+        return fields[1], CompanionSegment(start, start + seconds, speaker, channel(fields[2]))
 
     return _entries(text, entry)
 
 
 def stm(text: str) -> Iterator[CompanionEntry]:
-    """`file channel speaker start end [<label>] text`, with a label by NIST, without by pyannote."""
+    """`file channel speaker start end [<label>] text`, with a label by NIST, without by pyannote.
+
+    Of alternatives such as `{ colour / color / @ }`, the first is read; `@` stands for nothing.
+    """
 
     def entry(line: str) -> tuple[str, CompanionSegment] | None:
         fields = _fields(line, 5)
@@ -39,6 +44,7 @@ def stm(text: str) -> Iterator[CompanionEntry]:
         said = fields[5] if len(fields) > 5 else ""
         if said.startswith("<") and ">" in said:
             said = said.partition(">")[2].strip()
+        said = _ALTERNATIVES.sub(lambda found: found[1].strip().removeprefix("@"), said).strip()
         if fields[2] == "inter_segment_gap" or said.casefold() == "ignore_time_segment_in_scoring":
             return None
         start, end = number(fields[3], "start"), number(fields[4], "end")

@@ -1,7 +1,8 @@
 """Reading a companion of any kind: one reader for every stage."""
 
+import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from schemas.companions.annotation import CompanionAnnotation, CompanionEntry, CompanionSegment, LineAside
@@ -22,6 +23,14 @@ _PARSERS: dict[str, Callable[[str], Iterable[CompanionEntry]]] = {
     "srt": srt,
 }
 
+_NUMBERS = r"(?:[ \t]+-?[\d.]+){2}"
+_AFTER_NAME = {
+    "rttm": rf"[ \t]+\S+{_NUMBERS}[ \t]+(?![\d.]+[ \t])",
+    "ctm": rf"[ \t]+\S+{_NUMBERS}[ \t]+(?![\d.]+[ \t])",
+    "stm": rf"(?:[ \t]+\S+){{2}}{_NUMBERS}(?!\S)",
+}
+"""What follows the name of a recording, which tells `take 1` from `take`."""
+
 START_TOLERANCE = 0.5
 """Seconds before the recording at which a segment may start; it then starts at 0."""
 
@@ -40,6 +49,8 @@ def read(kind: str, text: str, name: str, recording: str) -> CompanionAnnotation
     if not valid(text) and (converted := western(text)) is not None:
         text = converted
         notes.append("it is not UTF-8 and was read as Windows-1252")
+    if kind in _AFTER_NAME:
+        text = _with_name_as_field(kind, text, recording)
     entries = [_checked(entry) for entry in _PARSERS[kind](text)]
     own, left = _of_recording(entries, name, recording)
     notes += left
@@ -71,6 +82,25 @@ def read(kind: str, text: str, name: str, recording: str) -> CompanionAnnotation
     return CompanionAnnotation(tuple(segments), tuple(aside), tuple(notes))
 
 
+def _with_name_as_field(kind: str, text: str, recording: str) -> str:
+    """The text with the name of the recording as one field, if it has blanks."""
+    names = sorted(filter(re.compile(r"\s").search, _as_named(recording)), key=len, reverse=True)
+    if not names:
+        return text
+    named = "|".join(map(re.escape, names))
+    return re.sub(
+        rf"^((?:SPEAKER[ \t]+)?)({named})(?={_AFTER_NAME[kind]})",
+        lambda found: found[1] + _one_field(found[2]),
+        text,
+        flags=re.MULTILINE | re.IGNORECASE,
+    )
+
+
+def _one_field(name: str) -> str:
+    """A name as tools write it where fields are separated by blanks."""
+    return re.sub(r"\s+", "_", name)
+
+
 def _checked(entry: CompanionEntry) -> CompanionEntry:
     """The entry; without its segment if that is impossible."""
     trouble = entry.trouble or (_trouble(entry.segment) if entry.segment else "")
@@ -96,7 +126,9 @@ def _of_recording(
     """The entries on a recording, and a note on those that aren't."""
     named = Counter(entry.recording for entry in entries if entry.segment)
     named.pop("", None)
-    own = [other for other in named if fold(other) in _names(recording)]
+    names = _names(recording)
+    own = [other for other in named if fold(other) in names]
+    own = own or [other for other in named if {fold(name) for name in _as_named(other)} & names]
     if not named or len(named) == len(own):
         return entries, []
     if not own:
@@ -112,10 +144,14 @@ def _of_recording(
     return kept, [f"{others} of its lines are on other recordings and were left out"]
 
 
-def _names(recording: str) -> Collection[str]:
+def _names(recording: str) -> set[str]:
     """The names under which a file may mention a recording, folded."""
-    last = recording.rpartition("/")[2]
-    return {fold(name) for name in (last, _stem(recording), recording, recording.replace("/", "__"))}
+    return {fold(form) for name in _as_named(recording) for form in (name, _one_field(name))}
+
+
+def _as_named(recording: str) -> set[str]:
+    """A recording's path, its name, and its name without extension."""
+    return {recording.rpartition("/")[2], _stem(recording), recording, recording.replace("/", "__")}
 
 
 def _stem(recording: str) -> str:

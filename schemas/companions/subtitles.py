@@ -13,6 +13,8 @@ _TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]+)>")
 _TAG = re.compile(r"</?[a-z0-9:.][^>]*>|\{\\[^}]*\}", re.IGNORECASE)
 """`<i>`, `</v>`, `<00:00:01.500>`, and `{\\an8}` of SubRip."""
+_TIME_IN_CUE = re.compile(rf"<{_TIME}>")
+"""Of recognised captions that roll up: the last line of a cue is shown again in the next one."""
 _SOUND = re.compile(r"\[[^]]*\]|\([^)]*\)|[♪♫#*]")
 """`[music]`, `(laughs)`: what is heard besides words."""
 
@@ -28,6 +30,7 @@ def vtt(text: str) -> Iterator[CompanionEntry]:
 
 
 def _cues(text: str, voices: bool) -> Iterator[CompanionEntry]:
+    rolls, shown = voices and bool(_TIME_IN_CUE.search(text)), ""
     for first, block in _blocks(text):
         timed = [index for index, line in enumerate(block) if "-->" in line]
         if not timed:
@@ -43,14 +46,19 @@ def _cues(text: str, voices: bool) -> Iterator[CompanionEntry]:
                 if following < len(block) and block[following - 1].strip().isdigit()
                 else following
             )
-            yield _cue(first + index, block[index], block[index + 1 : last], voices)
+            said = block[index + 1 : last]
+            if rolls:
+                said = [line for line in said if _plain(line)]
+                said = said[1:] if said and _plain(said[0]) == shown else said
+                shown = _plain(said[-1]) if said else shown
+            yield _cue(first + index, block[index], said, voices)
 
 
 def _blocks(text: str) -> Iterator[tuple[int, list[str]]]:
-    """(number of the first line, lines) of each run of lines that aren't empty."""
+    """(number of the first line, lines) of each run of lines that aren't empty; one with a space isn't."""
     block: list[str] = []
     for at, line in enumerate([*lines(text), ""], 1):
-        if line.strip():
+        if line:
             block.append(line)
         elif block:
             yield at - len(block), block
@@ -61,7 +69,7 @@ def _without_cue(block: list[str], voices: bool) -> bool:
     """Whether a block is a header, a comment or a number that needs no times."""
     head = block[0].strip()
     special = voices and re.match(r"(WEBVTT|NOTE|STYLE|REGION)\b|X-TIMESTAMP-MAP", head)
-    return bool(special) or all(line.strip().isdigit() for line in block)
+    return bool(special) or all(line.strip().isdigit() or not line.strip() for line in block)
 
 
 def _cue(at: int, times: str, said: list[str], voices: bool) -> CompanionEntry:
@@ -76,13 +84,18 @@ def _cue(at: int, times: str, said: list[str], voices: bool) -> CompanionEntry:
     dashes = sum(bool(re.match(r"\s*(?:<[^>]*>)*\s*[-–—]\s*\S", line)) for line in said)
     if len(names) > 1 or dashes > 1:
         return CompanionEntry(at, "", None, "two voices speak in one cue, which doesn't say when")
-    plain = _TAG.sub("", _VOICE.sub("", joined))
-    plain = " ".join((html.unescape(plain) if voices else plain).split())
+    plain = _plain(joined)
+    plain = " ".join(html.unescape(plain).split()) if voices else plain
     speaker = html.unescape(names[0]) if names else UNKNOWN_SPEAKER
     heard = plain if any(letter.isalnum() for letter in _SOUND.sub("", plain)) else None
     if heard is None:
         return CompanionEntry(at, "", None)
     return CompanionEntry(at, "", CompanionSegment(start, end, speaker, None, heard))
+
+
+def _plain(said: str) -> str:
+    """Text without tags, in one line."""
+    return " ".join(_TAG.sub("", _VOICE.sub("", said)).split())
 
 
 def _seconds(hours: str | None, minutes: str, seconds: str) -> float:

@@ -35,7 +35,7 @@ class Part:
     patches: tuple[tuple[int, bytes], ...] = ()
     """Bytes that replace those at an offset from `start`: corrected sizes."""
     declared_share: float = 1.0
-    """How much of its data the header declares, before the correction."""
+    """How much of its data the header declares, before the correction; 0 if it declares nothing."""
     codec: str | None = None
     """Decoder for PCM samples whose size in bytes FFmpeg gets wrong."""
     note: str | None = None
@@ -109,6 +109,10 @@ def parts_of(path: Path) -> list[Part]:
             starts = list(_ogg_links(view))
         elif signature := next((s for s in SIGNATURES if re.match(s, view[:80], re.S)), None):
             starts = list(view.matches(signature))
+        elif view[:4] == b".snd" and not any(view[8:12]):
+            return [Part(0, size, ((8, b"\xff" * 4),), 0.0)]
+        elif re.match(rb"ID3|" + _MP3_FRAME, view[:3], re.S):
+            return list(_mp3_files(view))
         elif view[4:8] == b"ftyp":
             starts = list(_mp4_files(view))
         elif layout := next((layout for layout in LAYOUTS if re.match(layout.magic, view[:40], re.S)), None):
@@ -137,6 +141,40 @@ def _ogg_links(view: FileBytes) -> Iterator[int]:
         head = view[at : at + 27 + 255]
         lacing = head[27 : 27 + head[26]] if len(head) > 26 else b""
         expected = at + 27 + len(lacing) + sum(lacing)
+
+
+_MP3_FRAME = rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]"
+_MP3_FILE = rb"ID3[\x02-\x04].{2}[\x00-\x7f]{4}|" + _MP3_FRAME + rb".{2}\x00{9,34}(?:Xing|Info)"
+"""How an MP3 file begins: with a tag, or with a frame that says how many there are."""
+
+
+def _mp3_files(view: FileBytes) -> Iterator[Part]:
+    """The MP3 files that are joined in a file, without a tag at the end.
+
+    FFmpeg looks for frames in tags that are not at the start, takes the pictures in them for damage or sound,
+    and leaves out what the encoder added only at the first start.
+    """
+    start = sound = 0
+    for at in view.matches(_MP3_FILE):
+        if at < sound:  # in a tag
+            continue
+        tag = view[at : at + 10]
+        after = at + 10 + _tag_size(tag[6:]) if tag[:3] == b"ID3" else at
+        if at - sound >= SMALLEST_REST:
+            if after + SMALLEST_REST > len(view):
+                yield Part(start, at)
+                return
+            if not re.match(_MP3_FRAME, view[after : after + 2]):
+                continue
+            yield Part(start, at)
+            start = at
+        sound = after
+    yield Part(start, len(view))
+
+
+def _tag_size(size: bytes) -> int:
+    """The size that an ID3 tag states, 7 bits a byte."""
+    return sum(byte << shift for byte, shift in zip(size, (21, 14, 7, 0), strict=True))
 
 
 def _mp4_files(view: FileBytes) -> Iterator[int]:
@@ -225,7 +263,7 @@ def _one_chunked(view: FileBytes, layout: ChunkLayout, start: int) -> Part:
         return Part(start, total, codec=codec, note=note)
     if layout is WAV and size == 0xFFFFFFFF:
         size = long_size
-    unknown = size <= 0 or (layout.size.size == 4 and size >= PLACEHOLDER and not long_size)
+    unknown = size <= 0 or size >= 2**63 or (layout.size.size == 4 and size >= PLACEHOLDER and not long_size)
     declared_end = total if unknown else min(content + size, total)
     for after in (layout.after(content, declared_end - content), declared_end):
         end = _end_of_chunks(view, layout, after)
@@ -233,7 +271,7 @@ def _one_chunked(view: FileBytes, layout: ChunkLayout, start: int) -> Part:
             return Part(start, end, codec=codec, note=note)
     # The samples go on after their declared end: up to a file that was joined to this one, or to the end.
     end = next(view.matches(layout.magic, content if unknown else declared_end), total)
-    if unknown or end - declared_end < SMALLEST_REST:
+    if not unknown and end - declared_end < SMALLEST_REST:
         return Part(start, end, codec=codec, note=note)
     held = end - content
     if sizes_at:  # RF64
@@ -241,7 +279,8 @@ def _one_chunked(view: FileBytes, layout: ChunkLayout, start: int) -> Part:
     else:
         new = held + (layout.head if layout.size_includes_head else 0)
         patch = at + layout.id_bytes - start, layout.size.pack(new if new < PLACEHOLDER else 0)
-    return Part(start, end, (patch,), (declared_end - content) / held, codec, note)
+    share = 0.0 if unknown else (declared_end - content) / max(1, held)
+    return Part(start, end, (patch,), share, codec, note)
 
 
 def _end_of_chunks(view: FileBytes, layout: ChunkLayout, at: int) -> int | None:

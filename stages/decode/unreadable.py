@@ -20,6 +20,22 @@ LIKE_SPEECH = 0.2
 its own format, and compressed or random bytes have under 0.1 in any."""
 
 
+_WITH_HEADER = {
+    b"RIFF": "WAV",
+    b"RIFX": "WAV",
+    b"RF64": "WAV",
+    b"BW64": "WAV",
+    b"riff": "W64",
+    b"FORM": "AIFF",
+    b"caff": "CAF",
+    b".snd": "AU",
+    b"OggS": "Ogg",
+    b"fLaC": "FLAC",
+    b"\x1a\x45\xdf\xa3": "Matroska",
+}
+"""How files begin that have a header."""
+
+
 def what_else(path: Path) -> str:
     """What a file that can't be decoded appears to be, as a clause for a message."""
     with path.open("rb") as file:
@@ -41,8 +57,11 @@ def what_else(path: Path) -> str:
         return (
             "it is an MP4 file whose index (moov) is missing or damaged: it was truncated or never finished"
         )
+    if kind := _WITH_HEADER.get(head[:4]):
+        return f"it is a file of type {kind} whose header is damaged or describes no audio"
     if form := _headerless(path):
-        command = shlex.join(["ffmpeg", "-f", form, "-ar", "8000", "-i", path.name, f"{path.stem}.wav"])
+        new = f"{path.name if path.suffix.lower() == '.wav' else path.stem}.wav"
+        command = shlex.join(["ffmpeg", "-f", form, "-ar", "8000", "-i", path.name, new])
         return (
             "it has no known audio format: perhaps headerless telephone audio; give it a container, e.g. "
             f"`{command}`"

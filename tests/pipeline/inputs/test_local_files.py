@@ -53,7 +53,9 @@ def test_any_name_can_be_read(folder, tmp_path, name):
     (folder / os.fsdecode(name)).write_bytes(SPOKEN.read_bytes())
     shown = name.decode("utf-8", "backslashreplace")
     assert decoded(folder, tmp_path) == {shown: None}
+    (folder / os.fsdecode(name[:250] + b".stm")).write_text("a 1 A 0 1 hello\n")
     (recording,) = list_inputs([str(folder)]).recordings
+    assert [companion.name for companion in recording.companions] == [f"{shown}.stm"][: len(name) < 251]
     recording.id.encode()
     recording.uri.encode()
 

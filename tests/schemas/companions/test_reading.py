@@ -33,6 +33,10 @@ def test_an_rttm_gives_speakers_and_times():
     assert {s.speaker for s in found} == {"FEE078", "FEE080", "FEE081", "FEO079"}
 
 
+def test_an_rttm_need_not_say_who_speaks():
+    assert [s.speaker for s in segments("rttm", "SPEAKER talk 1 0 1 <NA> <NA> <NA> <NA>\n")] == ["somebody"]
+
+
 def test_other_rttm_lines_and_comments_are_skipped():
     text = ";; made by hand\nSPKR-INFO talk 1 <NA> <NA> <NA> unknown A <NA>\n\n"
     assert segments("rttm", text + "SPEAKER talk 2 1.5 2 <NA> <NA> A <NA>\n") == [
@@ -72,6 +76,16 @@ def test_of_the_alternatives_in_a_ctm_the_first_is_read():
         "talk 1 * * <ALT_END>\ntalk 1 1 0.4 two\n"
     )
     assert [s.text for s in segments("ctm", text)] == ["one", "two"]
+
+
+def test_of_the_alternatives_in_an_stm_the_first_is_read():
+    text = "talk 1 A 0 1 <o> my { colour / color } { @ / uh } is {red}\n"
+    assert segments("stm", text)[0].text.split() == ["my", "colour", "is", "{red}"]
+
+
+def test_channels_may_be_called_left_and_right():
+    text = "talk L A 0 1 hi\ntalk right B 1 2 yo\n"
+    assert [s.channel for s in segments("stm", text)] == ["A", "B"]
 
 
 def test_json_lines_may_have_text_and_other_fields():
@@ -131,6 +145,26 @@ def test_voices_of_a_vtt_are_speakers():
         (3605.0, "Ann", "No way"),
         (3607.0, "somebody", "who?"),
     ]
+
+
+def test_a_line_of_captions_that_roll_up_is_said_once():
+    text = (
+        "WEBVTT\nKind: captions\n\n00:00.500 --> 00:02.500 align:start\n \nalpha<00:01.000><c> one</c>\n\n"
+        "00:02.500 --> 00:02.510 align:start\nalpha one\n \n\n"
+        "00:02.510 --> 00:04.500 align:start\nalpha one\nbravo<00:03.000><c> two</c>\n\n"
+    )
+    assert [(s.start, s.end, s.text) for s in segments("vtt", text)] == [
+        (0.5, 2.5, "alpha one"), (2.51, 4.5, "bravo two")
+    ]  # fmt: skip
+    twice = "WEBVTT\n\n00:01.000 --> 00:02.000\nYes.\n\n00:02.000 --> 00:03.000\nYes.\n"
+    assert [s.text for s in segments("vtt", twice)] == ["Yes.", "Yes."]
+
+
+def test_a_line_with_only_a_blank_does_not_end_a_cue():
+    text = "WEBVTT\n\n00:00.500 --> 00:02.500\n \nalpha<00:01.000><c> one</c>\n"
+    assert [s.text for s in segments("vtt", text)] == ["alpha one"]
+    spaced = "1\n00:00:00,500 --> 00:00:02,500\nalpha\n \n2\n00:00:03,000 --> 00:00:04,000\nbravo\n \n"
+    assert [s.text for s in segments("srt", spaced)] == ["alpha", "bravo"]
 
 
 @pytest.mark.parametrize(
@@ -263,7 +297,7 @@ def test_a_bad_interval_of_a_textgrid_does_not_shift_those_after_it():
         ("rttm", "SPEAKER talk 1 3 -1 <NA> <NA> A <NA>", "it ends at 2 s, before it starts at 3 s"),
         ("rttm", "SPEAKER talk 1 3 0 <NA> <NA> A <NA>", "it lasts no time: it starts and ends at 3 s"),
         ("stm", "talk 1 A -1 2 hi", "it starts at -1 s, before the recording"),
-        ("stm", "talk left A 1 2 hi", "channel is 'left', not a number (or A, B)"),
+        ("stm", "talk middle A 1 2 hi", "channel is 'middle', not a number (or A, B)"),
         ("ctm", "talk 1 0.5 hi", "a CTM line has at least 5 fields, this one 4"),
         ("ctm", "talk 1 0.5 0.2 hi good", "confidence is 'good', not a number"),
         ("jsonl", '{"start": 1, "end": 2}', "there is no 'speaker'"),
@@ -307,8 +341,9 @@ def test_a_start_just_before_the_recording_is_moved_to_it():
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"])
 def test_only_line_feeds_end_lines(separator):
     assert [s.text for s in segments("stm", f"talk 1 A 0 1 one{separator}word\n")] == [f"one{separator}word"]
-    if separator > "\x1f":
-        text = row(text=f"one{separator}word") + row(start=2, end=3, text="two")
+    spelt = row(text=f"one{separator}word")
+    for one in (spelt, spelt.replace(json.dumps(separator)[1:-1], separator)):
+        text = one + row(start=2, end=3, text="two")
         assert [s.text for s in segments("jsonl", text)] == [f"one{separator}word", "two"]
 
 
@@ -332,7 +367,7 @@ def test_bytes_of_a_western_encoding_are_read_and_those_of_another_are_set_aside
 
 def test_an_empty_file_says_nothing():
     for kind in ("rttm", "stm", "ctm", "jsonl", "srt", "vtt"):
-        assert annotation(kind, "").segments == ()
+        assert annotation(kind, "").segments == annotation(kind, "\n \n\n").segments == ()
 
 
 # --- files on several recordings
@@ -351,6 +386,29 @@ def test_only_the_lines_on_the_recording_are_used():
 def test_a_recording_may_be_named_as_tools_and_our_export_do(name):
     text = f"{name} 1 0.7 0.5 right 0.9\nelsewhere 1 0.7 0.5 WRONG 0.9\n"
     assert [s.text for s in segments("ctm", text)] == ["right"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("rttm", "SPEAKER {} 1 0.5 4 <NA> <NA> A <NA> <NA>\n"),
+        ("stm", "{} 1 A 0.5 4.5 <o> hello\n"),
+        ("ctm", "{} 1 0.5 4 hello 0.9\n"),
+    ],
+)
+@pytest.mark.parametrize("written", ["my call", "my_call", "My call.wav", "/data/my call.wav"])
+def test_a_name_with_blanks_is_one_field(kind, line, written):
+    text = line.format(written) + line.format("my call 1") + line.format("elsewhere")
+    found = annotation(kind, text, "calls/my call.wav")
+    assert [(s.start, s.end) for s in found.segments] == [(0.5, 4.5)]
+
+
+@pytest.mark.parametrize("name", ["/corpus/talk.wav", "talk.flac", "tapes/talk"])
+def test_a_recording_may_be_named_with_another_folder_or_extension(name):
+    text = f"{name} 1 0.7 0.5 right 0.9\n/corpus/elsewhere.wav 1 0.7 0.5 WRONG 0.9\n"
+    assert [s.text for s in segments("ctm", text)] == ["right"]
+    exact = f"{name} 1 0.7 0.5 WRONG 0.9\ntalk 1 0.7 0.5 right 0.9\n"
+    assert [s.text for s in segments("ctm", exact)] == ["right"]
 
 
 def test_a_file_on_one_recording_of_another_name_is_used_with_a_note():

@@ -59,6 +59,51 @@ def test_a_placeholder_of_a_size_declares_nothing(size, decode, tmp_path):
     assert (result.seconds, result.declared_seconds, result.notes) == (pytest.approx(4), None, ())
 
 
+UNFINISHED = {
+    "w64": struct.pack("<Q", 24),
+    "w64 -1": struct.pack("<q", -1),
+    "rf64": struct.pack("<Q", 0),
+    "rf64 -1": struct.pack("<q", -1),
+    "aiff": struct.pack(">I", 0),
+    "caf": struct.pack(">q", -1),
+    "au": struct.pack(">I", 0),
+}
+
+
+@pytest.mark.parametrize("case", UNFINISHED)
+def test_a_recorder_that_never_wrote_the_size_loses_nothing(case, decode, tmp_path):
+    form, name, skip, _ = SIZES[case.split()[0]]
+    sf.write(tmp_path / "a", speech(4), RATE, format=form, subtype="PCM_16")
+    (tmp_path / "b").write_bytes(overwritten((tmp_path / "a").read_bytes(), name, skip, UNFINISHED[case]))
+    result, samples = decode(tmp_path / "b")
+    assert (result.declared_seconds, result.notes) == (None, ())
+    assert np.array_equal(samples, decode(tmp_path / "a")[1])
+
+
+def mp3(path, samples: np.ndarray, rate: int) -> bytes:
+    """An MP3 file without a tag, whose first frame says how many there are."""
+    sf.write(path, samples, rate, format="MP3", subtype="MPEG_LAYER_III")
+    return path.read_bytes()
+
+
+def id3(size: int) -> bytes:
+    """A tag with a picture, in which there are bytes that look like frames."""
+    picture = np.random.default_rng(0).bytes(size)
+    return b"ID3\x03\x00\x00" + bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0)) + picture
+
+
+@pytest.mark.parametrize("tag", [b"", id3(100), id3(200_000)], ids=["no tag", "short tag", "picture"])
+def test_joined_mp3_files_are_read_without_tags_and_what_the_encoder_added(tag, decode, tmp_path):
+    first = mp3(tmp_path / "1", speech(4, 48_000), 48_000)
+    second = mp3(tmp_path / "2", speech()[4 * RATE :], RATE)
+    (tmp_path / "a.mp3").write_bytes(tag + first + tag + second + tag)
+    result, samples = decode(tmp_path / "a.mp3")
+    assert kinds(result) == ["joined", "format"]
+    assert (result.seconds, result.declared_seconds) == (pytest.approx(8), pytest.approx(8))
+    assert found_at(samples[:, 0], speech()[RATE : 3 * RATE]) == pytest.approx(1, abs=0.001)
+    assert found_at(samples[:, 0], speech()[5 * RATE : 7 * RATE]) == pytest.approx(5, abs=0.001)
+
+
 def test_chunks_after_the_data_are_no_sound(decode, tmp_path):
     listed = b"LIST" + struct.pack("<I", 4000) + b"INFO" + b"a" * 3996
     (tmp_path / "a.wav").write_bytes(

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from schemas.errors import DataError
+from stages.decode import DecodeConfig, decode_file
 from stages.decode.unreadable import what_else
-from tests.containers import speech
+from tests.containers import pcm16, speech, wav, wav_format
 
 CODES = {"mulaw": ("ULAW", ".ul"), "alaw": ("ALAW", ".al"), "s16le": ("PCM_16", ".raw")}
 
@@ -24,10 +26,12 @@ def headerless(folder, form: str, name: str):
 
 @pytest.mark.parametrize("form", CODES)
 def test_headerless_audio_gets_a_command_that_gives_it_a_header(form, tmp_path):
-    for name in (f"call{CODES[form][1]}", "call 1", "call.wav.bin"):
+    for name in (f"call{CODES[form][1]}", "call 1", "call.wav.bin", "call.wav"):
         message = what_else(headerless(tmp_path, form, name))
         assert "perhaps headerless telephone audio; give it a container, e.g. `ffmpeg" in message
         assert f" -f {form} -ar 8000 " in message
+        *_, read, written = shlex.split(message.split("`")[1])
+        assert (read, written != name) == (name, True)
 
 
 @pytest.mark.slow
@@ -43,3 +47,9 @@ def test_the_command_works(form, decode, tmp_path):
 def test_random_bytes_are_not_taken_for_a_call(tmp_path):
     (tmp_path / "a.bin").write_bytes(np.random.default_rng(0).bytes(100_000))
     assert what_else(tmp_path / "a.bin").endswith("the file is damaged or not audio")
+
+
+def test_a_file_with_a_damaged_header_is_not_taken_for_a_call(tmp_path):
+    (tmp_path / "a.wav").write_bytes(wav(pcm16(speech(4)), form=wav_format(rate=0)))
+    with pytest.raises(DataError, match="it is a file of type WAV whose header is damaged"):
+        decode_file(tmp_path / "a.wav", tmp_path / "spool.flac", DecodeConfig())
