@@ -19,6 +19,7 @@ class PipelineDiarizer:
     """
 
     def __init__(self, path: Path, embedding: SpeakerEmbedding) -> None:
+        import torch
         from pyannote.audio import Pipeline
 
         try:
@@ -32,6 +33,8 @@ class PipelineDiarizer:
             ) from error
         if self._pipeline is None:
             raise SetupError(f"diarize.pipeline: {path} contains no pyannote pipeline")
+        if torch.cuda.is_available():
+            self._pipeline.to(torch.device("cuda"))
         self._embedding = embedding
         self._lock = threading.Lock()
 
