@@ -14,7 +14,7 @@ from schemas.recording import Turn
 from stages.diarize.segmentation import SpeakerActivity
 from stages.diarize.vad import Stretch
 
-MOST_OTHERS = 0.3
+MOST_OTHERS = 0.22
 """Probability of another speaker above which a frame is doubtful."""
 MARGIN_FRAMES = 3
 """Frames on each side of doubtful ones that are doubtful too: 50 ms."""

@@ -112,7 +112,9 @@ class DiarizeStage(Stage[DiarizeConfig]):
         segments = tuple(Segment(a, b, names[speaker], 0) for a, b, speaker in stretches)
         centroids = voices.merged(speaker_of).centroids
         embeddings = {names[speaker]: centroids[speaker] for speaker in order}
-        doubts = [(start + a, start + b) for start, window in windows for a, b in window.doubts]
+        doubts = [
+            (round(start + a, 3), round(start + b, 3)) for start, window in windows for a, b in window.doubts
+        ]
         turns, problems = turns_of(segments, config, self._quietest(recording), doubts)
         known = [(start, window.pieces) for start, window in windows if window.pieces is not None]
         pieces = {0: joined_pieces(known)} if known else self._pieces(recording, turns)

@@ -9,6 +9,9 @@ from schemas.recording import Problem, Segment, Turn
 from stages.diarize.config import DiarizeConfig
 from stages.diarize.vad import Stretch
 
+SLIVER = 0.02
+"""Seconds below which no part is cut off a turn."""
+
 Quietest = Callable[[int, float, float], float]
 """(track, start, end) -> time of the quietest moment between start and end, in seconds."""
 
@@ -102,10 +105,14 @@ def _cut(turns: list[Turn], doubts: Sequence[Stretch]) -> tuple[list[Turn], list
         for start, end in doubts[bisect_right(ends, turn.start) :] if not turn.overlapped else ():
             if start >= turn.end:
                 break
+            start = start if start - at >= SLIVER else at
+            end = end if turn.end - end >= SLIVER else turn.end
+            if end - start < SLIVER:
+                continue
             if start > at:
                 certain.append(replace(turn, start=at, end=start))
-            at = min(end, turn.end)
-            doubtful.append(replace(turn, start=max(start, turn.start), end=at))
+            doubtful.append(replace(turn, start=start, end=end))
+            at = end
         if at < turn.end:
             certain.append(replace(turn, start=at) if at > turn.start else turn)
     return certain, doubtful

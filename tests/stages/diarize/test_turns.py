@@ -1,6 +1,6 @@
 """Segments become turns that contain the speech of a single speaker."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given
@@ -49,6 +49,12 @@ def test_turns_are_cut_at_doubts_which_are_set_aside():
     assert [(p.turn, p.code) for p in problems] == [(n, "several_voices") for n in (1, 3, 4)]
 
 
+def test_no_slivers_are_cut_off():
+    segments = (Segment(0, 5, "A", 0),)
+    result, _ = turns_of(segments, DiarizeConfig(), half, [(0.01, 1), (2, 2.001), (4, 4.995)])
+    assert [(t.start, t.end) for t in result] == [(0, 1), (1, 4), (4, 5)]
+
+
 def test_overlaps_are_not_cut_at_doubts():
     segments = (Segment(0, 3, "A", 0), Segment(2, 5, "B", 0))
     result, problems = turns_of(segments, DiarizeConfig(), half, [(1.5, 2.5)])
@@ -86,3 +92,13 @@ def test_all_speech_is_in_turns_and_no_turn_is_too_long(spans, pause):
     assert {p.turn for p in problems if p.code == "overlap"} == {
         index for index, turn in enumerate(result) if turn.overlapped
     }
+
+
+@given(st.lists(st.floats(0, 12).map(lambda t: round(t, 3)), max_size=12, unique=True))
+def test_the_parts_of_a_turn_are_all_of_it(times):
+    times = sorted(times)[: len(times) // 2 * 2]
+    doubts = list(zip(times[::2], times[1::2], strict=True))
+    result, _ = turns_of((Segment(1, 11, "A", 0),), DiarizeConfig(), half, doubts)
+    assert (result[0].start, result[-1].end) == (1, 11)
+    assert all(a.end == b.start for a, b in pairwise(result))
+    assert all(turn.seconds > 0.019 for turn in result)
