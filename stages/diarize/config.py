@@ -23,7 +23,9 @@ class DiarizeConfig(Config):
         "package:silero-vad", description="voice activity detection model, for silence and split channels"
     )
     pipeline: str | None = Field(
-        None, description="a pyannote pipeline (`hub:org/name`, `file:/dir`) to use instead of segmentation"
+        None,
+        description="a pyannote pipeline or NeMo's Sortformer (`hub:org/name`, `file:/dir`) to use instead "
+        "of segmentation",
     )
     same_speaker: float = Field(
         0.91,

@@ -1,12 +1,14 @@
 """Diarization with a pyannote pipeline instead of the default models."""
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from schemas.errors import SetupError
 from stages.diarize.clustering import VoiceClusters, stack
 from stages.diarize.embedding import SpeakerEmbedding, voice_of
+from stages.diarize.vad import Stretch
 from stages.diarize.weights import weights_only
 from stages.diarize.window import WindowDiarization
 from stages.stage import SAMPLE_RATE, Samples
@@ -50,16 +52,26 @@ class PipelineDiarizer:
         labels = sorted(annotation.labels())
         if not labels:
             return None
-        segments: list[tuple[float, float, int]] = []
-        voices: list[VoiceClusters] = []
-        for label in labels:
-            own = [(float(s.start), float(s.end)) for s in annotation.label_timeline(label)]
-            voice = voice_of(self._embedding, own, lambda start, end: _cut(samples, start, end))
-            if voice is None:
-                continue  # less than 0.3 s at a time in the whole window: too short to identify a voice
-            segments += [(start, end, len(voices)) for start, end in own]
-            voices.append(voice)
-        return WindowDiarization(sorted(segments), stack(voices)) if voices else None
+        stretches = {
+            label: [(float(s.start), float(s.end)) for s in annotation.label_timeline(label)]
+            for label in labels
+        }
+        return with_voices(stretches, samples, self._embedding)
+
+
+def with_voices(
+    stretches: Mapping[str, list[Stretch]], samples: Samples, embedding: SpeakerEmbedding
+) -> WindowDiarization | None:
+    """The diarization that an external diarizer made of samples [n], with the voice of each label."""
+    segments: list[tuple[float, float, int]] = []
+    voices: list[VoiceClusters] = []
+    for own in stretches.values():
+        voice = voice_of(embedding, own, lambda start, end: _cut(samples, start, end))
+        if voice is None:
+            continue  # less than 0.3 s at a time in the whole window: too short to identify a voice
+        segments += [(start, end, len(voices)) for start, end in own]
+        voices.append(voice)
+    return WindowDiarization(sorted(segments), stack(voices)) if voices else None
 
 
 def _cut(samples: Samples, start: float, end: float) -> Samples:

@@ -31,6 +31,7 @@ from stages.diarize.external import PipelineDiarizer
 from stages.diarize.given import given_turns
 from stages.diarize.pieces import VoicePieces, along, joined_pieces, measured, voices_of
 from stages.diarize.segmentation import Segmentation
+from stages.diarize.sortformer import SortformerDiarizer, nemo_file
 from stages.diarize.turns import Quietest, turns_of
 from stages.diarize.vad import Stretch, VoiceActivity, without_crosstalk
 from stages.diarize.window import UNKNOWN, WindowDiarizer
@@ -57,8 +58,10 @@ class DiarizeStage(Stage[DiarizeConfig]):
         config, models = self._config, self._models
         self._vad = VoiceActivity(models[config.vad])
         self._embedding = SpeakerEmbedding(models[config.embedding])
-        self._diarizer: WindowDiarizer | PipelineDiarizer
-        if config.pipeline:
+        self._diarizer: WindowDiarizer | PipelineDiarizer | SortformerDiarizer
+        if config.pipeline and (checkpoint := nemo_file(models[config.pipeline])):
+            self._diarizer = SortformerDiarizer(checkpoint, self._embedding)
+        elif config.pipeline:
             self._diarizer = PipelineDiarizer(models[config.pipeline], self._embedding)
         else:
             self._diarizer = WindowDiarizer(

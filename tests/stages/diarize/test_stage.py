@@ -287,6 +287,14 @@ def test_a_pyannote_pipeline_can_be_used(diarize, tmp_path):
     assert len(speaker.embedding) == 192
 
 
+def test_a_sortformer_needs_nemo(audio_source, tmp_path):
+    (tmp_path / "diar_sortformer.nemo").write_bytes(b"")
+    with pytest.raises(
+        SetupError, match=r"diar_sortformer\.nemo needs NeMo: pip install 'nemo_toolkit\[asr\]'"
+    ):
+        stage_of(audio_source, pipeline=f"file:{tmp_path}")
+
+
 def test_a_directory_without_a_pipeline_is_a_setup_error(audio_source, tmp_path):
     (tmp_path / "readme.txt").write_text("no pipeline")
     with pytest.raises(SetupError, match=r"diarize\.pipeline"):
