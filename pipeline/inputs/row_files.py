@@ -44,7 +44,7 @@ def list_row_files(uri: str) -> Iterator[tuple[Store, str]]:
         try:
             row_file(store, name)
         except FileNotFoundError:
-            raise SetupError(f"there is no file {uri}") from None
+            raise SetupError(f"no such file: {uri}") from None
         yield store, name
         return
     store = Store(uri)

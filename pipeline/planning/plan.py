@@ -181,7 +181,7 @@ def _sha256(uri: str) -> str:
     try:
         return hashlib.sha256(store.get(name)).hexdigest()
     except FileNotFoundError:
-        raise SetupError(f"evaluation prompts: there is no file {uri}") from None
+        raise SetupError(f"evaluation prompts: no such file: {uri}") from None
 
 
 def plan_stages(recipe: Recipe) -> tuple[PlannedStage, ...]:

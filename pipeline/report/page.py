@@ -66,7 +66,7 @@ AUDIO_NOTES = {
     "gap": "have gaps in their audio, which are silence",
     "overlap": "repeat some of their audio, which was left out",
     "clock": "have a clock that jumps",
-    "format": "change their format on the way",
+    "format": "change format within the file",
     "joined": "consist of several files joined end to end",
     "header": "have a header that doesn't fit their data",
     "streams": "have several audio streams, of which one was used",

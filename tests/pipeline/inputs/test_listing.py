@@ -181,7 +181,7 @@ def test_a_missing_path_and_an_empty_folder_are_errors(tmp_path):
         list_inputs([str(tmp_path / "nowhere")])
     with pytest.raises(SetupError, match="no recording found"):
         list_inputs([str(tmp_path)])
-    with pytest.raises(SetupError, match="there is no file"):
+    with pytest.raises(SetupError, match="no such file"):
         list_inputs([str(tmp_path / "m.jsonl")])
 
 

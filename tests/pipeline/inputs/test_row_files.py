@@ -35,7 +35,7 @@ def test_an_invalid_line_is_reported_and_the_others_are_read(tmp_path):
 def test_missing_files_and_invalid_parquet_are_errors(tmp_path):
     (tmp_path / "no.parquet").write_text("words")
     for uri, message in [
-        ("gone.jsonl", "there is no file"),
+        ("gone.jsonl", "no such file"),
         ("no.parquet", "not a valid Parquet"),
         ("", "name a"),
     ]:

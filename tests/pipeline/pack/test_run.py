@@ -240,7 +240,7 @@ class TestTexts:
         assert "chats.jsonl:4" not in aside
 
     def test_a_folder_without_texts_is_reported(self, tmp_path, texts):
-        with pytest.raises(SetupError, match="there is no file"):
+        with pytest.raises(SetupError, match="no such file"):
             planned(tmp_path, recordings("a.wav"), texts=["texts/other.jsonl"])
 
 
