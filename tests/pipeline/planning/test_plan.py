@@ -55,5 +55,5 @@ def test_seconds_are_those_of_the_units_that_a_limit_takes(recipe):
 
 
 def test_a_missing_file_of_evaluation_prompts_is_reported(recipe):
-    with pytest.raises(SetupError, match=r"evaluation prompts: no such file .*prompts\.jsonl"):
+    with pytest.raises(SetupError, match=r"evaluation prompts: no such file: .*prompts\.jsonl"):
         plan_of(recipe, "select.evaluation_prompts=[prompts.jsonl]")
