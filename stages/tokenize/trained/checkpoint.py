@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from schemas.errors import SetupError
@@ -35,10 +35,8 @@ class TrainedCodes:
         parts: list[tuple[str, nn.Module | None]] = [(QUANTIZER, self.quantizer), (READER, self.reader)]
         for name, part in parts:
             if part is not None:
-                save_file(
-                    {k: v.detach().half().contiguous() for k, v in part.state_dict().items()},
-                    directory / name,
-                )
+                weights = {key: tensor.half().contiguous() for key, tensor in part.state_dict().items()}
+                (directory / name).write_bytes(save(weights))
         content = {"kind": KIND, "model_sha256": self.model_sha256, **self.shape.as_json()}
         (directory / FILE).write_text(json.dumps(content, indent=2) + "\n")
 
