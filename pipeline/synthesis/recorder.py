@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
+from pipeline.synthesis.speech_models import SpeechModels
 from pipeline.synthesis.voice_check import VoiceCheck
 from schemas.chat import Chat
 from schemas.errors import DataError
@@ -23,7 +24,8 @@ from stages.stage import Samples
 from stages.synthesize.answers import with_answer
 from stages.synthesize.audio import MARGIN, SynthesizedAudio, join_utterances
 from stages.synthesize.config import SynthesizeConfig
-from stages.synthesize.speech import Backend, Piper, SpeechServer, speakable
+from stages.synthesize.kokoro import Kokoro
+from stages.synthesize.speech import Backend, Piper, SpeechConfig, SpeechServer, speakable
 from stages.synthesize.styles import PLAIN, draw_styles, halves, labels_of
 
 SIDECAR_FIELDS = ("licence", "license", "language", "consent")
@@ -50,22 +52,26 @@ class ChatRecorder:
     """Answers and speaks conversations; used by several threads at once."""
 
     def __init__(
-        self, config: SynthesizeConfig, dataset: Store, folder: str, voices: dict[str, Path], embedding: Path
+        self, config: SynthesizeConfig, dataset: Store, folder: str, models: SpeechModels, embedding: Path
     ) -> None:
         self._config = config
         self._dataset = dataset
         self._folder = folder
         self._resources = ExitStack()
-        self._backend: Backend
-        if config.speech.server:
-            self._backend = SpeechServer(config.speech, self._endpoint(config.speech.server, layout.SPEECH))
-        else:
-            self._backend = Piper(voices, config.speech.speed)
+        self._backend = self._speaker(config.speech, models)
         self._answers = self._endpoint(config.answers, layout.ANSWERS) if config.answers else None
         self._voice_check = VoiceCheck(self._backend, config, embedding)
 
     def close(self) -> None:
         self._resources.close()
+
+    def _speaker(self, speech: SpeechConfig, models: SpeechModels) -> Backend:
+        if speech.server:
+            return SpeechServer(speech, self._endpoint(speech.server, layout.SPEECH))
+        voices = {name: model.path for name, model in models.voices.items()}
+        if models.engine:
+            return Kokoro(models.engine.path, voices, speech.speed)
+        return Piper(voices, speech.speed)
 
     def _endpoint(self, settings: EndpointConfig, folder: str) -> Endpoint:
         return self._resources.enter_context(closing(Endpoint(settings, Replies(self._dataset, folder))))
@@ -95,10 +101,6 @@ class ChatRecorder:
 
     def _script(self, key: str, chat: Chat) -> list[SpokenPart]:
         """The parts to speak: the last question and its answer, as the recipe's `speak` requests."""
-        voices = {
-            "human": self._config.speech.human_voices,
-            "assistant": self._config.speech.assistant_voices,
-        }
         last = len(chat.messages) - (2 if chat.messages[-1].role == "assistant" else 1)
         script = []
         for index, message in list(enumerate(chat.messages))[last:]:
@@ -107,7 +109,7 @@ class ChatRecorder:
                 if len(text) > self._config.characters_max:
                     limit = f"over the limit of {self._config.characters_max:,}"
                     raise DataError("too_long", f"message {index + 1} has {len(text):,} characters, {limit}")
-                voice = _drawn(voices[message.role], f"{key} {message.role}")
+                voice = _drawn(self._config.speech.voices(message.role, text), f"{key} {message.role}")
                 spans = self._spans(text, message.role, key)
                 script += [
                     SpokenPart(index, message.role, span, voice, style, len(spans) > 1)
@@ -163,7 +165,7 @@ class ChatRecorder:
             "synthesis": {
                 "row": chat.row,
                 "spoken": spoken,
-                "speech": server.model if server else "piper",
+                "speech": server.model if server else self._config.speech.engine,
                 "answers": answers.model if answers else None,
             },
         }

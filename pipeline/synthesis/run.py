@@ -18,12 +18,14 @@ from pipeline.models import Model, resolve
 from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from pipeline.synthesis.recorder import ChatRecorder, Refused
+from pipeline.synthesis.speech_models import SpeechModels, speech_models
 from pipeline.versions.forget import forgotten
 from schemas.chat import Chat, parse
 from schemas.errors import DataError
 from schemas.recording import Companion
 from schemas.turn import SetAsideRow, recording_key
 from stages.synthesize.config import SynthesizeConfig
+from stages.synthesize.speech import SpeechConfig
 
 VERSION = 2
 _BATCH_CHATS = 16
@@ -56,8 +58,8 @@ def synthesize(recipe: Recipe, progress: Callable[[str], None], make: bool = Tru
     dataset = Store(f"{recipe.output}/{recipe.name}")
     if make:
         dataset.check_writable()
-    voices, embedding = _voices(config), resolve(config.embedding)
-    folder = layout.synthesis(_fingerprint(config, voices, embedding))
+    models, embedding = speech_models(config.speech), resolve(config.embedding)
+    folder = layout.synthesis(_fingerprint(config, models, embedding))
     existing = {stored.path for stored in dataset.list(folder)}
     set_aside: list[SetAsideRow] = []
     keys: set[str] = set()
@@ -70,10 +72,10 @@ def synthesize(recipe: Recipe, progress: Callable[[str], None], make: bool = Tru
     )
     created = 0
     if not make:
-        progress(f"{sum(1 for _ in todo)} conversations to speak")
+        progress(f"{sum(1 for _ in todo)} conversations to speak{_note_on_voices(config.speech)}")
     for first in todo:  # voices are loaded only if there is something to speak
-        paths = {name: model.path for name, model in voices.items()}
-        with closing(ChatRecorder(config, dataset, folder, paths, embedding.path)) as recorder:
+        progress(f"{config.speech.engine} speaks{_note_on_voices(config.speech)}")
+        with closing(ChatRecorder(config, dataset, folder, models, embedding.path)) as recorder:
             for chats, refused in _in_threads(recorder.record, chain([first], todo), _threads(config)):
                 created += chats - len(refused)
                 set_aside += [_set_aside_row(chat.row, error) for chat, error in refused]
@@ -83,18 +85,21 @@ def synthesize(recipe: Recipe, progress: Callable[[str], None], make: bool = Tru
     return Synthesis(recordings, root, tuple(sorted(set_aside, key=_file_and_line)), created)
 
 
-def _voices(config: SynthesizeConfig) -> dict[str, Model]:
-    """The models of piper's voices; a server has its own voices."""
-    if config.speech.server:
-        return {}
-    names = {*config.speech.human_voices, *config.speech.assistant_voices}
-    return {name: resolve(name) for name in sorted(names)}
+def _note_on_voices(speech: SpeechConfig) -> str:
+    """What to tell where a voice speaks on both sides; empty where none does."""
+    if not speech.shared_voices:
+        return ""
+    remedy = " (`speech: kokoro` has several)" if speech.engine == "piper" else ""
+    return (
+        f"; questions and answers have the same voice, {', '.join(speech.shared_voices)}: name others in "
+        f"synthesize.speech.human_voices or assistant_voices{remedy}"
+    )
 
 
 _AUDIO_SETTINGS = {"speak", "characters_max", "pause", "reference"}
 
 
-def _fingerprint(config: SynthesizeConfig, voices: dict[str, Model], embedding: Model) -> str:
+def _fingerprint(config: SynthesizeConfig, models: SpeechModels, embedding: Model) -> str:
     """Hash of everything that determines answers and audio, except the conversations themselves."""
     server = config.speech.server
     return digest(
@@ -102,11 +107,11 @@ def _fingerprint(config: SynthesizeConfig, voices: dict[str, Model], embedding: 
             "version": VERSION,
             "answers": config.answers and config.answers.reply_settings(),
             "server": server and server.reply_settings(),
-            "speech": config.speech.model_dump(mode="json", exclude={"server"}),
+            "speech": config.speech.model_dump(mode="json", exclude={"server", "engine"}),
             "rest": config.model_dump(mode="json", include=_AUDIO_SETTINGS),
             "styles": config.style_share
             and config.model_dump(mode="json", include={"styles", "style_share"}),
-            "voices": {name: model.sha256 for name, model in voices.items()},
+            "voices": models.hashes,
             "embedding": embedding.sha256,
         }
     )

@@ -35,7 +35,7 @@ class VoiceCheck:
             styled = config.style_share and voice in speech.assistant_voices
             for style in (PLAIN, *(sorted(config.styles) if styled else ())):
                 wanted = config.style(style)
-                (reference,) = backend.speak([speakable(config.reference)], voice, wanted)
+                (reference,) = backend.speak([speakable(config.reference_of(voice))], voice, wanted)
                 if isinstance(reference, DataError):
                     raise SetupError(f"the voice {voice} does not speak: {reference}")
                 self._references[voice, style] = self._embedded(reference)

@@ -1,14 +1,21 @@
 """Settings of the synthesize stage."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from stages.stage import Config
 from stages.synthesize.answers import AnswersConfig
 from stages.synthesize.checks import CheckConfig
+from stages.synthesize.kokoro import CHINESE_REFERENCE, language_of
 from stages.synthesize.speech import SpeechConfig
 from stages.synthesize.styles import PLAIN, STYLES, UNCHANGED, StyleConfig
+
+EngineAlone = BeforeValidator(
+    lambda value: {"engine": value} if isinstance(value, str) else value,
+    json_schema_input_type=SpeechConfig | Literal["piper", "kokoro"],
+)
+"""The name of an engine stands for its settings with their defaults."""
 
 
 class SynthesizeConfig(Config):
@@ -20,7 +27,9 @@ class SynthesizeConfig(Config):
         None,
         description="OpenAI-compatible server that answers final questions and rewrites answers (null: none)",
     )
-    speech: SpeechConfig = Field(SpeechConfig(), description="voices, and the server that speaks if any")
+    speech: Annotated[SpeechConfig, EngineAlone] = Field(
+        SpeechConfig(), description="what speaks, and its voices; `kokoro` alone is `{engine: kokoro}`"
+    )
     speak: tuple[Literal["human", "assistant"], ...] = Field(
         ("human", "assistant"), description="whose messages are spoken, of the last question and its answer"
     )
@@ -39,7 +48,8 @@ class SynthesizeConfig(Config):
     )
     reference: str = Field(
         "The quick brown fox jumps over the lazy dog, and everybody in the garden laughs about it.",
-        description="sentence that each voice speaks for its reference embedding, in the voices' language",
+        description="sentence that each voice speaks for its reference embedding, in the voices' language; "
+        "Chinese voices of kokoro have one of their own",
     )
     embedding: str = Field(
         "package:campplus-zh-en", description="CAM++ speaker embedding model that compares voices"
@@ -50,6 +60,11 @@ class SynthesizeConfig(Config):
 
     def style(self, name: str) -> StyleConfig:
         return UNCHANGED if name == PLAIN else self.styles[name]
+
+    def reference_of(self, voice: str) -> str:
+        """The reference sentence of a voice."""
+        chinese = self.speech.engine == "kokoro" and language_of(voice) == "z"
+        return CHINESE_REFERENCE if chinese else self.reference
 
     @model_validator(mode="after")
     def _check_styles(self) -> "SynthesizeConfig":

