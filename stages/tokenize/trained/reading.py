@@ -10,9 +10,12 @@ from schemas.errors import SetupError
 from schemas.recording import Codes
 from stages.tokenize.trained.checkpoint import TrainedCodes
 from stages.tokenize.trained.layers import Weights
-from stages.tokenize.trained.tokenizer import SemanticFactors
+from stages.tokenize.trained.tokenizer import SemanticFactors, TrainedTokenizer
 from stages.tokenize.trained.transcribing import WhisperText
-from stages.tokenize.windows import SEMANTIC_STATES
+from stages.tokenize.windows import SEMANTIC_STATES, joined
+
+SILENCE = 15_360
+"""Samples of silence behind the codes: whole groups, about a second."""
 
 
 class CodeReader:
@@ -29,12 +32,15 @@ class CodeReader:
         self._quantizer = codes.quantizer
         self._positions = weights["encoder/position_encodings/encodings"]
         self._whisper = WhisperText(directory)
+        tokenizer = TrainedTokenizer(weights, codes.model_sha256, codes)
+        [self._silence] = tokenizer.encode([np.zeros(SILENCE, np.float32)])
 
     def text(self, codes: Codes, language: str = "en", kept: tuple[bool, bool] = (True, True)) -> str:
         """What at most 30 s of codes say. `kept`: linguistic and semantic codes, or one of them."""
         import ctranslate2
 
-        states = np.ascontiguousarray(self.states(codes, kept).numpy())
+        # Whisper's decoder expects silence at the end, and repeats itself without it.
+        states = np.ascontiguousarray(self.states(joined([codes, self._silence]), kept).numpy())
         return self._whisper.text(ctranslate2.StorageView.from_array(states), language)
 
     @torch.no_grad()
