@@ -112,7 +112,7 @@ def trained(report: FitReport) -> str:
         f"The first {shape.lower_layers} layers of `{report.model}` (sha256 of its files: "
         f"`{report.model_sha256}`) are frozen; {shape.own_layers} more and the grids of both codes were "
         "trained so that the model's decoder reads from codes alone what it reads from the sound "
-        f"({config.steps} steps of {config.batch_seconds:g} s of speech, seed {config.seed}). A "
-        "semantic code is a level of pitch, one of energy and a content. `reader.safetensors` turns codes back into "
+        f"({config.steps} steps of {config.batch_seconds:g} s of speech, seed {config.seed}). A semantic "
+        "code is a level of pitch, one of energy and a content. `reader.safetensors` turns codes back into "
         "states that the decoder reads. Half precision."
     )
