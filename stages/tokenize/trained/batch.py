@@ -7,16 +7,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.stage import Samples
+from stages.stage import SAMPLE_RATE, Samples
 from stages.tokenize.tokenizer import peak_normalised
 from stages.tokenize.trained.changes import ChangeConfig, delayed, disturbed, resampled
 from stages.tokenize.trained.mel import WhisperMel
 from stages.tokenize.trained.prosody import Levels, energy_levels, pitch_levels
-from stages.tokenize.trained.speech import SpokenText, TrainingSpeech
-from stages.tokenize.windows import SEMANTIC_STATES, STATE, WINDOW, padded_length
+from stages.tokenize.trained.speech import SpokenText, TrainingSpeech, joined_texts
+from stages.tokenize.windows import SEMANTIC_STATES, STATE, padded_length
 
 NEIGHBOURS = 400
 """Utterances that are sorted by length before they are divided into batches."""
+
+
+JOINED_SHARE = 0.35
+"""Share of the batches whose utterances are joined to longer ones, of which there are few."""
+JOINED_SECONDS = (9.0, 14.0, 18.0, 22.0)
+PAUSE = SAMPLE_RATE // 2
+"""Samples of silence between joined utterances, at most."""
+LONGEST = 28 * SAMPLE_RATE
+"""Samples of an utterance: what is longer is cut, with silence behind it as in recognition."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +91,11 @@ class Batches:
     def _batch(self, members: Sequence[int], generator: np.random.Generator) -> SpeechBatch:
         clean: list[Samples] = []
         changed: list[Samples] = []
-        spoken: list[SpokenText] = []
         prosody: list[tuple[Levels, Levels]] = []
-        for number in members:
-            spoken.append(self._speech.read(number))
-            samples = resampled(spoken[-1].samples, generator)
-            samples = peak_normalised(delayed(samples, generator, self._changes)[:WINDOW])
+        spoken = self._spoken(members, generator)
+        for text in spoken:
+            samples = resampled(text.samples, generator)
+            samples = peak_normalised(delayed(samples, generator, self._changes)[:LONGEST])
             other = self._speech.read(int(generator.integers(len(self._speech.seconds)))).samples
             clean.append(samples)
             changed.append(disturbed(samples, other, generator, self._changes))
@@ -102,6 +110,25 @@ class Batches:
             said_BN,
             *(_levels([pair[n] for pair in prosody], length) for n in (0, 1)),
         )
+
+    def _spoken(self, members: Sequence[int], generator: np.random.Generator) -> list[SpokenText]:
+        """The utterances of a batch, in some batches joined to longer ones."""
+        texts = [self._speech.read(number) for number in members]
+        if generator.random() >= JOINED_SHARE:
+            return texts
+        longest = int(SAMPLE_RATE * generator.choice(JOINED_SECONDS))
+        groups: dict[tuple[int, ...], list[list[SpokenText]]] = {}
+        for number in generator.permutation(len(texts)):
+            text = texts[number]
+            own = groups.setdefault(text.tokens[: text.prompt], [[]])
+            if sum(len(part.samples) for part in [*own[-1], text]) > longest and own[-1]:
+                own.append([])
+            own[-1].append(text)
+        return [
+            joined_texts(group, generator.integers(PAUSE, size=len(group) - 1).tolist())
+            for own in groups.values()
+            for group in own
+        ]
 
 
 def padded(spoken: Sequence[SpokenText]) -> tuple[Tensor, Tensor]:

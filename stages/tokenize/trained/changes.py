@@ -17,13 +17,13 @@ DELAY = 1920
 class ChangeConfig:
     """How often each change is made."""
 
-    noise: float = 0.65
+    noise: float = 0.75
     """Of those, with speech in the background: 0.4; the rest is noise between white and pink."""
     room: float = 0.15
     channel: float = 0.15
     """Narrower bands."""
     delay: float = 0.4
-    snr_db: tuple[float, float] = (8.0, 35.0)
+    snr_db: tuple[float, float] = (8.0, 30.0)
 
 
 def resampled(samples: Samples, generator: np.random.Generator) -> Samples:
@@ -68,9 +68,10 @@ def mixed(samples: Samples, noise: Samples, snr_db: float) -> Samples:
 
 
 def coloured_noise(size: int, generator: np.random.Generator) -> Samples:
-    """Noise [size] whose amplitude falls with a power of the frequency between 0 (white) and 1."""
+    """Noise [size], white or with an amplitude that falls with a power of the frequency below 1."""
     spectrum = np.fft.rfft(generator.standard_normal(size))
-    spectrum /= np.maximum(np.arange(len(spectrum)), 1) ** generator.uniform(0, 1)
+    if generator.random() < 0.6:
+        spectrum /= np.maximum(np.arange(len(spectrum)), 1) ** generator.uniform(0, 1)
     return np.fft.irfft(spectrum, size).astype(np.float32)
 
 

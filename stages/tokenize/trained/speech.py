@@ -29,6 +29,15 @@ class SpokenText:
     """How many of these come before the text."""
 
 
+def joined_texts(parts: Sequence[SpokenText], pauses: Sequence[int]) -> SpokenText:
+    """Utterances with equal prompts one after the other, with pauses in samples between them."""
+    samples = [np.pad(part.samples, (0, pause)) for part, pause in zip(parts, [*pauses, 0], strict=True)]
+    texts = [part.tokens[part.prompt : -1] for part in parts]
+    first = parts[0]
+    tokens = (*first.tokens[: first.prompt], *(token for text in texts for token in text), first.tokens[-1])
+    return SpokenText(np.concatenate(samples), tokens, first.prompt)
+
+
 class TrainingSpeech(Protocol):
     """Spoken texts by number."""
 

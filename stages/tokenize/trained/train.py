@@ -37,9 +37,9 @@ Progress = Callable[[str], None]
 CHECKPOINT = "checkpoint.pt"
 OWN_RATE = 0.4
 """Learning rate of layers that begin as Whisper's, relative to that of new ones."""
-HIDDEN_SHARE = 0.2
+HIDDEN_SHARE = 0.15
 """Share of utterances whose linguistic codes are hidden from the reader; as many lose the semantic ones."""
-READER_SILENCE = 20
+READER_SILENCE = 60
 """States of silence, at most, that the reader sees behind an utterance."""
 EVERY = 25
 """Steps between two lines of progress."""
@@ -63,8 +63,8 @@ class CodesTrainConfig:
     rounded_from: int = 300
     """Steps until all codes are rounded."""
     words_weight: float = 1.0
-    states_weight: float = 0.7
-    steadiness_weight: float = 0.3
+    states_weight: float = 0.3
+    steadiness_weight: float = 1.0
     checkpoint_steps: int = 200
     seed: int = 0
 
