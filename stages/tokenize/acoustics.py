@@ -41,19 +41,22 @@ def acoustics(samples: Samples, log_mel: Vectors) -> Vectors:
     return np.concatenate([spectrum, pitch_features], axis=1, dtype=np.float32)
 
 
-def pitch(samples: Samples, exponent: float = 1.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def pitch(
+    samples: Samples, exponent: float = 1.0, octave_cost: float = 0.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Pitch in octaves above MIDDLE_HZ and periodicity from 0 to 1 of samples [n] at 16 kHz, [n // 640] each.
 
     Autocorrelation of a Hann-windowed segment, divided by that of the window (Boersma, 1993), computed from a
     power of the amplitude spectrum. The exponent 1 gives a single strong harmonic less weight (Tolonen and
-    Karjalainen, 2000), 2 gives less to noise. Pitch follows the path of high periodicity and few jumps.
+    Karjalainen, 2000), 2 gives less to noise. Pitch follows the path of high periodicity, few jumps and, by
+    `octave_cost` per octave, low pitch.
     """
     count = len(samples) // FRAME
     if not count:
         return np.zeros(0), np.zeros(0)
     octaves = np.arange(int(np.log2(HIGHEST_HZ / LOWEST_HZ) * STEPS) + 1) / STEPS
     periodicity = _autocorrelation(samples, count, SAMPLE_RATE / (LOWEST_HZ * 2**octaves), exponent)
-    path = _best_path(periodicity, JUMP * np.abs(octaves[:, None] - octaves[None]))
+    path = _best_path(periodicity - octave_cost * octaves, JUMP * np.abs(octaves[:, None] - octaves[None]))
     return octaves[path] + np.log2(LOWEST_HZ / MIDDLE_HZ), periodicity[np.arange(count), path]
 
 
