@@ -266,6 +266,7 @@ def test_a_style_has_its_label_and_default_labels_otherwise():
     [
         ({"slow": {"speed": 1.2}}, "settings of style `slow` don't match"),
         ({"sad": {"speed": 0.8}}, "settings of style `sad`"),
+        ({"loud": {"gain_db": -3}}, "settings of style `loud`"),
         ({"sad": {"instructions": "Speak sadly."}}, "need a server"),
         ({"normal": {"speed": 1.2}}, "not a style"),
     ],
