@@ -131,6 +131,13 @@ PACKAGED: dict[str, Packaged] = {
         "CC-BY-4.0",
         "codebooks of the whisper tokenizer, demonstration only",
     ),
+    "talk-tokenizer": Packaged(
+        "stages.synthesize",
+        "talk/tokenizer.json",
+        "7bbe329329d7e5e89ffe4c19512991a5a0289c38cda505cc5697a041dbf3b13a",
+        "Apache-2.0",
+        "text tokenizer of the talk recipe: 1,536 tokens",
+    ),
 }
 
 
