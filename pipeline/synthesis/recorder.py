@@ -24,8 +24,8 @@ from stages.stage import Samples
 from stages.synthesize.answers import with_answer
 from stages.synthesize.audio import MARGIN, SynthesizedAudio, join_utterances
 from stages.synthesize.config import SynthesizeConfig
-from stages.synthesize.kokoro import Kokoro
-from stages.synthesize.speech import Backend, Piper, SpeechConfig, SpeechServer, speakable
+from stages.synthesize.kokoro import Kokoro, is_pipers
+from stages.synthesize.speech import Backend, ByVoice, Piper, SpeechConfig, SpeechServer, speakable
 from stages.synthesize.styles import PLAIN, draw_styles, halves, labels_of
 
 SIDECAR_FIELDS = ("licence", "license", "language", "consent")
@@ -69,9 +69,15 @@ class ChatRecorder:
         if speech.server:
             return SpeechServer(speech, self._endpoint(speech.server, layout.SPEECH))
         voices = {name: model.path for name, model in models.voices.items()}
-        if models.engine:
-            return Kokoro(models.engine.path, voices, speech.speed)
-        return Piper(voices, speech.speed)
+        if models.engine is None:
+            return Piper(voices, speech.speed)
+        pipers = {name: path for name, path in voices.items() if is_pipers(name)}
+        own = {name: path for name, path in voices.items() if name not in pipers}
+        kokoro = Kokoro(models.engine.path, own, speech.speed)
+        if not pipers:
+            return kokoro
+        piper = Piper(pipers, speech.speed)
+        return ByVoice(dict.fromkeys(own, kokoro) | dict.fromkeys(pipers, piper))
 
     def _endpoint(self, settings: EndpointConfig, folder: str) -> Endpoint:
         return self._resources.enter_context(closing(Endpoint(settings, Replies(self._dataset, folder))))
