@@ -134,7 +134,7 @@ PACKAGED: dict[str, Packaged] = {
     "talk-tokenizer": Packaged(
         "stages.synthesize",
         "talk/tokenizer.json",
-        "7bbe329329d7e5e89ffe4c19512991a5a0289c38cda505cc5697a041dbf3b13a",
+        "f7d2f513675eefb736bf66389dc147d200695386bb34d3563b22ca745b2acea5",
         "Apache-2.0",
         "text tokenizer of the talk recipe: 1,536 tokens",
     ),

@@ -47,7 +47,7 @@ def test_held_out_questions_are_apart_and_their_own_answers_are_right(talk):
 
 def test_the_training_is_of_the_dataset_that_the_recipe_builds(talk):
     data, training = load(talk / "recipe.yaml"), load_training(str(talk / "train.yaml"))
-    assert training.dataset == f"{data.output}/{data.name}@latest"
+    assert f"file://{training.dataset}" == f"{data.output}/{data.name}@latest"
     trained = {family for stage in training.stages.values() for family in stage.families}
     assert trained == {*data.compose.families, "preference"}
     plan = plan_of(training, (), None, "h100", 0.4)
