@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from schemas.errors import SetupError
-from stages.synthesize.talk import Dialogue, judging_dialogues, training_dialogues
+from stages.synthesize.talk import TalkDialogue, judging_dialogues, training_dialogues
 
 DIALOGUES = 20_000
 HELD_OUT = 1_000
@@ -63,7 +63,7 @@ def _write_talk(directory: Path, bundled: Path) -> None:
     )
 
 
-def _write_rows(file: Path, dialogues: Iterable[Dialogue]) -> None:
+def _write_rows(file: Path, dialogues: Iterable[TalkDialogue]) -> None:
     with file.open("w", encoding="utf-8") as lines:
         for dialogue in dialogues:
             lines.write(json.dumps(dialogue.row(), ensure_ascii=False) + "\n")

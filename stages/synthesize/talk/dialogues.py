@@ -48,7 +48,7 @@ FAMILIES = (*OPENING, *FOLLOWING)
 
 
 @dataclass(frozen=True)
-class Dialogue:
+class TalkDialogue:
     exchanges: tuple[Exchange, ...]
 
     def row(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def is_held_out(unit: str) -> bool:
     return hash_fraction(f"talk, held out: {unit}") < HELD_OUT_SHARE
 
 
-def training_dialogues(number: int, seed: int = 0) -> Iterator[Dialogue]:
+def training_dialogues(number: int, seed: int = 0) -> Iterator[TalkDialogue]:
     """Dialogues in which nothing is held out; no two are the same up to their last answer."""
     seen: set[tuple[str, ...]] = set()
     for key in count():
@@ -89,7 +89,7 @@ def training_dialogues(number: int, seed: int = 0) -> Iterator[Dialogue]:
             yield dialogue
 
 
-def judging_dialogues(number: int, seed: int = 0) -> Iterator[Dialogue]:
+def judging_dialogues(number: int, seed: int = 0) -> Iterator[TalkDialogue]:
     """Dialogues whose last question is held out, and asked only once, of all families in turn.
 
     A family that has no more questions leaves its turns to the others.
@@ -113,7 +113,7 @@ _TRIES = 100
 """Draws that fail, one after another, until something is given up."""
 
 
-def _new_judging_dialogue(key: str, family: str, seen: set[tuple[str, ...]]) -> Dialogue | None:
+def _new_judging_dialogue(key: str, family: str, seen: set[tuple[str, ...]]) -> TalkDialogue | None:
     """None if no dialogue of the family was found that asks something new."""
     for attempt in range(_TRIES):
         draws = Draws(f"{key} {attempt}")
@@ -135,7 +135,7 @@ def _drawn_family(draws: Draws, length: int) -> str:
     return draws.weighted(weights)
 
 
-def _dialogue(draws: Draws, length: int, family: str, held_out: bool) -> Dialogue | None:
+def _dialogue(draws: Draws, length: int, family: str, held_out: bool) -> TalkDialogue | None:
     """A dialogue that ends with a question of a family, all others not held out; None if there is none."""
     if family in FOLLOWING:
         length = max(2, length)
@@ -153,8 +153,8 @@ def _dialogue(draws: Draws, length: int, family: str, held_out: bool) -> Dialogu
     return _ended(exchanges, _exchange(draws, family, exchanges, held_out))
 
 
-def _ended(exchanges: list[Exchange], last: Exchange | None) -> Dialogue | None:
-    return Dialogue((*exchanges, last)) if last else None
+def _ended(exchanges: list[Exchange], last: Exchange | None) -> TalkDialogue | None:
+    return TalkDialogue((*exchanges, last)) if last else None
 
 
 def _exchange(draws: Draws, family: str, before: list[Exchange], held_out: bool) -> Exchange | None:

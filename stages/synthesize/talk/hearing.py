@@ -37,8 +37,8 @@ LETTERS = {
 def right(row: dict[str, Any], heard: str) -> bool:
     """Whether `heard`, the recognised text of an answer, answers the last question of a row.
 
-    A row is one of `Dialogue.row`. Case, punctuation, digits and words that sound the same don't matter. Of a
-    spelling the letters must be heard one by one, or in groups: the word alone doesn't spell it.
+    A row is one of `TalkDialogue.row`. Case, punctuation, digits and words that sound the same don't matter.
+    Of a spelling the letters must be heard one by one, or in groups: the word alone doesn't spell it.
     """
     if row["family"] == "spelling":
         letters, pieces = _letters(heard)
