@@ -134,7 +134,7 @@ PACKAGED: dict[str, Packaged] = {
     "talk-tokenizer": Packaged(
         "stages.synthesize",
         "talk/tokenizer.json",
-        "f7d2f513675eefb736bf66389dc147d200695386bb34d3563b22ca745b2acea5",
+        "5d69fbe9f644a0443ddf6488e8e5dcbe2944fa2e97d051acd4003d89025fc938",
         "Apache-2.0",
         "text tokenizer of the talk recipe: 1,536 tokens",
     ),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from stages.synthesize.talk.words import number
+from stages.synthesize.talk.words import SPELLING, number
 
 LESS = {
     *("a", "an", "the", "is", "are", "am", "was", "be", "its", "it", "it's", "that", "that's", "thats"),
@@ -40,9 +40,9 @@ def right(row: dict[str, Any], heard: str) -> bool:
     A row is one of `TalkDialogue.row`. Case, punctuation, digits and words that sound the same don't matter.
     Of a spelling the letters must be heard one by one, or in groups: the word alone doesn't spell it.
     """
-    if row["family"] == "spelling":
+    if row["right"][0].startswith(SPELLING):
         letters, pieces = _letters(heard)
-        return pieces > 1 and letters in {_letters(answer)[0] for answer in row["right"]}
+        return pieces > 1 and letters == _letters(row["right"][0])[0]
     return _said(heard) in {_said(answer) for answer in row["right"]}
 
 
@@ -84,6 +84,7 @@ def _counted(digits: str) -> list[str] | None:
 
 def _letters(text: str) -> tuple[str, int]:
     """The letters that are heard, and in how many pieces: `C-A-T` has three, `see AT` two."""
-    tokens = re.sub(r"double[ -](?:you|u)", "w", text.casefold()).replace("'", "")
-    pieces = re.findall(r"[^\W\d_]+", tokens)
+    plain = re.sub(r"double[ -](?:you|u)", "w", text.casefold()).replace("'", "")
+    plain = re.sub(r"^.*\bletters?\b(?:\W+are\b)?", "", plain)
+    pieces = re.findall(r"[^\W\d_]+", plain)
     return "".join(LETTERS.get(piece, piece) for piece in pieces), len(pieces)

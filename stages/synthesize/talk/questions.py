@@ -10,6 +10,7 @@ from stages.synthesize.talk.words import (
     MONTHS,
     OPPOSITES,
     SPELLED,
+    SPELLING,
     number,
 )
 
@@ -145,7 +146,7 @@ def spellings(draws: Draws) -> Exchange:
 
 def spelled(word: str) -> str:
     """Letters apart, as a synthesiser says them and a recogniser hears them."""
-    return ", ".join(word.upper())
+    return SPELLING + ", ".join(word.upper())
 
 
 def letters_in(draws: Draws) -> Exchange:

@@ -19,6 +19,9 @@ def number(n: int) -> str:
     return _TENS[n // 10 - 2] + (f"-{_UNITS[n % 10]}" if n % 10 else "")
 
 
+SPELLING = "The letters are "
+"""What begins a spelling: letters alone are hard to recognise, above all the first."""
+
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS = (
     *("January", "February", "March", "April", "May", "June"),

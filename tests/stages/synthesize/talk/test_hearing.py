@@ -45,8 +45,6 @@ WAYS = (
 @settings(max_examples=300, deadline=None)
 @given(rows, st.sampled_from(WAYS), st.data())
 def test_every_right_answer_is_right_however_it_is_written(row, how, data):
-    if row["family"] == "spelling" and how == "filled":
-        return
     heard = as_heard(data.draw(st.sampled_from(row["right"])), how)
     assert right(row, heard), (row["right"], heard)
 
@@ -105,22 +103,32 @@ def test_a_wrong_sum_is_wrong(heard):
     assert not right(SUM, heard)
 
 
-CAT = question("spelling", "C, A, T.")
+CAT = question("spelling", "The letters are C, A, T.")
 
 
-@pytest.mark.parametrize("heard", ["C-A-T", "C A T", "c.a.t.", "see a tea", "CAT T", "C, AT"])
+@pytest.mark.parametrize(
+    "heard", ["The letters are C-A-T", "The letters are see a tea.", "C A T", "the letters, c.a.t.", "C, AT"]
+)
 def test_letters_are_heard_as_letters_and_as_words_that_sound_the_same(heard):
-    assert right(CAT, heard) == (heard != "CAT T")
+    assert right(CAT, heard)
 
 
-@pytest.mark.parametrize("heard", ["cat", "Cat.", "C, A, P.", "C, A", "", "dog"])
+@pytest.mark.parametrize(
+    "heard", ["The letters are cat.", "cat", "The letters are C, A, P.", "C, A", "", "CAT T"]
+)
 def test_the_word_alone_and_other_letters_are_no_spelling(heard):
     assert not right(CAT, heard)
 
 
+def test_a_spelling_that_begins_with_r_is_told_from_the_word_before_it():
+    assert right(question("again", "The letters are R, E, D."), "The letters are R-E-D")
+    assert right(question("again", "The letters are R, E, D."), "The letters are are E D")
+    assert not right(question("again", "The letters are E, D."), "The letters are R-E-D")
+
+
 def test_w_is_heard_as_two_words():
-    assert right(question("spelling", "O, W, L."), "O, double-u, L")
-    assert right(question("spelling", "O, W, L."), "oh double you el")
+    assert right(question("spelling", "The letters are O, W, L."), "O, double-u, L")
+    assert right(question("spelling", "The letters are O, W, L."), "The letters are oh double you el")
 
 
 @pytest.mark.parametrize(
