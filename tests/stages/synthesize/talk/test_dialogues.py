@@ -63,7 +63,7 @@ UNITS = {
     **{"sum": 105, "difference": 200, "neighbour": 170, "calendar": 240, "month": 60, "how many": 85},
     **{"opposite": 440, "color": 230, "spelling": 290, "letters": 280, "comparison": 1400, "count": 140},
     **{"repeat": 2400, "say in a style": 2000, "small talk": 70, "cannot know": 34, "told": 85},
-    **{"again": 450, "again in a style": 2000, "carry on": 160, "last question": 300, "recall": 85},
+    **{"again": 400, "again in a style": 1700, "carry on": 160, "last question": 300, "recall": 85},
 }
 """Family -> least number of different questions."""
 
