@@ -46,6 +46,9 @@ FOLLOWING: dict[str, tuple[float, Callable[[Draws, Exchange], Exchange | None]]]
 
 FAMILIES = (*OPENING, *FOLLOWING)
 
+TRIES = 100
+"""Draws that fail, one after another, until something is given up."""
+
 
 @dataclass(frozen=True)
 class TalkDialogue:
@@ -109,13 +112,9 @@ def judging_dialogues(number: int, seed: int = 0) -> Iterator[TalkDialogue]:
             return
 
 
-_TRIES = 100
-"""Draws that fail, one after another, until something is given up."""
-
-
 def _new_judging_dialogue(key: str, family: str, seen: set[tuple[str, ...]]) -> TalkDialogue | None:
     """None if no dialogue of the family was found that asks something new."""
-    for attempt in range(_TRIES):
+    for attempt in range(TRIES):
         draws = Draws(f"{key} {attempt}")
         dialogue = _dialogue(draws, int(draws.weighted(LENGTHS)), family, held_out=True)
         if dialogue is None:
@@ -149,8 +148,15 @@ def _dialogue(draws: Draws, length: int, family: str, held_out: bool) -> TalkDia
             return None
         exchanges.append(found)
     if told_at is not None and held_out:
-        return _ended(exchanges, memory.recalled(draws, exchanges[told_at]))
+        told = exchanges[told_at]
+        changed = any(_is_about(told, later) for later in exchanges[told_at + 1 :])
+        return None if changed else _ended(exchanges, memory.recalled(draws, told))
     return _ended(exchanges, _exchange(draws, family, exchanges, held_out))
+
+
+def _is_about(told: Exchange, later: Exchange) -> bool:
+    """Whether `later` tells anew what was told: another favorite color."""
+    return bool(told.remembered and later.remembered and told.remembered[0] == later.remembered[0])
 
 
 def _ended(exchanges: list[Exchange], last: Exchange | None) -> TalkDialogue | None:
@@ -159,7 +165,7 @@ def _ended(exchanges: list[Exchange], last: Exchange | None) -> TalkDialogue | N
 
 def _exchange(draws: Draws, family: str, before: list[Exchange], held_out: bool) -> Exchange | None:
     """An exchange that is, or is not, held out; None if none was found."""
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         found = _any_exchange(draws, family, before)
         if found is None:
             return None

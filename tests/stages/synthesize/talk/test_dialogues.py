@@ -126,8 +126,8 @@ def test_what_is_recalled_was_told_before(training):
                 assert any(value in exchange.answer for value in told)
 
 
-def test_what_was_told_last_counts(training):
-    for dialogue in training:
+def test_what_was_told_last_counts(training, judging):
+    for dialogue in (*training, *judging):
         told = {}
         for exchange in dialogue.exchanges:
             if exchange.remembered:
