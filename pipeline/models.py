@@ -131,6 +131,13 @@ PACKAGED: dict[str, Packaged] = {
         "CC-BY-4.0",
         "codebooks of the whisper tokenizer, demonstration only",
     ),
+    "talk-tokenizer": Packaged(
+        "stages.synthesize",
+        "talk/tokenizer.json",
+        "5d69fbe9f644a0443ddf6488e8e5dcbe2944fa2e97d051acd4003d89025fc938",
+        "Apache-2.0",
+        "text tokenizer of the talk recipe: 1,536 tokens",
+    ),
 }
 
 

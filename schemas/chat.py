@@ -30,9 +30,18 @@ class Chat:
 
     @property
     def key(self) -> str:
-        """16 hexadecimal digits that identify the messages, whatever row they come from."""
-        content = [(message.role, message.text) for message in self.messages]
+        """16 hexadecimal digits that identify the messages, and the style of the answer if it is to have one,
+        whatever row they come from."""
+        content: list[Any] = [(message.role, message.text) for message in self.messages]
+        if self.answer_style is not None:
+            content.append(self.answer_style)
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    @property
+    def answer_style(self) -> str | None:
+        """The style in which the last answer is to be spoken, one of `synthesize.styles`; None: any."""
+        style = self.fields.get("answer_style")
+        return None if style is None else str(style)
 
     def last(self, role: str) -> int | None:
         """Index of the last message with a role; None if there is none."""

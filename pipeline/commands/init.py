@@ -1,19 +1,31 @@
 """`aqaa-data init`"""
 
+import json
 import shutil
+from collections.abc import Iterable
 from importlib.resources import as_file, files
 from pathlib import Path
 
 import click
 
 from schemas.errors import SetupError
+from stages.synthesize.talk import TalkDialogue, judging_dialogues, training_dialogues
+
+DIALOGUES = 20_000
+HELD_OUT = 1_000
 
 
 @click.command(epilog="Example: aqaa-data init my-data && aqaa-data build my-data/recipe.yaml")
 @click.argument(
     "directory", type=click.Path(file_okay=False, path_type=Path), default=Path(), metavar="[DIR]"
 )
-def init(directory: Path) -> None:
+@click.option(
+    "--talk",
+    is_flag=True,
+    help=f"Instead: {DIALOGUES:,} short dialogues to be spoken, {HELD_OUT:,} held-out questions, and the "
+    "recipes that build them and train a small model to answer.",
+)
+def init(directory: Path, talk: bool) -> None:
     """Create a commented recipe.yaml and a folder with example recordings in DIR."""
     recipe = directory / "recipe.yaml"
     if recipe.exists():
@@ -21,10 +33,37 @@ def init(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with as_file(files("pipeline") / "recipes") as bundled:
-            if not (directory / "recordings").exists():
-                shutil.copytree(bundled / "example", directory / "recordings")
-            shutil.copy(bundled / "new.yaml", recipe)
+            if talk:
+                _write_talk(directory, bundled)
+            else:
+                _write_example(directory, bundled)
     except OSError as error:
         raise SetupError(f"can't write to {directory}: {error.strerror}") from error
-    click.echo(f"wrote {recipe}; its inputs are in {directory / 'recordings'}: add your own recordings there")
     click.echo(f"next: aqaa-data build {recipe}")
+
+
+def _write_example(directory: Path, bundled: Path) -> None:
+    recordings = directory / "recordings"
+    if not recordings.exists():
+        shutil.copytree(bundled / "example", recordings)
+    shutil.copy(bundled / "new.yaml", directory / "recipe.yaml")
+    click.echo(
+        f"wrote {directory / 'recipe.yaml'}; its inputs are in {recordings}: add your own recordings there"
+    )
+
+
+def _write_talk(directory: Path, bundled: Path) -> None:
+    _write_rows(directory / "conversations.jsonl", training_dialogues(DIALOGUES))
+    _write_rows(directory / "held-out.jsonl", judging_dialogues(HELD_OUT))
+    shutil.copy(bundled / "train" / "talk.yaml", directory / "train.yaml")
+    shutil.copy(bundled / "talk.yaml", directory / "recipe.yaml")
+    click.echo(
+        f"wrote recipe.yaml, train.yaml, conversations.jsonl ({DIALOGUES:,} dialogues) and held-out.jsonl "
+        f"({HELD_OUT:,} questions that training never has) to {directory}"
+    )
+
+
+def _write_rows(file: Path, dialogues: Iterable[TalkDialogue]) -> None:
+    with file.open("w", encoding="utf-8") as lines:
+        for dialogue in dialogues:
+            lines.write(json.dumps(dialogue.row(), ensure_ascii=False) + "\n")

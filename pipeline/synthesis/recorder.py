@@ -24,8 +24,8 @@ from stages.stage import Samples
 from stages.synthesize.answers import with_answer
 from stages.synthesize.audio import MARGIN, SynthesizedAudio, join_utterances
 from stages.synthesize.config import SynthesizeConfig
-from stages.synthesize.kokoro import Kokoro
-from stages.synthesize.speech import Backend, Piper, SpeechConfig, SpeechServer, speakable
+from stages.synthesize.kokoro import Kokoro, is_pipers
+from stages.synthesize.speech import Backend, ByVoice, Piper, SpeechConfig, SpeechServer, speakable
 from stages.synthesize.styles import PLAIN, draw_styles, halves, labels_of
 
 SIDECAR_FIELDS = ("licence", "license", "language", "consent")
@@ -42,7 +42,7 @@ class SpokenPart:
     voice: str
     style: str
     styled: bool
-    """Whether it is one of several spans, each with a style of its own."""
+    """Whether its style was requested: by its row, or because it is one of several spans."""
 
 
 Refused = list[tuple[Chat, DataError]]
@@ -69,9 +69,15 @@ class ChatRecorder:
         if speech.server:
             return SpeechServer(speech, self._endpoint(speech.server, layout.SPEECH))
         voices = {name: model.path for name, model in models.voices.items()}
-        if models.engine:
-            return Kokoro(models.engine.path, voices, speech.speed)
-        return Piper(voices, speech.speed)
+        if models.engine is None:
+            return Piper(voices, speech.speed)
+        pipers = {name: path for name, path in voices.items() if is_pipers(name)}
+        own = {name: path for name, path in voices.items() if name not in pipers}
+        kokoro = Kokoro(models.engine.path, own, speech.speed)
+        if not pipers:
+            return kokoro
+        piper = Piper(pipers, speech.speed)
+        return ByVoice(dict.fromkeys(own, kokoro) | dict.fromkeys(pipers, piper))
 
     def _endpoint(self, settings: EndpointConfig, folder: str) -> Endpoint:
         return self._resources.enter_context(closing(Endpoint(settings, Replies(self._dataset, folder))))
@@ -110,18 +116,24 @@ class ChatRecorder:
                     limit = f"over the limit of {self._config.characters_max:,}"
                     raise DataError("too_long", f"message {index + 1} has {len(text):,} characters, {limit}")
                 voice = _drawn(self._config.speech.voices(message.role, text), f"{key} {message.role}")
-                spans = self._spans(text, message.role, key)
+                spans = self._spans(text, message.role, key, chat.answer_style)
+                styled = len(spans) > 1 or spans[0][1] != PLAIN
                 script += [
-                    SpokenPart(index, message.role, span, voice, style, len(spans) > 1)
-                    for span, style in spans
+                    SpokenPart(index, message.role, span, voice, style, styled) for span, style in spans
                 ]
         if not script:
             raise DataError("nothing_to_speak", "nothing of it is to be spoken")
         return script
 
-    def _spans(self, text: str, role: str, key: str) -> list[tuple[str, str]]:
-        """(text, style) of each span: two halves for a share of answers, else the whole text."""
+    def _spans(self, text: str, role: str, key: str, requested: str | None) -> list[tuple[str, str]]:
+        """(text, style) of each span: the whole answer in the style that its row requests, two halves for a
+        share of the other answers, else the whole text. Raises DataError for a style that isn't there."""
         config = self._config
+        if role == "assistant" and requested is not None:
+            if requested not in (PLAIN, *config.styles):
+                named = f"the row asks for the style {requested!r}"
+                raise DataError("no_style", f"{named}, which synthesize.styles doesn't have: add it there")
+            return [(text, requested)]
         wanted = (
             role == "assistant"
             and config.styles

@@ -26,6 +26,7 @@ from schemas.recording import Companion
 from schemas.turn import SetAsideRow, recording_key
 from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.speech import SpeechConfig
+from stages.synthesize.styles import STYLES
 
 VERSION = 2
 _BATCH_CHATS = 16
@@ -109,8 +110,10 @@ def _fingerprint(config: SynthesizeConfig, models: SpeechModels, embedding: Mode
             "server": server and server.reply_settings(),
             "speech": config.speech.model_dump(mode="json", exclude={"server", "engine"}),
             "rest": config.model_dump(mode="json", include=_AUDIO_SETTINGS),
-            "styles": config.style_share
-            and config.model_dump(mode="json", include={"styles", "style_share"}),
+            # Rows may request styles without a share; the default styles only change with the version.
+            "styles": config.model_dump(mode="json", include={"styles", "style_share"})
+            if config.style_share or config.styles != STYLES
+            else 0.0,
             "voices": models.hashes,
             "embedding": embedding.sha256,
         }

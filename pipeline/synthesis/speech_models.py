@@ -39,8 +39,8 @@ def speech_models(speech: SpeechConfig) -> SpeechModels:
 
 
 def _kokoro_voice(name: str) -> Model:
-    """A voice that comes with the project by its name, or another by file:/PATH."""
-    if name.startswith("file:"):
+    """A voice that comes with the project by its name, or another, also of piper, by its reference."""
+    if name.startswith(("file:", "package:")):
         return resolve(name)
     bundled = resolve(VOICES)
     path = bundled.path / f"{name}.bin"

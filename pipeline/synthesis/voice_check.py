@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from schemas.errors import DataError, SetupError
@@ -16,9 +17,11 @@ SECONDS_MIN = 1.5
 
 
 class VoiceCheck:
-    """Has each voice speak a reference sentence in each of its styles, and compares speech with it.
+    """Has each voice speak a reference sentence, and compares speech with it, also in several threads.
 
-    Raises SetupError for a voice that doesn't speak, or whose speed doesn't follow its style.
+    The references of styles are spoken at the start where answers change their style, and otherwise when a
+    row first requests the style. Raises SetupError for a voice that doesn't speak, or whose speed doesn't
+    follow its style.
     """
 
     def __init__(self, backend: Backend, config: SynthesizeConfig, embedding: Path) -> None:
@@ -27,31 +30,45 @@ class VoiceCheck:
         from stages.diarize.embedding import SpeakerEmbedding
 
         torch.set_num_threads(1)
+        self._backend = backend
+        self._config = config
         self._embedding = SpeakerEmbedding(embedding)
         self._references: dict[tuple[str, str], Any] = {}
+        self._seconds: dict[tuple[str, str], float] = {}
+        self._lock = Lock()
         speech = config.speech
-        seconds: dict[str, float] = {}
         for voice in sorted({*speech.human_voices, *speech.assistant_voices}):
             styled = config.style_share and voice in speech.assistant_voices
             for style in (PLAIN, *(sorted(config.styles) if styled else ())):
-                wanted = config.style(style)
-                (reference,) = backend.speak([speakable(config.reference_of(voice))], voice, wanted)
-                if isinstance(reference, DataError):
-                    raise SetupError(f"the voice {voice} does not speak: {reference}")
-                self._references[voice, style] = self._embedded(reference)
-                seconds[style] = len(reference.samples) / reference.rate
-                if not _follows_speed(seconds[PLAIN] / seconds[style], wanted.speed):
-                    raise SetupError(
-                        f"the voice {voice} is not {style} at {wanted.speed:g} times its speed: it takes "
-                        f"{seconds[style]:.1f} s for what it normally says in {seconds[PLAIN]:.1f} s. Remove "
-                        "the style from synthesize.styles, or name a server that supports `speed`"
-                    )
+                self._reference(voice, style)
 
     def likeness(self, utterance: SynthesizedAudio, voice: str, style: str) -> float | None:
         """Cosine similarity of an utterance and the voice's reference; None if it is too short to compare."""
         if len(utterance.samples) < SECONDS_MIN * utterance.rate:
             return None
-        return round(float(self._embedded(utterance) @ self._references[voice, style]), 3)
+        return round(float(self._embedded(utterance) @ self._reference(voice, style)), 3)
+
+    def _reference(self, voice: str, style: str) -> Any:
+        """The embedding of the reference sentence; a style's is only made after that of the plain voice."""
+        with self._lock:
+            if (voice, style) not in self._references:
+                self._speak_reference(voice, style)
+            return self._references[voice, style]
+
+    def _speak_reference(self, voice: str, style: str) -> None:
+        wanted = self._config.style(style)
+        (reference,) = self._backend.speak([speakable(self._config.reference_of(voice))], voice, wanted)
+        if isinstance(reference, DataError):
+            raise SetupError(f"the voice {voice} does not speak: {reference}")
+        self._seconds[voice, style] = styled = len(reference.samples) / reference.rate
+        plain = self._seconds[voice, PLAIN]
+        if not _follows_speed(plain / styled, wanted.speed):
+            raise SetupError(
+                f"the voice {voice} is not {style} at {wanted.speed:g} times its speed: it takes "
+                f"{styled:.1f} s for what it normally says in {plain:.1f} s. Remove "
+                "the style from synthesize.styles, or name a server that supports `speed`"
+            )
+        self._references[voice, style] = self._embedded(reference)
 
     def _embedded(self, utterance: SynthesizedAudio) -> Any:
         return self._embedding([resample(utterance, SAMPLE_RATE)])[0]

@@ -30,7 +30,9 @@ def apply_style(utterance: SynthesizedAudio, style: StyleConfig) -> SynthesizedA
 
         # Resampling to fewer samples at the same nominal rate plays faster, which raises the pitch.
         samples = soxr.resample(samples, 1.0, 2 ** (-style.semitones / 12)).astype(np.float32)
-    return SynthesizedAudio(samples * np.float32(10 ** (style.gain_db / 20)), utterance.rate)
+    samples = samples * np.float32(10 ** (style.gain_db / 20))
+    # A voice may already be at full scale: tanh keeps quiet samples as they are and peaks below 1.
+    return SynthesizedAudio(np.tanh(samples) if style.gain_db > 0 else samples, utterance.rate)
 
 
 def read_audio(data: bytes) -> SynthesizedAudio:

@@ -21,7 +21,8 @@ EngineAlone = BeforeValidator(
 class SynthesizeConfig(Config):
     conversations: tuple[str, ...] = Field(
         (),
-        description='JSON Lines or Parquet files, a conversation per row: `{"messages": [{role, content}]}`',
+        description='JSON Lines or Parquet files, a conversation per row: `{"messages": [{role, content}]}`, '
+        "with `answer_style` if the last answer is to be spoken in one of `styles`",
     )
     answers: AnswersConfig | None = Field(
         None,
@@ -37,7 +38,7 @@ class SynthesizeConfig(Config):
     pause: float = Field(0.6, ge=0.1, description="seconds between question and answer")
     styles: dict[str, StyleConfig] = Field(
         STYLES,
-        description="label (slow, fast, low, high, flat, lively, soft or an emotion) -> its settings",
+        description="label (slow, fast, low, high, flat, lively, soft, loud or an emotion) -> its settings",
     )
     style_share: float = Field(
         0.0,
@@ -76,7 +77,8 @@ class SynthesizeConfig(Config):
             if not style.matches(label):
                 raise ValueError(
                     f"the settings of style `{label}` don't match its label: slow and fast need a `speed`, "
-                    "low and high need `semitones`, soft needs a `gain_db`, other labels need "
-                    "`instructions` to a server"
+                    "low and high need `semitones`, soft and loud need a `gain_db`, emotions "
+                    "need `speed` and `semitones`; these and other labels may have `instructions` to a "
+                    "server instead"
                 )
         return self

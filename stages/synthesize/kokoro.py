@@ -36,11 +36,19 @@ EDGE = 0.04
 """Seconds of silence that are left there."""
 
 
+def is_pipers(voice: str) -> bool:
+    """Whether a voice is one of piper, which may speak beside those of kokoro: a model of its own."""
+    return voice.startswith("package:") or voice.endswith(".onnx")
+
+
 def language_of(voice: str) -> str:
-    """The key in `LANGUAGES` of a voice, by its name: that of `af_heart` and `file:/x/af_sky.bin` is `a`.
+    """The key in `LANGUAGES` of a voice, by its name: that of `af_heart` and `file:/x/af_sky.bin` is `a`, and
+    so is that of any voice of piper.
 
     Raises SetupError for a name of another form.
     """
+    if is_pipers(voice):
+        return "a"
     name = Path(voice).name
     if not re.match(rf"[{''.join(LANGUAGES)}][fm]_", name):
         known = ", ".join(f"{letter} {language}" for letter, (language, _) in LANGUAGES.items())

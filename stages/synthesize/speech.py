@@ -25,7 +25,7 @@ class SpeechConfig(Config):
     engine: Literal["piper", "kokoro", "server"] = Field(
         "piper",
         description="piper: a local program with one voice; kokoro: a local model with several voices (extra "
-        "`kokoro`); server: `server`, the default where it is set",
+        "`kokoro`), beside which voices of piper may speak; server: `server`, the default where it is set",
     )
     server: EndpointConfig | None = Field(
         None,
@@ -172,6 +172,18 @@ def _voice_file(name: str, path: Path) -> Path:
     if len(files) != 1:
         raise SetupError(f"voice {name}: {path} must be, or contain, exactly one .onnx file of a piper voice")
     return files[0]
+
+
+class ByVoice:
+    """Speaks with the backend that a voice belongs to."""
+
+    def __init__(self, backends: Mapping[str, Backend]) -> None:
+        self._backends = backends
+
+    def speak(
+        self, texts: Sequence[str], voice: str, style: StyleConfig = UNCHANGED
+    ) -> list[SynthesizedAudio | DataError]:
+        return self._backends[voice].speak(texts, voice, style)
 
 
 class SpeechServer:

@@ -32,8 +32,8 @@ class StyleConfig(Config):
     gain_db: float = Field(
         0.0,
         ge=-40,
-        le=0,
-        description="change of loudness, never positive, since voices may already be at full scale",
+        le=12,
+        description="change of loudness; the peaks of what becomes louder are rounded off at full scale",
     )
     instructions: str | None = Field(
         None,
@@ -53,7 +53,10 @@ class StyleConfig(Config):
             "low": self.semitones < 0,
             "high": self.semitones > 0,
             "soft": self.gain_db < 0,
+            "loud": self.gain_db > 0,
         }
+        if measure_of(label) == "emotion":
+            numbers[label] = self.speed != 1 and self.semitones != 0
         return bool(self.instructions) or numbers.get(label, False)
 
 

@@ -27,6 +27,14 @@ def test_text_parts_are_joined():
     assert parse({"messages": [message("user", parts)]}, "").messages[0].text == "What is this?"
 
 
+def test_the_key_depends_on_the_requested_style_too():
+    row = {"messages": [message("user", "Hi?"), message("assistant", "Hi.")]}
+    plain, slow = (parse(row | style, "a:1") for style in ({}, {"answer_style": "slow"}))
+    assert (plain.answer_style, slow.answer_style) == (None, "slow")
+    assert plain.key != slow.key
+    assert plain.key == parse(row | {"answer_style": None}, "a:1").key
+
+
 def test_the_key_depends_only_on_roles_and_texts():
     row = {"messages": [message("user", "Hi?")]}
     assert parse(row, "a:1").key == parse({"messages": [message("human", "Hi?")], "id": 7}, "b:9").key

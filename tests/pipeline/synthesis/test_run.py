@@ -22,7 +22,7 @@ from stages.decode.config import DecodeConfig
 from stages.diarize import DiarizeStage
 from stages.diarize.config import DiarizeConfig
 from stages.synthesize.checks import check, error_rate, letters
-from stages.synthesize.styles import halves
+from stages.synthesize.styles import STYLES, halves
 from stages.transcribe import TranscribeConfig, TranscribeStage
 from tests.paths import DEMO
 from tests.served import Answer, completion, serving
@@ -241,6 +241,30 @@ def test_the_halves_of_an_answer_are_turns_of_their_own_styles(tmp_path):
     assert len(drawn) > 1
     again = run(recipe)
     assert (again.created, again.recordings) == (0, found.recordings)
+
+
+def test_a_row_requests_the_style_of_its_answer(tmp_path):
+    rows = [talk("Say it.", ANSWER, **({"answer_style": style} if style else {})) for style in (None, "slow")]
+    unknown = talk("Say it.", ANSWER, answer_style="sung")
+    found = run(recipe_of(tmp_path, *rows, unknown, styles={"slow": {"speed": 0.6}}))
+    assert [(row.recording, row.code) for row in found.set_aside] == [("chats.jsonl:3", "no_style")]
+    assert "'sung', which synthesize.styles doesn't have" in found.set_aside[0].message
+    seconds = {}
+    for listed in found.recordings:
+        path = Path(listed.uri.removeprefix("file://"))
+        _, answer = json.loads(Path(f"{path}.json").read_text())["synthesis"]["spoken"]
+        _, turn = (json.loads(line) for line in Path(f"{path}.jsonl").read_text().splitlines())
+        assert (turn["text"], answer["likeness"] > 0.75) == (ANSWER, True)
+        seconds[answer["labels"].get("rate")] = turn["end"] - turn["start"]
+    assert seconds["slow"] > 1.4 * seconds[None]
+
+
+def test_a_change_of_a_style_speaks_anew_and_the_default_styles_do_not(tmp_path):
+    row = talk("How far is it?", "Two miles.")
+    first = run(recipe_of(tmp_path, row))
+    assert run(recipe_of(tmp_path, row, styles=STYLES)).created == 0
+    again = run(recipe_of(tmp_path, row, styles={"slow": {"speed": 0.6}}))
+    assert (first.created, again.created) == (1, 1)
 
 
 def test_a_server_that_ignores_the_speed_is_detected_before_anything_is_spoken(tmp_path):

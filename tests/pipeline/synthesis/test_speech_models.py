@@ -37,6 +37,13 @@ def test_an_unknown_voice_lists_the_known():
         models_of("af_haert")
 
 
+def test_a_voice_of_piper_speaks_beside_those_of_kokoro():
+    joe = "package:piper-joe"
+    models = models_of("af_heart", joe)
+    assert models.voices[joe] == resolve(joe)
+    assert set(models.hashes) == {"af_heart", joe, "package:kokoro"}
+
+
 def test_piper_has_its_voices_and_a_server_has_none_here():
     assert set(speech_models(SpeechConfig()).voices) == {"package:piper-joe"}
     server = {"url": "http://localhost:9000/v1", "model": "tts"}

@@ -110,7 +110,7 @@ def test_dataset_and_output_of_the_command_replace_those_of_the_recipe(written):
         (
             "",
             ["backbone.preset=tine"],
-            "there is no preset tine: choose one of tiny, small, step1-3b, step1-130b",
+            "there is no preset tine: choose one of tiny, talk, small, step1-3b, step1-130b",
         ),
         ("", ["backbone={}"], "`backbone`: value error, name a preset or a checkpoint"),
         ("sft2: {quality: {dnsmos_overal_min: 3}}\n", [], "did you mean `dnsmos_overall_min`?"),

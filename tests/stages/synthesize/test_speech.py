@@ -17,7 +17,7 @@ from stages.synthesize.audio import SynthesizedAudio, apply_style, read_audio
 from stages.synthesize.checks import CheckConfig, as_written, check, error_rate, letters
 from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.kokoro import HUMAN_VOICES
-from stages.synthesize.speech import Piper, SpeechConfig, SpeechServer, speakable
+from stages.synthesize.speech import ByVoice, Piper, SpeechConfig, SpeechServer, speakable
 from stages.synthesize.styles import STYLES, UNCHANGED, StyleConfig, draw_styles, halves, labels_of
 from tests.paths import DEMO
 from tests.served import Answer, serving
@@ -63,6 +63,38 @@ def test_a_style_changes_length_and_loudness(piper):
     )
     assert len(slow.samples) > 1.15 * len(plain.samples)
     assert np.allclose(soft.samples, plain.samples * 10**-0.5)
+
+
+def test_louder_speech_stays_below_full_scale_and_quiet_samples_are_only_amplified():
+    loud = StyleConfig(gain_db=9)
+    rising = np.linspace(0, 1, 1000, dtype=np.float32)
+    louder = apply_style(SynthesizedAudio(rising, 16_000), loud).samples
+    assert np.allclose(louder[:20], rising[:20] * 10 ** (9 / 20), rtol=0.01)
+    assert (np.diff(louder) > 0).all()
+    assert rising[-1] > louder[-1] > 0.99
+    assert np.sqrt(np.mean(louder**2)) > 1.3 * np.sqrt(np.mean(rising**2))
+
+
+def test_a_voice_speaks_with_the_engine_that_it_belongs_to():
+    class Tone:
+        def __init__(self, rate):
+            self.rate = rate
+
+        def speak(self, texts, voice, style=UNCHANGED):
+            return [
+                SynthesizedAudio(np.full(len(text), style.speed, np.float32), self.rate) for text in texts
+            ]
+
+    both = ByVoice({"af_heart": Tone(24_000), JOE: Tone(22_050)})
+    (heart,), (joe,) = both.speak(["Hi."], "af_heart"), both.speak(["Hi."], JOE, StyleConfig(speed=0.5))
+    assert (heart.rate, joe.rate) == (24_000, 22_050)
+    assert (heart.samples[0], joe.samples[0]) == (1, 0.5)
+
+
+def test_voices_of_piper_speak_english_beside_those_of_kokoro():
+    speech = SpeechConfig(engine="kokoro", human_voices=("af_heart", "zf_xiaoyi"), assistant_voices=(JOE,))
+    assert speech.voices("assistant", "Hello.") == [JOE]
+    assert speech.voices("human", "Hello.") == ["af_heart"]
 
 
 @pytest.mark.parametrize("semitones", [-4.0, -1.5, 2.5])
@@ -261,11 +293,17 @@ def test_a_style_has_its_label_and_default_labels_otherwise():
     assert labels_of("low", ["sad", "happy", "low"]) == {"emotion": "neutral", "pitch": "low"}
 
 
+def test_an_emotion_without_a_server_is_a_pace_and_a_pitch():
+    styles = {"sad": {"speed": 0.8, "semitones": -2}, "loud": {"gain_db": 9}}
+    assert SynthesizeConfig(styles=styles).style("sad").pace > 0.8
+
+
 @pytest.mark.parametrize(
     ("styles", "message"),
     [
         ({"slow": {"speed": 1.2}}, "settings of style `slow` don't match"),
         ({"sad": {"speed": 0.8}}, "settings of style `sad`"),
+        ({"loud": {"gain_db": -3}}, "settings of style `loud`"),
         ({"sad": {"instructions": "Speak sadly."}}, "need a server"),
         ({"normal": {"speed": 1.2}}, "not a style"),
     ],
