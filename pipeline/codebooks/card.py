@@ -114,5 +114,5 @@ def trained(report: FitReport) -> str:
         "trained so that the model's decoder reads from codes alone what it reads from the sound "
         f"({config.steps} steps of {config.batch_seconds:g} s of speech, seed {config.seed}). A semantic "
         "code is a level of pitch, one of energy and a content. `reader.safetensors` turns codes back into "
-        "states that the decoder reads. Half precision."
+        "states that the decoder reads."
     )

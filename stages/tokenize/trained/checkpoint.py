@@ -1,16 +1,16 @@
 """A folder of trained codes: codes.json, the quantizer, and the reader that turns codes back into states."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import nn
 
 from schemas.errors import SetupError
+from stages.tokenize.trained.compact import compact, expanded
 from stages.tokenize.trained.quantizer import CodesShape, Quantizer, StateReader
 
 FILE = "codes.json"
@@ -30,13 +30,12 @@ class TrainedCodes:
     reader: StateReader | None
 
     def save(self, directory: Path) -> None:
-        """Write the folder, in half precision."""
+        """Write the folder: the quantizer in half precision, the reader in integers of 8 bits."""
         directory.mkdir(parents=True, exist_ok=True)
-        parts: list[tuple[str, nn.Module | None]] = [(QUANTIZER, self.quantizer), (READER, self.reader)]
-        for name, part in parts:
-            if part is not None:
-                weights = {key: tensor.half().contiguous() for key, tensor in part.state_dict().items()}
-                (directory / name).write_bytes(save(weights))
+        quantizer = {key: tensor.half().contiguous() for key, tensor in self.quantizer.state_dict().items()}
+        (directory / QUANTIZER).write_bytes(save(quantizer))
+        if self.reader is not None:
+            (directory / READER).write_bytes(save(compact(self.reader.state_dict())))
         content = {"kind": KIND, "model_sha256": self.model_sha256, **self.shape.as_json()}
         (directory / FILE).write_text(json.dumps(content, indent=2) + "\n")
 
@@ -63,9 +62,8 @@ def load(directory: Path, reader: bool = False) -> TrainedCodes:
 
 def _filled(module: AnyModule, file: Path) -> AnyModule:
     try:
-        weights: Mapping[str, Tensor] = load_file(file)
-        module.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
+        module.load_state_dict(expanded(load_file(file)))
+    except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         raise SetupError(f"{file} is missing, damaged or does not match {FILE}: {error}") from error
     return module.eval().requires_grad_(False)
 

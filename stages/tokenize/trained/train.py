@@ -140,8 +140,8 @@ class CodesTrainer:
                 self._save()
 
     def codes(self, model_sha256: str) -> TrainedCodes:
-        """The networks as they are now, in half precision as they are saved."""
-        parts = [copy.deepcopy(part).cpu().half().float() for part in (self.quantizer, self.reader)]
+        """The networks as they are now, the quantizer in half precision as it is saved."""
+        parts = [copy.deepcopy(self.quantizer).cpu().half().float(), copy.deepcopy(self.reader).cpu()]
         for part in parts:
             part.eval().requires_grad_(False)
         quantizer, reader = parts

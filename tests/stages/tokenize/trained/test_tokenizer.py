@@ -64,9 +64,11 @@ def test_a_saved_folder_loads_as_the_same_networks(codes: TrainedCodes, tmp_path
     assert loaded.shape == codes.shape
     assert loaded.reader is not None
     assert codes.reader is not None
-    for own, other in ((codes.quantizer, loaded.quantizer), (codes.reader, loaded.reader)):
-        for name, tensor in own.state_dict().items():
-            torch.testing.assert_close(other.state_dict()[name], tensor.half().float())
+    for name, tensor in codes.quantizer.state_dict().items():
+        assert torch.equal(loaded.quantizer.state_dict()[name], tensor.half().float())
+    for name, tensor in codes.reader.state_dict().items():
+        step = tensor.abs().amax(-1, keepdim=True) / 127
+        assert bool(((loaded.reader.state_dict()[name] - tensor).abs() <= 0.51 * step + 1e-6).all())
     assert load(tmp_path).reader is None
 
 
