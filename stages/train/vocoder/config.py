@@ -8,7 +8,9 @@ from stages.stage import Config
 
 
 class VocoderTrainConfig(Config):
-    preset: Literal["tiny", "demo", "small"] = Field("small", description="sizes of both networks")
+    preset: Literal["tiny", "demo", "small", "voice"] = Field(
+        "small", description="sizes of both networks; `voice` learns the latents of a packaged voice"
+    )
     steps: int = Field(20_000, gt=0, description="number of steps; each trains both networks")
     global_batch_size: int = Field(16, gt=0, description="utterances per step")
     blocks: int = Field(

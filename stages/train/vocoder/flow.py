@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.train.vocoder.conformer import Encoder
-from stages.train.vocoder.layers import Conv, Norm
-from stages.train.vocoder.past import Past, extended
 from stages.train.vocoder.factor_embedding import FactorEmbedding
+from stages.train.vocoder.layers import Conv, Mish, Norm
+from stages.train.vocoder.past import Past, extended
 from stages.train.vocoder.shape import BLOCK, SPEAKER, FlowShape, block_of, frames_of
 from stages.train.vocoder.unet import UNet
 
@@ -57,7 +57,7 @@ class Regulator(nn.Module):
         self.causal = causal
         layers: list[nn.Module] = []
         for _ in range(4):
-            layers += [Conv(features, features, 3, causal), Norm(1, features, causal), nn.Mish()]
+            layers += [Conv(features, features, 3, causal), Norm(1, features, causal), Mish()]
         self.model = nn.Sequential(*layers, Conv(features, features, 1, causal))
 
     def forward(self, x_BML: Tensor, past: Past | None = None, first: int = 0) -> Tensor:
@@ -151,6 +151,11 @@ class Flow(nn.Module):
     def restored(self, x_BMT: Tensor) -> Tensor:
         mean, scale = self._normalisation()
         return x_BMT * scale + mean
+
+    def normalise_by(self, statistics_2M: Tensor) -> None:
+        """Set the mean and the standard deviation of each feature."""
+        for buffer, values_M in zip((self.means, self.scales), statistics_2M, strict=True):
+            cast(Tensor, buffer).copy_(values_M[:, None])
 
     def _normalisation(self) -> tuple[Tensor | float, Tensor | float]:
         if self.shape.mean is None:

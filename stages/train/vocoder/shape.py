@@ -71,8 +71,8 @@ class FlowShape:
     prompted: bool = True
     """Whether a speaker vector and a prompt are inputs besides the tokens. One voice needs neither."""
     factors: tuple[int, ...] = ()
-    """Sizes of the factors of a semantic code, whose embedding is then the sum of theirs; the last one changes
-    fastest from code to code. Empty if each code has its own."""
+    """Sizes of the factors of a semantic code, whose embedding is then the sum of theirs; the last one
+    changes fastest from code to code. Empty if each code has its own."""
     residual: bool = False
     """The U-Net predicts the velocity minus (the encoder's prediction - the noisy mel), so that it needn't
     copy its inputs, which small networks are slow to learn."""
@@ -152,9 +152,7 @@ PRESETS = {
         FlowShape(
             192, 4, 512, 4, (160,), 4, 40, 1, 1, **_STREAMING, features=LATENTS, prompted=False, mean=None
         ),  # type: ignore[arg-type]
-        VoiceShape(
-            "package:piper-joe", "58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06"
-        ),
+        VoiceShape("package:piper-joe", "58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06"),
     ),
     "cosyvoice": VocoderShape(FlowShape(512, 8, 2048, 6, (256, 256), 8, 64, 4, 12), HiFTShape()),
 }

@@ -2,8 +2,8 @@
 
 A block of 15 tokens (0.36 s) is synthesised when it and its look-ahead have arrived: 5 more tokens in our
 shapes, so that the first audio comes after 20 tokens (0.48 s). The last 4.5 frames (52 ms) of each block, or
-11 (128 ms) with the generator of a voice, wait for the next one, because the generator looks ahead too. Time and memory per block don't grow with the
-utterance.
+11 (128 ms) with the generator of a voice, wait for the next one, because the generator looks ahead too. Time
+and memory per block don't grow with the utterance.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from torch import Tensor
 
 from schemas.errors import SetupError
 from stages.train.vocoder.flow import GUIDANCE, STEPS, Conditions, solve
+from stages.train.vocoder.hift import HiFT
 from stages.train.vocoder.istft import AHEAD, EDGE, Generator, overlap_sums
 from stages.train.vocoder.past import Past
-from stages.train.vocoder.hift import HiFT
 from stages.train.vocoder.shape import BLOCK, HOP, MELS, frames_of
 from stages.train.vocoder.vocoder import Vocoder, checked, noise
 from stages.train.vocoder.voice_generator import VoiceStream

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.train.vocoder.layers import Conv, Norm
+from stages.train.vocoder.layers import Conv, Mish, Norm
 from stages.train.vocoder.past import Past, seen_blocks
 from stages.train.vocoder.shape import FlowShape, block_of
 
@@ -22,7 +22,7 @@ GROUPS = 8
 class ConvBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, causal: bool) -> None:
         super().__init__()
-        self.block = nn.Sequential(Conv(inputs, outputs, 3, causal), Norm(GROUPS, outputs, causal), nn.Mish())
+        self.block = nn.Sequential(Conv(inputs, outputs, 3, causal), Norm(GROUPS, outputs, causal), Mish())
 
     def forward(self, x_BCT: Tensor, past: Past | None = None) -> Tensor:
         conv, norm, mish = self.block
@@ -32,7 +32,7 @@ class ConvBlock(nn.Module):
 class ResNetBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, time: int, causal: bool) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Mish(), nn.Linear(time, outputs))
+        self.mlp = nn.Sequential(Mish(), nn.Linear(time, outputs))
         self.block1 = ConvBlock(inputs, outputs, causal)
         self.block2 = ConvBlock(outputs, outputs, causal)
         self.res_conv = Conv(inputs, outputs, 1, causal)
@@ -106,7 +106,8 @@ class TimeMLP(nn.Module):
         self.linear_2 = nn.Linear(outputs, outputs)
 
     def forward(self, t_B: Tensor) -> Tensor:
-        return cast(Tensor, self.linear_2(F.silu(self.linear_1(time_encoding(t_B, self.linear_1.in_features)))))
+        encoding_BC = time_encoding(t_B, self.linear_1.in_features)
+        return cast(Tensor, self.linear_2(F.silu(self.linear_1(encoding_BC))))
 
 
 def time_encoding(t_B: Tensor, width: int) -> Tensor:

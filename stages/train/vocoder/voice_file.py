@@ -23,7 +23,7 @@ FIRST = "dec.conv_pre.weight"
 
 
 def voice_file(voice: Path) -> Path:
-    """The .onnx file of a voice, which is a file or a folder. Raises SetupError if there isn't exactly one."""
+    """The .onnx file of a voice, which is a file or a folder. Raises SetupError without exactly one."""
     files = [voice] if voice.is_file() else sorted(voice.glob("*.onnx"))
     if len(files) != 1:
         raise SetupError(f"{voice} must be, or contain, exactly one .onnx file of a piper voice")
@@ -77,9 +77,7 @@ class SpokenPhonemes:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SetupError(f"{file} has no usable settings in {file.name}.json: {error}") from None
 
-    def latents(
-        self, phonemes: str, noise: float, pace: float, rhythm: float
-    ) -> NDArray[np.float32]:
+    def latents(self, phonemes: str, noise: float, pace: float, rhythm: float) -> NDArray[np.float32]:
         """[192, frames] of phonemes (IPA, as espeak-ng writes it) with punctuation.
 
         `noise` and `rhythm` scale what is drawn of the latents and of the durations (0 is always the same);
