@@ -133,6 +133,7 @@ MEL_MEAN, MEL_SCALE = -5.3, 2.6
 """Approximate mean and standard deviation of log mels of speech at full scale."""
 
 _SPEECH = {"mean": MEL_MEAN, "scale": MEL_SCALE}
+_LATENTS = {"features": LATENTS, "prompted": False, "mean": None}
 _STREAMING = {"past": 8, "ahead": 5, "residual": True}
 
 PRESETS = {
@@ -149,9 +150,7 @@ PRESETS = {
         WaveShape(256, 512, 5, **_SPEECH),
     ),
     "voice": VocoderShape(
-        FlowShape(
-            192, 4, 512, 4, (160,), 4, 40, 1, 1, **_STREAMING, features=LATENTS, prompted=False, mean=None
-        ),  # type: ignore[arg-type]
+        FlowShape(192, 4, 512, 4, (160,), 4, 40, 1, 1, **_STREAMING, **_LATENTS),  # type: ignore[arg-type]
         VoiceShape("package:piper-joe", "58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06"),
     ),
     "cosyvoice": VocoderShape(FlowShape(512, 8, 2048, 6, (256, 256), 8, 64, 4, 12), HiFTShape()),

@@ -55,8 +55,8 @@ PROMPTED = 0.5
 LONGEST_PROMPT = 0.3
 """Share of an excerpt."""
 
-_REPORTING = {"checkpoint_every", "sample_every", "samples"}
-"""Settings that don't change the result: a stopped run may resume with others."""
+_UNRECORDED = {"checkpoint_every", "sample_every", "samples", "sentences"}
+"""Settings that don't change the result (a stopped run may resume with others), or that `identity` covers."""
 
 
 def train_vocoder(
@@ -72,10 +72,10 @@ def train_vocoder(
 ) -> Path:
     """Train a new vocoder; returns the folder of the finished one, which is in the run's folder.
 
-    Samples are synthesised from `held_out` utterances. `identity` is recorded by the run and compared when it
-    resumes; `codes` describes the tokens and is saved with the vocoder; `voice` is the voice whose latents are
-    learnt, if any; `factors` are the sizes of the factors of semantic codes, if they have any. Every process
-    of the run calls this.
+    Samples are synthesised from `held_out` utterances. `identity` is recorded by the run and compared when
+    it resumes; `codes` describes the tokens and is saved with the vocoder; `voice` is the voice whose latents
+    are learnt, if any; `factors` are the sizes of the factors of semantic codes, if they have any. Every
+    process of the run calls this.
     A finished run is left unchanged, and a stopped one resumes. `on_progress` is called with each step's
     metrics in the first process; they are also written to metrics.jsonl and TensorBoard. Raises SetupError,
     in all processes, if the folder holds another run, if there is nothing to learn from, if the processes
@@ -84,7 +84,7 @@ def train_vocoder(
     refuse_empty(speech)
     finished = folder / MODEL
     with joined(tensor_parallel=1) as world:
-        record = {"config": config.model_dump(mode="json", exclude=_REPORTING), **identity}
+        record = {"config": config.model_dump(mode="json", exclude=_UNRECORDED), **identity}
         world.first(lambda: claim(folder, record))
         if not world.first(finished.exists):
             run = _Run(config, speech, held_out, folder, world, voice, factors)
