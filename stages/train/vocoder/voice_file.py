@@ -61,6 +61,8 @@ class SpokenPhonemes:
         [latents] = [node.input[0] for node in model.graph.node if FIRST in node.input] or [None]
         if latents is None:
             raise SetupError(f"{file} is not a piper voice: nothing in it uses {FIRST}")
+        # In place of the waveform, so that the generator doesn't run.
+        del model.graph.output[:]
         model.graph.output.append(onnx.ValueInfoProto(name=latents))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
