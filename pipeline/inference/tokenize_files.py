@@ -17,6 +17,7 @@ from stages.tokenize import TokenizeConfig, load_tokenizer
 from stages.tokenize.codebooks import FILE as CODEBOOKS
 from stages.tokenize.resample import to_16k
 from stages.tokenize.tokenizer import Tokenizer
+from stages.tokenize.trained import checkpoint
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def config_of(reference: str) -> TokenizeConfig:
     """
     if reference in ("whisper", "step-audio"):
         return TokenizeConfig(tokenizer=reference)
-    if (resolve(reference).path / CODEBOOKS).exists():
+    path = resolve(reference).path
+    if (path / CODEBOOKS).exists() or checkpoint.describes(path):
         return TokenizeConfig(tokenizer="whisper", codebooks=reference)
     return TokenizeConfig(tokenizer="step-audio", checkpoint=reference)
 

@@ -41,23 +41,25 @@ def acoustics(samples: Samples, log_mel: Vectors) -> Vectors:
     return np.concatenate([spectrum, pitch_features], axis=1, dtype=np.float32)
 
 
-def pitch(samples: Samples) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def pitch(samples: Samples, exponent: float = 1.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Pitch in octaves above MIDDLE_HZ and periodicity from 0 to 1 of samples [n] at 16 kHz, [n // 640] each.
 
-    Autocorrelation of a Hann-windowed segment, divided by that of the window (Boersma, 1993), computed from
-    the amplitude spectrum instead of the power spectrum, so that a single strong harmonic has less weight
-    (Tolonen and Karjalainen, 2000). Pitch follows the path of high periodicity and few jumps.
+    Autocorrelation of a Hann-windowed segment, divided by that of the window (Boersma, 1993), computed from a
+    power of the amplitude spectrum. The exponent 1 gives a single strong harmonic less weight (Tolonen and
+    Karjalainen, 2000), 2 gives less to noise. Pitch follows the path of high periodicity and few jumps.
     """
     count = len(samples) // FRAME
     if not count:
         return np.zeros(0), np.zeros(0)
     octaves = np.arange(int(np.log2(HIGHEST_HZ / LOWEST_HZ) * STEPS) + 1) / STEPS
-    periodicity = _autocorrelation(samples, count, SAMPLE_RATE / (LOWEST_HZ * 2**octaves))
+    periodicity = _autocorrelation(samples, count, SAMPLE_RATE / (LOWEST_HZ * 2**octaves), exponent)
     path = _best_path(periodicity, JUMP * np.abs(octaves[:, None] - octaves[None]))
     return octaves[path] + np.log2(LOWEST_HZ / MIDDLE_HZ), periodicity[np.arange(count), path]
 
 
-def _autocorrelation(samples: Samples, count: int, lags: NDArray[np.float64]) -> NDArray[np.float64]:
+def _autocorrelation(
+    samples: Samples, count: int, lags: NDArray[np.float64], exponent: float
+) -> NDArray[np.float64]:
     """Autocorrelation of the segment around each frame at `lags` in samples, 0 to 1: [count, lags]."""
     padded = np.pad(samples, ((SPAN - FRAME) // 2, SPAN)).astype(np.float64)
     segments = np.lib.stride_tricks.sliding_window_view(padded, SPAN)[: count * FRAME : FRAME]
@@ -66,7 +68,7 @@ def _autocorrelation(samples: Samples, count: int, lags: NDArray[np.float64]) ->
     size = 2 * SPAN
     amplitudes = np.abs(np.fft.rfft((segments - segments.mean(axis=1, keepdims=True)) * window, size))
     amplitudes[:, int(HIGHEST_PARTIAL * size / SAMPLE_RATE) :] = 0
-    products = np.fft.irfft(amplitudes)[:, :SPAN]
+    products = np.fft.irfft(amplitudes**exponent)[:, :SPAN]
     of_window = np.fft.irfft(np.abs(np.fft.rfft(window, size)) ** 2)[:SPAN]
     relative = products / np.maximum(products[:, :1], 1e-9) / (of_window / of_window[0])
     below = lags.astype(int)

@@ -20,7 +20,8 @@ from stages.tokenize.acoustics import PITCH
 from stages.tokenize.codebooks import Codebook, Codebooks, Vectors
 from stages.tokenize.kmeans import k_means
 from stages.tokenize.tokenizer import peak_normalised
-from stages.tokenize.whisper import WhisperEncoder, windows
+from stages.tokenize.whisper import WhisperEncoder
+from stages.tokenize.windows import windows
 
 Progress = Callable[[str], None]
 

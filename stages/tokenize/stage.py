@@ -103,6 +103,19 @@ def load_tokenizer(config: TokenizeConfig, models: Mapping[str, Path], threads: 
         torch.set_num_threads(1)
         return StepAudioTokenizer(read(models[config.checkpoint]), config.precision, config.dither)
 
+    from stages.tokenize.trained import checkpoint
+
+    if checkpoint.describes(models[config.codebooks]):
+        import torch
+
+        from stages.tokenize.trained.tokenizer import TrainedTokenizer
+        from stages.tokenize.whisper_weights import read_whisper, weights_sha256
+
+        torch.set_num_threads(1)
+        model = models[config.model]
+        codes = checkpoint.load(models[config.codebooks])
+        return TrainedTokenizer(read_whisper(model), weights_sha256(model), codes)
+
     from stages.tokenize.codebooks import Codebooks
     from stages.tokenize.whisper import WhisperEncoder, WhisperTokenizer
 

@@ -1,4 +1,4 @@
-"""The bundled tokenizer: nearest centroids to the encoder states of a Whisper model and acoustic features.
+"""The tokenizer of fitted codebooks: nearest centroids to a Whisper model's states and to acoustics.
 
 A linguistic code represents 960 samples (60 ms) by the mean of three states. A semantic code represents 640
 samples (40 ms) by the mean of two states, the log-mel spectrum and the pitch. n samples always give n // 960
@@ -6,9 +6,8 @@ linguistic and n // 640 semantic codes, so that a group of two linguistic and th
 1,920 samples (120 ms).
 """
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,26 +17,22 @@ import numpy as np
 from schemas.arrow import Code
 from schemas.errors import SetupError
 from schemas.recording import Codes
-from stages.stage import SAMPLE_RATE, Samples
+from stages.stage import Samples
 from stages.tokenize.acoustics import PITCH, acoustics
 from stages.tokenize.codebooks import Codebook, Codebooks, Vectors
 from stages.tokenize.tokenizer import peak_normalised
-
-STATE = 320
-"""Samples per encoder state (20 ms)."""
-LINGUISTIC_STATES = 3
-SEMANTIC_STATES = 2
-
-WINDOW = 30 * SAMPLE_RATE
-"""Maximum input of the encoder in samples, a multiple of both kinds of code. Longer utterances are cut."""
-SILENCE = SAMPLE_RATE // 4
-"""Minimum padding after an utterance in samples. It makes the last states more like those of the 30 s that
-the encoder was trained on."""
-GRID = SAMPLE_RATE // 2
-"""Windows are padded with silence to multiples of this number of samples. Those of equal length are encoded
-together, and the output depends only on a window's own length."""
-GPU_ROWS = 16
-"""Windows per batch on a GPU, always: kernels, and with them the rounding, are chosen by shape."""
+from stages.tokenize.whisper_weights import weights_sha256
+from stages.tokenize.windows import (
+    GPU_ROWS,
+    LINGUISTIC_STATES,
+    SEMANTIC_STATES,
+    STATE,
+    WindowStream,
+    counts,
+    joined,
+    padded_length,
+    windows,
+)
 
 
 @dataclass(frozen=True)
@@ -61,9 +56,7 @@ class WhisperEncoder:
         import ctranslate2
         from faster_whisper.feature_extractor import FeatureExtractor
 
-        weights = directory / "model.bin"
-        if not weights.is_file():
-            raise SetupError(f"{directory} has no model.bin: a Whisper model in CTranslate2 format is needed")
+        self.sha256 = weights_sha256(directory)
         gpu = ctranslate2.get_cuda_device_count() > 0
         try:
             self._model = ctranslate2.models.Whisper(
@@ -75,11 +68,10 @@ class WhisperEncoder:
                 inter_threads=threads,
             )
         except (RuntimeError, ValueError) as error:
-            raise SetupError(f"{weights} can't be loaded as a Whisper model: {error}") from error
+            raise SetupError(f"{directory} can't be loaded as a Whisper model: {error}") from error
         # On a CPU, a batch is no faster than one row after another.
         self._rows = GPU_ROWS if gpu else 1
         self._mel = FeatureExtractor(feature_size=self._model.n_mels)
-        self.sha256 = _sha256(weights)
         self.bands = self._model.n_mels
         [silence] = self.frames([np.zeros(LINGUISTIC_STATES * STATE, np.float32)])
         self.width = silence.linguistic.shape[1]
@@ -88,7 +80,7 @@ class WhisperEncoder:
         """Frames of windows of at most 30 s each, in their order."""
         by_length: dict[int, list[int]] = defaultdict(list)
         for index, window in enumerate(windows):
-            by_length[_padded_length(len(window))].append(index)
+            by_length[padded_length(len(window))].append(index)
         frames: dict[int, Frames] = {}
         for length, members in by_length.items():
             for first in range(0, len(members), self._rows):
@@ -140,12 +132,10 @@ class WhisperTokenizer:
         return [joined(islice(codes, len(parts))) for parts in cut]
 
     def counts(self, samples: int) -> tuple[int, int]:
-        """Number of linguistic and of semantic codes of an utterance with this number of samples."""
-        return samples // (STATE * LINGUISTIC_STATES), samples // (STATE * SEMANTIC_STATES)
+        return counts(samples)
 
-    def stream(self, gain: float) -> "WhisperStream":
-        """A stream for one utterance whose samples are multiplied by `gain`."""
-        return WhisperStream(self, gain)
+    def stream(self, gain: float) -> WindowStream:
+        return WindowStream(self.window_codes, gain)
 
     def window_codes(self, windows: Sequence[Samples]) -> Iterator[Codes]:
         """Codes of windows of at most 30 s each, without normalization of their level."""
@@ -154,58 +144,6 @@ class WhisperTokenizer:
                 _nearest(self._codebooks.linguistic, frames.linguistic),
                 _nearest(self._codebooks.semantic, frames.semantic),
             )
-
-
-class WhisperStream:
-    """`CodeStream` of a `WhisperTokenizer`.
-
-    Codes are returned every 30 s and at the end, since the encoder needs a whole window.
-    """
-
-    def __init__(self, tokenizer: WhisperTokenizer, gain: float) -> None:
-        self._tokenizer = tokenizer
-        self._gain = np.float32(gain)
-        self._pieces: list[Samples] = []
-        self._waiting = 0
-        """Number of samples in the pieces."""
-
-    def feed(self, samples: Samples) -> Codes:
-        """The codes of the windows that are complete now."""
-        self._pieces.append(samples * self._gain)
-        self._waiting += len(samples)
-        if self._waiting < WINDOW:
-            return Codes((), ())
-        fed = np.concatenate(self._pieces)
-        complete = len(fed) // WINDOW * WINDOW
-        self._pieces = [fed[complete:]]
-        self._waiting = len(fed) - complete
-        return self._encode(fed[:complete])
-
-    def finish(self) -> Codes:
-        """The codes of the remaining samples."""
-        return self._encode(np.concatenate([np.zeros(0, np.float32), *self._pieces]))
-
-    def _encode(self, samples: Samples) -> Codes:
-        return joined(self._tokenizer.window_codes(windows(samples)))
-
-
-def windows(samples: Samples) -> list[Samples]:
-    """An utterance [n] in windows of 30 s; a rest too short for a single state is dropped."""
-    return [samples[start : start + WINDOW] for start in range(0, len(samples) - STATE + 1, WINDOW)]
-
-
-def _padded_length(samples: int) -> int:
-    """Length in samples to which a window is padded with silence."""
-    return min(-(-(samples + SILENCE) // GRID) * GRID, WINDOW)
-
-
-def joined(parts: Iterable[Codes]) -> Codes:
-    """The concatenation of codes."""
-    parts = list(parts)
-    return Codes(
-        tuple(code for part in parts for code in part.linguistic),
-        tuple(code for part in parts for code in part.semantic),
-    )
 
 
 def averaged(states: Vectors, size: int) -> Vectors:
@@ -217,8 +155,3 @@ def averaged(states: Vectors, size: int) -> Vectors:
 
 def _nearest(codebook: Codebook, vectors: Vectors) -> tuple[Code, ...]:
     return tuple(Code(int(code)) for code in codebook.nearest(vectors))
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()

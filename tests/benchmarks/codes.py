@@ -29,7 +29,7 @@ import numpy as np
 from faster_whisper import WhisperModel
 from numpy.typing import NDArray
 
-from pipeline.codebooks import RecordedSpeech
+from pipeline.codebooks.recorded_speech import RecordedSpeech
 from pipeline.inputs.listing import list_inputs
 from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.models import resolve

@@ -13,7 +13,8 @@ from stages.stage import Samples
 from stages.tokenize.fit import BLOCK, FeatureGroup, FitConfig, FitResult, FrameReservoir, fit, use_of
 from stages.tokenize.kmeans import k_means
 from stages.tokenize.tokenizer import peak_normalised
-from stages.tokenize.whisper import WhisperEncoder, WhisperTokenizer, windows
+from stages.tokenize.whisper import WhisperEncoder, WhisperTokenizer
+from stages.tokenize.windows import windows
 from tests.paths import RECORDINGS
 
 CONFIG = FitConfig(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,8 +18,13 @@ from schemas.recording import Codes, DecodeColumn, Diarization, DiarizeColumn, P
 from stages.stage import Samples
 from stages.tokenize import TokenizeConfig, TokenizeStage
 from stages.tokenize.codebooks import FILE, Codebook, Codebooks, Vectors
-from stages.tokenize.tokenizer import peak_normalised
-from stages.tokenize.whisper import WhisperEncoder, WhisperStream, WhisperTokenizer, joined
+from stages.tokenize.tokenizer import Tokenizer, peak_normalised
+from stages.tokenize.trained.checkpoint import TrainedCodes
+from stages.tokenize.trained.quantizer import CodesShape, Quantizer
+from stages.tokenize.trained.tokenizer import TrainedTokenizer
+from stages.tokenize.whisper import WhisperEncoder, WhisperTokenizer
+from stages.tokenize.whisper_weights import read_whisper, weights_sha256
+from stages.tokenize.windows import WindowStream, joined
 from tests.paths import RECORDINGS
 
 WINDOW = 480_000
@@ -44,9 +50,19 @@ def codebook(vectors: Vectors) -> Codebook:
     return Codebook(np.zeros(width, np.float16), projection, vectors[:20, :8].astype(np.float16))
 
 
-@pytest.fixture(scope="module")
-def tokenizer(encoder: WhisperEncoder, codebooks: Codebooks) -> WhisperTokenizer:
-    return WhisperTokenizer(encoder, codebooks)
+@pytest.fixture(scope="module", params=["kmeans", "trained"])
+def tokenizer(request: pytest.FixtureRequest, encoder: WhisperEncoder, codebooks: Codebooks) -> Tokenizer:
+    return WhisperTokenizer(encoder, codebooks) if request.param == "kmeans" else untrained()
+
+
+def untrained() -> TrainedTokenizer:
+    """Codes of random networks: what is tested here holds for any weights."""
+    path = resolve("package:whisper-tiny-en").path
+    weights, sha256 = read_whisper(path), weights_sha256(path)
+    shape = CodesShape.of_model(weights)
+    torch.manual_seed(0)
+    codes = TrainedCodes(shape, sha256, Quantizer(shape).eval().requires_grad_(False), None)
+    return TrainedTokenizer(weights, sha256, codes)
 
 
 def speech() -> Samples:
@@ -61,7 +77,7 @@ def speech() -> Samples:
 @settings(max_examples=60)
 @given(st.integers(0, 5_000))
 def test_n_samples_give_n_over_960_linguistic_and_n_over_640_semantic_codes(
-    tokenizer: WhisperTokenizer, samples: int
+    tokenizer: Tokenizer, samples: int
 ):
     [codes] = tokenizer.encode([noise(samples)])
     assert (len(codes.linguistic), len(codes.semantic)) == (samples // 960, samples // 640)
@@ -69,14 +85,14 @@ def test_n_samples_give_n_over_960_linguistic_and_n_over_640_semantic_codes(
 
 
 @pytest.mark.parametrize("extra", [-1, 0, 1, 319, 320, 640, 960])
-def test_the_number_of_codes_around_a_cut_at_30_seconds(tokenizer: WhisperTokenizer, extra: int):
+def test_the_number_of_codes_around_a_cut_at_30_seconds(tokenizer: Tokenizer, extra: int):
     [codes] = tokenizer.encode([noise(WINDOW + extra)])
     assert (len(codes.linguistic), len(codes.semantic)) == tokenizer.counts(WINDOW + extra)
 
 
 @given(st.integers(0, 10**9))
 def test_every_120_ms_make_one_group_of_two_linguistic_and_three_semantic_codes(
-    tokenizer: WhisperTokenizer, samples: int
+    tokenizer: Tokenizer, samples: int
 ):
     linguistic, semantic = tokenizer.counts(samples)
     assert min(linguistic // 2, semantic // 3) == samples // 1920
@@ -89,24 +105,24 @@ def noise(samples: int) -> Samples:
 # --- independence
 
 
-def test_codes_do_not_depend_on_the_batch(tokenizer: WhisperTokenizer):
+def test_codes_do_not_depend_on_the_batch(tokenizer: Tokenizer):
     utterances = [speech(), speech()[: 3 * 16_000], noise(20_000), speech()[16_000:]]
     alone = [tokenizer.encode([utterance])[0] for utterance in utterances]
     assert tokenizer.encode(utterances) == alone
     assert tokenizer.encode(utterances[::-1]) == alone[::-1]
 
 
-def test_codes_do_not_depend_on_the_level(tokenizer: WhisperTokenizer):
+def test_codes_do_not_depend_on_the_level(tokenizer: Tokenizer):
     assert tokenizer.encode([speech() / 4]) == tokenizer.encode([speech()])
 
 
-def test_different_speech_has_different_codes(tokenizer: WhisperTokenizer):
+def test_different_speech_has_different_codes(tokenizer: Tokenizer):
     first, second = tokenizer.encode([speech()[: 2 * 16_000], speech()[2 * 16_000 : 4 * 16_000]])
     assert first != second
     assert len(set(first.semantic)) > 5
 
 
-def test_windows_of_30_seconds_are_encoded_independently(tokenizer: WhisperTokenizer):
+def test_windows_of_30_seconds_are_encoded_independently(tokenizer: Tokenizer):
     long = np.tile(speech(), 8)[: WINDOW + 40_000]
     [whole] = tokenizer.encode([long])
     parts = (
@@ -145,16 +161,14 @@ def test_a_code_is_the_nearest_centroid(codebooks: Codebooks):
 
 @settings(max_examples=8, deadline=None)
 @given(st.lists(st.integers(0, WINDOW + 60_000), max_size=6), st.floats(0.1, 4))
-def test_a_stream_gives_the_codes_of_the_whole_utterance(
-    tokenizer: WhisperTokenizer, cuts: list[int], gain: float
-):
+def test_a_stream_gives_the_codes_of_the_whole_utterance(tokenizer: Tokenizer, cuts: list[int], gain: float):
     samples = np.tile(speech(), 8)[: WINDOW + 60_000]
     [whole] = tokenizer.encode([samples])
     assert streamed(tokenizer, peak_normalised(samples), cuts) == whole
     assert streamed(tokenizer, samples, cuts, gain) == streamed(tokenizer, samples, gain=gain)
 
 
-def test_a_stream_returns_codes_every_30_seconds_and_at_the_end(tokenizer: WhisperTokenizer):
+def test_a_stream_returns_codes_every_30_seconds_and_at_the_end(tokenizer: Tokenizer):
     stream = tokenizer.stream(1.0)
     fed = [stream.feed(noise(200_000)) for _ in range(3)]
     assert [len(codes.semantic) for codes in fed] == [0, 0, 750]
@@ -162,25 +176,19 @@ def test_a_stream_returns_codes_every_30_seconds_and_at_the_end(tokenizer: Whisp
 
 
 def test_a_stream_of_small_pieces_copies_each_sample_a_few_times_at_most(monkeypatch: pytest.MonkeyPatch):
-    class NoCodes:
-        def window_codes(self, windows: Sequence[Samples]) -> list[Codes]:
-            return []
-
     copied = []
     concatenate = np.concatenate
     monkeypatch.setattr(
         np, "concatenate", lambda parts: copied.append(sum(map(len, parts))) or concatenate(parts)
     )
-    stream = WhisperStream(NoCodes(), 1.0)
+    stream = WindowStream(lambda windows: iter(()), 1.0)
     for _ in range(2 * WINDOW // 320):
         stream.feed(np.zeros(320, np.float32))
     stream.finish()
     assert 2 * WINDOW <= sum(copied) <= 3 * WINDOW
 
 
-def streamed(
-    tokenizer: WhisperTokenizer, samples: Samples, cuts: Sequence[int] = (), gain: float = 1.0
-) -> Codes:
+def streamed(tokenizer: Tokenizer, samples: Samples, cuts: Sequence[int] = (), gain: float = 1.0) -> Codes:
     stream = tokenizer.stream(gain)
     pieces = np.split(samples, sorted(cuts))
     return joined([*(stream.feed(piece) for piece in pieces), stream.finish()])

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline.codebooks import FitReport, fit
+from pipeline.codebooks.card import FitReport
+from pipeline.codebooks.fit import fit
 from pipeline.commands.codebooks import codebooks
 from pipeline.models import resolve
 from schemas.errors import SetupError
@@ -77,6 +78,8 @@ def test_the_command_refuses_too_little_speech(tmp_path: Path):
         str(tmp_path / "out"),
         "--model",
         "package:whisper-tiny-en",
+        "--method",
+        "kmeans",
     ]
     result = CliRunner().invoke(codebooks, arguments)
     assert isinstance(result.exception, SetupError)
@@ -86,7 +89,9 @@ def test_the_command_refuses_too_little_speech(tmp_path: Path):
 def test_the_command_takes_inputs_and_model_from_a_recipe(tmp_path: Path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"name: x\ninputs: {HELD[0]}\ntokenize: {{model: package:whisper-tiny-en}}\n")
-    result = CliRunner().invoke(codebooks, ["fit", "--recipe", str(recipe), "--out", str(tmp_path / "out")])
+    result = CliRunner().invoke(
+        codebooks, ["fit", "--method", "kmeans", "--recipe", str(recipe), "--out", str(tmp_path / "out")]
+    )
     assert "too little speech" in str(result.exception)
 
 
@@ -98,7 +103,16 @@ def test_the_command_requires_recordings(tmp_path: Path):
 
 @pytest.mark.slow
 def test_the_command_prints_one_object(tmp_path: Path):
-    arguments = ["fit", "--out", str(tmp_path / "out"), "--model", "package:whisper-tiny-en", "--json"]
+    arguments = [
+        "fit",
+        "--out",
+        str(tmp_path / "out"),
+        "--model",
+        "package:whisper-tiny-en",
+        "--json",
+        "--method",
+        "kmeans",
+    ]
     arguments += ["--input", str(RECORDINGS / "demo")]
     result = CliRunner().invoke(codebooks, arguments)
     assert result.exit_code == 0, result.output
