@@ -23,8 +23,8 @@ from stages.tokenize.tokenizer import Tokenizer
 from stages.train.vocoder.config import VocoderTrainConfig
 from stages.train.vocoder.shape import PRESETS, VoiceShape
 
-DONE = "done"
-"""File that says that all sentences are spoken."""
+DONE = "done.json"
+"""File that says that all sentences are spoken, and what their codes are."""
 LOG_SECONDS = 30.0
 """Between lines."""
 
@@ -33,6 +33,11 @@ def voice_of(config: VocoderTrainConfig) -> VoiceShape | None:
     """The voice whose latents a preset learns, if any."""
     wave = PRESETS[config.preset].wave
     return wave if isinstance(wave, VoiceShape) else None
+
+
+def factors_of(folder: Path) -> tuple[int, ...]:
+    """Sizes of the factors of the semantic codes in a folder of spoken sentences."""
+    return tuple(json.loads((folder / DONE).read_text())["semantic_factors"])
 
 
 def speech_folder(config: VocoderTrainConfig, sentences: str, version: Version, run: Path) -> Path:
@@ -71,7 +76,7 @@ def speech_folder(config: VocoderTrainConfig, sentences: str, version: Version, 
 
     path = resolve(voice.voice).path
     speak_sentences(lines, path, voice, encode, folder, config.seed, print_progress)
-    (folder / DONE).touch()
+    (folder / DONE).write_text(json.dumps({"semantic_factors": tokenizer.semantic_factors}))
     return folder
 
 

@@ -19,7 +19,7 @@ from pipeline.training.data import write_table
 from pipeline.training.launch import launch
 from pipeline.training.lineage import note_use
 from pipeline.training.recipe import WorkersConfig
-from pipeline.training.spoken import speech_folder, voice_of
+from pipeline.training.spoken import factors_of, speech_folder, voice_of
 from pipeline.training.training_folder import INDEX
 from pipeline.versions.provenance import code_version, codes_of
 from pipeline.versions.reader import Reference, Version, open_version, version_at
@@ -111,7 +111,8 @@ class VocoderJob:
         codes = codes_of(version.manifest)
         spoken = held_out if len(held_out) else speech
         path = resolve(voice.voice).path if voice else None
-        train_vocoder(self.config, speech, spoken, identity, self.folder, on_progress, codes, path)
+        factors = factors_of(self.index) if voice else ()
+        train_vocoder(self.config, speech, spoken, identity, self.folder, on_progress, codes, path, factors)
 
     def speech(self, version: Version, split: str) -> "Utterances":
         """The utterances of a split: spoken sentences, or read by range from the shards."""

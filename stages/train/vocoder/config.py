@@ -33,7 +33,7 @@ class VocoderTrainConfig(Config):
         1, ge=0, description="weight of the distance between the mel and the encoder's own prediction of it"
     )
     adversarial_from: int | None = Field(
-        None, ge=0, description="step from which the generator is trained with discriminators (null: never)"
+        5000, ge=0, description="step from which the generator is trained with discriminators (null: never)"
     )
     discriminator_width: int = Field(16, gt=0, description="channels of the discriminators' first layers")
     precision: Literal["float32", "bfloat16"] = Field(

@@ -29,10 +29,10 @@ class FactorEmbedding(nn.Module):
     def _rows(self, tokens_BL: Tensor) -> list[Tensor]:
         """The row of each factor's value; those of linguistic codes mean nothing."""
         rest_BL = (tokens_BL - LINGUISTIC_CODES).clamp(min=0)
-        rows, end = [], len(self.weight)
-        for size in reversed(self.factors):
-            end -= size
-            rows.append(end + rest_BL % size)
+        rows, first = [], LINGUISTIC_CODES
+        for size in self.factors:
+            rows.append(first + rest_BL % size)
+            first += size
             rest_BL = rest_BL // size
         return rows
 

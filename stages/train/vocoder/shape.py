@@ -71,7 +71,7 @@ class FlowShape:
     prompted: bool = True
     """Whether a speaker vector and a prompt are inputs besides the tokens. One voice needs neither."""
     factors: tuple[int, ...] = ()
-    """Sizes of the factors of a semantic code, whose embedding is then the sum of theirs; the last one
+    """Sizes of the factors of a semantic code, whose embedding is then the sum of theirs; the first one
     changes fastest from code to code. Empty if each code has its own."""
     residual: bool = False
     """The U-Net predicts the velocity minus (the encoder's prediction - the noisy mel), so that it needn't

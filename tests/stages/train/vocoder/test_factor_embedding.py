@@ -1,8 +1,10 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from stages.tokenize.trained.tokenizer import SemanticFactors
 from stages.train.vocoder.factor_embedding import FactorEmbedding
 from tests.stages.train.vocoder.small_shapes import LITTLE
 
@@ -14,7 +16,7 @@ def test_a_semantic_code_is_the_sum_of_its_factors_and_a_linguistic_one_its_own(
     weight = embedding.weight
     pitch, energy, content = weight[1024:1032], weight[1032:1036], weight[1036:1164]
     assert len(weight) == 1164
-    tokens = torch.tensor([[5, 1023, 1024, 1024 + (6 * 4 + 3) * 128 + 77]])
+    tokens = torch.tensor([[5, 1023, 1024, 1024 + 6 + 8 * (3 + 4 * 77)]])
     expected = [
         weight[5],
         weight[1023],
@@ -22,6 +24,14 @@ def test_a_semantic_code_is_the_sum_of_its_factors_and_a_linguistic_one_its_own(
         pitch[6] + energy[3] + content[77],
     ]
     assert torch.allclose(embedding(tokens)[0], torch.stack(expected))
+
+
+def test_the_order_of_factors_is_that_of_trained_codes():
+    embedding = FactorEmbedding(SHAPE)
+    codes = SemanticFactors(*np.array([[5], [2], [77]])).codes()
+    pitch, energy, content = (embedding.weight[1024 + row] for row in (5, 8 + 2, 8 + 4 + 77))
+    found = embedding(1024 + torch.from_numpy(codes))
+    assert torch.allclose(found[0], pitch + energy + content)
 
 
 def test_sums_that_were_given_for_all_codes_are_found_again():
