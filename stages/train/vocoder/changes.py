@@ -84,4 +84,4 @@ def noise_like(samples: Samples, generator: np.random.Generator) -> NDArray[np.f
     spectrum /= np.maximum(np.arange(len(spectrum)), len(spectrum) / 80) ** generator.uniform(0, 1)
     noise = np.fft.irfft(spectrum, len(samples))
     level = np.sqrt((samples**2).mean()) * 10 ** (-generator.uniform(*NOISE_DB) / 20)
-    return (noise * (level / max(float(noise.std()), 1e-9))).astype(np.float32)
+    return np.asarray(noise * (level / max(float(noise.std()), 1e-9)), np.float32)
