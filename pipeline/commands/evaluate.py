@@ -118,11 +118,12 @@ def print_summary(evaluation: "Evaluation") -> None:
 
 
 def _resynthesis(result: "Resynthesis") -> None:
-    from pipeline.report.tokens import TITLES, shown
+    from pipeline.report.tokens import NAMES, TITLES, shown
 
-    table = table_of("", "original", "mel -> wave", "tokens -> mel -> wave", "utterances", left=1)
+    names = [NAMES[condition].replace("→", "->") for condition in result.conditions]
+    table = table_of("", *names, "utterances", left=1)
     for name, estimates in result.measures().items():
-        cells = [shown(name, estimates[condition]) for condition in ("original", "mel", "tokens")]
+        cells = [shown(name, estimates[condition]) for condition in result.conditions]
         table.add_row(TITLES[name], *cells, str(max(e.utterances for e in estimates.values() if e)))
     wide_console().print(table)
     values = result.as_json()

@@ -1,7 +1,8 @@
 """Resynthesis: utterances are synthesized again from their tokens and compared with the original.
 
 There are three conditions: `original`; `mel`, the waveform that the second half of the vocoder makes from the
-original's own mel spectrogram, an upper bound for tokens; and `tokens`, the whole vocoder.
+original's own mel spectrogram, an upper bound for tokens; and `tokens`, the whole vocoder. A vocoder with the
+generator of a voice has no `mel`.
 """
 
 from collections import Counter
@@ -20,7 +21,6 @@ from stages.evaluate.estimate import IntervalEstimate, mean, ratio
 from stages.stage import SAMPLE_RATE, Samples, problem_of
 from stages.word_errors import Errors
 
-CONDITIONS = ("original", "mel", "tokens")
 REPORTED = 6
 """Utterances whose audio is kept for the report."""
 
@@ -68,22 +68,27 @@ class Resynthesis:
     def seconds(self) -> float:
         return sum(one.seconds for one in self.judged)
 
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        return tuple(self.judged[0].conditions) if self.judged else ()
+
     def measures(self) -> dict[str, dict[str, IntervalEstimate | None]]:
         """Measure -> condition -> estimate over the utterances that have it; without unmeasured ones."""
         measures = {
-            f"{name}_{unit}": {c: self._errors(which, c, unit == "cer") for c in CONDITIONS}
+            f"{name}_{unit}": {c: self._errors(which, c, unit == "cer") for c in self.conditions}
             for name, which in (("text", "errors"), ("original", "heard_otherwise"))
             for unit in ("wer", "cer")
         }
         measures |= {
             name: {
                 c: mean([getattr(one.conditions[c], name) for one in self.judged], self.seed)
-                for c in CONDITIONS
+                for c in self.conditions
             }
             for name in ("similarity", "f0_correlation", "voicing_agreement", "mel_distance")
         }
         measures["dnsmos"] = {
-            c: mean([one.conditions[c].alone.dnsmos for one in self.judged], self.seed) for c in CONDITIONS
+            c: mean([one.conditions[c].alone.dnsmos for one in self.judged], self.seed)
+            for c in self.conditions
         }
         return {name: by_condition for name, by_condition in measures.items() if any(by_condition.values())}
 
@@ -140,7 +145,7 @@ def resynthesise(
 def _judged(original: Original, vocoder: TimedVocoder, judge: SpeechJudge, keep: bool) -> JudgedUtterance:
     audios = vocoder.conditions(original)
     language = judge.language(original.samples, original.language)
-    scores = judge.compare(audios, original.text, language)
+    scores = judge.compare(list(audios.values()), original.text, language)
     return JudgedUtterance(
         original.name,
         original.source,
@@ -148,8 +153,8 @@ def _judged(original: Original, vocoder: TimedVocoder, judge: SpeechJudge, keep:
         original.text,
         language,
         original.tokens,
-        dict(zip(CONDITIONS, scores, strict=True)),
-        {name: at_16k(audio) for name, audio in zip(CONDITIONS, audios, strict=True)} if keep else None,
+        dict(zip(audios, scores, strict=True)),
+        {name: at_16k(audio) for name, audio in audios.items()} if keep else None,
     )
 
 

@@ -15,6 +15,7 @@ from stages.stage import SAMPLE_RATE
 from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.shape import RATE
 from stages.train.vocoder.utterances import VocoderUtterance
+from stages.train.vocoder.voice_generator import VoiceGenerator
 
 
 class TimedVocoder:
@@ -32,16 +33,20 @@ class TimedVocoder:
         self.speech_seconds = 0.0
         """Duration of these waveforms."""
 
-    def conditions(self, original: Original) -> tuple[Tensor, Tensor, Tensor]:
-        """The original, mel -> wave of its own mel, and tokens -> mel -> wave: [n] at 22.05 kHz each.
+    def conditions(self, original: Original) -> dict[str, Tensor]:
+        """The `original`, `mel` -> wave of its own mel unless the vocoder has the generator of a voice, which
+        speaks no mels, and `tokens` -> wave: [n] at 22.05 kHz each.
 
         All are as long as the tokens; the original is scaled like the training data of vocoders. Raises
         DataError `too_short`, or `not_finite` if a network's output is not finite.
         """
         samples = utterance_of(original).audio()
-        with torch.no_grad():
-            wave = self._vocoder.wave(log_mel(samples[None].to(self._vocoder.device)))[0].clamp(-1, 1)
-        return samples, _checked(wave), self.speak(original.tokens.tolist())
+        audios = {"original": samples}
+        if not isinstance(self._vocoder.wave, VoiceGenerator):
+            with torch.no_grad():
+                wave = self._vocoder.wave(log_mel(samples[None].to(self._vocoder.device)))[0].clamp(-1, 1)
+            audios["mel"] = _checked(wave)
+        return audios | {"tokens": self.speak(original.tokens.tolist())}
 
     def speak(self, tokens: list[int]) -> Tensor:
         """Samples [n] at 22.05 kHz."""

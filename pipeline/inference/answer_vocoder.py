@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from pipeline.models import resolve
 from schemas.errors import SetupError
 from schemas.layout import merged
 from stages.stage import Samples
@@ -39,7 +40,7 @@ def open_answer_vocoder(directory: Path | None, stream: bool | None = None) -> "
     if directory is None and not released.SHIPPED.is_dir():
         raise SetupError("this installation has no bundled vocoder: name the folder of one with --vocoder")
     directory = directory or released.SHIPPED
-    vocoder = released.open_vocoder(directory)
+    vocoder = released.open_vocoder(directory, lambda voice: resolve(voice).path)
     vocoder.to("cuda" if torch.cuda.is_available() else "cpu")
     if stream is not False:
         try:

@@ -5,7 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.evaluation.resynthesis import CONDITIONS, JudgedUtterance, Resynthesis
+from pipeline.evaluation.resynthesis import JudgedUtterance, Resynthesis
 from pipeline.evaluation.run import Evaluation
 from pipeline.report.charts import Lane, lanes
 from pipeline.report.listen import mp3_base64
@@ -13,7 +13,8 @@ from pipeline.report.page import template
 from stages.evaluate.estimate import IntervalEstimate
 from stages.stage import Samples
 
-NAMES = {"original": "original", "mel": "mel → wave", "tokens": "tokens → mel → wave"}
+NAMES = {"original": "original", "mel": "mel → wave", "tokens": "tokens → wave"}
+"""Names of conditions."""
 
 TITLES = {
     "text_wer": "Word errors against the text",
@@ -50,7 +51,7 @@ def render(found: Evaluation) -> str:
     return template("tokens.html").render(
         found=found,
         facts=found.as_json(),
-        names=NAMES,
+        names={name: NAMES[name] for name in spoken.conditions} if spoken else {},
         titles=TITLES,
         measures=measures,
         sampled=sampled,
@@ -74,7 +75,7 @@ def drawn(spoken: Resynthesis, name: str, of: dict[str, IntervalEstimate | None]
     """Every utterance as a dot, one lane per condition."""
     rows = [
         Lane(NAMES[condition], values_of(spoken.judged, name, condition), each.value, each.low, each.high)
-        for condition in CONDITIONS
+        for condition in spoken.conditions
         if (each := of[condition])
     ]
     most = max(value for row in rows for value in (*row.values, row.high))

@@ -12,12 +12,14 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from pipeline.config.yaml_config import beside, read_yaml
+from pipeline.models import resolve
 from pipeline.storage.store import Store
 from pipeline.storage.uri import normalize_uri
 from pipeline.training.data import write_table
 from pipeline.training.launch import launch
 from pipeline.training.lineage import note_use
 from pipeline.training.recipe import WorkersConfig
+from pipeline.training.spoken import factors_of, speech_folder, voice_of
 from pipeline.training.training_folder import INDEX
 from pipeline.versions.provenance import code_version, codes_of
 from pipeline.versions.reader import Reference, Version, open_version, version_at
@@ -28,7 +30,7 @@ from stages.train.progress import ProgressCallback
 from stages.train.vocoder.config import VocoderTrainConfig
 
 if TYPE_CHECKING:
-    from stages.train.vocoder.shards import ShardUtterances
+    from stages.train.vocoder.utterances import Utterances
 
 SECTION = "vocoder"
 """Section that makes a recipe train a vocoder instead of a language model."""
@@ -36,11 +38,16 @@ RENAMED_KEYS = {f"{SECTION}.{old}": RENAMED_SETTINGS[old] for old in ("batch", "
 """Old name of a recipe key -> its new name in the same section."""
 LOG_SECONDS = 30.0
 """Between lines."""
+SHOWN = ("flow", "prior", "mel", "spectrum")
+"""Losses in them."""
 
 
 class VocoderRecipe(Config):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name of the training's folder")
-    dataset: str = Field(description="[URI/]NAME[@VERSION|@TAG] of a version with keep_audio")
+    dataset: str = Field(
+        description="[URI/]NAME[@VERSION|@TAG] of a version with keep_audio; for the preset `voice`, of any "
+        "version with the codes to speak"
+    )
     output: str = Field("runs", description="directory for trainings")
     workers: WorkersConfig = Field(WorkersConfig(), description="processes of the training")
     vocoder: VocoderTrainConfig = Field(VocoderTrainConfig(), description="settings of the training")
@@ -69,6 +76,10 @@ def load(
     if parsed.values[SECTION] is None:
         parsed.values[SECTION] = {}
     recipe = parsed.validated(VocoderRecipe)
+    if recipe.vocoder.sentences:
+        sentences = beside(parsed.file, recipe.vocoder.sentences)
+        vocoder = recipe.vocoder.model_copy(update={"sentences": sentences})
+        recipe = recipe.model_copy(update={"vocoder": vocoder})
     resolved = beside(parsed.file, recipe.dataset) if "/" in recipe.dataset else recipe.dataset
     output = normalize_uri(output or beside(parsed.file, recipe.output))
     if not Store(output).is_local:
@@ -86,21 +97,30 @@ class VocoderJob:
     version: str
     folder: Path
     index: Path
-    """Where the speech is in the shards."""
+    """Where the speech is in the shards, or a folder of spoken sentences."""
 
     def __call__(self, on_progress: ProgressCallback = lambda metrics: None) -> None:
         from stages.train.vocoder.train import train_vocoder
 
         version = version_at(Store(self.dataset), self.version)
+        voice = voice_of(self.config)
         speech, held_out = (self.speech(version, split) for split in ("train", "validation"))
         identity = {"dataset": version.manifest.dataset, "version": version.id}
+        if voice:
+            identity["speech"] = self.index.name
         codes = codes_of(version.manifest)
         spoken = held_out if len(held_out) else speech
-        train_vocoder(self.config, speech, spoken, identity, self.folder, on_progress, codes)
+        path = resolve(voice.voice).path if voice else None
+        factors = factors_of(self.index) if voice else ()
+        train_vocoder(self.config, speech, spoken, identity, self.folder, on_progress, codes, path, factors)
 
-    def speech(self, version: Version, split: str) -> "ShardUtterances":
-        """The utterances of a split, read by range from the shards."""
+    def speech(self, version: Version, split: str) -> "Utterances":
+        """The utterances of a split: spoken sentences, or read by range from the shards."""
         from stages.train.vocoder.shards import ShardUtterances
+        from stages.train.vocoder.spoken import SpokenSentences
+
+        if self.config.sentences:
+            return SpokenSentences(self.index, held_out=split != "train")
 
         shards = version.manifest.shards
         numbers = [number for number, shard in enumerate(shards) if shard.split == split]
@@ -122,9 +142,12 @@ def train(recipe: VocoderRecipe) -> VocoderResult:
     run = Store(f"{recipe.output}/{recipe.name}")
     folder = run.directory / SECTION
     skipped = (folder / MODEL).exists()
-    index = run.directory / INDEX / f"{version.id}.speech.arrow"
-    if not index.exists():
-        _write_index(version, index)
+    if recipe.vocoder.sentences:
+        index = speech_folder(recipe.vocoder, recipe.vocoder.sentences, version, run.directory)
+    else:
+        index = run.directory / INDEX / f"{version.id}.speech.arrow"
+        if not index.exists():
+            _write_index(version, index)
     job = VocoderJob(recipe.vocoder, version.store.uri, version.id, folder, index)
     speech = job.speech(version, "train")
     refuse_empty(speech)
@@ -136,7 +159,7 @@ def train(recipe: VocoderRecipe) -> VocoderResult:
         done = metrics["step"] + 1 == recipe.vocoder.steps
         if done or metrics["step"] == 0 or time.monotonic() - last_printed > LOG_SECONDS:
             last_printed = time.monotonic()
-            losses = " ".join(f"{name} {metrics[name]:.3f}" for name in ("flow", "mel", "spectrum"))
+            losses = " ".join(f"{name} {metrics[name]:.3f}" for name in SHOWN if name in metrics)
             step = f"vocoder {metrics['step'] + 1:,}/{recipe.vocoder.steps:,}"
             print(f"{step} | {losses} | {metrics['seconds']:.2f} s/step", file=sys.stderr, flush=True)
 

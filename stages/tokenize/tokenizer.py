@@ -16,6 +16,9 @@ class Tokenizer(Protocol):
     """Linguistic codes are 0..linguistic_size - 1, at 16.67 per second."""
     semantic_size: int
     """Semantic codes are 0..semantic_size - 1, at 25 per second."""
+    semantic_factors: tuple[int, ...]
+    """Sizes of the factors whose product they are, the one that changes fastest first; empty if there are
+    none."""
 
     def encode(self, batch: Sequence[Samples]) -> list[Codes]:
         """Codes of each utterance (float32 [n] at 16 kHz), in order."""

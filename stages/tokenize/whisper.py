@@ -124,6 +124,7 @@ class WhisperTokenizer:
         self._codebooks = codebooks
         self.linguistic_size = codebooks.linguistic.size
         self.semantic_size = codebooks.semantic.size
+        self.semantic_factors: tuple[int, ...] = ()
 
     def encode(self, batch: Sequence[Samples]) -> list[Codes]:
         """Codes of each utterance (float32 [n] at 16 kHz), in order."""

@@ -22,7 +22,7 @@ def main() -> None:
     torch.set_num_threads(1)
     tokens = torch.randint(0, 5120, (TOKENS,), generator=torch.Generator().manual_seed(0)).tolist()
     seconds = TOKENS * 0.024
-    for name in ("tiny", "small"):
+    for name in ("tiny", "small", "voice"):
         vocoder = Vocoder.of(PRESETS[name]).eval()
         vocoder.speak(tokens[:30])  # warm up
         began = time.process_time()

@@ -46,6 +46,7 @@ class StepAudioTokenizer:
         self._semantic = SemanticBranch(checkpoint).to(self._device)
         self.linguistic_size = self._linguistic.nearest.size
         self.semantic_size = self._semantic.nearest.size
+        self.semantic_factors: tuple[int, ...] = ()
 
     def encode(self, batch: Sequence[Samples]) -> list[Codes]:
         """Codes of each utterance (float32 [n] at 16 kHz), in order.

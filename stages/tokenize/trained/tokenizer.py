@@ -4,6 +4,7 @@ A linguistic code is one of 1024 points of a grid for 60 ms. A semantic code joi
 pitch, energy and content, as code = pitch + 8 (energy + 4 content).
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -65,7 +66,8 @@ class TrainedTokenizer:
         self._quantizer = codes.quantizer.to(self._device)
         self._mel = WhisperMel(self._lower.bands)
         self.linguistic_size = self._quantizer.linguistic.grid.size
-        self.semantic_size = PITCHES * ENERGIES * self._quantizer.semantic.grid.size
+        self.semantic_factors: tuple[int, ...] = (PITCHES, ENERGIES, self._quantizer.semantic.grid.size)
+        self.semantic_size = math.prod(self.semantic_factors)
 
     def encode(self, batch: Sequence[Samples]) -> list[Codes]:
         """Codes of each utterance (float32 [n] at 16 kHz), in order."""

@@ -2,13 +2,19 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stages.stage import Config
 
 
 class VocoderTrainConfig(Config):
-    preset: Literal["tiny", "demo", "small"] = Field("small", description="sizes of both networks")
+    preset: Literal["tiny", "demo", "small", "voice"] = Field(
+        "small", description="sizes of both networks; `voice` learns the latents of a packaged voice"
+    )
+    sentences: str | None = Field(
+        None,
+        description="preset `voice`: file with a sentence per line, in the voice's language, to learn from",
+    )
     steps: int = Field(20_000, gt=0, description="number of steps; each trains both networks")
     global_batch_size: int = Field(16, gt=0, description="utterances per step")
     blocks: int = Field(
@@ -27,7 +33,7 @@ class VocoderTrainConfig(Config):
         1, ge=0, description="weight of the distance between the mel and the encoder's own prediction of it"
     )
     adversarial_from: int | None = Field(
-        None, ge=0, description="step from which the generator is trained with discriminators (null: never)"
+        5000, ge=0, description="step from which the generator is trained with discriminators (null: never)"
     )
     discriminator_width: int = Field(16, gt=0, description="channels of the discriminators' first layers")
     precision: Literal["float32", "bfloat16"] = Field(
@@ -43,3 +49,9 @@ class VocoderTrainConfig(Config):
     samples: int = Field(
         3, ge=0, description="number of utterances to synthesise, the first of the validation data"
     )
+
+    @model_validator(mode="after")
+    def _check_sentences(self) -> "VocoderTrainConfig":
+        if (self.preset == "voice") != (self.sentences is not None):
+            raise ValueError("`sentences` belongs to the preset `voice`, which needs it, and to no other")
+        return self

@@ -1,6 +1,7 @@
 """Tokens to mel by optimal-transport conditional flow matching (Lipman et al., section 4.1; CosyVoice, 2.3).
 
-Names of tensors end in their dimensions: B utterances, L tokens, T frames, M mels, D width. Modules have the
+Names of tensors end in their dimensions: B utterances, L tokens, T frames, M mels (or other features of a
+frame), D width. Modules have the
 names of CosyVoice's state dict.
 """
 
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.train.vocoder.conformer import Encoder
-from stages.train.vocoder.layers import Conv, Norm
+from stages.train.vocoder.factor_embedding import FactorEmbedding
+from stages.train.vocoder.layers import Conv, Mish, Norm
 from stages.train.vocoder.past import Past, extended
-from stages.train.vocoder.shape import BLOCK, MELS, SPEAKER, FlowShape, block_of, frames_of
+from stages.train.vocoder.shape import BLOCK, SPEAKER, FlowShape, block_of, frames_of
 from stages.train.vocoder.unet import UNet
 
 SIGMA = 1e-6
@@ -51,12 +53,12 @@ class Regulator(nn.Module):
 
     def __init__(self, shape: FlowShape) -> None:
         super().__init__()
-        causal = shape.past is not None
+        causal, features = shape.past is not None, shape.features
         self.causal = causal
         layers: list[nn.Module] = []
         for _ in range(4):
-            layers += [Conv(MELS, MELS, 3, causal), Norm(1, MELS, causal), nn.Mish()]
-        self.model = nn.Sequential(*layers, Conv(MELS, MELS, 1, causal))
+            layers += [Conv(features, features, 3, causal), Norm(1, features, causal), Mish()]
+        self.model = nn.Sequential(*layers, Conv(features, features, 1, causal))
 
     def forward(self, x_BML: Tensor, past: Past | None = None, first: int = 0) -> Tensor:
         """x_BMT of whole utterances, or of the block that starts at token `first`."""
@@ -100,12 +102,18 @@ class Flow(nn.Module):
     def __init__(self, shape: FlowShape) -> None:
         super().__init__()
         self.shape = shape
-        self.input_embedding = nn.Embedding(shape.tokens, shape.width)
-        self.spk_embed_affine_layer = nn.Linear(SPEAKER, MELS)
+        self.input_embedding = (
+            FactorEmbedding(shape) if shape.factors else nn.Embedding(shape.tokens, shape.width)
+        )
+        if shape.prompted:
+            self.spk_embed_affine_layer = nn.Linear(SPEAKER, shape.features)
         self.encoder = Encoder(shape)
-        self.encoder_proj = nn.Linear(shape.width, MELS)
+        self.encoder_proj = nn.Linear(shape.width, shape.features)
         self.length_regulator = Regulator(shape)
         self.decoder = Solver(shape)
+        if shape.mean is None:
+            self.register_buffer("means", torch.zeros(shape.features, 1))
+            self.register_buffer("scales", torch.ones(shape.features, 1))
 
     def encode(
         self,
@@ -122,22 +130,37 @@ class Flow(nn.Module):
         return cast(Tensor, self.length_regulator(x_BML, past, first))
 
     def speaker(self, vector_BS: Tensor) -> Tensor:
-        """speaker_BM of speaker vectors of any length."""
+        """speaker_BM of speaker vectors of any length. Raises ValueError if it has a single voice."""
+        if not self.shape.prompted:
+            raise ValueError("this vocoder has a single voice: it takes neither a speaker nor a prompt")
         return cast(Tensor, self.spk_embed_affine_layer(F.normalize(vector_BS, dim=1)))
 
     def velocity(
         self, x_BMT: Tensor, t_B: Tensor, conditions: Conditions, past: Past | None = None
     ) -> Tensor:
-        speaker_BMT = conditions.speaker_BM[:, :, None].expand_as(x_BMT)
-        inputs = torch.cat([x_BMT, conditions.tokens_BMT, speaker_BMT, conditions.prompt_BMT], 1)
-        v_BMT = cast(Tensor, self.decoder.estimator(inputs, t_B, past))
+        inputs = [x_BMT, conditions.tokens_BMT]
+        if self.shape.prompted:
+            inputs += [conditions.speaker_BM[:, :, None].expand_as(x_BMT), conditions.prompt_BMT]
+        v_BMT = cast(Tensor, self.decoder.estimator(torch.cat(inputs, 1), t_B, past))
         return v_BMT + conditions.tokens_BMT - x_BMT if self.shape.residual else v_BMT
 
     def normalised(self, mel_BMT: Tensor) -> Tensor:
-        return (mel_BMT - self.shape.mean) / self.shape.scale
+        mean, scale = self._normalisation()
+        return (mel_BMT - mean) / scale
 
     def restored(self, x_BMT: Tensor) -> Tensor:
-        return x_BMT * self.shape.scale + self.shape.mean
+        mean, scale = self._normalisation()
+        return x_BMT * scale + mean
+
+    def normalise_by(self, statistics_2M: Tensor) -> None:
+        """Set the mean and the standard deviation of each feature."""
+        for buffer, values_M in zip((self.means, self.scales), statistics_2M, strict=True):
+            cast(Tensor, buffer).copy_(values_M[:, None])
+
+    def _normalisation(self) -> tuple[Tensor | float, Tensor | float]:
+        if self.shape.mean is None:
+            return cast(Tensor, self.means), cast(Tensor, self.scales)
+        return self.shape.mean, self.shape.scale
 
 
 def flow_matching_loss(

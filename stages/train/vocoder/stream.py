@@ -1,9 +1,9 @@
 """Streaming synthesis, a block at a time, with the same samples as for the whole utterance.
 
 A block of 15 tokens (0.36 s) is synthesised when it and its look-ahead have arrived: 5 more tokens in our
-shapes, so that the first audio comes after 20 tokens (0.48 s). The last 4.5 frames (52 ms) of each block wait
-for the next one, because the generator looks ahead too. Time and memory per block don't grow with the
-utterance.
+shapes, so that the first audio comes after 20 tokens (0.48 s). The last 4.5 frames (52 ms) of each block, or
+11 (128 ms) with the generator of a voice, wait for the next one, because the generator looks ahead too. Time
+and memory per block don't grow with the utterance.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,12 @@ from torch import Tensor
 
 from schemas.errors import SetupError
 from stages.train.vocoder.flow import GUIDANCE, STEPS, Conditions, solve
+from stages.train.vocoder.hift import HiFT
 from stages.train.vocoder.istft import AHEAD, EDGE, Generator, overlap_sums
 from stages.train.vocoder.past import Past
 from stages.train.vocoder.shape import BLOCK, HOP, MELS, frames_of
 from stages.train.vocoder.vocoder import Vocoder, checked, noise
+from stages.train.vocoder.voice_generator import VoiceStream
 
 
 class VocoderStream:
@@ -31,7 +33,7 @@ class VocoderStream:
         speaker: Sequence[float] | None = None,
     ) -> None:
         shape, wave = vocoder.flow.shape, vocoder.wave
-        if shape.past is None or not isinstance(wave, Generator):
+        if shape.past is None or isinstance(wave, HiFT):
             raise SetupError(
                 "this vocoder can't stream, because its layers see the whole utterance: synthesise whole ones"
             )
@@ -43,7 +45,7 @@ class VocoderStream:
         self._done = 0
         self._encoder = Past(shape.past)
         self._solver = [Past(shape.past) for _ in range(steps)]
-        self._wave = WaveStream(wave)
+        self._wave = WaveStream(wave) if isinstance(wave, Generator) else VoiceStream(wave)
 
     @torch.no_grad()
     def push(self, tokens: Sequence[int]) -> Tensor:
@@ -65,7 +67,7 @@ class VocoderStream:
         return torch.cat([*samples, self._wave.finish()])
 
     def _block(self) -> Tensor:
-        """mel_1MT of the next block."""
+        """Mel or latents x_1MT of the next block."""
         flow = self._vocoder.flow
         visible = self._waiting[: BLOCK + self._ahead]
         own = min(BLOCK, len(visible))
@@ -73,7 +75,7 @@ class VocoderStream:
         tokens_1L = torch.tensor([visible], device=self._vocoder.device)
         tokens_1MT = flow.encode(tokens_1L, None, len(visible) - own, self._encoder, self._done)
         conditions = Conditions(tokens_1MT, self._speaker_1M, torch.zeros_like(tokens_1MT))
-        noise_1MT = noise(self._seed, first, end).to(tokens_1MT)
+        noise_1MT = noise(self._seed, first, end, flow.shape.features).to(tokens_1MT)
         solved_1MT = solve(flow, noise_1MT, conditions, self._steps, self._guidance, self._solver)
         self._done += own
         del self._waiting[:own]

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,24 @@ from stages.train.folder import BOARD, CHECKPOINTS, METRICS, MODEL, claim, empti
 from stages.train.metrics import MetricsFile
 from stages.train.parallel import World, joined
 from stages.train.progress import ProgressCallback
-from stages.train.vocoder.code_embeddings import initial_embeddings
+from stages.train.vocoder.code_embeddings import feature_statistics, initial_embeddings
 from stages.train.vocoder.config import VocoderTrainConfig
 from stages.train.vocoder.discriminators import Discriminators, discriminator_loss, generator_losses
+from stages.train.vocoder.factor_embedding import FactorEmbedding
 from stages.train.vocoder.flow import DROPPED, Conditions, flow_matching_loss, prior_loss
 from stages.train.vocoder.mel import log_mel
-from stages.train.vocoder.shape import MELS, PRESETS, RATE
+from stages.train.vocoder.shape import PRESETS, RATE
 from stages.train.vocoder.spectrum import spectral_distance
-from stages.train.vocoder.utterances import Utterances, VocoderBatch, batch_of, refuse_empty
+from stages.train.vocoder.utterances import (
+    FlowBatch,
+    Utterances,
+    VocoderUtterance,
+    WaveBatch,
+    batch_of,
+    refuse_empty,
+)
 from stages.train.vocoder.vocoder import Vocoder, save
+from stages.train.vocoder.voice_generator import VoiceGenerator
 
 SAMPLES = "samples"
 """Folder with `<step>/<key>.wav` from tokens, `<key>.mel.wav` from the original's mel, and the original."""
@@ -45,8 +55,8 @@ PROMPTED = 0.5
 LONGEST_PROMPT = 0.3
 """Share of an excerpt."""
 
-_REPORTING = {"checkpoint_every", "sample_every", "samples"}
-"""Settings that don't change the result: a stopped run may resume with others."""
+_UNRECORDED = {"checkpoint_every", "sample_every", "samples", "sentences"}
+"""Settings that don't change the result (a stopped run may resume with others), or that `identity` covers."""
 
 
 def train_vocoder(
@@ -57,11 +67,15 @@ def train_vocoder(
     folder: Path,
     on_progress: ProgressCallback = lambda metrics: None,
     codes: Mapping[str, Any] | None = None,
+    voice: Path | None = None,
+    factors: tuple[int, ...] = (),
 ) -> Path:
     """Train a new vocoder; returns the folder of the finished one, which is in the run's folder.
 
-    Samples are synthesised from `held_out` utterances. `identity` is recorded by the run and compared when it
-    resumes; `codes` describes the tokens and is saved with the vocoder. Every process of the run calls this.
+    Samples are synthesised from `held_out` utterances. `identity` is recorded by the run and compared when
+    it resumes; `codes` describes the tokens and is saved with the vocoder; `voice` is the voice whose latents
+    are learnt, if any; `factors` are the sizes of the factors of semantic codes, if they have any. Every
+    process of the run calls this.
     A finished run is left unchanged, and a stopped one resumes. `on_progress` is called with each step's
     metrics in the first process; they are also written to metrics.jsonl and TensorBoard. Raises SetupError,
     in all processes, if the folder holds another run, if there is nothing to learn from, if the processes
@@ -70,10 +84,10 @@ def train_vocoder(
     refuse_empty(speech)
     finished = folder / MODEL
     with joined(tensor_parallel=1) as world:
-        record = {"config": config.model_dump(mode="json", exclude=_REPORTING), **identity}
+        record = {"config": config.model_dump(mode="json", exclude=_UNRECORDED), **identity}
         world.first(lambda: claim(folder, record))
         if not world.first(finished.exists):
-            run = _Run(config, speech, held_out, folder, world)
+            run = _Run(config, speech, held_out, folder, world, voice, factors)
             run.finish(on_progress)
             world.first(lambda: _publish(run.vocoder, finished, codes))
     return finished
@@ -88,7 +102,14 @@ def _publish(vocoder: Vocoder, finished: Path, codes: Mapping[str, Any] | None) 
 
 class _Run:
     def __init__(
-        self, config: VocoderTrainConfig, speech: Utterances, held_out: Utterances, folder: Path, world: World
+        self,
+        config: VocoderTrainConfig,
+        speech: Utterances,
+        held_out: Utterances,
+        folder: Path,
+        world: World,
+        voice: Path | None,
+        factors: tuple[int, ...],
     ) -> None:
         self.config, self.speech, self.held_out = config, speech, held_out
         self.folder, self.world, self.device = folder, world, world.device
@@ -100,13 +121,16 @@ class _Run:
         self.rows = world.shares(list(range(config.global_batch_size)))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.vocoder = Vocoder.of(PRESETS[config.preset]).to(self.device)
+            shape = PRESETS[config.preset]
+            self.vocoder = Vocoder.of(replace(shape, flow=replace(shape.flow, factors=factors)))
+            self.vocoder = self.vocoder.to(self.device)
             self.judges = Discriminators(config.discriminator_width).to(self.device)
-        self.networks: dict[str, nn.Module] = {
-            "flow": self.vocoder.flow,
-            "wave": self.vocoder.wave,
-            "judges": self.judges,
-        }
+        self.networks: dict[str, nn.Module] = {"flow": self.vocoder.flow}
+        if isinstance(self.vocoder.wave, VoiceGenerator):
+            assert voice is not None
+            self.vocoder.wave.read(voice)
+        else:
+            self.networks |= {"wave": self.vocoder.wave, "judges": self.judges}
         self.optimizers = {name: _adamw(network, config) for name, network in self.networks.items()}
 
     def finish(self, on_progress: ProgressCallback) -> None:
@@ -134,11 +158,12 @@ class _Run:
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        batch = batch_of(step, self.speech, self.config, self.rows).to(self.device)
+        batch, wave_batch = batch_of(step, self.speech, self.config, self.rows)
         generator = torch.Generator().manual_seed(1_000_003 * self.config.seed + step)
-        losses = self._flow_losses(batch, generator)
+        losses = self._flow_losses(batch.to(self.device), generator)
         self._update("flow", losses["flow"] + self.config.prior * losses["prior"], step)
-        losses |= self._train_generator(batch, step)
+        if wave_batch is not None:
+            losses |= self._train_generator(wave_batch.to(self.device), step)
         means = self.world.mean(torch.stack([loss.detach() for loss in losses.values()])).tolist()
         return {
             "step": step,
@@ -152,9 +177,9 @@ class _Run:
         reduced = self.config.precision == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=reduced)
 
-    def _flow_losses(self, batch: VocoderBatch, generator: torch.Generator) -> dict[str, Tensor]:
+    def _flow_losses(self, batch: FlowBatch, generator: torch.Generator) -> dict[str, Tensor]:
         flow = self.vocoder.flow
-        mel_BMT = flow.normalised(batch.mel_BMT)
+        mel_BMT = flow.normalised(batch.features_BMT)
         drawn_4B = torch.rand(4, self.config.global_batch_size, generator=generator)
         t_B, kept_B, prompted_B, share_B = drawn_4B[:, self.rows].to(self.device)
         noise_BMT = torch.randn(self.config.global_batch_size, *mel_BMT.shape[1:], generator=generator)
@@ -165,15 +190,15 @@ class _Run:
             encoded_BMT = flow.encode(batch.tokens_BL, batch.lengths_B)
             conditions = Conditions(
                 encoded_BMT,
-                torch.zeros(len(mel_BMT), MELS, device=self.device),
+                torch.zeros(mel_BMT.shape[:2], device=self.device),
                 mel_BMT * is_prompt_BT[:, None],
             ).kept((kept_B >= DROPPED).float())
             loss = flow_matching_loss(flow, mel_BMT, batch.is_frame_BT, conditions, t_B, noise_BMT)
             return {"flow": loss, "prior": prior_loss(encoded_BMT, mel_BMT, batch.is_frame_BT)}
 
-    def _train_generator(self, batch: VocoderBatch, step: int) -> dict[str, Tensor]:
+    def _train_generator(self, batch: WaveBatch, step: int) -> dict[str, Tensor]:
         with self._autocast():
-            generated_BN = self.vocoder.wave(batch.audio_mel_BMT)
+            generated_BN = self.vocoder.wave(batch.mel_BMT)
         mel = (log_mel(generated_BN) - log_mel(batch.audio_BN)).abs().mean()
         spectrum = spectral_distance(generated_BN, batch.audio_BN)
         losses = {"mel": mel, "spectrum": spectrum}
@@ -207,15 +232,19 @@ class _Run:
             network.zero_grad()
 
     def _write_samples(self, step: int) -> None:
-        """Write audio samples: from tokens, from the original's mel, and the original."""
+        """Write audio samples: from tokens, from the original's mel or latents, and the original if it is
+        there."""
         folder = emptied(self.folder / SAMPLES / f"{step:08}")
         for number in range(min(self.config.samples, len(self.held_out))):
             utterance = self.held_out.read(number)
-            audio_N = utterance.audio()
             with torch.no_grad():
-                from_mel_N = self.vocoder.wave(log_mel(audio_N[None].to(self.device)))[0]
-            from_tokens_N = self.vocoder.speak(utterance.tokens.tolist())
-            for ending, samples_N in (("", from_tokens_N), (".mel", from_mel_N), (".original", audio_N)):
+                known_N = self.vocoder.wave(utterance.features()[None].to(self.device))[0]
+            sounds = {"": self.vocoder.speak(utterance.tokens.tolist())}
+            if isinstance(utterance, VocoderUtterance):
+                sounds |= {".mel": known_N, ".original": utterance.audio()}
+            else:
+                sounds[".latents"] = known_N
+            for ending, samples_N in sounds.items():
                 write_wav(folder / f"{utterance.key}{ending}.wav", samples_N)
 
     def _checkpoint(self, step: int) -> None:
@@ -237,17 +266,27 @@ class _Run:
         """Load the last checkpoint; returns the next step."""
         checkpoints = self.world.first(self._checkpoints)
         if not checkpoints:
-            codes = self.vocoder.flow.input_embedding.weight.data
-            size, width = codes.shape
-            codes.copy_(
-                self.world.first(lambda: initial_embeddings(self.speech, size, width, self.config.seed))
-            )
+            self._start()
             return 0
         state = torch.load(checkpoints[-1] / STATE, map_location=self.device, weights_only=True)
         for name, network in self.networks.items():
             network.load_state_dict(state["networks"][name])
             self.optimizers[name].load_state_dict(state["optimizers"][name])
         return int(checkpoints[-1].name)
+
+    def _start(self) -> None:
+        """Embeddings and normalisation from what is learnt."""
+        flow, seed, speech = self.vocoder.flow, self.config.seed, self.speech
+        shape = flow.shape
+        embedding_CD, counts_C = self.world.first(
+            lambda: initial_embeddings(speech, shape.tokens, shape.features, shape.width, seed)
+        )
+        if isinstance(flow.input_embedding, FactorEmbedding):
+            flow.input_embedding.fit(embedding_CD, counts_C)
+        else:
+            flow.input_embedding.weight.data.copy_(embedding_CD)
+        if shape.mean is None:
+            flow.normalise_by(self.world.first(lambda: feature_statistics(speech, seed)))
 
     def _checkpoints(self) -> list[Path]:
         return sorted((self.folder / CHECKPOINTS).glob("[0-9]*"))
@@ -268,7 +307,7 @@ def _adamw(network: nn.Module, config: VocoderTrainConfig) -> torch.optim.AdamW:
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
 
 
 def write_wav(file: Path, samples_N: Tensor) -> None:

@@ -12,19 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.train.vocoder.layers import Conv, Norm
+from stages.train.vocoder.layers import Conv, Mish, Norm
 from stages.train.vocoder.past import Past, seen_blocks
-from stages.train.vocoder.shape import MELS, FlowShape, block_of
+from stages.train.vocoder.shape import FlowShape, block_of
 
 GROUPS = 8
-INPUTS = 4 * MELS
-"""The noisy mel, the prediction from the tokens, the speaker, the prompt's mel."""
 
 
 class ConvBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, causal: bool) -> None:
         super().__init__()
-        self.block = nn.Sequential(Conv(inputs, outputs, 3, causal), Norm(GROUPS, outputs, causal), nn.Mish())
+        self.block = nn.Sequential(Conv(inputs, outputs, 3, causal), Norm(GROUPS, outputs, causal), Mish())
 
     def forward(self, x_BCT: Tensor, past: Past | None = None) -> Tensor:
         conv, norm, mish = self.block
@@ -34,7 +32,7 @@ class ConvBlock(nn.Module):
 class ResNetBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, time: int, causal: bool) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Mish(), nn.Linear(time, outputs))
+        self.mlp = nn.Sequential(Mish(), nn.Linear(time, outputs))
         self.block1 = ConvBlock(inputs, outputs, causal)
         self.block2 = ConvBlock(outputs, outputs, causal)
         self.res_conv = Conv(inputs, outputs, 1, causal)
@@ -102,18 +100,19 @@ class Resample(nn.Module):
 
 
 class TimeMLP(nn.Module):
-    def __init__(self, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.linear_1 = nn.Linear(INPUTS, outputs)
+        self.linear_1 = nn.Linear(inputs, outputs)
         self.linear_2 = nn.Linear(outputs, outputs)
 
     def forward(self, t_B: Tensor) -> Tensor:
-        return cast(Tensor, self.linear_2(F.silu(self.linear_1(time_encoding(t_B)))))
+        encoding_BC = time_encoding(t_B, self.linear_1.in_features)
+        return cast(Tensor, self.linear_2(F.silu(self.linear_1(encoding_BC))))
 
 
-def time_encoding(t_B: Tensor) -> Tensor:
+def time_encoding(t_B: Tensor, width: int) -> Tensor:
     """Sines, then cosines of a time in 0..1, scaled to a thousand steps."""
-    half = INPUTS // 2
+    half = width // 2
     rates = torch.exp(torch.arange(half, device=t_B.device) * (-math.log(10_000.0) / (half - 1)))
     angles = 1000 * t_B[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], -1)
@@ -143,19 +142,21 @@ class UNet(nn.Module):
         self.past = shape.past
         causal = shape.past is not None
         channels = shape.channels
-        self.time_mlp = TimeMLP(4 * channels[0])
+        # The noisy mel and the prediction from the tokens; the speaker and the prompt's mel.
+        inputs = (4 if shape.prompted else 2) * shape.features
+        self.time_mlp = TimeMLP(inputs, 4 * channels[0])
         self.down_blocks, self.up_blocks = nn.ModuleList(), nn.ModuleList()
-        for n, (inputs, outputs) in enumerate(pairwise([INPUTS, *channels])):
+        for n, (before, outputs) in enumerate(pairwise([inputs, *channels])):
             last = n == len(channels) - 1
             after = Conv(outputs, outputs, 3, causal) if last else Resample(outputs, up=False)
-            self.down_blocks.append(Level(inputs, outputs, shape, after))
+            self.down_blocks.append(Level(before, outputs, shape, after))
         self.mid_blocks = nn.ModuleList(Level(channels[-1], channels[-1], shape) for _ in range(shape.middle))
-        for n, (inputs, outputs) in enumerate(pairwise([*channels[::-1], channels[0]])):
+        for n, (before, outputs) in enumerate(pairwise([*channels[::-1], channels[0]])):
             last = n == len(channels) - 1
             after = Conv(outputs, outputs, 3, causal) if last else Resample(outputs, up=True)
-            self.up_blocks.append(Level(2 * inputs, outputs, shape, after))
+            self.up_blocks.append(Level(2 * before, outputs, shape, after))
         self.final_block = ConvBlock(channels[0], channels[0], causal)
-        self.final_proj = Conv(channels[0], MELS, 1, causal)
+        self.final_proj = Conv(channels[0], shape.features, 1, causal)
 
     def forward(self, x_BCT: Tensor, t_B: Tensor, past: Past | None = None) -> Tensor:
         """The velocity of a noisy mel, v_BMT, from all inputs x_BCT at time t_B in 0..1."""

@@ -1,4 +1,4 @@
-"""Utterances with their tokens and audio, as training data of the vocoder."""
+"""Utterances with their tokens and what is synthesised from them, as training data of the vocoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,78 +34,121 @@ class VocoderUtterance:
         samples_N = torch.nn.functional.pad(samples_N, (0, needed - len(samples_N)))
         return samples_N * (PEAK / samples_N.abs().max().clamp(min=1e-4))
 
+    def features(self) -> Tensor:
+        """mel_MT for the duration of the tokens."""
+        return log_mel(self.audio()[None])[0]
+
+
+@dataclass(frozen=True)
+class LatentUtterance:
+    """What a voice spoke, before its generator."""
+
+    key: str
+    tokens: NDArray[np.int32]
+    """[n] numbers N of `<audio_N>`, complete groups."""
+    latents: NDArray[np.float16]
+    """[192, frames], at least as many as the tokens last"""
+
+    def features(self) -> Tensor:
+        """latents_MT for the duration of the tokens."""
+        return torch.from_numpy(self.latents[:, : frames_of(len(self.tokens))].astype(np.float32))
+
 
 class Utterances(Protocol):
-    """Utterances by number, each at least one block long."""
+    """Utterances by number, each at least one block long; all of them of one kind."""
 
     def __len__(self) -> int: ...
 
-    def read(self, number: int) -> VocoderUtterance: ...
+    def read(self, number: int) -> VocoderUtterance | LatentUtterance: ...
 
 
 class InMemoryUtterances:
     """Utterances in memory."""
 
-    def __init__(self, utterances: Sequence[VocoderUtterance]) -> None:
+    def __init__(self, utterances: Sequence[VocoderUtterance | LatentUtterance]) -> None:
         self._utterances = utterances
 
     def __len__(self) -> int:
         return len(self._utterances)
 
-    def read(self, number: int) -> VocoderUtterance:
+    def read(self, number: int) -> VocoderUtterance | LatentUtterance:
         return self._utterances[number]
 
 
 @dataclass(frozen=True)
-class VocoderBatch:
-    """Inputs of both networks in a step: excerpts of the same B utterances."""
+class FlowBatch:
+    """Excerpts of B utterances, from tokens to features."""
 
     tokens_BL: Tensor
     lengths_B: Tensor
     """Number of tokens; the others are padding."""
-    mel_BMT: Tensor
-    """Mel of these tokens."""
+    features_BMT: Tensor
+    """Mel or latents of these tokens."""
     is_frame_BT: Tensor
     """False for frames that are padding."""
+
+    def to(self, device: torch.device) -> "FlowBatch":
+        return FlowBatch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class WaveBatch:
+    """Other excerpts of the same utterances, from mel to waveform."""
+
     audio_BN: Tensor
-    """Another excerpt, for the generator."""
-    audio_mel_BMT: Tensor
-    """Its mel, cut from that of the whole utterance, so that it has no edge effects."""
+    mel_BMT: Tensor
+    """Cut from that of the whole utterance, so that it has no edge effects."""
 
-    def to(self, device: torch.device) -> "VocoderBatch":
-        return VocoderBatch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+    def to(self, device: torch.device) -> "WaveBatch":
+        return WaveBatch(self.audio_BN.to(device), self.mel_BMT.to(device))
 
 
-def batch_of(step: int, speech: Utterances, config: VocoderTrainConfig, rows: Sequence[int]) -> VocoderBatch:
-    """Some rows of a step's batch, the same in every process and at every call."""
+def batch_of(
+    step: int, speech: Utterances, config: VocoderTrainConfig, rows: Sequence[int]
+) -> tuple[FlowBatch, WaveBatch | None]:
+    """Some rows of a step's batch, the same in every process and at every call. Latents need no second part:
+    their generator isn't trained."""
     numbers = sequences_of(step, config.global_batch_size, len(speech), config.seed)
-    excerpts = [
-        _excerpt(speech.read(numbers[row]), np.random.default_rng([config.seed, 2, step, row]), config)
-        for row in rows
-    ]
-    return VocoderBatch(*(torch.stack(part) for part in zip(*excerpts, strict=True)))
+    flow, wave = [], []
+    for row in rows:
+        utterance = speech.read(numbers[row])
+        features_MT = utterance.features()
+        generator = np.random.default_rng([config.seed, 2, step, row])
+        flow.append(_flow_excerpt(utterance.tokens, features_MT, generator, config))
+        if isinstance(utterance, VocoderUtterance):
+            wave.append(_wave_excerpt(utterance.audio(), features_MT, generator, config))
+    return (
+        FlowBatch(*(torch.stack(part) for part in zip(*flow, strict=True))),
+        WaveBatch(*(torch.stack(part) for part in zip(*wave, strict=True))) if wave else None,
+    )
 
 
-def _excerpt(
-    utterance: VocoderUtterance, generator: np.random.Generator, config: VocoderTrainConfig
+def _flow_excerpt(
+    tokens: NDArray[np.int32], features_MT: Tensor, generator: np.random.Generator, config: VocoderTrainConfig
 ) -> tuple[Tensor, ...]:
-    audio_N = utterance.audio()
-    mel_MT = log_mel(audio_N[None])[0]
     length = config.blocks * BLOCK
     # Starts at a block boundary, so that blocks are cut as in synthesis.
-    first = BLOCK * int(generator.integers(max(0, len(utterance.tokens) - length) // BLOCK + 1))
-    tokens_L = torch.from_numpy(utterance.tokens[first : first + length].astype(np.int64))
+    first = BLOCK * int(generator.integers(max(0, len(tokens) - length) // BLOCK + 1))
+    tokens_L = torch.from_numpy(tokens[first : first + length].astype(np.int64))
     count = len(tokens_L)
-    own_MT = mel_MT[:, frames_of(first) :][:, : frames_of(count)]
+    own_MT = features_MT[:, frames_of(first) :][:, : frames_of(count)]
     frames = frames_of(length)
+    pad = torch.nn.functional.pad
+    return (
+        pad(tokens_L, (0, length - count)),
+        torch.tensor(count),
+        pad(own_MT, (0, frames - own_MT.shape[1]), value=float(features_MT.min())),
+        torch.arange(frames) < own_MT.shape[1],
+    )
+
+
+def _wave_excerpt(
+    audio_N: Tensor, mel_MT: Tensor, generator: np.random.Generator, config: VocoderTrainConfig
+) -> tuple[Tensor, ...]:
     pad = torch.nn.functional.pad
     start = int(generator.integers(max(0, mel_MT.shape[1] - config.frames) + 1))
     audio_frames = config.frames
     return (
-        pad(tokens_L, (0, length - count)),
-        torch.tensor(count),
-        pad(own_MT, (0, frames - own_MT.shape[1]), value=float(mel_MT.min())),
-        torch.arange(frames) < own_MT.shape[1],
         pad(
             audio_N[start * HOP :][: audio_frames * HOP],
             (0, max(0, (start + audio_frames) * HOP - len(audio_N))),

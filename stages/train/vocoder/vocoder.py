@@ -1,7 +1,7 @@
 """The vocoder: both networks, synthesis of whole utterances, and saving and loading it as a folder."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,15 @@ from schemas.errors import SetupError
 from stages.train.vocoder.flow import GUIDANCE, STEPS, Conditions, Flow, solve
 from stages.train.vocoder.hift import HiFT
 from stages.train.vocoder.istft import Generator
-from stages.train.vocoder.shape import MELS, FlowShape, HiFTShape, VocoderShape, WaveShape, frames_of
+from stages.train.vocoder.shape import (
+    FlowShape,
+    HiFTShape,
+    VocoderShape,
+    VoiceShape,
+    WaveShape,
+    frames_of,
+)
+from stages.train.vocoder.voice_generator import VoiceGenerator
 from stages.train.weights import SafetensorsFolder, write_tensors
 
 CONFIG = "config.json"
@@ -25,17 +33,28 @@ CHUNK = 1024
 """Frames of noise that are drawn at once."""
 
 
-class Vocoder(nn.Module):
-    """Tokens -> mel -> wave."""
+Locate = Callable[[str], Path]
+"""Model reference -> local path: passed in by the pipeline. Raises SetupError."""
 
-    def __init__(self, flow: Flow, wave: Generator | HiFT) -> None:
+
+class Vocoder(nn.Module):
+    """Tokens -> mel -> wave, or tokens -> latents of a voice -> wave."""
+
+    def __init__(self, flow: Flow, wave: Generator | HiFT | VoiceGenerator) -> None:
         super().__init__()
         self.flow = flow
         self.wave = wave
 
     @classmethod
     def of(cls, shape: VocoderShape) -> "Vocoder":
-        wave = HiFT(shape.wave) if isinstance(shape.wave, HiFTShape) else Generator(shape.wave)
+        wave: Generator | HiFT | VoiceGenerator
+        match shape.wave:
+            case WaveShape():
+                wave = Generator(shape.wave)
+            case HiFTShape():
+                wave = HiFT(shape.wave)
+            case VoiceShape():
+                wave = VoiceGenerator(shape.wave).requires_grad_(False)
         return cls(Flow(shape.flow), wave)
 
     @property
@@ -46,8 +65,15 @@ class Vocoder(nn.Module):
     def device(self) -> torch.device:
         return self.flow.encoder_proj.weight.device
 
+    def own_state(self) -> dict[str, Tensor]:
+        """The tensors of its folder: all, but for the generator of a voice, which is read from its own
+        file."""
+        own = self.flow if isinstance(self.wave, VoiceGenerator) else self
+        prefix = "flow." if own is self.flow else ""
+        return {f"{prefix}{name}": tensor for name, tensor in own.state_dict().items()}
+
     @torch.no_grad()
-    def mel(
+    def features(
         self,
         tokens: Sequence[int],
         steps: int = STEPS,
@@ -56,33 +82,36 @@ class Vocoder(nn.Module):
         speaker: Sequence[float] | None = None,
         prompt: tuple[Sequence[int], Tensor] | None = None,
     ) -> Tensor:
-        """mel_1MT of audio tokens, numbers N of `<audio_N>`, T = frames_of(tokens).
+        """Mel or latents x_1MT of audio tokens, numbers N of `<audio_N>`, T = frames_of(tokens).
 
         `prompt` are tokens and mel_MT of speech that the tokens continue; `speaker` is a CAM++ vector. Raises
-        ValueError if there are no tokens, or invalid ones.
+        ValueError if there are no tokens, or invalid ones, or if its single voice takes no speaker or prompt.
         """
-        before, prompt_MT = prompt if prompt else ((), torch.zeros(MELS, 0))
-        all_tokens = checked([*before, *tokens], self.flow.shape)
+        shape = self.flow.shape
+        if prompt and not shape.prompted:
+            raise ValueError("this vocoder has a single voice: it takes neither a speaker nor a prompt")
+        before, prompt_MT = prompt if prompt else ((), torch.zeros(shape.features, 0))
+        all_tokens = checked([*before, *tokens], shape)
         tokens_1L = torch.tensor(all_tokens, device=self.device)[None]
         first, end = frames_of(len(before)), frames_of(len(all_tokens))
-        known_1MT = torch.zeros(1, MELS, end, device=self.device)
+        known_1MT = torch.zeros(1, shape.features, end, device=self.device)
         known = min(first, prompt_MT.shape[1])
         known_1MT[0, :, :known] = self.flow.normalised(prompt_MT[:, :known].to(self.device))
         conditions = Conditions(self.flow.encode(tokens_1L), self.speaker(speaker), known_1MT)
-        noise_1MT = noise(seed, 0, end).to(self.device)
+        noise_1MT = noise(seed, 0, end, shape.features).to(self.device)
         solved_1MT = solve(self.flow, noise_1MT, conditions, steps, guidance)
         return self.flow.restored(solved_1MT)[:, :, first:]
 
     def speaker(self, vector: Sequence[float] | None) -> Tensor:
         """speaker_1M, zeros without a vector."""
         if vector is None:
-            return torch.zeros(1, MELS, device=self.device)
+            return torch.zeros(1, self.flow.shape.features, device=self.device)
         return self.flow.speaker(torch.tensor([list(vector)], device=self.device))
 
     @torch.no_grad()
     def speak(self, tokens: Sequence[int], **options: Any) -> Tensor:
-        """samples_N at 22.05 kHz of audio tokens; `options` are those of `mel`."""
-        samples_1N: Tensor = self.wave(self.mel(tokens, **options))
+        """samples_N at 22.05 kHz of audio tokens; `options` are those of `features`."""
+        samples_1N: Tensor = self.wave(self.features(tokens, **options))
         return samples_1N[0].clamp(-1, 1)
 
 
@@ -95,19 +124,19 @@ def checked(tokens: Sequence[int], shape: FlowShape) -> list[int]:
     return list(tokens)
 
 
-def noise(seed: int, first: int, end: int) -> Tensor:
+def noise(seed: int, first: int, end: int, features: int) -> Tensor:
     """noise_1MT of frames `first` to `end`; a frame always gets the same noise."""
-    chunks = [_drawn(seed, n) for n in range(first // CHUNK, -(-end // CHUNK))]
+    chunks = [_drawn(seed, n, features) for n in range(first // CHUNK, -(-end // CHUNK))]
     if not chunks:
-        return torch.zeros(1, MELS, 0)
+        return torch.zeros(1, features, 0)
     start = first // CHUNK * CHUNK
     return torch.cat(chunks, 1)[None, :, first - start : end - start]
 
 
 @lru_cache(maxsize=4)
-def _drawn(seed: int, chunk: int) -> Tensor:
+def _drawn(seed: int, chunk: int, features: int) -> Tensor:
     generator = torch.Generator().manual_seed(1_000_003 * seed + chunk)
-    return torch.randn(MELS, CHUNK, generator=generator)
+    return torch.randn(features, CHUNK, generator=generator)
 
 
 def save(
@@ -120,17 +149,18 @@ def save(
     directory.mkdir(parents=True, exist_ok=True)
     config = {"architectures": [KIND], **asdict(vocoder.shape), CODES: dict(codes or {})}
     (directory / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    write_tensors(directory, vocoder.state_dict(), dtype)
+    write_tensors(directory, vocoder.own_state(), dtype)
 
 
 @torch.no_grad()
-def load(directory: Path, device: torch.device | str = "cpu") -> Vocoder:
-    """A vocoder in float32 from a folder that `save` wrote. Raises SetupError for any other."""
+def load(directory: Path, locate: Locate, device: torch.device | str = "cpu") -> Vocoder:
+    """A vocoder in float32 from a folder that `save` wrote; `locate` finds the voice that it names, if any.
+    Raises SetupError for any other folder."""
     with torch.device("meta"):
         vocoder = Vocoder.of(_shape(directory))
     vocoder = vocoder.to_empty(device=device)
     weights = SafetensorsFolder(directory)
-    parameters = vocoder.state_dict()
+    parameters = vocoder.own_state()
     for name in sorted(parameters.keys() ^ weights.specs.keys()):
         problem = "lacks" if name in parameters else "has a tensor that its vocoder does not have:"
         raise SetupError(f"{directory} {problem} {name}")
@@ -139,6 +169,8 @@ def load(directory: Path, device: torch.device | str = "cpu") -> Vocoder:
             actual = list(weights.specs[name].shape)
             raise SetupError(f"{directory}: {name} is {actual}, not {list(parameter.shape)} as {CONFIG} says")
         parameter.copy_(weights.tensor(name))
+    if isinstance(vocoder.wave, VoiceGenerator):
+        vocoder.wave.read(locate(vocoder.wave.shape.voice))
     return vocoder.eval().requires_grad_(False)
 
 
@@ -158,7 +190,8 @@ def _shape(directory: Path) -> VocoderShape:
             raise SetupError(
                 f"{directory / CONFIG} has the architectures {config.get('architectures')}, not {KIND}"
             )
-        flow = FlowShape(**config["flow"] | {"channels": tuple(config["flow"]["channels"])})
-        return VocoderShape(flow, WaveShape(**config["wave"]))
+        lists = {name: tuple(value) for name, value in config["flow"].items() if isinstance(value, list)}
+        wave = (VoiceShape if "voice" in config["wave"] else WaveShape)(**config["wave"])
+        return VocoderShape(FlowShape(**config["flow"] | lists), wave)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SetupError(f"{directory} has no usable {CONFIG} of a vocoder: {error}") from None

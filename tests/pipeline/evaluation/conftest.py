@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from pipeline.versions.reader import Version
-from stages.train.vocoder.shape import PRESETS
+from stages.train.vocoder.shape import PRESETS, VocoderShape
 from stages.train.vocoder.vocoder import Vocoder, save
 from tests.pipeline.evaluation.published import version_of
+from tests.stages.train.vocoder.small_shapes import LITTLE_VOICE
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +17,15 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("untrained")
     save(Vocoder.of(PRESETS["tiny"]), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def untrained_voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with the generator of a voice."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("voice")
+    save(Vocoder.of(VocoderShape(LITTLE_VOICE, PRESETS["voice"].wave)), folder)
     return folder
 
 

@@ -134,6 +134,17 @@ def test_the_command_judges_the_turns_of_a_version(command, with_audio, untraine
     assert page.stat().st_size > 10_000
 
 
+def test_the_generator_of_a_voice_speaks_no_mels(command, untrained_voice, tmp_path):
+    page = tmp_path / "tokens.html"
+    file = MONOLOGUES / "LJ002-0020.wav"
+    done = command("evaluate", "tokens", "--vocoder", untrained_voice, "--report", page, file)
+    assert done.code == 0
+    assert "tokens -> wave" in done.stdout
+    assert "mel -> wave" not in done.stdout
+    assert page.read_text().count("<audio") == 2
+    assert "mel spectrogram" not in page.read_text()
+
+
 def test_a_turn_is_read_once_with_its_audio_and_codes(with_audio):
     turns = TurnOriginals(with_audio, SPLITS, 10, 0)
     [turn] = turns

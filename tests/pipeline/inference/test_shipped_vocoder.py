@@ -25,7 +25,7 @@ CONFIG = TokenizeConfig(tokenizer="whisper")
 
 @pytest.fixture(scope="module")
 def vocoder():
-    return open_vocoder(SHIPPED)
+    return open_vocoder(SHIPPED, lambda voice: resolve(voice).path)
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,11 @@ import pytest
 import yaml
 
 from pipeline.cli import main
+from pipeline.inference.answer_vocoder import open_answer_vocoder
 from pipeline.training.vocoder import load
+from stages.train.vocoder.shape import PRESETS, VocoderShape
 from tests.paths import DEMO
+from tests.stages.train.vocoder.small_shapes import LITTLE_VOICE
 
 DEMO = DEMO / "monologues"
 
@@ -59,6 +62,49 @@ def test_options_that_only_language_models_have_are_refused(given, tmp_path, cap
     code, stderr = refused(capsys, recipe, "--output", "s3://bucket/runs")
     assert code == 1
     assert "needs a local directory" in stderr
+
+
+def test_the_preset_of_a_voice_needs_sentences_and_no_other_takes_them(given, tmp_path, capsys):
+    (tmp_path / "empty.txt").write_text("...\n\n")
+    for settings, message in (
+        ({"preset": "voice"}, "`sentences` belongs to the preset `voice`"),
+        ({"preset": "tiny", "sentences": "empty.txt"}, "`sentences` belongs to the preset `voice`"),
+        ({"preset": "voice", "sentences": "none.txt"}, "none.txt"),
+        ({"preset": "voice", "sentences": "empty.txt"}, "empty.txt has no sentences: write one per line"),
+    ):
+        code, stderr = refused(capsys, written(tmp_path, given, vocoder=settings))
+        assert code == 1
+        assert message in stderr
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
+def test_a_voice_speaks_the_sentences_once_and_learns_the_codes_of_the_version(
+    given, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(PRESETS, "voice", VocoderShape(LITTLE_VOICE, PRESETS["voice"].wave))
+    (tmp_path / "sentences.txt").write_text("Good morning.\n\nThree plus four is seven.\n")
+    settings = {
+        "preset": "voice",
+        "sentences": "sentences.txt",
+        "steps": 2,
+        "global_batch_size": 2,
+        "samples": 1,
+    }
+    recipe = written(tmp_path, given, vocoder=settings)
+    main(["train", recipe, "--json"])
+    out, err = capsys.readouterr()
+    trained = json.loads(out)
+    assert trained["utterances"] == 4, "each sentence as it is, and changed"
+    assert "spoken 2/2 sentences" in err
+    folder = Path(trained["vocoder"])
+    config = json.loads((folder / "config.json").read_text())
+    assert config["wave"]["voice"] == "package:piper-joe"
+    assert config["codes"]["tokenize"]["tokenizer"] == "whisper"
+    main(["train", recipe, "--json"])
+    again = capsys.readouterr()
+    assert json.loads(again.out)["skipped"]
+    assert "spoken" not in again.err
+    assert open_answer_vocoder(folder).stream
 
 
 @pytest.mark.slow

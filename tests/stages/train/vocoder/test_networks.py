@@ -22,6 +22,7 @@ def parameters(network):
     [
         ("tiny", 1_212_864, 268_386),
         ("small", 7_974_336, 1_736_962),
+        ("voice", 6_013_408, 1_662_976),
         # The public flow.pt has 105.4 M over 5,120 tokens; hift.pt 20.5 M with the norms of its weights.
         ("cosyvoice", 105_399_040, 20_447_517),
     ],

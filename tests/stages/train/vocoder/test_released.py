@@ -9,6 +9,7 @@ from stages.train.vocoder.hift import HiFT
 from stages.train.vocoder.released import PUBLIC, folded, load_released, open_vocoder
 from stages.train.vocoder.shape import FlowShape, HiFTShape, VocoderShape, frames_of
 from stages.train.vocoder.vocoder import Vocoder
+from tests.stages.train.vocoder.small_shapes import no_voice
 
 NARROW = VocoderShape(FlowShape(16, 2, 24, 1, (16, 16), 2, 8, 1, 1), HiFTShape(16, 8))
 """Otherwise like the public vocoder: two levels, attention over everything, norms over time."""
@@ -65,11 +66,11 @@ def test_public_names_load_and_speak(original, folder, tokens):
 
 def test_a_speaker_and_a_prompt_change_the_output(folder, tokens):
     vocoder = load_released(folder, NARROW)
-    alone = vocoder.mel(tokens[:40])
+    alone = vocoder.features(tokens[:40])
     speaker = torch.randn(192, generator=torch.Generator().manual_seed(1)).tolist()
     prompt = (tokens[40:70], torch.randn(80, frames_of(30), generator=torch.Generator().manual_seed(2)))
     for how in ({"speaker": speaker}, {"prompt": prompt}):
-        other = vocoder.mel(tokens[:40], **how)
+        other = vocoder.features(tokens[:40], **how)
         assert abs(other.shape[2] - alone.shape[2]) <= 1
         assert not torch.allclose(other[:, :, :80], alone[:, :, :80], atol=1e-3)
 
@@ -164,7 +165,7 @@ def test_values_that_are_not_finite_are_refused(folder):
 
 def test_the_real_shape_is_distinguished_from_a_narrow_one(folder):
     """Without allocating the hundred million weights."""
-    for read in (lambda: load_released(folder, PUBLIC), lambda: open_vocoder(folder)):
+    for read in (lambda: load_released(folder, PUBLIC), lambda: open_vocoder(folder, no_voice)):
         with pytest.raises(SetupError, match=r"flow\.pt is not of Step-Audio"):
             read()
 

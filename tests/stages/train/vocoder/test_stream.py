@@ -48,9 +48,10 @@ def test_the_first_audio_comes_after_a_block_and_its_look_ahead(vocoder, tokens)
 
 
 def test_a_frame_always_has_the_same_noise():
-    whole = noise(3, 0, 2100)
-    assert torch.equal(torch.cat([noise(3, 0, 1000), noise(3, 1000, 1025), noise(3, 1025, 2100)], 2), whole)
-    assert not torch.equal(noise(4, 0, 100), whole[:, :, :100])
+    whole = noise(3, 0, 2100, 80)
+    parts = [noise(3, first, end, 80) for first, end in ((0, 1000), (1000, 1025), (1025, 2100))]
+    assert torch.equal(torch.cat(parts, 2), whole)
+    assert not torch.equal(noise(4, 0, 100, 80), whole[:, :, :100])
     assert whole.std().item() == pytest.approx(1, abs=0.01)
 
 

@@ -16,14 +16,14 @@ from stages.train.metrics import read_metrics
 from stages.train.vocoder.code_embeddings import initial_embeddings
 from stages.train.vocoder.config import VocoderTrainConfig
 from stages.train.vocoder.released import open_vocoder
-from stages.train.vocoder.shape import PRESETS, RATE, VocoderShape, frames_of
+from stages.train.vocoder.shape import MELS, PRESETS, RATE, VocoderShape, frames_of
 from stages.train.vocoder.shards import ShardUtterances, index_shard
 from stages.train.vocoder.train import train_vocoder
 from stages.train.vocoder.utterances import InMemoryUtterances, VocoderUtterance, batch_of
 from stages.train.vocoder.vocoder import load, save
 from tests.stages.train.launched import launch
 from tests.stages.train.old_records import use_old_names
-from tests.stages.train.vocoder.small_shapes import LITTLE, LITTLE_WAVE
+from tests.stages.train.vocoder.small_shapes import LITTLE, LITTLE_WAVE, no_voice
 
 CONFIG = VocoderTrainConfig(
     preset="tiny",
@@ -80,7 +80,7 @@ def test_a_stopped_run_resumes_bit_for_bit(speech, tmp_path):
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
     assert [line["step"] for line in losses(tmp_path / "whole")] == [0, 1, 2, 3]
     assert {"judges", "adversarial", "features"} <= losses(tmp_path / "whole")[2].keys()
-    weights = [load(folder).state_dict() for folder in (whole, stopped)]
+    weights = [load(folder, no_voice).state_dict() for folder in (whole, stopped)]
     assert all(torch.equal(a, b) for a, b in zip(*(w.values() for w in weights), strict=True))
     folder = tmp_path / "whole/samples/00000004"
     names = ["utterance-40.wav", "utterance-40.mel.wav", "utterance-40.original.wav"]
@@ -150,14 +150,15 @@ def test_initial_embeddings_follow_what_codes_sound_like(spoken):
     speech = InMemoryUtterances(
         [VocoderUtterance(str(c), np.full(18, c, np.int32), x) for c, x in codes.items()]
     )
-    embedding = initial_embeddings(speech, 5120, 16, seed=0)
+    embedding, counts = initial_embeddings(speech, 5120, MELS, 16, seed=0)
     assert embedding.shape == (5120, 16)
     distance = torch.cdist(embedding, embedding)
     assert distance[10, 11] < distance[10, 2000]
     assert distance[2000, 2001] < distance[2000, 11]
     assert embedding[[10, 11, 2000, 2001]].square().mean() == pytest.approx(1, abs=0.01)
     assert embedding.square().mean() == pytest.approx(1, abs=0.05), "codes that are never heard"
-    assert torch.equal(embedding, initial_embeddings(speech, 5120, 16, seed=0))
+    assert torch.equal(embedding, initial_embeddings(speech, 5120, MELS, 16, seed=0)[0])
+    assert counts[[10, 11, 2000, 2001, 12]].tolist() == [18, 18, 18, 18, 0]
 
 
 def test_nothing_to_learn_from_is_refused(tmp_path):
@@ -167,13 +168,13 @@ def test_nothing_to_learn_from_is_refused(tmp_path):
 
 def test_an_excerpt_and_its_mel_are_aligned(speech):
     """30 tokens and their frames; after the end there is padding, which has no loss."""
-    batch = batch_of(0, speech, CONFIG, rows=[0, 1])
-    assert batch.tokens_BL.shape == (2, 30)
-    assert batch.mel_BMT.shape == (2, 80, frames_of(30))
-    assert batch.is_frame_BT.sum(1).tolist() == [frames_of(int(n)) for n in batch.lengths_B]
-    assert batch.audio_BN.shape == (2, 16 * 256)
-    again = batch_of(0, speech, CONFIG, rows=[1])
-    assert torch.equal(again.audio_BN, batch.audio_BN[1:]), "whoever else computes the other"
+    flow, wave = batch_of(0, speech, CONFIG, rows=[0, 1])
+    assert flow.tokens_BL.shape == (2, 30)
+    assert flow.features_BMT.shape == (2, 80, frames_of(30))
+    assert flow.is_frame_BT.sum(1).tolist() == [frames_of(int(n)) for n in flow.lengths_B]
+    assert wave.audio_BN.shape == (2, 16 * 256)
+    _, again = batch_of(0, speech, CONFIG, rows=[1])
+    assert torch.equal(again.audio_BN, wave.audio_BN[1:]), "whoever else computes the other"
 
 
 def test_audio_parts_of_shards_are_read_with_their_codes(spoken, tmp_path):
@@ -240,16 +241,16 @@ def flac(samples):
 
 def test_a_vocoder_is_read_back_bit_for_bit_and_another_folder_refused(vocoder, tmp_path):
     save(vocoder, tmp_path)
-    back = open_vocoder(tmp_path)
+    back = open_vocoder(tmp_path, no_voice)
     assert back.shape == vocoder.shape
     assert all(torch.equal(a, b) for a, b in zip(vocoder.parameters(), back.parameters(), strict=True))
     config = json.loads((tmp_path / "config.json").read_text())
     config["wave"]["width"] = 17
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(SetupError, match=r"wave\.\S+ is \[16"):
-        load(tmp_path)
+        load(tmp_path, no_voice)
     with pytest.raises(SetupError, match=r"no usable config\.json of a vocoder"):
-        load(tmp_path / "nothing")
+        load(tmp_path / "nothing", no_voice)
 
 
 def test_half_precision_is_half_the_size_and_sounds_nearly_the_same(vocoder, tokens, tmp_path):
@@ -257,5 +258,5 @@ def test_half_precision_is_half_the_size_and_sounds_nearly_the_same(vocoder, tok
     save(vocoder, tmp_path / "half", torch.float16)
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("float", "half")]
     assert sizes[1] < 0.6 * sizes[0]
-    mels = [load(tmp_path / name).mel(tokens[:30], steps=2) for name in ("float", "half")]
+    mels = [load(tmp_path / name, no_voice).features(tokens[:30], steps=2) for name in ("float", "half")]
     assert (mels[0] - mels[1]).abs().mean() < 0.05
