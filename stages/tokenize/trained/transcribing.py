@@ -11,6 +11,8 @@ from stages.stage import Samples
 from stages.tokenize.tokenizer import peak_normalised
 from stages.tokenize.windows import padded_length
 
+REPEATED = 5
+"""Consecutive tokens that no text has twice: Whisper may repeat a short utterance without end."""
 LONGEST = 200
 """Tokens of a text of 30 s, at most."""
 
@@ -68,5 +70,7 @@ class WhisperText:
         return [number for number in ids if number is not None]
 
     def _written(self, states: Any, prompt: Sequence[int]) -> list[int]:
-        [result] = self._model.generate(states, [list(prompt)], beam_size=1, max_length=LONGEST)
+        [result] = self._model.generate(
+            states, [list(prompt)], beam_size=1, max_length=LONGEST, no_repeat_ngram_size=REPEATED
+        )
         return list(result.sequences_ids[0])
