@@ -9,7 +9,6 @@ linguistic and n // 640 semantic codes, so that a group of two linguistic and th
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +19,14 @@ from schemas.recording import Codes
 from stages.stage import Samples
 from stages.tokenize.acoustics import PITCH, acoustics
 from stages.tokenize.codebooks import Codebook, Codebooks, Vectors
-from stages.tokenize.tokenizer import peak_normalised
 from stages.tokenize.whisper_weights import weights_sha256
 from stages.tokenize.windows import (
     GPU_ROWS,
     LINGUISTIC_STATES,
     SEMANTIC_STATES,
     STATE,
-    WindowStream,
-    counts,
-    joined,
+    WindowTokenizer,
     padded_length,
-    windows,
 )
 
 
@@ -104,7 +99,7 @@ class WhisperEncoder:
             )
 
 
-class WhisperTokenizer:
+class WhisperTokenizer(WindowTokenizer):
     """`Tokenizer` with a Whisper encoder and codebooks. Raises SetupError if these don't match."""
 
     def __init__(self, encoder: WhisperEncoder, codebooks: Codebooks) -> None:
@@ -125,18 +120,6 @@ class WhisperTokenizer:
         self.linguistic_size = codebooks.linguistic.size
         self.semantic_size = codebooks.semantic.size
         self.semantic_factors: tuple[int, ...] = ()
-
-    def encode(self, batch: Sequence[Samples]) -> list[Codes]:
-        """Codes of each utterance (float32 [n] at 16 kHz), in order."""
-        cut = [windows(peak_normalised(samples)) for samples in batch]
-        codes = self.window_codes([window for parts in cut for window in parts])
-        return [joined(islice(codes, len(parts))) for parts in cut]
-
-    def counts(self, samples: int) -> tuple[int, int]:
-        return counts(samples)
-
-    def stream(self, gain: float) -> WindowStream:
-        return WindowStream(self.window_codes, gain)
 
     def window_codes(self, windows: Sequence[Samples]) -> Iterator[Codes]:
         """Codes of windows of at most 30 s each, without normalization of their level."""

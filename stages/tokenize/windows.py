@@ -1,11 +1,14 @@
 """Utterances in windows of at most 30 s, which is the most that a Whisper encoder takes."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
 from schemas.recording import Codes
 from stages.stage import SAMPLE_RATE, Samples
+from stages.tokenize.tokenizer import peak_normalised
 
 STATE = 320
 """Samples per encoder state (20 ms)."""
@@ -84,3 +87,25 @@ class WindowStream:
 
     def _encode(self, samples: Samples) -> Codes:
         return joined(self._window_codes(windows(samples)))
+
+
+class WindowTokenizer(ABC):
+    """The part of a `Tokenizer` that is the same for all that encode windows."""
+
+    @abstractmethod
+    def window_codes(self, windows: Sequence[Samples]) -> Iterator[Codes]:
+        """Codes of windows of at most 30 s each, without normalization of their level."""
+
+    def encode(self, batch: Sequence[Samples]) -> list[Codes]:
+        """Codes of each utterance (float32 [n] at 16 kHz), in order."""
+        cut = [windows(peak_normalised(samples)) for samples in batch]
+        codes = self.window_codes([window for parts in cut for window in parts])
+        return [joined(islice(codes, len(parts))) for parts in cut]
+
+    def counts(self, samples: int) -> tuple[int, int]:
+        """Number of linguistic and of semantic codes of an utterance with this number of samples."""
+        return counts(samples)
+
+    def stream(self, gain: float) -> WindowStream:
+        """A stream for one utterance whose samples are multiplied by `gain`."""
+        return WindowStream(self.window_codes, gain)

@@ -8,7 +8,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import torch
@@ -19,12 +18,11 @@ from schemas.arrow import Code
 from schemas.errors import SetupError
 from schemas.recording import Codes
 from stages.stage import Samples
-from stages.tokenize.tokenizer import peak_normalised
 from stages.tokenize.trained.checkpoint import TrainedCodes
 from stages.tokenize.trained.layers import LowerEncoder, Weights
 from stages.tokenize.trained.mel import WhisperMel
 from stages.tokenize.trained.prosody import ENERGIES, PITCHES, energy_levels, pitch_levels
-from stages.tokenize.windows import GPU_ROWS, WindowStream, counts, joined, padded_length, windows
+from stages.tokenize.windows import GPU_ROWS, WindowTokenizer, counts, padded_length
 
 Indices = NDArray[np.int64]
 
@@ -48,7 +46,7 @@ class SemanticFactors:
         return cls(pitch, energy, content)
 
 
-class TrainedTokenizer:
+class TrainedTokenizer(WindowTokenizer):
     """`Tokenizer` of trained codes, on a GPU if there is one. Raises SetupError if the model is another."""
 
     def __init__(self, weights: Weights, sha256: str, codes: TrainedCodes) -> None:
@@ -68,18 +66,6 @@ class TrainedTokenizer:
         self.linguistic_size = self._quantizer.linguistic.grid.size
         self.semantic_factors: tuple[int, ...] = (PITCHES, ENERGIES, self._quantizer.semantic.grid.size)
         self.semantic_size = math.prod(self.semantic_factors)
-
-    def encode(self, batch: Sequence[Samples]) -> list[Codes]:
-        """Codes of each utterance (float32 [n] at 16 kHz), in order."""
-        cut = [windows(peak_normalised(samples)) for samples in batch]
-        codes = self.window_codes([window for parts in cut for window in parts])
-        return [joined(islice(codes, len(parts))) for parts in cut]
-
-    def counts(self, samples: int) -> tuple[int, int]:
-        return counts(samples)
-
-    def stream(self, gain: float) -> WindowStream:
-        return WindowStream(self.window_codes, gain)
 
     def window_codes(self, windows: Sequence[Samples]) -> Iterator[Codes]:
         """Codes of windows of at most 30 s each, without normalization of their level."""
