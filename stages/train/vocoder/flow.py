@@ -1,8 +1,7 @@
 """Tokens to mel by optimal-transport conditional flow matching (Lipman et al., section 4.1; CosyVoice, 2.3).
 
 Names of tensors end in their dimensions: B utterances, L tokens, T frames, M mels (or other features of a
-frame), D width. Modules have the
-names of CosyVoice's state dict.
+frame), D width. Modules have the names of CosyVoice's state dict.
 """
 
 import math
