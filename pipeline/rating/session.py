@@ -14,7 +14,7 @@ from pipeline.rating.tasks import RatedAnswer, RatingTask, UnusedRow
 from schemas.errors import DataError
 from schemas.hashing import hash_integer, shuffle_key
 from stages.preferences.agreement import Metric, alpha
-from stages.preferences.ratings import Comparison, Rating, Ratings, read_rating
+from stages.preferences.ratings import PairRating, Rating, Ratings, read_rating
 
 LONGEST_REASON = 4000
 """Characters."""
@@ -123,13 +123,13 @@ class RatingSession:
         }
 
     def _progress(
-        self, rater: str, found: Sequence[tuple[RatingTask, dict[str, Rating | Comparison]]]
+        self, rater: str, found: Sequence[tuple[RatingTask, dict[str, Rating | PairRating]]]
     ) -> dict[str, Any]:
         own = [(task, ratings[rater]) for task, ratings in found if rater in ratings]
         right = [task.is_right(rating) for task, rating in own if task.is_gold]
         return {"rater": rater, "rated": len(own), "gold": len(right), "gold_right": sum(right)}
 
-    def _rating(self, task: RatingTask, rater: str) -> Rating | Comparison | None:
+    def _rating(self, task: RatingTask, rater: str) -> Rating | PairRating | None:
         return self._ratings.of(task.prompt, task.ids).get(rater)
 
 
@@ -144,11 +144,11 @@ def _as_seen(task: RatingTask, rater: str) -> tuple[RatedAnswer, ...]:
     return task.answers[::-1] if hash_integer(f"sides {rater} {task.key}") % 2 else task.answers
 
 
-def _value(rating: Rating | Comparison) -> float:
+def _value(rating: Rating | PairRating) -> float:
     return rating.score if isinstance(rating, Rating) else rating.side
 
 
-def _verdict(rating: Rating | Comparison, answers: Sequence[RatedAnswer]) -> Verdict:
+def _verdict(rating: Rating | PairRating, answers: Sequence[RatedAnswer]) -> Verdict:
     if isinstance(rating, Rating):
         return Verdict(score=round(rating.score), reason=rating.reason[:LONGEST_REASON])
     ids = [answer.id for answer in answers]

@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.inputs.row_files import read_rows
 from schemas.chat import Chat, ChatMessage, parse
 from schemas.errors import DataError
-from stages.preferences.ratings import BEST, WORST, Comparison, Rating
+from stages.preferences.ratings import BEST, WORST, PairRating, Rating
 
 AUDIO_TYPES = {
     ".wav": "audio/wav",
@@ -71,7 +71,7 @@ class RatingTask:
         golds = [answer.gold for answer in self.answers]
         return None not in golds and (len(golds) == 1 or golds[0] != golds[1])
 
-    def is_right(self, rating: Rating | Comparison) -> bool:
+    def is_right(self, rating: Rating | PairRating) -> bool:
         """Whether the rating of a gold question is as it should be."""
         golds = {answer.id: answer.gold or 0.0 for answer in self.answers}
         if isinstance(rating, Rating):

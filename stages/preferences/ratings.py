@@ -8,7 +8,7 @@ A rater gives an answer a score, or chooses between two answers (null: neither i
 With `at`, the time of the rating, a row replaces an earlier rating of the same by the same rater.
 """
 
-from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import fmean
@@ -31,6 +31,7 @@ class Rating:
     rater: str
     score: float
     at: datetime | None = None
+    reason: str = ""
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -38,7 +39,7 @@ class Rating:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairRating:
     """One rater's choice between two answers, which are sorted by id."""
 
     prompt: str
@@ -47,6 +48,7 @@ class Comparison:
     choice: str | None
     """The better answer; None: neither is better."""
     at: datetime | None = None
+    reason: str = ""
 
     @property
     def side(self) -> int:
@@ -58,27 +60,28 @@ Scores = dict[str, dict[str, float]]
 """Answer -> rater -> score."""
 
 
-def read_rating(row: Any) -> Rating | Comparison:
+def read_rating(row: Any) -> Rating | PairRating:
     """Parse a row in one of the two forms. Raises DataError `bad_rating`."""
     if not isinstance(row, dict):
         raise DataError("bad_rating", "the row is no object")
-    at = _time(row.get("at"))
-    if "answers" in row or "choice" in row:
-        pair, choice = row.get("answers"), row.get("choice")
-        if not isinstance(pair, list) or len(pair) != 2 or len({_id(one, "answers") for one in pair}) != 2:
-            raise DataError("bad_rating", "`answers` is not a list of two ids")
-        answers = tuple(sorted(str(one) for one in pair))
-        if "choice" not in row or (choice is not None and str(choice) not in answers):
+    at, reason = _time(row.get("at")), str(row.get("reason") or "")
+    prompt, rater = (_id(row.get(name), name) for name in ("prompt", "rater"))
+    if "choice" in row:
+        answers, choice = _pair(row.get("answers")), row["choice"]
+        if choice is not None and str(choice) not in answers:
             raise DataError("bad_rating", f"`choice` is {choice!r}, not one of `answers` or null")
-        better = None if choice is None else str(choice)
-        return Comparison(
-            _id(row.get("prompt"), "prompt"), answers, _id(row.get("rater"), "rater"), better, at
-        )
-    prompt, answer, rater = (_id(row.get(name), name) for name in ("prompt", "answer", "rater"))
-    score: Any = row.get("score")
+        return PairRating(prompt, answers, rater, None if choice is None else str(choice), at, reason)
+    answer, score = _id(row.get("answer"), "answer"), row.get("score")
     if type(score) not in (int, float) or not WORST <= score <= BEST:
         raise DataError("bad_rating", f"`score` is {score!r}, not a number from 1 to 5")
-    return Rating(prompt, answer, rater, float(score), at)
+    return Rating(prompt, answer, rater, float(score), at, reason)
+
+
+def _pair(value: Any) -> tuple[str, ...]:
+    answers = tuple(sorted(_id(one, "answers") for one in value)) if isinstance(value, list) else ()
+    if len(answers) != 2 or answers[0] == answers[1]:
+        raise DataError("bad_rating", "`answers` is not a list of two ids")
+    return answers
 
 
 def _id(value: Any, name: str) -> str:
@@ -101,32 +104,34 @@ class Ratings:
     """The ratings of all prompts. Of a rater's ratings of the same answer or pair, the last counts."""
 
     def __init__(self) -> None:
-        self._ratings: dict[tuple[str, tuple[str, ...], str], Rating | Comparison] = {}
-        self._of_prompt: dict[str, set[tuple[str, tuple[str, ...], str]]] = defaultdict(set)
+        self._of_prompt: dict[str, dict[tuple[str, ...], dict[str, Rating | PairRating]]] = {}
 
-    def add(self, rating: Rating | Comparison) -> None:
+    def add(self, rating: Rating | PairRating) -> None:
         """Raises DataError `rated_twice` if the rater has rated the same, and `at` doesn't say when."""
-        key = rating.prompt, rating.answers, rating.rater
-        earlier = self._ratings.get(key)
+        by_rater = self._of_prompt.setdefault(rating.prompt, {}).setdefault(rating.answers, {})
+        earlier = by_rater.get(rating.rater)
         if earlier is not None and rating.at is None:
             raise DataError("rated_twice", f"{rating.rater} has rated {' and '.join(rating.answers)} before")
         if earlier is None or earlier.at is None or rating.at is None or rating.at >= earlier.at:
-            self._ratings[key] = rating
-            self._of_prompt[rating.prompt].add(key)
+            by_rater[rating.rater] = rating
+
+    def of(self, prompt: str, answers: tuple[str, ...]) -> Mapping[str, Rating | PairRating]:
+        """Rater -> rating of an answer, or of a pair of answers sorted by id."""
+        return self._of_prompt.get(prompt, {}).get(answers, {})
 
     def scores(self, prompt: str) -> Scores:
         """The scores of a prompt's answers. Where a rater chose instead, an answer's score is between 1 and 5
         as the share of its comparisons that it won; half of one where neither is better."""
-        own = [self._ratings[key] for key in sorted(self._of_prompt.get(prompt, ()))]
         scores: Scores = {}
         won: dict[tuple[str, str], list[float]] = {}
-        for rating in own:
-            if isinstance(rating, Rating):
-                scores.setdefault(rating.answer, {})[rating.rater] = rating.score
-            else:
+        for by_rater in self._of_prompt.get(prompt, {}).values():
+            for rater, rating in by_rater.items():
+                if isinstance(rating, Rating):
+                    scores.setdefault(rating.answer, {})[rater] = rating.score
+                    continue
                 for answer in rating.answers:
                     share = 0.5 if rating.choice is None else float(rating.choice == answer)
-                    won.setdefault((answer, rating.rater), []).append(share)
+                    won.setdefault((answer, rater), []).append(share)
         for (answer, rater), shares in won.items():
             scores.setdefault(answer, {}).setdefault(rater, WORST + (BEST - WORST) * fmean(shares))
         return scores
@@ -134,14 +139,11 @@ class Ratings:
     def agreement(self) -> float | None:
         """Krippendorff's alpha of the scores, with the interval metric, or of the choices if there are no
         scores. None if nothing was rated twice, or all ratings are equal."""
-        scores: dict[Any, list[float]] = defaultdict(list)
-        sides: dict[Any, list[float]] = defaultdict(list)
-        for (prompt, answers, _), rating in self._ratings.items():
-            if isinstance(rating, Rating):
-                scores[prompt, answers].append(rating.score)
-            else:
-                sides[prompt, answers].append(rating.side)
-        return alpha(scores.values(), "interval") if scores else alpha(sides.values(), "nominal")
+        units = [by_rater.values() for own in self._of_prompt.values() for by_rater in own.values()]
+        scores = [[rating.score for rating in unit if isinstance(rating, Rating)] for unit in units]
+        if any(scores):
+            return alpha(scores, "interval")
+        return alpha([[r.side for r in unit if isinstance(r, PairRating)] for unit in units], "nominal")
 
 
 def best_and_worst(prompt: PreferencePrompt, scores: Scores, margin: float, raters: int) -> Choice:

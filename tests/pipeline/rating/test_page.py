@@ -51,7 +51,7 @@ def go(tab, page, token):
 
 
 def at(tab, position):
-    return tab.until(f"document.getElementById('position').textContent.startsWith('{position}')")
+    return tab.until(f"document.getElementById('position')?.textContent.startsWith('{position}')")
 
 
 def written(tmp_path):
@@ -119,7 +119,7 @@ def test_a_session_with_the_mouse_on_a_dark_phone_goes_on_where_it_was(open_tab,
         dark = [{"name": "prefers-color-scheme", "value": "dark"}]
         tab.call("Emulation.setEmulatedMedia", features=dark)
         tab.call("Page.navigate", url=page.url)
-        tab.until("document.getElementById('enter').hidden === false")
+        tab.until("document.getElementById('enter')?.hidden === false")
         click(tab, "#code")
         tab.call("Input.insertText", text=token_of("anna"))
         click(tab, "#enter button")
@@ -149,7 +149,7 @@ def test_two_tabs_of_a_rater_and_the_overview(open_tab, rows, tmp_path):
     with rating_page(rows, tmp_path / "r.jsonl", "anna", "ben") as page:
         one, two, watching = open_tab(), open_tab(), open_tab()
         go(watching, page, OVERVIEW)
-        watching.until("document.getElementById('basis').textContent.startsWith('Nothing can be said')")
+        watching.until("document.getElementById('basis')?.textContent.startsWith('Nothing can be said')")
         for tab in (one, two):
             go(tab, page, token_of("anna"))
             at(tab, "1 of 6")
@@ -183,13 +183,13 @@ def test_a_stopped_server_and_a_wrong_link_are_told(open_tab, rows, tmp_path):
     tab = open_tab()
     with rating_page(rows, tmp_path / "r.jsonl", "anna") as page:
         go(tab, page, "wrong")
-        assert "not valid" in tab.until("document.getElementById('error').textContent")
+        assert "not valid" in tab.until("document.getElementById('error')?.textContent")
         tab.until("!document.getElementById('enter').hidden")
         go(tab, page, token_of("anna"))
         at(tab, "1 of 6")
     press(tab, "3")
     press(tab, "Enter")
-    assert "can't be reached" in tab.until("document.getElementById('error').textContent")
+    assert "can't be reached" in tab.until("document.getElementById('error')?.textContent")
     assert tab.value("document.querySelector('#marks input:checked').value") == "3"
     assert not tab.value("document.getElementById('save').disabled")
 
