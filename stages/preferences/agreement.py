@@ -42,12 +42,11 @@ def _nominal(values: np.ndarray, totals: np.ndarray) -> np.ndarray:
 
 def _ordinal(values: np.ndarray, totals: np.ndarray) -> np.ndarray:
     """The number of values between two, half of the ends included, squared; shape (values, values)."""
-    middle = np.cumsum(totals) - totals / 2
-    return np.square(middle[:, None] - middle[None, :])
+    return _interval(np.cumsum(totals) - totals / 2, totals)
 
 
 def _interval(values: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    return np.square(values[:, None] - values[None, :])
+    return np.array(np.subtract.outer(values, values) ** 2)
 
 
 _SQUARED_DISTANCES: dict[Metric, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
