@@ -1,4 +1,4 @@
-"""Tokens a second of answers sampled one by one and many at a time, in one run, and whether they are the same.
+"""Tokens a second of answers sampled one by one and many at a time, in one run, and whether they agree.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/batch_answers.py {tiny,talk,small} [--rows N] [--tokens N]
 
