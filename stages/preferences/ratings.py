@@ -71,7 +71,8 @@ def read_rating(row: Any) -> Rating | PairRating:
         if choice is not None and str(choice) not in answers:
             raise DataError("bad_rating", f"`choice` is {choice!r}, not one of `answers` or null")
         return PairRating(prompt, answers, rater, None if choice is None else str(choice), at, reason)
-    answer, score = _id(row.get("answer"), "answer"), row.get("score")
+    answer = _id(row.get("answer"), "answer")
+    score: Any = row.get("score")
     if type(score) not in (int, float) or not WORST <= score <= BEST:
         raise DataError("bad_rating", f"`score` is {score!r}, not a number from 1 to 5")
     return Rating(prompt, answer, rater, float(score), at, reason)

@@ -69,7 +69,8 @@ class BatchReader:
             kv_2BGTK[0, :, :, -1:], kv_2BGTK[1, :, :, -1:] = k_BG1K, v_BG1K
             # The query heads of a group stand where there would be queries of several positions.
             q_BGHK = q_BH1K.squeeze(2).unflatten(1, (k_BG1K.shape[1], -1))
-            o_BGHK = F.scaled_dot_product_attention(q_BGHK, *kv_2BGTK, attn_mask=bias_BGHT)
+            k_BGTK, v_BGTK = kv_2BGTK
+            o_BGHK = F.scaled_dot_product_attention(q_BGHK, k_BGTK, v_BGTK, attn_mask=bias_BGHT)
             return o_BGHK.flatten(1, 2)[:, :, None]
 
         return attend
@@ -80,7 +81,8 @@ class BatchReader:
         at_T = torch.arange(first, self._end, device=self._starts_B.device)
         bias_GHT = -self._slopes_GH[..., None] * (self._end - 1 - at_T).float().sqrt()
         before_BT = at_T < self._starts_B[: self._rows, None]
-        return bias_GHT.expand(self._rows, -1, -1, -1).masked_fill(before_BT[:, None, None], -torch.inf)
+        bias_BGHT = bias_GHT.expand(self._rows, -1, -1, -1)
+        return cast(Tensor, bias_BGHT.masked_fill(before_BT[:, None, None], -torch.inf))
 
     def _make_room(self, length: int) -> None:
         """Give the cache columns for what follows and at least `length` before the end, and drop those before
