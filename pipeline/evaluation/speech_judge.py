@@ -1,8 +1,6 @@
 """Measures of speech: recogniser, speaker embedding, pitch tracker and DNSMOS, with the models of a build."""
 
-import io
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,8 +71,6 @@ class SpeechJudge:
         )
         self._quality = Dnsmos(quality)
         self._pitch = PitchTracker(pitch)
-        with redirect_stdout(io.StringIO()):  # FCPE prints while it loads; stdout is for our own output
-            self._pitch.hz(np.zeros(SAMPLE_RATE, np.float32))
         self._embedding = SpeakerEmbedding(embedding)
 
     def language(self, samples: Samples, declared: str | None) -> str:

@@ -24,6 +24,13 @@ class Past:
         self._last[name] = extended[..., extended.shape[-1] - n :]
         return extended
 
+    def sums(self, name: Hashable, x_BT: Tensor) -> Tensor:
+        """Running sums x_BT from the start on, modulo 1 at the start of each block."""
+        before_B1 = self._last.get(name, x_BT.new_zeros(len(x_BT), 1))
+        sums_BT = before_B1 + x_BT.cumsum(1)
+        self._last[name] = sums_BT[:, -1:] % 1
+        return sums_BT
+
     def blocks(self, name: Hashable, x_BHTK: Tensor) -> Tensor:
         """The earlier blocks that are still visible, followed by this one."""
         seen = torch.cat([*self._blocks[name], x_BHTK], -2)
