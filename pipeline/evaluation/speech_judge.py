@@ -14,7 +14,7 @@ from stages.evaluate.likeness import f0_correlation, mel_distance, voicing_agree
 from stages.quality import QualityConfig
 from stages.quality.dnsmos import Dnsmos
 from stages.quality.pitch import PitchTracker
-from stages.stage import SAMPLE_RATE, Samples
+from stages.stage import Samples
 from stages.tokenize.resample import to_16k
 from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.shape import RATE

@@ -1,7 +1,7 @@
 """The generator from mel to wave with or without a harmonic source, after equal training, on held-out speech.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/mel_to_wave.py demo harmonic 2000 RECORDING.. --held-out RECORDING..
-    OMP_NUM_THREADS=1 python tests/benchmarks/mel_to_wave.py demo plain 2000 RECORDING.. --held-out RECORDING..
+    python tests/benchmarks/mel_to_wave.py demo harmonic 2000 RECORDING.. --held-out RECORDING..
+    python tests/benchmarks/mel_to_wave.py demo plain 2000 RECORDING.. --held-out RECORDING..
 
 Prints for each held-out recording, and as their means, the correlation of log F0 with the original's, the
 share of frames that are voiced in both or in neither, the log-mel distance, and the same correlation of the

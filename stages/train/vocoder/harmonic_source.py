@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from stages.train.vocoder.past import Past, extended
+from stages.train.vocoder.past import Past, extended, sums
 from stages.train.vocoder.shape import HOP, RATE, WINDOW
 
 AHEAD = 2
@@ -45,11 +45,15 @@ def source_spectra(hz_BT: Tensor, noise_BHT: Tensor, past: Past | None = None) -
 
 def pulses(hz_BT: Tensor, past: Past | None = None) -> Tensor:
     """samples_BN: the sum of all harmonics below half the sampling rate, each a cosine of amplitude 1; zeros
-    in unvoiced frames, over which the phase stands still."""
+    in unvoiced frames, after which it starts anew."""
     hz_BN = hz_BT.repeat_interleave(HOP, 1).double()
-    # In double precision and modulo 1, because a sum over minutes of samples would drift.
-    steps_BN = hz_BN / RATE
-    turns_BN = (steps_BN.cumsum(1) if past is None else past.sums("turns", steps_BN)) % 1
+    # In double precision, and from the last unvoiced frame on, so that rounding errors don't add up.
+    steps_BN, restarts_BN = hz_BN / RATE, hz_BN == 0
+    if past is None:
+        turns_BN = sums(steps_BN, restarts_BN, steps_BN.new_zeros(len(steps_BN), 1))
+    else:
+        turns_BN = past.sums("turns", steps_BN, restarts_BN)
+    turns_BN = turns_BN % 1
     harmonics_BN = (RATE / 2 / hz_BN.clamp(min=1)).floor()
     # cos a + cos 2a + .. + cos na = sin((n + 1/2) a) / (2 sin(a / 2)) - 1/2, and n where a is 0.
     half_BN = math.pi * turns_BN

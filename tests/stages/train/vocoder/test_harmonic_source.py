@@ -49,6 +49,11 @@ def test_the_phase_goes_on_from_piece_to_piece(cuts):
     assert torch.allclose(pieces, pulses(hz), atol=1e-6)
 
 
+def test_the_pulses_start_anew_after_a_pause():
+    hz = gliding()
+    assert torch.allclose(pulses(hz)[:, 27 * HOP :], pulses(hz[:, 27:]), atol=1e-6)
+
+
 def test_the_phase_goes_on_where_the_pitch_changes():
     """One sample before and after the edge of a frame, a cosine has turned by one step, not jumped."""
     hz = torch.tensor([[8000.0, 8200.0]])  # a single harmonic
