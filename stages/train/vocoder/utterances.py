@@ -39,7 +39,7 @@ class VocoderUtterance:
         return log_mel(self.audio()[None])[0]
 
 
-Pitch = Callable[[VocoderUtterance], NDArray[np.float32]]
+PitchOf = Callable[[VocoderUtterance], NDArray[np.float32]]
 """Pitch of an utterance in Hz [T], 0 where unvoiced."""
 
 
@@ -114,7 +114,7 @@ def batch_of(
     speech: Utterances,
     config: VocoderTrainConfig,
     rows: Sequence[int],
-    pitch: Pitch | None = None,
+    pitch: PitchOf | None = None,
 ) -> tuple[FlowBatch, WaveBatch | None]:
     """Some rows of a step's batch, the same in every process and at every call. Latents need no second part:
     their generator isn't trained."""
