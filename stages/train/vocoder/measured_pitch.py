@@ -53,4 +53,5 @@ def at_frames(measured_hz: Samples, frames: int) -> NDArray[np.float32]:
     before, after = measured_hz[low.clip(max=last)], measured_hz[(low + 1).clip(max=last)]
     nearest = measured_hz[np.rint(position).astype(int).clip(max=last)]
     between = before + (position - low) * (after - before)
-    return np.where((before > 0) & (after > 0), between, nearest).astype(np.float32)
+    hz: NDArray[np.float32] = np.where((before > 0) & (after > 0), between, nearest).astype(np.float32)
+    return hz

@@ -15,9 +15,10 @@ from schemas.errors import SetupError
 from stages.train.vocoder.flow import GUIDANCE, STEPS, Conditions, solve
 from stages.train.vocoder.hift import HiFT
 from stages.train.vocoder.istft import AHEAD, EDGE, Generator, overlap_sums
+from stages.train.vocoder.noise import noise
 from stages.train.vocoder.past import Past
 from stages.train.vocoder.shape import BLOCK, HOP, MELS, frames_of
-from stages.train.vocoder.vocoder import Vocoder, checked, noise
+from stages.train.vocoder.vocoder import Vocoder, checked
 from stages.train.vocoder.voice_generator import VoiceStream
 
 

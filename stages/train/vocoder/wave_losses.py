@@ -30,8 +30,8 @@ def wave_losses(
     with precision:
         if wave.shape.pitch:
             generated_BN = wave(batch.mel_BMT, batch.hz_BT, noise_BHT)
-            predicted = wave.pitch(F.pad(wave.normalised(batch.mel_BMT), (1, 1)))
-            losses["pitch"] = pitch_loss(*predicted, batch.hz_BT)
+            log_pitch_BT, voiced_BT = wave.pitch(F.pad(wave.normalised(batch.mel_BMT), (1, 1)))
+            losses["pitch"] = pitch_loss(log_pitch_BT, voiced_BT, batch.hz_BT)
         else:
             generated_BN = wave(batch.mel_BMT)
     losses["mel"] = (log_mel(generated_BN) - log_mel(batch.audio_BN)).abs().mean()
