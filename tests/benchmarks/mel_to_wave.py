@@ -121,13 +121,12 @@ def heard(wave: Generator, file: Path, tracker: PitchTracker, folder: Path | Non
         tracker.hz(soxr.resample(samples.numpy(), RATE, SAMPLE_RATE).clip(-1, 1).astype(np.float32))
         for samples in (original, spoken)
     )
-    correlations = [f0_correlation(measured, again), None]
+    distance = mel_distance(mel[0].numpy(), log_mel(spoken[None])[0].numpy())
+    measures = [f0_correlation(measured, again), voicing_agreement(measured, again), distance]
     if wave.shape.pitch:
         predicted = pitch_hz(*wave.pitch(nn.functional.pad(wave.normalised(mel), (1, 1))))[0].numpy()
-        correlations[1] = f0_correlation(at_frames(measured, mel.shape[2]), predicted)
-    of_wave, of_head = (np.nan if each is None else each for each in correlations)
-    distance = mel_distance(mel[0].numpy(), log_mel(spoken[None])[0].numpy())
-    return [of_wave, voicing_agreement(measured, again), distance, of_head]
+        measures.append(f0_correlation(at_frames(measured, mel.shape[2]), predicted))
+    return [np.nan if measure is None else measure for measure in measures]
 
 
 if __name__ == "__main__":
