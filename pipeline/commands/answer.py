@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from pipeline.commands.arguments import print_json
+from pipeline.commands.arguments import checkpoint_of, checkpoint_options, print_json
 from schemas.errors import DataError
 from schemas.layout import check_ratio
 
@@ -39,12 +39,11 @@ class RatioType(click.ParamType):
 
 
 @click.command(
-    epilog="Example: aqaa-data answer --checkpoint runs/merged question.wav -o answer.wav --stream"
+    epilog="Examples: aqaa-data answer --demo question.wav -o answer.wav, "
+    "aqaa-data answer --checkpoint runs/merged question.wav -o answer.wav --stream"
 )
 @click.argument("questions", metavar="QUESTION..", nargs=-1, required=True)
-@click.option(
-    "--checkpoint", type=click.Path(path_type=Path), required=True, help="Folder of a trained model."
-)
+@checkpoint_options
 @click.option(
     "-o",
     "--output",
@@ -116,7 +115,8 @@ class RatioType(click.ParamType):
 @click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout.")
 def answer(
     questions: tuple[str, ...],
-    checkpoint: Path,
+    checkpoint: Path | None,
+    demo: bool,
     output: Path | None,
     vocoder: Path | None,
     stream: bool,
@@ -148,6 +148,7 @@ def answer(
     without one are transcribed.
     """
     _check(output, in_text, tokens_only, candidates, out, stream, vocoder, history, as_json)
+    folder = checkpoint_of(checkpoint, demo)
     outputs = _outputs(questions, output) if output else {}
 
     from pipeline.commands.answer_printer import AnswerPrinter
@@ -159,7 +160,7 @@ def answer(
 
     conversation = History.read(history) if history else None
     answer_vocoder = open_answer_vocoder(vocoder, stream) if output else None
-    answerer = open_answerer(checkpoint, tokenizer, vocabulary)
+    answerer = open_answerer(folder, tokenizer, vocabulary)
     if answer_vocoder:
         answer_vocoder.check(answerer.models)
     mode = mode or ("text_only" if in_text and not output else answerer.form.mode)
@@ -179,7 +180,7 @@ def answer(
                     printer.print(question, dialogue, outputs.get(question))
                 else:
                     samplings = [replace(sampling, seed=seed + n) for n in range(candidates)]
-                    row = _candidates(dialogue, question, samplings, str(checkpoint))
+                    row = _candidates(dialogue, question, samplings, str(folder))
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
                     file.flush()
                     click.echo(f"{question}: {len(row['answers'])} answers", err=True)
