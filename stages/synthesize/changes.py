@@ -29,6 +29,11 @@ class VoiceChangesConfig(Config):
         description="range of the change of pitch, formants and speed together, by resampling: larger and "
         "smaller people",
     )
+    silence: Range = Field(
+        (0, 0.6),
+        description="range of the seconds of silence before, and of those after the words, as where a "
+        "microphone is switched on and off by hand",
+    )
     noise_share: float = Field(0.5, ge=0, le=1, description="share of the changed that have noise")
     noise_db: Range = Field(
         (15, 40), description="range of the level of speech above that of the noise, in dB"
@@ -40,14 +45,16 @@ class VoiceChangesConfig(Config):
 
     @model_validator(mode="after")
     def _check_ranges(self) -> "VoiceChangesConfig":
-        for name in ("semitones", "noise_db", "room_seconds"):
+        for name in ("semitones", "silence", "noise_db", "room_seconds"):
             low, high = getattr(self, name)
             if low > high:
                 raise ValueError(f"`{name}` is a range from low to high, not [{low:g}, {high:g}]")
         if not all(0.5 <= speed <= 2 for speed in self.speeds):
             raise ValueError("`speeds` are from 0.5 to 2")
-        if not -4 <= self.semitones[0] <= self.semitones[1] <= 4 or self.room_seconds[0] <= 0:
-            raise ValueError("`semitones` are from -4 to 4, and `room_seconds` above 0")
+        if self.silence[0] < 0 or self.room_seconds[0] <= 0:
+            raise ValueError("`silence` is at least 0, and `room_seconds` above 0")
+        if not -4 <= self.semitones[0] <= self.semitones[1] <= 4:
+            raise ValueError("`semitones` are from -4 to 4")
         return self
 
     def drawn(self, key: str) -> "VoiceChange | None":
@@ -64,6 +71,8 @@ class VoiceChangesConfig(Config):
         return VoiceChange(
             speed=self.speeds[hash_integer(f"{key} speed") % len(self.speeds)],
             semitones=within("semitones", self.semitones),
+            before=within("before", self.silence),
+            after=within("after", self.silence),
             noise_db=within("noise", self.noise_db) if has_noise else None,
             room_seconds=within("room", self.room_seconds) if has_room else None,
             seed=hash_integer(f"{key} noise", bits=32),
@@ -76,6 +85,10 @@ class VoiceChange:
 
     speed: float
     semitones: float
+    before: float
+    """Seconds of silence before the words."""
+    after: float
+    """Seconds of silence after the words."""
     noise_db: float | None
     """Level of speech above that of the noise; None without noise."""
     room_seconds: float | None
@@ -87,6 +100,7 @@ class VoiceChange:
         """An utterance that was spoken at `speed`, changed, with peaks of at most 1."""
         # Resampling changes the speed too, so equal texts are spoken only at the few speeds of the recipe.
         samples = apply_style(utterance, StyleConfig(semitones=self.semitones)).samples
+        samples = np.pad(samples, [round(seconds * utterance.rate) for seconds in (self.before, self.after)])
         generator = np.random.default_rng(self.seed)
         if self.room_seconds is not None:
             samples = in_room(samples, round(self.room_seconds * utterance.rate), generator)
@@ -110,9 +124,10 @@ def in_room(samples: Samples, length: int, generator: np.random.Generator) -> Sa
 
 
 def noise_under(samples: Samples, db: float, generator: np.random.Generator) -> Samples:
-    """Noise [n], between white and red, with a mean power of `db` below that of samples [n]."""
+    """Noise [n], between white and red, with a power of `db` below that of samples [n] where these sound."""
     spectrum = np.fft.rfft(generator.standard_normal(len(samples)))
     spectrum /= np.maximum(np.arange(len(spectrum)), 1) ** generator.uniform(0, 0.7)
     noise: Samples = np.fft.irfft(spectrum, len(samples))
-    power = float(np.mean(np.square(samples, dtype=np.float64)))
+    sounding = samples[np.abs(samples) > np.abs(samples).max() / 100]
+    power = float(np.mean(np.square(sounding, dtype=np.float64))) if sounding.size else 0.0
     return noise * np.sqrt(power / max(float(np.mean(noise**2)), 1e-12) / 10 ** (db / 10))

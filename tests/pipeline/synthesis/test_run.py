@@ -279,7 +279,8 @@ def test_an_answer_to_several_questions_is_spoken_once_and_recordings_do_not_dep
 
 
 def test_changed_voices_are_recorded_and_answers_stay_as_they_are(tmp_path):
-    changes = {"share": 1, "speeds": [1.0], "semitones": [-3, -3], "noise_share": 1, "room_share": 0}
+    changes = {"share": 1, "speeds": [1.0], "semitones": [-3, -3], "silence": [0, 0]}
+    changes |= {"noise_share": 1, "room_share": 0}
     rows = [talk(QUESTION, ANSWER)]
     folders = tmp_path / "plain", tmp_path / "changed"
     turns, spoken = [], []

@@ -8,7 +8,15 @@ from stages.synthesize.audio import SynthesizedAudio
 from stages.synthesize.changes import VoiceChange, VoiceChangesConfig
 
 RATE = 16_000
-PLAIN = {"speed": 1.0, "semitones": 0.0, "noise_db": None, "room_seconds": None, "seed": 3}
+PLAIN = {
+    "speed": 1.0,
+    "semitones": 0.0,
+    "before": 0.0,
+    "after": 0.0,
+    "noise_db": None,
+    "room_seconds": None,
+    "seed": 3,
+}
 
 
 def tone(hz=200.0, seconds=0.5):
@@ -44,11 +52,19 @@ def test_semitones_raise_the_pitch_and_shorten_the_speech():
 def test_noise_has_the_level_that_was_drawn_and_is_the_same_each_time():
     change = VoiceChange(**PLAIN | {"noise_db": 20.0})
     noise = change(tone()).samples - tone().samples
-    assert 10 * np.log10(np.mean(tone().samples ** 2) / np.mean(noise**2)) == pytest.approx(20, abs=0.1)
+    assert 10 * np.log10(np.mean(tone().samples ** 2) / np.mean(noise**2)) == pytest.approx(20, abs=0.2)
     assert np.array_equal(change(tone()).samples, change(tone()).samples)
     assert not np.array_equal(
         change(tone()).samples, VoiceChange(**PLAIN | {"noise_db": 20.0, "seed": 4})(tone()).samples
     )
+
+
+def test_silence_comes_before_and_after_the_words_and_noise_is_in_it_too():
+    heard = VoiceChange(**PLAIN | {"before": 0.25, "after": 0.5, "noise_db": 30.0})(tone()).samples
+    assert len(heard) == 1.25 * RATE
+    edges = np.concatenate([heard[: RATE // 4], heard[-RATE // 2 :]])
+    assert 0 < np.sqrt(np.mean(edges**2)) < 0.03
+    assert np.sqrt(np.mean(heard[RATE // 4 : 3 * RATE // 4] ** 2)) == pytest.approx(0.354, abs=0.01)
 
 
 def test_an_echo_follows_the_sound_and_falls():
@@ -65,6 +81,7 @@ def test_an_echo_follows_the_sound_and_falls():
     [
         ({"semitones": (2, -2)}, "from low to high"),
         ({"semitones": (-9, 0)}, "from -4 to 4"),
+        ({"silence": (-1, 0)}, "at least 0"),
         ({"speeds": (3.0,)}, "from 0.5 to 2"),
     ],
 )
