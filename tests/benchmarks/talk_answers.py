@@ -1,20 +1,23 @@
 """How many held-out questions of `aqaa-data init --talk` a model answers aloud, as they are heard.
 
+    export PYTHONPATH=.
     python tests/benchmarks/talk_answers.py CHECKPOINT --folder DIR --voices af_heart espeak-ng:en-us
     python tests/benchmarks/talk_answers.py CHECKPOINT --folder DIR --voices file:/x/af_sky.bin --limit 200
 
-Every voice asks the same questions. A question is answered as `aqaa-data answer` does, after the earlier turns
-of its dialogue as text. The packaged recogniser hears the answer, and the rule of the question decides. Prints,
-and writes to DIR/CHECKPOINT'S HASH/judged.json, by voice and by family:
+Every voice asks the same questions. A question is answered as `aqaa-data answer` does, after the earlier
+turns of its dialogue as text. The packaged recogniser hears the answer, and the question's rule decides.
+Prints, and writes to DIR/SETTINGS/judged.json, by voice and by family:
 
-- `right`: share of heard answers that are right, with Wilson's 95 % interval; `written`: of the answers' texts;
+- `right`: share of heard answers that are right, with Wilson's 95 % interval;
+- `written`: the same of the answers' texts;
 - `words`: share of the words of the answers' texts that are heard otherwise (text-speech WER);
-- `obeyed`: share of slower, faster, louder and softer answers that are nearer to what the assistant's voice
-  does when it speaks the text in this style than to what it does in none, by pace or level;
+- `obeyed`: share of the slower, faster, louder and softer answers whose pace or level is nearer to that of
+  the assistant's voice speaking the text in this style than to that of its plain voice;
 - `first sound`: median and 95th percentile of the seconds until an answer is heard.
 
-What was spoken and what was judged is kept in DIR: the same command goes on where it was stopped. With the
-answers as WAV files in DIR/CHECKPOINT'S HASH/VOICE. Times are those of the machine as it is, busy or not.
+What was spoken and what was judged is kept in DIR: the same command goes on where it was stopped. SETTINGS
+begins with the hashes of checkpoint and vocoder, and DIR/SETTINGS/VOICE has the answers as WAV files. Times
+are those of the machine as it is, busy or not.
 """
 
 import argparse
@@ -29,8 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config.recipe import Recipe
-from pipeline.config.yaml_config import read_yaml
+from pipeline.config.recipe import load
 from pipeline.inference.answer_vocoder import AnswerVocoder, AudioChunk, open_answer_vocoder
 from pipeline.inference.answerer import Answerer, open_answerer
 from pipeline.inference.conversation import PromptMessage, prompt
@@ -53,6 +55,10 @@ from tests.paths import ROOT
 QUESTIONS = 1000
 RECIPE = ROOT / "pipeline" / "recipes" / "talk.yaml"
 ASSISTANT = "package:piper-joe"
+SILENCE = 0.3
+"""Seconds before and after a question."""
+TOKENS = 600
+"""Most tokens of an answer."""
 Z = 1.96
 """Standard deviations of a 95 % interval."""
 FRAME = 0.02
@@ -85,7 +91,7 @@ class Judged:
     level: float | None
     """Mean level of the sounding part, in dB of full scale."""
     plain: tuple[float, float] | None
-    """Seconds and level of the assistant's voice when it speaks the text; None for an answer without words."""
+    """Seconds and level of the assistant's voice speaking the text; None for an answer without words."""
     styled: tuple[float, float] | None
     """The same in the style of the question."""
     first_sound: float | None
@@ -100,14 +106,19 @@ def main() -> None:
     parser.add_argument(
         "--limit", type=int, default=QUESTIONS, help="questions a voice (default: %(default)s)"
     )
-    parser.add_argument("--silence", type=float, default=0.3, help="seconds before and after a question")
-    parser.add_argument(
-        "--temperature", type=float, default=0.7, help="of the answers (default: %(default)s)"
-    )
+    parser.add_argument("--silence", type=float, default=SILENCE, help="seconds before and after a question")
+    parser.add_argument("--temperature", type=float, default=0.7, help="of the sampling")
     parser.add_argument("--tokenizer", help="speech tokenizer in place of the checkpoint's")
     parser.add_argument("--vocoder", type=Path, help="vocoder in place of the bundled one")
     arguments = parser.parse_args()
-    judge = Judge.opened(arguments)
+    judge = Judge.opened(
+        arguments.checkpoint,
+        arguments.folder,
+        Sampling(temperature=arguments.temperature, max_tokens=TOKENS),
+        arguments.silence,
+        arguments.tokenizer,
+        arguments.vocoder,
+    )
     rows = [dialogue.row() for dialogue in judging_dialogues(arguments.limit)]
     judged = [each for voice in arguments.voices for each in judge.ask(voice, rows)]
     report = report_of(judged)
@@ -130,24 +141,26 @@ class Judge:
     """Of what was judged, with these models and settings."""
 
     @classmethod
-    def opened(cls, arguments: argparse.Namespace) -> "Judge":
-        vocoder = open_answer_vocoder(arguments.vocoder)
-        answerer = open_answerer(arguments.checkpoint, arguments.tokenizer)
-        vocoder.check(answerer.models)
-        files = [
-            resolve(f"file:{folder.resolve()}").sha256 for folder in (arguments.checkpoint, vocoder.directory)
-        ]
-        settings = f"{files[0][:12]}-{files[1][:12]}-{arguments.temperature:g}-{arguments.silence:g}"
-        folder = arguments.folder / settings
-        folder.mkdir(parents=True, exist_ok=True)
-        recognises = WhisperRecogniser(resolve("package:whisper-base").path, "cpu", "int8", 5, 1)
-        styles = Recipe.model_validate(read_yaml(RECIPE)).synthesize.styles
-        sampling = Sampling(temperature=arguments.temperature, max_tokens=600)
-        speech = arguments.folder / "speech"
+    def opened(
+        cls,
+        checkpoint: Path,
+        folder: Path,
+        sampling: Sampling,
+        silence: float = SILENCE,
+        tokenizer: str | None = None,
+        vocoder: Path | None = None,
+    ) -> "Judge":
+        answer_vocoder = open_answer_vocoder(vocoder)
+        answerer = open_answerer(checkpoint, tokenizer)
+        answer_vocoder.check(answerer.models)
+        of, by = (resolve(f"file:{each.resolve()}").sha256 for each in (checkpoint, answer_vocoder.directory))
+        judged = folder / f"{of[:12]}-{by[:12]}-{sampling.temperature:g}-{silence:g}"
+        judged.mkdir(parents=True, exist_ok=True)
+        recogniser = WhisperRecogniser(resolve("package:whisper-base").path, "cpu", "int8", 5, 1)
+        styles = load(RECIPE).synthesize.styles
+        speech = folder / "speech"
         assistant = speaker_of(ASSISTANT, speech)
-        return cls(
-            answerer, vocoder, recognises, assistant, styles, sampling, arguments.silence, speech, folder
-        )
+        return cls(answerer, answer_vocoder, recogniser, assistant, styles, sampling, silence, speech, judged)
 
     def ask(self, voice: str, rows: Sequence[dict[str, Any]]) -> list[Judged]:
         """What was judged before, and the rest, of which each is written as it is there."""
@@ -175,8 +188,8 @@ class Judge:
         self, voice: str, number: int, row: dict[str, Any], question: SynthesizedAudio
     ) -> tuple[Judged, NDArray[np.float32]]:
         latency = Latency()
-        answer, samples = self._answered(row, question, latency)
-        heard = self._heard(samples)
+        answer, samples = self.answer(row, question, latency)
+        heard = self.hear(samples)
         found = errors("en", answer.text, heard)
         style = row.get("answer_style")
         seconds, level = sounding(samples, RATE)
@@ -202,10 +215,10 @@ class Judge:
         )
         return judged, samples
 
-    def _answered(
+    def answer(
         self, row: dict[str, Any], question: SynthesizedAudio, latency: Latency
     ) -> tuple[Answer, NDArray[np.float32]]:
-        """The answer and its samples [n] at `RATE`."""
+        """The answer to the last question of a dialogue, asked in a voice, and its samples [n] at `RATE`."""
         silence = np.zeros(round(self.silence * SAMPLE_RATE), np.float32)
         samples = np.concatenate([silence, resample(question, SAMPLE_RATE), silence])
         (codes,) = self.answerer.tokenizer.encode([samples])
@@ -222,7 +235,8 @@ class Judge:
                 answer = event
         return answer, np.concatenate(blocks)
 
-    def _heard(self, samples: NDArray[np.float32]) -> str:
+    def hear(self, samples: NDArray[np.float32]) -> str:
+        """The words of an answer [n] at `RATE`."""
         if len(samples) < FRAME * RATE:
             return ""
         window = resample(SynthesizedAudio(samples, RATE), SAMPLE_RATE)[: 30 * SAMPLE_RATE]
@@ -296,7 +310,7 @@ def _calibration(judged: Sequence[Judged]) -> tuple[float, float]:
 
 
 def obeys(judged: Judged, length: float, level: float) -> bool | None:
-    """Whether an answer has the style that was asked for, by measure; None where none was, or none is measured.
+    """Whether an answer has the style that was asked for, by measure; None without a style that is measured.
 
     `length` and `level` are the calibration of its run.
     """

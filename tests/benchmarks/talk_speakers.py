@@ -1,8 +1,8 @@
 """Who asks the questions that judge a talk model: packaged and other voices, and espeak-ng, which shares no
-part with any of them and is kept for judging.
+voice with them and is kept for judging.
 
-A voice is named `af_heart` or `file:/x/af_sky.bin` (kokoro), `package:piper-joe` (piper), or `espeak-ng:en-us`
-(a language of espeak-ng, which must be installed as a program).
+A voice is named `af_heart` or `file:/x/af_sky.bin` (kokoro), `package:piper-joe` (piper), or
+`espeak-ng:en-us` (a language of espeak-ng, which must be installed as a program).
 """
 
 import io
