@@ -39,9 +39,10 @@ from pipeline.inference.conversation import PromptMessage, prompt
 from pipeline.inference.latency import Latency
 from pipeline.inference.wav import wav
 from pipeline.models import resolve
+from schemas.errors import DataError
 from stages.stage import SAMPLE_RATE
 from stages.synthesize.audio import SynthesizedAudio, resample
-from stages.synthesize.speech import Backend
+from stages.synthesize.speech import Backend, speakable
 from stages.synthesize.styles import UNCHANGED, StyleConfig
 from stages.synthesize.talk import judging_dialogues
 from stages.synthesize.talk.hearing import right
@@ -91,7 +92,7 @@ class Judged:
     level: float | None
     """Mean level of the sounding part, in dB of full scale."""
     plain: tuple[float, float] | None
-    """Seconds and level of the assistant's voice speaking the text; None for an answer without words."""
+    """Seconds and level of the assistant's voice speaking the text; None for one that it can't say."""
     styled: tuple[float, float] | None
     """The same in the style of the question."""
     first_sound: float | None
@@ -243,11 +244,13 @@ class Judge:
         return self.recogniser.recognise([window], "en")[0].text.strip()
 
     def _reference(self, text: str, style: str | None) -> tuple[float, float] | None:
-        """Seconds and level of the assistant's voice in a style; None for a text without words."""
-        if not any(character.isalnum() for character in text):
+        """Seconds and level of the assistant's voice in a style; None for a text that it can't say."""
+        try:
+            utterance = spoken(
+                self.assistant, speakable(text), ASSISTANT, self.styles[style] if style else UNCHANGED
+            )
+        except DataError:  # a model that was hardly trained writes anything
             return None
-        config = self.styles[style] if style else UNCHANGED
-        utterance = spoken(self.assistant, " ".join(text.split()), ASSISTANT, config)
         seconds, level = sounding(utterance.samples, utterance.rate)
         return None if level is None else (seconds, level)
 
