@@ -19,6 +19,7 @@ from stages.synthesize.speech import Backend
 from stages.synthesize.styles import UNCHANGED, StyleConfig
 
 VERSION = 1
+"""Rises when an engine speaks a text otherwise, since what is kept is then out of date."""
 
 
 class SpokenOnce:
