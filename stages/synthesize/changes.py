@@ -119,15 +119,15 @@ def in_room(samples: Samples, length: int, generator: np.random.Generator) -> Sa
     echo *= 10 ** (-DIRECT_DB / 20) / np.sqrt((echo**2).sum())
     echo[0] = 1
     size = len(samples) + length
-    sound: Samples = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(echo, size), size)[: len(samples)]
-    return sound
+    sound = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(echo, size), size)
+    return sound[: len(samples)].astype(np.float32)
 
 
 def noise_under(samples: Samples, db: float, generator: np.random.Generator) -> Samples:
     """Noise [n], between white and red, with a power of `db` below that of samples [n] where these sound."""
     spectrum = np.fft.rfft(generator.standard_normal(len(samples)))
     spectrum /= np.maximum(np.arange(len(spectrum)), 1) ** generator.uniform(0, 0.7)
-    noise: Samples = np.fft.irfft(spectrum, len(samples))
+    noise = np.fft.irfft(spectrum, len(samples)).astype(np.float32)
     sounding = samples[np.abs(samples) > np.abs(samples).max() / 100]
     power = float(np.mean(np.square(sounding, dtype=np.float64))) if sounding.size else 0.0
-    return noise * np.sqrt(power / max(float(np.mean(noise**2)), 1e-12) / 10 ** (db / 10))
+    return noise * np.float32(np.sqrt(power / max(float(np.mean(noise**2)), 1e-12) / 10 ** (db / 10)))

@@ -117,7 +117,7 @@ class Kokoro:
         for piece in pieces(known):
             blocks += [pause, self._piece(piece, self._voices[voice], self._speed * pace)]
         levels = np.rint(np.concatenate(blocks[1:]) * LEVELS).clip(-LEVELS, LEVELS - 1)
-        return SynthesizedAudio(levels.astype(np.float32) / LEVELS, RATE)
+        return SynthesizedAudio(levels.astype(np.float32) / np.float32(LEVELS), RATE)
 
     def _piece(self, phonemes: str, styles: NDArray[np.float32], speed: float) -> Samples:
         """Samples [n] at `RATE` of up to `PHONEMES_MAX` phonemes."""

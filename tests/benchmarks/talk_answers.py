@@ -296,7 +296,7 @@ def figures(judged: Sequence[Judged], calibration: dict[str, tuple[float, float]
         "written": wilson(sum(each.written_right for each in judged), len(judged)),
         "words": round(sum(each.wrong_words for each in judged) / words, 4) if words else None,
         "obeyed": wilson(sum(obeyed), len(obeyed)) if obeyed else None,
-        "first_sound": [median(sounds), sounds[int(0.95 * (len(sounds) - 1))]] if sounds else None,
+        "first_sound": [median(sounds), sounds[math.ceil(0.95 * len(sounds)) - 1]] if sounds else None,
     }
 
 

@@ -70,4 +70,5 @@ def test_a_softer_vocoder_does_not_obey_softer():
     assert report["all"]["obeyed"][0] == 0.0
     assert report["voices"]["af_heart"]["right"][0] == 0.5
     assert report["all"]["first_sound"] == [0.8, 0.8]
+    assert report_of([PLAIN, replace(PLAIN, first_sound=1.0)])["all"]["first_sound"] == [0.9, 1.0]
     assert "| af_heart | 2 | 50% (9% to 91%) |" in "\n".join(table(report))
