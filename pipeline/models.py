@@ -37,6 +37,8 @@ class Packaged:
     """(package, path) of each part of `model.bin`, which goes into the directory `path`."""
     extra: str = ""
     """The extra of this distribution that installs the package; none if it is always installed."""
+    absent: str = ""
+    """What to say where this build of the package was made without it; it is always there without this."""
 
 
 PACKAGED: dict[str, Packaged] = {
@@ -138,6 +140,15 @@ PACKAGED: dict[str, Packaged] = {
         "Apache-2.0",
         "text tokenizer of the talk recipe: 1,536 tokens",
     ),
+    "talk": Packaged(
+        "stages.train",
+        "talk",
+        "",  # tests/benchmarks/ship_talk.py prints it
+        "CC-BY-4.0",
+        "answers aloud in a small world of questions (aqaa-data serve --demo)",
+        absent="this build of aqaa-data carries no talk model: train one as docs/talk.md says, and name "
+        "it by --checkpoint",
+    ),
 }
 
 
@@ -209,7 +220,8 @@ def _packaged(reference: str, name: str) -> Model:
     if entry.parts:
         path = _joined(reference, name, entry, path)
     if not path.exists():
-        raise SetupError(f"model {reference}: package {entry.package} has no {entry.path}; reinstall it")
+        absent = entry.absent or f"package {entry.package} has no {entry.path}; reinstall it"
+        raise SetupError(f"model {reference}: {absent}")
     sha256 = _sha256(path)
     if sha256 != entry.sha256:
         packages = ", ".join(sorted({entry.package, *(package for package, _ in entry.parts)}))

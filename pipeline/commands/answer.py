@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from pipeline.commands.arguments import print_json
+from pipeline.commands.arguments import checkpoint_of, checkpoint_options, print_json
 from schemas.errors import DataError
 from schemas.layout import check_ratio
 
@@ -37,12 +37,11 @@ class RatioType(click.ParamType):
 
 
 @click.command(
-    epilog="Example: aqaa-data answer --checkpoint runs/merged question.wav -o answer.wav --stream"
+    epilog="Examples: aqaa-data answer --demo question.wav -o answer.wav, "
+    "aqaa-data answer --checkpoint runs/merged question.wav -o answer.wav --stream"
 )
 @click.argument("questions", metavar="QUESTION..", nargs=-1, required=True)
-@click.option(
-    "--checkpoint", type=click.Path(path_type=Path), required=True, help="Folder of a trained model."
-)
+@checkpoint_options
 @click.option(
     "-o",
     "--output",
@@ -114,7 +113,8 @@ class RatioType(click.ParamType):
 @click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout.")
 def answer(
     questions: tuple[str, ...],
-    checkpoint: Path,
+    checkpoint: Path | None,
+    demo: bool,
     output: Path | None,
     vocoder: Path | None,
     stream: bool,
@@ -147,6 +147,7 @@ def answer(
     transcribed.
     """
     _check(output, in_text, tokens_only, candidates, out, stream, vocoder, history, as_json)
+    folder = checkpoint_of(checkpoint, demo)
     outputs = _outputs(questions, output) if output and not candidates else {}
     audio = _candidate_audio(output, out, questions) if output and candidates and out else None
 
@@ -160,7 +161,7 @@ def answer(
 
     conversation = History.read(history) if history else None
     answer_vocoder = open_answer_vocoder(vocoder, stream) if output else None
-    answerer = open_answerer(checkpoint, tokenizer, vocabulary)
+    answerer = open_answerer(folder, tokenizer, vocabulary)
     if answer_vocoder:
         answer_vocoder.check(answerer.models)
     mode = mode or ("text_only" if in_text and not output else answerer.form.mode)
@@ -188,7 +189,7 @@ def answer(
     else:
         samplings = [replace(sampling, seed=seed + n) for n in range(candidates)]
         settings = {name: value for name, value in vars(sampling).items() if name != "seed"}
-        about = {"checkpoint": str(checkpoint), "sampling": settings}
+        about = {"checkpoint": str(folder), "sampling": settings}
         with out.open("x", encoding="utf-8") as file:
             for row in sample_candidates(dialogue, questions, samplings, about, audio, refuse):
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
