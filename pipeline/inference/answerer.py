@@ -131,13 +131,14 @@ def _vocabulary(checkpoint: Path, described: dict[str, Any], reference: str | No
             f"{checkpoint} doesn't name its text tokenizer: give it with --vocabulary, for example "
             "package:whisper-base"
         )
-    vocabulary = Vocabulary.of(described["name"], resolve(named).path)
-    if vocabulary.describe()["sha256"] != described["sha256"]:
+    path = resolve(named).path
+    try:
+        return Vocabulary.described(described, path)
+    except SetupError as error:
         raise SetupError(
-            f"{checkpoint} was trained with another text tokenizer than {named} "
-            f"({described['tokenizer_sha256'][:12]}): give that one with --vocabulary"
-        )
-    return vocabulary
+            f"{checkpoint} can't be used with the text tokenizer {named}: {error}. Give the one that it was "
+            "trained with with --vocabulary"
+        ) from None
 
 
 def _speech(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from schemas.errors import SetupError
-from schemas.layout import codes_of, header, read
+from schemas.layout import codes_of, read_content
 from schemas.recording import Codes
 from schemas.vocabulary import Ids, Modality, Vocabulary
 from stages.train.cache import Reader
@@ -101,7 +101,7 @@ def answer(
                 grammar.close()
         logits_V = reader.read([id])
     content = np.array(ids, np.int32)
-    (message,) = read(np.concatenate([header("assistant", vocabulary), content]), vocabulary)
+    message = read_content("assistant", content[:-1], vocabulary)
     yield Answer(content, message.text, message.codes, reason)
 
 
@@ -170,7 +170,7 @@ class _Pieces:
         if self.is_code(id):
             self._group.append(id)
             if len(self._group) == 5:
-                yield CodeGroup(codes_of(self._group, self._v), self._voices - 1)
+                yield CodeGroup(codes_of(self._group, self._v), max(0, self._voices - 1))
                 self._group = []
         elif self.is_marker(id):
             self._voices += id == self._v.audio_start
