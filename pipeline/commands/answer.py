@@ -43,7 +43,10 @@ class RatioType(click.ParamType):
 )
 @click.argument("questions", metavar="QUESTION..", nargs=-1, required=True)
 @click.option(
-    "--checkpoint", type=click.Path(path_type=Path), required=True, help="Folder of a trained model."
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of a trained model, hub:ORG/NAME, or the short name of a public one (step-audio-chat).",
 )
 @click.option(
     "-o",
@@ -90,6 +93,11 @@ class RatioType(click.ParamType):
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the sampling.")
 @click.option(
+    "--repetition-rule",
+    is_flag=True,
+    help="Don't repeat a token that is more than a tenth of the last ten (Step-Audio-TTS-3B).",
+)
+@click.option(
     "--max-tokens",
     type=click.IntRange(1),
     default=4096,
@@ -130,6 +138,7 @@ def answer(
     top_p: float,
     seed: int,
     max_tokens: int,
+    repetition_rule: bool,
     candidates: int | None,
     out: Path | None,
     tokenizer: str | None,
@@ -164,7 +173,7 @@ def answer(
         answer_vocoder.check(answerer.models)
     mode = mode or ("text_only" if in_text and not output else answerer.form.mode)
     form = replace(answerer.form, mode=mode, ratio=ratio or answerer.form.ratio)
-    sampling = Sampling(temperature, top_p, seed, max_tokens)
+    sampling = Sampling(temperature, top_p, seed, max_tokens, repetition_rule)
     if candidates is not None and mode == "audio_only":
         raise click.UsageError("candidates are compared by their text, and audio_only answers have none")
     if output is not None and mode == "text_only":

@@ -14,7 +14,10 @@ from schemas.errors import SetupError
 
 @click.command(epilog="Example: aqaa-data serve --checkpoint runs/merged --port 8080")
 @click.option(
-    "--checkpoint", type=click.Path(path_type=Path), required=True, help="Folder of a trained model."
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of a trained model, hub:ORG/NAME, or the short name of a public one (step-audio-chat).",
 )
 @click.option(
     "--vocoder",

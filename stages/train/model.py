@@ -189,7 +189,7 @@ class Backbone(nn.Module):
 
     def files(self, dtype: torch.dtype, specials: Mapping[str, int]) -> dict[str, str]:
         """Contents of the files next to a checkpoint's weights: config.json and others that readers need.
-        `specials` are the ids of pad, bos and eos, if known."""
+        `specials` are the ids of markers, by name."""
         raise NotImplementedError
 
 
@@ -223,7 +223,7 @@ class Step1(Backbone):
         return self.model.embed_tokens, self.lm_head
 
     def files(self, dtype: torch.dtype, specials: Mapping[str, int]) -> dict[str, str]:
-        config = public_config(self.shape, str(dtype).removeprefix("torch."), **specials)
+        config = public_config(self.shape, str(dtype).removeprefix("torch."), specials)
         return {CONFIG: json.dumps(config, indent=2) + "\n"}
 
     @torch.no_grad()

@@ -1,5 +1,6 @@
 """Answers sampled id by id within the layout's grammar, and streamed piece by piece."""
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -25,6 +26,8 @@ TEXT_LOOP = (64, 24)
 """Longest stretch and minimum total length, in text ids."""
 AUDIO_LOOP = (125, 200)
 """The same in codes: 3 s and 4.8 s, which is longer than any pause."""
+RECENT, REPEATED_SHARE = 10, 0.1
+"""Of the repetition rule."""
 LIKELIEST = 512
 """Number of ids that most draws are among."""
 
@@ -38,6 +41,8 @@ class Sampling:
     seed: int = 0
     max_tokens: int = 4096
     """After this number of ids the answer is closed, which takes a few more."""
+    repetition_rule: bool = False
+    """An id that is more than a tenth of the last ten doesn't follow itself, as in Step-Audio-TTS-3B."""
 
     def __post_init__(self) -> None:
         if self.temperature < 0 or not 0 < self.top_p <= 1 or self.max_tokens < 1:
@@ -70,10 +75,10 @@ class Answer:
 
 
 def answer(
-    reader: Reader, prompt: Ids, vocabulary: Vocabulary, form: Form, sampling: Sampling
+    reader: Reader, prompt: Ids, vocabulary: Vocabulary, form: Form, sampling: Sampling, already_read: int = 0
 ) -> Iterator[TextPiece | CodeGroup | Answer]:
-    """Stream the answer to a prompt; the last event is the `Answer`. `reader` has read nothing yet, or the
-    beginning of the same sequence, of which `prompt` is then the rest.
+    """Stream the answer to a prompt; the last event is the `Answer`. `reader` has read the first
+    `already_read` ids of the prompt, not all of them.
 
     The same logits, settings and seed give the same answer. Raises SetupError if a logit is NaN.
     """
@@ -83,11 +88,14 @@ def answer(
     loops = {False: _Loop(*TEXT_LOOP), True: _Loop(*AUDIO_LOOP)}
     reason: Reason = "end"
     ids: list[int] = []
-    logits_V = reader.read(prompt.tolist())
+    recent = deque(prompt.tolist(), RECENT)
+    logits_V = reader.read(prompt[already_read:].tolist())
     while True:
-        id = draw(logits_V, grammar.allowed())
+        allowed = grammar.allowed()
+        id = draw(logits_V, _without_repeated(allowed, recent) if sampling.repetition_rule else allowed)
         grammar.take(id)
         ids.append(id)
+        recent.append(id)
         yield from pieces.take(id)
         if grammar.ended:
             break
@@ -103,6 +111,14 @@ def answer(
     content = np.array(ids, np.int32)
     message = read_content("assistant", content[:-1], vocabulary)
     yield Answer(content, message.text, message.codes, reason)
+
+
+def _without_repeated(allowed: Numbers, recent: deque[int]) -> Numbers:
+    """Ids that may follow the most recent ones by the repetition rule; all of them if none is left."""
+    if len(recent) < RECENT or recent.count(recent[-1]) <= RECENT * REPEATED_SHARE:
+        return allowed
+    others = allowed[allowed != recent[-1]]
+    return others if len(others) else allowed
 
 
 class Draw:
