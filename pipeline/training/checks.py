@@ -30,7 +30,7 @@ def check(
 
     vocabularies = {stage.name: stage.version.manifest.vocabulary for stage in stages}
     shapes: dict[str, Shape] = {}
-    positions: "dict[str, Positions | None]" = {}
+    positions: dict[str, Positions | None] = {}
     for stage in stages:
         if stage.name in done:
             continue

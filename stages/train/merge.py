@@ -17,14 +17,14 @@ from torch import Tensor
 from schemas.errors import SetupError
 from stages.train.checkpoint import VOCABULARY
 from stages.train.model import CONFIG
-from stages.train.weights import SafetensorsFolder, Spec, write_weights
+from stages.train.weights import INDEX, SafetensorsFolder, Spec, write_weights
 
 RECORD = "merge.json"
 PIECE_BYTES = 64 * 1024 * 1024
 """Bytes of a tensor in float32 that are in memory at once, per input."""
 
 _SAME = (CONFIG, VOCABULARY, "tokenizer.json", "tokenizer_config.json")
-"""Files that must be equal in all inputs that have them, and that are copied to the merged checkpoint."""
+"""Files that must be equal in all inputs that have them."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,10 @@ def merge(checkpoints: Sequence[WeightedCheckpoint], directory: Path) -> dict[st
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     written = write_weights(partial, list(opened[0].specs.values()), pieces)
-    for name in _SAME:
-        if (checkpoints[0].directory / name).exists():
-            shutil.copy(checkpoints[0].directory / name, partial / name)
+    weights_files = {*opened[0].files, *(checkpoints[0].directory / name for name in (INDEX, RECORD))}
+    for file in sorted(set(checkpoints[0].directory.iterdir()) - weights_files):
+        if file.is_file():
+            shutil.copy(file, partial / file.name)
     record = {
         "inputs": [
             {

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from stages.train.loss import token_losses
-from stages.train.shape import NORM_EPS, Shape, public_config
+from stages.train.shape import NORM_EPS, Shape, generation_config, public_config
 from stages.train.sharded import own, region
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -27,6 +28,10 @@ INITIAL_STD = 0.02
 BLOCK = 128
 """Positions per block that FlexAttention computes or skips."""
 CONFIG = "config.json"
+CODE_FILES = [
+    Path(__file__).parent / "step1_code" / name for name in ("configuration_step1.py", "modeling_step1.py")
+]
+"""Copied beside the weights, so that transformers can open them."""
 
 
 def alibi_slopes(heads: int) -> Tensor:
@@ -224,7 +229,9 @@ class Step1(Backbone):
 
     def files(self, dtype: torch.dtype, specials: Mapping[str, int]) -> dict[str, str]:
         config = public_config(self.shape, str(dtype).removeprefix("torch."), specials)
-        return {CONFIG: json.dumps(config, indent=2) + "\n"}
+        contents = {CONFIG: config, "generation_config.json": generation_config(specials)}
+        files = {name: json.dumps(content, indent=2) + "\n" for name, content in contents.items()}
+        return files | {file.name: file.read_text(encoding="utf-8") for file in CODE_FILES}
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:

@@ -81,14 +81,29 @@ def public_config(shape: Shape, dtype: str, specials: Mapping[str, int]) -> dict
     return {
         "architectures": [STEP1],
         "model_type": "step1",
+        "auto_map": {
+            "AutoConfig": "configuration_step1.Step1Config",
+            "AutoModelForCausalLM": f"modeling_step1.{STEP1}",
+        },
         **sizes,
         "max_position_embeddings": shape.context,
         "rms_norm_eps": NORM_EPS,
         "tie_word_embeddings": False,
+        **_special_ids(specials),
+        "torch_dtype": dtype,
+    }
+
+
+def generation_config(specials: Mapping[str, int]) -> dict[str, Any]:
+    """generation_config.json: how the public models draw their answers."""
+    return {**_special_ids(specials), "do_sample": True, "temperature": 0.7, "top_p": 0.9}
+
+
+def _special_ids(specials: Mapping[str, int]) -> dict[str, Any]:
+    return {
         "pad_token_id": specials["pad"],
         "bos_token_id": specials["bos"],
         "eos_token_id": [specials[name] for name in ("eos", "eot") if name in specials],
-        "torch_dtype": dtype,
     }
 
 

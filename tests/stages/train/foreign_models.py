@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 SIZES = {
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -44,12 +46,38 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def write_model(kind: str, folder: Path, vocabulary: int) -> Path:
+REFUSED = ("qwen3_next", "lfm2", "bamba")
+"""Kinds whose layers pass a state on from one document to the next."""
+
+
+def tokenizer_of(folder: Path) -> int:
+    """A byte-level BPE with its own marker, as on model hubs; returns the number of its ids."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<s>", "</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator(["the train leaves at noon, the other at night"] * 4, trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
+    fast.save_pretrained(folder)
+    return len(fast)
+
+
+def write_model(kind: str, folder: Path, vocabulary: int, **settings: Any) -> Path:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    import torch
-
     torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, vocab_size=vocabulary, **SIZES, **KINDS[kind])
+    config = AutoConfig.for_model(kind, vocab_size=vocabulary, **{**SIZES, **KINDS[kind], **settings})
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     return folder
+
+
+def theirs(folder: Path) -> Any:
+    """The model of a folder as its library opens it."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
