@@ -186,5 +186,5 @@ def _marked(role: str | None, ids: Ids, is_code: NDArray[np.bool_], vocabulary: 
 def _bare(role: str | None, ids: Ids, is_code: NDArray[np.bool_], vocabulary: Vocabulary) -> list[Ids]:
     """Codes of the spans without markers. An assistant's voice goes on behind text between its groups."""
     at = np.flatnonzero(is_code)
-    cuts = [] if role == "assistant" else np.flatnonzero(np.diff(at) > 1) + 1
-    return [ids[run] for run in np.split(at, cuts) if len(run)]
+    runs = [at] if role == "assistant" else np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
+    return [ids[run] for run in runs if len(run)]

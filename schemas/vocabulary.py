@@ -196,8 +196,8 @@ class Vocabulary:
         return vocabulary
 
     def _with(self, options: LayoutOptions, path: Path) -> "Vocabulary":
-        none = {} if options.audio_markers else {"audio_start": NO_ID, "audio_end": NO_ID}
-        changed = replace(self, options=options, **none)
+        start, end = (self.audio_start, self.audio_end) if options.audio_markers else (NO_ID, NO_ID)
+        changed = replace(self, options=options, audio_start=start, audio_end=end)
         changed._check(path)
         return changed
 

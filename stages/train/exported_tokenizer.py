@@ -1,5 +1,5 @@
-"""The text tokenizer beside a checkpoint's weights, as `AutoTokenizer` opens it: with markers and audio ids as
-tokens, and the chat template."""
+"""The text tokenizer beside a checkpoint's weights, as `AutoTokenizer` opens it: with markers and audio ids
+as tokens, and the chat template."""
 
 import json
 from pathlib import Path
@@ -14,8 +14,8 @@ _TEMPLATE = """\
 
 
 def write_tokenizer(vocabulary: Vocabulary, directory: Path) -> bool:
-    """Write tokenizer.json and tokenizer_config.json; False if the ids of the vocabulary leave gaps, which such
-    a file can't express."""
+    """Write tokenizer.json and tokenizer_config.json; False if the ids of the vocabulary leave gaps, which
+    such a file can't express."""
     from tokenizers import Tokenizer
 
     document = json.loads(vocabulary.tokenizer_json)
@@ -46,9 +46,8 @@ def write_tokenizer(vocabulary: Vocabulary, directory: Path) -> bool:
         "clean_up_tokenization_spaces": False,
         "chat_template": chat_template(vocabulary, names),
     }
-    (directory / "tokenizer_config.json").write_text(
-        json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
-    )
+    config = directory / "tokenizer_config.json"
+    config.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return True
 
 

@@ -77,6 +77,7 @@ def _has_table(model: HuggingFace, x_11D: Tensor) -> bool:
     return False
 
 
+@torch.no_grad()
 def _first_layers(directory: Path) -> HuggingFace:
     """The model in float32 up to its last new kind of layer. Embeddings and head have no weights."""
     with torch.device("meta"):

@@ -2,8 +2,8 @@
 
 RMSNorm before each block, SwiGLU, grouped-query attention, no biases. Attention has no rotary positions: its
 scores fall with the square root of the distance, by a slope of each head. Names of tensors end in their
-dimensions: B sequences, L new positions, T positions so far, D hidden, H query heads, G key and value heads, K
-width of a head, V vocabulary.
+dimensions: B sequences, L new positions, T positions so far, D hidden, H query heads, G key and value heads,
+K width of a head, V vocabulary.
 """
 
 import math
@@ -90,8 +90,7 @@ class Step1Layer(nn.Module):
 
     def forward(self, x_BLD: Tensor, bias_BHLT: Tensor, cache: Cache | None) -> Tensor:
         x_BLD = x_BLD + self.self_attn(self.input_layernorm(x_BLD), bias_BHLT, cache)
-        x_BLD = x_BLD + self.mlp(self.post_attention_layernorm(x_BLD))
-        return x_BLD
+        return x_BLD + self.mlp(self.post_attention_layernorm(x_BLD))
 
 
 class Step1PreTrainedModel(PreTrainedModel):

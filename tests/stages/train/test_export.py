@@ -75,9 +75,8 @@ def test_it_generates_what_our_reader_would(model, theirs):
 def test_answers_are_drawn_as_in_the_public_models(folder):
     settings = json.loads((folder / "generation_config.json").read_text())
     assert (settings["temperature"], settings["top_p"]) == (0.7, 0.9)
-    assert (
-        settings["eos_token_id"] == json.loads((folder / "config.json").read_text())["eos_token_id"] == [2, 3]
-    )
+    config = json.loads((folder / "config.json").read_text())
+    assert settings["eos_token_id"] == config["eos_token_id"] == [2, 3]
 
 
 def test_a_chat_has_the_ids_of_the_public_models(step1_tokenizer, tmp_path):

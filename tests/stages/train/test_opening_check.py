@@ -11,7 +11,7 @@ from stages.train.backbone import HuggingFace, extend
 from stages.train.config import DPOConfig, TrainConfig
 from stages.train.loop import TrainingData
 from stages.train.metrics import read_metrics
-from stages.train.opening_check import check_backbone
+from stages.train.opening_check import _first_layers, check_backbone
 from stages.train.run import Start, run
 from stages.train.weights import SafetensorsFolder
 from tests.stages.train.foreign_models import KINDS, REFUSED, SIZES, theirs, tokenizer_of, write_model
@@ -70,11 +70,9 @@ def test_routes_with_noise_are_refused(folders, tmp_path):
         check_backbone(tmp_path)
 
 
-def test_only_layers_up_to_the_last_new_kind_are_tried(tmp_path, monkeypatch):
-    from stages.train import opening_check
-
+def test_only_layers_up_to_the_last_new_kind_are_tried(tmp_path):
     folder = write_model("qwen2", tmp_path, tokenizer_of(tmp_path), num_hidden_layers=6)
-    assert len(opening_check._first_layers(folder).layers) == 1
+    assert len(_first_layers(folder).layers) == 1
 
 
 def test_a_buffer_that_nothing_fills_is_refused(folders, monkeypatch):
