@@ -146,8 +146,8 @@ def _vocabulary(checkpoint: Path, described: dict[str, Any], reference: str | No
         return Vocabulary.described(described, path)
     except SetupError as error:
         raise SetupError(
-            f"{checkpoint} can't be used with the text tokenizer {named}: {error}. Give the one that it was "
-            "trained with with --vocabulary"
+            f"{checkpoint} was not trained with the text tokenizer {named}: {error}: give that one with "
+            "--vocabulary"
         ) from None
 
 
