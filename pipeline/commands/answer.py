@@ -169,6 +169,8 @@ def answer(
     conversation = History.read(history) if history else None
     answer_vocoder = open_answer_vocoder(vocoder, stream) if output else None
     answerer = open_answerer(checkpoint, tokenizer, vocabulary)
+    if answerer.note:
+        click.echo(answerer.note, err=True)
     if answer_vocoder:
         answer_vocoder.check(answerer.models)
     mode = mode or ("text_only" if in_text and not output else answerer.form.mode)

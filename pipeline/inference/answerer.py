@@ -35,6 +35,8 @@ class Answerer:
     """The order of text and speech it was trained on."""
     models: Mapping[str, str]
     """Models of the speech tokenizer: reference -> sha256."""
+    note: str | None = None
+    """What of the checkpoint is not used."""
 
     def answer(
         self, prompt: Ids, form: "Form", sampling: "Sampling"
@@ -85,8 +87,10 @@ def open_answerer(checkpoint: Path, tokenizer: str | None = None, vocabulary: st
     import torch
 
     from stages.train.backbone import load
+    from stages.train.checkpoint import checked_names
     from stages.train.grammar import Form
     from stages.train.public_checkpoint import SPEECH_TOKENIZER
+    from stages.train.weights import SafetensorsFolder
 
     checkpoint = located(str(checkpoint))
     described, public = _described(checkpoint)
@@ -104,7 +108,9 @@ def open_answerer(checkpoint: Path, tokenizer: str | None = None, vocabulary: st
     if order is not None:
         n, m = order["ratio"]
         form = Form(order["mode"], (n, m), order["concatenation"] == "pre_interleaved")
-    return Answerer(model, text, speech, form, models)
+    stored = checked_names(model, SafetensorsFolder(checkpoint))
+    note = f"{checkpoint}: {stored.line}" if stored.left_out else None
+    return Answerer(model, text, speech, form, models, note)
 
 
 def tokenize_question(answerer: Answerer, question: str) -> Tokenized:

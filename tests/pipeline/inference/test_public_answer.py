@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import torch
 
 from pipeline.inference.answerer import open_answerer
 from pipeline.inference.conversation import PromptMessage, prompt
+from stages.train.weights import SafetensorsFolder, write_tensors
 from tests.pipeline.tiny_models import QUESTION, SPEECH, write_public
 
 
@@ -32,6 +34,20 @@ def test_the_prompt_is_the_family_s(public):
     vocabulary = open_answerer(public, SPEECH).vocabulary
     ids = prompt([PromptMessage("human", ("and so",))], vocabulary).tolist()
     assert ids == [1, 4, 6540, 6448, 6997, 15, 19996, 26259, 3, 4, 6577, 19754, 6574, 20370, 15]
+
+
+def test_image_encoders_beside_the_text_model_are_counted(command, public, tmp_path):
+    (tmp_path / "tokenizer.model").symlink_to(public / "tokenizer.model")
+    config = json.loads((public / "config.json").read_text())
+    del config["architectures"]
+    (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "mmgpt_step1_v2"}))
+    stored = SafetensorsFolder(public)
+    tensors = {f"language_model.{name}": stored.tensor(name) for name in stored.specs}
+    write_tensors(tmp_path, tensors | {"vision_model.weight": torch.ones(2), "sam.weight": torch.ones(2)})
+    ask = ("answer", "--tokenizer", SPEECH, "--tokens-only", QUESTION, "--max-tokens", 20, "--checkpoint")
+    done = command(*ask, tmp_path)
+    assert "left out 2 tensors beside the text model: sam 1, vision_model 1" in done.stderr
+    assert done.stdout == command(*ask, public).stdout
 
 
 def test_what_is_not_on_this_machine_is_named(command, public, monkeypatch, tmp_path):

@@ -8,9 +8,12 @@ import torch
 from schemas.errors import SetupError
 from stages.train.backbone import load
 from stages.train.checkpoint import checked_names, is_step1, load_into, read_shape
+from stages.train.config import TrainConfig
+from stages.train.loop import TrainingData
 from stages.train.model import Step1
 from stages.train.plan import parameters
 from stages.train.public_checkpoint import public_vocabulary
+from stages.train.run import Start, run
 from stages.train.shape import PRESETS, Shape, public_config
 from stages.train.weights import SafetensorsFolder, write_tensors
 
@@ -163,3 +166,16 @@ def test_weights_are_read_into_any_copy_of_the_model(tmp_path, original):
     copy = Step1(TINY)
     load_into(copy, folder)
     assert torch.equal(logits(copy), logits(original))
+
+
+def test_it_is_trained_and_saved_as_a_text_model(tmp_path, original, ids, sample_shards, opened):
+    folder = tmp_path / "public"
+    folder.mkdir()
+    folder_of(folder, original, "language_model.", IMAGES, architectures=None)
+    config = TrainConfig(sequence_length=64, global_batch_size=2, steps=2, precision="float32")
+    data = TrainingData(opened(sample_shards), ids, {"version": "v"})
+    finished = run(config, lambda: data, Start(checkpoint=folder), tmp_path / "run")
+    trained = SafetensorsFolder(finished)
+    assert trained.specs.keys() == original.state_dict().keys()
+    assert not torch.equal(trained.tensor("lm_head.weight"), original.lm_head.weight)
+    assert json.loads((finished / "config.json").read_text())["architectures"] == ["Step1ForCausalLM"]
