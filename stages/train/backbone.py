@@ -261,9 +261,10 @@ def _named_as_in(model: HuggingFace, weights: SafetensorsFolder) -> SafetensorsF
         return weights
     from transformers import AutoModelForCausalLM
 
-    causal, loaded = AutoModelForCausalLM.from_pretrained(
+    opened: Any = AutoModelForCausalLM.from_pretrained(
         weights.directory, local_files_only=True, dtype="auto", output_loading_info=True
     )
+    causal, loaded = opened
     if loaded["missing_keys"]:
         raise SetupError(f"{weights.directory} lacks {min(loaded['missing_keys'])}")
     return LoadedTensors(causal.state_dict())

@@ -7,7 +7,7 @@ K width of a head, V vocabulary.
 """
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +90,8 @@ class Step1Layer(nn.Module):
 
     def forward(self, x_BLD: Tensor, bias_BHLT: Tensor, cache: Cache | None) -> Tensor:
         x_BLD = x_BLD + self.self_attn(self.input_layernorm(x_BLD), bias_BHLT, cache)
-        return x_BLD + self.mlp(self.post_attention_layernorm(x_BLD))
+        out: Tensor = x_BLD + self.mlp(self.post_attention_layernorm(x_BLD))
+        return out
 
 
 class Step1PreTrainedModel(PreTrainedModel):
@@ -98,7 +99,7 @@ class Step1PreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     supports_gradient_checkpointing = False
     _supports_sdpa = True
-    _no_split_modules: ClassVar[list[str]] = ["Step1Layer"]
+    _no_split_modules = ["Step1Layer"]  # noqa: RUF012 (as transformers declares it)
 
 
 class Step1Model(Step1PreTrainedModel):
