@@ -28,10 +28,6 @@ INITIAL_STD = 0.02
 BLOCK = 128
 """Positions per block that FlexAttention computes or skips."""
 CONFIG = "config.json"
-CODE_FILES = [
-    Path(__file__).parent / "step1_code" / name for name in ("configuration_step1.py", "modeling_step1.py")
-]
-"""Copied beside the weights, so that transformers can open them."""
 
 
 def alibi_slopes(heads: int) -> Tensor:
@@ -231,7 +227,7 @@ class Step1(Backbone):
         config = public_config(self.shape, str(dtype).removeprefix("torch."), specials)
         contents = {CONFIG: config, "generation_config.json": generation_config(specials)}
         files = {name: json.dumps(content, indent=2) + "\n" for name, content in contents.items()}
-        return files | {file.name: file.read_text(encoding="utf-8") for file in CODE_FILES}
+        return files | step1_code()
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
@@ -244,6 +240,15 @@ class Step1(Backbone):
             else:
                 drawn = torch.empty(parameter.shape).normal_(0, INITIAL_STD, generator=generator)
                 own(parameter).copy_(drawn[region(parameter)])
+
+
+def step1_code() -> dict[str, str]:
+    """Name -> content of the files beside the weights with which transformers opens them: there they import
+    each other as neighbours."""
+    folder = Path(__file__).parent / "step1_code"
+    files = (folder / name for name in ("configuration_step1.py", "modeling_step1.py"))
+    own = "from stages.train.step1_code."
+    return {file.name: file.read_text(encoding="utf-8").replace(own, "from .") for file in files}
 
 
 @cache

@@ -16,7 +16,7 @@ from transformers import GenerationMixin, PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
-from .configuration_step1 import Step1Config
+from stages.train.step1_code.configuration_step1 import Step1Config
 
 
 def slopes_of(heads: int) -> list[float]:

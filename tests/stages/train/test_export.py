@@ -72,6 +72,12 @@ def test_it_generates_what_our_reader_would(model, theirs):
     assert out[0, TOKENS.shape[1] :].tolist() == expected
 
 
+def test_the_code_beside_the_weights_needs_nothing_of_this_project(folder):
+    code = [file.read_text() for file in sorted(folder.glob("*.py"))]
+    assert len(code) == 2
+    assert not any("stages" in line for text in code for line in text.splitlines() if "import" in line)
+
+
 def test_answers_are_drawn_as_in_the_public_models(folder):
     settings = json.loads((folder / "generation_config.json").read_text())
     assert (settings["temperature"], settings["top_p"]) == (0.7, 0.9)
