@@ -164,6 +164,15 @@ PUBLISHED: dict[str, Published] = {
     "step-audio-tokenizer": Published(
         "hub:stepfun-ai/Step-Audio-Tokenizer", "speech to codes of both codebooks, as released"
     ),
+    "step-audio-chat": Published(
+        "hub:stepfun-ai/Step-Audio-Chat", "spoken question to text answer, 132 B parameters (264 GB)"
+    ),
+    "step-audio-tts-3b": Published(
+        "hub:stepfun-ai/Step-Audio-TTS-3B", "text to codes, 3.5 B parameters, with its vocoders"
+    ),
+    "step-audio-aqaa": Published(
+        "hub:stepfun-ai/Step-Audio-AQAA", "spoken question to spoken answer, 137 B parameters (255 GB)"
+    ),
 }
 
 SEE_CARD = "see its model card"
@@ -208,6 +217,21 @@ def resolve(reference: str, pull: bool = False) -> Model:
         f"{reference!r} is not a model reference: write package:NAME, hub:ORG/NAME or file:/PATH "
         f"(package names: {', '.join(sorted(PACKAGED))}; short names: {', '.join(sorted(PUBLISHED))})"
     )
+
+
+def located(reference: str) -> Path:
+    """The folder of a checkpoint: a path, or a model by reference or short name, whose hash is not computed
+    because it may be hundreds of gigabytes. Raises SetupError if a named model is not on this machine."""
+    reference = PUBLISHED[reference].reference if reference in PUBLISHED else reference
+    kind, _, name = reference.partition(":")
+    if kind == "hub":
+        return _snapshot(reference, name, pull=False)
+    return Path(name if kind == "file" else reference)
+
+
+def is_reference(checkpoint: str) -> bool:
+    """Whether a checkpoint is named by reference or short name, and not by its path."""
+    return checkpoint in PUBLISHED or checkpoint.startswith(("hub:", "file:"))
 
 
 def _packaged(reference: str, name: str) -> Model:
@@ -268,12 +292,17 @@ def _joined(reference: str, name: str, entry: Packaged, folder: Path) -> Path:
 
 
 def _hub(reference: str, name: str, pull: bool) -> Model:
+    path = _snapshot(reference, name, pull)
+    return Model(reference, path, _bytes(path), _sha256(path), SEE_CARD)
+
+
+def _snapshot(reference: str, name: str, pull: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     repository, _, revision = name.partition("@")
     try:
-        path = Path(
+        return Path(
             snapshot_download(
                 repository,
                 revision=revision or None,
@@ -294,7 +323,6 @@ def _hub(reference: str, name: str, pull: bool) -> Model:
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise SetupError(f"model {reference} could not be downloaded from the hub: {reason}") from error
-    return Model(reference, path, _bytes(path), _sha256(path), SEE_CARD)
 
 
 def _files(path: Path) -> list[Path]:

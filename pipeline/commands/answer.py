@@ -87,6 +87,11 @@ class RatioType(click.ParamType):
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the sampling.")
 @click.option(
+    "--repetition-rule",
+    is_flag=True,
+    help="Don't repeat a token that is more than a tenth of the last ten (Step-Audio-TTS-3B).",
+)
+@click.option(
     "--max-tokens",
     type=click.IntRange(1),
     default=4096,
@@ -128,6 +133,7 @@ def answer(
     top_p: float,
     seed: int,
     max_tokens: int,
+    repetition_rule: bool,
     candidates: int | None,
     out: Path | None,
     tokenizer: str | None,
@@ -162,11 +168,13 @@ def answer(
     conversation = History.read(history) if history else None
     answer_vocoder = open_answer_vocoder(vocoder, stream) if output else None
     answerer = open_answerer(folder, tokenizer, vocabulary)
+    if answerer.note:
+        click.echo(answerer.note, err=True)
     if answer_vocoder:
         answer_vocoder.check(answerer.models)
     mode = mode or ("text_only" if in_text and not output else answerer.form.mode)
     form = replace(answerer.form, mode=mode, ratio=ratio or answerer.form.ratio)
-    sampling = Sampling(temperature, top_p, seed, max_tokens)
+    sampling = Sampling(temperature, top_p, seed, max_tokens, repetition_rule)
     if candidates is not None and mode == "audio_only":
         raise click.UsageError("candidates are compared by their text, and audio_only answers have none")
     if output is not None and mode == "text_only":

@@ -44,9 +44,11 @@ def checkpoint_options(command: Command) -> Command:
         is_flag=True,
         help="The small model that comes with aqaa-data: it answers what docs/talk.md lists.",
     )(command)
-    return click.option("--checkpoint", type=click.Path(path_type=Path), help="Folder of a trained model.")(
-        command
-    )
+    return click.option(
+        "--checkpoint",
+        type=click.Path(path_type=Path),
+        help="Folder of a trained model, hub:ORG/NAME, or the short name of a public one (step-audio-chat).",
+    )(command)
 
 
 def checkpoint_of(checkpoint: Path | None, demo: bool) -> Path:

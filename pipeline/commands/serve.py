@@ -94,6 +94,8 @@ def serve(
 
     answer_vocoder = open_answer_vocoder(vocoder)
     answerer = open_answerer(folder, tokenizer, vocabulary)
+    if answerer.note:
+        click.echo(answerer.note, err=True)
     answer_vocoder.check(answerer.models)
     limits = Limits(max_tokens, max_seconds, max_megabytes)
     model = ServedModel(name or folder.resolve().name, answerer, answer_vocoder, limits)
