@@ -99,10 +99,13 @@ class ServedModel:
         if max_tokens > self.limits.tokens:
             message = f"answers of this server have at most {self.limits.tokens:,} tokens"
             raise RequestError(400, message, "max_completion_tokens", "invalid_value")
-        chosen = {"temperature": request.temperature, "top_p": request.top_p}
         seed = secrets.randbelow(2**32) if request.seed is None else request.seed
-        given = {name: value for name, value in chosen.items() if value is not None}
-        return Sampling(seed=seed, max_tokens=max_tokens, **given)
+        sampling = Sampling(seed=seed, max_tokens=max_tokens)
+        if request.temperature is not None:
+            sampling = replace(sampling, temperature=request.temperature)
+        if request.top_p is not None:
+            sampling = replace(sampling, top_p=request.top_p)
+        return sampling
 
     def _prompt(self, request: ChatRequest) -> tuple[Ids, float]:
         """The ids of the prompt, and the seconds of audio in it."""
