@@ -68,16 +68,7 @@ class ChatRecorder:
     def _speaker(self, speech: SpeechConfig, models: SpeechModels) -> Backend:
         if speech.server:
             return SpeechServer(speech, self._endpoint(speech.server, layout.SPEECH))
-        voices = {name: model.path for name, model in models.voices.items()}
-        if models.engine is None:
-            return Piper(voices, speech.speed)
-        pipers = {name: path for name, path in voices.items() if is_pipers(name)}
-        own = {name: path for name, path in voices.items() if name not in pipers}
-        kokoro = Kokoro(models.engine.path, own, speech.speed)
-        if not pipers:
-            return kokoro
-        piper = Piper(pipers, speech.speed)
-        return ByVoice(dict.fromkeys(own, kokoro) | dict.fromkeys(pipers, piper))
+        return speaker_of(speech, models)
 
     def _endpoint(self, settings: EndpointConfig, folder: str) -> Endpoint:
         return self._resources.enter_context(closing(Endpoint(settings, Replies(self._dataset, folder))))
@@ -189,6 +180,20 @@ class ChatRecorder:
         self._dataset.put_new(f"{name}.json", _json(sidecar))
         self._dataset.put_new(f"{name}.jsonl", b"\n".join(map(_json, turns)) + b"\n")
         self._dataset.put_new(name, _flac(samples, rate))
+
+
+def speaker_of(speech: SpeechConfig, models: SpeechModels) -> Backend:
+    """What speaks on this machine, with all voices of the settings."""
+    voices = {name: model.path for name, model in models.voices.items()}
+    if models.engine is None:
+        return Piper(voices, speech.speed)
+    pipers = {name: path for name, path in voices.items() if is_pipers(name)}
+    own = {name: path for name, path in voices.items() if name not in pipers}
+    kokoro = Kokoro(models.engine.path, own, speech.speed)
+    if not pipers:
+        return kokoro
+    piper = Piper(pipers, speech.speed)
+    return ByVoice(dict.fromkeys(own, kokoro) | dict.fromkeys(pipers, piper))
 
 
 def _flac(samples: Samples, rate: int) -> bytes:
