@@ -56,26 +56,27 @@ def open_benchmark(place: str) -> Benchmark:
         rows, audio = public
         return _checked(name, place, [(row.id, row) for row in rows], audio)
     found: list[tuple[str, BenchmarkRow | DataError]] = []
-    homes: dict[str, tuple[Store, str]] = {}
+    stores: list[Store] = []
     for store, file in list_row_files(uri):
-        folder = str(PurePosixPath(file).parent)
+        stores.append(store)
         for where, value in read_rows([store.join(file)]):
             try:
                 if isinstance(value, DataError):
                     raise DataError(value.code, f"{where}: {value.message}")
-                row = parse_row(value, where)
-                for turn in row.turns:
-                    if turn.audio:
-                        homes[turn.audio] = (store, str(PurePosixPath(folder) / turn.audio))
-                found.append((where, row))
+                found.append((where, _from_root(parse_row(value, where), PurePosixPath(file).parent)))
             except DataError as error:
                 found.append((where, error))
 
-    def audio_file(name: str) -> bytes:
-        store, path = homes[name]
-        return store.get(path)
+    return _checked(name, place, found, lambda path: stores[0].get(path))
 
-    return _checked(name, place, found, audio_file)
+
+def _from_root(row: BenchmarkRow, folder: PurePosixPath) -> BenchmarkRow:
+    """A row whose audio is relative to the benchmark instead of to the row's file."""
+    turns = [
+        turn.model_copy(update={"audio": str(folder / turn.audio)}) if turn.audio else turn
+        for turn in row.turns
+    ]
+    return row.model_copy(update={"turns": tuple(turns)})
 
 
 def _checked(
