@@ -35,7 +35,10 @@ def test_the_language_is_that_of_the_questions(asked, language):
         ({"checks": [{"kind": "numbers", "value": 5}]}, "`checks.0`"),
         ({"checks": [{"kind": "number", "value": "five"}]}, "`checks.0.number.value`"),
         ({"checks": [{"kind": "contains"}]}, "needs `any`, `all` or `none`"),
-        ({"checks": [{"kind": "number", "value": 1, "turn": 3}]}, "checks.0.turn is 3, and there are 2 turns"),
+        (
+            {"checks": [{"kind": "number", "value": 1, "turn": 3}]},
+            "checks.0.turn is 3, and there are 2 turns",
+        ),
         ({"checks": [{"kind": "voice", "label": "slower"}]}, "'slower', not one of slow"),
         ({"checks": [{"kind": "voice", "label": "slow", "turn": 1}]}, "compares the first turn"),
         ({"checks": [{"kind": "says", "earlier": 2}]}, "which is not before turn 2"),

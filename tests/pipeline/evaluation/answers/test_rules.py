@@ -119,7 +119,9 @@ def test_to_say_that_it_is_slower_is_not_to_be_slower():
 
 
 def test_without_speech_no_change_of_the_voice_is_obeyed():
-    result = checked({"kind": "voice", "label": "slow"}, [AnswerTurn("Hi.", VOICE), AnswerTurn("Hi.", SILENCE)])
+    result = checked(
+        {"kind": "voice", "label": "slow"}, [AnswerTurn("Hi.", VOICE), AnswerTurn("Hi.", SILENCE)]
+    )
     assert (result.score, result.why) == (0, "slow: the rate can't be measured in both answers")
 
 
@@ -148,6 +150,9 @@ def test_a_reference_counts_by_the_share_of_its_words_where_no_check_stands():
     }
     answers = [AnswerTurn("Leonardo, I think.", SILENCE), AnswerTurn("3", SILENCE)]
     results = judge_by_rules(parse_row(row, "x"), answers)
-    assert [(result.kind, round(result.score, 2)) for result in results] == [("number", 1), ("reference", 0.33)]
+    assert [(result.kind, round(result.score, 2)) for result in results] == [
+        ("number", 1),
+        ("reference", 0.33),
+    ]
     assert score_of(results) == pytest.approx(2 / 3)
     assert score_of([]) is None
