@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from itertools import combinations
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from pipeline.evaluation.answers import lineage
@@ -19,6 +18,7 @@ from pipeline.evaluation.answers.judge import CRITERIA, AnswerJudge, JudgeFailur
 from pipeline.evaluation.answers.kept import RATINGS, RESULTS, EvaluationFolder, KeptRow
 from pipeline.evaluation.answers.measures import TITLES, facts_for_judge, measures_of
 from pipeline.evaluation.answers.models import names_of, open_model
+from pipeline.evaluation.answers.people import scores_of_people
 from pipeline.evaluation.answers.rules import judge_by_rules
 from pipeline.evaluation.answers.summary import (
     OBEYED,
@@ -32,13 +32,11 @@ from pipeline.evaluation.answers.summary import (
     worst,
 )
 from pipeline.evaluation.answers.voices import PackagedVoices
-from pipeline.inputs.row_files import read_rows
 from pipeline.storage.store import Store
 from pipeline.versions.provenance import code_version
 from schemas.benchmark import BenchmarkRow
 from schemas.errors import DataError, SetupError
 from stages.endpoint import EndpointConfig
-from stages.preferences.ratings import read_rating
 from stages.replies import Cost, Replies
 
 JUDGE_BY_RULES = "rules"
@@ -186,7 +184,7 @@ def evaluate_answers(options: AnswersOptions, say: Say = lambda line: None) -> A
     clock.done("answers")
     judging = _judged(options, benchmark, answers, say)
     clock.done("judge")
-    people = _people(options.out / RATINGS)
+    people = scores_of_people(options.out / RATINGS)
     outcomes = tuple(
         RowOutcome(
             name,
@@ -281,20 +279,6 @@ def _compare(
     for row, result in found.items():
         if isinstance(result, DataError):
             judging.failures.add(f"{a} and {b}, {row}", result)
-
-
-def _people(file: Path) -> dict[tuple[str, str], float]:
-    """(row, model) -> mean score of the raters, from rows as `preferences.ratings` reads them."""
-    if not file.exists():
-        return {}
-    scores: dict[tuple[str, str], dict[str, float]] = {}
-    for where, value in read_rows([str(file)]):
-        try:
-            rating = read_rating(value)
-        except DataError as error:
-            raise SetupError(f"{where}: {error.message}") from None
-        scores.setdefault((rating.prompt, rating.answer), {})[rating.rater] = rating.score
-    return {key: fmean(each.values()) for key, each in scores.items()}
 
 
 def _row(outcome: RowOutcome) -> dict[str, Any]:
