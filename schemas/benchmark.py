@@ -28,11 +28,11 @@ DIMENSIONS = (
 LABELS = tuple(label for scale in SCALES.values() for label in scale if label != "normal")
 
 
-class _Strict(BaseModel):
+class _RowPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _AboutTurn(_Strict):
+class _AboutTurn(_RowPart):
     turn: int | None = Field(None, ge=1)
     """The turn whose answer is checked, from 1; None: the last."""
 
@@ -139,7 +139,7 @@ Check = Annotated[
 ]
 
 
-class BenchmarkTurn(_Strict):
+class BenchmarkTurn(_RowPart):
     """A question: a recording, or a text that is to be spoken."""
 
     audio: str | None = None
@@ -156,7 +156,7 @@ class BenchmarkTurn(_Strict):
         return self
 
 
-class BenchmarkRow(_Strict):
+class BenchmarkRow(_RowPart):
     id: str = Field(min_length=1)
     dimension: str = Field(min_length=1)
     turns: tuple[BenchmarkTurn, ...] = Field(min_length=1)

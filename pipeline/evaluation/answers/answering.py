@@ -8,9 +8,9 @@ from pathlib import Path
 from pipeline.evaluation.answers.benchmark import Benchmark
 from pipeline.evaluation.answers.ears import Ears
 from pipeline.evaluation.answers.exchange import (
+    AnsweredQuestion,
     AnsweringModel,
     AnswerSampling,
-    Exchange,
     SpokenQuestion,
 )
 from pipeline.evaluation.answers.kept import CANDIDATES, EvaluationFolder, KeptRow
@@ -89,11 +89,11 @@ def answer_benchmark(
 
 def answer_row(
     model: AnsweringModel, questions: tuple[SpokenQuestion, ...], sampling: AnswerSampling
-) -> list[Exchange]:
+) -> list[AnsweredQuestion]:
     """The conversation of a row. Raises the errors of the model."""
-    history: list[Exchange] = []
+    history: list[AnsweredQuestion] = []
     for question in questions:
-        history.append(Exchange(question, model.answer(history, question, sampling)))
+        history.append(AnsweredQuestion(question, model.answer(history, question, sampling)))
     return history
 
 

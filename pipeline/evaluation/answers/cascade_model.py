@@ -5,7 +5,12 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.evaluation.answers.exchange import AnswerSampling, Exchange, SpokenAnswer, SpokenQuestion
+from pipeline.evaluation.answers.exchange import (
+    AnsweredQuestion,
+    AnswerSampling,
+    SpokenAnswer,
+    SpokenQuestion,
+)
 from pipeline.evaluation.answers.voices import PackagedVoices
 from schemas.chat import ChatMessage
 from schemas.errors import DataError
@@ -37,7 +42,7 @@ class CascadeModel:
         return {"kind": "cascade", "place": self._config.url, "model": self._config.model}
 
     def answer(
-        self, history: Sequence[Exchange], question: SpokenQuestion, sampling: AnswerSampling
+        self, history: Sequence[AnsweredQuestion], question: SpokenQuestion, sampling: AnswerSampling
     ) -> SpokenAnswer:
         import soundfile
 

@@ -6,7 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.evaluation.answers.exchange import AnswerSampling, Exchange, SpokenAnswer, SpokenQuestion
+from pipeline.evaluation.answers.exchange import (
+    AnsweredQuestion,
+    AnswerSampling,
+    SpokenAnswer,
+    SpokenQuestion,
+)
 from pipeline.inference.answer_vocoder import AudioChunk, open_answer_vocoder
 from pipeline.inference.answerer import open_answerer, tokenize_question
 from pipeline.inference.conversation import PastTurn, PromptMessage, prompt
@@ -37,7 +42,7 @@ class CheckpointModel:
         }
 
     def answer(
-        self, history: Sequence[Exchange], question: SpokenQuestion, sampling: AnswerSampling
+        self, history: Sequence[AnsweredQuestion], question: SpokenQuestion, sampling: AnswerSampling
     ) -> SpokenAnswer:
         from stages.train.sampling import Answer, Sampling
 

@@ -9,7 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.evaluation.answers.exchange import AnswerSampling, Exchange, SpokenAnswer, SpokenQuestion
+from pipeline.evaluation.answers.exchange import (
+    AnsweredQuestion,
+    AnswerSampling,
+    SpokenAnswer,
+    SpokenQuestion,
+)
 from schemas.errors import DataError, SetupError
 from stages.decode.config import DecodeConfig
 from stages.decode.whole import read_whole
@@ -37,7 +42,7 @@ class EndpointModel:
         return {"kind": "endpoint", "place": self._config.url, "model": self._config.model}
 
     def answer(
-        self, history: Sequence[Exchange], question: SpokenQuestion, sampling: AnswerSampling
+        self, history: Sequence[AnsweredQuestion], question: SpokenQuestion, sampling: AnswerSampling
     ) -> SpokenAnswer:
         messages: list[dict[str, Any]] = []
         for earlier in history:
@@ -141,7 +146,7 @@ def _streamed(reply: bytes) -> SpokenAnswer:
             reason = choice.get("finish_reason") or reason
     if reason is None:
         raise ValueError("the stream ended before the answer did")
-    samples = np.frombuffer(bytes(pcm[: len(pcm) // 2 * 2]), "<i2").astype(np.float32) / 32768
+    samples = np.frombuffer(bytes(pcm[: len(pcm) // 2 * 2]), "<i2").astype(np.float32) / np.float32(32768)
     return _answer("".join(text), samples, PCM_RATE, reason, known_as)
 
 

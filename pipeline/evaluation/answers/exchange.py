@@ -44,7 +44,7 @@ class SpokenAnswer:
 
 
 @dataclass(frozen=True)
-class Exchange:
+class AnsweredQuestion:
     question: SpokenQuestion
     answer: SpokenAnswer
 
@@ -65,6 +65,6 @@ class AnsweringModel(Protocol):
         """What identifies the model: its kind, its place and the hash of its weights where they are here."""
 
     def answer(
-        self, history: Sequence[Exchange], question: SpokenQuestion, sampling: AnswerSampling
+        self, history: Sequence[AnsweredQuestion], question: SpokenQuestion, sampling: AnswerSampling
     ) -> SpokenAnswer:
         """Raises DataError if the question can't be answered, SetupError if none can."""

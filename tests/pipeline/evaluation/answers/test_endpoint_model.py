@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from pipeline.evaluation.answers.endpoint_model import EndpointModel, endpoint_config
-from pipeline.evaluation.answers.exchange import AnswerSampling, Exchange, SpokenQuestion
+from pipeline.evaluation.answers.exchange import AnsweredQuestion, AnswerSampling, SpokenQuestion
 from pipeline.inference.wav import pcm16, wav
 from pipeline.storage.store import Store
 from schemas.errors import DataError, SetupError
@@ -66,7 +66,7 @@ def test_the_models_own_answers_are_the_history(model):
     with serving([streamed("A horse."), streamed("Brown.")]) as server:
         asked = model(server.url)
         first = asked.answer([], ASKED, SAMPLING)
-        asked.answer([Exchange(ASKED, first)], ASKED, SAMPLING)
+        asked.answer([AnsweredQuestion(ASKED, first)], ASKED, SAMPLING)
     assert [message["role"] for message in server.bodies[1]["messages"]] == ["user", "assistant", "user"]
     assert server.bodies[1]["messages"][1]["content"] == "A horse."
 
@@ -74,7 +74,7 @@ def test_the_models_own_answers_are_the_history(model):
 def test_an_answer_without_text_is_referred_to_by_its_id(model):
     with serving([streamed(""), streamed("Brown.")]) as server:
         asked = model(server.url)
-        asked.answer([Exchange(ASKED, asked.answer([], ASKED, SAMPLING))], ASKED, SAMPLING)
+        asked.answer([AnsweredQuestion(ASKED, asked.answer([], ASKED, SAMPLING))], ASKED, SAMPLING)
     assert server.bodies[1]["messages"][1] == {"role": "assistant", "audio": {"id": "audio_1"}}
 
 
@@ -90,7 +90,7 @@ def test_a_server_that_does_not_stream_is_asked_for_whole_answers(model):
     with serving(answer) as server:
         asked = model(server.url)
         first = asked.answer([], ASKED, SAMPLING)
-        asked.answer([Exchange(ASKED, first)], ASKED, SAMPLING)
+        asked.answer([AnsweredQuestion(ASKED, first)], ASKED, SAMPLING)
     assert (first.text, first.rate, first.reason) == ("A horse.", 22_050, "length")
     assert first.latency["first_sound"] is None
     assert [body.get("stream") for body in server.bodies] == [True, None, None]
