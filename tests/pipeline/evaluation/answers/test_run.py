@@ -28,7 +28,7 @@ TOWN = {
     "id": "town",
     "dimension": "voice_understanding",
     "turns": [{"text": "I live in Lisbon. Where do I live?"}],
-    "checks": [{"kind": "contains", "any": ["Lisbon", "four"]}],
+    "checks": [{"kind": "contains", "any": ["Lisbon", "five"]}],
 }
 LOST = TOWN | {"id": "lost", "turns": [{"audio": "nowhere.wav"}]}
 
@@ -75,9 +75,7 @@ def evaluated(tmp_path_factory):
 
 def test_rules_and_judge_score_every_answer(evaluated):
     results, _, _ = evaluated
-    assert list(results["models"]) == [
-        name for name in results["models"] if name.endswith(("right", "wrong", "down"))
-    ]
+    assert list(results["models"]) == ["right", "wrong", "down"]
     right, wrong, _ = results["models"].values()
     assert right["overall"]["rules"]["value"] == 1
     assert wrong["overall"]["rules"]["value"] == 0
