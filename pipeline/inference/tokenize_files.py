@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.models import resolve
-from schemas.errors import DataError
+from schemas.errors import DataError, SetupError
 from schemas.layout import group_count, merged
 from schemas.recording import Codes
 from schemas.vocabulary import STEP1_AUDIO
@@ -16,6 +16,7 @@ from stages.stage import SAMPLE_RATE, problem_of
 from stages.tokenize import TokenizeConfig, load_tokenizer
 from stages.tokenize.codebooks import FILE as CODEBOOKS
 from stages.tokenize.resample import to_16k
+from stages.tokenize.step_audio.checkpoint import PARAFORMER
 from stages.tokenize.tokenizer import Tokenizer
 from stages.tokenize.trained import checkpoint
 
@@ -64,14 +65,19 @@ class Refused:
 def config_of(reference: str) -> TokenizeConfig:
     """The tokenizer settings for `whisper`, `step-audio`, or a reference to a checkpoint or to codebooks.
 
-    Raises SetupError if the reference can't be resolved.
+    Raises SetupError if the reference can't be resolved, or holds no tokenizer.
     """
     if reference in ("whisper", "step-audio"):
         return TokenizeConfig(tokenizer=reference)
     path = resolve(reference).path
     if (path / CODEBOOKS).exists() or checkpoint.describes(path):
         return TokenizeConfig(tokenizer="whisper", codebooks=reference)
-    return TokenizeConfig(tokenizer="step-audio", checkpoint=reference)
+    if (path / PARAFORMER).is_dir():
+        return TokenizeConfig(tokenizer="step-audio", checkpoint=reference)
+    raise SetupError(
+        f"{path} holds no tokenizer: neither trained codes ({checkpoint.FILE}), nor k-means codebooks "
+        f"({CODEBOOKS}), nor a Step-Audio-Tokenizer ({PARAFORMER})"
+    )
 
 
 def tokenize_files(files: Iterable[str], reference: str) -> Iterator[Tokenized | Refused]:

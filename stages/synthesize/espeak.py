@@ -1,20 +1,12 @@
 """Text to phonemes by espeak-ng, in the symbols that Kokoro was trained with."""
 
-import json
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path
 
-from schemas.errors import SetupError
+from stages.espeak import SpokenClause, spoken_clauses
 
 AMERICAN = "en-us"
 BRITISH = "en-gb-x-rp"
-
-SECONDS_MAX = 60
-"""Of one run; a thousand texts take one second."""
 
 _TITLE = re.compile(r"\b(Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs)\.(?= )")
 """Abbreviations whose stop espeak-ng takes for the end of a sentence, though it knows them without it."""
@@ -42,33 +34,9 @@ def espeak_phonemes(texts: Sequence[str], language: str) -> list[str]:
 
     `language` is a language of espeak-ng. Raises SetupError if espeak-ng is not installed or fails.
     """
-    if not texts:
-        return []
     english = language in _RULES
-    lines = [json.dumps([language, _expanded(text) if english else text]) for text in texts]
-    program = Path(__file__).with_name("espeak_program.py")
-    command = [sys.executable, "-I", "-S", str(program), str(_piper_folder())]
-    try:
-        ran = subprocess.run(
-            command, input="\n".join(lines), capture_output=True, text=True, timeout=SECONDS_MAX
-        )
-    except subprocess.TimeoutExpired as error:
-        raise SetupError(f"espeak-ng took over {SECONDS_MAX} s for {len(texts)} texts") from error
-    answers = ran.stdout.splitlines()
-    if ran.returncode or len(answers) != len(texts):
-        log = (ran.stderr.strip().splitlines() or ["it says nothing"])[-1][:200]
-        raise SetupError(f"espeak-ng of the package piper-tts failed: {log}; reinstall it")
-    return [_joined(json.loads(answer), language) for answer in answers]
-
-
-def _piper_folder() -> Path:
-    package = find_spec("piper")
-    if package is None or package.origin is None or not list(Path(package.origin).parent.glob("espeakb*.so")):
-        raise SetupError(
-            "the voices of kokoro speak languages other than Chinese with espeak-ng, which is not installed: "
-            "pip install piper-tts, the package that carries it"
-        )
-    return Path(package.origin).parent
+    plain = [_expanded(text) if english else text for text in texts]
+    return [_joined(clauses, language) for clauses in spoken_clauses(plain, language)]
 
 
 def _expanded(text: str) -> str:
@@ -77,9 +45,9 @@ def _expanded(text: str) -> str:
     return _PRICE.sub(lambda found: f"{found[2]}{found[3] or ''} {_CURRENCIES[found[1]]}", text)
 
 
-def _joined(clauses: Sequence[tuple[str, str, bool]], language: str) -> str:
+def _joined(clauses: Sequence[SpokenClause], language: str) -> str:
     parts = []
-    for index, (phonemes, mark, _) in enumerate(clauses):
+    for index, (phonemes, mark) in enumerate(clauses):
         # What ends neither in a mark nor with the text ended in an ellipsis.
         mark = mark or ("…" if index < len(clauses) - 1 else "")
         if sounds := _symbols(phonemes, language):
@@ -88,7 +56,6 @@ def _joined(clauses: Sequence[tuple[str, str, bool]], language: str) -> str:
 
 
 def _symbols(phonemes: str, language: str) -> str:
-    # Words of another language stand between names in brackets: (en)wiːkˈɛnd(fr).
     sounds = re.sub(r"\([^)]*\)|-", "", phonemes)
     for theirs, ours in _RULES.get(language, _SYMBOLS + _OTHER):
         sounds = sounds.replace(theirs, ours)

@@ -84,7 +84,8 @@ def main() -> None:
             texts[name].append((reference, normalised(text, to)))
 
         silent = np.pad(samples, (0, WINDOW - len(samples)))
-        add("original", whisper.text(whisper.states(silent), language))
+        seconds = len(samples) / SAMPLE_RATE
+        add("original", whisper.text(whisper.states(silent), seconds, language))
         [own] = tokenizer.encode([samples])
         add("both codebooks", reader.text(own, language))
         add("linguistic alone", reader.text(own, language, (True, False)))
@@ -95,7 +96,7 @@ def main() -> None:
             kmeans, books = clusters
             _compare(result, "k-means", kmeans, samples, noisy)
             for name, states in centroid_states(kmeans, books, samples):
-                add(f"k-means, {name}", whisper.text(_view(states), language))
+                add(f"k-means, {name}", whisper.text(_view(states), seconds, language))
         if (correlation := melody(pitch, samples, own)) is not None:
             result.melody.append(correlation)
     _print(result)

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from schemas.errors import SetupError
 from schemas.recording import Codes
+from stages.stage import SAMPLE_RATE
 from stages.tokenize.trained.checkpoint import TrainedCodes
 from stages.tokenize.trained.layers import Weights
 from stages.tokenize.trained.tokenizer import SemanticFactors, TrainedTokenizer
 from stages.tokenize.trained.transcribing import WhisperText
-from stages.tokenize.windows import SEMANTIC_STATES, joined
+from stages.tokenize.windows import SEMANTIC_STATES, STATE, joined
 
 SILENCE = 15_360
 """Samples of silence behind the codes: whole groups, about a second."""
@@ -41,7 +42,8 @@ class CodeReader:
 
         # Whisper's decoder expects silence at the end, and repeats itself without it.
         states = np.ascontiguousarray(self.states(joined([codes, self._silence]), kept).numpy())
-        return self._whisper.text(ctranslate2.StorageView.from_array(states), language)
+        seconds = STATE * SEMANTIC_STATES * len(codes.semantic) / SAMPLE_RATE
+        return self._whisper.text(ctranslate2.StorageView.from_array(states), seconds, language)
 
     @torch.no_grad()
     def states(self, codes: Codes, kept: tuple[bool, bool] = (True, True)) -> Tensor:

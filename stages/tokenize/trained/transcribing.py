@@ -7,14 +7,18 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import SetupError
-from stages.stage import Samples
+from stages.stage import SAMPLE_RATE, Samples
 from stages.tokenize.tokenizer import peak_normalised
 from stages.tokenize.windows import padded_length
 
 REPEATED = 5
 """Consecutive tokens that no text has twice: Whisper may repeat a short utterance without end."""
-LONGEST = 200
-"""Tokens of a text of 30 s, at most."""
+TOKENS_PER_SECOND = 12
+"""More than anybody says, in English or Chinese: a text that is longer repeats itself."""
+SHORTEST = 12
+"""Tokens that every text may have, however short the speech."""
+BEAMS = 5
+"""Texts that are followed at once; Whisper's own default."""
 
 
 class WhisperText:
@@ -37,7 +41,7 @@ class WhisperText:
         samples = peak_normalised(samples)
         states = self.states(samples)
         prompt = self._ids(self.prompt(self._language(states)))
-        text = self._written(states, prompt)
+        text = self._written(states, prompt, len(samples) / SAMPLE_RATE)
         return (*prompt, *text, *self._ids(["<|endoftext|>"])), len(prompt)
 
     def states(self, samples: Samples) -> Any:
@@ -47,9 +51,9 @@ class WhisperText:
         mel = self._mel(samples, padding=padded_length(len(samples)) - len(samples))
         return self._model.encode(ctranslate2.StorageView.from_array(mel[None].astype(np.float32)))
 
-    def text(self, states: Any, language: str = "en") -> str:
-        """What states [1, n, width] say in a language by its code of two letters."""
-        ids = self._written(states, self._ids(self.prompt(language)))
+    def text(self, states: Any, seconds: float, language: str = "en") -> str:
+        """What states [1, n, width] of so much speech say in a language by its code of two letters."""
+        ids = self._written(states, self._ids(self.prompt(language)), seconds)
         return str(self._tokenizer.decode(ids)).strip()
 
     def prompt(self, language: str) -> Sequence[str]:
@@ -69,8 +73,9 @@ class WhisperText:
         ids = [self._tokenizer.token_to_id(token) for token in tokens]
         return [number for number in ids if number is not None]
 
-    def _written(self, states: Any, prompt: Sequence[int]) -> list[int]:
+    def _written(self, states: Any, prompt: Sequence[int], seconds: float) -> list[int]:
+        longest = len(prompt) + SHORTEST + round(TOKENS_PER_SECOND * seconds)
         [result] = self._model.generate(
-            states, [list(prompt)], beam_size=1, max_length=LONGEST, no_repeat_ngram_size=REPEATED
+            states, [list(prompt)], beam_size=BEAMS, max_length=longest, no_repeat_ngram_size=REPEATED
         )
         return list(result.sequences_ids[0])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stages.stage import SAMPLE_RATE, Samples
 from stages.train.vocoder.changes import changed
-from stages.train.vocoder.phonemes import Phonemizer
+from stages.train.vocoder.phonemes import phonemes_of
 from stages.train.vocoder.shape import BLOCK, HOP, RATE, VoiceShape, frames_of
 from stages.train.vocoder.utterances import LatentUtterance
 from stages.train.vocoder.voice_file import SpokenPhonemes, voice_file
@@ -73,14 +73,14 @@ def speak_sentences(
     generator = VoiceGenerator(shape).eval().requires_grad_(False)
     generator.read(file)
     speaker = SpokenPhonemes(file)
-    phonemizer = Phonemizer(speaker.language)
     folder.mkdir(parents=True, exist_ok=True)
     for number, sentence in enumerate(sentences):
         done = folder / f"{number:07}.npz"
         if not done.exists():
+            [phonemes] = phonemes_of([sentence], speaker.language)
             draw = np.random.default_rng([seed, 4, number])
             pace = float(np.exp(draw.uniform(*np.log(PACE))))
-            spoken = speaker.latents(phonemizer.phonemes(sentence), draw.uniform(*NOISE), pace, RHYTHM)
+            spoken = speaker.latents(phonemes, draw.uniform(*NOISE), pace, RHYTHM)
             latents = with_pauses(spoken, generator, draw)
             samples = speech_of(latents, generator)
             tokens = encode([samples, changed(samples, draw)])

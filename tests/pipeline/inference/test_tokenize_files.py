@@ -70,3 +70,10 @@ def test_a_missing_tokenizer_is_reported_in_one_line(command, tmp_path: Path) ->
     assert done.code == 1
     assert len(done.stderr.splitlines()) == 1
     assert "there is no" in done.stderr
+
+
+def test_a_folder_without_a_tokenizer_is_told_with_what_could_be_there(command, tmp_path: Path) -> None:
+    done = command("tokenize", "--tokenizer", f"file:{tmp_path}", RECORDINGS / "bad/zero_bytes.wav")
+    assert done.code == 1
+    for kind in ("codes.json", "codebooks.npz", "speech_paraformer"):
+        assert kind in done.stderr

@@ -77,7 +77,6 @@ def test_the_preset_of_a_voice_needs_sentences_and_no_other_takes_them(given, tm
         assert message in stderr
 
 
-@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
 def test_a_voice_speaks_the_sentences_once_and_learns_the_codes_of_the_version(
     given, tmp_path, capsys, monkeypatch
 ):

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.models import resolve
 from schemas.errors import DataError, SetupError
-from stages.synthesize import espeak
+from stages.espeak import clauses
 from stages.synthesize.phonemes import LANGUAGES, PHONEMES_MAX, Phonemes, pieces
 
 
@@ -121,7 +121,7 @@ def test_a_text_without_sounds_does_not_affect_others(phonemes):
 
 
 def test_without_espeak_the_package_to_install_is_named(monkeypatch, phonemes):
-    monkeypatch.setattr(espeak, "find_spec", lambda name: None)
+    monkeypatch.setattr(clauses, "find_spec", lambda name: None)
     with pytest.raises(SetupError, match="pip install piper-tts"):
         phonemes(["Good morning."], "a")
 

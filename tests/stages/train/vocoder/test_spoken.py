@@ -1,6 +1,5 @@
 """The packaged voice speaks a few words, and a small network learns their latents."""
 
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +8,8 @@ import soundfile
 import torch
 
 from pipeline.models import resolve
-from schemas.errors import SetupError
 from stages.train.vocoder.config import VocoderTrainConfig
-from stages.train.vocoder.phonemes import Phonemizer
+from stages.train.vocoder.phonemes import phonemes_of
 from stages.train.vocoder.shape import HOP, LATENTS, PRESETS, VocoderShape, frames_of
 from stages.train.vocoder.spoken import SpokenSentences, speak_sentences, speech_of, with_pauses
 from stages.train.vocoder.train import train_vocoder
@@ -21,8 +19,6 @@ from tests.stages.train.vocoder.small_shapes import LITTLE_VOICE
 
 SENTENCES = ["Three plus four is seven.", "Good morning.", "No."]
 SHAPE = PRESETS["voice"].wave
-
-needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +42,10 @@ def folder(voice, tmp_path_factory):
     return folder
 
 
-@needs_espeak
 def test_text_becomes_phonemes_with_its_punctuation():
-    assert Phonemizer("en-us").phonemes("Well, is it?") == "wˈɛl, ɪz ˈɪt?"
+    assert phonemes_of(["Well, is it?", "No."], "en-us") == ["wˈɛl, ɪz ɪt?", "nˈoʊ."]
 
 
-def test_a_missing_espeak_is_reported(monkeypatch):
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(SetupError, match="espeak-ng, which is not installed"):
-        Phonemizer("en-us")
-
-
-@needs_espeak
 def test_each_sentence_is_there_as_it_is_and_changed_for_the_same_latents(folder):
     speech = SpokenSentences(folder, held_out=False)
     assert len(speech) == 2 * len(SENTENCES)
@@ -69,7 +57,6 @@ def test_each_sentence_is_there_as_it_is_and_changed_for_the_same_latents(folder
     assert plain.features().shape == (LATENTS, frames_of(len(plain.tokens)))
 
 
-@needs_espeak
 def test_a_stopped_run_goes_on_where_it_stopped(folder, voice, tmp_path):
     def stop(number):
         if number == 1:
@@ -85,7 +72,6 @@ def test_a_stopped_run_goes_on_where_it_stopped(folder, voice, tmp_path):
     assert before.items() <= after.items()
 
 
-@needs_espeak
 def test_pauses_are_silent(folder, voice):
     generator = VoiceGenerator(SHAPE).eval().requires_grad_(False)
     generator.read(voice)
@@ -101,7 +87,6 @@ def test_pauses_are_silent(folder, voice):
     assert len(speech_of(longer, generator)) == pytest.approx(longer.shape[1] * HOP * 16 / 22.05, abs=2)
 
 
-@needs_espeak
 def test_a_vocoder_learns_them_and_speaks_with_the_voice(folder, voice, monkeypatch, tmp_path):
     monkeypatch.setitem(PRESETS, "voice", VocoderShape(replace(LITTLE_VOICE, channels=(96,)), SHAPE))
     config = VocoderTrainConfig(

@@ -1,4 +1,4 @@
-"""A program of its own, for text to phonemes by espeak-ng: `python espeak_program.py FOLDER_OF_PIPER`.
+"""A program of its own, for text to phonemes by espeak-ng: `python program.py FOLDER_OF_PIPER`.
 
 espeak-ng is licensed under the GPL, so it runs in a process of its own and nothing imports this file. Reads
 lines of JSON, [language, text] each, and answers with a line of JSON for each: its clauses as
