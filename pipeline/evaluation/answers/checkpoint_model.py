@@ -1,6 +1,6 @@
 """A checkpoint of ours as a model that answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from pipeline.evaluation.answers.exchange import (
     SpokenAnswer,
     SpokenQuestion,
 )
-from pipeline.inference.answer_vocoder import AudioChunk, open_answer_vocoder
-from pipeline.inference.answerer import open_answerer, tokenize_question
+from pipeline.inference.answer_vocoder import AnswerVocoder, AudioChunk, open_answer_vocoder
+from pipeline.inference.answerer import Answerer, open_answerer, tokenize_question
 from pipeline.inference.conversation import PastTurn, PromptMessage, prompt
 from pipeline.inference.latency import Latency
 from schemas.recording import Codes
@@ -21,25 +21,19 @@ from stages.train.vocoder.shape import RATE
 
 
 class CheckpointModel:
-    """Raises SetupError if the checkpoint or its vocoder can't be loaded, or don't fit each other."""
+    """A loaded model, also one that is being trained. Without a vocoder its answers have no sound."""
 
-    def __init__(self, name: str, checkpoint: Path, vocoder: Path | None = None) -> None:
+    def __init__(
+        self, name: str, answerer: Answerer, vocoder: AnswerVocoder | None, about: Mapping[str, Any]
+    ) -> None:
         self.name = name
-        self._checkpoint = checkpoint
-        self._answerer = open_answerer(checkpoint)
-        self._vocoder = open_answer_vocoder(vocoder)
-        self._vocoder.check(self._answerer.models)
+        self._answerer = answerer
+        self._vocoder = vocoder
+        self._about = about
         self._codes: dict[Path, Codes] = {}
 
     def about(self) -> dict[str, Any]:
-        from stages.train.checkpoint import sha256
-
-        return {
-            "kind": "checkpoint",
-            "place": str(self._checkpoint.resolve()),
-            "sha256": sha256(self._checkpoint),
-            "vocoder": self._vocoder.directory.name,
-        }
+        return dict(self._about)
 
     def answer(
         self, history: Sequence[AnsweredQuestion], question: SpokenQuestion, sampling: AnswerSampling
@@ -50,7 +44,7 @@ class CheckpointModel:
         messages: list[PromptMessage] = []
         for earlier in history:
             messages.append(self._past_question(earlier.question).as_message("human"))
-            if not earlier.answer.empty:
+            if earlier.answer.text.strip() or earlier.answer.voices:
                 past = PastTurn.of(earlier.answer.text, earlier.answer.voices)
                 messages.append(past.as_message("assistant"))
         messages.append(PromptMessage("human", (self._question(question),)))
@@ -59,7 +53,7 @@ class CheckpointModel:
         events = self._answerer.answer(ids, self._answerer.form, drawn)
         pieces: list[Any] = []
         done: Answer | None = None
-        for event in self._vocoder.speak(events, sampling.seed):
+        for event in self._vocoder.speak(events, sampling.seed) if self._vocoder else events:
             latency.record(event)
             if isinstance(event, AudioChunk):
                 pieces.append(event.samples)
@@ -77,3 +71,19 @@ class CheckpointModel:
     def _past_question(self, question: SpokenQuestion) -> PastTurn:
         """Its text where it is written, as in training, or else its codes."""
         return PastTurn.of(question.text or "", [self._question(question)])
+
+
+def open_checkpoint_model(name: str, checkpoint: Path, vocoder: Path | None = None) -> CheckpointModel:
+    """The checkpoint of a folder, with the vocoder of another folder or the bundled one. Raises SetupError if
+    one of them can't be loaded, or if they don't fit each other."""
+    from stages.train.checkpoint import sha256
+
+    answerer, answer_vocoder = open_answerer(checkpoint), open_answer_vocoder(vocoder)
+    answer_vocoder.check(answerer.models)
+    about = {
+        "kind": "checkpoint",
+        "place": str(checkpoint.resolve()),
+        "sha256": sha256(checkpoint),
+        "vocoder": answer_vocoder.directory.name,
+    }
+    return CheckpointModel(name, answerer, answer_vocoder, about)

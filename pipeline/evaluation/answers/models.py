@@ -42,9 +42,9 @@ def open_model(
             f"{place} is no model: name the folder of a checkpoint, http(s)://HOST/v1[#MODEL], or "
             f"{CASCADE}http(s)://HOST/v1[#MODEL]"
         )
-    from pipeline.evaluation.answers.checkpoint_model import CheckpointModel
+    from pipeline.evaluation.answers.checkpoint_model import open_checkpoint_model
 
-    return CheckpointModel(name, Path(place), vocoder)
+    return open_checkpoint_model(name, Path(place), vocoder)
 
 
 def is_server(place: str) -> bool:

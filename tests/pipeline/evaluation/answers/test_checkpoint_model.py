@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.evaluation.answers.checkpoint_model import CheckpointModel
+from pipeline.evaluation.answers.checkpoint_model import open_checkpoint_model
 from pipeline.evaluation.answers.exchange import AnsweredQuestion, AnswerSampling, SpokenQuestion
 from stages.train.checkpoint import sha256
 from tests.pipeline.tiny_models import QUESTION, SHORT
@@ -12,7 +12,7 @@ FIRST, SECOND = SpokenQuestion(SHORT, None, "en"), SpokenQuestion(QUESTION, "Wha
 
 @pytest.fixture(scope="module")
 def model(tiny_checkpoint, vocoder):
-    return CheckpointModel("tiny", tiny_checkpoint, vocoder)
+    return open_checkpoint_model("tiny", tiny_checkpoint, vocoder)
 
 
 def test_an_answer_has_text_speech_codes_and_latency(model):
