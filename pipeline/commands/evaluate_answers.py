@@ -78,6 +78,9 @@ RULES = "rules"
     metavar="TOKENS",
     help="Most tokens to ask of the judge, kept verdicts included.  [default: no limit]",
 )
+@click.option(
+    "--judge-listens", is_flag=True, help="Send the judge the recordings too; its model must take audio."
+)
 @json_option
 def answers(
     benchmark: str,
@@ -90,6 +93,7 @@ def answers(
     max_tokens: int,
     vocoder: Path | None,
     judge_budget: int | None,
+    judge_listens: bool,
     as_json: bool,
 ) -> None:
     """Judge models by their spoken answers to a benchmark.
@@ -115,6 +119,7 @@ def answers(
         models,
         out,
         None if judge == RULES else endpoint_config(judge, **budget),
+        judge_listens,
         limit,
         AnswerSampling(seed, temperature, max_tokens),
         vocoder,

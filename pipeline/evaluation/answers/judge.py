@@ -80,36 +80,52 @@ class JudgeFailures:
 class AnswerJudge:
     """Thread-safe. Its replies are cached raw in `replies`, and count towards the budget of the endpoint."""
 
-    def __init__(self, config: EndpointConfig, replies: Replies) -> None:
+    def __init__(self, config: EndpointConfig, replies: Replies, listens: bool = False) -> None:
+        """With `listens` the judge gets the recordings that it is given; its model must take audio."""
         self._config = config
+        self._listens = listens
         self.endpoint = Endpoint(config, replies)
 
     def about(self) -> dict[str, Any]:
         """What verdicts depend on."""
         rubrics = {name: rubric_hash(name) for name in (ANSWER, COMPARISON, REMINDER)}
-        return {"place": self._config.url, "model": self._config.model, "rubrics": rubrics}
+        about = {"place": self._config.url, "model": self._config.model, "rubrics": rubrics}
+        return about | ({"listens": True} if self._listens else {})
 
-    def judge(self, row: BenchmarkRow, turns: Sequence[AnswerTurn], facts: str = "") -> Verdict:
-        """Judge the last answer of a conversation. `facts` are measures of the voice.
+    def judge(
+        self,
+        row: BenchmarkRow,
+        turns: Sequence[AnswerTurn],
+        facts: str = "",
+        recording: bytes | None = None,
+    ) -> Verdict:
+        """Judge the last answer of a conversation. `facts` are measures of the voice, `recording` is the
+        answer as WAV.
 
         Raises DataError `bad_verdict` and the errors of `complete`.
         """
         if turns[-1].empty:
             return EMPTY
         shown = _conversation(row, turns) + (f"\n\n[Measures]\n{facts}" if facts else "")
-        return self._ask(ANSWER, shown, _verdict)
+        return self._ask(ANSWER, shown, _verdict, [recording])
 
     def compare(
-        self, row: BenchmarkRow, first: Sequence[AnswerTurn], second: Sequence[AnswerTurn]
+        self,
+        row: BenchmarkRow,
+        first: Sequence[AnswerTurn],
+        second: Sequence[AnswerTurn],
+        recordings: tuple[bytes | None, bytes | None] = (None, None),
     ) -> PairVerdict:
-        """Compare two models by their answers to a row, in both orders. Raises the errors of `judge`."""
+        """Compare two models by their answers to a row, in both orders; `recordings` are their last answers.
+        Raises the errors of `judge`."""
         if first[-1].empty or second[-1].empty:
             better: Better = (
                 "tie" if first[-1].empty and second[-1].empty else "B" if first[-1].empty else "A"
             )
             return PairVerdict(better, False, ())
         verdicts = [
-            self._ask(COMPARISON, _pair(row, *order), _better) for order in ((first, second), (second, first))
+            self._ask(COMPARISON, _pair(row, *order), _better, heard)
+            for order, heard in (((first, second), recordings), ((second, first), recordings[::-1]))
         ]
         (one, raw), (other, more) = verdicts
         turned: Better = {"A": "B", "B": "A", "tie": "tie"}[other]  # type: ignore[assignment]
@@ -131,12 +147,19 @@ class AnswerJudge:
                 done(number)
                 yield result
 
-    def _ask(self, name: str, shown: str, read: Callable[[str, tuple[str, ...]], Result]) -> Result:
+    def _ask(
+        self,
+        name: str,
+        shown: str,
+        read: Callable[[str, tuple[str, ...]], Result],
+        recordings: Sequence[bytes | None],
+    ) -> Result:
         """The judge's verdict. Prose instead of a verdict is answered once, with a reminder."""
         messages = [ChatMessage("system", rubric(name)), ChatMessage("human", shown)]
+        heard = [data for data in recordings if data is not None] if self._listens else []
         raw: tuple[str, ...] = ()
         for last in (False, True):
-            reply = complete(messages, self._config, self.endpoint, 0.0, MAX_TOKENS)
+            reply = complete(messages, self._config, self.endpoint, 0.0, MAX_TOKENS, heard)
             raw = (*raw, reply)
             try:
                 return read(reply, raw)

@@ -170,6 +170,11 @@ class EvaluationFolder:
         samples, rate = soundfile.read(io.BytesIO((self.path / audio).read_bytes()), dtype="float32")
         return (samples.mean(axis=1) if samples.ndim == 2 else samples), rate
 
+    def last_recording(self, kept: KeptRow) -> bytes | None:
+        """The last answer to a row as WAV; None without speech."""
+        audio = kept.turns[-1].audio
+        return (self.path / audio).read_bytes() if audio else None
+
     def write(self, name: str, content: bytes) -> None:
         write_whole(self.path / name, content)
 

@@ -53,6 +53,8 @@ class AnswersOptions:
     out: Path
     judge: EndpointConfig | None = None
     """None: rules only."""
+    judge_listens: bool = False
+    """Send the judge the recordings of answers too."""
     limit: int | None = None
     """Rows of each dimension."""
     sampling: AnswerSampling = field(default_factory=AnswerSampling)
@@ -237,7 +239,9 @@ def _judged(
     judging = _Judging()
     if options.judge is None:
         return judging
-    judge = AnswerJudge(options.judge, Replies(Store(str(options.out)), "verdicts"))
+    verdicts = Replies(Store(str(options.out)), "verdicts")
+    judge = AnswerJudge(options.judge, verdicts, options.judge_listens)
+    folder = EvaluationFolder(options.out)
     judging.about = judge.about()
     rows = {row.id: row for row in benchmark.rows}
     alone = [(name, id) for name, own in answers.items() for id, kept in own.items() if not kept.failed]
@@ -245,7 +249,8 @@ def _judged(
     def one(item: tuple[str, str]) -> Verdict:
         name, id = item
         seen = answers[name][id].seen
-        return judge.judge(rows[id], seen, facts_for_judge([turn.heard for turn in seen]))
+        facts = facts_for_judge([turn.heard for turn in seen])
+        return judge.judge(rows[id], seen, facts, folder.last_recording(answers[name][id]))
 
     for (name, id), verdict in judge.each(alone, one, lambda n: say(f"{n} of {len(alone)} answers judged")):
         if isinstance(verdict, DataError):
@@ -254,7 +259,7 @@ def _judged(
             judging.verdicts[name, id] = verdict
     for a, b in combinations(answers, 2):
         both = [row for name, row in alone if name == a and (b, row) in set(alone)]
-        _compare(judge, judging, (a, b), both, rows, answers, say)
+        _compare(judge, judging, (a, b), both, rows, answers, folder, say)
     judging.cost = judge.endpoint.spent
     return judging
 
@@ -266,13 +271,16 @@ def _compare(
     both: list[str],
     rows: dict[str, BenchmarkRow],
     answers: dict[str, dict[str, KeptRow]],
+    folder: EvaluationFolder,
     say: Say,
 ) -> None:
     """Compare two models on the rows that both answered."""
     a, b = models
 
     def pair(row: str) -> PairVerdict:
-        return judge.compare(rows[row], answers[a][row].seen, answers[b][row].seen)
+        one, other = answers[a][row], answers[b][row]
+        heard = (folder.last_recording(one), folder.last_recording(other))
+        return judge.compare(rows[row], one.seen, other.seen, heard)
 
     found = dict(judge.each(both, pair, lambda n: say(f"{n} of {len(both)} pairs compared")))
     judging.pairs[models] = found

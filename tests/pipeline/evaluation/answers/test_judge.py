@@ -1,5 +1,6 @@
 """A language model as a judge, asked over real sockets."""
 
+import base64
 import json
 
 import pytest
@@ -34,9 +35,10 @@ NOTHING = [AnswerTurn("", SILENCE)]
 
 @pytest.fixture
 def judge(tmp_path):
-    def open_judge(url, **settings):
+    def open_judge(url, listens=False, **settings):
         fast = {"retries": 1, "backoff": 0.0, "timeout": 5.0} | settings
-        return AnswerJudge(EndpointConfig(url=url, model="judge", **fast), Replies(Store(str(tmp_path)), "v"))
+        config = EndpointConfig(url=url, model="judge", **fast)
+        return AnswerJudge(config, Replies(Store(str(tmp_path)), "v"), listens)
 
     return open_judge
 
@@ -45,7 +47,8 @@ def better(choose):
     """A judge that compares by the two first answers that it is shown."""
 
     def answer(request):
-        shown = request["body"]["messages"][1]["content"].splitlines()
+        content = request["body"]["messages"][1]["content"]
+        shown = (content if isinstance(content, str) else content[0]["text"]).splitlines()
         a, b = (next(line for line in shown if line.startswith(f"{side}, written")) for side in "AB")
         return completion(json.dumps({"better": choose(a, b), "reason": ""}))
 
@@ -74,6 +77,27 @@ def test_the_judge_sees_what_is_heard_beside_what_is_written(judge):
         assert part in shown
     assert "(a right answer to this: five)" in shown
     assert shown.endswith("[Measures]\nanswer 1: 12.0 letters a second")
+
+
+def recordings(body):
+    content = body["messages"][1]["content"]
+    parts = content[1:] if isinstance(content, list) else []
+    return [base64.b64decode(part["input_audio"]["data"]) for part in parts]
+
+
+def test_a_judge_that_listens_gets_the_recordings_in_the_order_of_the_answers(judge):
+    with serving([completion(json.dumps(GOOD))]) as server:
+        judge(server.url, listens=True).judge(ROW, FIVE, recording=b"five")
+    assert recordings(server.bodies[0]) == [b"five"]
+    with serving(better(lambda a, b: "tie")) as server:
+        judge(server.url, listens=True).compare(ROW, FIVE, SIX, (b"five", b"six"))
+    assert [recordings(body) for body in server.bodies] == [[b"five", b"six"], [b"six", b"five"]]
+
+
+def test_a_judge_that_reads_gets_no_recordings(judge):
+    with serving([completion(json.dumps(GOOD))]) as server:
+        judge(server.url).judge(ROW, FIVE, recording=b"five")
+    assert recordings(server.bodies[0]) == []
 
 
 def test_a_verdict_is_asked_for_once(judge):
