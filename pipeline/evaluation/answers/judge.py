@@ -215,8 +215,8 @@ def _verdict(reply: str, raw: tuple[str, ...]) -> Verdict:
     content = _json_in(reply)
     scores: dict[str, float] = {}
     for name in GRADES:
-        value = content.get(name)
-        if type(value) not in (int, float) or not 1 <= float(value) <= 5:
+        value: Any = content.get(name)
+        if type(value) not in (int, float) or not 1 <= value <= 5:
             raise ValueError(f"`{name}` is {value!r}, not a number from 1 to 5")
         scores[name] = float(value)
     for name in QUESTIONS:
