@@ -9,7 +9,7 @@ from pipeline.commands.arguments import json_option, print_json, table_of, wide_
 from pipeline.commands.progress import Progress
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.answers.run import AnswersEvaluation
+    from pipeline.evaluation.answers.results import AnswersEvaluation
 
 RULES = "rules"
 
@@ -108,7 +108,8 @@ def answers(
     from pipeline.evaluation.answers.endpoint_model import endpoint_config
     from pipeline.evaluation.answers.exchange import AnswerSampling
     from pipeline.evaluation.answers.kept import REPORT
-    from pipeline.evaluation.answers.run import AnswersOptions, evaluate_answers
+    from pipeline.evaluation.answers.results import AnswersOptions
+    from pipeline.evaluation.answers.run import evaluate_answers
     from pipeline.report.answers import render
 
     if judge != RULES and not judge.startswith(("http://", "https://")):
@@ -166,6 +167,6 @@ def print_summary(evaluation: "AnswersEvaluation") -> None:
         click.echo(f"not used: {line}", err=True)
     for row, why in list(evaluation.not_asked.items())[:10]:
         click.echo(f"not asked: {row}: {why}", err=True)
-    for message in evaluation.failures.messages[:10]:
+    for message in evaluation.judging.failures.messages[:10]:
         click.echo(f"not judged: {message}", err=True)
     click.echo(f"report: {evaluation.options.out / 'report.html'}; in brackets: 95 % bootstrap intervals")

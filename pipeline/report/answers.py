@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from pipeline.evaluation.answers.kept import EvaluationFolder
 from pipeline.evaluation.answers.measures import TITLES
-from pipeline.evaluation.answers.run import AnswersEvaluation
+from pipeline.evaluation.answers.results import AnswersEvaluation
 from pipeline.evaluation.answers.summary import RowOutcome, summed, worst
 from pipeline.report.listen import mp3_base64
 from pipeline.report.page import template
@@ -46,6 +46,10 @@ def render(evaluation: AnswersEvaluation) -> str:
         titles=SCORE_TITLES,
         measure_titles=TITLES,
         shown=lambda name, dimension, score: shown(evaluation, name, dimension, score),
+        shown_by_any=lambda dimension, score: any(
+            shown(evaluation, name, dimension, score) for name in evaluation.models
+        ),
+        main=_drawn(evaluation),
         measured=lambda name, measure: written(measure, summed(evaluation.of(name), measure)),
         radars=[(SCORE_TITLES[score], _radar(evaluation, score)) for score in _drawn(evaluation)],
         cards=[_card(each, evaluation, folder) for each in worst(evaluation.outcomes)],

@@ -37,14 +37,18 @@ def open_model(
         from pipeline.evaluation.answers.cascade_model import CascadeModel
 
         return CascadeModel(name, config, replies, ears(), voices)
-    if not Path(place).is_dir():
+    from pipeline.evaluation.answers.checkpoint_model import open_checkpoint_model
+
+    return open_checkpoint_model(name, Path(place), vocoder)
+
+
+def check_place(place: str) -> None:
+    """Raises SetupError for a place that can't be a model, before anything is loaded."""
+    if not is_server(place) and not Path(place).is_dir():
         raise SetupError(
             f"{place} is no model: name the folder of a checkpoint, http(s)://HOST/v1[#MODEL], or "
             f"{CASCADE}http(s)://HOST/v1[#MODEL]"
         )
-    from pipeline.evaluation.answers.checkpoint_model import open_checkpoint_model
-
-    return open_checkpoint_model(name, Path(place), vocoder)
 
 
 def is_server(place: str) -> bool:

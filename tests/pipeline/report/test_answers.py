@@ -11,10 +11,11 @@ from pipeline.evaluation.answers.benchmark import open_benchmark
 from pipeline.evaluation.answers.ears import Heard
 from pipeline.evaluation.answers.exchange import SpokenAnswer, SpokenQuestion
 from pipeline.evaluation.answers.judge import JudgeFailures, PairVerdict, Verdict
+from pipeline.evaluation.answers.judging import Judging
 from pipeline.evaluation.answers.kept import EvaluationFolder
 from pipeline.evaluation.answers.measures import measures_of
+from pipeline.evaluation.answers.results import AnswersEvaluation, AnswersOptions
 from pipeline.evaluation.answers.rules import judge_by_rules
-from pipeline.evaluation.answers.run import AnswersEvaluation, AnswersOptions
 from pipeline.evaluation.answers.summary import RowOutcome, comparisons
 from pipeline.inference.wav import wav
 from pipeline.report.answers import render
@@ -77,9 +78,12 @@ def evaluation(tmp_path_factory):
         tuple(outcomes),
         tuple(comparisons(["early", "late"], outcomes, verdicts, 0)),
         questions,
-        {"place": "http://judge/v1", "model": "j", "rubrics": {"answer-1": "abc"}},
-        JudgeFailures(Counter(timeout=1), ["early, x: it took over 120 s"]),
-        Cost(requests=40, tokens=1234),
+        Judging(
+            pairs=verdicts,
+            about={"place": "http://judge/v1", "model": "j", "rubrics": {"answer-1": "abc"}},
+            failures=JudgeFailures(Counter(timeout=1), ["early, x: it took over 120 s"]),
+            cost=Cost(requests=40, tokens=1234),
+        ),
         {},
         {"questions": 1.0, "answers": 90.0},
     )
@@ -93,6 +97,7 @@ def page(evaluation):
 def test_each_dimension_has_a_row_in_each_table_and_an_axis_in_each_plot(page):
     for dimension in DIMENSIONS:
         assert page.count(f">{dimension.replace('_', ' ')}<") >= 9
+    assert page.count("<details open>") == 2  # the rules and the judge's grade
     assert page.count('<svg class="chart radar"') == 2
 
 
