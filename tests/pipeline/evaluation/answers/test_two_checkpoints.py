@@ -75,16 +75,18 @@ def served(checkpoint, vocoder):
 
 
 def judge(request):
-    """Likes an answer with a right word, and of two the one that has more of them."""
+    """Likes the answer that has the right word of its question."""
     shown = request["body"]["messages"][1]["content"].splitlines()
+    asked = next(line.removeprefix("person: ") for line in shown if line.startswith("person: "))
+    word = WORDS[list(RIGHT).index(asked)]
 
-    def rights(side):
-        return sum(word in line for line in shown if line.startswith(f"{side}, written") for word in WORDS)
+    def right(side):
+        return any(word in line for line in shown if line.startswith(f"{side}, written"))
 
     if any(line.startswith("A, written") for line in shown):
-        a, b = rights("A"), rights("B")
-        return completion(json.dumps({"better": "A" if a > b else "B" if b > a else "tie", "reason": ""}))
-    yes = "yes" if rights("assistant") else "no"
+        a, b = right("A"), right("B")
+        return completion(json.dumps({"better": "tie" if a == b else "A" if a else "B", "reason": ""}))
+    yes = "yes" if right("assistant") else "no"
     grades = {"chat": 5 if yes == "yes" else 1, "naturalness": 3, "reason": "by its words"}
     questions = dict.fromkeys(("relevance", "factuality", "instruction_following"), yes)
     return completion(json.dumps(grades | questions | {"safety": "yes"}))
@@ -114,11 +116,14 @@ def test_the_later_checkpoint_wins(checkpoints, vocoder, tmp_path):
     results = json.loads(done.stdout)
     by_early, by_late, at_once = results["models"].values()
     assert [each["answered"] for each in (by_early, by_late, at_once)] == [3, 3, 3]
-    assert by_early["overall"]["rules"]["value"] == 0
+    # The early one says the same to everything, which may be right once.
+    assert by_early["overall"]["rules"]["value"] < 0.4
     assert by_late["overall"]["rules"]["value"] == at_once["overall"]["rules"]["value"] == 1
-    assert (by_early["overall"]["chat"]["value"], by_late["overall"]["chat"]["value"]) == (1, 5)
+    assert by_early["overall"]["chat"]["value"] < 2.5 < by_late["overall"]["chat"]["value"] == 5
     judged = next(each for each in results["comparisons"] if each["by"] == "judge")
-    assert (judged["win_rate"]["value"], judged["losses"], judged["contradictions"]) == (0, 3, 0)
+    assert judged["losses"] >= 2
+    assert judged["win_rate"]["value"] < 0.2
+    assert (judged["wins"], judged["contradictions"]) == (0, 0)
     # The model card of the checkpoint that is here names the evaluation.
     card = (late / "README.md").read_text()
     assert "bench.jsonl@" in card
