@@ -33,3 +33,20 @@ def test_a_row_that_is_no_rating_is_told_with_its_line(tmp_path):
     file = write(tmp_path / "ratings.jsonl", rated("early", "ann", 2), rated("early", "bob", 9))
     with pytest.raises(SetupError, match=r"ratings\.jsonl:2: `score` is 9"):
         scores_of_people(file)
+
+
+def test_of_two_ratings_by_one_rater_the_last_counts(tmp_path):
+    rows = (rated("early", "ann", 2) | {"at": "2026-05-01T12:00:00Z"}, rated("early", "ann", 4))
+    assert scores_of_people(write(tmp_path / "ratings.jsonl", *rows)) == {("p", "early"): 4}
+
+
+def test_choices_between_two_count_by_the_share_that_is_won(tmp_path):
+    def chosen(rater, choice, *answers):
+        return {"prompt": "p", "answers": list(answers), "choice": choice, "rater": rater}
+
+    rows = (chosen("ann", "late", "early", "late"), chosen("ann", None, "early", "mid"))
+    scores = scores_of_people(write(tmp_path / "ratings.jsonl", *rows))
+    assert scores == {("p", "late"): 5, ("p", "early"): 2, ("p", "mid"): 3}
+    file = write(tmp_path / "ratings.jsonl", chosen("ann", "x", "early", "late"))
+    with pytest.raises(SetupError, match=r"ratings\.jsonl:1: `choice` is neither null"):
+        scores_of_people(file)
