@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pipeline.evaluation.answers.benchmark import Benchmark
 from pipeline.evaluation.answers.ears import Ears
@@ -50,7 +50,8 @@ def _questions(
             raise DataError(
                 "missing_audio", f"`turns.{number - 1}.audio`: there is no file {turn.audio}"
             ) from error
-        yield SpokenQuestion(folder.question(row.id, number, data), turn.text, row.spoken_language)
+        ending = PurePosixPath(turn.audio or "").suffix or ".wav"
+        yield SpokenQuestion(folder.question(row.id, number, data, ending), turn.text, row.spoken_language)
 
 
 def answer_benchmark(

@@ -1,7 +1,7 @@
 """What an evaluation keeps in its folder, so that a stopped one goes on and everything can be heard again.
 
 run.json                        the settings; another run with others is refused
-questions/<row>-<turn>.wav      as the models got them
+questions/<row>-<turn>.wav      as the models got them, with the ending of the benchmark's own file
 answers/<model>/model           what the model is
 answers/<model>/<row>.json      text, codes, latency and measures of each turn; written last
 answers/<model>/<row>-<turn>.wav
@@ -106,9 +106,9 @@ class EvaluationFolder:
                 )
         return True
 
-    def question(self, row: str, turn: int, data: bytes) -> Path:
-        """Keep the audio of a question; `turn` from 1."""
-        file = self.path / "questions" / f"{file_name(row)}-{turn}.wav"
+    def question(self, row: str, turn: int, data: bytes, ending: str = ".wav") -> Path:
+        """Keep the audio of a question; `turn` from 1, `ending` by the format."""
+        file = self.path / "questions" / f"{file_name(row)}-{turn}{ending}"
         if not file.exists() or file.read_bytes() != data:
             write_whole(file, data)
         return file

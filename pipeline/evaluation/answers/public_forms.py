@@ -50,7 +50,8 @@ def recognised(place: str) -> tuple[list[BenchmarkRow], Audio] | None:
         return _step_eval(folder)
     if path.suffix == ".json":
         return _vocal_bench([path], folder)
-    if path.is_dir() and not any(path.rglob("*.jsonl")) and (lists := sorted(path.rglob("*.json"))):
+    has_rows = path.is_dir() and any(file.suffix in (".jsonl", ".parquet") for file in path.rglob("*"))
+    if path.is_dir() and not has_rows and (lists := sorted(path.rglob("*.json"))):
         return _vocal_bench(lists, folder)
     rows = [row for row in _first_rows(path) if isinstance(row, dict)]
     columns = rows[0].keys() if rows else set()
