@@ -1,8 +1,6 @@
 """Measures of speech: recogniser, speaker embedding, pitch tracker and DNSMOS, with the models of a build."""
 
-import io
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +14,7 @@ from stages.evaluate.likeness import f0_correlation, mel_distance, voicing_agree
 from stages.quality import QualityConfig
 from stages.quality.dnsmos import Dnsmos
 from stages.quality.pitch import PitchTracker
-from stages.stage import SAMPLE_RATE, Samples
+from stages.stage import Samples
 from stages.tokenize.resample import to_16k
 from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.shape import RATE
@@ -73,8 +71,6 @@ class SpeechJudge:
         )
         self.quality = Dnsmos(quality)
         self.pitch = PitchTracker(pitch)
-        with redirect_stdout(io.StringIO()):  # FCPE prints while it loads; stdout is for our own output
-            self.pitch.hz(np.zeros(SAMPLE_RATE, np.float32))
         self.embedding = SpeakerEmbedding(embedding)
 
     def language(self, samples: Samples, declared: str | None) -> str:

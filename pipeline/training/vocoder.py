@@ -38,7 +38,7 @@ RENAMED_KEYS = {f"{SECTION}.{old}": RENAMED_SETTINGS[old] for old in ("batch", "
 """Old name of a recipe key -> its new name in the same section."""
 LOG_SECONDS = 30.0
 """Between lines."""
-SHOWN = ("flow", "prior", "mel", "spectrum")
+SHOWN = ("flow", "prior", "mel", "spectrum", "pitch")
 """Losses in them."""
 
 
@@ -100,6 +100,8 @@ class VocoderJob:
     """Where the speech is in the shards, or a folder of spoken sentences."""
 
     def __call__(self, on_progress: ProgressCallback = lambda metrics: None) -> None:
+        from stages.quality import QualityConfig
+        from stages.quality.pitch import PitchTracker
         from stages.train.vocoder.train import train_vocoder
 
         version = version_at(Store(self.dataset), self.version)
@@ -112,7 +114,10 @@ class VocoderJob:
         spoken = held_out if len(held_out) else speech
         path = resolve(voice.voice).path if voice else None
         factors = factors_of(self.index) if voice else ()
-        train_vocoder(self.config, speech, spoken, identity, self.folder, on_progress, codes, path, factors)
+        measure = None if voice else PitchTracker(resolve(QualityConfig().pitch).path).hz
+        train_vocoder(
+            self.config, speech, spoken, identity, self.folder, on_progress, codes, path, factors, measure
+        )
 
     def speech(self, version: Version, split: str) -> "Utterances":
         """The utterances of a split: spoken sentences, or read by range from the shards."""

@@ -1,6 +1,8 @@
 """Pitch level and range by FCPE, with the model bundled in torchfcpe."""
 
+import io
 import threading
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -11,6 +13,8 @@ from stages.stage import SAMPLE_RATE, Samples
 
 MIN_VOICED_FRAMES = 10
 """Voiced frames of 10 ms below which no pitch is reported."""
+_LOADING = threading.Lock()
+"""Because standard output is redirected for all threads."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class PitchTracker:
         if not hasattr(self._local, "model"):
             from torchfcpe import spawn_infer_model_from_pt
 
-            self._local.model = spawn_infer_model_from_pt(str(self._path), "cpu", bundled_model=True)
+            with _LOADING, redirect_stdout(io.StringIO()):  # it prints; stdout is for our own output
+                self._local.model = spawn_infer_model_from_pt(str(self._path), "cpu", bundled_model=True)
         return self._local.model
 
 

@@ -13,7 +13,7 @@ from stages.train.vocoder import vocoder
 from stages.train.vocoder.flow import Flow
 from stages.train.vocoder.istft import Generator
 from tests.paths import DEMO, FIXTURES
-from tests.stages.train.vocoder.small_shapes import LITTLE, LITTLE_WAVE, randomised
+from tests.stages.train.vocoder.small_shapes import LITTLE, LITTLE_PLAIN_WAVE, randomised
 
 MONOLOGUES = DEMO / "monologues"
 QUESTION = MONOLOGUES / "1688-142285-0003.flac"
@@ -53,7 +53,7 @@ def write_checkpoint(folder, vocabulary):
 
 
 def write_vocoder(folder, flow=LITTLE):
-    vocoder.save(randomised(vocoder.Vocoder(Flow(flow), Generator(LITTLE_WAVE))), folder)
+    vocoder.save(randomised(vocoder.Vocoder(Flow(flow), Generator(LITTLE_PLAIN_WAVE))), folder)
     return folder
 
 

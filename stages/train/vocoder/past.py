@@ -24,6 +24,12 @@ class Past:
         self._last[name] = extended[..., extended.shape[-1] - n :]
         return extended
 
+    def sums(self, name: Hashable, x_BT: Tensor, restarts_BT: Tensor) -> Tensor:
+        """As `sums` below, going on from the last block."""
+        total_BT = sums(x_BT, restarts_BT, self._last.get(name, x_BT.new_zeros(len(x_BT), 1)))
+        self._last[name] = total_BT[:, -1:] % 1
+        return total_BT
+
     def blocks(self, name: Hashable, x_BHTK: Tensor) -> Tensor:
         """The earlier blocks that are still visible, followed by this one."""
         seen = torch.cat([*self._blocks[name], x_BHTK], -2)
@@ -34,6 +40,13 @@ class Past:
 def extended(past: Past | None, name: Hashable, x_BCT: Tensor, n: int) -> Tensor:
     """Steps after the n before them: those kept in `past` when streaming, otherwise zeros."""
     return F.pad(x_BCT, (n, 0)) if past is None else past.last(name, x_BCT, n)
+
+
+def sums(x_BT: Tensor, restarts_BT: Tensor, before_B1: Tensor) -> Tensor:
+    """Running sums x_BT of numbers that are not negative, from `before_B1` on, or from the last step that
+    restarts, where they are 0."""
+    all_BT = before_B1 + x_BT.cumsum(1)
+    return all_BT - torch.where(restarts_BT, all_BT, 0).cummax(1).values
 
 
 def seen_blocks(block_T: Tensor, past: int) -> Tensor:

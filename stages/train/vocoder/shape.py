@@ -101,6 +101,9 @@ class WaveShape:
     layers: int
     mean: float = 0.0
     scale: float = 1.0
+    pitch: int = 0
+    """Width of the head that predicts the pitch of a harmonic source, which the network then filters. 0 has
+    neither, as vocoders before them: the network predicts spectra from nothing."""
 
 
 @dataclass(frozen=True)
@@ -139,15 +142,15 @@ _STREAMING = {"past": 8, "ahead": 5, "residual": True}
 PRESETS = {
     "tiny": VocoderShape(
         FlowShape(48, 4, 96, 2, (80,), 2, 40, 1, 1, **_STREAMING, **_SPEECH),  # type: ignore[arg-type]
-        WaveShape(96, 192, 3, **_SPEECH),
+        WaveShape(96, 192, 3, **_SPEECH, pitch=64),
     ),
     "demo": VocoderShape(
         FlowShape(192, 4, 512, 3, (96,), 3, 32, 1, 1, **_STREAMING, **_SPEECH),  # type: ignore[arg-type]
-        WaveShape(160, 480, 4, **_SPEECH),
+        WaveShape(160, 480, 4, **_SPEECH, pitch=96),
     ),
     "small": VocoderShape(
         FlowShape(192, 4, 512, 3, (192,), 4, 48, 1, 3, **_STREAMING, **_SPEECH),  # type: ignore[arg-type]
-        WaveShape(256, 512, 5, **_SPEECH),
+        WaveShape(256, 512, 5, **_SPEECH, pitch=128),
     ),
     "voice": VocoderShape(
         FlowShape(192, 4, 512, 4, (160,), 4, 40, 1, 1, **_STREAMING, **_LATENTS),  # type: ignore[arg-type]

@@ -15,9 +15,10 @@ from schemas.errors import SetupError
 from stages.train.vocoder.flow import GUIDANCE, STEPS, Conditions, solve
 from stages.train.vocoder.hift import HiFT
 from stages.train.vocoder.istft import AHEAD, EDGE, Generator, overlap_sums
+from stages.train.vocoder.noise import noise
 from stages.train.vocoder.past import Past
 from stages.train.vocoder.shape import BLOCK, HOP, MELS, frames_of
-from stages.train.vocoder.vocoder import Vocoder, checked, noise
+from stages.train.vocoder.vocoder import Vocoder, checked
 from stages.train.vocoder.voice_generator import VoiceStream
 
 
@@ -88,10 +89,11 @@ class WaveStream:
     def __init__(self, generator: Generator) -> None:
         self._generator = generator
         self._past = Past(0)
-        self._mel_1MT = torch.zeros(1, MELS, AHEAD, device=generator.out.weight.device)
+        self._mel_1MT = torch.zeros(1, MELS, AHEAD + generator.before, device=generator.out.weight.device)
         self._sums_N = torch.zeros(0)
         self._weights_N = torch.zeros(0)
-        self._skip = EDGE
+        self._skip = EDGE + HOP * generator.before
+        self._done = 0
 
     def push(self, mel_1MT: Tensor) -> Tensor:
         """samples_N that are final after some more frames."""
@@ -100,14 +102,16 @@ class WaveStream:
     def finish(self) -> Tensor:
         """The remaining samples_N."""
         final_N = self._push(torch.zeros_like(self._mel_1MT[..., :AHEAD]))
-        return torch.cat([final_N, (self._sums_N / self._weights_N.clamp(min=1e-8))[:EDGE].clamp(-1, 1)])
+        edge_N = (self._sums_N / self._weights_N.clamp(min=1e-8))[self._skip : EDGE].clamp(-1, 1)
+        return torch.cat([final_N, edge_N])
 
     def _push(self, x_1MT: Tensor) -> Tensor:
         x_1MT = torch.cat([self._mel_1MT, x_1MT], -1)
         self._mel_1MT = x_1MT[..., -2 * AHEAD :]
         if x_1MT.shape[-1] <= 2 * AHEAD:
             return torch.zeros(0)
-        frames_1TW = self._generator.frames(x_1MT, self._past)
+        frames_1TW = self._generator.frames(x_1MT, self._past, self._done)
+        self._done += frames_1TW.shape[1]
         sums_1N, weights_N = overlap_sums(frames_1TW)
         sums_N = sums_1N[0].cpu()
         weights_N = weights_N.cpu()

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +29,9 @@ from stages.train.vocoder.config import VocoderTrainConfig
 from stages.train.vocoder.discriminators import Discriminators, discriminator_loss, generator_losses
 from stages.train.vocoder.factor_embedding import FactorEmbedding
 from stages.train.vocoder.flow import DROPPED, Conditions, flow_matching_loss, prior_loss
-from stages.train.vocoder.mel import log_mel
+from stages.train.vocoder.istft import Generator
+from stages.train.vocoder.measured_pitch import MeasuredPitch, PitchMeasure
 from stages.train.vocoder.shape import PRESETS, RATE
-from stages.train.vocoder.spectrum import spectral_distance
 from stages.train.vocoder.utterances import (
     FlowBatch,
     Utterances,
@@ -42,14 +42,14 @@ from stages.train.vocoder.utterances import (
 )
 from stages.train.vocoder.vocoder import Vocoder, save
 from stages.train.vocoder.voice_generator import VoiceGenerator
+from stages.train.vocoder.wave_losses import source_noise, wave_losses, weighted
 
 SAMPLES = "samples"
 """Folder with `<step>/<key>.wav` from tokens, `<key>.mel.wav` from the original's mel, and the original."""
+PITCH = "pitch"
+"""Folder with the measured pitch of each utterance."""
 STATE = "state.pt"
 
-MEL_WEIGHT = 45.0
-SPECTRUM_WEIGHT = 10.0
-"""Weights of the generator's losses relative to the discriminators' (the first: Vocos, section 3.3)."""
 PROMPTED = 0.5
 """Share of the excerpts whose first part, up to `LONGEST_PROMPT`, is given as a prompt."""
 LONGEST_PROMPT = 0.3
@@ -69,13 +69,14 @@ def train_vocoder(
     codes: Mapping[str, Any] | None = None,
     voice: Path | None = None,
     factors: tuple[int, ...] = (),
+    measure: PitchMeasure | None = None,
 ) -> Path:
     """Train a new vocoder; returns the folder of the finished one, which is in the run's folder.
 
     Samples are synthesised from `held_out` utterances. `identity` is recorded by the run and compared when
     it resumes; `codes` describes the tokens and is saved with the vocoder; `voice` is the voice whose latents
-    are learnt, if any; `factors` are the sizes of the factors of semantic codes, if they have any. Every
-    process of the run calls this.
+    are learnt, if any; `factors` are the sizes of the factors of semantic codes, if they have any; `measure`
+    finds the pitch that a harmonic source is trained with. Every process of the run calls this.
     A finished run is left unchanged, and a stopped one resumes. `on_progress` is called with each step's
     metrics in the first process; they are also written to metrics.jsonl and TensorBoard. Raises SetupError,
     in all processes, if the folder holds another run, if there is nothing to learn from, if the processes
@@ -87,7 +88,7 @@ def train_vocoder(
         record = {"config": config.model_dump(mode="json", exclude=_UNRECORDED), **identity}
         world.first(lambda: claim(folder, record))
         if not world.first(finished.exists):
-            run = _Run(config, speech, held_out, folder, world, voice, factors)
+            run = _Run(config, speech, held_out, folder, world, voice, factors, measure)
             run.finish(on_progress)
             world.first(lambda: _publish(run.vocoder, finished, codes))
     return finished
@@ -110,6 +111,7 @@ class _Run:
         world: World,
         voice: Path | None,
         factors: tuple[int, ...],
+        measure: PitchMeasure | None,
     ) -> None:
         self.config, self.speech, self.held_out = config, speech, held_out
         self.folder, self.world, self.device = folder, world, world.device
@@ -131,6 +133,11 @@ class _Run:
             self.vocoder.wave.read(voice)
         else:
             self.networks |= {"wave": self.vocoder.wave, "judges": self.judges}
+        self.pitch = None
+        if isinstance(self.vocoder.wave, Generator) and self.vocoder.wave.shape.pitch:
+            if measure is None:
+                raise ValueError(f"the preset {config.preset} learns a pitch: pass the measure of it")
+            self.pitch = MeasuredPitch(folder / PITCH, measure)
         self.optimizers = {name: _adamw(network, config) for name, network in self.networks.items()}
 
     def finish(self, on_progress: ProgressCallback) -> None:
@@ -158,12 +165,12 @@ class _Run:
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        batch, wave_batch = batch_of(step, self.speech, self.config, self.rows)
+        batch, wave_batch = batch_of(step, self.speech, self.config, self.rows, self.pitch)
         generator = torch.Generator().manual_seed(1_000_003 * self.config.seed + step)
         losses = self._flow_losses(batch.to(self.device), generator)
         self._update("flow", losses["flow"] + self.config.prior * losses["prior"], step)
         if wave_batch is not None:
-            losses |= self._train_generator(wave_batch.to(self.device), step)
+            losses |= self._train_generator(wave_batch.to(self.device), step, generator)
         means = self.world.mean(torch.stack([loss.detach() for loss in losses.values()])).tolist()
         return {
             "step": step,
@@ -173,7 +180,7 @@ class _Run:
         }
 
     def _autocast(self) -> torch.autocast:
-        """The networks' precision. Spectra are compared outside of it: bfloat16 is not enough for that."""
+        """The networks' precision."""
         reduced = self.config.precision == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=reduced)
 
@@ -196,13 +203,12 @@ class _Run:
             loss = flow_matching_loss(flow, mel_BMT, batch.is_frame_BT, conditions, t_B, noise_BMT)
             return {"flow": loss, "prior": prior_loss(encoded_BMT, mel_BMT, batch.is_frame_BT)}
 
-    def _train_generator(self, batch: WaveBatch, step: int) -> dict[str, Tensor]:
-        with self._autocast():
-            generated_BN = self.vocoder.wave(batch.mel_BMT)
-        mel = (log_mel(generated_BN) - log_mel(batch.audio_BN)).abs().mean()
-        spectrum = spectral_distance(generated_BN, batch.audio_BN)
-        losses = {"mel": mel, "spectrum": spectrum}
-        loss = MEL_WEIGHT * mel + SPECTRUM_WEIGHT * spectrum
+    def _train_generator(self, batch: WaveBatch, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        wave = cast(Generator, self.vocoder.wave)
+        noise_BHT = source_noise(self.config.global_batch_size, self.config.frames, wave, generator)
+        noise_BHT = noise_BHT[self.rows].to(self.device)
+        generated_BN, losses = wave_losses(wave, batch, noise_BHT, self._autocast())
+        loss = weighted(losses)
         if self.config.adversarial_from is not None and step >= self.config.adversarial_from:
             with self._autocast():
                 judged = discriminator_loss(self.judges(batch.audio_BN), self.judges(generated_BN.detach()))
@@ -270,6 +276,11 @@ class _Run:
             return 0
         state = torch.load(checkpoints[-1] / STATE, map_location=self.device, weights_only=True)
         for name, network in self.networks.items():
+            if network.state_dict().keys() != state["networks"][name].keys():
+                raise SetupError(
+                    f"{checkpoints[-1]} is of networks that the preset {self.config.preset} no longer has: "
+                    "choose another folder to train anew"
+                )
             network.load_state_dict(state["networks"][name])
             self.optimizers[name].load_state_dict(state["optimizers"][name])
         return int(checkpoints[-1].name)

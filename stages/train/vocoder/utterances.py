@@ -1,6 +1,6 @@
 """Utterances with their tokens and what is synthesised from them, as training data of the vocoder."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,6 +37,10 @@ class VocoderUtterance:
     def features(self) -> Tensor:
         """mel_MT for the duration of the tokens."""
         return log_mel(self.audio()[None])[0]
+
+
+PitchOf = Callable[[VocoderUtterance], NDArray[np.float32]]
+"""Pitch of an utterance in Hz [T], 0 where unvoiced."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +102,19 @@ class WaveBatch:
     audio_BN: Tensor
     mel_BMT: Tensor
     """Cut from that of the whole utterance, so that it has no edge effects."""
+    hz_BT: Tensor
+    """Pitch, 0 where unvoiced. Zeros if none is measured."""
 
     def to(self, device: torch.device) -> "WaveBatch":
-        return WaveBatch(self.audio_BN.to(device), self.mel_BMT.to(device))
+        return WaveBatch(self.audio_BN.to(device), self.mel_BMT.to(device), self.hz_BT.to(device))
 
 
 def batch_of(
-    step: int, speech: Utterances, config: VocoderTrainConfig, rows: Sequence[int]
+    step: int,
+    speech: Utterances,
+    config: VocoderTrainConfig,
+    rows: Sequence[int],
+    pitch: PitchOf | None = None,
 ) -> tuple[FlowBatch, WaveBatch | None]:
     """Some rows of a step's batch, the same in every process and at every call. Latents need no second part:
     their generator isn't trained."""
@@ -116,7 +126,9 @@ def batch_of(
         generator = np.random.default_rng([config.seed, 2, step, row])
         flow.append(_flow_excerpt(utterance.tokens, features_MT, generator, config))
         if isinstance(utterance, VocoderUtterance):
-            wave.append(_wave_excerpt(utterance.audio(), features_MT, generator, config))
+            hz = pitch(utterance) if pitch else np.zeros(features_MT.shape[1], np.float32)
+            parts = (utterance.audio(), features_MT, torch.from_numpy(hz))
+            wave.append(_wave_excerpt(*parts, generator, config))
     return (
         FlowBatch(*(torch.stack(part) for part in zip(*flow, strict=True))),
         WaveBatch(*(torch.stack(part) for part in zip(*wave, strict=True))) if wave else None,
@@ -143,7 +155,11 @@ def _flow_excerpt(
 
 
 def _wave_excerpt(
-    audio_N: Tensor, mel_MT: Tensor, generator: np.random.Generator, config: VocoderTrainConfig
+    audio_N: Tensor,
+    mel_MT: Tensor,
+    hz_T: Tensor,
+    generator: np.random.Generator,
+    config: VocoderTrainConfig,
 ) -> tuple[Tensor, ...]:
     pad = torch.nn.functional.pad
     start = int(generator.integers(max(0, mel_MT.shape[1] - config.frames) + 1))
@@ -158,6 +174,7 @@ def _wave_excerpt(
             (0, max(0, start + audio_frames - mel_MT.shape[1])),
             value=float(mel_MT.min()),
         ),
+        pad(hz_T[start : start + audio_frames], (0, max(0, start + audio_frames - len(hz_T)))),
     )
 
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from schemas.errors import SetupError
 from stages.train.vocoder.flow import GUIDANCE, STEPS, Conditions, Flow, solve
 from stages.train.vocoder.hift import HiFT
 from stages.train.vocoder.istft import Generator
+from stages.train.vocoder.noise import noise
 from stages.train.vocoder.shape import (
     FlowShape,
     HiFTShape,
@@ -29,8 +29,6 @@ CONFIG = "config.json"
 KIND = "TokenVocoder"
 CODES = "codes"
 """Key of config.json that describes which tokenizer's codes a vocoder speaks."""
-CHUNK = 1024
-"""Frames of noise that are drawn at once."""
 
 
 Locate = Callable[[str], Path]
@@ -122,21 +120,6 @@ def checked(tokens: Sequence[int], shape: FlowShape) -> list[int]:
     if invalid := [token for token in tokens if not 0 <= token < shape.tokens]:
         raise ValueError(f"audio tokens are 0..{shape.tokens - 1}, got {invalid[0]}")
     return list(tokens)
-
-
-def noise(seed: int, first: int, end: int, features: int) -> Tensor:
-    """noise_1MT of frames `first` to `end`; a frame always gets the same noise."""
-    chunks = [_drawn(seed, n, features) for n in range(first // CHUNK, -(-end // CHUNK))]
-    if not chunks:
-        return torch.zeros(1, features, 0)
-    start = first // CHUNK * CHUNK
-    return torch.cat(chunks, 1)[None, :, first - start : end - start]
-
-
-@lru_cache(maxsize=4)
-def _drawn(seed: int, chunk: int, features: int) -> Tensor:
-    generator = torch.Generator().manual_seed(1_000_003 * seed + chunk)
-    return torch.randn(features, CHUNK, generator=generator)
 
 
 def save(

@@ -15,15 +15,23 @@ from stages.shard import ShardConfig, write_shards
 from stages.train.metrics import read_metrics
 from stages.train.vocoder.code_embeddings import initial_embeddings
 from stages.train.vocoder.config import VocoderTrainConfig
+from stages.train.vocoder.flow import Flow
+from stages.train.vocoder.istft import Generator
 from stages.train.vocoder.released import open_vocoder
 from stages.train.vocoder.shape import MELS, PRESETS, RATE, VocoderShape, frames_of
 from stages.train.vocoder.shards import ShardUtterances, index_shard
 from stages.train.vocoder.train import train_vocoder
 from stages.train.vocoder.utterances import InMemoryUtterances, VocoderUtterance, batch_of
-from stages.train.vocoder.vocoder import load, save
+from stages.train.vocoder.vocoder import Vocoder, load, save
 from tests.stages.train.launched import launch
 from tests.stages.train.old_records import use_old_names
-from tests.stages.train.vocoder.small_shapes import LITTLE, LITTLE_WAVE, no_voice
+from tests.stages.train.vocoder.small_shapes import (
+    LITTLE,
+    LITTLE_PLAIN_WAVE,
+    LITTLE_WAVE,
+    no_voice,
+    randomised,
+)
 
 CONFIG = VocoderTrainConfig(
     preset="tiny",
@@ -54,6 +62,17 @@ def speech(spoken) -> InMemoryUtterances:
     )
 
 
+def measure(samples):
+    """A pitch of 150 Hz, with a pause."""
+    hz = np.full(len(samples) // 160 + 1, 150, np.float32)
+    hz[20:25] = 0
+    return hz
+
+
+def train(config, speech, version, folder, on_progress=lambda metrics: None):
+    return train_vocoder(config, speech, speech, {"version": version}, folder, on_progress, measure=measure)
+
+
 @pytest.fixture
 def _narrow(monkeypatch):
     """Small networks, because the tests are about the loop."""
@@ -68,18 +87,18 @@ def losses(folder):
 
 @pytest.mark.usefixtures("_narrow")
 def test_a_stopped_run_resumes_bit_for_bit(speech, tmp_path):
-    whole = train_vocoder(CONFIG, speech, speech, {"version": "1"}, tmp_path / "whole")
+    whole = train(CONFIG, speech, "1", tmp_path / "whole")
 
     def stop(metrics):
         if metrics["step"] == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_vocoder(CONFIG, speech, speech, {"version": "1"}, tmp_path / "stopped", on_progress=stop)
-    stopped = train_vocoder(CONFIG, speech, speech, {"version": "1"}, tmp_path / "stopped")
+        train(CONFIG, speech, "1", tmp_path / "stopped", on_progress=stop)
+    stopped = train(CONFIG, speech, "1", tmp_path / "stopped")
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
     assert [line["step"] for line in losses(tmp_path / "whole")] == [0, 1, 2, 3]
-    assert {"judges", "adversarial", "features"} <= losses(tmp_path / "whole")[2].keys()
+    assert {"pitch", "judges", "adversarial", "features"} <= losses(tmp_path / "whole")[2].keys()
     weights = [load(folder, no_voice).state_dict() for folder in (whole, stopped)]
     assert all(torch.equal(a, b) for a, b in zip(*(w.values() for w in weights), strict=True))
     folder = tmp_path / "whole/samples/00000004"
@@ -92,25 +111,25 @@ def test_a_stopped_run_resumes_bit_for_bit(speech, tmp_path):
 @pytest.mark.usefixtures("_narrow")
 def test_a_run_recorded_under_old_names_of_settings_is_left_unchanged(speech, tmp_path):
     config = CONFIG.model_copy(update={"steps": 1, "adversarial_from": None, "samples": 0})
-    finished = train_vocoder(config, speech, speech, {}, tmp_path)
+    finished = train(config, speech, "1", tmp_path)
     use_old_names(tmp_path)
-    assert train_vocoder(config, speech, speech, {}, tmp_path) == finished
+    assert train(config, speech, "1", tmp_path) == finished
     with pytest.raises(SetupError, match=r"its config\.global_batch_size is 2, not 4"):
-        train_vocoder(config.model_copy(update={"global_batch_size": 4}), speech, speech, {}, tmp_path)
+        train(config.model_copy(update={"global_batch_size": 4}), speech, "1", tmp_path)
 
 
 def narrow_run(config, speech, folder):
     """Called by each process."""
     torch.set_num_threads(1)
     PRESETS["tiny"] = VocoderShape(LITTLE, LITTLE_WAVE)
-    return train_vocoder(config, speech, speech, {}, folder)
+    return train(config, speech, "1", folder)
 
 
 @pytest.mark.usefixtures("_narrow")
 def test_two_processes_that_share_a_batch_have_the_losses_of_one(speech, tmp_path):
     """With excerpts without padding, so that losses are means over the same number of frames."""
     config = CONFIG.model_copy(update={"blocks": 1, "adversarial_from": None})
-    train_vocoder(config, speech, speech, {}, tmp_path / "one")
+    train(config, speech, "1", tmp_path / "one")
     folders = launch(2, narrow_run, config, speech, tmp_path / "two")
     assert folders == [tmp_path / "two" / "model"] * 2
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
@@ -126,18 +145,34 @@ def test_processes_that_cant_share_a_batch_are_refused(speech, tmp_path):
 
 
 @pytest.mark.usefixtures("_narrow")
+def test_a_run_that_was_stopped_with_other_networks_is_refused(speech, tmp_path, monkeypatch):
+    def stop(metrics):
+        if metrics["step"] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(PRESETS, "tiny", VocoderShape(LITTLE, LITTLE_PLAIN_WAVE))
+    with pytest.raises(KeyboardInterrupt):
+        train(CONFIG, speech, "1", tmp_path, stop)
+    monkeypatch.setitem(PRESETS, "tiny", VocoderShape(LITTLE, LITTLE_WAVE))
+    with pytest.raises(
+        SetupError, match="networks that the preset tiny no longer has: choose another folder"
+    ):
+        train(CONFIG, speech, "1", tmp_path)
+
+
+@pytest.mark.usefixtures("_narrow")
 def test_another_run_in_the_folder_is_refused(speech, tmp_path):
     once = CONFIG.model_copy(update={"steps": 1, "samples": 0})
-    train_vocoder(once, speech, speech, {"version": "1"}, tmp_path)
+    train(once, speech, "1", tmp_path)
     with pytest.raises(SetupError, match="another run: its version is 1, not 2"):
-        train_vocoder(once, speech, speech, {"version": "2"}, tmp_path)
+        train(once, speech, "2", tmp_path)
 
 
 @pytest.mark.usefixtures("_narrow")
 def test_bfloat16_starts_with_nearly_the_same_losses(speech, tmp_path):
     for precision in ("float32", "bfloat16"):
         changes = {"steps": 1, "samples": 0, "adversarial_from": 0, "precision": precision}
-        train_vocoder(CONFIG.model_copy(update=changes), speech, speech, {}, tmp_path / precision)
+        train(CONFIG.model_copy(update=changes), speech, "1", tmp_path / precision)
     full, half = (losses(tmp_path / precision)[0] for precision in ("float32", "bfloat16"))
     assert full != half
     assert half == pytest.approx(full, rel=0.02)
@@ -168,11 +203,22 @@ def test_nothing_to_learn_from_is_refused(tmp_path):
 
 def test_an_excerpt_and_its_mel_are_aligned(speech):
     """30 tokens and their frames; after the end there is padding, which has no loss."""
-    flow, wave = batch_of(0, speech, CONFIG, rows=[0, 1])
+
+    def numbered(utterance):
+        """The number of each frame, in place of its pitch."""
+        return np.arange(frames_of(len(utterance.tokens)), dtype=np.float32)
+
+    flow, wave = batch_of(0, speech, CONFIG, [0, 1], numbered)
     assert flow.tokens_BL.shape == (2, 30)
     assert flow.features_BMT.shape == (2, 80, frames_of(30))
     assert flow.is_frame_BT.sum(1).tolist() == [frames_of(int(n)) for n in flow.lengths_B]
     assert wave.audio_BN.shape == (2, 16 * 256)
+    assert wave.hz_BT.diff().eq(1).all()
+    for row, hz_T in enumerate(wave.hz_BT):
+        first = int(hz_T[0])
+        assert any(
+            torch.equal(wave.mel_BMT[row], speech.read(n).features()[:, first : first + 16]) for n in range(3)
+        ), "the pitch and the mel are of the same frames"
     _, again = batch_of(0, speech, CONFIG, rows=[1])
     assert torch.equal(again.audio_BN, wave.audio_BN[1:]), "whoever else computes the other"
 
@@ -251,6 +297,17 @@ def test_a_vocoder_is_read_back_bit_for_bit_and_another_folder_refused(vocoder, 
         load(tmp_path, no_voice)
     with pytest.raises(SetupError, match=r"no usable config\.json of a vocoder"):
         load(tmp_path / "nothing", no_voice)
+
+
+def test_a_folder_from_before_harmonic_sources_still_opens(tokens, tmp_path):
+    plain = randomised(Vocoder(Flow(LITTLE), Generator(LITTLE_PLAIN_WAVE))).eval()
+    save(plain, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["wave"]["pitch"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    back = open_vocoder(tmp_path, no_voice)
+    assert back.shape == plain.shape
+    assert torch.equal(back.speak(tokens[:30], steps=2), plain.speak(tokens[:30], steps=2))
 
 
 def test_half_precision_is_half_the_size_and_sounds_nearly_the_same(vocoder, tokens, tmp_path):
