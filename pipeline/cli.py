@@ -27,6 +27,7 @@ COMMANDS = {
     "evaluate": "pipeline.commands.evaluate",
     "answer": "pipeline.commands.answer",
     "serve": "pipeline.commands.serve",
+    "rate": "pipeline.commands.rate",
     "submit": "pipeline.commands.submit",
 }
 

@@ -37,6 +37,7 @@ PIPELINE = (
     "build",
     "kubernetes",
     "serving",
+    "rating",
     "training",
     "api",
     "commands",

@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -15,9 +14,8 @@ from schemas.errors import DataError
 from schemas.layout import check_ratio
 
 if TYPE_CHECKING:
-    from pipeline.inference.dialogue import Dialogue
+    from pipeline.inference.candidates import CandidateAudio
     from stages.train.grammar import Mode
-    from stages.train.sampling import Sampling
 
 MODES = ("interleaved", "text_first", "audio_only", "text_only")
 STDOUT = Path("-")
@@ -143,16 +141,19 @@ def answer(
     With --json each line is `{question}`, `{text}`, `{codes, voice}` or, at the end, `{reason, text, voices,
     ids, sound, latency}`; reason is `end`, `length`, `text_loop` or `audio_loop`, and latency is in seconds
     since the question. With `-o -` text goes to stderr. --candidates with --out writes one line per question
-    with its answers, in the format of `preferences: {candidates: [..]}` of a recipe. For candidates and
-    --history the text of a question is read from `text` of its sidecar (question.wav.json); candidates
-    without one are transcribed.
+    with its answers, in the format of `preferences: {candidates: [..]}` of a recipe, many at a time; with
+    -o FOLDER their audio is written there for raters (`aqaa-data rate`). For candidates and --history the
+    text of a question is read from `text` of its sidecar (question.wav.json); candidates without one are
+    transcribed.
     """
     _check(output, in_text, tokens_only, candidates, out, stream, vocoder, history, as_json)
-    outputs = _outputs(questions, output) if output else {}
+    outputs = _outputs(questions, output) if output and not candidates else {}
+    audio = _candidate_audio(output, out, questions) if output and candidates and out else None
 
     from pipeline.commands.answer_printer import AnswerPrinter
     from pipeline.inference.answer_vocoder import open_answer_vocoder
     from pipeline.inference.answerer import open_answerer
+    from pipeline.inference.candidates import sample_candidates
     from pipeline.inference.conversation import History
     from pipeline.inference.dialogue import Dialogue
     from stages.train.sampling import Sampling
@@ -172,20 +173,27 @@ def answer(
     dialogue = Dialogue(answerer, form, sampling, answer_vocoder, system, conversation)
     printer = AnswerPrinter(as_json, tokens_only, text_output=sys.stderr if output == STDOUT else sys.stdout)
     failed = 0
-    with out.open("x", encoding="utf-8") if out is not None else nullcontext() as file:
+
+    def refuse(question: str, error: DataError) -> None:
+        nonlocal failed
+        failed += 1
+        click.echo(f"{question}: {error}", err=True)
+
+    if candidates is None or out is None:
         for question in questions:
             try:
-                if candidates is None or file is None:
-                    printer.print(question, dialogue, outputs.get(question))
-                else:
-                    samplings = [replace(sampling, seed=seed + n) for n in range(candidates)]
-                    row = _candidates(dialogue, question, samplings, str(checkpoint))
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                    file.flush()
-                    click.echo(f"{question}: {len(row['answers'])} answers", err=True)
+                printer.print(question, dialogue, outputs.get(question))
             except DataError as error:
-                failed += 1
-                click.echo(f"{question}: {error}", err=True)
+                refuse(question, error)
+    else:
+        samplings = [replace(sampling, seed=seed + n) for n in range(candidates)]
+        settings = {name: value for name, value in vars(sampling).items() if name != "seed"}
+        about = {"checkpoint": str(checkpoint), "sampling": settings}
+        with out.open("x", encoding="utf-8") as file:
+            for row in sample_candidates(dialogue, questions, samplings, about, audio, refuse):
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.flush()
+                click.echo(f"{row['id']}: {len(row['answers'])} answers", err=True)
     if out is not None and as_json:
         print_json({"out": str(out), "questions": len(questions), "rows": len(questions) - failed})
     if failed:
@@ -207,8 +215,12 @@ def _check(
     """Raises UsageError for options that can't be combined."""
     if not (output or in_text or tokens_only or candidates):
         raise click.UsageError("choose the form of the answer: -o WAV, --text, --tokens-only or --candidates")
-    if (tokens_only or candidates) and (output or in_text):
-        raise click.UsageError("--tokens-only and --candidates produce no audio: leave out -o and --text")
+    if tokens_only and (output or in_text):
+        raise click.UsageError("--tokens-only produces no audio and is not --text: leave out the others")
+    if candidates and in_text:
+        raise click.UsageError("--candidates have the checkpoint's form, or that of --mode: leave out --text")
+    if candidates and (stream or output == STDOUT):
+        raise click.UsageError("the audio of candidates goes to a folder: use -o FOLDER, without --stream")
     if (stream or vocoder) and not output:
         raise click.UsageError("--stream and --vocoder apply to audio: name its file with -o")
     if output == STDOUT and as_json:
@@ -251,16 +263,16 @@ def _outputs(questions: tuple[str, ...], output: Path) -> "dict[str, Path | Bina
     return dict(files)
 
 
-def _candidates(
-    dialogue: "Dialogue", question: str, samplings: "list[Sampling]", checkpoint: str
-) -> dict[str, Any]:
-    from pipeline.inference.answerer import tokenize_question
-    from pipeline.inference.candidate_rows import candidate_row, question_text
+def _candidate_audio(output: Path, out: Path, questions: tuple[str, ...]) -> "CandidateAudio":
+    """Raises UsageError if the audio can't be named by the rows, or would overwrite some other."""
+    from pipeline.inference.candidates import CandidateAudio
 
-    tokenized = tokenize_question(dialogue.answerer, question)
-    text, language = question_text(question)
-    prompt = dialogue.prompt(tokenized.codes)
-    answers = dialogue.answerer.candidates(prompt, dialogue.form, samplings)
-    settings = {name: value for name, value in vars(samplings[0]).items() if name != "seed"}
-    context = {"language": language, "checkpoint": checkpoint, "sampling": settings}
-    return candidate_row(tokenized, text, dialogue.system, answers, context)
+    folder, rows = output.resolve(), out.resolve().parent
+    if not folder.is_relative_to(rows):
+        raise click.UsageError(f"{output} is not in the folder of {out}: their rows name audio beside them")
+    if folder.exists() and not folder.is_dir():
+        raise click.UsageError(f"{output} is a file: name a folder for the audio of candidates")
+    if len({Path(question).stem for question in questions}) < len(questions):
+        raise click.UsageError(f"two questions have the same name: their audio can't both go to {output}")
+    folder.mkdir(parents=True, exist_ok=True)
+    return CandidateAudio(folder, rows)

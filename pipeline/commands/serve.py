@@ -1,7 +1,6 @@
 """`aqaa-data serve`"""
 
 import logging
-import socket
 import sys
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import click
 
 from pipeline.commands.arguments import print_json, renamed_option
 from pipeline.commands.extras import require_extra
-from schemas.errors import SetupError
+from pipeline.serving.address import bind, url_of
 
 
 @click.command(epilog="Example: aqaa-data serve --checkpoint runs/merged --port 8080")
@@ -84,7 +83,7 @@ def serve(
     and can't name files. There is no authentication: anyone who can reach the address can send requests.
     """
     require_extra("serve")
-    bound = _bound(host, port)
+    bound = bind(host, port)
 
     from pipeline.inference.answer_vocoder import open_answer_vocoder
     from pipeline.inference.answerer import open_answerer
@@ -100,7 +99,7 @@ def serve(
     # Questions and answers never appear in the log.
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("aqaa_data.serve").setLevel(logging.INFO)
-    url = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
+    url = url_of(host, bound)
     bound.listen()
     if as_json:
         print_json({"url": url, "model": model.name})
@@ -110,19 +109,3 @@ def serve(
         server.run(sockets=[bound])
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A bound socket, so that an address in use is reported before any model is loaded.
-
-    Raises SetupError if it can't be bound."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except OSError as error:
-        raise SetupError(f"can't listen on {host}:{port}: {error.strerror or error}") from None
-    return bound

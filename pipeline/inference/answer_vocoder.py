@@ -96,6 +96,17 @@ class AnswerVocoder:
                 case _:
                     yield event
 
+    def spoken(self, answer: "Answer", seed: int) -> Samples:
+        """The speech of a complete answer: [n] at 22.05 kHz."""
+        import torch
+
+        pieces = []
+        for codes in answer.voices:
+            synthesis = self._start(seed)
+            pieces += [synthesis.push(merged(codes).tolist()), synthesis.finish()]
+        samples: Samples = torch.cat([piece.cpu() for piece in pieces]).numpy()
+        return samples
+
     def _start(self, seed: int) -> "_Synthesis":
         from stages.train.vocoder.stream import VocoderStream
 

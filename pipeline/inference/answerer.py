@@ -1,6 +1,6 @@
 """From a spoken question to the tokens of an answer, as `aqaa-data answer` and `aqaa-data serve` use it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from stages.tokenize import TokenizeConfig, load_tokenizer
 from stages.tokenize.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from stages.train.batch_sampling import Question
     from stages.train.grammar import Form
     from stages.train.model import Backbone
     from stages.train.sampling import Answer, CodeGroup, Sampling, TextPiece
@@ -47,18 +48,30 @@ class Answerer:
             reader_of(self.model), prompt, self.vocabulary, form, self._fit_to_context(prompt, sampling)
         )
 
-    def candidates(self, prompt: Ids, form: "Form", samplings: "Sequence[Sampling]") -> "dict[int, Answer]":
-        """One answer per seed; the prompt is read only once. Raises DataError `too_long`."""
+    def question(self, prompt: Ids, samplings: "Sequence[Sampling]") -> "Question":
+        """A prompt with the settings of its answers. Raises DataError `too_long`."""
+        from stages.train.batch_sampling import Question
+
+        return Question(prompt, [self._fit_to_context(prompt, sampling) for sampling in samplings])
+
+    def answers(self, questions: "Iterable[Question]", form: "Form") -> "Iterator[list[Answer]]":
+        """The answers to each question, in order; many are written at a time, except by a model with a cache
+        of its own. A prompt is read only once."""
         from stages.train.backbone import reader_of
+        from stages.train.batch_sampling import answers
+        from stages.train.model import Step1
         from stages.train.sampling import answer, answered
 
-        samplings = [self._fit_to_context(prompt, sampling) for sampling in samplings]
-        reader = reader_of(self.model)
-        reader.read(prompt[:-1].tolist())
-        return {
-            sampling.seed: answered(answer(reader.copy(), prompt[-1:], self.vocabulary, form, sampling))
-            for sampling in samplings
-        }
+        if isinstance(self.model, Step1):
+            yield from answers(self.model, questions, self.vocabulary, form)
+            return
+        for question in questions:
+            reader = reader_of(self.model)
+            reader.read(question.prompt[:-1].tolist())
+            yield [
+                answered(answer(reader.copy(), question.prompt[-1:], self.vocabulary, form, sampling))
+                for sampling in question.samplings
+            ]
 
     def _fit_to_context(self, prompt: Ids, sampling: "Sampling") -> "Sampling":
         """Limit the answer to what fits the model's context. Raises DataError `too_long` if nothing fits."""

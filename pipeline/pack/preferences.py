@@ -27,7 +27,7 @@ from stages.preferences.candidates import Candidate, Choice, CodesOf, Preference
 from stages.preferences.contrast import RealAnswer, contrasts_of
 from stages.preferences.judge import Ask, judge, matches
 from stages.preferences.pair import pair_of
-from stages.preferences.ratings import Scores, add_rating, agreement, best_and_worst, read_rating
+from stages.preferences.ratings import Ratings, best_and_worst, read_rating
 from stages.replies import Replies
 from stages.synthesize.answers import complete
 
@@ -54,8 +54,8 @@ def sampled_pairs(recipe: Recipe, vocabulary: Vocabulary, codes_of: CodesOf) -> 
     """
     config = recipe.preferences
     result = SampledPairs()
-    scores, rated_at = _ratings(config.ratings, result.set_aside)
-    result.agreement = agreement(raters.values() for own in scores.values() for raters in own.values())
+    ratings, rated_at = _ratings(config.ratings, result.set_aside)
+    result.agreement = ratings.agreement()
     keys: set[str] = set()
     with ExitStack() as stack:
         ask = _judge(recipe, stack)
@@ -65,7 +65,7 @@ def sampled_pairs(recipe: Recipe, vocabulary: Vocabulary, codes_of: CodesOf) -> 
             for prompt in batch:
                 for candidate in prompt.candidates:
                     rated_at.pop((prompt.id, candidate.id), None)
-            choices = [choice for prompt in batch for choice in _choices(prompt, scores, ask, recipe)]
+            choices = [choice for prompt in batch for choice in _choices(prompt, ratings, ask, recipe)]
             laid_out = pool.map(partial(_pair, recipe, vocabulary), choices)
             for (prompt, _), pair in zip(choices, laid_out, strict=True):
                 if isinstance(pair, Pair) and pair.key in keys:
@@ -169,11 +169,11 @@ PendingChoice = tuple[PreferencePrompt, Callable[[], Choice]]
 
 
 def _choices(
-    prompt: PreferencePrompt, scores: dict[str, Scores], ask: Ask | None, recipe: Recipe
+    prompt: PreferencePrompt, ratings: Ratings, ask: Ask | None, recipe: Recipe
 ) -> Iterator[PendingChoice]:
     config = recipe.preferences
     if config.ratings:
-        own = scores.get(prompt.id, {})
+        own = ratings.scores(prompt.id)
         yield prompt, partial(best_and_worst, prompt, own, config.margin, config.raters_min)
     if ask:
         yield from ((prompt, partial(judge, prompt, one, other, ask)) for one, other in matches(prompt))
@@ -194,20 +194,21 @@ def _pair(recipe: Recipe, vocabulary: Vocabulary, pending: PendingChoice) -> Pai
 
 def _ratings(
     uris: Sequence[str], set_aside: list[SetAsideRow]
-) -> tuple[dict[str, Scores], dict[tuple[str, str], list[str]]]:
-    """Scores by prompt, and the file and line of each rating by (prompt, answer)."""
-    scores: dict[str, Scores] = {}
+) -> tuple[Ratings, dict[tuple[str, str], list[str]]]:
+    """All ratings, and the file and line of each by (prompt, answer)."""
+    ratings = Ratings()
     rated_at: dict[tuple[str, str], list[str]] = {}
     for row in read_rows(uris):
         try:
             if isinstance(row.value, DataError):
                 raise row.value
             rating = read_rating(row.value)
-            add_rating(rating, scores)
-            rated_at.setdefault((rating.prompt, rating.answer), []).append(row.where)
+            ratings.add(rating)
+            for answer in rating.answers:
+                rated_at.setdefault((rating.prompt, answer), []).append(row.where)
         except DataError as error:
             set_aside.append(_set_aside_row(row.where, error))
-    return scores, rated_at
+    return ratings, rated_at
 
 
 def _prompts(

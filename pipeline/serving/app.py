@@ -1,17 +1,14 @@
 """The endpoints: chat completions, models, health, and a page to talk to the model."""
 
 import asyncio
-import base64
-import hashlib
 import json
 import logging
-import re
 from collections.abc import AsyncIterator, Awaitable
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.inference.latency import Latency
 from pipeline.serving.model import ServedModel
+from pipeline.serving.page import HEADERS, page_and_policy
 from pipeline.serving.reply import Reply
 from pipeline.serving.request import RequestError, parse
 from pipeline.serving.worker import RETRY_SECONDS, GenerationJob, Worker
@@ -35,12 +32,12 @@ def create_app(model: ServedModel, worker: Worker) -> "FastAPI":
 
     # FastAPI's documentation pages would load scripts from other hosts.
     app = FastAPI(openapi_url=None)
-    page, policy = page_and_policy()
+    page, policy = page_and_policy("pipeline.serving")
 
     @app.get("/")
     async def talk() -> Response:
         headers = {"Content-Security-Policy": policy, "Permissions-Policy": "microphone=(self)"}
-        return HTMLResponse(page, headers=headers | _HEADERS)
+        return HTMLResponse(page, headers=headers | HEADERS)
 
     @app.get("/health")
     async def health() -> Response:
@@ -67,7 +64,7 @@ def create_app(model: ServedModel, worker: Worker) -> "FastAPI":
             if body.stream:
                 on_close = BackgroundTask(job.cancel)
                 return StreamingResponse(
-                    reader.lines(), media_type="text/event-stream", headers=_HEADERS, background=on_close
+                    reader.lines(), media_type="text/event-stream", headers=HEADERS, background=on_close
                 )
             await _unless_gone(request, reader.finish())
             return JSONResponse(reply.whole())
@@ -91,13 +88,6 @@ def create_app(model: ServedModel, worker: Worker) -> "FastAPI":
         return Response(status_code=CLIENT_GONE)
 
     return app
-
-
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-}
 
 
 class _JobReader:
@@ -179,18 +169,3 @@ async def _unless_gone(request: "Request", awaitable: Awaitable[Result]) -> Resu
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def page_and_policy() -> tuple[str, str]:
-    """The page, and a Content-Security-Policy that allows only the script and style inside it."""
-    page = files(__package__ or "pipeline.serving").joinpath("page.html").read_text(encoding="utf-8")
-
-    def allowed(tag: str) -> str:
-        (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-        return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
-
-    return page, (
-        f"default-src 'none'; script-src {allowed('script')}; style-src {allowed('style')}; "
-        "connect-src 'self'; media-src blob:; img-src data:; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
-    )

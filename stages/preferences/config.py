@@ -44,7 +44,9 @@ class PairsConfig(Config):
         description="JSON Lines or Parquet files: a prompt per row, with the answers sampled for it",
     )
     ratings: tuple[str, ...] = Field(
-        (), description="JSON Lines or Parquet files: a score per row, `{prompt, answer, rater, score}`"
+        (),
+        description="JSON Lines or Parquet files: a score per row, `{prompt, answer, rater, score}`, or a "
+        "choice, `{prompt, answers: [.., ..], rater, choice}`",
     )
     margin: float = Field(
         1.0,

@@ -44,6 +44,11 @@ class Step1Reader:
             x_1LD = self._through(chunk_L[None])
         return cast(Tensor, self._model.lm_head(x_1LD[0, -1]))
 
+    @property
+    def kv_N2GTK(self) -> Tensor:
+        """Keys and values of all T ids that were read."""
+        return self._kv_N2GTK[:, :, :, : self._length]
+
     def copy(self) -> Self:
         other = object.__new__(type(self))
         other.__dict__ = self.__dict__ | {"_kv_N2GTK": self._kv_N2GTK.clone()}

@@ -77,32 +77,55 @@ def answer(
 
     The same logits, settings and seed give the same answer. Raises SetupError if a logit is NaN.
     """
-    pieces = _Pieces(vocabulary)
-    grammar = Grammar(vocabulary, pieces.spelling, form)
-    draw = Draw(sampling)
-    loops = {False: _Loop(*TEXT_LOOP), True: _Loop(*AUDIO_LOOP)}
-    reason: Reason = "end"
-    ids: list[int] = []
-    logits_V = reader.read(prompt.tolist())
-    while True:
-        id = draw(logits_V, grammar.allowed())
-        grammar.take(id)
-        ids.append(id)
-        yield from pieces.take(id)
-        if grammar.ended:
-            break
-        if reason == "end":
-            is_code = pieces.is_code(id)
-            if not pieces.is_marker(id) and loops[is_code].take(id):
-                reason = "audio_loop" if is_code else "text_loop"
-            elif len(ids) >= sampling.max_tokens:
-                reason = "length"
-            if reason != "end":
-                grammar.close()
-        logits_V = reader.read([id])
-    content = np.array(ids, np.int32)
-    (message,) = read(np.concatenate([header("assistant", vocabulary), content]), vocabulary)
-    yield Answer(content, message.text, message.codes, reason)
+    writer = Writer(vocabulary, form, sampling)
+    ids = prompt.tolist()
+    while not writer.ended:
+        id = writer.write(reader.read(ids))
+        yield from writer.pieces(id)
+        ids = [id]
+    yield writer.answer()
+
+
+class Writer:
+    """An answer in the making: takes the logits of its next id, and draws it."""
+
+    def __init__(self, vocabulary: Vocabulary, form: Form, sampling: Sampling) -> None:
+        self._vocabulary, self._max_tokens = vocabulary, sampling.max_tokens
+        self._pieces = _Pieces(vocabulary)
+        self._grammar = Grammar(vocabulary, self._pieces.spelling, form)
+        self._draw = Draw(sampling)
+        self._loops = {False: _Loop(*TEXT_LOOP), True: _Loop(*AUDIO_LOOP)}
+        self._reason: Reason = "end"
+        self._ids: list[int] = []
+
+    @property
+    def ended(self) -> bool:
+        return self._grammar.ended
+
+    def write(self, logits_V: Tensor) -> int:
+        """The next id. Raises SetupError if a logit is NaN."""
+        id = self._draw(logits_V, self._grammar.allowed())
+        self._grammar.take(id)
+        self._ids.append(id)
+        if not self.ended and self._reason == "end":
+            is_code = self._pieces.is_code(id)
+            if not self._pieces.is_marker(id) and self._loops[is_code].take(id):
+                self._reason = "audio_loop" if is_code else "text_loop"
+            elif len(self._ids) >= self._max_tokens:
+                self._reason = "length"
+            if self._reason != "end":
+                self._grammar.close()
+        return id
+
+    def pieces(self, id: int) -> Iterator[TextPiece | CodeGroup]:
+        """What is complete with an id that was written; to be called for all ids in order, or for none."""
+        yield from self._pieces.take(id)
+
+    def answer(self) -> Answer:
+        """The complete answer."""
+        content = np.array(self._ids, np.int32)
+        (message,) = read(np.concatenate([header("assistant", self._vocabulary), content]), self._vocabulary)
+        return Answer(content, message.text, message.codes, self._reason)
 
 
 class Draw:

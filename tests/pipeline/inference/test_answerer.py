@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from pipeline.config.recipe import Recipe
 from pipeline.inference.candidate_rows import question_text
 from pipeline.pack.preferences import sampled_pairs
+from pipeline.rating.tasks import read_tasks
 from pipeline.versions.provenance import MADE_BY, ids_of
 from schemas.errors import DataError
 from schemas.layout import read
@@ -199,3 +201,50 @@ def test_a_sidecar_that_is_not_json_is_named(tmp_path):
     (tmp_path / "q.wav.json").write_text("{")
     with pytest.raises(DataError, match=r"q\.wav\.json is not valid JSON"):
         question_text(str(tmp_path / "q.wav"))
+
+
+def test_raters_get_the_audio_of_candidates(command, checkpoint, vocoder, tmp_path):
+    question = tmp_path / "q.flac"
+    shutil.copy(QUESTION, question)
+    question.with_name("q.flac.json").write_text(json.dumps({"text": "Who is there?"}))
+    out = tmp_path / "candidates.jsonl"
+    ask = (
+        "answer",
+        "--checkpoint",
+        checkpoint,
+        question,
+        "--max-tokens",
+        40,
+        "--candidates",
+        2,
+        "--out",
+        out,
+    )
+    done = command(*ask, "-o", tmp_path / "audio", "--vocoder", vocoder)
+    assert done.code == 0, done.stderr
+    (row,) = map(json.loads, out.read_text().splitlines())
+    assert row["audio"] == "q.flac"
+    assert [one["audio"] for one in row["answers"]] == ["audio/q-seed-0.wav", "audio/q-seed-1.wav"]
+    tasks, unused = read_tasks([out], choose=True)
+    assert unused == []
+    assert [one.audio.name for one in tasks[0].answers] == ["q-seed-0.wav", "q-seed-1.wav"]
+    groups = len(row["answers"][0]["codes"]["linguistic"]) // 2
+    heard = soundfile.info(tmp_path / "audio" / "q-seed-0.wav")
+    assert heard.duration == pytest.approx(groups * 0.12, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("-o", "{tmp}/elsewhere"), "is not in the folder of"),
+        (("-o", "-"), "the audio of candidates goes to a folder"),
+        (("-o", "{tmp}/rows/audio", "--stream"), "the audio of candidates goes to a folder"),
+        (("--text",), "leave out --text"),
+    ],
+)
+def test_where_the_audio_of_candidates_can_not_go_is_told(command, tmp_path, options, says):
+    (tmp_path / "rows").mkdir()
+    options = [option.format(tmp=tmp_path) for option in options]
+    named = ("--candidates", 2, "--out", tmp_path / "rows" / "c.jsonl")
+    done = command("answer", "--checkpoint", tmp_path, QUESTION, *named, *options)
+    assert (done.code, says in done.stderr) == (2, True), done.stderr

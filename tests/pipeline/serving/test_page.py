@@ -4,84 +4,25 @@ import base64
 import io
 import json
 import re
-import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from threading import Thread
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import pytest
 import soundfile
-import websocket
 from faster_whisper import WhisperModel
 
 from pipeline.inference.answer_vocoder import open_answer_vocoder
 from pipeline.inference.answerer import open_answerer
 from pipeline.models import resolve
-from pipeline.serving.app import page_and_policy
 from pipeline.serving.model import Limits, ServedModel
+from pipeline.serving.page import page_and_policy
 from pipeline.serving.server import create_server
+from tests.browser import TIMEOUT, Tab, browser
 from tests.pipeline.tiny_models import QUESTION, SHORT
-
-TIMEOUT = 180
-"""Seconds; generous, for busy machines."""
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-OPTIONS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--mute-audio"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--autoplay-policy=no-user-gesture-required", "--remote-debugging-port=0", "--remote-allow-origins=*"),
-    # The microphone is a file played in a loop, and permission to use it is granted without a prompt.
-    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
-    f"--use-file-for-fake-audio-capture={SHORT}",
-)
-
-
-class Tab:
-    """A page of the browser, controlled through the DevTools protocol."""
-
-    def __init__(self, address: str) -> None:
-        self._socket = websocket.create_connection(address, timeout=TIMEOUT)
-        self._number = 0
-        self.events: list[dict] = []
-
-    def call(self, method, **params):
-        self._number += 1
-        self._socket.send(json.dumps({"id": self._number, "method": method, "params": params}))
-        while True:
-            message = json.loads(self._socket.recv())
-            if message.get("id") == self._number:
-                assert "error" not in message, message
-                return message["result"]
-            self.events.append(message)
-
-    def value(self, expression):
-        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in result, result
-        return result["result"].get("value")
-
-    def until(self, expression):
-        """Wait until an expression is true on the page, and return its value."""
-        end = time.monotonic() + TIMEOUT
-        while not (value := self.value(expression)):
-            assert time.monotonic() < end, (
-                expression,
-                self.value("document.body.innerText"),
-                self.events[-5:],
-            )
-            time.sleep(0.1)
-        return value
-
-    def choose(self, file):
-        """Choose a file in the page's file input."""
-        root = self.call("DOM.getDocument")["root"]["nodeId"]
-        field = self.call("DOM.querySelector", nodeId=root, selector="#file")["nodeId"]
-        self.call("DOM.setFileInputFiles", nodeId=field, files=[str(file)])
-
-    def parameters(self, method):
-        return [event["params"] for event in self.events if event.get("method") == method]
 
 
 @pytest.fixture(scope="module")
@@ -100,27 +41,10 @@ def url(tiny_checkpoint, vocoder) -> Iterator[str]:
 
 @pytest.fixture
 def tab(tmp_path, url) -> Iterator[Tab]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine")
-    log = (tmp_path / "browser.log").open("wb")
-    browser = subprocess.Popen([CHROMIUM, *OPTIONS, f"--user-data-dir={tmp_path / 'profile'}"], stderr=log)
-    try:
-        port = tmp_path / "profile" / "DevToolsActivePort"
-        end = time.monotonic() + TIMEOUT
-        while not (port.exists() and port.read_text().count("\n") >= 1):
-            assert browser.poll() is None, (tmp_path / "browser.log").read_text()
-            assert time.monotonic() < end
-            time.sleep(0.1)
-        devtools = f"http://127.0.0.1:{port.read_text().split()[0]}/json/new?about:blank"
-        with urlopen(Request(devtools, method="PUT"), timeout=TIMEOUT) as answer:
-            tab = Tab(json.load(answer)["webSocketDebuggerUrl"])
-        for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
-            tab.call(f"{domain}.enable")
-        yield tab
-    finally:
-        browser.terminate()
-        browser.wait(TIMEOUT)
-        log.close()
+    # The microphone is a file played in a loop, and permission to use it is granted without a prompt.
+    microphone = "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"
+    with browser(tmp_path, *microphone, f"--use-file-for-fake-audio-capture={SHORT}") as open_tab:
+        yield open_tab()
 
 
 def test_the_page_answers_questions(tab, url):
@@ -188,7 +112,7 @@ def test_a_recording_from_the_microphone_is_sent(tab, url):
 def test_the_page_is_self_contained(url):
     with urlopen(url, timeout=TIMEOUT) as answer:
         page, policy = answer.read().decode(), answer.headers["Content-Security-Policy"]
-    assert (page, policy) == page_and_policy()
+    assert (page, policy) == page_and_policy("pipeline.serving")
     assert re.findall(r"(?:src|href)\s*=\s*\"(?!data:,\")", page) == []
     assert "http://" not in page
     assert "https://" not in page

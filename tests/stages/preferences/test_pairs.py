@@ -20,7 +20,6 @@ from stages.preferences.candidates import read_candidates
 from stages.preferences.config import DEAF_PHRASES
 from stages.preferences.contrast import KINDS, RealAnswer, contrasts_of
 from stages.preferences.pair import pair_of, prompt_group
-from stages.preferences.ratings import add_rating, agreement, best_and_worst, read_rating
 from stages.shard import ShardConfig, split_of, write_shards
 
 WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40) | st.sampled_from(
@@ -136,105 +135,6 @@ def test_the_split_depends_on_the_prompt_but_not_on_answers_or_system_message(vo
     groups = {group(None, "Yes.", n) for n in range(1, 40)}
     assert len(groups) == 39
     assert {split_of(one, 0.3, 0) for one in groups} == {"train", "validation"}
-
-
-# Ratings
-
-
-def a_prompt(answers=("a", "b", "c", "d")):
-    row = {
-        "id": "p1",
-        "messages": [{"role": "user", "content": "When?"}],
-        "answers": [{"id": name, "text": f"At {name}."} for name in answers],
-    }
-    return read_candidates(row, "c.jsonl:1", lambda name: codes(3))
-
-
-def scores(**ratings):
-    found = {}
-    for name, values in ratings.items():
-        for rater, score in enumerate(values):
-            row = {"prompt": "p1", "answer": name, "rater": rater, "score": score}
-            add_rating(read_rating(row), found)
-    return found["p1"]
-
-
-def test_the_best_answer_is_paired_with_the_worst():
-    choice = best_and_worst(a_prompt(), scores(a=[2, 3], b=[5, 4], c=[1, 2], d=[4, 4]), margin=1, raters=2)
-    assert (choice.chosen.id, choice.rejected.id) == ("b", "c")
-    assert choice.provenance["margin"] == 3.0
-    assert choice.provenance["scores"]["b"] == {"0": 5.0, "1": 4.0}
-
-
-@pytest.mark.parametrize(
-    ("ratings", "code"),
-    [
-        ({"a": [3], "b": [3], "c": [3]}, "tie"),
-        ({"a": [3, 4], "b": [4, 4]}, "small_margin"),
-        ({"a": [5]}, "few_ratings"),
-        ({"a": [5, 5], "b": [1]}, "few_ratings"),
-    ],
-)
-def test_similar_scores_or_few_ratings_make_no_pair(ratings, code):
-    with pytest.raises(DataError) as error:
-        best_and_worst(a_prompt(), scores(**ratings), margin=1, raters=2 if len(ratings) == 2 else 1)
-    assert error.value.code == code
-
-
-@given(st.dictionaries(st.sampled_from("abcd"), st.lists(st.integers(1, 5), min_size=1, max_size=4)))
-def test_the_chosen_answer_has_the_highest_mean_score(ratings):
-    assume(ratings)
-    try:
-        choice = best_and_worst(a_prompt(), scores(**ratings), margin=0.5, raters=1)
-    except DataError:
-        return
-    means = {name: np.mean(values) for name, values in ratings.items()}
-    assert means[choice.chosen.id] == max(means.values())
-    assert means[choice.rejected.id] == min(means.values())
-    assert choice.provenance["margin"] >= 0.5
-
-
-def test_agreement_matches_the_published_example():
-    """Krippendorff 2011, four observers and twelve units: 0.849 with the interval metric."""
-    observers = [
-        "1 2 3 3 2 1 4 1 2 . . .",
-        "1 2 3 3 2 2 4 1 2 5 . 3",
-        ". 3 3 3 2 3 4 2 2 5 1 .",
-        "1 2 3 3 2 4 4 1 2 5 1 .",
-    ]
-    columns = zip(*(line.split() for line in observers), strict=True)
-    units = [[float(value) for value in column if value != "."] for column in columns]
-    assert agreement(units) == pytest.approx(0.849, abs=5e-4)
-    assert agreement([[1, 1], [5, 5]]) == 1
-    assert agreement([[1, 5], [5, 1]]) < 0
-    assert agreement([[3], [4]]) is None
-    assert agreement([[3, 3], [3, 3]]) is None
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        [],
-        {"prompt": "p1", "answer": "a", "score": 3},
-        {"prompt": "p1", "answer": "a", "rater": "r", "score": 6},
-        {"prompt": "p1", "answer": "a", "rater": "r", "score": "4"},
-        {"prompt": "p1", "answer": "a", "rater": "r", "score": True},
-        {"prompt": "p1", "answer": "a", "rater": "r", "score": float("nan")},
-    ],
-)
-def test_an_invalid_rating_is_rejected(row):
-    with pytest.raises(DataError) as error:
-        read_rating(row)
-    assert error.value.code == "bad_rating"
-
-
-def test_a_second_rating_by_the_same_rater_is_rejected():
-    found = {}
-    rating = read_rating({"prompt": "p1", "answer": "a", "rater": "r", "score": 3})
-    add_rating(rating, found)
-    with pytest.raises(DataError, match="has rated"):
-        add_rating(replace(rating, score=5.0), found)
-    assert found == {"p1": {"a": {"r": 3.0}}}
 
 
 # Candidates

@@ -1,0 +1,1 @@
+"""Answers rated by people on a page: `aqaa-data rate`."""

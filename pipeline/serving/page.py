@@ -1,0 +1,28 @@
+"""Pages in one file: their text, and headers that let a browser run nothing else."""
+
+import base64
+import hashlib
+import re
+from importlib.resources import files
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+}
+"""Of every response that holds content of users."""
+
+
+def page_and_policy(package: str) -> tuple[str, str]:
+    """`page.html` of a package, and a Content-Security-Policy that allows only the script and style in it."""
+    page = files(package).joinpath("page.html").read_text(encoding="utf-8")
+
+    def allowed(tag: str) -> str:
+        (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+    return page, (
+        f"default-src 'none'; script-src {allowed('script')}; style-src {allowed('style')}; "
+        "connect-src 'self'; media-src blob:; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
