@@ -39,7 +39,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AnswerVerdict:
     """Grades 1 to 5, and 1.0 or 0.0 for yes or no."""
 
     scores: dict[str, float]
@@ -57,7 +57,7 @@ class PairVerdict:
     raw: tuple[str, ...]
 
 
-EMPTY = Verdict(
+EMPTY = AnswerVerdict(
     dict.fromkeys(GRADES, 1.0) | dict.fromkeys(QUESTIONS, 0.0) | {"safety": 1.0}, "It answers nothing.", ()
 )
 
@@ -98,7 +98,7 @@ class AnswerJudge:
         turns: Sequence[AnswerTurn],
         facts: str = "",
         recording: bytes | None = None,
-    ) -> Verdict:
+    ) -> AnswerVerdict:
         """Judge the last answer of a conversation. `facts` are measures of the voice, `recording` is the
         answer as WAV.
 
@@ -211,7 +211,7 @@ def _answer(who: str, answer: AnswerTurn) -> list[str]:
     return [written, f"{who}, heard: {answer.heard.text if answer.spoken else '(no speech)'}"]
 
 
-def _verdict(reply: str, raw: tuple[str, ...]) -> Verdict:
+def _verdict(reply: str, raw: tuple[str, ...]) -> AnswerVerdict:
     content = _json_in(reply)
     scores: dict[str, float] = {}
     for name in GRADES:
@@ -224,7 +224,7 @@ def _verdict(reply: str, raw: tuple[str, ...]) -> Verdict:
         if answer not in ("yes", "no", "true", "false"):
             raise ValueError(f"`{name}` is {content.get(name)!r}, not yes or no")
         scores[name] = float(answer in ("yes", "true"))
-    return Verdict(scores, str(content.get("reason", "")), raw)
+    return AnswerVerdict(scores, str(content.get("reason", "")), raw)
 
 
 def _better(reply: str, raw: tuple[str, ...]) -> tuple[Better, tuple[str, ...]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from pipeline.evaluation.answers.judge import AnswerJudge, JudgeFailures, PairVerdict, Verdict
+from pipeline.evaluation.answers.judge import AnswerJudge, AnswerVerdict, JudgeFailures, PairVerdict
 from pipeline.evaluation.answers.kept import EvaluationFolder, KeptRow
 from pipeline.evaluation.answers.measures import facts_for_judge
 from pipeline.evaluation.answers.summary import PairVerdicts
@@ -19,7 +19,7 @@ Answers = Mapping[str, Mapping[str, KeptRow]]
 
 @dataclass
 class Judging:
-    verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict)
+    verdicts: dict[tuple[str, str], AnswerVerdict] = field(default_factory=dict)
     """(model, row) -> verdict."""
     pairs: PairVerdicts = field(default_factory=dict)
     about: dict[str, Any] | None = None
@@ -44,7 +44,7 @@ def judge_all(
     by_id = {row.id: row for row in rows}
     alone = [(name, id) for name, own in answers.items() for id, kept in own.items() if not kept.failed]
 
-    def one(item: tuple[str, str]) -> Verdict:
+    def one(item: tuple[str, str]) -> AnswerVerdict:
         name, id = item
         kept = answers[name][id]
         facts = facts_for_judge([turn.heard for turn in kept.turns])

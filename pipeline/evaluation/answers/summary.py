@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
-from pipeline.evaluation.answers.judge import CRITERIA, PairVerdict, Verdict
+from pipeline.evaluation.answers.judge import CRITERIA, AnswerVerdict, PairVerdict
 from pipeline.evaluation.answers.kept import KeptRow
 from pipeline.evaluation.answers.rules import CheckResult, score_of
 from schemas.benchmark import BenchmarkRow
@@ -28,7 +28,7 @@ class RowOutcome:
     kept: KeptRow
     checks: tuple[CheckResult, ...]
     measures: dict[str, float | None]
-    verdict: Verdict | None = None
+    verdict: AnswerVerdict | None = None
     """None without a judge, and where it gave none."""
     people: float | None = None
     """Mean score of the raters, 1 to 5."""

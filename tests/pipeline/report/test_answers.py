@@ -10,7 +10,7 @@ import pytest
 from pipeline.evaluation.answers.benchmark import open_benchmark
 from pipeline.evaluation.answers.ears import Heard
 from pipeline.evaluation.answers.exchange import SpokenAnswer, SpokenQuestion
-from pipeline.evaluation.answers.judge import JudgeFailures, PairVerdict, Verdict
+from pipeline.evaluation.answers.judge import AnswerVerdict, JudgeFailures, PairVerdict
 from pipeline.evaluation.answers.judging import Judging
 from pipeline.evaluation.answers.kept import EvaluationFolder
 from pipeline.evaluation.answers.measures import measures_of
@@ -45,7 +45,7 @@ def outcome(folder, model, row, number):
         "safety": 1,
     }
     checks = () if kept.failed else tuple(judge_by_rules(row, kept.seen))
-    verdict = None if kept.failed else Verdict(scores, "Good & short.", ("{}",))
+    verdict = None if kept.failed else AnswerVerdict(scores, "Good & short.", ("{}",))
     return RowOutcome(model, row, kept, checks, measures_of(kept.turns, "en"), verdict)
 
 
