@@ -37,6 +37,8 @@ class Packaged:
     """(package, path) of each part of `model.bin`, which goes into the directory `path`."""
     extra: str = ""
     """The extra of this distribution that installs the package; none if it is always installed."""
+    absent: str = ""
+    """What to say where this build of the package was made without it; it is always there without this."""
 
 
 PACKAGED: dict[str, Packaged] = {
@@ -138,6 +140,15 @@ PACKAGED: dict[str, Packaged] = {
         "Apache-2.0",
         "text tokenizer of the talk recipe: 1,536 tokens",
     ),
+    "talk": Packaged(
+        "stages.train",
+        "talk",
+        "",  # tests/benchmarks/ship_talk.py prints it
+        "CC-BY-4.0",
+        "answers aloud in a small world of questions (aqaa-data serve --demo)",
+        absent="this build of aqaa-data carries no talk model: train one as docs/talk.md says, and name "
+        "it by --checkpoint",
+    ),
 }
 
 
@@ -152,6 +163,15 @@ class Published:
 PUBLISHED: dict[str, Published] = {
     "step-audio-tokenizer": Published(
         "hub:stepfun-ai/Step-Audio-Tokenizer", "speech to codes of both codebooks, as released"
+    ),
+    "step-audio-chat": Published(
+        "hub:stepfun-ai/Step-Audio-Chat", "spoken question to text answer, 132 B parameters (264 GB)"
+    ),
+    "step-audio-tts-3b": Published(
+        "hub:stepfun-ai/Step-Audio-TTS-3B", "text to codes, 3.5 B parameters, with its vocoders"
+    ),
+    "step-audio-aqaa": Published(
+        "hub:stepfun-ai/Step-Audio-AQAA", "spoken question to spoken answer, 137 B parameters (255 GB)"
     ),
 }
 
@@ -199,6 +219,21 @@ def resolve(reference: str, pull: bool = False) -> Model:
     )
 
 
+def located(reference: str) -> Path:
+    """The folder of a checkpoint: a path, or a model by reference or short name, whose hash is not computed
+    because it may be hundreds of gigabytes. Raises SetupError if a named model is not on this machine."""
+    reference = PUBLISHED[reference].reference if reference in PUBLISHED else reference
+    kind, _, name = reference.partition(":")
+    if kind == "hub":
+        return _snapshot(reference, name, pull=False)
+    return Path(name if kind == "file" else reference)
+
+
+def is_reference(checkpoint: str) -> bool:
+    """Whether a checkpoint is named by reference or short name, and not by its path."""
+    return checkpoint in PUBLISHED or checkpoint.startswith(("hub:", "file:"))
+
+
 def _packaged(reference: str, name: str) -> Model:
     if name not in PACKAGED:
         near = difflib.get_close_matches(name, PACKAGED, 1)
@@ -209,7 +244,8 @@ def _packaged(reference: str, name: str) -> Model:
     if entry.parts:
         path = _joined(reference, name, entry, path)
     if not path.exists():
-        raise SetupError(f"model {reference}: package {entry.package} has no {entry.path}; reinstall it")
+        absent = entry.absent or f"package {entry.package} has no {entry.path}; reinstall it"
+        raise SetupError(f"model {reference}: {absent}")
     sha256 = _sha256(path)
     if sha256 != entry.sha256:
         packages = ", ".join(sorted({entry.package, *(package for package, _ in entry.parts)}))
@@ -256,12 +292,17 @@ def _joined(reference: str, name: str, entry: Packaged, folder: Path) -> Path:
 
 
 def _hub(reference: str, name: str, pull: bool) -> Model:
+    path = _snapshot(reference, name, pull)
+    return Model(reference, path, _bytes(path), _sha256(path), SEE_CARD)
+
+
+def _snapshot(reference: str, name: str, pull: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     repository, _, revision = name.partition("@")
     try:
-        path = Path(
+        return Path(
             snapshot_download(
                 repository,
                 revision=revision or None,
@@ -282,7 +323,6 @@ def _hub(reference: str, name: str, pull: bool) -> Model:
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise SetupError(f"model {reference} could not be downloaded from the hub: {reason}") from error
-    return Model(reference, path, _bytes(path), _sha256(path), SEE_CARD)
 
 
 def _files(path: Path) -> list[Path]:

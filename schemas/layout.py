@@ -1,16 +1,19 @@
 """The layout of a sequence of ids: code groups, audio spans and the chat template, and how to parse it.
 
-chat       BOT role\\n content EOT  BOT role\\n content EOT ..
+chat       BOT role\\n content EOT  BOT role\\n content EOT ..      (behind BOS with `chat_bos`)
 document   BOS content EOS
 content    text ids and audio spans in any order; text may also be interleaved with the groups of a span
 span       <audio_start> g g g .. <audio_end>      g = 2 linguistic + 3 semantic codes
+
+In a vocabulary without audio markers the groups stand bare. Then all codes of an assistant's message are one
+span, as are codes elsewhere that directly follow each other.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from schemas.arrow import Code
 from schemas.recording import Codes
@@ -112,7 +115,9 @@ def audio_tokens(ids: Ids, spans: Iterable[Sequence[int]], first: int) -> Ids:
 
 
 def span(codes: Codes, vocabulary: Vocabulary) -> Ids:
-    """Ids of an audio span: `<audio_start> g g g .. <audio_end>`."""
+    """Ids of an audio span: `<audio_start> g g g .. <audio_end>`, or only the groups without markers."""
+    if not vocabulary.options.audio_markers:
+        return code_ids(codes, vocabulary)
     return np.concatenate(
         [[vocabulary.audio_start], code_ids(codes, vocabulary), [vocabulary.audio_end]], dtype=np.int32
     )
@@ -120,16 +125,26 @@ def span(codes: Codes, vocabulary: Vocabulary) -> Ids:
 
 def header(role: str, vocabulary: Vocabulary) -> Ids:
     """Ids of `BOT role\\n`, which precede the content of a message. A prompt ends with the assistant's."""
-    return np.concatenate([[vocabulary.bot], vocabulary.encode(f"{role}\n")], dtype=np.int32)
+    return np.concatenate([[vocabulary.bot], vocabulary.encode_whole(f"{role}\n")], dtype=np.int32)
+
+
+def chat_start(vocabulary: Vocabulary) -> Ids:
+    """Ids before the first message of a chat: BOS or nothing."""
+    return np.array([vocabulary.bos] if vocabulary.options.chat_bos else [], np.int32)
 
 
 def read(tokens: ArrayLike, vocabulary: Vocabulary) -> tuple[ReadMessage, ...]:
     """Roles, texts and codes of a sequence. Raises ValueError if it is neither a chat nor a document."""
     ids = np.asarray(tokens, np.int32)
-    if len(ids) > 1 and ids[0] == vocabulary.bos:
+    start = chat_start(vocabulary)
+    is_chat = len(start) and np.array_equal(ids[:2], [*start, vocabulary.bot])
+    if len(ids) > 1 and ids[0] == vocabulary.bos and not is_chat:
         if ids[-1] != vocabulary.eos:
             raise ValueError("the document has no EOS at its end")
-        return (_message(None, ids[1:-1], vocabulary),)
+        return (read_content(None, ids[1:-1], vocabulary),)
+    if len(start) and not is_chat:
+        raise ValueError("the chat has no BOS at its beginning")
+    ids = ids[len(start) :]
     starts = np.flatnonzero(ids == vocabulary.bot)
     ends = np.flatnonzero(ids == vocabulary.eot)
     if len(starts) != len(ends) or not np.array_equal(starts, np.concatenate([[0], ends + 1])[: len(starts)]):
@@ -143,20 +158,33 @@ def _chat(ids: Ids, vocabulary: Vocabulary) -> ReadMessage:
     for role in ROLES:
         head = header(role, vocabulary)
         if np.array_equal(ids[: len(head)], head):
-            return _message(role, ids[len(head) :], vocabulary)
+            return read_content(role, ids[len(head) :], vocabulary)
     raise ValueError("a message has an unknown role")
 
 
-def _message(role: str | None, ids: Ids, vocabulary: Vocabulary) -> ReadMessage:
+def read_content(role: str | None, ids: Ids, vocabulary: Vocabulary) -> ReadMessage:
+    """The message of a role (None: the document) whose content these ids are, without EOT or EOS."""
+    is_code = vocabulary.modality(ids) != Modality.TEXT
+    spans = (_marked if vocabulary.options.audio_markers else _bare)(role, ids, is_code, vocabulary)
+    marker = (ids == vocabulary.audio_start) | (ids == vocabulary.audio_end)
+    text = vocabulary.decode(ids[~is_code & ~marker])
+    return ReadMessage(role, text, tuple(codes_of(codes, vocabulary) for codes in spans))
+
+
+def _marked(role: str | None, ids: Ids, is_code: NDArray[np.bool_], vocabulary: Vocabulary) -> list[Ids]:
+    """Codes of the spans between audio markers."""
     starts = np.flatnonzero(ids == vocabulary.audio_start)
     ends = np.flatnonzero(ids == vocabulary.audio_end)
     if len(starts) != len(ends) or (starts > ends).any() or (starts[1:] < ends[:-1]).any():
         raise ValueError("audio markers are not paired")
-    modality = vocabulary.modality(ids)
-    is_code = modality != Modality.TEXT
     spans = [ids[a:b][is_code[a:b]] for a, b in zip(starts, ends, strict=True)]
     if sum(map(len, spans)) != is_code.sum():
         raise ValueError("there are codes outside of audio spans")
-    marker = (ids == vocabulary.audio_start) | (ids == vocabulary.audio_end)
-    text = vocabulary.decode(ids[~is_code & ~marker])
-    return ReadMessage(role, text, tuple(codes_of(codes, vocabulary) for codes in spans))
+    return spans
+
+
+def _bare(role: str | None, ids: Ids, is_code: NDArray[np.bool_], vocabulary: Vocabulary) -> list[Ids]:
+    """Codes of the spans without markers. An assistant's voice goes on behind text between its groups."""
+    at = np.flatnonzero(is_code)
+    runs = [at] if role == "assistant" else np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
+    return [ids[run] for run in runs if len(run)]

@@ -17,6 +17,7 @@ from hypothesis import settings
 from schemas.vocabulary import Vocabulary
 from tests.object_storage import KEY, SECRET, Proxy, Server, faulty, seaweedfs
 from tests.paths import DEMO, ROOT
+from tests.schemas.sentence_pieces import step1_like, write_model
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
@@ -32,6 +33,14 @@ def tokenizer_file() -> Path:
     assert package is not None
     assert package.origin is not None
     return Path(package.origin).parent / "data" / "tokenizer.json"
+
+
+@pytest.fixture(scope="session")
+def step1_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a SentencePiece model of the size and the symbols of Step-1's."""
+    folder = tmp_path_factory.mktemp("step1")
+    write_model(folder / "tokenizer.model", step1_like())
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from pipeline.commands.arguments import print_json
+from pipeline.commands.arguments import checkpoint_of, checkpoint_options, print_json
 from schemas.errors import DataError
 from schemas.layout import check_ratio
 
@@ -37,12 +37,11 @@ class RatioType(click.ParamType):
 
 
 @click.command(
-    epilog="Example: aqaa-data answer --checkpoint runs/merged question.wav -o answer.wav --stream"
+    epilog="Examples: aqaa-data answer --demo question.wav -o answer.wav, "
+    "aqaa-data answer --checkpoint runs/merged question.wav -o answer.wav --stream"
 )
 @click.argument("questions", metavar="QUESTION..", nargs=-1, required=True)
-@click.option(
-    "--checkpoint", type=click.Path(path_type=Path), required=True, help="Folder of a trained model."
-)
+@checkpoint_options
 @click.option(
     "-o",
     "--output",
@@ -88,6 +87,11 @@ class RatioType(click.ParamType):
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the sampling.")
 @click.option(
+    "--repetition-rule",
+    is_flag=True,
+    help="Don't repeat a token that is more than a tenth of the last ten (Step-Audio-TTS-3B).",
+)
+@click.option(
     "--max-tokens",
     type=click.IntRange(1),
     default=4096,
@@ -114,7 +118,8 @@ class RatioType(click.ParamType):
 @click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout.")
 def answer(
     questions: tuple[str, ...],
-    checkpoint: Path,
+    checkpoint: Path | None,
+    demo: bool,
     output: Path | None,
     vocoder: Path | None,
     stream: bool,
@@ -128,6 +133,7 @@ def answer(
     top_p: float,
     seed: int,
     max_tokens: int,
+    repetition_rule: bool,
     candidates: int | None,
     out: Path | None,
     tokenizer: str | None,
@@ -147,6 +153,7 @@ def answer(
     transcribed.
     """
     _check(output, in_text, tokens_only, candidates, out, stream, vocoder, history, as_json)
+    folder = checkpoint_of(checkpoint, demo)
     outputs = _outputs(questions, output) if output and not candidates else {}
     audio = _candidate_audio(output, out, questions) if output and candidates and out else None
 
@@ -160,12 +167,14 @@ def answer(
 
     conversation = History.read(history) if history else None
     answer_vocoder = open_answer_vocoder(vocoder, stream) if output else None
-    answerer = open_answerer(checkpoint, tokenizer, vocabulary)
+    answerer = open_answerer(folder, tokenizer, vocabulary)
+    if answerer.note:
+        click.echo(answerer.note, err=True)
     if answer_vocoder:
         answer_vocoder.check(answerer.models)
     mode = mode or ("text_only" if in_text and not output else answerer.form.mode)
     form = replace(answerer.form, mode=mode, ratio=ratio or answerer.form.ratio)
-    sampling = Sampling(temperature, top_p, seed, max_tokens)
+    sampling = Sampling(temperature, top_p, seed, max_tokens, repetition_rule)
     if candidates is not None and mode == "audio_only":
         raise click.UsageError("candidates are compared by their text, and audio_only answers have none")
     if output is not None and mode == "text_only":
@@ -188,7 +197,7 @@ def answer(
     else:
         samplings = [replace(sampling, seed=seed + n) for n in range(candidates)]
         settings = {name: value for name, value in vars(sampling).items() if name != "seed"}
-        about = {"checkpoint": str(checkpoint), "sampling": settings}
+        about = {"checkpoint": str(folder), "sampling": settings}
         with out.open("x", encoding="utf-8") as file:
             for row in sample_candidates(dialogue, questions, samplings, about, audio, refuse):
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -31,6 +32,37 @@ class ReferenceType(click.ParamType):
 
 dataset_argument = click.argument("reference", metavar="DATASET", type=ReferenceType())
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+
+DEMO = "package:talk"
+"""The checkpoint of `--demo`; it names its tokenizers, and the bundled vocoder speaks for it."""
+
+
+def checkpoint_options(command: Command) -> Command:
+    """`--checkpoint` and `--demo`, of which `checkpoint_of` takes the one that was given."""
+    command = click.option(
+        "--demo",
+        is_flag=True,
+        help="The small model that comes with aqaa-data: it answers what docs/talk.md lists.",
+    )(command)
+    return click.option(
+        "--checkpoint",
+        type=click.Path(path_type=Path),
+        help="Folder of a trained model, hub:ORG/NAME, or the short name of a public one (step-audio-chat).",
+    )(command)
+
+
+def checkpoint_of(checkpoint: Path | None, demo: bool) -> Path:
+    """The folder of the model. Raises UsageError unless exactly one of both is given, and SetupError where
+    the demonstration model isn't part of this build."""
+    if demo == (checkpoint is not None):
+        raise click.UsageError(
+            "name a model: its folder with --checkpoint, or --demo for the one that is included"
+        )
+    if checkpoint is not None:
+        return checkpoint
+    from pipeline.models import resolve  # hashes files, which other commands needn't load
+
+    return resolve(DEMO).path
 
 
 def renamed_option(old: str, new: str, *names: str, **attributes: Any) -> Callable[[Command], Command]:

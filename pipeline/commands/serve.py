@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.arguments import print_json, renamed_option
+from pipeline.commands.arguments import checkpoint_of, checkpoint_options, print_json, renamed_option
 from pipeline.commands.extras import require_extra
 from pipeline.serving.address import bind, url_of
 
 
-@click.command(epilog="Example: aqaa-data serve --checkpoint runs/merged --port 8080")
-@click.option(
-    "--checkpoint", type=click.Path(path_type=Path), required=True, help="Folder of a trained model."
+@click.command(
+    epilog="Examples: aqaa-data serve --demo, aqaa-data serve --checkpoint runs/merged --port 8080"
 )
+@checkpoint_options
 @click.option(
     "--vocoder",
     type=click.Path(path_type=Path),
@@ -62,7 +62,8 @@ from pipeline.serving.address import bind, url_of
     "--json", "as_json", is_flag=True, help="Print one JSON object on stdout once the server listens."
 )
 def serve(
-    checkpoint: Path,
+    checkpoint: Path | None,
+    demo: bool,
     vocoder: Path | None,
     host: str,
     port: int,
@@ -83,6 +84,7 @@ def serve(
     and can't name files. There is no authentication: anyone who can reach the address can send requests.
     """
     require_extra("serve")
+    folder = checkpoint_of(checkpoint, demo)
     bound = bind(host, port)
 
     from pipeline.inference.answer_vocoder import open_answer_vocoder
@@ -91,10 +93,12 @@ def serve(
     from pipeline.serving.server import create_server
 
     answer_vocoder = open_answer_vocoder(vocoder)
-    answerer = open_answerer(checkpoint, tokenizer, vocabulary)
+    answerer = open_answerer(folder, tokenizer, vocabulary)
+    if answerer.note:
+        click.echo(answerer.note, err=True)
     answer_vocoder.check(answerer.models)
     limits = Limits(max_tokens, max_seconds, max_megabytes)
-    model = ServedModel(name or checkpoint.resolve().name, answerer, answer_vocoder, limits)
+    model = ServedModel(name or folder.resolve().name, answerer, answer_vocoder, limits)
     server = create_server(model, max_queue)
     # Questions and answers never appear in the log.
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")

@@ -16,6 +16,7 @@ from pipeline.config.yaml_config import beside, read_yaml
 from pipeline.storage.uri import normalize_uri
 from schemas.errors import SetupError
 from schemas.text_files import lines
+from schemas.vocabulary import LayoutOptions
 from stages.compose.config import ComposeConfig
 from stages.decode.config import DecodeConfig
 from stages.diarize.config import DiarizeConfig
@@ -44,12 +45,38 @@ RENAMED_KEYS = {
 class VocabularyConfig(Config):
     """The text tokenizer that the token ids are based on."""
 
-    tokenizer: str = Field("package:whisper-base", description="model reference that holds a tokenizer.json")
+    tokenizer: str = Field(
+        "package:whisper-base", description="model reference that holds a tokenizer.json or tokenizer.model"
+    )
     preset: Literal["embedded", "extended", "step1"] = Field(
         "embedded",
         description="`embedded`: only the plain text ids of the tokenizer; `extended`: all its ids, to train "
-        "the language model it belongs to; `step1`: <audio_0> is 65536, as in the public checkpoint",
+        "the language model it belongs to; `step1`: the ids of the public Step-Audio models",
     )
+    chat_bos: bool | None = Field(None, description="chats begin with BOS (null: only with `step1`)")
+    audio_markers: bool = Field(
+        True,
+        description="audio spans stand between <audio_start> and <audio_end>; false: audio ids stand bare, "
+        "as in Step-Audio-Chat and Step-Audio-TTS-3B",
+    )
+    prefix_newline: bool | None = Field(
+        None,
+        description="encode content behind a line break that is cut off again, so that SentencePiece puts no "
+        "space before it (null: only with `step1`)",
+    )
+    default_system: str | None = Field(
+        None, description="system prompt of chats that have none (null: they stay without one)"
+    )
+
+    @property
+    def options(self) -> LayoutOptions:
+        is_step1 = self.preset == "step1"
+        return LayoutOptions(
+            chat_bos=is_step1 if self.chat_bos is None else self.chat_bos,
+            audio_markers=self.audio_markers,
+            prefix_newline=is_step1 if self.prefix_newline is None else self.prefix_newline,
+            default_system=self.default_system,
+        )
 
 
 class PreferencesConfig(PairsConfig):
@@ -115,7 +142,7 @@ class Recipe(Config):
     )
     compose: ComposeConfig = Field(ComposeConfig(), description="families of samples, and their instructions")
     interleave: InterleaveConfig = Field(
-        InterleaveConfig(), description="order of text and audio tokens in an answer"
+        InterleaveConfig(), validate_default=True, description="order of text and audio tokens in an answer"
     )
     mixture: MixtureConfig = Field(
         MixtureConfig(), description="shares of the families, and limits per speaker and language"
@@ -130,6 +157,17 @@ class Recipe(Config):
     @classmethod
     def _one_or_more(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("interleave")
+    @classmethod
+    def _voices_can_be_told_apart(cls, value: InterleaveConfig, info: ValidationInfo) -> InterleaveConfig:
+        has_markers = "vocabulary" not in info.data or info.data["vocabulary"].audio_markers
+        if not has_markers and value.concatenation != "marker_removal":
+            raise ValueError(
+                f"`concatenation: {value.concatenation}` needs `vocabulary.audio_markers`: without markers "
+                "two voices that follow each other can't be told apart. Set `concatenation: marker_removal`"
+            )
+        return value
 
     @field_validator("mixture")
     @classmethod
@@ -163,7 +201,12 @@ class Recipe(Config):
                 "synthesize": {"conversations"},
                 "preferences": {"candidates", "ratings"},
             },
-        ) | {"units": self.units.model_dump(mode="json")}
+        ) | {
+            "units": self.units.model_dump(mode="json"),
+            # Options that aren't used are left out, so that they don't change the plans of older recipes.
+            "vocabulary": self.vocabulary.model_dump(mode="json", exclude_defaults=True)
+            | {"tokenizer": self.vocabulary.tokenizer, "preset": self.vocabulary.preset},
+        }
 
 
 def load(

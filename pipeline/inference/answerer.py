@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.inference.tokenize_files import Refused, Tokenized, config_of, tokenize_file
-from pipeline.models import resolve
+from pipeline.models import located, resolve
 from pipeline.versions.provenance import MADE_BY
 from schemas.errors import DataError, SetupError
 from schemas.layout import GROUP_SECONDS
@@ -36,6 +36,8 @@ class Answerer:
     """The order of text and speech it was trained on."""
     models: Mapping[str, str]
     """Models of the speech tokenizer: reference -> sha256."""
+    note: str | None = None
+    """What of the checkpoint is not used."""
 
     def answer(
         self, prompt: Ids, form: "Form", sampling: "Sampling"
@@ -66,10 +68,10 @@ class Answerer:
             yield from answers(self.model, questions, self.vocabulary, form)
             return
         for question in questions:
-            reader = reader_of(self.model)
-            reader.read(question.prompt[:-1].tolist())
+            reader, prompt = reader_of(self.model), question.prompt
+            reader.read(prompt[:-1].tolist())
             yield [
-                answered(answer(reader.copy(), question.prompt[-1:], self.vocabulary, form, sampling))
+                answered(answer(reader.copy(), prompt, self.vocabulary, form, sampling, len(prompt) - 1))
                 for sampling in question.samplings
             ]
 
@@ -86,20 +88,26 @@ class Answerer:
 
 
 def open_answerer(checkpoint: Path, tokenizer: str | None = None, vocabulary: str | None = None) -> Answerer:
-    """Load a checkpoint and the tokenizers named in its vocabulary.json.
+    """Load a checkpoint and the tokenizers named in its vocabulary.json. A public Step-Audio model, which has
+    none, uses the text tokenizer beside its weights and the released speech tokenizer.
 
-    `tokenizer` and `vocabulary` are references that override these. Raises SetupError if something is missing
+    `checkpoint` is a folder, a model reference or a short name; `tokenizer` and `vocabulary` are references
+    that override the recorded ones. Raises SetupError if something is missing
     or has changed since the training data was built.
     """
     import torch
 
     from stages.train.backbone import load
+    from stages.train.checkpoint import checked_names
     from stages.train.grammar import Form
+    from stages.train.public_checkpoint import SPEECH_TOKENIZER
+    from stages.train.weights import SafetensorsFolder
 
-    described = _described(checkpoint)
+    checkpoint = located(str(checkpoint))
+    described, public = _described(checkpoint)
     made_by = described.get(MADE_BY, {})
-    text = _vocabulary(checkpoint, described, vocabulary)
-    speech, models = _speech(checkpoint, made_by, tokenizer)
+    text = public or _vocabulary(checkpoint, described, vocabulary)
+    speech, models = _speech(checkpoint, made_by, tokenizer or (SPEECH_TOKENIZER if public else None))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = load(checkpoint, device, torch.bfloat16 if device.type == "cuda" else torch.float32)
     if model.shape.vocabulary < text.size:
@@ -111,7 +119,9 @@ def open_answerer(checkpoint: Path, tokenizer: str | None = None, vocabulary: st
     if order is not None:
         n, m = order["ratio"]
         form = Form(order["mode"], (n, m), order["concatenation"] == "pre_interleaved")
-    return Answerer(model, text, speech, form, models)
+    stored = checked_names(model, SafetensorsFolder(checkpoint))
+    note = f"{checkpoint}: {stored.line}" if stored.left_out else None
+    return Answerer(model, text, speech, form, models, note)
 
 
 def tokenize_question(answerer: Answerer, question: str) -> Tokenized:
@@ -126,15 +136,19 @@ def tokenize_question(answerer: Answerer, question: str) -> Tokenized:
     return result
 
 
-def _described(checkpoint: Path) -> dict[str, Any]:
+def _described(checkpoint: Path) -> tuple[dict[str, Any], Vocabulary | None]:
+    """What a checkpoint records about its ids, and its vocabulary if it is a public one that records none."""
     from stages.train.checkpoint import VOCABULARY, read_vocabulary
+    from stages.train.public_checkpoint import public_vocabulary
 
     if not checkpoint.is_dir():
         raise SetupError(f"{checkpoint} is not a checkpoint: there is no such folder")
     described = read_vocabulary(checkpoint)
+    if described is None and (public := public_vocabulary(checkpoint)) is not None:
+        return public.describe(), public
     if described is None:
         raise SetupError(f"{checkpoint} has no {VOCABULARY}, so the meaning of its ids is unknown")
-    return described
+    return described, None
 
 
 def _vocabulary(checkpoint: Path, described: dict[str, Any], reference: str | None) -> Vocabulary:
@@ -144,13 +158,14 @@ def _vocabulary(checkpoint: Path, described: dict[str, Any], reference: str | No
             f"{checkpoint} doesn't name its text tokenizer: give it with --vocabulary, for example "
             "package:whisper-base"
         )
-    vocabulary = Vocabulary.of(described["name"], resolve(named).path)
-    if vocabulary.describe()["sha256"] != described["sha256"]:
+    path = resolve(named).path
+    try:
+        return Vocabulary.described(described, path)
+    except SetupError as error:
         raise SetupError(
-            f"{checkpoint} was trained with another text tokenizer than {named} "
-            f"({described['tokenizer_sha256'][:12]}): give that one with --vocabulary"
-        )
-    return vocabulary
+            f"{checkpoint} was not trained with the text tokenizer {named}: {error}: give that one with "
+            "--vocabulary"
+        ) from None
 
 
 def _speech(

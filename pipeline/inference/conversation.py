@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from schemas.arrow import Code
 from schemas.errors import SetupError
-from schemas.layout import header, span, whole_groups
+from schemas.layout import chat_start, header, span, whole_groups
 from schemas.recording import Codes
 from schemas.text_files import lines
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids, Vocabulary
@@ -37,15 +37,19 @@ def prompt(messages: Sequence[PromptMessage], vocabulary: Vocabulary) -> Ids:
     """The ids of a conversation that ends with a question, followed by the header of the answer.
 
     Earlier messages are dropped from the oldest on until the rest fits `HISTORY_TOKENS` and starts with a
-    human's message. A system prompt at the beginning is always kept.
+    human's message. A system prompt at the beginning is always kept; the vocabulary may have a default one.
     """
+    default = vocabulary.options.default_system
+    if default is not None and messages[0].role != "system":
+        messages = [PromptMessage("system", (default,)), *messages]
     first = 1 if messages[0].role == "system" else 0
     ids = [message.ids(vocabulary) for message in messages]
     start, history_tokens = first, sum(map(len, ids[first:-1]))
     while start < len(messages) - 1 and (messages[start].role != "human" or history_tokens > HISTORY_TOKENS):
         history_tokens -= len(ids[start])
         start += 1
-    return np.concatenate([*ids[:first], *ids[start:], header("assistant", vocabulary)], dtype=np.int32)
+    parts = [chat_start(vocabulary), *ids[:first], *ids[start:], header("assistant", vocabulary)]
+    return np.concatenate(parts, dtype=np.int32)
 
 
 class _Codes(Config):

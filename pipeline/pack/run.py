@@ -112,9 +112,8 @@ def pack_pairs(plan: Plan) -> PackedGroup | None:
 
 def vocabulary_of(recipe: Recipe) -> Vocabulary:
     """The vocabulary that a recipe names."""
-    path = resolve(recipe.vocabulary.tokenizer).path
-    file = path / "tokenizer.json" if path.is_dir() else path
-    return Vocabulary.of(recipe.vocabulary.preset, file)
+    named = recipe.vocabulary
+    return Vocabulary.of(named.preset, resolve(named.tokenizer).path, named.options)
 
 
 def _write(packer: GroupPacker, dataset: Store, folder: str, flac: FlacOf | None) -> PackedGroup:

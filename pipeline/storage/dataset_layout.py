@@ -14,6 +14,7 @@
     forgotten/<recording key>.json                               a tombstone
     runs/<time>-<plan id>.json                                   times of one run of a build
     synthesis/<fingerprint>/<conversation>.flac[.json|.jsonl]    synthesized recordings and their companions
+    utterances/<voice>/<utterance>.flac                          what a local voice spoke, for all recordings
     synthesis/replies/{answers,speech}/, preferences/verdicts/   paid replies of servers
     transcripts/{first,second}/                                  the same, of the recognisers of transcribe
 
@@ -36,14 +37,15 @@ RUNS = "runs"
 SHARDS = "shards"
 SURVEYS = "surveys"
 SYNTHESIS = "synthesis"
+UTTERANCES = "utterances"
 VERSIONS = "versions"
 
 ANSWERS = f"{SYNTHESIS}/replies/answers"
 SPEECH = f"{SYNTHESIS}/replies/speech"
 VERDICTS = "preferences/verdicts"
 
-CACHES = (PACKS, SURVEYS, DEATHS)
-"""Rebuilt in minutes from the annotations: only their age decides how long they are kept."""
+CACHES = (PACKS, SURVEYS, DEATHS, UTTERANCES)
+"""Made again where they are missing: only their age decides how long they are kept."""
 
 TRANSCRIPTS = "transcripts"
 
@@ -194,6 +196,11 @@ def run(started: datetime, plan_id: str) -> str:
 def synthesis(fingerprint: str) -> str:
     """The folder of the recordings of one set of settings."""
     return f"{SYNTHESIS}/{fingerprint}"
+
+
+def utterances(voice: str) -> str:
+    """The folder of what one voice spoke."""
+    return f"{UTTERANCES}/{voice}"
 
 
 def synthesized_id(conversation: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from pipeline.synthesis.speech_models import SpeechModels
+from pipeline.synthesis.spoken_once import SpokenOnce
 from pipeline.synthesis.voice_check import VoiceCheck
 from schemas.chat import Chat
 from schemas.errors import DataError
@@ -23,9 +24,9 @@ from stages.replies import Replies
 from stages.stage import Samples
 from stages.synthesize.answers import with_answer
 from stages.synthesize.audio import MARGIN, SynthesizedAudio, join_utterances
+from stages.synthesize.changes import VoiceChange
 from stages.synthesize.config import SynthesizeConfig
-from stages.synthesize.kokoro import Kokoro, is_pipers
-from stages.synthesize.speech import Backend, ByVoice, Piper, SpeechConfig, SpeechServer, speakable
+from stages.synthesize.speech import Backend, SpeechConfig, SpeechServer, speakable
 from stages.synthesize.styles import PLAIN, draw_styles, halves, labels_of
 
 SIDECAR_FIELDS = ("licence", "license", "language", "consent")
@@ -43,6 +44,8 @@ class SpokenPart:
     style: str
     styled: bool
     """Whether its style was requested: by its row, or because it is one of several spans."""
+    change: VoiceChange | None = None
+    """How its voice is changed after it has spoken."""
 
 
 Refused = list[tuple[Chat, DataError]]
@@ -68,7 +71,8 @@ class ChatRecorder:
     def _speaker(self, speech: SpeechConfig, models: SpeechModels) -> Backend:
         if speech.server:
             return SpeechServer(speech, self._endpoint(speech.server, layout.SPEECH))
-        return speaker_of(speech, models)
+        voices = {name: models.hash_of(name) for name in models.voices}
+        return SpokenOnce(models.speaker(speech.speed), self._dataset, speech.speed, voices)
 
     def _endpoint(self, settings: EndpointConfig, folder: str) -> Endpoint:
         return self._resources.enter_context(closing(Endpoint(settings, Replies(self._dataset, folder))))
@@ -109,8 +113,11 @@ class ChatRecorder:
                 voice = _drawn(self._config.speech.voices(message.role, text), f"{key} {message.role}")
                 spans = self._spans(text, message.role, key, chat.answer_style)
                 styled = len(spans) > 1 or spans[0][1] != PLAIN
+                changes = self._config.voice_changes if message.role == "human" else None
+                change = changes.drawn(key) if changes else None
                 script += [
-                    SpokenPart(index, message.role, span, voice, style, styled) for span, style in spans
+                    SpokenPart(index, message.role, span, voice, style, styled, change)
+                    for span, style in spans
                 ]
         if not script:
             raise DataError("nothing_to_speak", "nothing of it is to be spoken")
@@ -136,20 +143,27 @@ class ChatRecorder:
         return list(zip(spans, draw_styles(f"{key} styles", config.styles), strict=True))
 
     def _speak(self, parts: Iterable[SpokenPart]) -> dict[SpokenPart, SynthesizedAudio | DataError]:
-        """Speak all parts, those of one voice and style in one batch."""
+        """Speak all parts, those of one voice, style and speed in one batch; changes are made later."""
+
+        def manner(part: SpokenPart) -> tuple[str, str, float]:
+            return part.voice, part.style, part.change.speed if part.change else 1.0
+
         spoken: dict[SpokenPart, SynthesizedAudio | DataError] = {}
-        ordered = sorted(parts, key=lambda part: (part.voice, part.style, part.text, part.message))
-        for (voice, style), group in groupby(ordered, key=lambda part: (part.voice, part.style)):
+        ordered = sorted(parts, key=lambda part: (*manner(part), part.text, part.message))
+        for (voice, name, speed), group in groupby(ordered, key=manner):
             batch = list(group)
+            style = self._config.style(name)
+            paced = style if speed == 1 else style.model_copy(update={"speed": style.speed * speed})
             texts = [part.text for part in batch]
-            spoken |= zip(batch, self._backend.speak(texts, voice, self._config.style(style)), strict=True)
+            spoken |= zip(batch, self._backend.speak(texts, voice, paced), strict=True)
         return spoken
 
     def _write(self, chat: Chat, whole: Chat, parts: Sequence[tuple[SpokenPart, SynthesizedAudio]]) -> None:
         """Write sidecar, turns and then the recording: a recording that exists is complete."""
         messages = [part.message for part, _ in parts]
         pauses = [MARGIN if a == b else self._config.pause for a, b in pairwise(messages)]
-        samples, rate, times = join_utterances([utterance for _, utterance in parts], pauses)
+        utterances = [part.change(utterance) if part.change else utterance for part, utterance in parts]
+        samples, rate, times = join_utterances(utterances, pauses)
         spoken = [
             {
                 "message": part.message,
@@ -158,6 +172,7 @@ class ChatRecorder:
                 "likeness": self._voice_check.likeness(utterance, part.voice, part.style),
                 "labels": labels_of(part.style, self._config.styles) if part.styled else {},
             }
+            | ({"change": part.change.as_json()} if part.change else {})
             for part, utterance in parts
         ]
         server, answers = self._config.speech.server, self._config.answers
@@ -180,20 +195,6 @@ class ChatRecorder:
         self._dataset.put_new(f"{name}.json", _json(sidecar))
         self._dataset.put_new(f"{name}.jsonl", b"\n".join(map(_json, turns)) + b"\n")
         self._dataset.put_new(name, _flac(samples, rate))
-
-
-def speaker_of(speech: SpeechConfig, models: SpeechModels) -> Backend:
-    """What speaks on this machine, with all voices of the settings."""
-    voices = {name: model.path for name, model in models.voices.items()}
-    if models.engine is None:
-        return Piper(voices, speech.speed)
-    pipers = {name: path for name, path in voices.items() if is_pipers(name)}
-    own = {name: path for name, path in voices.items() if name not in pipers}
-    kokoro = Kokoro(models.engine.path, own, speech.speed)
-    if not pipers:
-        return kokoro
-    piper = Piper(pipers, speech.speed)
-    return ByVoice(dict.fromkeys(own, kokoro) | dict.fromkeys(pipers, piper))
 
 
 def _flac(samples: Samples, rate: int) -> bytes:

@@ -114,6 +114,7 @@ def _fingerprint(config: SynthesizeConfig, models: SpeechModels, embedding: Mode
             "styles": config.model_dump(mode="json", include={"styles", "style_share"})
             if config.style_share or config.styles != STYLES
             else 0.0,
+            **({"changes": changes.model_dump(mode="json")} if (changes := config.voice_changes) else {}),
             "voices": models.hashes,
             "embedding": embedding.sha256,
         }

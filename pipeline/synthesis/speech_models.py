@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pipeline.models import Model, resolve
 from schemas.errors import SetupError
-from stages.synthesize.kokoro import MODEL
-from stages.synthesize.speech import SpeechConfig
+from stages.synthesize.kokoro import MODEL, Kokoro, is_pipers
+from stages.synthesize.speech import Backend, ByVoice, Piper, SpeechConfig
 
 VOICES = "package:kokoro-voices"
 
@@ -26,6 +26,23 @@ class SpeechModels:
         """The sha256 of everything, by name."""
         engine = {self.engine.reference: self.engine.sha256} if self.engine else {}
         return {name: model.sha256 for name, model in self.voices.items()} | engine
+
+    def hash_of(self, voice: str) -> str:
+        """Of all that determines how a voice sounds."""
+        engine = "" if self.engine is None or is_pipers(voice) else self.engine.sha256
+        return f"{engine}{self.voices[voice].sha256}"
+
+    def speaker(self, speed: float) -> Backend:
+        """What speaks with all of the voices; not for a server. Raises SetupError: no piper, no such file."""
+        paths = {name: model.path for name, model in self.voices.items()}
+        if self.engine is None:
+            return Piper(paths, speed)
+        pipers = {name: path for name, path in paths.items() if is_pipers(name)}
+        own = {name: path for name, path in paths.items() if name not in pipers}
+        kokoro = Kokoro(self.engine.path, own, speed)
+        if not pipers:
+            return kokoro
+        return ByVoice(dict.fromkeys(own, kokoro) | dict.fromkeys(pipers, Piper(pipers, speed)))
 
 
 def speech_models(speech: SpeechConfig) -> SpeechModels:

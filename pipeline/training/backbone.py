@@ -16,6 +16,7 @@ def backbone_of(recipe: TrainingRecipe, folder: TrainingFolder) -> Path | None:
         return None
     from stages.train.backbone import extend
     from stages.train.checkpoint import is_step1, read_vocabulary
+    from stages.train.opening_check import check_backbone
 
     checkpoint = folder.checkpoint(recipe.backbone.checkpoint)
     if is_step1(checkpoint) or read_vocabulary(checkpoint) is not None:
@@ -24,4 +25,5 @@ def backbone_of(recipe: TrainingRecipe, folder: TrainingFolder) -> Path | None:
     if not extended.exists():
         with built_once(extended, complete_with="config.json") as partial:
             extend(checkpoint, partial)
+            check_backbone(partial)
     return extended

@@ -21,6 +21,7 @@ from pipeline.training.lineage import note_origin, note_use
 from pipeline.training.planned_training import PlannedTraining
 from pipeline.training.recipe import TrainingRecipe
 from pipeline.training.results import StageResult, result_of
+from pipeline.training.tokenizer_files import add_tokenizer
 from pipeline.training.training_folder import INDEX, RUN, TrainingFolder
 from pipeline.versions.provenance import code_version
 from pipeline.versions.reader import Reference, open_version
@@ -126,6 +127,7 @@ def _run(
         launch(job, recipe.workers, on_progress)
     seconds = time.monotonic() - started
     if is_first():
+        add_tokenizer(folder.model(stage.name))
         folder.publish(stage.name)
     return result_of(stage.name, folder, seconds=seconds)
 
@@ -191,6 +193,7 @@ def _merge(recipe: TrainingRecipe, folder: TrainingFolder, display: TrainingDisp
     display.print(f"{MERGE}: the mean of {', '.join(f'{weights[name]:g} {name}' for name in weights)}")
     started = time.monotonic()
     record = merge(inputs, model)
+    add_tokenizer(model)
     (folder.stage(MERGE) / RUN).write_text(json.dumps(record, indent=2) + "\n")
     folder.publish(MERGE)
     return result_of(MERGE, folder, seconds=time.monotonic() - started)

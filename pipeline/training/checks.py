@@ -2,26 +2,35 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cluster.ray import this_machine
 from pipeline.training.backbone import backbone_of
+from pipeline.training.display import TrainingDisplay
 from pipeline.training.planned_training import PlannedTraining
 from pipeline.training.recipe import TrainingRecipe
 from pipeline.training.training_folder import TrainingFolder
 from schemas.errors import SetupError
+from schemas.vocabulary import LayoutOptions, Vocabulary
 from stages.train.shape import PRESETS, Shape
+
+if TYPE_CHECKING:
+    from stages.train.opening_check import Positions
 
 
 def check(
     recipe: TrainingRecipe, stages: Sequence[PlannedTraining], folder: TrainingFolder, done: set[str]
 ) -> None:
     """Raise SetupError for the first stage whose vocabulary, shape, processes or memory don't fit."""
+    from stages.train.checkpoint import is_step1
+    from stages.train.opening_check import check_backbone
     from stages.train.run import Start
 
     vocabularies = {stage.name: stage.version.manifest.vocabulary for stage in stages}
     shapes: dict[str, Shape] = {}
+    positions: dict[str, Positions | None] = {}
     for stage in stages:
         if stage.name in done:
             continue
@@ -30,11 +39,13 @@ def check(
         start = _start(recipe, stage, folder, done)
         if start is not None:
             shape = _shape_of(start, recipe)
+            positions[stage.name] = None if is_step1(start) else check_backbone(start)
             _refuse_other_ids(start, shape, vocabulary, what)
         elif stage.parent is None:
             shape = Start(preset=recipe.backbone.preset).blank(vocabulary["size"]).shape
         else:
             shape = shapes[stage.parent]
+            positions[stage.name] = positions.get(stage.parent)
             if vocabularies[stage.parent]["sha256"] != vocabulary["sha256"]:
                 raise SetupError(
                     f"{what}: the version's vocabulary is {vocabulary['name']}, but that of {stage.parent}, "
@@ -42,7 +53,8 @@ def check(
                     "different things. Build both versions with the same `vocabulary`"
                 )
         shapes[stage.name] = shape
-        _refuse_uneven(recipe, stage, shape, what)
+        _refuse_uneven(recipe, stage, what)
+        _refuse_long(stage, shape, positions.get(stage.name), what)
         _refuse_too_large(recipe, stage, shape, what)
 
 
@@ -62,7 +74,7 @@ def _shape_of(checkpoint: Path, recipe: TrainingRecipe) -> Shape:
     import torch
 
     from stages.train.backbone import blank
-    from stages.train.checkpoint import read_shape
+    from stages.train.checkpoint import checked_names, read_shape
     from stages.train.weights import SafetensorsFolder
 
     shape = read_shape(checkpoint)
@@ -76,20 +88,19 @@ def _shape_of(checkpoint: Path, recipe: TrainingRecipe) -> Shape:
                     "checkpoint, or none"
                 )
     with torch.device("meta"):
-        tensors = blank(checkpoint).state_dict()
-    specs = SafetensorsFolder(checkpoint).specs
-    for name, tensor in tensors.items():
-        spec = specs.get(name)
-        if spec is None or spec.shape != tuple(tensor.shape):
-            actual = "is missing" if spec is None else f"is {list(spec.shape)}"
-            raise SetupError(f"{checkpoint}: {name} {actual}, not {list(tensor.shape)} as config.json says")
+        model = blank(checkpoint)
+    if (stored := checked_names(model, SafetensorsFolder(checkpoint))).left_out:
+        TrainingDisplay().print(f"{checkpoint}: {stored.line}")
     return shape
 
 
 def _refuse_other_ids(checkpoint: Path, shape: Shape, vocabulary: dict[str, Any], what: str) -> None:
     from stages.train.checkpoint import read_vocabulary
+    from stages.train.public_checkpoint import public_vocabulary
 
     trained_on = read_vocabulary(checkpoint)
+    if trained_on is None and (public := public_vocabulary(checkpoint)) is not None:
+        _refuse_other_layout(checkpoint, public, vocabulary, what)
     if trained_on is not None and trained_on["sha256"] != vocabulary["sha256"]:
         raise SetupError(
             f"{what}: the version's ids are of the vocabulary {vocabulary['name']} "
@@ -104,7 +115,24 @@ def _refuse_other_ids(checkpoint: Path, shape: Shape, vocabulary: dict[str, Any]
         )
 
 
-def _refuse_uneven(recipe: TrainingRecipe, stage: PlannedTraining, shape: Shape, what: str) -> None:
+def _refuse_other_layout(checkpoint: Path, public: Vocabulary, vocabulary: dict[str, Any], what: str) -> None:
+    """The system prompt may be another one than the public model's, but nothing else."""
+    expected = public.describe()
+    ids = ("tokenizer_sha256", "specials", "linguistic")
+    differing = [key for key in ids if vocabulary[key] != expected[key]]
+    options = {**asdict(LayoutOptions()), **vocabulary.get("options", {})}
+    for name, value in expected["options"].items():
+        if name != "default_system" and options[name] != value:
+            differing.append(f"{name} {str(options[name]).lower()}")
+    if differing:
+        raise SetupError(
+            f"{what}: the version is not laid out as {checkpoint} was trained ({', '.join(differing)}): "
+            "build it with `vocabulary: {preset: step1, audio_markers: false}` and the tokenizer of that "
+            "folder"
+        )
+
+
+def _refuse_uneven(recipe: TrainingRecipe, stage: PlannedTraining, what: str) -> None:
     config, count = stage.config, processes(recipe)
     if count % config.tensor_parallel:
         raise SetupError(
@@ -116,11 +144,17 @@ def _refuse_uneven(recipe: TrainingRecipe, stage: PlannedTraining, shape: Shape,
             f"{what}: {count} processes can't share global_batch_size {config.global_batch_size} evenly in "
             f"micro-batches of {config.micro_batch}: make it a multiple of {share}"
         )
-    if config.sequence_length > shape.context:
-        raise SetupError(
-            f"{what}: sequence_length {config.sequence_length:,} is more than the model's context, "
-            f"{shape.context:,}"
-        )
+
+
+def _refuse_long(stage: PlannedTraining, shape: Shape, positions: "Positions | None", what: str) -> None:
+    """A foreign model without a table of positions can read longer documents than it was made for."""
+    length = stage.config.sequence_length
+    if length <= shape.context:
+        return
+    problem = f"{what}: sequence_length {length:,} is more than the model's context, {shape.context:,}"
+    if positions is None or positions.has_table:
+        raise SetupError(problem)
+    TrainingDisplay().print(f"{problem}: it was not made for documents of more tokens than that")
 
 
 def processes(recipe: TrainingRecipe) -> int:

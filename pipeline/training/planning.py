@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow.dataset as ds
 
+from pipeline.models import is_reference
 from pipeline.training.chain import MERGE, selected_stages
 from pipeline.training.data import SPLIT
 from pipeline.training.recipe import StageConfig, TrainingRecipe
@@ -163,11 +164,17 @@ def _counted(stage: StageConfig) -> tuple[Version | str, tuple[int, int]]:
 
 
 def _shape(recipe: TrainingRecipe, versions: Sequence[Version]) -> Shape:
+    preset = recipe.backbone.preset
     if recipe.backbone.checkpoint is not None:
         from stages.train.checkpoint import read_shape
 
-        return read_shape(TrainingFolder(recipe).checkpoint(recipe.backbone.checkpoint))
-    preset = str(recipe.backbone.preset)
+        try:
+            return read_shape(TrainingFolder(recipe).checkpoint(recipe.backbone.checkpoint))
+        except SetupError:
+            if preset is None or not is_reference(recipe.backbone.checkpoint):
+                raise
+            return PRESETS[preset]  # a plan needs no weights
+    preset = str(preset)
     if not versions:
         return PRESETS[preset]
     from stages.train.run import Start

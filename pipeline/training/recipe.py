@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from pipeline.config.yaml_config import YamlSettings, beside, read_yaml
+from pipeline.models import is_reference
 from pipeline.storage.uri import normalize_uri
 from pipeline.versions.reader import Reference
 from schemas.errors import SetupError
@@ -39,8 +40,8 @@ class BackboneConfig(Config):
     preset: str | None = Field(None, description=f"shape of the model: {', '.join(PRESETS)}")
     checkpoint: str | None = Field(
         None,
-        description="folder or URI of initial weights (null: random); with `preset` as well, it must have "
-        "that shape",
+        description="folder, URI or reference (hub:ORG/NAME, step-audio-tts-3b) of initial weights (null: "
+        "random); with `preset` as well, it must have that shape",
     )
     seed: int = Field(0, description="seed of random weights")
 
@@ -230,7 +231,9 @@ def load(
         return stage.model_copy(update={"dataset": reference, "start": resolved(stage.start)})
 
     backbone = recipe.backbone
-    checkpoint = backbone.checkpoint and beside(parsed.file, backbone.checkpoint)
+    checkpoint = backbone.checkpoint
+    if checkpoint and not is_reference(checkpoint):
+        checkpoint = beside(parsed.file, checkpoint)
     merge = recipe.merge and MergeConfig(
         weights={str(resolved(k)): w for k, w in recipe.merge.weights.items()}
     )

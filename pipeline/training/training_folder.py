@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.models import is_reference, located
 from pipeline.storage.store import Store
 from pipeline.storage.uri import normalize_uri
 from pipeline.training.recipe import TrainingRecipe
@@ -60,8 +61,10 @@ class TrainingFolder:
                 self.store.put_new(f"{name}/{file.relative_to(self.stage(name))}", file)
 
     def checkpoint(self, uri: str) -> Path:
-        """A checkpoint outside this training, a path or URI, as a folder on this machine. Raises
-        SetupError."""
+        """A checkpoint outside this training, a path, URI or model reference, as a folder on this machine.
+        Raises SetupError."""
+        if is_reference(uri):
+            return located(uri)
         store = Store(normalize_uri(uri))
         folder = store.directory if store.is_local else self.scratch / _short(store.uri)
         if not store.is_local and not (folder / "config.json").exists():

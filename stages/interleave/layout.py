@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import DataError
-from schemas.layout import header, span
+from schemas.layout import chat_start, header, span
 from schemas.sample import SCHEMA_VERSION, Draft, Message, Sample, Speech, Text
 from schemas.vocabulary import Ids, Vocabulary
 from stages.interleave.config import InterleaveConfig
@@ -26,23 +26,30 @@ def lay_out(draft: Draft, vocabulary: Vocabulary, config: InterleaveConfig) -> S
     Raises:
         DataError: `too_long` if the sample exceeds `max_tokens`.
     """
-    laid_out = _limit_history(
-        [_lay_out_message(message, vocabulary, config) for message in draft.messages], config
-    )
-    starts = np.cumsum([0, *(len(message.ids) for message in laid_out)])
+    messages = _with_default_system(draft.messages, vocabulary.options.default_system)
+    laid_out = _limit_history([_lay_out_message(message, vocabulary, config) for message in messages], config)
+    before = np.empty(0, np.int32) if laid_out[0].role is None else chat_start(vocabulary)
+    starts = len(before) + np.cumsum([0, *(len(message.ids) for message in laid_out)])
     length = int(starts[-1])
     if config.max_tokens is not None and length > config.max_tokens:
         raise DataError("too_long", f"{length} tokens, over the limit of {config.max_tokens} a sample")
-    messages = [message.record(int(start)) for message, start in zip(laid_out, starts, strict=False)]
-    description = {"schema_version": SCHEMA_VERSION, "family": draft.family, "messages": messages}
+    records = [message.record(int(start)) for message, start in zip(laid_out, starts, strict=False)]
+    description = {"schema_version": SCHEMA_VERSION, "family": draft.family, "messages": records}
     return Sample(
         key=draft.key,
         family=draft.family,
         record=draft.record | description,
-        tokens=np.concatenate([message.ids for message in laid_out]),
+        tokens=np.concatenate([before, *(message.ids for message in laid_out)]),
         loss=(np.arange(length) >= length - len(laid_out[-1].ids) + len(laid_out[-1].head)).astype(np.uint8),
         audio=tuple(part.clip for message in laid_out for part in message.parts if isinstance(part, Speech)),
     )
+
+
+def _with_default_system(messages: Sequence[Message], text: str | None) -> Sequence[Message]:
+    """Messages that begin with a system prompt, if there is a default one and they are a chat."""
+    if text is None or messages[0].role in (None, "system"):
+        return messages
+    return [Message("system", (Text(text),)), *messages]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from stages.synthesize.styles import StyleConfig
 MARGIN = 0.2
 """Seconds of silence at the start and end of a recording, and between the halves of an answer."""
 
+LEVELS = 32768
+"""Levels of a sample of 16 bits below and above 0."""
+
 
 @dataclass(frozen=True)
 class SynthesizedAudio:

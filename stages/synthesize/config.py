@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from stages.stage import Config
 from stages.synthesize.answers import AnswersConfig
+from stages.synthesize.changes import VoiceChangesConfig
 from stages.synthesize.checks import CheckConfig
 from stages.synthesize.kokoro import CHINESE_REFERENCE, language_of
 from stages.synthesize.speech import SpeechConfig
@@ -39,6 +40,11 @@ class SynthesizeConfig(Config):
     styles: dict[str, StyleConfig] = Field(
         STYLES,
         description="label (slow, fast, low, high, flat, lively, soft, loud or an emotion) -> its settings",
+    )
+    voice_changes: VoiceChangesConfig | None = Field(
+        None,
+        description="changed copies of the human voices, so that more people ask than there are voices "
+        "(null: none)",
     )
     style_share: float = Field(
         0.0,

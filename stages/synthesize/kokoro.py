@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import DataError, SetupError
 from stages.stage import Samples
-from stages.synthesize.audio import SynthesizedAudio, apply_style
+from stages.synthesize.audio import LEVELS, SynthesizedAudio, apply_style
 from stages.synthesize.mandarin import HAN
 from stages.synthesize.phonemes import LANGUAGES, PHONEMES_MAX, Phonemes, pieces
 from stages.synthesize.styles import UNCHANGED, StyleConfig
@@ -82,8 +82,8 @@ def voices_for(text: str, voices: Sequence[str]) -> Sequence[str]:
 class Kokoro:
     """The model with one or more voices (.bin files); one for all threads of a process.
 
-    `model` is a folder with `model.bin` and `vocab.json`. A text always results in the same samples. Raises
-    SetupError if a file is not that of a voice.
+    `model` is a folder with `model.bin` and `vocab.json`. A text always results in the same samples, of 16
+    bits. Raises SetupError if a file is not that of a voice.
     """
 
     def __init__(self, model: Path, voices: Mapping[str, Path], speed: float = 1.0) -> None:
@@ -116,7 +116,8 @@ class Kokoro:
         blocks: list[Samples] = []
         for piece in pieces(known):
             blocks += [pause, self._piece(piece, self._voices[voice], self._speed * pace)]
-        return SynthesizedAudio(np.concatenate(blocks[1:]), RATE)
+        levels = np.rint(np.concatenate(blocks[1:]) * LEVELS).clip(-LEVELS, LEVELS - 1)
+        return SynthesizedAudio(levels.astype(np.float32) / np.float32(LEVELS), RATE)
 
     def _piece(self, phonemes: str, styles: NDArray[np.float32], speed: float) -> Samples:
         """Samples [n] at `RATE` of up to `PHONEMES_MAX` phonemes."""

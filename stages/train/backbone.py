@@ -6,6 +6,7 @@ can read what is saved.
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -20,7 +21,7 @@ from stages.train.cache import Reader, Step1Reader
 from stages.train.checkpoint import VOCABULARY, is_step1, load_into, read_shape
 from stages.train.loss import token_losses
 from stages.train.model import CONFIG, Backbone, Step1
-from stages.train.weights import SafetensorsFolder, Spec, write_weights
+from stages.train.weights import LoadedTensors, SafetensorsFolder, Spec, write_weights
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 ROWS = 64
@@ -38,7 +39,9 @@ def blank(directory: Path) -> Backbone:
 def load(directory: Path, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Backbone:
     """The model of a folder, for inference. Raises SetupError if the folder is not a checkpoint."""
     with torch.device("meta"):
-        model = blank(directory).to(dtype)
+        model = blank(directory)
+    for parameter in model.parameters():  # and not buffers: rotary frequencies are float32
+        parameter.data = parameter.data.to(dtype)
     model.to_empty(device=device)
     load_into(model, directory)
     return model.requires_grad_(False).eval()
@@ -75,6 +78,7 @@ class HuggingFace(Backbone):
             self.add_module(name, module)
         self._names = _names(causal)
         self._fill_buffers = causal._init_weights
+        _draw_nothing(causal, self.config)
         head = causal.get_output_embeddings()
         scaled = [name for name in _SCALED if getattr(self.config, name, None) not in (None, 1)]
         if head is None or head.bias is not None or scaled:
@@ -97,11 +101,26 @@ class HuggingFace(Backbone):
         return cast(nn.ModuleList, self.get_submodule(self._names["layers"]))
 
     def to_empty(self, *, device: Any, recurse: bool = True) -> Self:
-        """As for any module, but also fills buffers that are in no checkpoint, such as rotary frequencies."""
+        """As for any module, but also fills buffers that are in no checkpoint, such as rotary frequencies.
+        Raises SetupError for a buffer that the library's own code for this doesn't fill."""
         super().to_empty(device=device, recurse=recurse)
-        for module in self.modules():
-            if list(module.buffers(recurse=False)) and not list(module.parameters(recurse=False)):
+        for name, module in self.named_modules():
+            names = module._non_persistent_buffers_set
+            buffers = {key: buffer for key, buffer in module.named_buffers(recurse=False) if key in names}
+            for buffer in buffers.values():
+                buffer.fill_(_unfilled(buffer.dtype))
+            if buffers:
+                # Weights come from the checkpoint: those that are marked are not drawn.
+                for parameter in module.parameters(recurse=False):
+                    parameter._is_hf_initialized = True  # type: ignore[attr-defined]
                 self._fill_buffers(module)
+            for key, buffer in buffers.items():
+                left = buffer.isnan() if buffer.is_floating_point() else buffer == _unfilled(buffer.dtype)
+                if buffer.dtype != torch.bool and left.any():
+                    raise SetupError(
+                        f"{self.directory} can't be used: {name}.{key} is in no checkpoint, and "
+                        "transformers doesn't say what is in it"
+                    )
         return self
 
     def losses(self, tokens_BL: Tensor, documents_BL: Tensor, at_N: Tensor, targets_N: Tensor) -> Tensor:
@@ -121,6 +140,24 @@ class HuggingFace(Backbone):
         names = [name for name in TOKENIZER if (self.directory / name).exists()]
         files = {name: (self.directory / name).read_text(encoding="utf-8") for name in names}
         return files | {CONFIG: json.dumps(config, indent=2) + "\n"}
+
+
+def _draw_nothing(causal: nn.Module, config: Any) -> None:
+    """Set every dropout to 0: what training computes then depends on weights and data alone."""
+    for module in causal.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    for owner in (config, *causal.modules()):
+        for name, value in list(vars(owner).items()):
+            if "drop" in name and isinstance(value, float):
+                setattr(owner, name, 0.0)
+
+
+def _unfilled(dtype: torch.dtype) -> float:
+    """A value that no buffer holds."""
+    if dtype == torch.bool:
+        return False
+    return math.nan if dtype.is_floating_point else torch.iinfo(dtype).min
 
 
 def positions_within(documents_BL: Tensor) -> Tensor:
@@ -181,7 +218,7 @@ def extend(source: Path, target: Path) -> Vocabulary:
     vocabulary = Vocabulary.extended(source)
     with torch.device("meta"):
         model = HuggingFace(source)
-    weights = SafetensorsFolder(source)
+    weights = _named_as_in(model, SafetensorsFolder(source))
     embeddings, head = (f"{model._names[end]}.weight" for end in ("embeddings", "head"))
     missing = _missing_specials(source)
     first = vocabulary.linguistic - len(missing)
@@ -214,6 +251,23 @@ def extend(source: Path, target: Path) -> Vocabulary:
     _extend_tokenizer(source / TOKENIZER[0], target / TOKENIZER[0], vocabulary, missing)
     (target / VOCABULARY).write_text(json.dumps(vocabulary.describe(), indent=2) + "\n")
     return vocabulary
+
+
+def _named_as_in(model: HuggingFace, weights: SafetensorsFolder) -> SafetensorsFolder | LoadedTensors:
+    """The tensors of a folder under the names of its model. Where the library renames or joins them when it
+    loads a model, as for experts, it loads this one, into memory."""
+    head = f"{model._names['head']}.weight"  # may be tied, and is then in no file
+    if model.state_dict().keys() - {head} <= weights.specs.keys():
+        return weights
+    from transformers import AutoModelForCausalLM
+
+    opened: Any = AutoModelForCausalLM.from_pretrained(
+        weights.directory, local_files_only=True, dtype="auto", output_loading_info=True
+    )
+    causal, loaded = opened
+    if loaded["missing_keys"]:
+        raise SetupError(f"{weights.directory} lacks {min(loaded['missing_keys'])}")
+    return LoadedTensors(causal.state_dict())
 
 
 def _missing_specials(source: Path) -> list[str]:

@@ -81,5 +81,5 @@ def _sequences(
         if earlier:
             reader.read(earlier)
         for number, sampling in enumerate(question.samplings):
-            row = _Row(index, number, Writer(vocabulary, form, sampling))
+            row = _Row(index, number, Writer(question.prompt, vocabulary, form, sampling))
             yield row, len(question.samplings), reader, last

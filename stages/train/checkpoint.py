@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from schemas.errors import SetupError
+from schemas.vocabulary import STEP1_IDS
 from stages.train.model import CONFIG, Backbone, Step1
-from stages.train.shape import STEP1, Shape, shape_of
+from stages.train.shape import STEP1, Shape, is_step1_config, shape_of
 from stages.train.sharded import own, region, whole
+from stages.train.stored_names import StoredNames, stored_names
 from stages.train.weights import SafetensorsFolder, spec_of, write_weights
 
 VOCABULARY = "vocabulary.json"
@@ -25,7 +27,7 @@ def save(
     writes: bool = True,
 ) -> None:
     """Write a model in the public layout. `vocabulary` is that section of a version's manifest; without it
-    the special tokens are Step-1's.
+    the special ids are Step-1's.
 
     If the model is sharded, all processes must call this, and one writes. They gather one tensor at a time,
     so that none ever holds the whole model.
@@ -36,7 +38,7 @@ def save(
             whole(tensor)
         return
     directory.mkdir(parents=True, exist_ok=True)
-    specials = {name: vocabulary["specials"][name] for name in ("pad", "bos", "eos")} if vocabulary else {}
+    specials = vocabulary["specials"] if vocabulary else STEP1_IDS
     for name, content in model.files(dtype, specials).items():
         (directory / name).write_text(content, encoding="utf-8")
     if vocabulary:
@@ -64,16 +66,23 @@ def load_into(model: nn.Module, directory: Path) -> None:
     Raises SetupError if the tensors don't match."""
     weights = SafetensorsFolder(directory)
     parameters = model.state_dict()
-    for name in sorted(parameters.keys() ^ weights.specs.keys()):
-        problem = "lacks" if name in parameters else "has a tensor that the model does not have:"
-        raise SetupError(f"{directory} {problem} {name}")
+    stored = checked_names(model, weights)
     for name, parameter in parameters.items():
-        if weights.specs[name].shape != tuple(parameter.shape):
-            actual = list(weights.specs[name].shape)
+        own(parameter).copy_(weights.part(stored.of[name], region(parameter)))
+
+
+def checked_names(model: nn.Module, weights: SafetensorsFolder) -> StoredNames:
+    """Where a folder has a model's tensors. Raises SetupError if they don't match."""
+    parameters, directory = model.state_dict(), weights.directory
+    stored = stored_names(directory, parameters.keys(), weights.specs.keys(), _has_images(directory))
+    for name, parameter in parameters.items():
+        actual = weights.specs[stored.of[name]].shape
+        if actual != tuple(parameter.shape):
             raise SetupError(
-                f"{directory}: {name} is {actual}, not {list(parameter.shape)} as config.json says"
+                f"{directory}: {stored.of[name]} is {list(actual)}, not {list(parameter.shape)} as "
+                "config.json says"
             )
-        own(parameter).copy_(weights.part(name, region(parameter)))
+    return stored
 
 
 def sha256(directory: Path) -> str:
@@ -86,8 +95,14 @@ def sha256(directory: Path) -> str:
 
 
 def is_step1(directory: Path) -> bool:
-    """Whether a folder's model is a Step-1 decoder."""
-    return STEP1 in (_config(directory).get("architectures") or ())
+    """Whether a folder's model is a Step-1 decoder, perhaps with image encoders beside it."""
+    return is_step1_config(_config(directory))
+
+
+def _has_images(directory: Path) -> bool:
+    """Whether a Step-1 decoder is only a part of a folder's model. Step-Audio-AQAA has image encoders."""
+    config = _config(directory)
+    return is_step1_config(config) and STEP1 not in (config.get("architectures") or ())
 
 
 def read_shape(directory: Path) -> Shape:

@@ -6,7 +6,8 @@ audio_only        voices
 text_only         text
 
 A voice is `<audio_start>`, complete groups of 2 linguistic and 3 semantic codes, `<audio_end>`. Markers are
-not counted: the first is directly before a code, the second directly after one.
+not counted: the first is directly before a code, the second directly after one. In a vocabulary without audio
+markers the codes of an answer are one voice, which may end after any complete group.
 """
 
 from collections.abc import Iterator
@@ -47,7 +48,8 @@ class Grammar:
     def __init__(self, vocabulary: Vocabulary, spelling: Spelling, form: Form) -> None:
         self._v = vocabulary
         self._spelling = spelling
-        self._restarts = form.restarts and form.mode == "interleaved"
+        self._has_markers = vocabulary.options.audio_markers
+        self._restarts = form.restarts and form.mode == "interleaved" and self._has_markers
         ratio: tuple[float, float] = form.ratio if form.mode == "interleaved" else (inf, inf)
         self._max_text, self._max_codes = ratio
         self._text_ended = form.mode == "audio_only"
@@ -87,13 +89,16 @@ class Grammar:
             self._text_ended &= not self._restarts
         elif id == v.audio_start:
             self._turn_to_audio()
-            self._in_voice, self._voices, self._codes = True, self._voices + 1, 0
+            self._begin_voice()
         elif v.linguistic <= id < v.semantic + SEMANTIC_CODES:
             self._turn_to_audio()
+            if not self._in_voice:
+                self._begin_voice()
             self._taken += 1
             self._codes += 1
         else:
             self._turn_to_text()
+            self._in_voice &= self._has_markers or not self._audio_ended
             self._taken += 1
             self._half = self._spelling.rest(self._half, id)
 
@@ -103,16 +108,16 @@ class Grammar:
         if self._in_voice and self._may_speak():
             yield self._next_code()
         if not self._in_voice and not self._audio_ended and self._may_speak():
-            yield self._one(self._v.audio_start)
+            yield self._one(self._v.audio_start) if self._has_markers else self._next_code()
         if self._may_end_voice():
             yield self._one(self._v.audio_end)
-        if not self._in_voice and (self._audio_ended or self._voices) and self._text_may_end():
+        if self._voice_may_be_over() and (self._audio_ended or self._voices) and self._text_may_end():
             yield self._one(self._v.eot)
 
     def _to_end(self) -> Iterator[Numbers]:
         if self._may_end_voice():
             yield self._one(self._v.audio_end)
-        elif self._in_voice and self._may_speak():
+        elif not self._voice_may_be_over() and self._may_speak():
             yield self._next_code()
         elif self._half:
             yield self._spelling.completing(self._half)
@@ -123,10 +128,9 @@ class Grammar:
         if self._text_ended:
             return False
         if self._turn == "text":
-            return (
-                self._taken < self._max_text or (not self._in_voice and self._voices > 0) or self._audio_ended
-            )
-        return not self._in_voice or self._taken >= self._max_codes
+            is_rest = self._voices > 0 and self._voice_may_be_over()
+            return self._taken < self._max_text or is_rest or self._audio_ended
+        return self._voice_may_be_over() or self._taken >= self._max_codes
 
     def _may_speak(self) -> bool:
         """Whether a code may come next, after its marker if it is a voice's first."""
@@ -135,8 +139,17 @@ class Grammar:
         return self._taken < self._max_codes or self._text_may_end()
 
     def _may_end_voice(self) -> bool:
-        whole = self._codes > 0 and self._codes % len(self._group) == 0
-        return self._in_voice and self._turn == "audio" and whole
+        return self._has_markers and self._in_voice and self._turn == "audio" and self._has_whole_groups()
+
+    def _voice_may_be_over(self) -> bool:
+        """Whether no voice's end is still to come; without markers, whether one may have ended."""
+        return not self._in_voice or (not self._has_markers and self._has_whole_groups())
+
+    def _has_whole_groups(self) -> bool:
+        return self._codes > 0 and self._codes % len(self._group) == 0
+
+    def _begin_voice(self) -> None:
+        self._in_voice, self._voices, self._codes = True, self._voices + 1, 0
 
     def _text_may_end(self) -> bool:
         return self._text_ended or (not self._half and (self._turn == "audio" or self._taken > 0))

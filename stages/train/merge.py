@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,16 @@ from torch import Tensor
 from schemas.errors import SetupError
 from stages.train.checkpoint import VOCABULARY
 from stages.train.model import CONFIG
-from stages.train.weights import SafetensorsFolder, Spec, write_weights
+from stages.train.shape import is_step1_config, shape_of
+from stages.train.weights import INDEX, SafetensorsFolder, Spec, write_weights
 
 RECORD = "merge.json"
 PIECE_BYTES = 64 * 1024 * 1024
 """Bytes of a tensor in float32 that are in memory at once, per input."""
 
-_SAME = (CONFIG, VOCABULARY, "tokenizer.json", "tokenizer_config.json")
-"""Files that must be equal in all inputs that have them, and that are copied to the merged checkpoint."""
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+_SAME = (CONFIG, VOCABULARY, *_TOKENIZER)
+"""Files that must be equal in all inputs. Those of older versions have no tokenizer."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,10 @@ def merge(checkpoints: Sequence[WeightedCheckpoint], directory: Path) -> dict[st
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     written = write_weights(partial, list(opened[0].specs.values()), pieces)
-    for name in _SAME:
-        if (checkpoints[0].directory / name).exists():
-            shutil.copy(checkpoints[0].directory / name, partial / name)
+    weights_files = {*opened[0].files, *(checkpoints[0].directory / name for name in (INDEX, RECORD))}
+    for file in sorted(set(checkpoints[0].directory.iterdir()) - weights_files):
+        if file.is_file():
+            shutil.copy(file, partial / file.name)
     record = {
         "inputs": [
             {
@@ -108,16 +111,18 @@ def _refuse_difference(first: SafetensorsFolder, other: SafetensorsFolder) -> No
             raise SetupError(f"can't merge {pair}: {name} is {_name_of(a.dtype)} and {_name_of(b.dtype)}")
     for name in _SAME:
         contents = [_content(weights.directory / name) for weights in (first, other)]
-        if contents[0] != contents[1]:
+        if contents[0] != contents[1] and not (name in _TOKENIZER and None in contents):
             raise SetupError(f"can't merge {pair}: {name} differs{_difference(*contents)}")
 
 
 def _content(file: Path) -> Any:
-    """The content of a JSON file, ignoring whitespace and order; None if the file doesn't exist."""
+    """The content of a JSON file, ignoring whitespace and order; None if the file doesn't exist. Of a Step-1
+    config, which has had other fields in older versions, it is the shape."""
     if not file.exists():
         return None
     try:
-        return json.loads(file.read_text())
+        content = json.loads(file.read_text())
+        return asdict(shape_of(content)) if is_step1_config(content) else content
     except ValueError as error:
         raise SetupError(f"{file} is not valid JSON: {error}") from None
 

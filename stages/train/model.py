@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from stages.train.loss import token_losses
-from stages.train.shape import NORM_EPS, Shape, public_config
+from stages.train.shape import NORM_EPS, Shape, generation_config, public_config
 from stages.train.sharded import own, region
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -189,7 +190,7 @@ class Backbone(nn.Module):
 
     def files(self, dtype: torch.dtype, specials: Mapping[str, int]) -> dict[str, str]:
         """Contents of the files next to a checkpoint's weights: config.json and others that readers need.
-        `specials` are the ids of pad, bos and eos, if known."""
+        `specials` are the ids of markers, by name."""
         raise NotImplementedError
 
 
@@ -223,8 +224,10 @@ class Step1(Backbone):
         return self.model.embed_tokens, self.lm_head
 
     def files(self, dtype: torch.dtype, specials: Mapping[str, int]) -> dict[str, str]:
-        config = public_config(self.shape, str(dtype).removeprefix("torch."), **specials)
-        return {CONFIG: json.dumps(config, indent=2) + "\n"}
+        config = public_config(self.shape, str(dtype).removeprefix("torch."), specials)
+        contents = {CONFIG: config, "generation_config.json": generation_config(specials)}
+        files = {name: json.dumps(content, indent=2) + "\n" for name, content in contents.items()}
+        return files | step1_code()
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
@@ -237,6 +240,15 @@ class Step1(Backbone):
             else:
                 drawn = torch.empty(parameter.shape).normal_(0, INITIAL_STD, generator=generator)
                 own(parameter).copy_(drawn[region(parameter)])
+
+
+def step1_code() -> dict[str, str]:
+    """Name -> content of the files beside the weights with which transformers opens them: there they import
+    each other as neighbours."""
+    folder = Path(__file__).parent / "step1_code"
+    files = (folder / name for name in ("configuration_step1.py", "modeling_step1.py"))
+    own = "from stages.train.step1_code."
+    return {file.name: file.read_text(encoding="utf-8").replace(own, "from .") for file in files}
 
 
 @cache

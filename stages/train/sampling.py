@@ -1,5 +1,6 @@
 """Answers sampled id by id within the layout's grammar, and streamed piece by piece."""
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from schemas.errors import SetupError
-from schemas.layout import codes_of, header, read
+from schemas.layout import codes_of, read_content
 from schemas.recording import Codes
 from schemas.vocabulary import Ids, Modality, Vocabulary
 from stages.train.cache import Reader
@@ -25,6 +26,8 @@ TEXT_LOOP = (64, 24)
 """Longest stretch and minimum total length, in text ids."""
 AUDIO_LOOP = (125, 200)
 """The same in codes: 3 s and 4.8 s, which is longer than any pause."""
+RECENT, REPEATED_SHARE = 10, 0.1
+"""Of the repetition rule."""
 LIKELIEST = 512
 """Number of ids that most draws are among."""
 
@@ -38,6 +41,8 @@ class Sampling:
     seed: int = 0
     max_tokens: int = 4096
     """After this number of ids the answer is closed, which takes a few more."""
+    repetition_rule: bool = False
+    """An id that is more than a tenth of the last ten doesn't follow itself, as in Step-Audio-TTS-3B."""
 
     def __post_init__(self) -> None:
         if self.temperature < 0 or not 0 < self.top_p <= 1 or self.max_tokens < 1:
@@ -70,15 +75,15 @@ class Answer:
 
 
 def answer(
-    reader: Reader, prompt: Ids, vocabulary: Vocabulary, form: Form, sampling: Sampling
+    reader: Reader, prompt: Ids, vocabulary: Vocabulary, form: Form, sampling: Sampling, already_read: int = 0
 ) -> Iterator[TextPiece | CodeGroup | Answer]:
-    """Stream the answer to a prompt; the last event is the `Answer`. `reader` has read nothing yet, or the
-    beginning of the same sequence, of which `prompt` is then the rest.
+    """Stream the answer to a prompt; the last event is the `Answer`. `reader` has read the first
+    `already_read` ids of the prompt, not all of them.
 
     The same logits, settings and seed give the same answer. Raises SetupError if a logit is NaN.
     """
-    writer = Writer(vocabulary, form, sampling)
-    ids = prompt.tolist()
+    writer = Writer(prompt, vocabulary, form, sampling)
+    ids = prompt[already_read:].tolist()
     while not writer.ended:
         id = writer.write(reader.read(ids))
         yield from writer.pieces(id)
@@ -87,10 +92,11 @@ def answer(
 
 
 class Writer:
-    """An answer in the making: takes the logits of its next id, and draws it."""
+    """An answer to a prompt in the making: takes the logits of its next id, and draws it."""
 
-    def __init__(self, vocabulary: Vocabulary, form: Form, sampling: Sampling) -> None:
-        self._vocabulary, self._max_tokens = vocabulary, sampling.max_tokens
+    def __init__(self, prompt: Ids, vocabulary: Vocabulary, form: Form, sampling: Sampling) -> None:
+        self._vocabulary, self._sampling = vocabulary, sampling
+        self._recent = deque(prompt.tolist(), RECENT)
         self._pieces = _Pieces(vocabulary)
         self._grammar = Grammar(vocabulary, self._pieces.spelling, form)
         self._draw = Draw(sampling)
@@ -104,14 +110,18 @@ class Writer:
 
     def write(self, logits_V: Tensor) -> int:
         """The next id. Raises SetupError if a logit is NaN."""
-        id = self._draw(logits_V, self._grammar.allowed())
+        allowed = self._grammar.allowed()
+        if self._sampling.repetition_rule:
+            allowed = _without_repeated(allowed, self._recent)
+        id = self._draw(logits_V, allowed)
         self._grammar.take(id)
         self._ids.append(id)
+        self._recent.append(id)
         if not self.ended and self._reason == "end":
             is_code = self._pieces.is_code(id)
             if not self._pieces.is_marker(id) and self._loops[is_code].take(id):
                 self._reason = "audio_loop" if is_code else "text_loop"
-            elif len(self._ids) >= self._max_tokens:
+            elif len(self._ids) >= self._sampling.max_tokens:
                 self._reason = "length"
             if self._reason != "end":
                 self._grammar.close()
@@ -124,8 +134,16 @@ class Writer:
     def answer(self) -> Answer:
         """The complete answer."""
         content = np.array(self._ids, np.int32)
-        (message,) = read(np.concatenate([header("assistant", self._vocabulary), content]), self._vocabulary)
+        message = read_content("assistant", content[:-1], self._vocabulary)
         return Answer(content, message.text, message.codes, self._reason)
+
+
+def _without_repeated(allowed: Numbers, recent: deque[int]) -> Numbers:
+    """Ids that may follow the most recent ones by the repetition rule; all of them if none is left."""
+    if len(recent) < RECENT or recent.count(recent[-1]) <= RECENT * REPEATED_SHARE:
+        return allowed
+    others = allowed[allowed != recent[-1]]
+    return others if len(others) else allowed
 
 
 class Draw:
@@ -193,7 +211,7 @@ class _Pieces:
         if self.is_code(id):
             self._group.append(id)
             if len(self._group) == 5:
-                yield CodeGroup(codes_of(self._group, self._v), self._voices - 1)
+                yield CodeGroup(codes_of(self._group, self._v), max(0, self._voices - 1))
                 self._group = []
         elif self.is_marker(id):
             self._voices += id == self._v.audio_start

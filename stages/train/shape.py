@@ -1,5 +1,6 @@
 """Shapes of the Step-1 decoder: the public ones and three small ones."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -69,29 +70,53 @@ _FOREIGN = _PUBLIC | {"groups": "num_key_value_heads", "context": "max_position_
 """The same in the config.json of most other models."""
 
 
-def public_config(shape: Shape, dtype: str, pad: int = 0, bos: int = 1, eos: int = 3) -> dict[str, Any]:
+def public_config(shape: Shape, dtype: str, specials: Mapping[str, int]) -> dict[str, Any]:
     """config.json of a checkpoint, as readers of `Step1ForCausalLM` expect it.
 
-    `dtype` is the precision of the stored weights, "float32" or "bfloat16". Some readers use
-    `max_position_embeddings` as the context, and tie the head to the embeddings by default.
+    `dtype` is the precision of the stored weights, "float32" or "bfloat16". `specials` are the ids of pad,
+    bos, eos and eot; a text ends at either of the last two. Some readers use `max_position_embeddings` as the
+    context, and tie the head to the embeddings by default.
     """
     sizes = {_PUBLIC[field.name]: getattr(shape, field.name) for field in fields(Shape)}
     return {
         "architectures": [STEP1],
         "model_type": "step1",
+        "auto_map": {
+            "AutoConfig": "configuration_step1.Step1Config",
+            "AutoModelForCausalLM": f"modeling_step1.{STEP1}",
+        },
         **sizes,
         "max_position_embeddings": shape.context,
         "rms_norm_eps": NORM_EPS,
         "tie_word_embeddings": False,
-        "pad_token_id": pad,
-        "bos_token_id": bos,
-        "eos_token_id": eos,
+        **_special_ids(specials),
         "torch_dtype": dtype,
+    }
+
+
+def generation_config(specials: Mapping[str, int]) -> dict[str, Any]:
+    """generation_config.json: how the public models draw their answers."""
+    return {**_special_ids(specials), "do_sample": True, "temperature": 0.7, "top_p": 0.9}
+
+
+def _special_ids(specials: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "pad_token_id": specials["pad"],
+        "bos_token_id": specials["bos"],
+        "eos_token_id": [specials[name] for name in ("eos", "eot") if name in specials],
     }
 
 
 def shape_of(config: dict[str, Any]) -> Shape:
     """The inverse of `public_config`. For the config.json of another model that is a similar decoder, a shape
     with about as many parameters. Raises KeyError if a size is missing."""
-    keys = _PUBLIC if STEP1 in (config.get("architectures") or ()) else _FOREIGN
+    keys = _PUBLIC if is_step1_config(config) else _FOREIGN
+    if keys is _PUBLIC and config.get("rms_norm_eps", NORM_EPS) != NORM_EPS:
+        raise ValueError(f"rms_norm_eps is {config['rms_norm_eps']}, not {NORM_EPS}")
     return Shape(**{name: int(config[key]) for name, key in keys.items()})
+
+
+def is_step1_config(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json describes a Step-1 decoder: by its architecture, or by the names of its sizes, as
+    in Step-Audio-AQAA, whose model has image encoders beside the decoder."""
+    return STEP1 in (config.get("architectures") or ()) or all(key in config for key in _PUBLIC.values())

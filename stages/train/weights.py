@@ -136,6 +136,20 @@ class SafetensorsFolder:
         return tensor
 
 
+class LoadedTensors:
+    """Tensors that are in memory, read as those of a folder."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = tensors
+        self.specs = {name: spec_of(name, tensor) for name, tensor in tensors.items()}
+
+    def rows(self, name: str, start: int, end: int) -> Tensor:
+        return self._tensors[name][start:end]
+
+    def tensor(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+
 def _files(directory: Path) -> list[Path]:
     index = directory / INDEX
     if not index.exists():

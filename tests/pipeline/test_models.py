@@ -9,15 +9,19 @@ from click.testing import CliRunner
 
 from pipeline import models
 from pipeline.commands.models import models as command
-from pipeline.models import PACKAGED, resolve
+from pipeline.models import PACKAGED, is_reference, located, resolve
 from schemas.errors import SetupError
-from tests.paths import FIXTURES
+from tests.paths import FIXTURES, ROOT
+
+TALK = ROOT / "stages" / "train" / "talk"
 
 
 @pytest.mark.parametrize("name", sorted(PACKAGED))
 def test_every_packaged_model_is_installed_as_published(name):
     if PACKAGED[name].extra:
         pytest.importorskip(PACKAGED[name].package)
+    if name == "talk" and not TALK.is_dir():
+        pytest.skip("this build carries no talk model")
     model = resolve(f"package:{name}")
     assert model.path.exists()
     assert model.bytes > 30_000
@@ -73,6 +77,14 @@ def test_a_model_of_a_missing_extra_names_the_extra(monkeypatch):
         resolve("package:wetext")
 
 
+def test_a_build_without_the_talk_model_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "_package_folder", lambda *_: tmp_path)
+    with pytest.raises(
+        SetupError, match=r"this build of aqaa-data carries no talk model: train one .* docs/talk"
+    ):
+        resolve("package:talk")
+
+
 def test_a_damaged_joined_copy_names_the_folder_to_delete(tmp_path, monkeypatch):
     monkeypatch.setitem(PACKAGED, "whisper-base", replace(PACKAGED["whisper-base"], sha256="0" * 64))
     with pytest.raises(SetupError, match=r"delete .*whisper-base-[0-9a-f]+ and reinstall"):
@@ -112,6 +124,19 @@ def empty_cache(tmp_path, monkeypatch):
 def test_pulling_without_a_network_names_the_alternative(empty_cache):
     with pytest.raises(SetupError, match=r"hub can't be reached .* name its directory: file:/PATH"):
         resolve("step-audio-tokenizer", pull=True)
+
+
+@pytest.mark.parametrize("name", ["step-audio-chat", "step-audio-tts-3b", "step-audio-aqaa"])
+def test_a_public_model_that_is_not_here_says_how_to_get_it(empty_cache, name):
+    with pytest.raises(SetupError, match="not on this machine; download it with: aqaa-data models pull"):
+        located(name)
+    with pytest.raises(SetupError, match="hub can't be reached"):
+        resolve(name, pull=True)
+
+
+def test_a_checkpoint_is_a_folder_or_a_reference(tmp_path):
+    assert located(str(tmp_path)) == located(f"file:{tmp_path}") == tmp_path
+    assert [is_reference(name) for name in ("runs/a", "hub:a/b", "step-audio-chat")] == [False, True, True]
 
 
 def test_hub_models_with_a_short_name_are_listed_even_if_absent(empty_cache):

@@ -8,7 +8,7 @@ from pipeline.models import resolve
 from pipeline.versions.provenance import MADE_BY
 from stages.train.checkpoint import save
 from stages.train.model import Step1
-from stages.train.shape import PRESETS
+from stages.train.shape import PRESETS, Shape
 from stages.train.vocoder import vocoder
 from stages.train.vocoder.flow import Flow
 from stages.train.vocoder.istft import Generator
@@ -49,6 +49,16 @@ def write_checkpoint(folder, vocabulary):
     model = Step1(PRESETS["tiny"].with_vocabulary(vocabulary.size))
     model.initialise(seed=1)
     save(model, folder, described_ids(vocabulary, RECIPE))
+    return folder
+
+
+def write_public(folder, tokenizer):
+    """A folder as the public Step-Audio models have it: a text tokenizer, and no record of its ids."""
+    shape = Shape(hidden=16, ffn=24, heads=4, groups=2, layers=2, context=4096)
+    model = Step1(shape)
+    model.initialise(seed=1)
+    save(model, folder)
+    (folder / "tokenizer.model").symlink_to(tokenizer / "tokenizer.model")
     return folder
 
 

@@ -1,5 +1,9 @@
 """The token layout, by the examples of its specification."""
 
+import io
+import json
+import tarfile
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,6 +26,8 @@ from schemas.layout import (
     whole_groups,
 )
 from schemas.recording import Codes
+from schemas.vocabulary import Vocabulary
+from tests.paths import FIXTURES
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +139,18 @@ def test_groups_have_two_linguistic_and_three_semantic_codes_of_120_ms(linguisti
     assert cut.semantic == codes.semantic[3 * min(first, count) : 3 * count]
     assert cut_groups(codes, 0, count) == whole_groups(codes)
     assert (GROUP_SECONDS, round(LINGUISTIC_RATE, 2), SEMANTIC_RATE) == (0.12, 16.67, 25.0)
+
+
+def test_samples_of_a_dataset_of_an_older_version_are_read_back(tokenizer_file):
+    (manifest,) = (FIXTURES / "dataset-0.1.0").rglob("manifest.json")
+    described = json.loads(manifest.read_text())["vocabulary"]
+    vocabulary = Vocabulary.described(described, tokenizer_file)
+    assert vocabulary.describe() == described
+    roles = set()
+    for shard in manifest.parent.rglob("*.tar"):
+        with tarfile.open(shard) as tar:
+            arrays = [tar.extractfile(m).read() for m in tar if m.name.endswith(".tokens.npy")]
+        assert len(arrays) == 6
+        for array in arrays:
+            roles |= {message.role for message in read(np.load(io.BytesIO(array)), vocabulary)}
+    assert {"human", "assistant"} <= roles

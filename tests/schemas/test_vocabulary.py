@@ -1,5 +1,6 @@
 """Text, markers and codes have separate ranges of ids, and text is never encoded as a marker."""
 
+import hashlib
 import json
 import pickle
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import DataError, SetupError
-from schemas.vocabulary import SPECIALS, Modality, Vocabulary
+from schemas.vocabulary import SPECIALS, LayoutOptions, Modality, Vocabulary
 
 LITERALS = [
     "<|EOT|>",
@@ -99,29 +100,100 @@ def test_an_extended_tokenizer_keeps_its_ids_and_gets_the_missing_markers(tokeni
     assert 50300 not in vocabulary.encode("<|EOT|>")
 
 
-def test_step1_has_the_published_ids(tokenizer_file, tmp_path):
-    markers = {"<|BOT|>": 60000, "<|EOT|>": 60001, "<audio_start>": 60002, "<audio_end>": 60003}
-    tokens = {**markers, "<audio_0>": 65536}
-    vocabulary = Vocabulary.step1(tokenizer_with(tokenizer_file, tmp_path, tokens, first=10))
-    assert (vocabulary.pad, vocabulary.bos, vocabulary.eos) == (0, 1, 3)
+def test_step1_has_the_published_ids(step1_tokenizer):
+    vocabulary = Vocabulary.step1(step1_tokenizer)
+    assert vocabulary.describe()["specials"] == {
+        "pad": 0,
+        "bos": 1,
+        "eos": 2,
+        "bot": 4,
+        "eot": 3,
+        "audio_start": 70656,
+        "audio_end": 70657,
+    }
     assert (vocabulary.linguistic, vocabulary.semantic, vocabulary.size) == (65536, 66560, 74752)
-    assert (vocabulary.bot, vocabulary.eot) == (60000, 60001)
-    assert (vocabulary.audio_start, vocabulary.audio_end) == (60002, 60003)
-    assert vocabulary.encode("<audio_0> <|EOT|>").max() < 60000
+    assert (vocabulary.options.chat_bos, vocabulary.options.prefix_newline) == (True, True)
 
 
-def test_markers_with_ids_of_text_are_refused(tokenizer_file, tmp_path):
-    markers = {"<|BOT|>": 60000, "<|EOT|>": 60001, "<audio_start>": 60002, "<audio_end>": 60003}
+@given(text=texts)
+def test_step1_encodes_content_without_a_space_before_it_and_decodes_it_exactly(step1, text):
+    ids = step1.encode(text)
+    assert step1.decode(ids) == text.replace("▁", " ")
+    assert ids.min(initial=5) >= 5
+    assert ids.max(initial=0) < 65536
+
+
+@pytest.fixture(scope="module")
+def step1(step1_tokenizer):
+    return Vocabulary.step1(step1_tokenizer)
+
+
+def test_the_config_beside_a_tokenizer_names_it_and_its_markers(step1_tokenizer, tmp_path):
+    (tmp_path / "tokenizer.model").symlink_to(step1_tokenizer / "tokenizer.model")
+    config = tmp_path / "tokenizer_config.json"
+    added = {"65536": "<audio_0>", "74750": "<audio_start>", "74751": "<audio_end>"}
+    config.write_text(json.dumps({"added_tokens_decoder": {id: {"content": t} for id, t in added.items()}}))
+    vocabulary = Vocabulary.step1(config)
+    assert (vocabulary.audio_start, vocabulary.audio_end) == (74750, 74751)
+    config.write_text('{"added_tokens_decoder": {"7": {"content": "<audio_0>"}}}')
+    with pytest.raises(SetupError, match="<audio_0> is 7, not 65536"):
+        Vocabulary.step1(tmp_path)
+    config.write_text("[]")
+    with pytest.raises(SetupError, match="tokenizer_config"):
+        Vocabulary.step1(tmp_path)
+
+
+def test_step1_refuses_other_tokenizers(tokenizer_file, tmp_path):
     with pytest.raises(SetupError, match="with the ids of markers"):
-        Vocabulary.step1(tokenizer_with(tokenizer_file, tmp_path, markers, first=0))
-
-
-def test_step1_refuses_a_tokenizer_without_its_markers(tokenizer_file, tmp_path):
-    with pytest.raises(SetupError, match=r"no token <\|BOT\|>"):
         Vocabulary.step1(tokenizer_file)
-    moved = {**dict.fromkeys(SPECIALS.values(), 60000), "<audio_0>": 7}
-    with pytest.raises(SetupError, match="65536"):
-        Vocabulary.step1(tokenizer_with(tokenizer_file, tmp_path, moved))
+    with pytest.raises(SetupError, match=r"<\|BOT\|> is 60000, not 4"):
+        Vocabulary.step1(tokenizer_with(tokenizer_file, tmp_path, {"<|BOT|>": 60000}, first=10))
+    with pytest.raises(SetupError, match="above 65536"):
+        Vocabulary.step1(tokenizer_with(tokenizer_file, tmp_path, {}, first=20000))
+
+
+def test_options_are_recorded_and_a_description_opens_the_same_vocabulary(step1_tokenizer, tokenizer_file):
+    options = LayoutOptions(
+        chat_bos=True, audio_markers=False, prefix_newline=True, default_system="Be brief."
+    )
+    bare = Vocabulary.of("step1", step1_tokenizer, options)
+    described = json.loads(json.dumps(bare.describe()))
+    assert described["options"] == {
+        "chat_bos": True,
+        "audio_markers": False,
+        "prefix_newline": True,
+        "default_system": "Be brief.",
+    }
+    assert list(described["specials"]) == ["pad", "bos", "eos", "bot", "eot"]
+    assert Vocabulary.described(described, step1_tokenizer) == bare
+    with pytest.raises(SetupError, match="another text tokenizer"):
+        Vocabulary.described(described, tokenizer_file)
+
+
+def test_a_description_without_options_is_of_an_older_version_and_opens(tokenizer_file, vocabulary, tmp_path):
+    assert "options" not in vocabulary.describe()
+    assert Vocabulary.described(vocabulary.describe(), tokenizer_file) == vocabulary
+    path = tokenizer_with(tokenizer_file, tmp_path, {}, first=10)
+    specials = {
+        "pad": 0,
+        "bos": 1,
+        "eos": 3,
+        "bot": 60000,
+        "eot": 60001,
+        "audio_start": 60002,
+        "audio_end": 60003,
+    }
+    old = {
+        "name": "step1",
+        "tokenizer_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "specials": specials,
+        "linguistic": {"first": 65536, "codes": 1024},
+        "semantic": {"first": 66560, "codes": 4096},
+        "size": 74752,
+    }
+    opened = Vocabulary.described(old, path)
+    assert (opened.eos, opened.eot, opened.options.chat_bos) == (3, 60001, False)
+    assert opened.describe().items() >= old.items()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.models import CACHE
-from pipeline.synthesis.recorder import speaker_of
 from pipeline.synthesis.speech_models import speech_models
 from schemas.errors import DataError
 from schemas.hashing import hash_integer
@@ -61,7 +60,7 @@ class PackagedVoices:
         if file.exists():
             return file.read_bytes()
         if self._backend is None:
-            self._backend = speaker_of(self._speech, self._models)
+            self._backend = self._models.speaker(self._speech.speed)
         [spoken] = self._backend.speak([line], voice)
         if isinstance(spoken, DataError):
             raise spoken

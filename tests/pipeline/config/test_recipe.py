@@ -127,6 +127,23 @@ def test_preferences_that_could_yield_no_pairs_are_refused(written, preferences,
         load(written(f"name: a\ncompose: {{families: [asr]}}\npreferences: {preferences}\n"))
 
 
+def test_voices_that_could_not_be_told_apart_are_refused(written):
+    bare = "name: a\nvocabulary: {preset: step1, audio_markers: false}\n"
+    with pytest.raises(SetupError, match=r"marker_preserving` needs `vocabulary.audio_markers`"):
+        load(written(f"{bare}interleave: {{}}\n"))
+    with pytest.raises(SetupError, match=r"two voices .* can't be told apart"):
+        load(written(bare))
+    options = load(written(f"{bare}interleave: {{concatenation: marker_removal}}\n")).vocabulary.options
+    assert (options.chat_bos, options.audio_markers, options.prefix_newline) == (True, False, True)
+
+
+def test_options_of_a_vocabulary_that_are_not_used_leave_a_plan_as_it_was(written):
+    recipe = load(written("name: a\n"))
+    assert recipe.content()["vocabulary"] == {"tokenizer": "package:whisper-base", "preset": "embedded"}
+    recipe = load(written("name: a\nvocabulary: {chat_bos: true}\n"))
+    assert recipe.content()["vocabulary"]["chat_bos"] is True
+
+
 def test_a_mixture_has_a_weight_for_exactly_the_composed_families(written):
     families = "compose: {families: [asr, tts]}\n"
     recipe = load(written(f"name: a\n{families}mixture: {{weights: {{asr: 1, tts: 2}}}}\n"))

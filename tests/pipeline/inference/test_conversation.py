@@ -10,6 +10,7 @@ from pipeline.inference.tokenize_files import tokenize_files
 from schemas.errors import SetupError
 from schemas.layout import header, read
 from schemas.recording import Codes
+from schemas.vocabulary import LayoutOptions, Vocabulary
 from tests.pipeline.tiny_models import QUESTION, SHORT, SPEECH
 
 VOICE = Codes((5, 6), (7, 8, 9))
@@ -40,6 +41,16 @@ def test_a_prompt_is_the_conversation_and_the_header_of_its_answer(vocabulary):
     ]
     assert before[-1].codes == (VOICE,)
     assert (last.role, last.text) == ("assistant", "")
+
+
+def test_a_prompt_of_the_public_models_has_their_ids(step1_tokenizer):
+    """Written down by hand; see `tests/stages/interleave/test_step1_layout.py`."""
+    options = LayoutOptions(True, False, True, "the inn")
+    vocabulary = Vocabulary.of("step1", step1_tokenizer, options)
+    ids = prompt([PromptMessage("human", ("and so", VOICE))], vocabulary)
+    system = [4, 40988, 15222, 15, 26262, 37310, 3]
+    human = [4, 6540, 6448, 6997, 15, 19996, 26259, 65541, 65542, 66567, 66568, 66569, 3]
+    assert ids.tolist() == [1, *system, *human, 4, 6577, 19754, 6574, 20370, 15]
 
 
 def test_the_oldest_turns_are_dropped_and_the_rest_begins_with_a_human(vocabulary):

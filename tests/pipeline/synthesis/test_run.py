@@ -1,6 +1,7 @@
 """Text conversations become recordings that are annotated like any other."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -257,6 +258,47 @@ def test_a_row_requests_the_style_of_its_answer(tmp_path):
         assert (turn["text"], answer["likeness"] > 0.75) == (ANSWER, True)
         seconds[answer["labels"].get("rate")] = turn["end"] - turn["start"]
     assert seconds["slow"] > 1.4 * seconds[None]
+
+
+def audio_of(found: Synthesis) -> list[bytes]:
+    return [Path(listed.uri.removeprefix("file://")).read_bytes() for listed in found.recordings]
+
+
+def test_an_answer_to_several_questions_is_spoken_once_and_recordings_do_not_depend_on_that(tmp_path):
+    rows = [talk(question, "It's four.") for question in ("What is two plus two?", "And one plus three?")]
+    folders = tmp_path / "first", tmp_path / "again"
+    for folder in folders:
+        folder.mkdir()
+    first = run(recipe_of(folders[0], *rows))
+    kept = folders[0] / "out" / "spoken" / "utterances"
+    assert len(list(kept.rglob("*.flac"))) == 4  # both questions, the answer and the reference
+    shutil.copytree(kept, folders[1] / "out" / "spoken" / "utterances")
+    again = run(recipe_of(folders[1], *rows))
+    assert (first.created, again.created) == (2, 2)
+    assert audio_of(first) == audio_of(again)
+
+
+def test_changed_voices_are_recorded_and_answers_stay_as_they_are(tmp_path):
+    changes = {"share": 1, "speeds": [1.0], "semitones": [-3, -3], "silence": [0, 0]}
+    changes |= {"noise_share": 1, "room_share": 0}
+    rows = [talk(QUESTION, ANSWER)]
+    folders = tmp_path / "plain", tmp_path / "changed"
+    turns, spoken = [], []
+    for folder, settings in zip(folders, ({}, {"voice_changes": changes}), strict=True):
+        folder.mkdir()
+        (listed,) = run(recipe_of(folder, *rows, **settings)).recordings
+        path = Path(listed.uri.removeprefix("file://"))
+        spoken.append(json.loads(Path(f"{path}.json").read_text())["synthesis"]["spoken"])
+        turns.append([json.loads(line) for line in Path(f"{path}.jsonl").read_text().splitlines()])
+    plain, changed = ([turn["end"] - turn["start"] for turn in each] for each in turns)
+    assert changed[0] == pytest.approx(plain[0] * 2 ** (3 / 12), rel=0.01)
+    assert changed[1] == pytest.approx(plain[1], abs=0.002)
+    change = spoken[1][0]["change"]
+    assert (change["speed"], change["semitones"]) == (1.0, -3.0)
+    assert 15 <= change["noise_db"] <= 40
+    assert "room_seconds" not in change
+    assert ["change" in part for part in (*spoken[0], spoken[1][1])] == [False] * 3
+    assert spoken[1][0]["likeness"] > 0.75  # of what the voice said, before its change
 
 
 def test_a_change_of_a_style_speaks_anew_and_the_default_styles_do_not(tmp_path):

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.versions.reader import Reference, open_version
+from tests.paths import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,25 @@ def test_a_model_that_doesnt_fit_is_reported(untrained, command):
     recipe = untrained(backbone={"preset": "step1-130b"})
     shown = command("train", recipe, "--plan", "--gpus", "8", "--stage", "sft1").stdout
     assert "DOES NOT FIT, use more GPUs" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("step-audio-chat", 131_946_590_208),
+        ("step-audio-tts-3b", 3_529_706_496),
+        ("step-audio-aqaa", 131_946_590_208),
+    ],
+)
+def test_the_public_models_are_planned_without_their_weights(
+    name, parameters, command, monkeypatch, tmp_path
+):
+    """Parameters as on the model cards; of Step-Audio-AQAA those of its text model."""
+    monkeypatch.setattr("pipeline.models.CACHE", tmp_path)
+    recipe = ROOT / "pipeline" / "recipes" / "train" / f"{name}.yaml"
+    done = command("train", recipe, "--plan", "--dataset", tmp_path / "later", "--json")
+    assert done.code == 0, done.stderr
+    assert json.loads(done.stdout)["parameters"] == parameters
 
 
 def test_wrong_usage_is_refused(untrained, command):

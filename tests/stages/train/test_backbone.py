@@ -19,6 +19,7 @@ from stages.train.loop import TrainingData
 from stages.train.metrics import read_metrics
 from stages.train.run import Start, run
 from stages.train.sampling import Sampling, answer, answered
+from tests.stages.train.foreign_models import theirs, tokenizer_of
 
 SIZES = {
     "hidden_size": 32,
@@ -33,23 +34,6 @@ KINDS = {
     "qwen2": {"tie_word_embeddings": True},
     "mistral": {"sliding_window": 8, "tie_word_embeddings": False},
 }
-
-
-def tokenizer_of(folder):
-    """A byte-level BPE with its own marker, as on model hubs."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300, special_tokens=["<s>", "</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
-    )
-    tokenizer.train_from_iterator(["the train leaves at noon, the other at night"] * 4, trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
-    fast.save_pretrained(folder)
-    return len(fast)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -76,12 +60,6 @@ def extended(source, tmp_path_factory):
 @pytest.fixture
 def model(extended):
     return backbone.load(extended, "cpu")
-
-
-def theirs(folder):
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
 
 
 def test_new_rows_are_the_mean_of_the_others_and_the_rest_is_unchanged(source, extended):

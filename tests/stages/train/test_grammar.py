@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.arrow import Code
-from schemas.layout import header, read
+from schemas.layout import header, read, read_content
 from schemas.recording import Codes
 from schemas.sample import Clip, Draft, Message, Speech, Text
-from schemas.vocabulary import Modality
+from schemas.vocabulary import LayoutOptions, Modality, Vocabulary
 from stages.interleave import InterleaveConfig, lay_out
 from stages.interleave.streams import interleave
 from stages.train.grammar import Form, Grammar
@@ -165,6 +165,36 @@ def test_ids_outside_of_answers_are_never_allowed(vocabulary, seed, mode):
         assert not np.isin(specials, allowed).any()
         assert allowed.max() < vocabulary.size
         so_far.take(int(rng.choice(allowed)))
+
+
+@pytest.fixture(scope="module")
+def bare(tokenizer_file):
+    """A vocabulary without audio markers."""
+    return Vocabulary.of("embedded", tokenizer_file, LayoutOptions(audio_markers=False))
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(WORDS, st.integers(1, 9)), min_size=1, max_size=3), MODES, GROUP_RATIOS)
+def test_without_markers_every_answer_of_interleave_is_allowed(bare, spans, mode, ratio):
+    ids = laid_out(bare, spans, mode=mode, ratio=ratio, concatenation="marker_removal")
+    assert taken(grammar(bare, mode, ratio), ids).ended
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32), MODES, GROUP_RATIOS, st.none() | st.integers(0, 40))
+def test_without_markers_everything_allowed_is_one_voice_of_whole_groups(bare, seed, mode, ratio, close_at):
+    ids = random_answer(grammar(bare, mode, ratio), np.random.default_rng(seed), bare, close_at)
+    message = read_content("assistant", ids[:-1], bare)
+    assert len(message.codes) <= 1
+    text, audio = streams(bare, ids)
+    if close_at is None:
+        assert bool(len(text)) == (mode != "audio_only")
+        assert bool(message.codes) == (mode != "text_only")
+        if mode == "interleaved":
+            runs = [run for _, run in interleave(text, audio, ratio, bare)]
+            assert np.concatenate(runs).tolist() == ids[:-1].tolist()
+    else:
+        assert len(ids) <= close_at + 12
 
 
 def test_an_id_that_is_not_allowed_is_refused(vocabulary):

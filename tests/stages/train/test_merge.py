@@ -110,6 +110,15 @@ def test_other_precisions_are_refused(checkpoints, tmp_path):
         merge(parts([*checkpoints[:2], tmp_path / "half"]), tmp_path / "merged")
 
 
+def test_a_checkpoint_of_an_older_version_is_merged_with_a_newer_one(checkpoints, tmp_path):
+    old = checkpoints[0] / "config.json"
+    old.write_text(json.dumps(json.loads(old.read_text()) | {"eos_token_id": 3, "auto_map": None}))
+    (checkpoints[1] / "tokenizer.json").write_text("{}")
+    merge(parts(checkpoints), tmp_path / "merged")
+    assert (tmp_path / "merged" / "modeling_step1.py").exists()
+    assert not (tmp_path / "merged" / "tokenizer.json").exists()
+
+
 def test_other_tokenizers_are_refused(checkpoints, tmp_path):
     file = checkpoints[1] / "vocabulary.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"tokenizer_sha256": "0"}))

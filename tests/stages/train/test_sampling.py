@@ -167,6 +167,21 @@ def test_a_repetition_loop_is_ended_with_its_reason(vocabulary, mode, reason):
     assert len(whole.ids) < 260
 
 
+def test_by_the_repetition_rule_an_id_of_two_of_the_last_ten_does_not_follow_itself(vocabulary):
+    a, b = (int(vocabulary.encode(letter)[0]) for letter in "ab")
+    logits = torch.zeros(vocabulary.size)
+    logits[[a, b]] = torch.tensor([9.0, 8.0])
+    sampling = Sampling(0, max_tokens=12, repetition_rule=True)
+    before = np.array([1, 2, 3, 4, 5, 6, 7, 8])
+    ids = answered(answer(Fixed(logits), before, vocabulary, Form("text_only"), sampling)).ids
+    # The rule needs ten ids; from then on `a` gives way once it is two of the last ten.
+    assert ids[:6].tolist() == [a, a, b, a, b, a]
+    ids = answered(
+        answer(Fixed(logits), before, vocabulary, Form("text_only"), Sampling(0, max_tokens=6))
+    ).ids
+    assert ids[:6].tolist() == [a] * 6
+
+
 def test_a_pause_and_a_laugh_are_no_loops(vocabulary):
     from stages.train.sampling import AUDIO_LOOP, TEXT_LOOP, _Loop
 

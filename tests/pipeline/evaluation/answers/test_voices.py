@@ -5,6 +5,7 @@ import soundfile
 
 from pipeline.evaluation.answers import voices as module
 from pipeline.evaluation.answers.voices import PackagedVoices, write_whole
+from pipeline.synthesis.speech_models import SpeechModels
 from schemas.errors import DataError
 
 
@@ -12,7 +13,7 @@ def test_a_text_is_spoken_once_and_kept(tmp_path, monkeypatch):
     data = PackagedVoices(tmp_path).question("Hello there.", "row")
     samples, rate = soundfile.read(io.BytesIO(data))
     assert 0.5 < len(samples) / rate < 5
-    monkeypatch.setattr(module, "speaker_of", None)  # nothing can speak any more
+    monkeypatch.setattr(SpeechModels, "speaker", None)  # nothing can speak any more
     assert PackagedVoices(tmp_path).question("Hello  there.", "row") == data
 
 

@@ -1,0 +1,1 @@
+"""Copied beside the weights of a Step-1 checkpoint, so that transformers can open it by itself."""
