@@ -117,7 +117,7 @@ class Spells(_AboutTurn):
     word: str = Field(min_length=2)
 
 
-class VoiceChange(_AboutTurn):
+class VoiceObeys(_AboutTurn):
     """The voice is slower, faster, lower, higher, flatter, livelier, softer or louder than in an earlier
     answer, by measure."""
 
@@ -127,14 +127,14 @@ class VoiceChange(_AboutTurn):
     """None: the turn before."""
 
     @model_validator(mode="after")
-    def _known(self) -> "VoiceChange":
+    def _known(self) -> "VoiceObeys":
         if self.label not in LABELS:
             raise ValueError(f"`label` is {self.label!r}, not one of {', '.join(LABELS)}")
         return self
 
 
 Check = Annotated[
-    Contains | InOrder | Number | BeginsWith | InLanguage | Length | Says | Differs | Spells | VoiceChange,
+    Contains | InOrder | Number | BeginsWith | InLanguage | Length | Says | Differs | Spells | VoiceObeys,
     Field(discriminator="kind"),
 ]
 

@@ -27,7 +27,7 @@ from schemas.benchmark import (
     Number,
     Says,
     Spells,
-    VoiceChange,
+    VoiceObeys,
 )
 from schemas.style import SCALES, measure_of
 from stages.synthesize.talk.hearing import spells
@@ -98,7 +98,7 @@ def score_of(results: Sequence[CheckResult]) -> float | None:
 def _result(check: Check, row: BenchmarkRow, turns: Sequence[AnswerTurn]) -> CheckResult:
     number = check.turn or len(row.turns)
     answer = turns[number - 1]
-    if isinstance(check, VoiceChange):
+    if isinstance(check, VoiceObeys):
         passed, why = _voice_change(check, number, turns)
         return CheckResult(check.kind, number, passed, passed, why)
     told = not answer.empty and _passes(check, answer.told, row, turns, number, lambda turn: turn.told)
@@ -167,7 +167,7 @@ def _likeness(a: str, b: str, language: str) -> float:
     return SequenceMatcher(None, words(a, language), words(b, language), autojunk=False).ratio()
 
 
-def _voice_change(check: VoiceChange, number: int, turns: Sequence[AnswerTurn]) -> tuple[float, str]:
+def _voice_change(check: VoiceObeys, number: int, turns: Sequence[AnswerTurn]) -> tuple[float, str]:
     """Whether a measure has changed as asked; not without the measure in both answers."""
     before, after = turns[(check.earlier or number - 1) - 1].heard, turns[number - 1].heard
     measure = measure_of(check.label)
