@@ -105,10 +105,12 @@ class Endpoint:
         max_cost: Cost,
         read: Callable[[bytes], tuple[Reply, Cost | None]],
         file: bytes | None = None,
+        watch: Callable[[bytes], None] | None = None,
     ) -> Reply:
         """The reply to a body, parsed by `read`. Requests with a cached reply are not sent again.
 
-        The body is JSON, or with `file`, a WAV file, the fields of a form.
+        The body is JSON, or with `file`, a WAV file, the fields of a form. `watch` gets each piece of the
+        reply as it arrives, and before each try an empty one.
 
         `max_cost` is the upper bound of the cost of one try. `read` returns the parsed reply and its cost, if
         the reply reports it, and raises ValueError for an unusable reply. Raises DataError (`timeout`,
@@ -129,7 +131,7 @@ class Endpoint:
             with self._tracker.reserve(max_cost) as charge:
                 self._rate_limit.wait()
                 try:
-                    reply = self._send(path, content, kind)
+                    reply = self._send(path, content, kind, watch or (lambda piece: None))
                     answer, cost = _parsed(reply, read)
                     charge.cost = cost or max_cost
                 except _RetryableError as failed:
@@ -152,18 +154,20 @@ class Endpoint:
             failure.code, f"{self._address(path)} {failure} ({tries} {'try' if tries == 1 else 'tries'})"
         )
 
-    def _send(self, path: str, content: bytes, kind: str) -> bytes:
+    def _send(self, path: str, content: bytes, kind: str, watch: Callable[[bytes], None]) -> bytes:
         """The body of a response with status 200. Raises `_RetryableError` if another try may succeed."""
         import httpx2
 
         seconds = self._config.timeout
         deadline = time.monotonic() + seconds
         headers = {"Content-Type": kind}
+        watch(b"")
         try:
             with self._client.stream("POST", self._url + path, content=content, headers=headers) as response:
                 received = bytearray()
                 for chunk in response.iter_bytes():
                     received += chunk
+                    watch(chunk)
                     if len(received) > MAX_REPLY_BYTES:
                         raise DataError(
                             "bad_reply", f"{self._address(path)} sent over {MAX_REPLY_BYTES:,} bytes"

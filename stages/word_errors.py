@@ -34,7 +34,7 @@ def errors(language: str, reference: str, heard: str) -> Errors | None:
     """
     import jiwer
 
-    normalise = _normaliser(language)
+    normalise = normaliser(language)
     reference, heard = normalise(reference).strip(), normalise(heard).strip()
     letters = "".join(reference.split())
     if not any(letter.isalnum() for letter in letters):
@@ -50,7 +50,8 @@ def errors(language: str, reference: str, heard: str) -> Errors | None:
 
 
 @cache
-def _normaliser(language: str) -> Callable[[str], str]:
+def normaliser(language: str) -> Callable[[str], str]:
+    """Whisper's text normaliser of a language; Chinese becomes simplified."""
     from whisper_normalizer.basic import BasicTextNormalizer
     from whisper_normalizer.english import EnglishTextNormalizer
 

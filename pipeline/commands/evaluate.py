@@ -1,12 +1,13 @@
 """`aqaa-data evaluate`"""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.commands.arguments import json_option, print_json, table_of, wide_console
+from pipeline.commands.evaluate_answers import answers
+from pipeline.commands.progress import Progress
 
 if TYPE_CHECKING:
     from pipeline.evaluation.continuations import ContinuationComparison
@@ -14,13 +15,13 @@ if TYPE_CHECKING:
     from pipeline.evaluation.resynthesis import Resynthesis
     from pipeline.evaluation.run import Evaluation
 
-PROGRESS_SECONDS = 10.0
-"""Least time between lines of progress."""
-
 
 @click.group()
 def evaluate() -> None:
-    """Measure the quality of speech tokens."""
+    """Measure the quality of speech tokens, and of a model's answers."""
+
+
+evaluate.add_command(answers)
 
 
 @evaluate.command(epilog="Example: aqaa-data evaluate tokens --report tokens.html recordings/*.wav")
@@ -182,15 +183,3 @@ def _sampled(result: "ContinuationComparison") -> None:
         table.add_row(TITLES[name], shown(name, sides["extracted"]), shown(name, sides["sampled"]))
     wide_console().print(table)
     click.echo(f"{len(result.pairs)} held-out utterances were continued; only the continuations are scored")
-
-
-class Progress:
-    """Prints lines of progress on stderr, but not too often."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def __call__(self, line: str) -> None:
-        if time.monotonic() - self._last > PROGRESS_SECONDS:
-            self._last = time.monotonic()
-            click.echo(line, err=True)

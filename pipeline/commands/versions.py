@@ -102,7 +102,8 @@ def show(reference: Reference, recording_ids: tuple[str, ...], as_json: bool) ->
     manifest = version.manifest
     if as_json:
         contents = manifest.model_dump(mode="json")
-        print_json({"uri": version.uri, **contents, "trainings": uses(version.store, version.id)})
+        made = {f"{kind}s": _made(version, kind) for kind in ("training", "evaluation")}
+        print_json({"uri": version.uri, **contents, **made})
         return
     recordings, turns = manifest.recordings, manifest.turns
     facts = Table.grid(padding=(0, 2))
@@ -126,8 +127,10 @@ def show(reference: Reference, recording_ids: tuple[str, ...], as_json: bool) ->
     facts.add_row(
         "shards", f"{len(manifest.shards):,}, {sum(s.bytes for s in manifest.shards) / 1e6:,.1f} MB"
     )
-    if runs := [str(use.get("run", use)) for use in uses(version.store, version.id)]:
+    if runs := [str(use.get("run", use)) for use in _made(version, "training")]:
         facts.add_row("trainings", "\n".join(runs))
+    if evaluations := [_evaluation(use) for use in _made(version, "evaluation")]:
+        facts.add_row("evaluations", "\n".join(evaluations))
     wide_console().print(facts)
 
 
@@ -238,6 +241,15 @@ def verify(reference: Reference, as_json: bool) -> None:
         click.echo(f"{version.path(fault.path)} {fault.what}", err=True)
     if found:
         sys.exit(1)
+
+
+def _made(version: Version, kind: str) -> list[dict[str, Any]]:
+    """What was made from a version, of a kind; older records are of trainings and name none."""
+    return [use for use in uses(version.store, version.id) if use.get("kind", "training") == kind]
+
+
+def _evaluation(use: dict[str, Any]) -> str:
+    return f"{use['run']} ({use['checkpoint']} on {use['benchmark']}, judged by {use['judge']})"
 
 
 def _row(version: Version, tags: list[str]) -> dict[str, Any]:

@@ -66,35 +66,35 @@ class SpeechJudge:
         )
         self.models: tuple[Model, ...] = tuple(map(resolve, references))
         recogniser, quality, pitch, embedding = (model.path for model in self.models)
-        self._recogniser = WhisperRecogniser(
+        self.recogniser = WhisperRecogniser(
             recogniser, transcribe.device, transcribe.precision, transcribe.beam, 1
         )
-        self._quality = Dnsmos(quality)
-        self._pitch = PitchTracker(pitch)
-        self._embedding = SpeakerEmbedding(embedding)
+        self.quality = Dnsmos(quality)
+        self.pitch = PitchTracker(pitch)
+        self.embedding = SpeakerEmbedding(embedding)
 
     def language(self, samples: Samples, declared: str | None) -> str:
         """ISO 639-1 code: the declared one if the recogniser supports it, else the one it detects.
 
         `samples` at 16 kHz.
         """
-        supported = self._recogniser.languages
+        supported = self.recogniser.languages
         declared = (declared or "").lower().partition("-")[0]
         if declared in supported:
             return declared
         if len(supported) == 1:
             return supported[0]
-        probabilities = self._recogniser.language_probabilities(samples, 30)
+        probabilities = self.recogniser.language_probabilities(samples, 30)
         return max(probabilities, key=lambda name: probabilities[name])
 
     def score(self, samples: Samples, language: str) -> SpeechScores:
         """Score up to 30 s of audio at 16 kHz."""
-        [transcript] = self._recogniser.recognise([samples], language)
+        [transcript] = self.recogniser.recognise([samples], language)
         return SpeechScores(
             transcript.text.strip(),
             transcript.average_log_probability,
             transcript.no_speech_probability,
-            self._quality.score(samples).overall,
+            self.quality.score(samples).overall,
         )
 
     def compare(self, audios: Sequence[Tensor], text: str | None, language: str) -> list[ReferenceScores]:
@@ -105,10 +105,10 @@ class SpeechJudge:
         """
         at_16 = [at_16k(audio) for audio in audios]
         scores = [self.score(samples, language) for samples in at_16]
-        pitches = [self._pitch.hz(samples) for samples in at_16]
+        pitches = [self.pitch.hz(samples) for samples in at_16]
         mels = [log_mel(audio[None])[0].numpy() for audio in audios]
         # One at a time: in a batch the other items change an embedding by rounding errors.
-        embeddings = [self._embedding([samples])[0] for samples in at_16]
+        embeddings = [self.embedding([samples])[0] for samples in at_16]
         results = []
         for n, own in enumerate(scores):
             against_original = errors(language, scores[0].text, own.text)

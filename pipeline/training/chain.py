@@ -17,7 +17,7 @@ from pipeline.training.checks import check
 from pipeline.training.data import DOCUMENTS, VersionData, choose
 from pipeline.training.display import TrainingDisplay
 from pipeline.training.launch import is_first, launch
-from pipeline.training.lineage import note_use
+from pipeline.training.lineage import note_origin, note_use
 from pipeline.training.planned_training import PlannedTraining
 from pipeline.training.recipe import TrainingRecipe
 from pipeline.training.results import StageResult, result_of
@@ -119,6 +119,8 @@ def _run(
     )
     run_uri = folder.store.join(stage.name)
     note_use(stage.version, recipe.name, stage.name, run_uri, identity["code_version"])
+    if is_first():
+        note_origin(stage.version, stage_folder)
     job = StageJob(stage.config.trained, data, start, stage_folder)
     started = time.monotonic()
     with display.stage(stage.name, job.config, stage_folder) as on_progress:

@@ -12,6 +12,9 @@ from stages.tokenize.config import TokenizeConfig
 MADE_BY = "made_by"
 """Key of vocabulary.json that holds how the version's ids were made."""
 
+TRAINED_FROM = "dataset.json"
+"""File of a training stage that says where its version is: `{uri, version}`."""
+
 _DISTRIBUTION = "aqaa-data"
 _CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -1,5 +1,6 @@
 """Answers from a language model, worded for speech: colloquial and short."""
 
+import base64
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,9 @@ API_ROLES = {"human": "user"}
 
 MESSAGE_TOKENS = 16
 """Upper bound of the tokens that a chat template adds to a message."""
+
+BYTES_PER_AUDIO_TOKEN = 320
+"""Lower bound: models make 10 to 50 tokens of a second, and a WAV file has at least 16,000 bytes of it."""
 
 _ALOUD = (
     "Your words are read out by a voice, so write numbers, units and symbols as words, and use no lists, "
@@ -68,11 +72,18 @@ def complete(
     endpoint: Endpoint,
     temperature: float,
     max_tokens: int,
+    recordings: Sequence[bytes] = (),
 ) -> str:
-    """The next message by the model. Raises DataError `cut_short` and the errors of `Endpoint.post`."""
-    api_messages = [
+    """The next message by the model. `recordings`, WAV files, are parts of the second message.
+
+    Raises DataError `cut_short` and the errors of `Endpoint.post`.
+    """
+    api_messages: list[dict[str, Any]] = [
         {"role": API_ROLES.get(message.role, message.role), "content": message.text} for message in messages
     ]
+    if recordings:
+        parts = [{"type": "input_audio", "input_audio": _base64_wav(data)} for data in recordings]
+        api_messages[1]["content"] = [{"type": "text", "text": api_messages[1]["content"]}, *parts]
     body = {
         "model": config.model,
         "messages": api_messages,
@@ -82,7 +93,9 @@ def complete(
     max_cost = Cost(
         requests=1,
         # No token is shorter than a byte.
-        tokens=max_tokens + sum(len(message.text.encode()) + MESSAGE_TOKENS for message in messages),
+        tokens=max_tokens
+        + sum(len(message.text.encode()) + MESSAGE_TOKENS for message in messages)
+        + sum(len(data) // BYTES_PER_AUDIO_TOKEN for data in recordings),
         characters=sum(len(message.text) for message in messages),
     )
 
@@ -94,6 +107,10 @@ def complete(
     if finish == "length":
         raise DataError("cut_short", f"the answer has over {max_tokens} tokens and was cut off")
     return answer
+
+
+def _base64_wav(data: bytes) -> dict[str, str]:
+    return {"data": base64.b64encode(data).decode(), "format": "wav"}
 
 
 def _completion(reply: bytes) -> tuple[str, str | None, int | None]:

@@ -46,6 +46,16 @@ def right(row: dict[str, Any], heard: str) -> bool:
     return _said(heard) in {_said(answer) for answer in row["right"]}
 
 
+def spells(word: str, heard: str) -> bool:
+    """Whether the letters of a word are heard one by one or in groups, anywhere in a text."""
+    pieces = _pieces(heard)
+    return any(
+        "".join(pieces[first:last]) == word.casefold()
+        for first in range(len(pieces))
+        for last in range(first + 2, len(pieces) + 1)
+    )
+
+
 def _said(text: str) -> str:
     """The words that matter, without spaces, since `goodbye` is also written as two."""
     return "".join(ALIKE.get(word, word) for word in heard_words(text) if word not in LESS)
@@ -84,7 +94,11 @@ def _counted(digits: str) -> list[str] | None:
 
 def _letters(text: str) -> tuple[str, int]:
     """The letters that are heard, and in how many pieces: `C-A-T` has three, `see AT` two."""
+    pieces = _pieces(text)
+    return "".join(pieces), len(pieces)
+
+
+def _pieces(text: str) -> list[str]:
     plain = re.sub(r"double[ -](?:you|u)", "w", text.casefold()).replace("'", "")
     plain = re.sub(r"^.*\bletters?\b(?:\W+are\b)?", "", plain)
-    pieces = re.findall(r"[^\W\d_]+", plain)
-    return "".join(LETTERS.get(piece, piece) for piece in pieces), len(pieces)
+    return [LETTERS.get(piece, piece) for piece in re.findall(r"[^\W\d_]+", plain)]

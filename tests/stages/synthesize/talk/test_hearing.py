@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.synthesize.talk import judging_dialogues
-from stages.synthesize.talk.hearing import heard_words, right
+from stages.synthesize.talk.hearing import heard_words, right, spells
 from stages.synthesize.talk.words import number
 
 ROWS = [dialogue.row() for dialogue in judging_dialogues(600)]
@@ -167,3 +167,13 @@ def test_words_that_sound_the_same_count_as_the_same(answers, heard):
 )
 def test_words_of_a_heard_text(text, words):
     assert heard_words(text) == words
+
+
+@pytest.mark.parametrize("heard", ["C-A-T", "It is spelled c, a, t.", "see AT", "The letters are C A T"])
+def test_letters_one_by_one_spell_a_word(heard):
+    assert spells("cat", heard)
+
+
+@pytest.mark.parametrize("heard", ["Cat.", "The cat.", "C-A-R", ""])
+def test_a_word_that_is_only_said_is_not_spelled(heard):
+    assert not spells("cat", heard)

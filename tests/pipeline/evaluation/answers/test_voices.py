@@ -1,0 +1,48 @@
+import io
+
+import pytest
+import soundfile
+
+from pipeline.evaluation.answers import voices as module
+from pipeline.evaluation.answers.voices import PackagedVoices, write_whole
+from pipeline.synthesis.speech_models import SpeechModels
+from schemas.errors import DataError
+
+
+def test_a_text_is_spoken_once_and_kept(tmp_path, monkeypatch):
+    data = PackagedVoices(tmp_path).question("Hello there.", "row")
+    samples, rate = soundfile.read(io.BytesIO(data))
+    assert 0.5 < len(samples) / rate < 5
+    monkeypatch.setattr(SpeechModels, "speaker", None)  # nothing can speak any more
+    assert PackagedVoices(tmp_path).question("Hello  there.", "row") == data
+
+
+def test_questions_and_answers_have_different_voices(tmp_path):
+    voices = PackagedVoices(tmp_path)
+    assert voices.question("Hello there.", "row") != voices.answer("Hello there.")
+
+
+def test_a_text_without_words_is_not_spoken(tmp_path):
+    with pytest.raises(DataError) as raised:
+        PackagedVoices(tmp_path).question("...", "row")
+    assert raised.value.code == "no_words"
+
+
+def test_chinese_needs_a_voice_that_speaks_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match="install the extra `kokoro`"):
+        PackagedVoices(tmp_path).question("你好。", "row")
+
+
+def test_a_file_is_written_wholly_or_not_at_all(tmp_path, monkeypatch):
+    file = tmp_path / "a" / "x.json"
+    write_whole(file, b"old")
+
+    def fail(self, target):
+        raise OSError("no space")
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(OSError, match="no space"):
+        write_whole(file, b"new")
+    assert [each.name for each in file.parent.iterdir()] == ["x.json"]
+    assert file.read_bytes() == b"old"
