@@ -198,7 +198,7 @@ def test_the_wav_grows_and_is_valid_after_ctrl_c(tiny_checkpoint, vocoder, tmp_p
         (("-o", "-", "--json"), "both write to stdout"),
         (("-o", "no/where/a.wav"), "the folder of no/where/a.wav doesn't exist"),
         (("-o", SHORT), "would overwrite it"),
-        (("-o", "{tmp}/a.wav", "--tokens-only"), "produce no audio"),
+        (("-o", "{tmp}/a.wav", "--tokens-only"), "produces no audio"),
         (("-o", "{tmp}/a.wav", "--mode", "text_only"), "have no audio"),
         (("-o", "-", QUESTION), "takes one answer"),
         (("-o", __file__, QUESTION), "name a folder"),

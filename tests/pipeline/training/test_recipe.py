@@ -139,7 +139,12 @@ BUNDLED = sorted((Path(pipeline.__file__).parent / "recipes" / "train").glob("*.
 
 
 @pytest.mark.parametrize("file", BUNDLED, ids=lambda file: file.stem)
-def test_bundled_recipes_are_complete_chains_of_their_preset(file):
+def test_bundled_recipes_are_complete_chains_of_their_preset_or_tune_a_released_model(file):
     recipe = load(str(file))
-    assert recipe.backbone.preset == recipe.name == file.stem
-    assert recipe.chain[-4:] == ["sft1", "sft2", "dpo", "merge"]
+    assert recipe.name == file.stem
+    if recipe.backbone.checkpoint:
+        assert recipe.backbone.checkpoint == file.stem
+        assert recipe.chain == ["sft1", "dpo"]
+    else:
+        assert recipe.backbone.preset == file.stem
+        assert recipe.chain[-4:] == ["sft1", "sft2", "dpo", "merge"]
