@@ -45,7 +45,6 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: venv  ## Build a dataset version from the bundled recordings (two minutes on two cores)
 	$(BIN)/aqaa-data build pipeline/recipes/demo.yaml
-	@echo 'To hear a model answer: $(BIN)/aqaa-data serve --demo (docs/talk.md says what to ask)'
 
 test: venv  ## Run the tests, in two processes; the slowest are listed
 	$(BIN)/pytest -m 'not slow and not gpu' -n 2 --dist loadgroup --durations 30
