@@ -48,6 +48,8 @@ def list_row_files(uri: str) -> Iterator[tuple[Store, str]]:
         yield store, name
         return
     store = Store(uri)
+    if store.is_local and not store.directory.exists():
+        raise SetupError(f"no such file or folder: {uri}")
     listed = walk(store.directory) if store.is_local and store.directory.is_dir() else store.list()
     names = sorted(stored.path for stored in listed if _is_row_file(stored.path))
     if not names:

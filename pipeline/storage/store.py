@@ -333,7 +333,7 @@ class Store:
 
     def join(self, path: str) -> str:
         """The URI of an object."""
-        return f"{self.uri.rstrip('/')}/{quote(os.fsencode(path)) if self.is_local else path}"
+        return f"{self.uri.removesuffix('/')}/{quote(os.fsencode(path)) if self.is_local else path}"
 
     def check_writable(self) -> None:
         """Raise SetupError if this process can't write to the store, before any work is done."""

@@ -8,7 +8,8 @@ from schemas.errors import SetupError
 
 
 def normalize_uri(uri: str) -> str:
-    """A URI with a scheme, without a trailing slash; a plain path becomes an absolute `file://` URI."""
+    """A URI with a scheme; a plain path becomes an absolute `file://` URI. Only that of the root directory,
+    `file:///`, ends in a slash."""
     if "://" not in uri:
         uri = Path(uri).expanduser().resolve().as_uri()
     scheme, bucket, _ = uri_parts(uri)
@@ -20,7 +21,8 @@ def normalize_uri(uri: str) -> str:
         raise SetupError(
             f"can't read {without_secrets(uri)}: storage is a path, file://, s3://bucket or gs://bucket"
         )
-    return uri.rstrip("/")
+    stripped = uri.rstrip("/")
+    return "file:///" if stripped == "file:" else stripped
 
 
 def without_secrets(text: str) -> str:

@@ -48,7 +48,7 @@ def _questions(
             data = benchmark.audio(turn.audio) if turn.audio else voices.question(turn.text or "", row.id)
         except (FileNotFoundError, KeyError) as error:
             raise DataError(
-                "missing_audio", f"`turns.{number - 1}.audio`: there is no file {turn.audio}"
+                "missing_audio", f"`turns.{number - 1}.audio`: no such file: {turn.audio}"
             ) from error
         ending = PurePosixPath(turn.audio or "").suffix or ".wav"
         yield SpokenQuestion(folder.question(row.id, number, data, ending), turn.text, row.spoken_language)

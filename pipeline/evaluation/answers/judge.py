@@ -246,4 +246,4 @@ def _json_in(reply: str) -> dict[str, Any]:
             continue
         assert isinstance(content, dict)
         return content
-    raise ValueError("there is no JSON object in it")
+    raise ValueError("no JSON object found")

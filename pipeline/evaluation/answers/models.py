@@ -44,10 +44,10 @@ def open_model(
 
 def check_place(place: str) -> None:
     """Raises SetupError for a place that can't be a model, before anything is loaded."""
-    if not is_server(place) and not Path(place).is_dir():
+    if not is_server(place) and not (Path(place) / "config.json").is_file():
         raise SetupError(
-            f"{place} is no model: name the folder of a checkpoint, http(s)://HOST/v1[#MODEL], or "
-            f"{CASCADE}http(s)://HOST/v1[#MODEL]"
+            f"{place} is not a model: it has no config.json. Name the folder of a checkpoint, "
+            f"http(s)://HOST/v1[#MODEL], or {CASCADE}http(s)://HOST/v1[#MODEL]"
         )
 
 

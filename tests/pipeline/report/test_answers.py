@@ -70,7 +70,7 @@ def evaluation(tmp_path_factory):
     return AnswersEvaluation(
         AnswersOptions("builtin", ("early", "late"), folder.path, limit=2),
         benchmark,
-        {"lost": "there is no file"},
+        {"lost": "no such file"},
         {
             name: {"kind": "checkpoint", "place": f"/runs/{name}", "sha256": "f" * 64}
             for name in ("early", "late")
@@ -114,7 +114,7 @@ def test_the_worst_twenty_can_be_heard(page):
 
 
 def test_what_failed_was_silent_or_not_asked_is_named_with_the_cost(page):
-    for part in ("it took over 120 s", "answers these rows with nothing", "there is no file", "1,234 tokens"):
+    for part in ("it took over 120 s", "answers these rows with nothing", "no such file", "1,234 tokens"):
         assert part in page
 
 

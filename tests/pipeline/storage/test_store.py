@@ -6,6 +6,7 @@ import traceback
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,6 +154,14 @@ def test_a_folder_of_any_name_is_a_root(store):
     inner.put_new("x", b"1")
     assert paths(store) == ["odd #1 %41/in/x"]
     assert paths(inner) == ["x"]
+
+
+def test_a_file_of_the_root_directory_is_local():
+    folder, name = split("/nowhere.jsonl")
+    assert (folder.uri, folder.directory, name) == ("file:///", Path("/"), "nowhere.jsonl")
+    assert folder.join(name) == "file:///nowhere.jsonl"
+    with pytest.raises(FileNotFoundError):
+        folder.head(name)
 
 
 def test_folders_are_listed_without_their_contents(store):

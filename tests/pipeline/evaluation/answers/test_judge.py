@@ -120,7 +120,7 @@ def test_prose_is_answered_with_a_reminder_and_both_replies_are_kept(judge):
 @pytest.mark.parametrize(
     ("reply", "why"),
     [
-        ("A fine answer.", "there is no JSON object in it"),
+        ("A fine answer.", "no JSON object found"),
         (json.dumps(GOOD | {"chat": 9}), "`chat` is 9, not a number from 1 to 5"),
         (json.dumps(GOOD | {"safety": "perhaps"}), "`safety` is 'perhaps', not yes or no"),
     ],

@@ -85,7 +85,7 @@ def test_rules_and_judge_score_every_answer(evaluated):
 
 def test_rows_that_cannot_be_used_or_asked_are_told(evaluated):
     results, _, _ = evaluated
-    assert results["benchmark"]["not_asked"] == {"lost": "`turns.0.audio`: there is no file nowhere.wav"}
+    assert results["benchmark"]["not_asked"] == {"lost": "`turns.0.audio`: no such file: nowhere.wav"}
     [refused] = results["benchmark"]["refused"]
     assert refused.startswith("bench.jsonl:4: the line is not valid JSON")
 
@@ -186,7 +186,7 @@ def test_a_place_that_is_no_model_is_refused(command, tmp_path):
         "evaluate", "answers", "--benchmark", bench, "--model", tmp_path / "x", "--out", tmp_path / "o"
     )
     assert done.code == 1
-    assert "is no model: name the folder of a checkpoint" in done.stderr
+    assert "is not a model: it has no config.json. Name the folder of a checkpoint" in done.stderr
     done = command("evaluate", "answers", "--benchmark", bench, "--model", tmp_path, "--judge", "me")
     assert done.code == 2
     assert "neither `rules` nor an address" in done.stderr
