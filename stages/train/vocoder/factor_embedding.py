@@ -38,17 +38,19 @@ class FactorEmbedding(nn.Module):
 
     @torch.no_grad()
     def fit(self, embedding_CD: Tensor, counts_C: Tensor) -> None:
-        """Start from embeddings of all codes: a factor's value gets the mean deviation of the codes that have
-        it, weighted by how often they occur."""
+        """Start from embeddings of all codes, on the CPU: a value of a factor gets the mean deviation of the
+        codes that have it, weighted by how often they occur."""
         semantic_CD = embedding_CD[LINGUISTIC_CODES:]
         weight_C1 = counts_C[LINGUISTIC_CODES:, None].to(semantic_CD) + 1e-3
         mean_D = (semantic_CD * weight_C1).sum(0) / weight_C1.sum()
-        self.weight[:LINGUISTIC_CODES] = embedding_CD[:LINGUISTIC_CODES]
+        fitted = torch.zeros(self.weight.shape)
+        fitted[:LINGUISTIC_CODES] = embedding_CD[:LINGUISTIC_CODES]
         codes_C = torch.arange(len(semantic_CD)) + LINGUISTIC_CODES
         for rows_C in self._rows(codes_C):
-            sums = torch.zeros_like(self.weight).index_add_(0, rows_C, (semantic_CD - mean_D) * weight_C1)
-            weights = torch.zeros(len(self.weight)).index_add_(0, rows_C, weight_C1[:, 0])
+            sums = torch.zeros(fitted.shape).index_add_(0, rows_C, (semantic_CD - mean_D) * weight_C1)
+            weights = torch.zeros(len(fitted)).index_add_(0, rows_C, weight_C1[:, 0])
             used = weights > 0
-            self.weight[used] = sums[used] / weights[used, None]
+            fitted[used] = sums[used] / weights[used, None]
         first = LINGUISTIC_CODES + self.factors[0]
-        self.weight[LINGUISTIC_CODES:first] += mean_D
+        fitted[LINGUISTIC_CODES:first] += mean_D
+        self.weight.copy_(fitted)

@@ -42,6 +42,12 @@ def test_sums_that_were_given_for_all_codes_are_found_again():
     assert torch.allclose(copy(codes), source(codes), atol=1e-3)
 
 
+def test_it_is_fitted_on_another_device_than_that_of_the_codes():
+    embedding = FactorEmbedding(SHAPE).to("meta")
+    embedding.fit(torch.randn(5120, SHAPE.width), torch.ones(5120))
+    assert embedding.weight.is_meta
+
+
 def test_factors_that_do_not_make_all_codes_are_refused():
     with pytest.raises(ValueError, match="product of the factors"):
         replace(LITTLE, factors=(8, 4))
