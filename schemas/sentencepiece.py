@@ -23,7 +23,13 @@ _Fields = dict[int, list[Any]]
 
 def tokenizer_document(raw: bytes) -> dict[str, Any]:
     """The content of a `tokenizer.model`. Raises ValueError for what is none, or not a byte-pair model."""
-    model = _fields(raw)
+    try:
+        return _document(_fields(raw))
+    except (AttributeError, TypeError, struct.error):  # a field has another type or size
+        raise ValueError("it is not a SentencePiece model") from None
+
+
+def _document(model: _Fields) -> dict[str, Any]:
     pieces = [_piece(_fields(piece)) for piece in model[1]]
     trainer, normalizer = (_fields(b"".join(model[number])) for number in (2, 3))
     if not pieces:

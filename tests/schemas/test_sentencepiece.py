@@ -64,6 +64,10 @@ def test_what_is_not_a_byte_pair_model_is_refused(tmp_path):
     unigram.write_bytes(b"\x0a\xff words")
     with pytest.raises(SetupError, match=r"not a readable tokenizer\.model"):
         Vocabulary.step1(tmp_path)
+    for damaged in (b"\x08\x01", b"\x0a\x02\x08\x01", b"\x0a\x03\x0a\x01a\x10\x01"):
+        unigram.write_bytes(damaged)
+        with pytest.raises(SetupError, match="not a SentencePiece model"):
+            Vocabulary.step1(tmp_path)
     write_model(unigram, [])
     with pytest.raises(SetupError, match="no pieces"):
         Vocabulary.step1(tmp_path)
