@@ -33,17 +33,17 @@ def public_vocabulary(directory: Path) -> Vocabulary | None:
 
 def _default_system(directory: Path) -> str | None:
     """What the chat template of a folder puts into the system turn of a conversation that has none."""
-    template = _chat_template(directory)
-    if template is None:
-        return None
     from jinja2.exceptions import TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     messages = [{"role": "human", "content": "?"}]
     try:
+        template = _chat_template(directory)
+        if template is None:
+            return None
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         text = environment.from_string(template).render(messages=messages, add_generation_prompt=True)
-    except (TemplateError, TypeError, ValueError) as error:
+    except (TemplateError, OSError, AttributeError, TypeError, ValueError) as error:
         raise SetupError(f"{directory}: its chat template can't be used: {error}") from None
     found = _SYSTEM.search(text)
     return found[1] if found else None

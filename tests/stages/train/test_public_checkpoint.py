@@ -156,6 +156,12 @@ class TestVocabulary:
         with pytest.raises(SetupError, match="chat template"):
             public_vocabulary(folder)
 
+    @pytest.mark.parametrize("settings", ["{bad", "[]"])
+    def test_damaged_settings_of_the_tokenizer_are_named(self, folder, settings):
+        (folder / "tokenizer_config.json").write_text(settings)
+        with pytest.raises(SetupError, match="chat template can't be used"):
+            public_vocabulary(folder)
+
     def test_a_checkpoint_without_a_tokenizer_has_none(self, folder):
         (folder / "tokenizer.model").unlink()
         assert public_vocabulary(folder) is None
