@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from schemas.errors import SetupError
-from stages.train.checkpoint import VOCABULARY
+from stages.train.checkpoint import VOCABULARY, read_shape
 from stages.train.model import CONFIG
-from stages.train.shape import is_step1_config, shape_of
+from stages.train.shape import is_step1_config
 from stages.train.weights import INDEX, SafetensorsFolder, Spec, write_weights
 
 RECORD = "merge.json"
@@ -122,9 +122,10 @@ def _content(file: Path) -> Any:
         return None
     try:
         content = json.loads(file.read_text())
-        return asdict(shape_of(content)) if is_step1_config(content) else content
     except ValueError as error:
         raise SetupError(f"{file} is not valid JSON: {error}") from None
+    is_shape = file.name == CONFIG and is_step1_config(content)
+    return asdict(read_shape(file.parent)) if is_shape else content
 
 
 def _difference(a: Any, b: Any) -> str:

@@ -110,6 +110,18 @@ def test_other_precisions_are_refused(checkpoints, tmp_path):
         merge(parts([*checkpoints[:2], tmp_path / "half"]), tmp_path / "merged")
 
 
+def test_a_config_without_a_size_is_not_called_invalid_json(checkpoints, tmp_path):
+    config = checkpoints[1] / "config.json"
+    content = json.loads(config.read_text())
+    del content["hidden_size"]
+    config.write_text(json.dumps(content))
+    with pytest.raises(SetupError, match=r"sft2 has no usable config\.json: 'hidden_size'"):
+        merge(parts(checkpoints), tmp_path / "merged")
+    config.write_text(json.dumps(content | {"hidden_size": 32, "rms_norm_eps": 1e-6}))
+    with pytest.raises(SetupError, match=r"sft2 has no usable config\.json: rms_norm_eps"):
+        merge(parts(checkpoints), tmp_path / "merged")
+
+
 def test_a_checkpoint_of_an_older_version_is_merged_with_a_newer_one(checkpoints, tmp_path):
     old = checkpoints[0] / "config.json"
     old.write_text(json.dumps(json.loads(old.read_text()) | {"eos_token_id": 3, "auto_map": None}))
