@@ -221,17 +221,20 @@ def resolve(reference: str, pull: bool = False) -> Model:
 
 def located(reference: str) -> Path:
     """The folder of a checkpoint: a path, or a model by reference or short name, whose hash is not computed
-    because it may be hundreds of gigabytes. Raises SetupError if a named model is not on this machine."""
+    unless a package has it, because it may be hundreds of gigabytes. Raises SetupError if a named model is
+    not on this machine."""
     reference = PUBLISHED[reference].reference if reference in PUBLISHED else reference
     kind, _, name = reference.partition(":")
     if kind == "hub":
         return _snapshot(reference, name, pull=False)
+    if kind == "package":
+        return _packaged(reference, name).path
     return Path(name if kind == "file" else reference)
 
 
 def is_reference(checkpoint: str) -> bool:
     """Whether a checkpoint is named by reference or short name, and not by its path."""
-    return checkpoint in PUBLISHED or checkpoint.startswith(("hub:", "file:"))
+    return checkpoint in PUBLISHED or checkpoint.startswith(("hub:", "file:", "package:"))
 
 
 def _packaged(reference: str, name: str) -> Model:

@@ -136,7 +136,9 @@ def test_a_public_model_that_is_not_here_says_how_to_get_it(empty_cache, name):
 
 def test_a_checkpoint_is_a_folder_or_a_reference(tmp_path):
     assert located(str(tmp_path)) == located(f"file:{tmp_path}") == tmp_path
-    assert [is_reference(name) for name in ("runs/a", "hub:a/b", "step-audio-chat")] == [False, True, True]
+    assert located("package:talk-tokenizer") == resolve("package:talk-tokenizer").path
+    assert not is_reference("runs/a")
+    assert all(is_reference(name) for name in ("hub:a/b", "file:a", "package:talk", "step-audio-chat"))
 
 
 def test_hub_models_with_a_short_name_are_listed_even_if_absent(empty_cache):
