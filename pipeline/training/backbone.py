@@ -25,5 +25,5 @@ def backbone_of(recipe: TrainingRecipe, folder: TrainingFolder) -> Path | None:
     if not extended.exists():
         with built_once(extended, complete_with="config.json") as partial:
             extend(checkpoint, partial)
-            check_backbone(partial)
+            check_backbone(partial)  # here too, as a refused model must leave no folder for the next one
     return extended

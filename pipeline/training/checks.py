@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.cluster.ray import this_machine
 from pipeline.training.backbone import backbone_of
@@ -15,9 +15,6 @@ from pipeline.training.training_folder import TrainingFolder
 from schemas.errors import SetupError
 from schemas.vocabulary import LayoutOptions, Vocabulary
 from stages.train.shape import PRESETS, Shape
-
-if TYPE_CHECKING:
-    from stages.train.opening_check import Positions
 
 
 def check(
@@ -30,7 +27,7 @@ def check(
 
     vocabularies = {stage.name: stage.version.manifest.vocabulary for stage in stages}
     shapes: dict[str, Shape] = {}
-    positions: dict[str, Positions | None] = {}
+    has_table: dict[str, bool] = {}
     for stage in stages:
         if stage.name in done:
             continue
@@ -39,13 +36,13 @@ def check(
         start = _start(recipe, stage, folder, done)
         if start is not None:
             shape = _shape_of(start, recipe)
-            positions[stage.name] = None if is_step1(start) else check_backbone(start)
+            has_table[stage.name] = is_step1(start) or check_backbone(start)
             _refuse_other_ids(start, shape, vocabulary, what)
         elif stage.parent is None:
             shape = Start(preset=recipe.backbone.preset).blank(vocabulary["size"]).shape
         else:
             shape = shapes[stage.parent]
-            positions[stage.name] = positions.get(stage.parent)
+            has_table[stage.name] = has_table.get(stage.parent, True)
             if vocabularies[stage.parent]["sha256"] != vocabulary["sha256"]:
                 raise SetupError(
                     f"{what}: the version's vocabulary is {vocabulary['name']}, but that of {stage.parent}, "
@@ -54,7 +51,7 @@ def check(
                 )
         shapes[stage.name] = shape
         _refuse_uneven(recipe, stage, what)
-        _refuse_long(stage, shape, positions.get(stage.name), what)
+        _refuse_long(stage, shape, has_table.get(stage.name, True), what)
         _refuse_too_large(recipe, stage, shape, what)
 
 
@@ -146,13 +143,14 @@ def _refuse_uneven(recipe: TrainingRecipe, stage: PlannedTraining, what: str) ->
         )
 
 
-def _refuse_long(stage: PlannedTraining, shape: Shape, positions: "Positions | None", what: str) -> None:
-    """A foreign model without a table of positions can read longer documents than it was made for."""
+def _refuse_long(stage: PlannedTraining, shape: Shape, has_table: bool, what: str) -> None:
+    """A foreign model without a table of positions can read longer documents than it was made for. A Step-1
+    model is treated as if it had one."""
     length = stage.config.sequence_length
     if length <= shape.context:
         return
     problem = f"{what}: sequence_length {length:,} is more than the model's context, {shape.context:,}"
-    if positions is None or positions.has_table:
+    if has_table:
         raise SetupError(problem)
     TrainingDisplay().print(f"{problem}: it was not made for documents of more tokens than that")
 

@@ -4,7 +4,6 @@ The layers are those up to the last new kind of layer, so that a model of severa
 large one still fits into memory.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -21,20 +20,11 @@ TOLERANCE = 1e-4
 """Most that states may differ, as a share of the largest: rounding is far below."""
 
 
-@dataclass(frozen=True)
-class Positions:
-    """How far a model reaches."""
-
-    length: int
-    """Longest document that it was made for."""
-    has_table: bool
-    """Whether longer ones are impossible, because each position has a weight."""
-
-
 @torch.no_grad()
-def check_backbone(directory: Path) -> Positions:
-    """Raise SetupError if the model of a folder can't be trained right: if documents of a sequence see each
-    other, or if something is drawn in training."""
+def check_backbone(directory: Path) -> bool:
+    """Whether the model of a folder has a table of positions, so that longer documents than it was made for
+    are impossible. Raises SetupError if it can't be trained right: if documents of a sequence see each other,
+    or if something is drawn in training."""
     model = _first_layers(directory)
     generator = torch.Generator().manual_seed(0)
     x_1LD = torch.randn(1, sum(LENGTHS), model.shape.hidden, generator=generator)
@@ -56,7 +46,7 @@ def check_backbone(directory: Path) -> Positions:
             f"{directory} can't be trained: {_kind(model)} draws something in training, such as noise on its "
             "routes, so that a run could not be repeated. Set it to 0 in config.json"
         )
-    return Positions(model.shape.context, _has_table(model, x_1LD[:, :1]))
+    return _has_table(model, x_1LD[:, :1])
 
 
 def _states(model: HuggingFace, x_1LD: Tensor, positions_1L: Tensor) -> Tensor:
