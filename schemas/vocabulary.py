@@ -101,7 +101,7 @@ class Vocabulary:
     def described(cls, description: Mapping[str, Any], path: Path) -> "Vocabulary":
         """The vocabulary of a description (`describe`) and its tokenizer. Raises SetupError if the tokenizer
         is another one."""
-        document, sha256 = _load(path, _STEP1_FILES if description["name"] == "step1" else _FILES)
+        document, sha256 = _load(path, STEP1_FILES if description["name"] == "step1" else _FILES)
         if sha256 != description["tokenizer_sha256"]:
             raise SetupError(
                 f"{path}: this is another text tokenizer ({sha256[:12]}) than the one of the ids "
@@ -136,7 +136,7 @@ class Vocabulary:
 
         Audio markers that the tokenizer doesn't name get the first two ids after the codes.
         """
-        document, sha256 = _load(path, _STEP1_FILES)
+        document, sha256 = _load(path, STEP1_FILES)
         tokens = _model_tokens(document, path) | _added_tokens(document) | _tokens_beside(path)
         named = {SPECIALS[special]: id for special, id in STEP1_IDS.items() if special != "pad"}
         for name, id in {**named, "<audio_0>": STEP1_AUDIO}.items():
@@ -286,7 +286,7 @@ _PROBE = (
 
 _SENTENCEPIECE, _CONFIG = "tokenizer.model", "tokenizer_config.json"
 _FILES = ("tokenizer.json", _SENTENCEPIECE)
-_STEP1_FILES = (_SENTENCEPIECE, "tokenizer.json")
+STEP1_FILES = (_SENTENCEPIECE, "tokenizer.json")
 """Names of a tokenizer's file in a folder; the first that exists is read."""
 
 

@@ -6,28 +6,26 @@ ids without markers. A system prompt that their chat template puts where a conve
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from schemas.errors import SetupError
-from schemas.vocabulary import STEP1_AUDIO, LayoutOptions, Vocabulary
+from schemas.vocabulary import STEP1_AUDIO, STEP1_FILES, STEP1_OPTIONS, Vocabulary
 from stages.train.checkpoint import is_step1, read_shape
 
 SPEECH_TOKENIZER = "step-audio-tokenizer"
 """Short name of the speech tokenizer that made the codes of all of them."""
 
-_TOKENIZERS = ("tokenizer.model", "tokenizer.json")
 _SYSTEM = re.compile(r"<\|BOT\|>system\n(.*?)<\|EOT\|>", re.DOTALL)
 
 
 def public_vocabulary(directory: Path) -> Vocabulary | None:
     """The vocabulary of a Step-1 checkpoint that records none; None if it has no tokenizer either."""
-    has_tokenizer = any((directory / name).exists() for name in _TOKENIZERS)
+    has_tokenizer = any((directory / name).exists() for name in STEP1_FILES)
     if not is_step1(directory) or not has_tokenizer or read_shape(directory).vocabulary <= STEP1_AUDIO:
         return None
-    options = LayoutOptions(
-        chat_bos=True, audio_markers=False, prefix_newline=True, default_system=_default_system(directory)
-    )
+    options = replace(STEP1_OPTIONS, audio_markers=False, default_system=_default_system(directory))
     return Vocabulary.of("step1", directory, options)
 
 
