@@ -133,6 +133,11 @@ def chat_start(vocabulary: Vocabulary) -> Ids:
     return np.array([vocabulary.bos] if vocabulary.options.chat_bos else [], np.int32)
 
 
+def system_before(role: str | None, vocabulary: Vocabulary) -> str | None:
+    """The default system prompt that precedes a first message of this role; None: nothing does."""
+    return None if role in (None, "system") else vocabulary.options.default_system
+
+
 def read(tokens: ArrayLike, vocabulary: Vocabulary) -> tuple[ReadMessage, ...]:
     """Roles, texts and codes of a sequence. Raises ValueError if it is neither a chat nor a document."""
     ids = np.asarray(tokens, np.int32)

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from schemas.arrow import Code
 from schemas.errors import SetupError
-from schemas.layout import chat_start, header, span, whole_groups
+from schemas.layout import chat_start, header, span, system_before, whole_groups
 from schemas.recording import Codes
 from schemas.text_files import lines
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Ids, Vocabulary
@@ -39,9 +39,8 @@ def prompt(messages: Sequence[PromptMessage], vocabulary: Vocabulary) -> Ids:
     Earlier messages are dropped from the oldest on until the rest fits `HISTORY_TOKENS` and starts with a
     human's message. A system prompt at the beginning is always kept; the vocabulary may have a default one.
     """
-    default = vocabulary.options.default_system
-    if default is not None and messages[0].role != "system":
-        messages = [PromptMessage("system", (default,)), *messages]
+    if (system := system_before(messages[0].role, vocabulary)) is not None:
+        messages = [PromptMessage("system", (system,)), *messages]
     first = 1 if messages[0].role == "system" else 0
     ids = [message.ids(vocabulary) for message in messages]
     start, history_tokens = first, sum(map(len, ids[first:-1]))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import DataError
-from schemas.layout import chat_start, header, span
+from schemas.layout import chat_start, header, span, system_before
 from schemas.sample import SCHEMA_VERSION, Draft, Message, Sample, Speech, Text
 from schemas.vocabulary import Ids, Vocabulary
 from stages.interleave.config import InterleaveConfig
@@ -26,7 +26,9 @@ def lay_out(draft: Draft, vocabulary: Vocabulary, config: InterleaveConfig) -> S
     Raises:
         DataError: `too_long` if the sample exceeds `max_tokens`.
     """
-    messages = _with_default_system(draft.messages, vocabulary.options.default_system)
+    messages: Sequence[Message] = draft.messages
+    if (system := system_before(messages[0].role, vocabulary)) is not None:
+        messages = [Message("system", (Text(system),)), *messages]
     laid_out = _limit_history([_lay_out_message(message, vocabulary, config) for message in messages], config)
     before = np.empty(0, np.int32) if laid_out[0].role is None else chat_start(vocabulary)
     starts = len(before) + np.cumsum([0, *(len(message.ids) for message in laid_out)])
@@ -43,13 +45,6 @@ def lay_out(draft: Draft, vocabulary: Vocabulary, config: InterleaveConfig) -> S
         loss=(np.arange(length) >= length - len(laid_out[-1].ids) + len(laid_out[-1].head)).astype(np.uint8),
         audio=tuple(part.clip for message in laid_out for part in message.parts if isinstance(part, Speech)),
     )
-
-
-def _with_default_system(messages: Sequence[Message], text: str | None) -> Sequence[Message]:
-    """Messages that begin with a system prompt, if there is a default one and they are a chat."""
-    if text is None or messages[0].role in (None, "system"):
-        return messages
-    return [Message("system", (Text(text),)), *messages]
 
 
 @dataclass(frozen=True)

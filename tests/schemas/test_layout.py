@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from schemas.layout import (
     merged,
     read,
     span,
+    system_before,
     whole_groups,
 )
 from schemas.recording import Codes
@@ -47,6 +49,13 @@ def ids(vocabulary):
         return sequence
 
     return of
+
+
+def test_a_default_system_prompt_precedes_chats_that_have_none(vocabulary):
+    prompted = replace(vocabulary, options=replace(vocabulary.options, default_system="Be brief."))
+    before = [system_before(role, prompted) for role in ("human", "assistant", "system", None)]
+    assert before == ["Be brief.", "Be brief.", None, None]
+    assert system_before("human", vocabulary) is None
 
 
 def test_a_group_is_two_linguistic_and_three_semantic_codes(vocabulary, ids):
