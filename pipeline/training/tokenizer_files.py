@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pipeline.models import resolve
+from pipeline.training.display import TrainingDisplay
 from pipeline.versions.provenance import MADE_BY
 from schemas.errors import SetupError
 from schemas.vocabulary import Vocabulary
@@ -10,7 +11,8 @@ from schemas.vocabulary import Vocabulary
 
 def add_tokenizer(model: Path) -> None:
     """Write the tokenizer that a Step-1 checkpoint's vocabulary names, if it has none yet. One that is not on
-    this machine, or whose ids such a file can't express, is left out: the checkpoint is complete without."""
+    this machine, or whose ids such a file can't express, is left out, and a line says why: the checkpoint is
+    complete without."""
     from stages.train.checkpoint import is_step1, read_vocabulary
     from stages.train.exported_tokenizer import write_tokenizer
 
@@ -19,7 +21,6 @@ def add_tokenizer(model: Path) -> None:
         return
     try:
         path = resolve(described[MADE_BY]["vocabulary"]["tokenizer"]).path
-        vocabulary = Vocabulary.described(described, path)
-    except SetupError:
-        return
-    write_tokenizer(vocabulary, model)
+        write_tokenizer(Vocabulary.described(described, path), model)
+    except SetupError as error:
+        TrainingDisplay().print(f"{model}: there is no text tokenizer beside the model: {error}")

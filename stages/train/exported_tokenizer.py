@@ -4,6 +4,7 @@ as tokens, and the chat template."""
 import json
 from pathlib import Path
 
+from schemas.errors import SetupError
 from schemas.vocabulary import LINGUISTIC_CODES, NO_ID, SEMANTIC_CODES, SPECIALS, Vocabulary
 
 _TEMPLATE = """\
@@ -13,9 +14,9 @@ _TEMPLATE = """\
 {% endif %}"""
 
 
-def write_tokenizer(vocabulary: Vocabulary, directory: Path) -> bool:
-    """Write tokenizer.json and tokenizer_config.json; False if the ids of the vocabulary leave gaps, which
-    such a file can't express."""
+def write_tokenizer(vocabulary: Vocabulary, directory: Path) -> None:
+    """Write tokenizer.json and tokenizer_config.json. Raises SetupError if the ids of the vocabulary leave
+    gaps, which such a file can't express."""
     from tokenizers import Tokenizer
 
     document = json.loads(vocabulary.tokenizer_json)
@@ -36,7 +37,7 @@ def write_tokenizer(vocabulary: Vocabulary, directory: Path) -> bool:
     content = json.dumps(document, ensure_ascii=False)
     tokenizer = Tokenizer.from_str(content)
     if any(tokenizer.token_to_id(name) != id for name, id in ids.items()):
-        return False
+        raise SetupError("the ids of the vocabulary leave gaps, which a tokenizer.json can't express")
     (directory / "tokenizer.json").write_text(content, encoding="utf-8")
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -48,7 +49,6 @@ def write_tokenizer(vocabulary: Vocabulary, directory: Path) -> bool:
     }
     config = directory / "tokenizer_config.json"
     config.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return True
 
 
 def chat_template(vocabulary: Vocabulary, names: dict[str, str]) -> str:

@@ -2,10 +2,12 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
+from schemas.errors import SetupError
 from schemas.vocabulary import LayoutOptions, Vocabulary
 from stages.train.cache import Step1Reader
 from stages.train.checkpoint import save
@@ -90,7 +92,7 @@ def test_a_chat_has_the_ids_of_the_public_models(step1_tokenizer, tmp_path):
     from transformers import AutoTokenizer
 
     options = LayoutOptions(True, False, True, "the inn")
-    assert write_tokenizer(Vocabulary.of("step1", step1_tokenizer, options), tmp_path)
+    write_tokenizer(Vocabulary.of("step1", step1_tokenizer, options), tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     messages = [{"role": "user", "content": "and so"}]
     ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
@@ -104,9 +106,16 @@ def test_a_chat_has_the_ids_of_the_public_models(step1_tokenizer, tmp_path):
 def test_other_vocabularies_have_their_markers_too(vocabulary, tmp_path):
     from transformers import AutoTokenizer
 
-    assert write_tokenizer(vocabulary, tmp_path)
+    write_tokenizer(vocabulary, tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     text = "Words, 语音 é"
     ids = tokenizer.apply_chat_template([{"role": "human", "content": text}], return_dict=False)
     assert ids == [50260, *vocabulary.encode("human\n"), *vocabulary.encode(text), 50261]
     assert tokenizer.convert_tokens_to_ids("<audio_0>") == 50264
+
+
+def test_ids_that_leave_gaps_are_refused(vocabulary, tmp_path):
+    apart = replace(vocabulary, linguistic=vocabulary.linguistic + 7)
+    with pytest.raises(SetupError, match="leave gaps"):
+        write_tokenizer(apart, tmp_path)
+    assert not list(tmp_path.iterdir())
