@@ -3,7 +3,6 @@
 Tensors are read and written one piece at a time, so that a small machine can merge checkpoints of any size.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from schemas.errors import SetupError
 from stages.train.checkpoint import VOCABULARY, read_shape
 from stages.train.model import CONFIG
 from stages.train.shape import is_step1_config
-from stages.train.weights import INDEX, SafetensorsFolder, Spec, write_weights
+from stages.train.weights import INDEX, SafetensorsFolder, Spec, sha256_of, write_weights
 
 RECORD = "merge.json"
 PIECE_BYTES = 64 * 1024 * 1024
@@ -71,11 +70,11 @@ def merge(checkpoints: Sequence[WeightedCheckpoint], directory: Path) -> dict[st
             {
                 "directory": str(checkpoint.directory.resolve()),
                 "weight": checkpoint.weight,
-                "sha256": {file.name: _sha256(file) for file in _recorded(weights)},
+                "sha256": {file.name: sha256_of(file) for file in _recorded(weights)},
             }
             for checkpoint, weights in zip(checkpoints, opened, strict=True)
         ],
-        "outputs": {file.name: _sha256(file) for file in written},
+        "outputs": {file.name: sha256_of(file) for file in written},
     }
     (partial / RECORD).write_text(json.dumps(record, indent=2) + "\n")
     partial.rename(directory)
@@ -148,8 +147,3 @@ def _name_of(dtype: torch.dtype) -> str:
 def _recorded(weights: SafetensorsFolder) -> list[Path]:
     same = (weights.directory / name for name in _SAME)
     return [*weights.files, *(file for file in same if file.exists())]
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

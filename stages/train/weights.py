@@ -1,5 +1,6 @@
 """Weights on disk: a folder of safetensors files in Hugging Face's layout, written and read in pieces."""
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -148,6 +149,11 @@ class LoadedTensors:
 
     def tensor(self, name: str) -> Tensor:
         return self._tensors[name]
+
+
+def sha256_of(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _files(directory: Path) -> list[Path]:

@@ -3,7 +3,6 @@
 The voice is a VITS: phonemes -> latents, 192 channels per frame of 256 samples -> generator -> waveform.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,11 +27,6 @@ def voice_file(voice: Path) -> Path:
     if len(files) != 1:
         raise SetupError(f"{voice} must be, or contain, exactly one .onnx file of a piper voice")
     return files[0]
-
-
-def sha256_of(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def generator_weights(file: Path) -> dict[str, Tensor]:

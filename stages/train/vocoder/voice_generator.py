@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from schemas.errors import SetupError
 from stages.train.vocoder.shape import HOP, LATENTS, VoiceShape
-from stages.train.vocoder.voice_file import generator_weights, sha256_of, voice_file
+from stages.train.vocoder.voice_file import generator_weights, voice_file
+from stages.train.weights import sha256_of
 
 CHANNELS = 256
 UP = (8, 8, 4)
