@@ -20,6 +20,20 @@ LOG_SECONDS = 30.0
 """Between plain lines."""
 
 
+class PlainLines:
+    """When a plain line is due: for the first step, for the last one, and every `LOG_SECONDS` between."""
+
+    def __init__(self) -> None:
+        self._last_due = -math.inf
+
+    def due(self, is_last: bool) -> bool:
+        now = time.monotonic()
+        if not is_last and now - self._last_due <= LOG_SECONDS:
+            return False
+        self._last_due = now
+        return True
+
+
 class TrainingDisplay:
     """Writes to stderr, in the first process only."""
 
@@ -34,12 +48,12 @@ class TrainingDisplay:
     @contextmanager
     def stage(self, name: str, config: TrainConfig, folder: Path) -> Iterator[ProgressCallback]:
         """A callback that shows the metrics of each step while the context is open."""
-        started, first_step, last_printed = time.monotonic(), -1, -math.inf
+        started, first_step, lines = time.monotonic(), -1, PlainLines()
         steps: int | None = None
         with Live(console=self.console, transient=True, auto_refresh=False) as live:
 
             def show(metrics: dict[str, Any]) -> None:
-                nonlocal first_step, last_printed, steps
+                nonlocal first_step, steps
                 first_step = metrics["step"] if first_step < 0 else first_step
                 steps = steps or _steps(config, folder)
                 now = time.monotonic()
@@ -47,8 +61,7 @@ class TrainingDisplay:
                 line = _line(name, metrics, steps, left * (now - started) / done)
                 if self.console.is_terminal and not self.quiet:
                     live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
-                elif now - last_printed > LOG_SECONDS or left == 0:
-                    last_printed = now
+                elif lines.due(is_last=left == 0):
                     self.print(line)
 
             yield show

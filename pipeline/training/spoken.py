@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.models import resolve
+from pipeline.training.display import PlainLines
 from pipeline.versions.provenance import codes_of
 from pipeline.versions.reader import Version
 from schemas.errors import SetupError
@@ -25,8 +25,6 @@ from stages.train.vocoder.shape import PRESETS, VoiceShape
 
 DONE = "done.json"
 """File that says that all sentences are spoken, and what their codes are."""
-LOG_SECONDS = 30.0
-"""Between lines."""
 
 
 def voice_of(config: VocoderTrainConfig) -> VoiceShape | None:
@@ -63,15 +61,13 @@ def speech_folder(config: VocoderTrainConfig, sentences: str, version: Version, 
             "once without torchrun, and with it as soon as the first step is printed"
         )
     tokenizer = _tokenizer(version)
-    last_printed = time.monotonic()
+    progress = PlainLines()
 
     def encode(batch: Sequence[Samples]) -> list[NDArray[np.int32]]:
         return [merged(codes).astype(np.int32) for codes in tokenizer.encode(batch)]
 
     def print_progress(number: int) -> None:
-        nonlocal last_printed
-        if number == 0 or number + 1 == len(lines) or time.monotonic() - last_printed > LOG_SECONDS:
-            last_printed = time.monotonic()
+        if progress.due(is_last=number + 1 == len(lines)):
             print(f"spoken {number + 1:,}/{len(lines):,} sentences", file=sys.stderr, flush=True)
 
     path = resolve(voice.voice).path

@@ -16,6 +16,7 @@ from pipeline.models import resolve
 from pipeline.storage.store import Store
 from pipeline.storage.uri import normalize_uri
 from pipeline.training.data import write_table
+from pipeline.training.display import PlainLines
 from pipeline.training.launch import launch
 from pipeline.training.lineage import note_use
 from pipeline.training.recipe import WorkersConfig
@@ -36,10 +37,8 @@ SECTION = "vocoder"
 """Section that makes a recipe train a vocoder instead of a language model."""
 RENAMED_KEYS = {f"{SECTION}.{old}": RENAMED_SETTINGS[old] for old in ("batch", "clip")}
 """Old name of a recipe key -> its new name in the same section."""
-LOG_SECONDS = 30.0
-"""Between lines."""
 SHOWN = ("flow", "prior", "mel", "spectrum", "pitch")
-"""Losses in them."""
+"""Losses in a line of progress."""
 
 
 class VocoderRecipe(Config):
@@ -157,13 +156,10 @@ def train(recipe: VocoderRecipe) -> VocoderResult:
     speech = job.speech(version, "train")
     refuse_empty(speech)
     note_use(version, recipe.name, SECTION, run.join(SECTION), code_version())
-    started = last_printed = time.monotonic()
+    started, lines = time.monotonic(), PlainLines()
 
     def print_progress(metrics: dict[str, Any]) -> None:
-        nonlocal last_printed
-        done = metrics["step"] + 1 == recipe.vocoder.steps
-        if done or metrics["step"] == 0 or time.monotonic() - last_printed > LOG_SECONDS:
-            last_printed = time.monotonic()
+        if lines.due(is_last=metrics["step"] + 1 == recipe.vocoder.steps):
             losses = " ".join(f"{name} {metrics[name]:.3f}" for name in SHOWN if name in metrics)
             step = f"vocoder {metrics['step'] + 1:,}/{recipe.vocoder.steps:,}"
             print(f"{step} | {losses} | {metrics['seconds']:.2f} s/step", file=sys.stderr, flush=True)
