@@ -70,3 +70,10 @@ def test_names_of_files_are_safe_and_unique():
     names = {file_name(name) for name in ("a/b", "a:b", "../a", ".a", "a b", "长" * 200)}
     assert len(names) == 6
     assert all(name[0] != "." and "/" not in name and len(name) < 100 for name in names)
+
+
+def test_a_question_that_sounds_different_needs_another_folder(tmp_path):
+    folder = EvaluationFolder(tmp_path)
+    assert folder.question("sum", 1, b"one") == folder.question("sum", 1, b"one")
+    with pytest.raises(SetupError, match="another recording of question 1 of sum: name another folder"):
+        folder.question("sum", 1, b"other")
