@@ -77,6 +77,8 @@ def rate(
 
     if bool(names) == bool(file):
         raise click.UsageError("name raters with --rater, or a file of raters and tokens with --raters")
+    if out.resolve() in {each.resolve() for each in rows}:
+        raise click.UsageError(f"--out {out} is a file of rows to rate: name another one for the ratings")
     tokens = read_raters(file) if file else new_tokens(names)
     tasks, unused = read_tasks(rows, choose)
     if not tasks:
