@@ -202,10 +202,12 @@ def _uro_bench(path: Path) -> tuple[Found, Audio]:
     for file in files:
         home = PurePosixPath(file.parent.relative_to(root).as_posix())
         dimension = file.parent.name if file.stem == "test" else file.stem
+        # Tasks of the same name stand in several parts of the benchmark.
+        task = "-".join([*home.parts, *([] if file.stem == "test" else [file.stem])]) or dimension
         for number, (line, fields) in enumerate(_rows_of(file), 1):
             where = str(home / line)
             try:
-                row_id = f"{dimension}-{_object(fields, where).get('id', number)}"
+                row_id = f"{task}-{_object(fields, where).get('id', number)}"
                 rounds = _objects(fields, "dialogue", where) or [fields]
             except DataError as error:
                 found.append((where, error))

@@ -107,12 +107,13 @@ def test_uro_bench_is_a_folder_for_each_task(tmp_path):
 
 
 def test_uro_bench_may_have_two_tasks_of_one_name(tmp_path):
-    for number, part in enumerate(("basic", "pro")):
+    for part in ("basic", "pro"):
         (tmp_path / part / "Gsm8k").mkdir(parents=True)
         (tmp_path / part / "Gsm8k" / "0.wav").write_bytes(part.encode())
-        row = {"id": number, "source_wav": "0.wav", "source_text": "Two and two?"}
+        row = {"id": 0, "source_wav": "0.wav", "source_text": "Two and two?"}
         (tmp_path / part / "Gsm8k" / "test.jsonl").write_text(json.dumps(row) + "\n")
     benchmark = open_benchmark(str(tmp_path))
+    assert [row.id for row in benchmark.rows] == ["basic-Gsm8k-0", "pro-Gsm8k-0"]
     assert [benchmark.audio(row.turns[0].audio) for row in benchmark.rows] == [b"basic", b"pro"]
 
 
