@@ -69,6 +69,12 @@ class _RetryableError(Exception):
         """Seconds to wait before the next try, as requested by the server."""
 
 
+def authorization(variable: str) -> dict[str, str]:
+    """The header of requests with the API key of an environment variable; none if it isn't set."""
+    key = os.environ.get(variable, "")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
 class Endpoint:
     """Thread-safe client of a server. The cost of the cached `replies` counts towards the budget."""
 
@@ -84,8 +90,7 @@ class Endpoint:
         self._config = config
         self._url = config.url.rstrip("/")
         self._key = os.environ.get(config.key_variable, "")
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        self._client = httpx2.Client(headers=headers, timeout=config.timeout)
+        self._client = httpx2.Client(headers=authorization(config.key_variable), timeout=config.timeout)
         self._replies = replies
         self._tracker = BudgetTracker(config.budget, replies.spent)
         self._rate_limit = _RateLimit(60 / config.requests_per_minute if config.requests_per_minute else 0.0)

@@ -77,6 +77,8 @@ def rate(
 
     if bool(names) == bool(file):
         raise click.UsageError("name raters with --rater, or a file of raters and tokens with --raters")
+    if out.resolve() in {each.resolve() for each in rows}:
+        raise click.UsageError(f"--out {out} is a file of rows to rate: name another one for the ratings")
     tokens = read_raters(file) if file else new_tokens(names)
     tasks, unused = read_tasks(rows, choose)
     if not tasks:
@@ -94,16 +96,16 @@ def rate(
     bound.listen()
     # Tokens are printed here and nowhere else; those of a file are known.
     links = {} if file else {name: f"{url}/#{token}" for name, token in tokens.items()}
-    if as_json:
-        told = {"url": url, "raters": links, "overview": f"{url}/#{overview}", "tasks": len(tasks)}
-        print_json(told | {"unused": [{"row": row.where, "code": row.error.code} for row in unused]})
-    else:
-        for name, link in links.items():
-            click.echo(f"{name}: {link}")
-        click.echo(f"overview: {url}/#{overview}")
-    sys.stdout.flush()
-    click.echo(f"{len(tasks):,} tasks to rate at {url} (Ctrl-C to stop)", err=True)
+    told = {"url": url, "raters": links, "overview": f"{url}/#{overview}", "tasks": len(tasks)}
     try:
+        if as_json:
+            print_json(told | {"unused": [{"row": row.where, "code": row.error.code} for row in unused]})
+        else:
+            for name, link in links.items():
+                click.echo(f"{name}: {link}")
+            click.echo(f"overview: {url}/#{overview}")
+        sys.stdout.flush()
+        click.echo(f"{len(tasks):,} tasks to rate at {url} (Ctrl-C to stop)", err=True)
         server.run(sockets=[bound])
     except KeyboardInterrupt:
         click.echo("stopped", err=True)

@@ -105,11 +105,11 @@ def serve(
     logging.getLogger("aqaa_data.serve").setLevel(logging.INFO)
     url = url_of(host, bound)
     bound.listen()
-    if as_json:
-        print_json({"url": url, "model": model.name})
-        sys.stdout.flush()
-    click.echo(f"{model.name} answers at {url} (Ctrl-C to stop)", err=True)
     try:
+        if as_json:
+            print_json({"url": url, "model": model.name})
+            sys.stdout.flush()
+        click.echo(f"{model.name} answers at {url} (Ctrl-C to stop)", err=True)
         server.run(sockets=[bound])
     except KeyboardInterrupt:
         click.echo("stopped", err=True)

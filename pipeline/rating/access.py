@@ -50,7 +50,7 @@ def new_tokens(names: Sequence[str]) -> dict[str, str]:
 def read_raters(file: Path) -> dict[str, str]:
     """Name -> token, from lines of `name token`; empty lines and those that start with # are skipped.
 
-    Raises SetupError, which never shows a token.
+    Raises SetupError, which shows neither a token nor a name: a line may have them the wrong way round.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -68,11 +68,11 @@ def read_raters(file: Path) -> dict[str, str]:
         _check_name(name, where)
         if len(token) < SHORTEST_TOKEN:
             raise SetupError(
-                f"{where}: the token of {name} is shorter than {SHORTEST_TOKEN} characters, so it can be "
-                "guessed: use 16 random bytes in base64"
+                f"{where}: the token is shorter than {SHORTEST_TOKEN} characters, so it can be guessed: use "
+                "16 random bytes in base64, after the name"
             )
         if name in raters or token in raters.values():
-            raise SetupError(f"{where}: {name} or the token stands in a line before")
+            raise SetupError(f"{where}: the name or the token stands in a line before")
         raters[name] = token
     if not raters:
         raise SetupError(f"{file} names no rater: a line is a name, a space, and a token")

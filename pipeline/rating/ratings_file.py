@@ -14,7 +14,10 @@ class RatingsFile:
     """A file of ratings that this process alone writes. What it has when it is opened stays."""
 
     def __init__(self, path: Path) -> None:
-        """Opens or makes the file. Raises SetupError if it can't be written, or another process writes it."""
+        """Opens or makes the file.
+
+        Raises SetupError if it can't be written, another process writes it, or it ends like no ratings.
+        """
         self.path = path
         new = not path.exists()
         try:
@@ -28,7 +31,11 @@ class RatingsFile:
             raise SetupError(
                 f"another `aqaa-data rate` writes {path}: stop it, or name another file"
             ) from None
-        self.lost = self._mend()
+        try:
+            self.lost = self._mend()
+        except SetupError:
+            os.close(self._file)
+            raise
         """The end of a line that was being written when an earlier process died; no rater heard it saved."""
         if new:
             _sync_folder(path.parent)
@@ -42,6 +49,11 @@ class RatingsFile:
         try:
             json.loads(rest)
         except ValueError:
+            # Only the start of a rating is ours to remove.
+            if not rest.startswith(b"{"):
+                raise SetupError(
+                    f"the last line of {self.path} is no rating: name the file of the ratings, or a new one"
+                ) from None
             os.ftruncate(self._file, len(content) - len(rest))
             os.fsync(self._file)
             return rest.decode(errors="replace")

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.inputs.row_files import read_rows
-from schemas.chat import Chat, ChatMessage, parse
+from schemas.chat import Chat, ChatMessage
 from schemas.errors import DataError
+from stages.preferences.candidates import check_ids, read_id, read_question
 from stages.preferences.ratings import BEST, WORST, PairRating, Rating
 
 AUDIO_TYPES = {
@@ -114,16 +115,13 @@ def read_tasks(files: Sequence[Path], choose: bool) -> tuple[list[RatingTask], l
 
 def _tasks(row: Any, where: str, folder: Path, at_a_time: int) -> Iterator[RatingTask]:
     """Never empty. Raises DataError."""
-    chat = parse(row, where)
-    if chat.messages[-1].role != "human":
-        raise DataError("bad_candidates", "the last of `messages` is not the human's")
-    prompt, question = _id(row, "the prompt"), _audio(row, folder, "the question")
+    chat = read_question(row, where)
+    prompt, question = read_id(row, "the prompt"), _audio(row, folder, "the question")
     rows = row.get("answers")
     if not isinstance(rows, list) or len(rows) < at_a_time:
         raise DataError("bad_candidates", f"`answers` is not a list of {at_a_time} or more")
     answers = sorted((_answer(answer, folder) for answer in rows), key=lambda answer: answer.id)
-    if len({answer.id for answer in answers}) < len(answers):
-        raise DataError("bad_candidates", "two answers have one id")
+    check_ids([answer.id for answer in answers])
     for shown in combinations(answers, at_a_time):
         yield RatingTask(prompt, chat, question, shown)
 
@@ -131,7 +129,7 @@ def _tasks(row: Any, where: str, folder: Path, at_a_time: int) -> Iterator[Ratin
 def _answer(row: Any, folder: Path) -> RatedAnswer:
     if not isinstance(row, dict):
         raise DataError("bad_candidates", "an answer is no object")
-    id = _id(row, "an answer")
+    id = read_id(row, "an answer")
     text, gold = row.get("text"), row.get("gold")
     audio = _audio(row, folder, f"answer {id}")
     text = text.strip() if isinstance(text, str) else ""
@@ -140,12 +138,6 @@ def _answer(row: Any, folder: Path) -> RatedAnswer:
     if gold is not None and (type(gold) not in (int, float) or not WORST <= gold <= BEST):
         raise DataError("bad_candidates", f"`gold` of answer {id} is {gold!r}, not a number from 1 to 5")
     return RatedAnswer(id, text, audio, audio is None and row.get("codes") is not None, gold)
-
-
-def _id(row: dict[str, Any], owner: str) -> str:
-    if not isinstance(row.get("id"), (str, int)) or isinstance(row["id"], bool):
-        raise DataError("bad_candidates", f"{owner} has no `id`")
-    return str(row["id"])
 
 
 def _audio(row: dict[str, Any], folder: Path, owner: str) -> Path | None:

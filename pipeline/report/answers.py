@@ -7,7 +7,7 @@ from markupsafe import Markup
 from pipeline.evaluation.answers.kept import EvaluationFolder
 from pipeline.evaluation.answers.measures import TITLES
 from pipeline.evaluation.answers.results import AnswersEvaluation
-from pipeline.evaluation.answers.summary import RowOutcome, summed, worst
+from pipeline.evaluation.answers.summary import RowOutcome, worst
 from pipeline.report.listen import mp3_base64
 from pipeline.report.page import template
 from pipeline.report.radar import radar
@@ -50,7 +50,7 @@ def render(evaluation: AnswersEvaluation) -> str:
             shown(evaluation, name, dimension, score) for name in evaluation.models
         ),
         main=_drawn(evaluation),
-        measured=lambda name, measure: written(measure, summed(evaluation.of(name), measure)),
+        measured=lambda name, measure: written(measure, evaluation.estimate(evaluation.of(name), measure)),
         radars=[(SCORE_TITLES[score], _radar(evaluation, score)) for score in _drawn(evaluation)],
         cards=[_card(each, evaluation, folder) for each in worst(evaluation.outcomes)],
     )
@@ -58,7 +58,7 @@ def render(evaluation: AnswersEvaluation) -> str:
 
 def shown(evaluation: AnswersEvaluation, model: str, dimension: str | None, score: str) -> str:
     """A score of a model in a dimension, or in all, with its interval; empty if there is none."""
-    return written(score, summed(evaluation.of(model, dimension), score, evaluation.options.sampling.seed))
+    return written(score, evaluation.estimate(evaluation.of(model, dimension), score))
 
 
 def written(name: str, estimate: IntervalEstimate | None) -> str:
@@ -77,7 +77,7 @@ def _drawn(evaluation: AnswersEvaluation) -> list[str]:
 def _radar(evaluation: AnswersEvaluation, score: str) -> Markup:
     values = {
         name: [
-            estimate.value if (estimate := summed(evaluation.of(name, each), score)) else None
+            estimate.value if (estimate := evaluation.estimate(evaluation.of(name, each), score)) else None
             for each in evaluation.dimensions
         ]
         for name in evaluation.models

@@ -7,7 +7,7 @@ Speech is given as `codes`, or as `audio`: the name of a recording of the datase
 rows, which the annotate stage encodes. A question with neither of the two is text.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,16 +63,34 @@ def read_candidates(row: Any, where: str, codes_of: CodesOf) -> PreferencePrompt
 
     Raises DataError `bad_candidates` or `bad_chat`, and the errors of `codes_of`.
     """
-    chat = parse(row, where)
-    if chat.messages[-1].role != "human":
-        raise DataError("bad_candidates", "the last of `messages` is not the human's")
+    chat = read_question(row, where)
     answers = row.get("answers")
     if not isinstance(answers, list) or len(answers) < 2:
         raise DataError("bad_candidates", "`answers` is not a list of two or more")
     candidates = sorted((_candidate(answer, codes_of) for answer in answers), key=lambda answer: answer.id)
-    if len({candidate.id for candidate in candidates}) < len(candidates):
+    check_ids([candidate.id for candidate in candidates])
+    return PreferencePrompt(read_id(row, "the prompt"), chat, *_speech(row, codes_of), tuple(candidates))
+
+
+def read_question(row: Any, where: str) -> Chat:
+    """The conversation of a row, which ends with the question. Raises DataError."""
+    chat = parse(row, where)
+    if chat.messages[-1].role != "human":
+        raise DataError("bad_candidates", "the last of `messages` is not the human's")
+    return chat
+
+
+def read_id(row: dict[str, Any], owner: str) -> str:
+    """The `id` of a prompt or an answer, a text or a number. Raises DataError that names the owner."""
+    if not isinstance(row.get("id"), (str, int)) or isinstance(row["id"], bool):
+        raise DataError("bad_candidates", f"{owner} has no `id`")
+    return str(row["id"])
+
+
+def check_ids(ids: Sequence[str]) -> None:
+    """Raises DataError if two answers of a prompt have one id."""
+    if len(set(ids)) < len(ids):
         raise DataError("bad_candidates", "two answers have one id")
-    return PreferencePrompt(_id(row, "the prompt"), chat, *_speech(row, codes_of), tuple(candidates))
 
 
 def _candidate(answer: Any, codes_of: CodesOf) -> Candidate:
@@ -81,13 +99,7 @@ def _candidate(answer: Any, codes_of: CodesOf) -> Candidate:
     text = answer.get("text")
     if not isinstance(text, str) or not text.strip():
         raise DataError("bad_candidates", "an answer has no `text`")
-    return Candidate(_id(answer, "an answer"), text.strip(), *_speech(answer, codes_of))
-
-
-def _id(row: dict[str, Any], owner: str) -> str:
-    if not isinstance(row.get("id"), (str, int)) or isinstance(row["id"], bool):
-        raise DataError("bad_candidates", f"{owner} has no `id`")
-    return str(row["id"])
+    return Candidate(read_id(answer, "an answer"), text.strip(), *_speech(answer, codes_of))
 
 
 def _speech(row: dict[str, Any], codes_of: CodesOf) -> tuple[Codes | None, str | None]:

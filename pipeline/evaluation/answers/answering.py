@@ -126,17 +126,6 @@ def write_candidates(
                 }
                 for model, kept in given.items()
             ],
-            "turns": [
-                {
-                    "question": _relative(question.audio, folder.path),
-                    "text": row.turns[number].text,
-                    "answers": {
-                        model: {"text": kept.turns[number].text, "audio": kept.turns[number].audio}
-                        for model, kept in given.items()
-                    },
-                }
-                for number, question in enumerate(questions[row.id])
-            ],
         }
         lines.append(json.dumps(line, ensure_ascii=False))
     folder.write(CANDIDATES, "".join(f"{line}\n" for line in lines).encode())

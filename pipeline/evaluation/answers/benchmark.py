@@ -53,8 +53,7 @@ def open_benchmark(place: str) -> Benchmark:
     uri = str(FOLDER) if place == BUILTIN else place
     name = BUILTIN if place == BUILTIN else uri.rstrip("/").rpartition("/")[2]
     if public := public_forms.recognised(uri):
-        rows, audio = public
-        return _checked(name, place, [(row.id, row) for row in rows], audio)
+        return _checked(name, place, *public)
     found: list[tuple[str, BenchmarkRow | DataError]] = []
     stores: list[Store] = []
     for store, file in list_row_files(uri):

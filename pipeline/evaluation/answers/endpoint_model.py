@@ -18,7 +18,7 @@ from pipeline.evaluation.answers.exchange import (
 from schemas.errors import DataError, SetupError
 from stages.decode.config import DecodeConfig
 from stages.decode.whole import read_whole
-from stages.endpoint import Endpoint, EndpointConfig
+from stages.endpoint import Endpoint, EndpointConfig, authorization
 from stages.replies import Cost, Replies
 from stages.stage import SAMPLE_RATE, Samples
 from stages.synthesize.audio import read_audio
@@ -183,16 +183,19 @@ def _answer(text: str, samples: Samples, rate: int, reason: str, known_as: str |
 def endpoint_config(address: str, **settings: Any) -> EndpointConfig:
     """Of `URL#MODEL`; without a model, that which the server names first. Raises SetupError."""
     url, _, model = address.partition("#")
-    return EndpointConfig(url=url, model=model or _served(url), **settings)
+    config = EndpointConfig(url=url, model=model, **settings)
+    return config if model else config.model_copy(update={"model": _served(url, config.key_variable)})
 
 
-def _served(url: str) -> str:
+def _served(url: str, key_variable: str) -> str:
     import httpx2
 
     asked = f"{url.rstrip('/')}/models"
     try:
-        listed = httpx2.get(asked, timeout=30).json()["data"]
-        return str(listed[0]["id"])
+        reply = httpx2.get(asked, headers=authorization(key_variable), timeout=30)
+        if reply.status_code in (401, 403):
+            raise SetupError(f"{asked} requires an API key (status {reply.status_code}): set ${key_variable}")
+        return str(reply.json()["data"][0]["id"])
     except (httpx2.HTTPError, ValueError, KeyError, IndexError, TypeError, httpx2.InvalidURL) as error:
         raise SetupError(
             f"{asked} names no model ({type(error).__name__}): name one after the address, as {url}#MODEL"

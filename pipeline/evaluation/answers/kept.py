@@ -24,8 +24,8 @@ import numpy as np
 from pipeline.evaluation.answers.ears import Heard
 from pipeline.evaluation.answers.exchange import SpokenAnswer
 from pipeline.evaluation.answers.rules import AnswerTurn
-from pipeline.evaluation.answers.voices import write_whole
 from pipeline.inference.wav import wav
+from pipeline.storage.store import Store
 from schemas.errors import SetupError
 from schemas.recording import Codes
 
@@ -107,10 +107,18 @@ class EvaluationFolder:
         return True
 
     def question(self, row: str, turn: int, data: bytes, ending: str = ".wav") -> Path:
-        """Keep the audio of a question; `turn` from 1, `ending` by the format."""
+        """Keep the audio of a question; `turn` from 1, `ending` by the format.
+
+        Raises SetupError if the question that was answered here sounds different.
+        """
         file = self.path / "questions" / f"{file_name(row)}-{turn}{ending}"
-        if not file.exists() or file.read_bytes() != data:
+        if not file.exists():
             write_whole(file, data)
+        elif file.read_bytes() != data:
+            raise SetupError(
+                f"{self.path} holds answers to another recording of question {turn} of {row}: name another "
+                "folder with --out"
+            )
         return file
 
     def answers(self, model: str, row: str) -> KeptRow | None:
@@ -190,6 +198,11 @@ class EvaluationFolder:
 
     def _row(self, model: str, row: str) -> Path:
         return self.path / "answers" / file_name(model) / f"{file_name(row)}.json"
+
+
+def write_whole(file: Path, data: bytes) -> None:
+    """Write a file that exists wholly or not at all, whatever ends the process. Raises SetupError."""
+    Store(str(file.parent)).put(file.name, data)
 
 
 def file_name(name: str) -> str:

@@ -2,17 +2,16 @@
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.recipe import digest
-from pipeline.evaluation.answers.kept import REPORT
-from pipeline.evaluation.answers.voices import write_whole
+from pipeline.evaluation.answers.kept import REPORT, write_whole
 from pipeline.storage.store import Store
 from pipeline.versions.gc import record_use
 from pipeline.versions.provenance import TRAINED_FROM
 from pipeline.versions.reader import version_ids
+from schemas.errors import SetupError
 
 CARD = "README.md"
 EVALUATIONS = "evaluations.json"
@@ -30,14 +29,19 @@ def note(
     record = _record(about, results, model, out)
     try:
         _write_card(checkpoint, record)
-    except OSError as error:
-        say(f"{checkpoint}: the evaluation isn't in its model card, which can't be written: {error.strerror}")
+    except (OSError, SetupError) as error:
+        say(f"{checkpoint}: the evaluation isn't in its model card, which can't be written: {error}")
     # Written once: without what the next run of the same evaluation may change.
     lasting = {
         name: value for name, value in record.items() if name not in ("scores", "rows", "code_version")
     }
     for store, version in _trained_from(checkpoint):
-        record_use(store, version, f"evaluation-{digest(lasting)[:8]}.json", json.dumps(lasting).encode())
+        try:
+            if version in version_ids(store):
+                use = f"evaluation-{digest(lasting)[:8]}.json"
+                record_use(store, version, use, json.dumps(lasting).encode())
+        except (OSError, SetupError) as error:
+            say(f"the evaluation isn't listed by the version {version}, which can't be reached: {error}")
 
 
 def _record(about: dict[str, Any], results: dict[str, Any], model: str, out: Path) -> dict[str, Any]:
@@ -59,8 +63,7 @@ def _record(about: dict[str, Any], results: dict[str, Any], model: str, out: Pat
 
 
 def _trained_from(checkpoint: Path) -> list[tuple[Store, str]]:
-    """The versions that a checkpoint of `train` was trained from, also those of a merged one, as far as they
-    can be reached."""
+    """The versions that a checkpoint of `train` was trained from, also those of a merged one."""
     stages = [checkpoint.parent]
     merged = checkpoint.parent / "run.json"
     if merged.is_file():
@@ -70,10 +73,7 @@ def _trained_from(checkpoint: Path) -> list[tuple[Store, str]]:
     for file in (stage / TRAINED_FROM for stage in stages):
         if file.is_file():
             place = json.loads(file.read_text(encoding="utf-8"))
-            store = Store(place["uri"])
-            with suppress(OSError):
-                if place["version"] in version_ids(store):
-                    found.append((store, place["version"]))
+            found.append((Store(place["uri"]), place["version"]))
     return found
 
 

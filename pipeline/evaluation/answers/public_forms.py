@@ -12,15 +12,17 @@ import json
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.inputs.row_files import read_rows
-from schemas.benchmark import DIMENSIONS, BenchmarkRow, BenchmarkTurn
+from schemas.benchmark import DIMENSIONS, BenchmarkRow, parse_row
 from schemas.errors import DataError, SetupError
 
 Audio = Callable[[str], bytes]
 Fields = dict[str, Any]
+Found = list[tuple[str, BenchmarkRow | DataError]]
+"""Where each row is, and the row or what is wrong with it."""
 
 ARCHIVE = "audios.tar.gz"
 """Of StepEval-Audio-360."""
@@ -37,7 +39,7 @@ _REFERENCE = ("reference", "answer", "output", "target_text")
 _QUESTION_ROLES = ("user", "human", "")
 
 
-def recognised(place: str) -> tuple[list[BenchmarkRow], Audio] | None:
+def recognised(place: str) -> tuple[Found, Audio] | None:
     """The rows of a public benchmark on this machine, and its audio; None if the place holds no known form.
 
     Raises SetupError that names the columns that are missing.
@@ -72,18 +74,25 @@ def _first_rows(path: Path) -> Iterator[Any]:
             return
 
 
-def _rows_of(path: Path | Iterable[Path]) -> Iterator[tuple[str, Fields]]:
+def _parsed(value: Any, where: str) -> tuple[str, BenchmarkRow | DataError]:
+    try:
+        return where, parse_row(value, where)
+    except DataError as error:
+        return where, error
+
+
+def _rows_of(path: Path | Iterable[Path]) -> Iterator[tuple[str, Any]]:
     for where, value in read_rows([str(path)] if isinstance(path, Path) else [str(each) for each in path]):
         if isinstance(value, DataError):
             raise SetupError(f"{where}: {value.message}")
         yield where, value
 
 
-def _step_eval(folder: Path) -> tuple[list[BenchmarkRow], Audio]:
+def _step_eval(folder: Path) -> tuple[Found, Audio]:
     files = sorted(folder.rglob("*.parquet"))
     if not files:
         raise SetupError(f"{folder} has {ARCHIVE} but no Parquet file of StepEval-Audio-360 beside it")
-    rows = []
+    found: Found = []
     for where, fields in _rows_of(files):
         names = {field: _named(fields, known) for field, known in _STEP_EVAL.items()}
         if missing := [field for field, name in names.items() if name is None]:
@@ -98,10 +107,9 @@ def _step_eval(folder: Path) -> tuple[list[BenchmarkRow], Audio]:
         near = next(
             (known for known in DIMENSIONS if known.replace("_", "") == dimension.replace("_", "")), None
         )
-        rows.append(
-            BenchmarkRow(id=str(fields[str(names["id"])]), dimension=near or dimension or "all", turns=turns)
-        )
-    return rows, _archive(folder / ARCHIVE)
+        row = {"id": str(fields[str(names["id"])]), "dimension": near or dimension or "all", "turns": turns}
+        found.append(_parsed(row, where))
+    return found, _archive(folder / ARCHIVE)
 
 
 def _listed(value: Any, where: str) -> list[Any]:
@@ -116,13 +124,13 @@ def _listed(value: Any, where: str) -> list[Any]:
     return value
 
 
-def _turns(values: Sequence[Any], where: str) -> tuple[BenchmarkTurn, ...]:
+def _turns(values: Sequence[Any], where: str) -> list[Fields]:
     """The questions of a conversation. What the assistant said in the original is left out: the model's own
     answers are the history."""
-    turns = []
+    turns: list[Fields] = []
     for number, value in enumerate(values, 1):
         if isinstance(value, str):
-            turns.append(BenchmarkTurn(text=value))
+            turns.append({"text": value})
             continue
         if not isinstance(value, dict):
             raise SetupError(f"{where}: turn {number} is neither a text nor an object")
@@ -135,15 +143,15 @@ def _turns(values: Sequence[Any], where: str) -> tuple[BenchmarkTurn, ...]:
                 f"{', '.join(sorted(value))}"
             )
         turns.append(
-            BenchmarkTurn(
-                audio=None if audio is None else str(value[audio]),
-                text=None if text is None else str(value[text]),
-                reference=None if reference is None else str(value[reference]),
-            )
+            {
+                "audio": None if audio is None else str(value[audio]),
+                "text": None if text is None else str(value[text]),
+                "reference": None if reference is None else str(value[reference]),
+            }
         )
     if not turns:
         raise SetupError(f"{where}: the conversation has no question")
-    return tuple(turns)
+    return turns
 
 
 def _archive(path: Path) -> Audio:
@@ -158,10 +166,10 @@ def _archive(path: Path) -> Audio:
                     if content is not None:
                         members[member.name.removeprefix("./")] = content.read()
         wanted = name.removeprefix("./").lstrip("/")
-        found = next(
-            (key for key in members if key == wanted or key.endswith(f"/{wanted}") or wanted.endswith(key)),
-            None,
-        )
+        if wanted in members:
+            return members[wanted]
+        ends = (key for key in members if key.endswith(f"/{wanted}") or wanted.endswith(f"/{key}"))
+        found = next(ends, None)
         if found is None:
             raise FileNotFoundError(f"{path.name} has no {name}")
         return members[found]
@@ -169,8 +177,9 @@ def _archive(path: Path) -> Audio:
     return read
 
 
-def _voice_bench(path: Path) -> tuple[list[BenchmarkRow], Audio]:
-    rows, sounds = [], {}
+def _voice_bench(path: Path) -> tuple[Found, Audio]:
+    found: Found = []
+    sounds = {}
     for number, (where, fields) in enumerate(_rows_of(path)):
         audio = fields["audio"]
         if not isinstance(audio, dict) or not isinstance(audio.get("bytes"), bytes):
@@ -178,43 +187,51 @@ def _voice_bench(path: Path) -> tuple[list[BenchmarkRow], Audio]:
         name = f"audio-{number}"
         sounds[name] = audio["bytes"]
         right = _named(fields, _REFERENCE)
-        turn = BenchmarkTurn(
-            audio=name, text=fields["prompt"], reference=None if right is None else str(fields[right])
-        )
+        reference = None if right is None else str(fields[right])
+        turn = {"audio": name, "text": fields["prompt"], "reference": reference}
         dimension = str(fields.get("subset") or fields.get("category") or path.stem.partition("-")[0])
         row_id = str(fields.get("id") or f"{dimension}-{number:05d}")
-        rows.append(BenchmarkRow(id=row_id, dimension=dimension, turns=(turn,)))
-    return rows, sounds.__getitem__
+        found.append(_parsed({"id": row_id, "dimension": dimension, "turns": [turn]}, where))
+    return found, sounds.__getitem__
 
 
-def _uro_bench(path: Path) -> tuple[list[BenchmarkRow], Audio]:
+def _uro_bench(path: Path) -> tuple[Found, Audio]:
     files = [path] if path.is_file() else sorted(path.rglob("*.jsonl"))
-    rows, homes = [], {}
+    root = path if path.is_dir() else path.parent
+    found: Found = []
     for file in files:
-        for number, (where, fields) in enumerate(_rows_of(file), 1):
-            rounds = fields.get("dialogue") or [fields]
-            if missing := [key for each in rounds for key in ("source_wav",) if key not in each]:
-                raise SetupError(f"{where}: no {missing[0]}; the row has {', '.join(sorted(fields))}")
-            turns = []
-            for each in rounds:
-                target = each.get("target_text")
-                reference = " / ".join(target) if isinstance(target, list) else target
-                homes[f"{file.parent.name}/{each['source_wav']}"] = file.parent / each["source_wav"]
-                turns.append(
-                    BenchmarkTurn(
-                        audio=f"{file.parent.name}/{each['source_wav']}",
-                        text=each.get("source_text"),
-                        reference=None if reference is None else str(reference),
-                    )
-                )
-            dimension = file.parent.name if file.stem == "test" else file.stem
-            row_id = f"{dimension}-{fields.get('id', number)}"
-            rows.append(BenchmarkRow(id=row_id, dimension=dimension, turns=tuple(turns)))
-    return rows, lambda name: homes[name].read_bytes()
+        home = PurePosixPath(file.parent.relative_to(root).as_posix())
+        dimension = file.parent.name if file.stem == "test" else file.stem
+        # Tasks of the same name stand in several parts of the benchmark.
+        task = "-".join([*home.parts, *([] if file.stem == "test" else [file.stem])]) or dimension
+        for number, (line, fields) in enumerate(_rows_of(file), 1):
+            where = str(home / line)
+            try:
+                row_id = f"{task}-{_object(fields, where).get('id', number)}"
+                rounds = _objects(fields, "dialogue", where) or [fields]
+            except DataError as error:
+                found.append((where, error))
+                continue
+            if any("source_wav" not in each for each in rounds):
+                raise SetupError(f"{where}: no source_wav; the row has {', '.join(sorted(fields))}")
+            turns = [_uro_turn(each, home) for each in rounds]
+            found.append(_parsed({"id": row_id, "dimension": dimension, "turns": turns}, where))
+    return found, lambda name: (root / name).read_bytes()
 
 
-def _vocal_bench(files: Sequence[Path], folder: Path) -> tuple[list[BenchmarkRow], Audio] | None:
-    rows = []
+def _uro_turn(fields: Fields, home: PurePosixPath) -> Fields:
+    """`home` is the folder of the audio, relative to the benchmark."""
+    audio, target = fields["source_wav"], fields.get("target_text")
+    reference = " / ".join(map(str, target)) if isinstance(target, list) else target
+    return {
+        "audio": str(home / audio) if audio and isinstance(audio, str) else audio,
+        "text": fields.get("source_text"),
+        "reference": None if reference is None else str(reference),
+    }
+
+
+def _vocal_bench(files: Sequence[Path], folder: Path) -> tuple[Found, Audio] | None:
+    found: Found = []
     for file in files:
         try:
             listed = json.loads(file.read_text(encoding="utf-8"))
@@ -223,26 +240,28 @@ def _vocal_bench(files: Sequence[Path], folder: Path) -> tuple[list[BenchmarkRow
         if not isinstance(listed, list) or not listed or not isinstance(listed[0], dict):
             continue
         for number, fields in enumerate(listed, 1):
+            where = f"{file.name}, entry {number}"
+            try:
+                before = _objects(_object(fields, where), "Context", where)
+            except DataError as error:
+                found.append((where, error))
+                continue
             if missing := [key for key in ("Qid", "Audio", "Question") if key not in fields]:
                 if "turns" in fields:
                     return None
-                raise SetupError(
-                    f"{file.name}, entry {number}: no {', '.join(missing)}; it has "
-                    f"{', '.join(sorted(fields))}"
-                )
-            before = [
-                BenchmarkTurn(text=str(each["value"]))
-                for each in fields.get("Context") or ()
-                if each.get("from") == "user"
-            ]
+                raise SetupError(f"{where}: no {', '.join(missing)}; it has {', '.join(sorted(fields))}")
+            asked = [each.get("value") for each in before if each.get("from") == "user"]
+            turns: list[Fields] = [{"text": None if text is None else str(text)} for text in asked]
             answer = fields.get("Answer")
-            last = BenchmarkTurn(
-                audio=str(fields["Audio"]),
-                text=str(fields["Question"]),
-                reference=str(answer) if answer else None,
+            turns.append(
+                {
+                    "audio": str(fields["Audio"]),
+                    "text": str(fields["Question"]),
+                    "reference": str(answer) if answer else None,
+                }
             )
-            rows.append(BenchmarkRow(id=str(fields["Qid"]), dimension=file.stem, turns=(*before, last)))
-    if not rows:
+            found.append(_parsed({"id": str(fields["Qid"]), "dimension": file.stem, "turns": turns}, where))
+    if not found:
         return None
     homes = (folder, folder.parent, folder / "audio")
 
@@ -252,7 +271,21 @@ def _vocal_bench(files: Sequence[Path], folder: Path) -> tuple[list[BenchmarkRow
                 return (home / name).read_bytes()
         raise FileNotFoundError(f"{folder} has no {name}")
 
-    return rows, read
+    return found, read
+
+
+def _object(value: Any, where: str) -> Fields:
+    if not isinstance(value, dict):
+        raise DataError("bad_row", f"{where}: the row is not an object")
+    return value
+
+
+def _objects(fields: Fields, key: str, where: str) -> list[Fields]:
+    """The objects that a field lists; none if it is empty."""
+    listed = fields.get(key) or []
+    if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+        raise DataError("bad_row", f"{where}: `{key}` is not a list of objects")
+    return listed
 
 
 def _named(fields: Fields, names: Iterable[str]) -> str | None:

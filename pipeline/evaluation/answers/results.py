@@ -1,6 +1,6 @@
 """What an evaluation found, as the command prints it and the report shows it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pipeline.evaluation.answers.summary import (
 )
 from pipeline.versions.provenance import code_version
 from stages.endpoint import EndpointConfig
+from stages.evaluate.estimate import IntervalEstimate
 
 JUDGE_BY_RULES = "rules"
 
@@ -105,7 +106,7 @@ class AnswersEvaluation:
             "about": self.models[name],
             "overall": self._estimates(own),
             "dimensions": {each: self._estimates(self.of(name, each)) for each in self.dimensions},
-            "measures": {measure: _json(summed(own, measure)) for measure in TITLES},
+            "measures": {measure: _json(self.estimate(own, measure)) for measure in TITLES},
             "answered": sum(not each.kept.failed for each in own),
             "silent": [each.row.id for each in own if each.kept.silent],
             "failed": {
@@ -116,7 +117,11 @@ class AnswersEvaluation:
         }
 
     def _estimates(self, outcomes: Sequence[RowOutcome]) -> dict[str, Any]:
-        return {score: _json(summed(outcomes, score)) for score in self.scores}
+        return {score: _json(self.estimate(outcomes, score)) for score in self.scores}
+
+    def estimate(self, outcomes: Iterable[RowOutcome], measure: str) -> IntervalEstimate | None:
+        """Mean of a score or measure of rows with its interval; None where there is none."""
+        return summed(outcomes, measure, self.options.sampling.seed)
 
     def _judge(self) -> dict[str, Any]:
         judging = self.judging

@@ -137,7 +137,8 @@ def _passes(
         case Number():
             return says_number(check.value, searched, language)
         case BeginsWith():
-            return any(searched.startswith(plain(each, language)) for each in check.any)
+            wanted_first = (plain(each, language) for each in check.any)
+            return any(searched.startswith(each) for each in wanted_first if each)
         case InLanguage():
             script = language_of_text(text)
             return script == check.language or (

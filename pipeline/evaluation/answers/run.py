@@ -92,10 +92,11 @@ def evaluate_answers(options: AnswersOptions, say: Say = lambda line: None) -> A
         ears().about(),
         clock.seconds,
     )
-    content = evaluation.as_json() | {"answers": [row_json(each) for each in outcomes]}
+    facts = evaluation.as_json()
+    content = facts | {"answers": [row_json(each) for each in outcomes]}
     folder.write(RESULTS, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
     for name in names:
-        lineage.note(models[name], evaluation.as_json(), name, options.out, say)
+        lineage.note(models[name], facts, name, options.out, say)
     return evaluation
 
 

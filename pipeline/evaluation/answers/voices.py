@@ -3,13 +3,12 @@
 import hashlib
 import io
 import json
-import os
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.evaluation.answers.kept import write_whole
 from pipeline.models import CACHE
 from pipeline.synthesis.speech_models import speech_models
 from schemas.errors import DataError
@@ -53,8 +52,7 @@ class PackagedVoices:
             )
         voices = self._speech.voices(role, line)
         voice = voices[hash_integer(key) % len(voices)]
-        hashes = self._models.hashes
-        about = [VERSION, self._speech.engine, voice, hashes[voice], sorted(hashes.items())[-1], line]
+        about = [VERSION, self._models.hash_of(voice), line]
         name = hashlib.sha256(json.dumps(about, ensure_ascii=False).encode()).hexdigest()[:32]
         file = self._cache / f"{name}.wav"
         if file.exists():
@@ -77,17 +75,3 @@ def _wav(spoken: SynthesizedAudio) -> bytes:
     samples = np.clip(np.concatenate([edge, spoken.samples, edge]), -1, 1)
     soundfile.write(buffer, samples, spoken.rate, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
-
-
-def write_whole(file: Path, data: bytes) -> None:
-    """Write a file that exists wholly or not at all, whatever ends the process."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=".", dir=file.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(data)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -60,6 +60,7 @@ def test_links_are_printed_once_and_tokens_are_in_no_log(rows, tmp_path):
             "name raters with --rater, or",
         ),
         (["c.jsonl", "--rater", "anna"], 2, "--out"),
+        (["bad.jsonl", "--out", "x/../bad.jsonl", "--rater", "anna"], 2, "is a file of rows to rate"),
         (["gone.jsonl", "--out", "r.jsonl", "--rater", "anna"], 1, "no such file"),
         (["c.jsonl", "--out", "no/r.jsonl", "--rater", "anna", "--port", "0"], 1, "can't write no/r.jsonl"),
         (["c.jsonl", "--out", "r.jsonl", "--raters", "gone.txt"], 1, "can't read gone.txt"),

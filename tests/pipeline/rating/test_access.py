@@ -38,10 +38,12 @@ def test_a_file_of_raters(tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (f"anna {TOKEN[1:]}", r"raters.txt:1: the token of anna is shorter than 16"),
+        (f"anna {TOKEN[1:]}", r"raters.txt:1: the token is shorter than 16"),
         (f"\n{TOKEN}", r"raters.txt:2: a line is a rater's name, a space, and a token"),
-        (f"anna {TOKEN}\nanna {TOKEN[::-1]}", r"raters.txt:2: anna or the token stands in a line before"),
-        (f"anna {TOKEN}\nben {TOKEN}", r"raters.txt:2: ben or the token stands"),
+        (f"anna {TOKEN}\nanna {TOKEN[::-1]}", r"raters.txt:2: the name or the token stands in a line before"),
+        (f"anna {TOKEN}\nben {TOKEN}", r"raters.txt:2: the name or the token stands"),
+        (f"{TOKEN} anna", r"raters.txt:1: the token is shorter than 16"),
+        (f"{TOKEN} anna-anna-anna-anna\n{TOKEN} ben-ben-ben-ben-ben", r"raters.txt:2: the name or the token"),
         (f"a\x07b {TOKEN}", "1 to 64 printable characters"),
         ("# nobody\n", "names no rater"),
     ],

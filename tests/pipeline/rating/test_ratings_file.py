@@ -48,6 +48,15 @@ def test_a_line_written_in_part_is_removed_and_the_rest_stays(tmp_path, end, kep
     assert lines(file) == [ROW] * kept + [ROW | {"score": 1}]
 
 
+def test_a_file_of_something_else_is_refused_and_stays(tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_text("milk\nbread")
+    for _ in range(2):
+        with pytest.raises(SetupError, match=r"the last line of .*notes\.txt is no rating"):
+            RatingsFile(file)
+    assert file.read_text() == "milk\nbread"
+
+
 def test_a_rating_that_cannot_be_written_leaves_no_part_of_it(tmp_path, monkeypatch):
     ratings = RatingsFile(tmp_path / "r.jsonl")
     ratings.append(ROW)

@@ -82,6 +82,13 @@ def test_a_row_of_no_use_is_told_with_its_line_and_the_others_are_used(tmp_path,
     assert says in str(error)
 
 
+def test_a_row_that_ends_with_an_answer_is_told(tmp_path):
+    answered = row("p1", answer("a"))
+    answered["messages"] = [*answered["messages"], {"role": "assistant", "content": "At noon."}]
+    _, [unused] = read_tasks([write_rows(tmp_path / "c.jsonl", [answered])], choose=False)
+    assert str(unused.error) == "the last of `messages` is not the human's"
+
+
 def test_lines_that_are_no_rows_are_told(tmp_path):
     file = tmp_path / "c.jsonl"
     good = json.dumps(row("p1", answer("a")))

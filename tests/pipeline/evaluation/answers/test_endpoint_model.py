@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -123,3 +125,29 @@ def test_a_failed_answer_is_no_answer(model, answer, code):
 def test_a_server_that_names_no_model_needs_one_in_the_address():
     with pytest.raises(SetupError, match=r"name one after the address, as http://127\.0\.0\.1:9/v1#MODEL"):
         endpoint_config("http://127.0.0.1:9/v1")
+
+
+class NamesItsModel(BaseHTTPRequestHandler):
+    """A server that tells its model only to those with the key `k`."""
+
+    def do_GET(self):
+        has_key = self.headers["Authorization"] == "Bearer k"
+        self.send_response(200 if has_key else 401)
+        self.end_headers()
+        self.wfile.write(b'{"data": [{"id": "m"}]}' if has_key else b"{}")
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_a_server_is_asked_for_its_model_with_the_api_key(monkeypatch):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), NamesItsModel)
+    Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/v1"
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    assert endpoint_config(url).model == "m"
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(SetupError, match=r"requires an API key .*: set .OPENAI_API_KEY"):
+        endpoint_config(url)
+    server.shutdown()
+    server.server_close()

@@ -4,6 +4,7 @@ import pytest
 from pipeline.evaluation.answers.ears import SILENCE, Heard
 from pipeline.evaluation.answers.exchange import SpokenAnswer
 from pipeline.evaluation.answers.kept import EvaluationFolder, file_name
+from pipeline.evaluation.answers.voices import write_whole
 from schemas.errors import SetupError
 from schemas.recording import Codes
 
@@ -30,14 +31,24 @@ def test_everything_raw_is_kept(folder):
     assert not kept.silent
 
 
-def test_a_row_is_there_wholly_or_not_at_all(folder, monkeypatch):
-    def no_space(file, data):
-        raise OSError("no space")
+@pytest.mark.parametrize("ending", [".wav", ".json"])
+def test_a_row_is_there_wholly_or_not_at_all(folder, monkeypatch, ending):
+    answers = [(SpokenAnswer("Hello.", np.full(800, 0.1, np.float32), 8000), HEARD)]
 
-    monkeypatch.setattr("pipeline.evaluation.answers.kept.write_whole", no_space)
-    with pytest.raises(OSError, match="no space"):
-        folder.keep("m", "a", [(SpokenAnswer("Hello.", None), SILENCE)])
+    def full(file, data):
+        if file.suffix == ending:
+            raise OSError("no space")
+        write_whole(file, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.evaluation.answers.kept.write_whole", full)
+        with pytest.raises(OSError, match="no space"):
+            folder.keep("m", "a", answers)
     assert folder.answers("m", "a") is None
+    folder.keep("m", "a", answers)
+    [turn] = folder.answers("m", "a").turns
+    samples, _ = folder.samples(turn.audio)
+    assert len(samples) == 800
 
 
 def test_what_failed_is_forgotten_for_the_next_run(folder):
@@ -70,3 +81,10 @@ def test_names_of_files_are_safe_and_unique():
     names = {file_name(name) for name in ("a/b", "a:b", "../a", ".a", "a b", "长" * 200)}
     assert len(names) == 6
     assert all(name[0] != "." and "/" not in name and len(name) < 100 for name in names)
+
+
+def test_a_question_that_sounds_different_needs_another_folder(tmp_path):
+    folder = EvaluationFolder(tmp_path)
+    assert folder.question("sum", 1, b"one") == folder.question("sum", 1, b"one")
+    with pytest.raises(SetupError, match="another recording of question 1 of sum: name another folder"):
+        folder.question("sum", 1, b"other")

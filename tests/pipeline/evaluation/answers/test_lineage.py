@@ -7,6 +7,7 @@ import pytest
 from pipeline.evaluation.answers.lineage import note
 from pipeline.training.lineage import note_origin
 from pipeline.versions.gc import uses
+from schemas.errors import SetupError
 from tests.pipeline.evaluation.published import version_of
 
 RESULTS = {
@@ -69,6 +70,19 @@ def test_a_merged_checkpoint_comes_from_the_versions_of_its_parts(trained, tmp_p
     note(about(merged), RESULTS, "late", tmp_path / "out", print)
     [use] = uses(version.store, version.id)
     assert use["checkpoint"] == str(merged)
+
+
+def test_a_version_that_cannot_be_reached_is_told_and_ends_nothing(trained, tmp_path, monkeypatch):
+    _, checkpoint = trained
+
+    def refused(store):
+        raise SetupError("access denied")
+
+    monkeypatch.setattr("pipeline.evaluation.answers.lineage.version_ids", refused)
+    said = []
+    note(about(checkpoint), RESULTS, "late", tmp_path / "out", said.append)
+    assert "can't be reached: access denied" in said[0]
+    assert "builtin@abc" in (checkpoint / "README.md").read_text()
 
 
 def test_a_server_has_no_card(tmp_path):

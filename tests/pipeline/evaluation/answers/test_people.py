@@ -36,8 +36,16 @@ def test_a_row_that_is_no_rating_is_told_with_its_line(tmp_path):
 
 
 def test_of_two_ratings_by_one_rater_the_last_counts(tmp_path):
-    rows = (rated("early", "ann", 2) | {"at": "2026-05-01T12:00:00Z"}, rated("early", "ann", 4))
-    assert scores_of_people(write(tmp_path / "ratings.jsonl", *rows)) == {("p", "early"): 4}
+    noon, later = ({"at": f"2026-05-01T{hour}:00:00Z"} for hour in (12, 13))
+    rows = (rated("early", "ann", 2) | noon, rated("early", "ann", 4) | later)
+    for order in (rows, rows[::-1]):
+        assert scores_of_people(write(tmp_path / "ratings.jsonl", *order)) == {("p", "early"): 4}
+
+
+def test_two_ratings_of_the_same_without_their_times_are_told(tmp_path):
+    file = write(tmp_path / "ratings.jsonl", rated("early", "ann", 2), rated("early", "ann", 4))
+    with pytest.raises(SetupError, match=r"ratings\.jsonl:2: ann has rated early before"):
+        scores_of_people(file)
 
 
 def test_choices_between_two_count_by_the_share_that_is_won(tmp_path):
@@ -48,5 +56,5 @@ def test_choices_between_two_count_by_the_share_that_is_won(tmp_path):
     scores = scores_of_people(write(tmp_path / "ratings.jsonl", *rows))
     assert scores == {("p", "late"): 5, ("p", "early"): 2, ("p", "mid"): 3}
     file = write(tmp_path / "ratings.jsonl", chosen("ann", "x", "early", "late"))
-    with pytest.raises(SetupError, match=r"ratings\.jsonl:1: `choice` is neither null"):
+    with pytest.raises(SetupError, match=r"ratings\.jsonl:1: `choice` is 'x', not one of"):
         scores_of_people(file)

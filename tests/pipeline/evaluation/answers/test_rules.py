@@ -125,6 +125,11 @@ def test_without_speech_no_change_of_the_voice_is_obeyed():
     assert (result.score, result.why) == (0, "slow: the rate can't be measured in both answers")
 
 
+def test_a_beginning_of_marks_alone_is_skipped():
+    assert judged({"kind": "begins_with", "any": ["?"]}, "Anything.") == 0
+    assert judged({"kind": "begins_with", "any": ["?", "sure"]}, "Sure.") == 1
+
+
 def test_what_is_heard_counts_and_what_is_written_is_told_beside_it():
     spoken = AnswerTurn("It's Paris.", replace(VOICE, text="it is rome"))
     result = checked({"kind": "contains", "any": ["Paris"]}, [spoken])

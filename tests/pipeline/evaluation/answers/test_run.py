@@ -47,6 +47,11 @@ def biased_judge(request):
     return completion("It is nice." if "Lisbon" in shown and "know" in shown else json.dumps(VERDICT))
 
 
+def write_ratings(out, *ratings):
+    rows = [{"prompt": "sum", "answer": model, "rater": rater, "score": n} for model, rater, n in ratings]
+    (out / "ratings.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
     """An evaluation of a model that knows, one that doesn't and one whose server fails, and its folder."""
@@ -69,6 +74,7 @@ def evaluated(tmp_path_factory):
             runs.append(subprocess.run(command, capture_output=True, text=True))
             requests = [len(server.seen) for server in (right, wrong, down, judge)]
             runs[-1].requests = requests
+            write_ratings(out, ("right", "ann", 4), ("right", "bob", 5))
     assert [run.returncode for run in runs] == [0, 0], runs[0].stderr + runs[1].stderr
     return json.loads(runs[0].stdout), out, runs
 
@@ -160,7 +166,15 @@ def test_the_report_has_scores_win_rates_and_players(evaluated):
     assert not re.search(r"(src|href)=\"http", page)
 
 
-def test_people_may_rate_the_answers_and_their_ratings_count(evaluated, command, tmp_path):
+def test_ratings_by_people_count_in_the_next_run(evaluated):
+    results, _, runs = evaluated
+    assert "people" not in results["models"]["right"]["overall"]
+    right, wrong, _ = json.loads(runs[1].stdout)["models"].values()
+    assert right["overall"]["people"]["value"] == 4.5
+    assert wrong["overall"]["people"] is None
+
+
+def test_people_may_rate_the_last_answers_of_all_models(evaluated):
     _, out, _ = evaluated
     lines = [json.loads(line) for line in (out / "candidates.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == ["sum", "town"]

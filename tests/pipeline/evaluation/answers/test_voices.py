@@ -4,7 +4,7 @@ import pytest
 import soundfile
 
 from pipeline.evaluation.answers import voices as module
-from pipeline.evaluation.answers.voices import PackagedVoices, write_whole
+from pipeline.evaluation.answers.voices import PackagedVoices
 from pipeline.synthesis.speech_models import SpeechModels
 from schemas.errors import DataError
 
@@ -32,17 +32,3 @@ def test_chinese_needs_a_voice_that_speaks_it(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(DataError, match="install the extra `kokoro`"):
         PackagedVoices(tmp_path).question("你好。", "row")
-
-
-def test_a_file_is_written_wholly_or_not_at_all(tmp_path, monkeypatch):
-    file = tmp_path / "a" / "x.json"
-    write_whole(file, b"old")
-
-    def fail(self, target):
-        raise OSError("no space")
-
-    monkeypatch.setattr("pathlib.Path.replace", fail)
-    with pytest.raises(OSError, match="no space"):
-        write_whole(file, b"new")
-    assert [each.name for each in file.parent.iterdir()] == ["x.json"]
-    assert file.read_bytes() == b"old"
