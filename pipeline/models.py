@@ -126,12 +126,19 @@ PACKAGED: dict[str, Packaged] = {
         "Apache-2.0",
         "voices of kokoro",
     ),
+    "whisper-codes": Packaged(
+        "stages.tokenize",
+        "codes",
+        "0" * 64,
+        "CC-BY-SA-4.0",
+        "trained codes of the whisper tokenizer, demonstration only",
+    ),
     "whisper-codebooks": Packaged(
         "stages.tokenize",
         "codebooks",
         "6494b4f2816f72b0ce1f7a71bdb0b403d4d9135bc8b4814795f4bae627c896b3",
         "CC-BY-4.0",
-        "codebooks of the whisper tokenizer, demonstration only",
+        "k-means codebooks of the whisper tokenizer, demonstration only",
     ),
     "talk-tokenizer": Packaged(
         "stages.synthesize",

@@ -4,6 +4,9 @@ from pipeline.report.facts import TurnFacts
 from pipeline.report.page import template
 from schemas.manifest import Manifest
 
+DEMONSTRATION = ("package:whisper-codebooks", "package:whisper-codes")
+"""Codebooks from too little speech to train a useful model."""
+
 
 def card(manifest: Manifest, facts: TurnFacts) -> str:
     """The card as Markdown."""
@@ -12,7 +15,7 @@ def card(manifest: Manifest, facts: TurnFacts) -> str:
         m=manifest,
         facts=facts,
         train=_braces(train),
-        demonstration=any(model.reference == "package:whisper-codebooks" for model in manifest.models),
+        demonstration=any(model.reference in DEMONSTRATION for model in manifest.models),
     )
 
 

@@ -19,7 +19,8 @@ class TokenizeConfig(Config):
         "package:whisper-base", description="whisper: the Whisper model, in CTranslate2 format"
     )
     codebooks: str = Field(
-        "package:whisper-codebooks", description="whisper: codebooks that were fitted to the same model"
+        "package:whisper-codes",
+        description="whisper: trained codes or k-means codebooks, made for the same model",
     )
     checkpoint: str = Field(
         "hub:stepfun-ai/Step-Audio-Tokenizer", description="step-audio: the released directory"
