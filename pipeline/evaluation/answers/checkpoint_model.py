@@ -61,7 +61,10 @@ class CheckpointModel:
                 done = event
         assert done is not None
         samples = np.concatenate(pieces) if pieces else None
-        return SpokenAnswer(done.text, samples, RATE, done.voices, done.reason, latency.as_json())
+        grammar = {"steps": done.obedience.steps, **done.obedience.broken}
+        return SpokenAnswer(
+            done.text, samples, RATE, done.voices, done.reason, latency.as_json(), grammar=grammar
+        )
 
     def _question(self, question: SpokenQuestion) -> Codes:
         if question.audio not in self._codes:
