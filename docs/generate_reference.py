@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 import aqaa_data
+from pipeline.alignment.recipe import AlignRecipe
 from pipeline.cli import root
 from pipeline.config.recipe import Recipe
 from pipeline.training.recipe import TrainingRecipe
@@ -43,6 +44,13 @@ _INTROS = {
         "explains them by example. `aqaa-data recipe schema --vocoder` writes the same as JSON Schema, for "
         "editors.",
         VocoderRecipe,
+    ),
+    "align": (
+        "Align recipe",
+        "Every key of the recipes that `aqaa-data align` reads. [Preferences in a loop](../align.md) "
+        "explains them by example. `aqaa-data recipe schema --align` writes the same as JSON Schema, for "
+        "editors.",
+        AlignRecipe,
     ),
 }
 

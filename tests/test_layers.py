@@ -39,6 +39,7 @@ PIPELINE = (
     "serving",
     "rating",
     "training",
+    "alignment",
     "api",
     "commands",
     "cli",

@@ -22,14 +22,18 @@ def recipe() -> None:
 @recipe.command(epilog="Example: aqaa-data recipe schema > recipe.schema.json")
 @click.option("--training", is_flag=True, help="Of the recipes that `aqaa-data train` reads.")
 @click.option("--vocoder", is_flag=True, help="Of the recipes that train a vocoder.")
-def schema(training: bool, vocoder: bool) -> None:
+@click.option("--align", is_flag=True, help="Of the recipes that `aqaa-data align` reads.")
+def schema(training: bool, vocoder: bool, align: bool) -> None:
     """Write the JSON Schema of build recipes, so that an editor completes and checks them.
 
     With the YAML language server, begin a recipe with: # yaml-language-server: $schema=recipe.schema.json
     """
-    if training and vocoder:
-        raise click.UsageError("--training and --vocoder are two schemas: name one of them")
-    made = vocoder_schema() if vocoder else training_schema() if training else build_schema()
+    if training + vocoder + align > 1:
+        raise click.UsageError("--training, --vocoder and --align are different schemas: name one of them")
+    if align:
+        made = align_schema()
+    else:
+        made = vocoder_schema() if vocoder else training_schema() if training else build_schema()
     click.echo(json.dumps(made, indent=2, ensure_ascii=False))
 
 
@@ -61,6 +65,13 @@ def vocoder_schema() -> dict[str, Any]:
     made = _schema_of(VocoderRecipe, "aqaa-data vocoder recipe")
     _also(made["properties"], "vocoder", _NOTHING)
     return made
+
+
+def align_schema() -> dict[str, Any]:
+    """JSON Schema of a recipe of `aqaa-data align`."""
+    from pipeline.alignment.recipe import AlignRecipe
+
+    return _schema_of(AlignRecipe, "aqaa-data align recipe")
 
 
 def _schema_of(model: "type[BaseModel]", title: str) -> dict[str, Any]:

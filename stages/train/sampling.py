@@ -83,7 +83,7 @@ class Answer:
     text: str
     voices: tuple[Codes, ...]
     reason: Reason
-    obedience: Obedience
+    obedience: Obedience = Obedience(0, {})
 
 
 def answer(
