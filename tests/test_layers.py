@@ -40,6 +40,7 @@ PIPELINE = (
     "rating",
     "training",
     "alignment",
+    "ablation",
     "api",
     "commands",
     "cli",

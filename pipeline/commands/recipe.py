@@ -23,17 +23,22 @@ def recipe() -> None:
 @click.option("--training", is_flag=True, help="Of the recipes that `aqaa-data train` reads.")
 @click.option("--vocoder", is_flag=True, help="Of the recipes that train a vocoder.")
 @click.option("--align", is_flag=True, help="Of the recipes that `aqaa-data align` reads.")
-def schema(training: bool, vocoder: bool, align: bool) -> None:
+@click.option("--ablate", is_flag=True, help="Of the recipes that `aqaa-data ablate` reads.")
+def schema(training: bool, vocoder: bool, align: bool, ablate: bool) -> None:
     """Write the JSON Schema of build recipes, so that an editor completes and checks them.
 
     With the YAML language server, begin a recipe with: # yaml-language-server: $schema=recipe.schema.json
     """
-    if training + vocoder + align > 1:
-        raise click.UsageError("--training, --vocoder and --align are different schemas: name one of them")
-    if align:
-        made = align_schema()
-    else:
-        made = vocoder_schema() if vocoder else training_schema() if training else build_schema()
+    kinds = {
+        training_schema: training,
+        vocoder_schema: vocoder,
+        align_schema: align,
+        ablate_schema: ablate,
+    }
+    wanted = [kind for kind, named in kinds.items() if named] or [build_schema]
+    if len(wanted) > 1:
+        raise click.UsageError("--training, --vocoder, --align and --ablate are schemas: name one of them")
+    made = wanted[0]()
     click.echo(json.dumps(made, indent=2, ensure_ascii=False))
 
 
@@ -72,6 +77,13 @@ def align_schema() -> dict[str, Any]:
     from pipeline.alignment.recipe import AlignRecipe
 
     return _schema_of(AlignRecipe, "aqaa-data align recipe")
+
+
+def ablate_schema() -> dict[str, Any]:
+    """JSON Schema of a recipe of `aqaa-data ablate`."""
+    from pipeline.ablation.recipe import AblateRecipe
+
+    return _schema_of(AblateRecipe, "aqaa-data ablate recipe")
 
 
 def _schema_of(model: "type[BaseModel]", title: str) -> dict[str, Any]:
