@@ -18,6 +18,7 @@ from pipeline.training.data import DOCUMENTS, VersionData, choose
 from pipeline.training.display import TrainingDisplay
 from pipeline.training.launch import is_first, launch
 from pipeline.training.lineage import note_origin, note_use
+from pipeline.training.page import with_page, write_page
 from pipeline.training.planned_training import PlannedTraining
 from pipeline.training.recipe import TrainingRecipe
 from pipeline.training.results import StageResult, result_of
@@ -131,9 +132,10 @@ def _run(
     job = StageJob(stage.config.trained, data, start, stage_folder, validation)
     started = time.monotonic()
     with display.stage(stage.name, job.config, stage_folder) as on_progress:
-        launch(job, recipe.workers, on_progress)
+        launch(job, recipe.workers, with_page(on_progress, recipe.name, stage_folder))
     seconds = time.monotonic() - started
     if is_first():
+        write_page(recipe.name, stage_folder)
         add_tokenizer(folder.model(stage.name))
         folder.publish(stage.name)
     return result_of(stage.name, folder, seconds=seconds)

@@ -49,6 +49,7 @@ def test_the_curve_is_in_the_metrics_in_tensorboard_and_in_the_results(answering
     folder = recipe.parent / "runs" / "chain" / "sft1"
     board = EventAccumulator(str(folder / "tensorboard")).Reload()
     assert [event.step for event in board.Scalars("answers/rules")] == [3, 5]
+    assert "grammar" in (folder / "report.html").read_text()
     (stage,) = json.loads(done.stdout)["stages"]
     assert stage["answers"] == lines[5]["answers"]
     assert "sft1 after 4 steps: rules " in done.stderr
