@@ -6,8 +6,7 @@
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,7 +19,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.config.recipe import load as load_build
 from pipeline.evaluation.answers.benchmark import open_benchmark
 from pipeline.evaluation.answers.kept import write_whole
-from pipeline.planning.plan import make_plan
+from pipeline.planning.plan import Plan, make_plan
 from pipeline.storage.store import Store
 from pipeline.synthesis.run import synthesize
 from pipeline.versions.reader import LATEST, Reference, open_version, tags_of
@@ -95,9 +94,7 @@ class Ablation:
                 versions[name] = f"{version.store.uri}@{version.id}"
                 continue
             self._say(f"{name}: packing {recipe.name}")
-            plan = make_plan(recipe, synthesize(recipe, self._say))
-            with _latest_stays(plan.dataset):
-                versions[name] = f"{plan.dataset.uri}@{build(plan).manifest.version}"
+            versions[name] = _published(make_plan(recipe, synthesize(recipe, self._say)))
         return versions
 
     def _result(self, versions: dict[str, str]) -> AblationResult:
@@ -118,12 +115,11 @@ class Ablation:
         return result
 
 
-@contextmanager
-def _latest_stays(dataset: Store) -> Iterator[None]:
-    """Builds tag what they publish as the latest; that of an ablation is nobody's latest."""
-    before = tags_of(dataset).get(LATEST)
-    try:
-        yield
-    finally:
-        if before is not None:
-            tag(dataset, LATEST, before)
+def _published(plan: Plan) -> str:
+    """The version of a plan, as a dataset reference. Builds tag what they publish as the latest; that of a
+    cell is nobody's latest, so the tag goes back, unless another build has moved it meanwhile."""
+    before = tags_of(plan.dataset).get(LATEST)
+    version = build(plan).manifest.version
+    if before not in (None, version) and tags_of(plan.dataset)[LATEST] == version:
+        tag(plan.dataset, LATEST, str(before), expected=version)
+    return f"{plan.dataset.uri}@{version}"

@@ -94,7 +94,8 @@ def judged_prompts(
 
 
 def _judged(candidates: dict[str, Any], row: BenchmarkRow, folder: Path, ears: Ears) -> JudgedPrompt:
-    scores, word_errors = {}, {}
+    scores: dict[str, float] = {}
+    word_errors: dict[str, float | None] = {}
     for answer in candidates["answers"]:
         heard = _heard(answer, folder, ears)
         scores[answer["id"]] = score_of(judge_by_rules(row, [AnswerTurn(answer["text"], heard)])) or 0.0

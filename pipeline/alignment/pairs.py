@@ -99,8 +99,8 @@ def _deaf_rows(
 
 def _rated_by_people(recipe: AlignRecipe) -> set[tuple[str, str]]:
     """(prompt, answer) of what people have rated. Raises SetupError for a row that is no rating."""
-    rated = set()
-    for where, value in read_rows(recipe.ratings) if recipe.ratings else ():
+    rated: set[tuple[str, str]] = set()
+    for where, value in read_rows(recipe.ratings):
         try:
             if isinstance(value, DataError):
                 raise value

@@ -1,6 +1,6 @@
 """`evaluate` of a training recipe: the answers of a model that is being trained, in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from pipeline.evaluation.answers.answering import answer_benchmark, prepare_questions
 from pipeline.evaluation.answers.benchmark import open_benchmark
 from pipeline.evaluation.answers.checkpoint_model import CheckpointModel
-from pipeline.evaluation.answers.ears import SILENCE, Ears
-from pipeline.evaluation.answers.exchange import AnswerSampling
+from pipeline.evaluation.answers.ears import SILENCE, Ears, Heard
+from pipeline.evaluation.answers.exchange import AnswerSampling, SpokenAnswer
 from pipeline.evaluation.answers.kept import EvaluationFolder
 from pipeline.evaluation.answers.measures import grammar_of
 from pipeline.evaluation.answers.summary import OBEYED, RULES, RowOutcome, summed
 from pipeline.evaluation.answers.voices import PackagedVoices
-from pipeline.inference.answer_vocoder import open_answer_vocoder
+from pipeline.inference.answer_vocoder import AnswerVocoder, open_answer_vocoder
 from pipeline.inference.answerer import answerer_of
 from pipeline.training.recipe import ValidationConfig
 from schemas.errors import SetupError
@@ -59,7 +59,8 @@ class AnswersInTraining:
         if not questions:
             raise SetupError(f"no row of {config.benchmark} can be asked: {next(iter(not_asked.values()))}")
         answerer = answerer_of(self.ids, "the dataset version")
-        vocoder, hear = None, lambda answer: SILENCE
+        vocoder: AnswerVocoder | None = None
+        hear: Callable[[SpokenAnswer], Heard] = _unheard
         if config.speak:
             vocoder = open_answer_vocoder(Path(config.vocoder) if config.vocoder else None)
             hear = Ears().hear
@@ -76,6 +77,10 @@ class AnswersInTraining:
             return curves(outcomes)
 
         return measure
+
+
+def _unheard(answer: SpokenAnswer) -> Heard:
+    return SILENCE
 
 
 def curves(outcomes: list[RowOutcome]) -> dict[str, Any]:
