@@ -91,16 +91,14 @@ def load(path: str, settings: Sequence[str] = (), output: str | None = None) -> 
             f"{parsed.location_of(('dpo', next(iter(own))))}: `dpo.{next(iter(own))}` is set by each round: "
             "remove it"
         )
-    checkpoint = recipe.checkpoint
+    checkpoint, prompts, evaluate = recipe.checkpoint, recipe.prompts, recipe.evaluate
     return recipe.model_copy(
         update={
             "output": output,
             "checkpoint": checkpoint if is_reference(checkpoint) else beside(parsed.file, checkpoint),
             "vocoder": recipe.vocoder and beside(parsed.file, recipe.vocoder),
             "ratings": tuple(beside(parsed.file, uri) for uri in recipe.ratings),
-            **{
-                name: section.model_copy(update={"benchmark": resolved(section.benchmark)})
-                for name, section in (("prompts", recipe.prompts), ("evaluate", recipe.evaluate))
-            },
+            "prompts": prompts.model_copy(update={"benchmark": resolved(prompts.benchmark)}),
+            "evaluate": evaluate.model_copy(update={"benchmark": resolved(evaluate.benchmark)}),
         }
     )

@@ -102,7 +102,7 @@ def run(
             model = start.blank(size)
             parallelize(model, world, config)
             model.to_empty(device=world.device)
-            validator = validation and Validator(validation, model, lambda: start.blank(size), world)
+            validator = Validator(validation, model, lambda: start.blank(size), world) if validation else None
             trainer = Trainer(config, data, model, folder, world)
             trainer.finish(lambda: start.load(model, world), on_progress, validator)
             partial = folder / f".{MODEL}.partial"

@@ -9,8 +9,8 @@ from stages.train.metrics import read_metrics
 TOWN = {
     "id": "town",
     "dimension": "logical_reasoning",
-    "turns": [{"text": "When does the ferry leave?"}],
-    "checks": [{"kind": "contains", "any": ["nine"]}],
+    "turns": [{"text": "When does the ferry leave?"}, {"text": "Say that slower."}],
+    "checks": [{"kind": "contains", "any": ["nine"]}, {"kind": "voice", "turn": 2, "label": "slow"}],
 }
 
 
@@ -44,6 +44,7 @@ def test_the_curve_is_in_the_metrics_in_tensorboard_and_in_the_results(answering
     found = lines[3]["answers"]
     assert {"rules", "grammar", "silent", "failed"} <= found.keys()
     assert found["failed"] == 0
+    assert "obeyed" not in found, "answers that aren't spoken can't be slower"
     assert 0 <= found["grammar"] <= 1
     assert found["grammar"] + sum(found.get("broken", {}).values()) == pytest.approx(1)
     folder = recipe.parent / "runs" / "chain" / "sft1"
