@@ -91,8 +91,10 @@ class AblateRecipe(Config):
     shared: CellSettings = Field(CellSettings(), description="settings of all cells")
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="each cell is trained with each seed")
     evaluate: BenchmarkConfig = Field(BenchmarkConfig(), description="what is answered, and who judges")
-    tables: tuple[TableConfig, ...] = Field((), description="the grid")
-    codebooks: CodebooksConfig | None = Field(None, description="two codebooks against one (null: not)")
+    tables: tuple[TableConfig, ...] = Field(min_length=1, description="the grid")
+    codebooks: CodebooksConfig | None = Field(
+        None, description="two codebooks against one, on the version of the first cell (null: not)"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "AblateRecipe":

@@ -103,11 +103,10 @@ class Ablation:
         }
         waiting = dict.fromkeys(name for name, seed in self.runs if (name, seed) not in outcomes)
         codebooks = None
-        if self.recipe.codebooks and versions:
+        first = versions.get(self.recipe.cells[0].name)
+        if self.recipe.codebooks and first:
             file = self.folder / CODEBOOKS
-            codebooks = CodebooksTable.kept(
-                file, self.recipe.codebooks, next(iter(versions.values())), self._say
-            )
+            codebooks = CodebooksTable.kept(file, self.recipe.codebooks, first, self._say)
         result = AblationResult(tuple(tables_of(self.recipe, outcomes)), codebooks, tuple(waiting))
         write_whole(self.folder / RESULTS, (json.dumps(result.as_json(), indent=1) + "\n").encode())
         text = as_markdown(result.tables) + (f"\n{codebooks.as_markdown()}" if codebooks else "")
