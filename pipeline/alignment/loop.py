@@ -57,7 +57,11 @@ class AlignLoop:
             raise SetupError(
                 f"`checkpoint`: {self.start} is no model: it has no config.json. Name the folder of one"
             )
-        made_by_of(self.start)
+        if made_by_of(self.start).get("interleave", {}).get("mode") == "audio_only":
+            raise SetupError(
+                f"`checkpoint`: {self.start} answers in audio only, and answers are compared by their text: "
+                "begin with a model that writes what it says"
+            )
         self.prompts: Benchmark
         self.prompts, self.left_out = prompts_of(recipe)
 

@@ -53,7 +53,7 @@ def build_pairs(recipe: AlignRecipe, model: Path, folder: Path, datasets: Path) 
         {
             "name": recipe.name,
             "output": normalize_uri(str(datasets)),
-            **{section: made_by[section] for section in ("vocabulary", "tokenize", "interleave")},
+            **{name: made_by[name] for name in ("vocabulary", "tokenize", "interleave") if name in made_by},
             "preferences": {
                 "candidates": [str(folder / CANDIDATES), str(folder / CONTRASTS)],
                 "ratings": [str(folder / RATINGS), *recipe.ratings],
