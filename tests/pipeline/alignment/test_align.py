@@ -16,6 +16,7 @@ from pipeline.versions.gc import uses
 from pipeline.versions.reader import Reference, open_version
 from pipeline.versions.samples import samples
 from schemas.errors import SetupError
+from tests.pipeline.tiny_models import change_vocabulary
 
 QUESTIONS = ("What is new?", "Who is there?", "Where is it?", "When is lunch?", "Why not?", "How far is it?")
 
@@ -256,6 +257,15 @@ def test_it_ends_when_the_evaluation_falls_and_keeps_the_best(
 def test_what_does_not_fit_is_told_before_anything_is_sampled(recipe, changes, told):
     with pytest.raises(SetupError, match=told):
         AlignLoop(load(str(recipe(**changes))))
+
+
+def test_a_model_that_writes_nothing_is_refused(recipe, tmp_path):
+    file = recipe()
+    change_vocabulary(
+        tmp_path / "start" / "model", lambda ids: ids["made_by"]["interleave"].update(mode="audio_only")
+    )
+    with pytest.raises(SetupError, match="answers in audio only"):
+        AlignLoop(load(str(file)))
 
 
 def test_prompts_that_nothing_judges_are_refused(recipe, tmp_path):
