@@ -61,7 +61,8 @@ class CheckpointModel:
                 done = event
         assert done is not None
         samples = np.concatenate(pieces) if pieces else None
-        grammar = {"steps": done.obedience.steps, **done.obedience.broken}
+        broken = {str(rule): count for rule, count in done.obedience.broken.items()}
+        grammar = {"steps": done.obedience.steps, **broken}
         return SpokenAnswer(
             done.text, samples, RATE, done.voices, done.reason, latency.as_json(), grammar=grammar
         )
