@@ -19,6 +19,7 @@ from pipeline.inference.answerer import answerer_of
 from pipeline.training.recipe import ValidationConfig
 from pipeline.versions.provenance import MADE_BY
 from schemas.errors import SetupError
+from schemas.recording import Codes
 
 if TYPE_CHECKING:
     from stages.train.model import Backbone
@@ -68,11 +69,12 @@ class AnswersInTraining:
             hear = Ears().hear
         else:
             benchmark = _of_words(benchmark)
+        codes: dict[Path, Codes] = {}
 
         def measure(model: "Backbone", step: int) -> dict[str, Any]:
             name = f"step-{step:06}"
             folder.begin_model(name, about := {"kind": "training", "step": step})
-            asked = CheckpointModel(name, answerer(model, None), vocoder, about)
+            asked = CheckpointModel(name, answerer(model, None), vocoder, about, codes)
             kept = answer_benchmark(benchmark, asked, questions, sampling, folder, hear)
             outcomes = [RowOutcome.of(name, row, kept[row.id]) for row in benchmark.rows if row.id in kept]
             return curves(outcomes)

@@ -24,13 +24,19 @@ class CheckpointModel:
     """A loaded model, also one that is being trained. Without a vocoder its answers have no sound."""
 
     def __init__(
-        self, name: str, answerer: Answerer, vocoder: AnswerVocoder | None, about: Mapping[str, Any]
+        self,
+        name: str,
+        answerer: Answerer,
+        vocoder: AnswerVocoder | None,
+        about: Mapping[str, Any],
+        codes: dict[Path, Codes] | None = None,
     ) -> None:
+        """`codes` keeps those of questions; models with the same tokenizer can share it."""
         self.name = name
         self._answerer = answerer
         self._vocoder = vocoder
         self._about = about
-        self._codes: dict[Path, Codes] = {}
+        self._codes: dict[Path, Codes] = {} if codes is None else codes
 
     def about(self) -> dict[str, Any]:
         return dict(self._about)
