@@ -71,6 +71,7 @@ def _table(
     rows = []
     for cell in table.cells:
         own = [found for seed in recipe.seeds if (found := outcomes.get((cell.name, seed)))]
+        estimates = {name: _estimate(own, name, recipe.evaluate.seed) for name in MEASURES}
         by_seed = {
             name: [fmean(each.rows[name].values()) for each in own if name in each.rows] for name in MEASURES
         }
@@ -78,7 +79,7 @@ def _table(
             TableRow(
                 cell.name,
                 cell.title or cell.name,
-                {name: found for name in MEASURES if (found := _estimate(own, name, recipe.evaluate.seed))},
+                {name: estimate for name, estimate in estimates.items() if estimate},
                 {name: values for name, values in by_seed.items() if values},
                 cell.paper,
                 len(own) == len(recipe.seeds),

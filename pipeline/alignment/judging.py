@@ -56,8 +56,8 @@ def judged_prompts(
     file = folder / JUDGED
     done = {each.candidates["id"]: each for each in _read(file)}
     asked, refused = prepare_questions(prompts, EvaluationFolder(folder), PackagedVoices(), say)
-    for row, why in refused.items():
-        say(f"not asked: {row}: {why}")
+    for id, why in refused.items():
+        say(f"not asked: {id}: {why}")
     if not asked:
         raise SetupError(f"no prompt can be asked: {next(iter(refused.values()))}")
     rows = {str(asked[row.id][0].audio): row for row in prompts.rows if row.id in asked.keys() - done.keys()}
