@@ -21,6 +21,9 @@ from schemas.layout import LINGUISTIC_PER_GROUP, SEMANTIC_PER_GROUP
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Vocabulary
 from stages.train.spelling import Numbers, Spelling
 
+LONGEST_CHARACTER = 4
+"""Bytes of UTF-8."""
+
 Mode = Literal["interleaved", "text_first", "audio_only", "text_only"]
 
 
@@ -72,6 +75,14 @@ class Grammar:
     def close(self) -> None:
         """Allow only what ends the answer: a group or character in progress is finished first."""
         self._closing = True
+
+    @property
+    def most_to_end(self) -> int:
+        """Most ids that may be needed to end the answer after one more id: the rest of a character and of a
+        group, a marker, and EOT."""
+        text = 0 if self._text_ended and not self._half else LONGEST_CHARACTER - 1
+        speaks = self._in_voice or not self._audio_ended
+        return text + (len(self._group) + self._has_markers if speaks else 0) + 1
 
     def allowed(self) -> Numbers:
         """Ids that may follow: at least one, but none after EOT."""

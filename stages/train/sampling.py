@@ -40,7 +40,7 @@ class Sampling:
     """Draw among the likeliest ids that together have this probability."""
     seed: int = 0
     max_tokens: int = 4096
-    """After this number of ids the answer is closed, which takes a few more."""
+    """Most ids of an answer: where what it takes to end it no longer fits, it is closed."""
     repetition_rule: bool = False
     """An id that is more than a tenth of the last ten doesn't follow itself, as in Step-Audio-TTS-3B."""
 
@@ -108,8 +108,16 @@ class Writer:
     def ended(self) -> bool:
         return self._grammar.ended
 
+    @property
+    def last(self) -> int:
+        """The last id, of the prompt or of what was written."""
+        return self._recent[-1]
+
     def write(self, logits_V: Tensor) -> int:
         """The next id. Raises SetupError if a logit is NaN."""
+        left = self._sampling.max_tokens - len(self._ids)
+        if self._reason == "end" and left <= self._grammar.most_to_end:
+            self._close("length")
         allowed = self._grammar.allowed()
         if self._sampling.repetition_rule:
             allowed = _without_repeated(allowed, self._recent)
@@ -120,12 +128,12 @@ class Writer:
         if not self.ended and self._reason == "end":
             is_code = self._pieces.is_code(id)
             if not self._pieces.is_marker(id) and self._loops[is_code].take(id):
-                self._reason = "audio_loop" if is_code else "text_loop"
-            elif len(self._ids) >= self._sampling.max_tokens:
-                self._reason = "length"
-            if self._reason != "end":
-                self._grammar.close()
+                self._close("audio_loop" if is_code else "text_loop")
         return id
+
+    def _close(self, reason: Reason) -> None:
+        self._reason = reason
+        self._grammar.close()
 
     def pieces(self, id: int) -> Iterator[TextPiece | CodeGroup]:
         """What is complete with an id that was written; to be called for all ids in order, or for none."""
