@@ -35,9 +35,8 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=16, help="of each measurement")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print(
-        "| answers | --batch | clients | requests/s | CPU s a request | slowest |\n| --- | --- | --- | --- | --- | --- |"
-    )
+    print("| answers | --batch | clients | requests/s | CPU s a request | slowest |")
+    print("| --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
         vocabulary = Vocabulary.of("embedded", resolve("package:whisper-base").path)
         checkpoint = write_checkpoint(Path(folder) / "tiny", vocabulary)
