@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 LEAST_ROOM = 16
-"""Tokens that there must be room for: fewer may hold no more than the end of an answer."""
+"""Tokens that there must be room for: fewer may hold little more than the end of an answer."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from stages.train.spelling import Numbers, Spelling
 
 LONGEST_CHARACTER = 4
 """Bytes of UTF-8."""
+LONGEST_END = LONGEST_CHARACTER - 1 + LINGUISTIC_PER_GROUP + SEMANTIC_PER_GROUP + 2
+"""Most ids that it takes to end an answer: the rest of a character, a group, its marker, and EOT."""
 
 Mode = Literal["interleaved", "text_first", "audio_only", "text_only"]
 
@@ -77,12 +79,15 @@ class Grammar:
         self._closing = True
 
     @property
-    def most_to_end(self) -> int:
-        """Most ids that may be needed to end the answer after one more id: the rest of a character and of a
-        group, a marker, and EOT."""
-        text = 0 if self._text_ended and not self._half else LONGEST_CHARACTER - 1
-        speaks = self._in_voice or not self._audio_ended
-        return text + (len(self._group) + self._has_markers if speaks else 0) + 1
+    def ids_to_end(self) -> int:
+        """Most ids that it takes from here to the end, once it is closed."""
+        if self.ended:
+            return 0
+        character = LONGEST_CHARACTER - len(self._half) if self._half else 0
+        codes = -self._codes % len(self._group)
+        if self._has_markers and (self._turn == "text" or not self._codes):
+            codes = codes or len(self._group)  # a voice ends after a group, not after text
+        return character + (codes + self._has_markers if self._in_voice else 0) + 1
 
     def allowed(self) -> Numbers:
         """Ids that may follow: at least one, but none after EOT."""

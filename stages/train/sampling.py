@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -14,7 +15,7 @@ from schemas.layout import codes_of, read_content
 from schemas.recording import Codes
 from schemas.vocabulary import Ids, Modality, Vocabulary
 from stages.train.cache import Reader
-from stages.train.grammar import Form, Grammar
+from stages.train.grammar import LONGEST_END, Form, Grammar
 from stages.train.spelling import Numbers, spelling_of
 
 Reason = Literal["end", "length", "text_loop", "audio_loop"]
@@ -115,13 +116,10 @@ class Writer:
 
     def write(self, logits_V: Tensor) -> int:
         """The next id. Raises SetupError if a logit is NaN."""
-        left = self._sampling.max_tokens - len(self._ids)
-        if self._reason == "end" and left <= self._grammar.most_to_end:
+        id = self._drawn(logits_V)
+        if self._reason == "end" and not self._leaves_room_to_end(id):
             self._close("length")
-        allowed = self._grammar.allowed()
-        if self._sampling.repetition_rule:
-            allowed = _without_repeated(allowed, self._recent)
-        id = self._draw(logits_V, allowed)
+            id = self._drawn(logits_V)
         self._grammar.take(id)
         self._ids.append(id)
         self._recent.append(id)
@@ -130,6 +128,20 @@ class Writer:
             if not self._pieces.is_marker(id) and self._loops[is_code].take(id):
                 self._close("audio_loop" if is_code else "text_loop")
         return id
+
+    def _drawn(self, logits_V: Tensor) -> int:
+        allowed = self._grammar.allowed()
+        if self._sampling.repetition_rule:
+            allowed = _without_repeated(allowed, self._recent)
+        return self._draw(logits_V, allowed)
+
+    def _leaves_room_to_end(self, id: int) -> bool:
+        left = self._sampling.max_tokens - len(self._ids) - 1
+        if left >= LONGEST_END:
+            return True
+        ahead = copy(self._grammar)
+        ahead.take(id)
+        return ahead.ids_to_end <= left
 
     def _close(self, reason: Reason) -> None:
         self._reason = reason
