@@ -39,7 +39,7 @@ def create_app(model: ServedModel, worker: Worker, keys: ApiKeys) -> "FastAPI":
     page, policy = page_and_policy("pipeline.serving")
     metrics = ServerMetrics(worker)
 
-    def with_key(request: Request) -> None:
+    async def with_key(request: Request) -> None:
         keys.check(request.headers.get("authorization"))
 
     @app.get("/")
