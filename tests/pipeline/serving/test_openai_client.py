@@ -82,9 +82,9 @@ def test_a_stream_to_its_end(client):
     for chunk in stream:
         usage = chunk.usage or usage
         for choice in chunk.choices:
-            audio = getattr(choice.delta, "audio", None) or {}
-            text += audio.get("transcript", "")
-            sound += base64.b64decode(audio.get("data", ""))
+            if (audio := choice.delta.audio) is not None:
+                text += audio.transcript or ""
+                sound += base64.b64decode(audio.data or "")
             ends += [choice.finish_reason] if choice.finish_reason else []
     assert text == whole.choices[0].message.audio.transcript
     assert len(sound) == len(base64.b64decode(whole.choices[0].message.audio.data)) > 0.3 * 2 * PCM_RATE
