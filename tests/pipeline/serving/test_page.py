@@ -162,7 +162,7 @@ def test_a_conversation_is_spoken_and_heard(tmp_path, prepared, question):
         # An answer is played again, and the picture follows.
         tab.value("document.querySelector('.answered button').click()")
         tab.until("[...sounds].find(sound => sound.label === 'answer').share % 1 > 0")
-        tab.value("hush()")
+        tab.value("hush(), document.activeElement.blur()")
         picture(tab, "talk.png", tmp_path)
         tab.show(390, 844, dark=True)
         assert tab.value("document.documentElement.scrollWidth <= innerWidth")
