@@ -1,6 +1,6 @@
 """From a spoken question to the tokens of an answer, as `aqaa-data answer` and `aqaa-data serve` use it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +67,7 @@ class Answerer:
 
     def answer_in(
         self, batch: "Batch", prompt: Ids, form: "Form", sampling: "Sampling"
-    ) -> "Iterator[TextPiece | CodeGroup | Answer | None]":
+    ) -> "Generator[TextPiece | CodeGroup | Answer | None, None, None]":
         """Stream the answer as one of a batch; None says that it waits for the batch's next step.
 
         It leaves the batch when it has ended or is closed. Raises DataError `too_long`.

@@ -101,7 +101,9 @@ class ServedModel:
                 yield PromptReady(text, audio, seconds)
                 yield first
                 resample = _Resampler(PCM_RATE if request.format == "pcm16" else RATE)
-                for event in self._vocoder.speak(events, sampling.seed) if request.speaks else events:
+                spoken: Iterator[TextPiece | CodeGroup | AudioChunk | Answer | None]
+                spoken = self._vocoder.speak(events, sampling.seed) if request.speaks else events
+                for event in spoken:
                     if isinstance(event, AudioChunk):
                         yield from resample(event.samples)
                         continue

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+Neutral = dict[str, tuple[Any, ...]]
 MAX_MESSAGES, MAX_PARTS = 256, 64
 """Messages of a request, parts of a message."""
 
@@ -32,7 +33,7 @@ class _Strict(BaseModel):
     """Refuses unknown keys: to ignore one would silently not do what the client requested."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    neutral: ClassVar[dict[str, tuple[Any, ...]]] = {}
+    neutral: ClassVar[Neutral] = {}
     """Field of the API that is not supported -> its values, besides null, that change nothing."""
 
     @model_validator(mode="before")
@@ -59,7 +60,7 @@ class RequestPart(_Strict):
     type: Literal["text", "input_audio"]
     text: str | None = None
     input_audio: InputAudio | None = None
-    neutral = dict.fromkeys(("prompt_cache_breakpoint", "image_url", "file", "refusal"), ())
+    neutral: ClassVar[Neutral] = {"file": (), "image_url": (), "prompt_cache_breakpoint": (), "refusal": ()}
 
     @model_validator(mode="after")
     def _content_matches_type(self) -> "RequestPart":
@@ -89,7 +90,12 @@ class RequestMessage(_Strict):
     content: Annotated[tuple[RequestPart, ...], BeforeValidator(_parts), Field(max_length=MAX_PARTS)] = ()
     audio: EarlierAudio | None = None
     name: str | None = None
-    neutral = {"annotations": ([],), "function_call": (), "refusal": (), "tool_calls": ([],)}
+    neutral: ClassVar[Neutral] = {
+        "annotations": ([],),
+        "function_call": (),
+        "refusal": (),
+        "tool_calls": ([],),
+    }
 
     @model_validator(mode="after")
     def _not_empty(self) -> "RequestMessage":
@@ -139,7 +145,7 @@ class ChatRequest(_Strict):
     service_tier: Any = None
     store: Any = None
     user: Any = None
-    neutral = {
+    neutral: ClassVar[Neutral] = {
         "frequency_penalty": (0,),
         "function_call": ("none", "auto"),
         "functions": ([],),

@@ -28,6 +28,7 @@ class Batch:
 
     def __init__(self, model: Backbone, rows: int) -> None:
         """`rows` is the most answers at a time. A model with a cache of its own reads them one by one."""
+        self._reader: BatchReader | OneByOneReader
         self._reader = BatchReader(model, rows) if isinstance(model, Step1) else OneByOneReader()
         self.writers: list[Writer] = []
 
