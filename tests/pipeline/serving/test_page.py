@@ -39,6 +39,12 @@ LIMITS = Limits(4000, 60, 4)
 MICROPHONE = "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"
 """The microphone is a file played in a loop, and permission to use it is granted without a prompt."""
 
+WATCH = """lengths = [];
+new MutationObserver(() => lengths.push(document.querySelector(".transcript span")?.textContent.length ?? 0))
+  .observe(document.getElementById("turns"), {subtree: true, childList: true, characterData: true});
+"""
+"""Notes how many letters of the answer were shown as spoken, from time to time."""
+
 
 @pytest.fixture(scope="module")
 def voices(tmp_path_factory):
@@ -130,6 +136,7 @@ def test_a_conversation_is_spoken_and_heard(tmp_path, prepared, question):
     with opened(tmp_path, url, question) as tab:
         tab.show(1000, 720)
         tab.until(f"{text_of('#model')} === 'talk' && {text_of('#voice')} === 'default'")
+        tab.value(WATCH)
         # Held while the question is spoken, with a level that moves.
         tab.pointer("mousePressed", "#record")
         tab.until("document.getElementById('record').getAttribute('aria-pressed') === 'true'")
@@ -137,8 +144,10 @@ def test_a_conversation_is_spoken_and_heard(tmp_path, prepared, question):
         time.sleep(1.3 * soundfile.info(question).duration)
         tab.pointer("mouseReleased", "#record")
         # The words darken while they are spoken.
-        tab.until("document.querySelector('.coming')?.textContent && current.answer.said.textContent")
         answered(tab, 1)
+        lengths = tab.value("lengths")
+        assert lengths == sorted(lengths)
+        assert len({0, len(ANSWERED)} | set(lengths)) > 2
         assert tab.value(text_of(".coming")) == ""
         assert tab.value(text_of(".transcript")) == ANSWERED
         # The server wrote down what it was asked, and this is sent with the next question.
