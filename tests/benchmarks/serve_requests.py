@@ -1,31 +1,28 @@
-"""Requests a second of `aqaa-data serve` by number of clients.
+"""Requests a second of the server by number of clients.
 
-    PYTHONPATH=. python tests/benchmarks/serve_requests.py [--clients 1 8] [--batch 1 8] [--requests N]
+    OMP_NUM_THREADS=1 PYTHONPATH=. python tests/benchmarks/serve_requests.py [--clients 1 8] [--batch 1 8]
 
-A server in a process of its own has a `tiny` model with random weights, and the vocoder of the tests, so that
-what is measured is the server and the sampling. Every client asks one question after another, each with a
-seed of its own; all have the same limit of tokens, which random weights always reach.
+Server and clients are threads of one process. The model is a `tiny` one with random weights, which always
+reach the limit of tokens, and the vocoder is that of the tests, so what is measured is the server and the
+sampling. Every client asks one question after another. CPU seconds are those of the process, so other load on
+the machine changes them less than the requests a second.
 """
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from pipeline.inference.answer_vocoder import open_answer_vocoder
+from pipeline.inference.answerer import open_answerer
 from pipeline.models import resolve
+from pipeline.serving.model import Limits, ServedModel
 from schemas.vocabulary import Vocabulary
 from tests.pipeline.tiny_models import write_checkpoint, write_vocoder
-from tests.pipeline.tiny_server import Client
-
-TOKENS = 60
+from tests.pipeline.tiny_server import Client, serving
 
 
 def main() -> None:
@@ -33,62 +30,35 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--requests", type=int, default=16, help="of each measurement")
+    parser.add_argument("--tokens", type=int, default=60, help="of each answer")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print("| answers | --batch | clients | requests/s | CPU s a request | slowest |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| answers | `--batch` | clients | requests/s | requests a CPU second |\n" + "| --- " * 5 + "|")
     with tempfile.TemporaryDirectory() as folder:
         vocabulary = Vocabulary.of("embedded", resolve("package:whisper-base").path)
-        checkpoint = write_checkpoint(Path(folder) / "tiny", vocabulary)
-        vocoder = write_vocoder(Path(folder) / "vocoder")
+        answerer = open_answerer(write_checkpoint(Path(folder) / "tiny", vocabulary))
+        vocoder = open_answer_vocoder(write_vocoder(Path(folder) / "vocoder"))
         for batch in arguments.batch:
-            for modalities in (["text"], ["text", "audio"]):
-                measure(checkpoint, vocoder, batch, modalities, arguments.clients, arguments.requests)
+            model = ServedModel("tiny", answerer, vocoder, Limits(arguments.tokens, 10, 1), batch)
+            with serving(model, max_queue=64) as client:
+                for modalities in (["text"], ["text", "audio"]):
+                    ask(client, 0, modalities)  # warm up
+                    for count in arguments.clients:
+                        row = measured(client, modalities, count, arguments.requests)
+                        print(f"| {' and '.join(modalities)} | {batch} | {count} | {row} |", flush=True)
 
 
-def measure(
-    checkpoint: Path, vocoder: Path, batch: int, modalities: list[str], clients: list[int], requests: int
-) -> None:
-    """Print a row for each number of clients."""
-    command = [sys.executable, "-m", "pipeline.cli", "serve", "--port", "0", "--json", "--batch", str(batch)]
-    command += ["--checkpoint", str(checkpoint), "--vocoder", str(vocoder), "--max-queue", "64"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    try:
-        assert server.stdout is not None
-        url = json.loads(server.stdout.readline())["url"]
-        client = Client(int(url.rpartition(":")[2]))
-
-        def ask(seed: int) -> float:
-            began = time.monotonic()
-            body: dict[str, Any] = {"messages": [{"role": "user", "content": f"Number {seed}?"}]}
-            client.ask(**body, modalities=modalities, max_tokens=TOKENS, seed=seed)
-            return time.monotonic() - began
-
-        ask(0)  # warm up
-        for count in clients:
-            began, used = time.monotonic(), cpu_seconds(server.pid)
-            with ThreadPoolExecutor(count) as pool:
-                times = list(pool.map(ask, range(requests)))
-            rate = requests / (time.monotonic() - began)
-            each = (cpu_seconds(server.pid) - used) / requests
-            row = (
-                " and ".join(modalities),
-                batch,
-                count,
-                f"{rate:.2f}",
-                f"{each:.2f}",
-                f"{max(times):.1f} s",
-            )
-            print(f"| {' | '.join(map(str, row))} |", flush=True)
-    finally:
-        server.terminate()
-        server.wait()
+def measured(client: Client, modalities: list[str], clients: int, requests: int) -> str:
+    began, used = time.monotonic(), time.process_time()
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(lambda seed: ask(client, seed, modalities), range(requests)))
+    used, took = time.process_time() - used, time.monotonic() - began
+    return f"{requests / took:.2f} | {requests / used:.2f}"
 
 
-def cpu_seconds(process: int) -> float:
-    """Of all threads of a process (Linux)."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def ask(client: Client, seed: int, modalities: list[str]) -> None:
+    messages = [{"role": "user", "content": f"Number {seed}?"}]
+    client.ask(messages=messages, modalities=modalities, seed=seed)
 
 
 if __name__ == "__main__":
