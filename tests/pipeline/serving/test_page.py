@@ -153,10 +153,10 @@ def test_a_conversation_is_spoken_and_heard(tmp_path, prepared, question):
         # The server wrote down what it was asked, and this is sent with the next question.
         heard = tab.until(text_of(".heard"))
         assert len(set(words(heard)) & set(words(ASKED))) >= 4, heard
-        tab.type("#text", "And of small?")
+        tab.type("#text", "Say that again.")
         answered(tab, 2)
         earlier, answer, written = model.requests[-1].messages
-        assert (earlier.content[0].text, written.content[0].text) == (heard, "And of small?")
+        assert (earlier.content[0].text, written.content[0].text) == (heard, "Say that again.")
         assert (answer.role, answer.audio.transcript) == ("assistant", ANSWERED)
         # What reached the page is what was spoken.
         samples = np.array(tab.value("Array.from(current.answer.sound.samples)"), np.float32)
