@@ -14,6 +14,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 import aqaa_data
+from pipeline.ablation.recipe import AblateRecipe
+from pipeline.alignment.recipe import AlignRecipe
 from pipeline.cli import root
 from pipeline.config.recipe import Recipe
 from pipeline.training.recipe import TrainingRecipe
@@ -43,6 +45,19 @@ _INTROS = {
         "explains them by example. `aqaa-data recipe schema --vocoder` writes the same as JSON Schema, for "
         "editors.",
         VocoderRecipe,
+    ),
+    "align": (
+        "Align recipe",
+        "Every key of the recipes that `aqaa-data align` reads. [Preferences in a loop](../align.md) "
+        "explains them by example. `aqaa-data recipe schema --align` writes the same as JSON Schema, for "
+        "editors.",
+        AlignRecipe,
+    ),
+    "ablate": (
+        "Ablate recipe",
+        "Every key of the recipes that `aqaa-data ablate` reads. [Ablations](../ablate.md) explains them by "
+        "example. `aqaa-data recipe schema --ablate` writes the same as JSON Schema, for editors.",
+        AblateRecipe,
     ),
 }
 

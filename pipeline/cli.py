@@ -24,6 +24,8 @@ COMMANDS = {
     "codebooks": "pipeline.commands.codebooks",
     "train": "pipeline.commands.train",
     "merge": "pipeline.commands.merge",
+    "align": "pipeline.commands.align",
+    "ablate": "pipeline.commands.ablate",
     "evaluate": "pipeline.commands.evaluate",
     "answer": "pipeline.commands.answer",
     "serve": "pipeline.commands.serve",

@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 import aqaa_data
+from pipeline.ablation.recipe import load as load_ablation
+from pipeline.alignment.recipe import load as load_align
 from pipeline.cli import root
 from pipeline.config.recipe import load as load_data
 from pipeline.models import resolve
@@ -48,7 +50,11 @@ def in_all(language: str) -> list:
 def test_every_recipe_is_accepted(tmp_path, capsys, text):
     values = yaml.safe_load(text)
     (tmp_path / "withdrawn.txt").write_text("a.wav\n")
-    if "vocoder" in values:
+    if "tables" in values:
+        load = load_ablation
+    elif "checkpoint" in values:
+        load = load_align
+    elif "vocoder" in values:
         load = load_vocoder
     elif values.keys() & TRAINING:
         load, values = load_training, COMPLETE | values if "backbone" not in values else values
@@ -144,7 +150,10 @@ def test_every_command_is_explained_somewhere():
 def test_links_to_files_lead_somewhere(page):
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if ":" not in link]
-    generated = {ROOT / "docs" / "reference" / f"{name}.md" for name in ("recipe", "training", "vocoder")}
+    generated = {
+        ROOT / "docs" / "reference" / f"{name}.md"
+        for name in ("recipe", "training", "vocoder", "align", "ablate")
+    }
     generated.add(ROOT / "docs" / "reference" / "commands.md")
     missing = [
         link

@@ -39,6 +39,8 @@ PIPELINE = (
     "serving",
     "rating",
     "training",
+    "alignment",
+    "ablation",
     "api",
     "commands",
     "cli",

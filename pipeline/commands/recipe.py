@@ -22,14 +22,23 @@ def recipe() -> None:
 @recipe.command(epilog="Example: aqaa-data recipe schema > recipe.schema.json")
 @click.option("--training", is_flag=True, help="Of the recipes that `aqaa-data train` reads.")
 @click.option("--vocoder", is_flag=True, help="Of the recipes that train a vocoder.")
-def schema(training: bool, vocoder: bool) -> None:
+@click.option("--align", is_flag=True, help="Of the recipes that `aqaa-data align` reads.")
+@click.option("--ablate", is_flag=True, help="Of the recipes that `aqaa-data ablate` reads.")
+def schema(training: bool, vocoder: bool, align: bool, ablate: bool) -> None:
     """Write the JSON Schema of build recipes, so that an editor completes and checks them.
 
     With the YAML language server, begin a recipe with: # yaml-language-server: $schema=recipe.schema.json
     """
-    if training and vocoder:
-        raise click.UsageError("--training and --vocoder are two schemas: name one of them")
-    made = vocoder_schema() if vocoder else training_schema() if training else build_schema()
+    kinds = {
+        training_schema: training,
+        vocoder_schema: vocoder,
+        align_schema: align,
+        ablate_schema: ablate,
+    }
+    wanted = [kind for kind, named in kinds.items() if named] or [build_schema]
+    if len(wanted) > 1:
+        raise click.UsageError("--training, --vocoder, --align and --ablate are schemas: name one of them")
+    made = wanted[0]()
     click.echo(json.dumps(made, indent=2, ensure_ascii=False))
 
 
@@ -61,6 +70,20 @@ def vocoder_schema() -> dict[str, Any]:
     made = _schema_of(VocoderRecipe, "aqaa-data vocoder recipe")
     _also(made["properties"], "vocoder", _NOTHING)
     return made
+
+
+def align_schema() -> dict[str, Any]:
+    """JSON Schema of a recipe of `aqaa-data align`."""
+    from pipeline.alignment.recipe import AlignRecipe
+
+    return _schema_of(AlignRecipe, "aqaa-data align recipe")
+
+
+def ablate_schema() -> dict[str, Any]:
+    """JSON Schema of a recipe of `aqaa-data ablate`."""
+    from pipeline.ablation.recipe import AblateRecipe
+
+    return _schema_of(AblateRecipe, "aqaa-data ablate recipe")
 
 
 def _schema_of(model: "type[BaseModel]", title: str) -> dict[str, Any]:

@@ -122,6 +122,10 @@ def summarise(recipe: "TrainingRecipe", results: list["StageResult"]) -> None:
     table.columns[-1].justify = "left"
     wide_console().print(table)
     for result in results:
+        if result.answers:
+            shares = {name: result.answers[name] for name in ("rules", "grammar") if name in result.answers}
+            told = ", ".join(f"{name} {value:.0%}" for name, value in shares.items())
+            click.echo(f"{result.stage}: answers at the end of its training: {told}")
         if result.after and "margin" in result.after:
             after = result.after
             drift = [after[f"audio_drift_{side}"] for side in ("chosen", "rejected")]

@@ -85,10 +85,7 @@ def evaluate_tokens(options: EvaluationOptions, progress: MessageCallback = lamb
     if options.steps is None:
         return Evaluation(options, dataset, resynthesis)
     if version is not None:
-        turns = drawn(
-            shard_turns(version, _splits(options)), MAX_CODED_TURNS, options.seed, lambda turn: turn.name
-        )
-        coded = [CodedUtterance(turn.recording, turn.tokens(version), turn.language) for turn in turns]
+        coded = coded_utterances(version, options.seed, _splits(options))
     else:
         judged = resynthesis.judged if resynthesis else []
         coded = [CodedUtterance(one.source, one.tokens, one.language) for one in judged]
@@ -101,6 +98,12 @@ def evaluate_tokens(options: EvaluationOptions, progress: MessageCallback = lamb
     trained = compare(coded, options.steps, options.seed, on_step)
     sampled = compare_continuations(trained.model, trained.held, vocoder, judge, options.seed)
     return Evaluation(options, dataset, resynthesis, trained.comparison, sampled if sampled.pairs else None)
+
+
+def coded_utterances(version: Version, seed: int, splits: Sequence[str] = SPLITS) -> list[CodedUtterance]:
+    """The codes of a version's turns, at most `MAX_CODED_TURNS`, drawn by hash."""
+    turns = drawn(shard_turns(version, splits), MAX_CODED_TURNS, seed, lambda turn: turn.name)
+    return [CodedUtterance(turn.recording, turn.tokens(version), turn.language) for turn in turns]
 
 
 def _originals(options: EvaluationOptions, version: Version | None) -> Originals | None:

@@ -1,6 +1,6 @@
 """From a spoken question to the tokens of an answer, as `aqaa-data answer` and `aqaa-data serve` use it."""
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,31 +107,48 @@ def open_answerer(checkpoint: Path, tokenizer: str | None = None, vocabulary: st
     """
     import torch
 
-    from stages.train.backbone import load
+    from stages.train.backbone import inference_dtype, load
     from stages.train.checkpoint import checked_names
-    from stages.train.grammar import Form
     from stages.train.public_checkpoint import SPEECH_TOKENIZER
     from stages.train.weights import SafetensorsFolder
 
     checkpoint = located(str(checkpoint))
     described, public = _described(checkpoint)
-    made_by = described.get(MADE_BY, {})
-    text = public or _vocabulary(checkpoint, described, vocabulary)
-    speech, models = _speech(checkpoint, made_by, tokenizer or (SPEECH_TOKENIZER if public else None))
+    speech = tokenizer or (SPEECH_TOKENIZER if public else None)
+    answerer = answerer_of(described, str(checkpoint), public, speech, vocabulary)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = load(checkpoint, device, torch.bfloat16 if device.type == "cuda" else torch.float32)
-    if model.shape.vocabulary < text.size:
-        raise SetupError(
-            f"{checkpoint}: its model has {model.shape.vocabulary:,} ids, but its vocabulary {text.size:,}"
-        )
-    order = made_by.get("interleave")
+    model = load(checkpoint, device, inference_dtype(device))
+    stored = checked_names(model, SafetensorsFolder(checkpoint))
+    return answerer(model, f"{checkpoint}: {stored.line}" if stored.left_out else None)
+
+
+def answerer_of(
+    described: Mapping[str, Any],
+    name: str,
+    text: Vocabulary | None = None,
+    tokenizer: str | None = None,
+    vocabulary: str | None = None,
+) -> "Callable[[Backbone, str | None], Answerer]":
+    """What makes an answerer of a model, also of one that is only in memory: everything but the model is
+    loaded now. `described` is what is recorded about the model's ids, and `name` names it in messages."""
+    from stages.train.grammar import Form
+
+    made_by = described.get(MADE_BY, {})
+    words = text or _vocabulary(name, described, vocabulary)
+    speech, models = _speech(name, made_by, tokenizer)
     form = Form()
-    if order is not None:
+    if (order := made_by.get("interleave")) is not None:
         n, m = order["ratio"]
         form = Form(order["mode"], (n, m), order["concatenation"] == "pre_interleaved")
-    stored = checked_names(model, SafetensorsFolder(checkpoint))
-    note = f"{checkpoint}: {stored.line}" if stored.left_out else None
-    return Answerer(model, text, speech, form, models, note)
+
+    def answerer(model: "Backbone", note: str | None = None) -> Answerer:
+        if model.shape.vocabulary < words.size:
+            raise SetupError(
+                f"{name}: its model has {model.shape.vocabulary:,} ids, but its vocabulary {words.size:,}"
+            )
+        return Answerer(model, words, speech, form, models, note)
+
+    return answerer
 
 
 def tokenize_question(answerer: Answerer, question: str) -> Tokenized:
@@ -161,7 +178,7 @@ def _described(checkpoint: Path) -> tuple[dict[str, Any], Vocabulary | None]:
     return described, None
 
 
-def _vocabulary(checkpoint: Path, described: dict[str, Any], reference: str | None) -> Vocabulary:
+def _vocabulary(checkpoint: str, described: Mapping[str, Any], reference: str | None) -> Vocabulary:
     named = reference or described.get(MADE_BY, {}).get("vocabulary", {}).get("tokenizer")
     if named is None:
         raise SetupError(
@@ -179,7 +196,7 @@ def _vocabulary(checkpoint: Path, described: dict[str, Any], reference: str | No
 
 
 def _speech(
-    checkpoint: Path, made_by: dict[str, Any], reference: str | None
+    checkpoint: str, made_by: Mapping[str, Any], reference: str | None
 ) -> tuple[Tokenizer, dict[str, str]]:
     """The speech tokenizer, and the hashes of its models."""
     if reference is None and "tokenize" not in made_by:

@@ -31,7 +31,7 @@ SCORE_TITLES = {
 
 GRADED = ("chat", "naturalness", "people")
 """Scores from 1 to 5; the others are shares."""
-SHARES = ("word_errors", "right_language")
+SHARES = ("word_errors", "right_language", "grammar")
 """Measures that are shares."""
 
 

@@ -1,7 +1,7 @@
 """Small charts as inline SVG; colours are classes that the style sheet of the page fills."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,6 +13,8 @@ from pipeline.report.thresholds import Curve
 
 WIDTH, HEIGHT = 320, 110
 """Of the area between the axes."""
+COLOURS = 6
+"""Of the style sheet, `--s0` to `--s5`."""
 _LEFT = 46
 """Room for the labels of the vertical axis."""
 _TOP = 8
@@ -106,6 +108,31 @@ def columns(counts: Sequence[tuple[str, float]], label: str) -> Markup:
             f'<text x="{x:.2f}" y="{HEIGHT + 14}">{escape(name)}</text>',
         ]
     return _chart(label, parts)
+
+
+def progress(series: Mapping[str, Sequence[tuple[float, float]]], label: str) -> Markup:
+    """Values over steps, a line for each name in its own colour; at the foot of the vertical axis is 0 or the
+    lowest value."""
+    points = [point for line in series.values() for point in line]
+    first, last = min(step for step, _ in points), max(step for step, _ in points)
+    low, top = min(0.0, *(value for _, value in points)), max(value for _, value in points)
+    wide = (top - low) or 1.0
+    parts = []
+    for tick in ticks(low, top, 4):
+        y = HEIGHT - _up(tick - low, wide)
+        parts += [
+            f'<line class="grid" x1="0" x2="{WIDTH}" y1="{y:.2f}" y2="{y:.2f}"/>',
+            f'<text class="scale" x="-6" y="{y + 4:.2f}">{tick:.4g}</text>',
+        ]
+    for number, (name, line) in enumerate(series.items()):
+        at = [(_across(step, first, last), HEIGHT - _up(value - low, wide)) for step, value in line]
+        drawn = " ".join(f"{x:.2f},{y:.2f}" for x, y in at)
+        colour = f"var(--s{number % COLOURS})"
+        style = f"fill:none;stroke:{colour};stroke-width:2"
+        parts.append(f'<polyline style="{style}" points="{drawn}"><title>{escape(name)}</title></polyline>')
+        if len(at) <= WIDTH / 8:
+            parts += [f'<circle style="fill:{colour}" cx="{x:.2f}" cy="{y:.2f}" r="3"/>' for x, y in at]
+    return _chart(label, [*parts, *_axis(first, last)], left=_LEFT)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from math import cos, pi, sin
 
 from markupsafe import Markup, escape
 
+from pipeline.report.charts import COLOURS
+
 RADIUS = 110
 _RINGS = 4
-_COLOURS = 6
 
 
 def radar(
@@ -28,7 +29,7 @@ def radar(
         parts.append(f"<text {place}>{escape(title.replace('_', ' '))}</text>")
     for number, (name, own) in enumerate(values.items()):
         shares = [0.0 if value is None else (value - low) / (high - low) for value in own]
-        colour = f"var(--s{number % _COLOURS})"
+        colour = f"var(--s{number % COLOURS})"
         parts.append(
             f'<polygon style="fill:{colour};fill-opacity:.12;stroke:{colour};stroke-width:2" '
             f'points="{_points(shares)}"><title>{escape(name)}</title></polygon>'

@@ -18,12 +18,13 @@ from pipeline.training.data import DOCUMENTS, VersionData, choose
 from pipeline.training.display import TrainingDisplay
 from pipeline.training.launch import is_first, launch
 from pipeline.training.lineage import note_origin, note_use
+from pipeline.training.page import with_page, write_page
 from pipeline.training.planned_training import PlannedTraining
 from pipeline.training.recipe import TrainingRecipe
 from pipeline.training.results import StageResult, result_of
 from pipeline.training.tokenizer_files import add_tokenizer
 from pipeline.training.training_folder import INDEX, RUN, TrainingFolder
-from pipeline.versions.provenance import code_version
+from pipeline.versions.provenance import code_version, ids_of
 from pipeline.versions.reader import Reference, open_version
 from schemas.errors import SetupError
 from stages.train.config import TrainConfig
@@ -32,6 +33,7 @@ from stages.train.progress import ProgressCallback
 if TYPE_CHECKING:
     from stages.train.merge import WeightedCheckpoint
     from stages.train.run import Start
+    from stages.train.validation import Validation
 
 MERGE = "merge"
 
@@ -44,11 +46,12 @@ class StageJob:
     data: VersionData
     start: "Start"
     folder: Path
+    validation: "Validation | None" = None
 
     def __call__(self, on_progress: ProgressCallback = lambda metrics: None) -> None:
         from stages.train.run import run
 
-        run(self.config, self.data, self.start, self.folder, on_progress)
+        run(self.config, self.data, self.start, self.folder, on_progress, self.validation)
 
 
 def train(recipe: TrainingRecipe, only: Sequence[str] = ()) -> list[StageResult]:
@@ -63,6 +66,7 @@ def train(recipe: TrainingRecipe, only: Sequence[str] = ()) -> list[StageResult]
     _refuse_gaps(recipe, names, done)
     planned = [_plan(recipe, name, folder) for name in names if name != MERGE]
     check(recipe, planned, folder, done)
+    validations = {each.name: _validation(recipe, each, folder) for each in planned if each.name not in done}
     display = TrainingDisplay()
     results = []
     for stage in planned:
@@ -70,7 +74,7 @@ def train(recipe: TrainingRecipe, only: Sequence[str] = ()) -> list[StageResult]
             _refuse_other_settings(recipe, stage, folder)
             results.append(result_of(stage.name, folder, skipped=True))
         else:
-            results.append(_run(recipe, stage, folder, display))
+            results.append(_run(recipe, stage, validations[stage.name], folder, display))
     if MERGE in names and is_first():
         results.append(_merge(recipe, folder, display))
     return results
@@ -106,7 +110,11 @@ def _plan(recipe: TrainingRecipe, name: str, folder: TrainingFolder) -> PlannedT
 
 
 def _run(
-    recipe: TrainingRecipe, stage: PlannedTraining, folder: TrainingFolder, display: TrainingDisplay
+    recipe: TrainingRecipe,
+    stage: PlannedTraining,
+    validation: "Validation | None",
+    folder: TrainingFolder,
+    display: TrainingDisplay,
 ) -> StageResult:
     from stages.train.run import Start
 
@@ -121,15 +129,35 @@ def _run(
     note_use(stage.version, recipe.name, stage.name, run_uri, identity["code_version"])
     if is_first():
         note_origin(stage.version, stage_folder)
-    job = StageJob(stage.config.trained, data, start, stage_folder)
+    job = StageJob(stage.config.trained, data, start, stage_folder, validation)
     started = time.monotonic()
     with display.stage(stage.name, job.config, stage_folder) as on_progress:
-        launch(job, recipe.workers, on_progress)
+        launch(job, recipe.workers, with_page(on_progress, recipe.name, stage_folder))
     seconds = time.monotonic() - started
     if is_first():
+        write_page(recipe.name, stage_folder)
         add_tokenizer(folder.model(stage.name))
         folder.publish(stage.name)
     return result_of(stage.name, folder, seconds=seconds)
+
+
+def _validation(
+    recipe: TrainingRecipe, stage: PlannedTraining, folder: TrainingFolder
+) -> "Validation | None":
+    """The answers in training that the recipe asks of a stage. They are opened here once, so that what is
+    missing is told before anything is trained."""
+    from pipeline.training.answers import ANSWERING, AnswersInTraining
+    from stages.train.folder import ANSWERS
+    from stages.train.validation import Validation
+
+    if recipe.evaluate is None or stage.name not in ANSWERING:
+        return None
+    answers = AnswersInTraining(
+        recipe.evaluate, folder.stage(stage.name) / ANSWERS, ids_of(stage.version.manifest)
+    )
+    if is_first():
+        answers()
+    return Validation(recipe.evaluate.every, answers)
 
 
 def _checkpoint(recipe: TrainingRecipe, parent: str | None, folder: TrainingFolder) -> Path | None:

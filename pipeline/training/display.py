@@ -59,6 +59,8 @@ class TrainingDisplay:
                 now = time.monotonic()
                 done, left = metrics["step"] - first_step + 1, (steps or 0) - metrics["step"] - 1
                 line = _line(name, metrics, steps, left * (now - started) / done)
+                if "answers" in metrics:
+                    self.print(_answers_line(name, metrics))
                 if self.console.is_terminal and not self.quiet:
                     live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
                 elif lines.due(is_last=left == 0):
@@ -77,6 +79,14 @@ def _line(name: str, metrics: dict[str, Any], steps: int | None, seconds_left: f
     minutes_left = f"{seconds_left / 60:.1f} min left"
     parts.append(minutes_left if seconds_left > 120 else f"{max(0.0, seconds_left):.0f} s left")
     return " | ".join(parts)
+
+
+def _answers_line(name: str, metrics: dict[str, Any]) -> str:
+    """`sft1 after 500 steps: rules 0.42, grammar 0.98, silent 0`"""
+    values = {key: value for key, value in metrics["answers"].items() if not isinstance(value, dict)}
+    return f"{name} after {metrics['step'] + 1} steps: " + ", ".join(
+        f"{k} {v:.3g}" for k, v in values.items()
+    )
 
 
 def _steps(config: TrainConfig, folder: Path) -> int | None:

@@ -157,6 +157,22 @@ class MergeConfig(Config):
     )
 
 
+class ValidationConfig(Config):
+    """A small benchmark that sft1, sft2 and dpo answer while they train, judged by rules. It changes nothing
+    of what is trained."""
+
+    every: int = Field(500, gt=0, description="steps between evaluations; the last step always has one")
+    benchmark: str = Field("builtin", description="`builtin`, or rows in a file, a folder or a prefix")
+    limit: int | None = Field(2, gt=0, description="rows of each dimension (null: all)")
+    max_tokens: int = Field(256, gt=0, description="end an answer after this many tokens")
+    temperature: float = Field(0, ge=0, le=2, description="0 always takes the most likely token")
+    seed: int = Field(0, ge=0, description="seed of the sampling, if it draws")
+    speak: bool = Field(
+        False, description="speak the answers and judge what is heard instead of what is written: slower"
+    )
+    vocoder: str | None = Field(None, description="folder of the vocoder that speaks (null: the bundled one)")
+
+
 class TrainingRecipe(Config):
     name: str = Field(
         pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name of the training, and of its folder"
@@ -175,6 +191,7 @@ class TrainingRecipe(Config):
     sft2: SFT2Config | None = Field(None, description="fine-tuning, stage 2")
     dpo: DPOStageConfig | None = Field(None, description="direct preference optimization")
     merge: MergeConfig | None = Field(None, description="weighted average of the stages' weights")
+    evaluate: ValidationConfig | None = Field(None, description="answers of the model while it trains")
 
     @property
     def stages(self) -> dict[str, StageConfig]:
@@ -230,6 +247,10 @@ def load(
         reference = dataset or resolved(stage.dataset) or resolved(recipe.dataset)
         return stage.model_copy(update={"dataset": reference, "start": resolved(stage.start)})
 
+    evaluate = recipe.evaluate
+    if evaluate:
+        places = {"benchmark": resolved(evaluate.benchmark), "vocoder": resolved(evaluate.vocoder)}
+        evaluate = evaluate.model_copy(update=places)
     backbone = recipe.backbone
     checkpoint = backbone.checkpoint
     if checkpoint and not is_reference(checkpoint):
@@ -245,6 +266,7 @@ def load(
             "pretrain": tuple(map(with_paths, recipe.pretrain)),
             **{name: stage and with_paths(stage) for name in TRAINED[1:] if (stage := getattr(recipe, name))},
             "merge": merge,
+            "evaluate": evaluate,
         }
     )
     _refuse_unknown_stages(path, recipe)
@@ -252,8 +274,8 @@ def load(
 
 
 def _name_defaults(parsed: YamlSettings) -> None:
-    """Make `sft1:` without settings a stage with all defaults."""
-    for name in (*TRAINED, "merge"):
+    """Make `sft1:` without settings a stage with all defaults, and so for other sections."""
+    for name in (*TRAINED, "merge", "evaluate"):
         if name in parsed.values and parsed.values[name] is None:
             parsed.values[name] = [{}] if name == "pretrain" else {}
 

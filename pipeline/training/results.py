@@ -21,6 +21,8 @@ class StageResult:
     """Metrics of the first step: loss, loss per modality, and those of DPO."""
     after: dict[str, float] | None = None
     """Their means over the last steps."""
+    answers: dict[str, Any] | None = None
+    """Of the model in training at its last evaluation, if the recipe has `evaluate`."""
 
 
 def result_of(
@@ -40,6 +42,7 @@ def result_of(
         steps=len(lines),
         before=_mean(lines[:1]) if lines else None,
         after=_mean(last) if lines else None,
+        answers=next((line["answers"] for line in reversed(lines) if "answers" in line), None),
     )
 
 

@@ -40,11 +40,22 @@ def load(directory: Path, device: torch.device | str, dtype: torch.dtype = torch
     """The model of a folder, for inference. Raises SetupError if the folder is not a checkpoint."""
     with torch.device("meta"):
         model = blank(directory)
+    model = for_inference(model, device, dtype)
+    load_into(model, directory)
+    return model
+
+
+def for_inference(model: Backbone, device: torch.device | str, dtype: torch.dtype) -> Backbone:
+    """A model on the meta device as one that only answers, with memory for weights but none in it."""
     for parameter in model.parameters():  # and not buffers: rotary frequencies are float32
         parameter.data = parameter.data.to(dtype)
     model.to_empty(device=device)
-    load_into(model, directory)
     return model.requires_grad_(False).eval()
+
+
+def inference_dtype(device: torch.device) -> torch.dtype:
+    """In which models answer on a device."""
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
 def reader_of(model: Backbone) -> Reader:

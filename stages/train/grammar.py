@@ -28,6 +28,10 @@ LONGEST_END = LONGEST_CHARACTER - 1 + LINGUISTIC_PER_GROUP + SEMANTIC_PER_GROUP 
 
 Mode = Literal["interleaved", "text_first", "audio_only", "text_only"]
 
+Rule = Literal["ratio", "groups", "markers", "text"]
+"""What an id that may not follow breaks: the turns of text and codes, the order of codes in a group, the
+place of a marker, or the bytes of a character."""
+
 
 @dataclass(frozen=True)
 class Form:
@@ -117,6 +121,19 @@ class Grammar:
             self._in_voice &= self._has_markers or not self._audio_ended
             self._taken += 1
             self._half = self._spelling.rest(self._half, id)
+
+    def broken_by(self, id: int) -> Rule | None:
+        """The rule that an id would break; None if it may follow. Not to be asked after `close`."""
+        if id in self.allowed():
+            return None
+        v = self._v
+        if id in (v.audio_start, v.audio_end, v.eot):
+            return "markers"
+        if not v.linguistic <= id < v.semantic + SEMANTIC_CODES:
+            return "text" if self._may_write() else "ratio"
+        if not self._may_speak() or (self._audio_ended and not self._in_voice):
+            return "ratio"
+        return "groups" if self._in_voice or not self._has_markers else "markers"
 
     def _all(self) -> Iterator[Numbers]:
         if self._may_write():

@@ -28,7 +28,7 @@ from stages.train.config import TrainConfig
 from stages.train.documents import Documents
 from stages.train.dpo import Sides, anchor_tokens, compare, side_sums
 from stages.train.flops import peak, step_flops
-from stages.train.folder import BOARD, LEFT_OUT, METRICS, PACKING, written
+from stages.train.folder import ANSWERS, BOARD, LEFT_OUT, METRICS, PACKING, written
 from stages.train.loss import weighted_mean
 from stages.train.metrics import Means, MetricsFile
 from stages.train.model import Backbone
@@ -37,6 +37,7 @@ from stages.train.packing import Packing, pack, sequences_of
 from stages.train.parallel import World
 from stages.train.progress import ProgressCallback
 from stages.train.reference import ReferenceLogProbs, compute
+from stages.train.validation import Validator
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,12 @@ class Trainer:
         self.families = sorted(pc.unique(data.documents.index["family"].take(self.entries)).to_pylist())
         self.optimizer = adamw(model, config)
 
-    def finish(self, load: Callable[[], str], on_progress: ProgressCallback) -> None:
+    def finish(
+        self, load: Callable[[], str], on_progress: ProgressCallback, validator: Validator | None = None
+    ) -> None:
         """Take all remaining steps. `load` loads the initial weights into the model and returns their name; a
-        run that resumes doesn't call it unless it needs their log-probabilities (DPO)."""
+        run that resumes doesn't call it unless it needs their log-probabilities (DPO). What the validator
+        measures is in the metrics of its steps, under `answers`."""
         first = snapshot.last_step(self.folder, self.world)
         if first == 0 or self.config.objective == "dpo":
             self._prepare_reference(load())
@@ -87,6 +91,8 @@ class Trainer:
                 file = stack.enter_context(closing(MetricsFile(self.folder / METRICS, board, first)))
             for step, batches in enumerate(self._read_ahead(first), first):
                 metrics = self._step(step, batches)
+                if validator and validator.due(step + 1, self.steps):
+                    metrics[ANSWERS] = validator(step + 1)
                 if self.world.is_first:
                     file.write(metrics)
                 if (step + 1) % self.config.checkpoint_every == 0 or step + 1 == self.steps:

@@ -21,6 +21,7 @@ from stages.train.model import Backbone, Step1
 from stages.train.parallel import World, joined, parallelize
 from stages.train.progress import ProgressCallback
 from stages.train.shape import PRESETS
+from stages.train.validation import Validation, Validator
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,13 @@ def run(
     start: Start,
     folder: Path,
     on_progress: ProgressCallback = lambda metrics: None,
+    validation: Validation | None = None,
 ) -> Path:
     """Train, and return the folder of the finished model, which is in the run's folder.
 
     A finished run is left unchanged, and a stopped one resumes from its last checkpoint, on any number of
-    processes that divides its batch. `on_progress` is called with each step's metrics in the first process.
+    processes that divides its batch. `on_progress` is called with each step's metrics in the first process;
+    `validation` adds to them, and changes nothing of what is trained.
     Raises SetupError, in all processes, if the folder holds another run, if model, data and processes don't
     fit together, or if the loss is not finite.
     """
@@ -95,10 +98,13 @@ def run(
         world.first(lambda: claim(folder, {**record, **data.identity}))
         finished = folder / MODEL
         if not world.first(finished.exists):
-            model = start.blank(data.vocabulary["size"])
+            size = data.vocabulary["size"]
+            model = start.blank(size)
             parallelize(model, world, config)
             model.to_empty(device=world.device)
-            Trainer(config, data, model, folder, world).finish(lambda: start.load(model, world), on_progress)
+            validator = Validator(validation, model, lambda: start.blank(size), world) if validation else None
+            trainer = Trainer(config, data, model, folder, world)
+            trainer.finish(lambda: start.load(model, world), on_progress, validator)
             partial = folder / f".{MODEL}.partial"
             world.first(lambda: emptied(partial))
             checkpoint.save(model, partial, dict(data.vocabulary), writes=world.is_first)

@@ -1,7 +1,7 @@
 """Answers sampled id by id within the layout's grammar, and streamed piece by piece."""
 
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -15,7 +15,7 @@ from schemas.layout import codes_of, read_content
 from schemas.recording import Codes
 from schemas.vocabulary import Ids, Modality, Vocabulary
 from stages.train.cache import Reader
-from stages.train.grammar import LONGEST_END, Form, Grammar
+from stages.train.grammar import LONGEST_END, Form, Grammar, Rule
 from stages.train.spelling import Numbers, spelling_of
 
 Reason = Literal["end", "length", "text_loop", "audio_loop"]
@@ -65,6 +65,17 @@ class CodeGroup:
 
 
 @dataclass(frozen=True)
+class Obedience:
+    """Whether the likeliest of all ids was one that the grammar allows. What is drawn always is: the others
+    are masked out."""
+
+    steps: int
+    """Of the answer, but for those that close it."""
+    broken: Mapping[Rule, int]
+    """Rule -> steps at which the likeliest id would have broken it."""
+
+
+@dataclass(frozen=True)
 class Answer:
     """A complete answer."""
 
@@ -73,6 +84,7 @@ class Answer:
     text: str
     voices: tuple[Codes, ...]
     reason: Reason
+    obedience: Obedience = Obedience(0, {})
 
 
 def answer(
@@ -104,6 +116,8 @@ class Writer:
         self._loops = {False: _Loop(*TEXT_LOOP), True: _Loop(*AUDIO_LOOP)}
         self._reason: Reason = "end"
         self._ids: list[int] = []
+        self._steps = 0
+        self._broken: Counter[Rule] = Counter()
 
     @property
     def ended(self) -> bool:
@@ -120,6 +134,11 @@ class Writer:
         if self._reason == "end" and not self._leaves_room_to_end(id):
             self._close("length")
             id = self._drawn(logits_V)
+        if self._reason == "end":
+            self._steps += 1
+            likeliest = int(logits_V.argmax())
+            if likeliest != id and (rule := self._grammar.broken_by(likeliest)):
+                self._broken[rule] += 1
         self._grammar.take(id)
         self._ids.append(id)
         self._recent.append(id)
@@ -155,7 +174,8 @@ class Writer:
         """The complete answer."""
         content = np.array(self._ids, np.int32)
         message = read_content("assistant", content[:-1], self._vocabulary)
-        return Answer(content, message.text, message.codes, self._reason)
+        obedience = Obedience(self._steps, dict(self._broken))
+        return Answer(content, message.text, message.codes, self._reason, obedience)
 
 
 def _without_repeated(allowed: Numbers, recent: deque[int]) -> Numbers:

@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from pipeline.evaluation.answers.benchmark import Benchmark
-from pipeline.evaluation.answers.ears import Ears
+from pipeline.evaluation.answers.ears import Heard
 from pipeline.evaluation.answers.exchange import (
     AnsweredQuestion,
     AnsweringModel,
     AnswerSampling,
+    SpokenAnswer,
     SpokenQuestion,
 )
 from pipeline.evaluation.answers.kept import CANDIDATES, EvaluationFolder, KeptRow
@@ -60,7 +61,7 @@ def answer_benchmark(
     questions: dict[str, tuple[SpokenQuestion, ...]],
     sampling: AnswerSampling,
     folder: EvaluationFolder,
-    ears: Ears,
+    hear: Callable[[SpokenAnswer], Heard],
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, KeptRow]:
     """Answer every row that isn't answered in the folder yet, hear the answers and keep both.
@@ -77,7 +78,7 @@ def answer_benchmark(
             own = replace(sampling, seed=hash_integer(f"{sampling.seed} {row.id}", 32))
             try:
                 history = answer_row(model, questions[row.id], own)
-                folder.keep(model.name, row.id, [(each.answer, ears.hear(each.answer)) for each in history])
+                folder.keep(model.name, row.id, [(each.answer, hear(each.answer)) for each in history])
             except (DataError, OSError) as error:
                 problem = problem_of(error)
                 folder.keep_failure(model.name, row.id, problem.code, problem.message)

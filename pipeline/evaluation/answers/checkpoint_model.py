@@ -24,13 +24,19 @@ class CheckpointModel:
     """A loaded model, also one that is being trained. Without a vocoder its answers have no sound."""
 
     def __init__(
-        self, name: str, answerer: Answerer, vocoder: AnswerVocoder | None, about: Mapping[str, Any]
+        self,
+        name: str,
+        answerer: Answerer,
+        vocoder: AnswerVocoder | None,
+        about: Mapping[str, Any],
+        codes: dict[Path, Codes] | None = None,
     ) -> None:
+        """`codes` keeps those of questions; models with the same tokenizer can share it."""
         self.name = name
         self._answerer = answerer
         self._vocoder = vocoder
         self._about = about
-        self._codes: dict[Path, Codes] = {}
+        self._codes: dict[Path, Codes] = {} if codes is None else codes
 
     def about(self) -> dict[str, Any]:
         return dict(self._about)
@@ -61,7 +67,11 @@ class CheckpointModel:
                 done = event
         assert done is not None
         samples = np.concatenate(pieces) if pieces else None
-        return SpokenAnswer(done.text, samples, RATE, done.voices, done.reason, latency.as_json())
+        broken = {str(rule): count for rule, count in done.obedience.broken.items()}
+        grammar = {"steps": done.obedience.steps, **broken}
+        return SpokenAnswer(
+            done.text, samples, RATE, done.voices, done.reason, latency.as_json(), grammar=grammar
+        )
 
     def _question(self, question: SpokenQuestion) -> Codes:
         if question.audio not in self._codes:

@@ -37,6 +37,9 @@ class SpokenAnswer:
     """`first_text`, `first_sound` and `total`: seconds since the question; None for what wasn't measured."""
     id: str | None = None
     """By which a server knows the answer."""
+    grammar: dict[str, int] | None = None
+    """`steps` of the answer, and at how many of them the likeliest of all ids would have broken each rule of
+    the layout; None where the model doesn't tell."""
 
     @property
     def empty(self) -> bool:

@@ -49,6 +49,8 @@ class KeptTurn:
     reason: str | None
     latency: dict[str, float | None]
     heard: Heard
+    grammar: dict[str, int] | None = None
+    """As in `SpokenAnswer`."""
 
     @property
     def seen(self) -> AnswerTurn:
@@ -76,8 +78,10 @@ class KeptRow:
 
 
 class EvaluationFolder:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, remedy: str = "Name another folder with --out") -> None:
+        """`remedy` ends the messages about a folder with other answers."""
         self.path = path
+        self._remedy = remedy
 
     def begin(self, settings: dict[str, Any]) -> None:
         """Raises SetupError if the folder holds something else, or a run with other settings."""
@@ -102,7 +106,7 @@ class EvaluationFolder:
             if before.get(name) != value:
                 raise SetupError(
                     f"{self.path} holds {what} with another {name}: {_short(before.get(name))}, and now "
-                    f"it is {_short(value)}. Name another folder with --out"
+                    f"it is {_short(value)}. {self._remedy}"
                 )
         return True
 
@@ -116,8 +120,7 @@ class EvaluationFolder:
             write_whole(file, data)
         elif file.read_bytes() != data:
             raise SetupError(
-                f"{self.path} holds answers to another recording of question {turn} of {row}: name another "
-                "folder with --out"
+                f"{self.path} holds answers to another recording of question {turn} of {row}. {self._remedy}"
             )
         return file
 
@@ -135,6 +138,7 @@ class EvaluationFolder:
                 turn["reason"],
                 turn["latency"],
                 Heard.of_json(turn["heard"]),
+                turn.get("grammar"),
             )
             for turn in content["turns"]
         )
@@ -158,6 +162,7 @@ class EvaluationFolder:
                     "reason": answer.reason,
                     "latency": answer.latency,
                     "heard": heard.as_json(),
+                    "grammar": answer.grammar,
                 }
             )
         self._write(model, row, turns, None)

@@ -1,5 +1,6 @@
 """The measures of a conversation, from what the ears heard of each answer."""
 
+from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -17,6 +18,7 @@ TITLES = {
     "right_language": "Share of answers in the language asked for",
     "first_sound": "Seconds to the first sound",
     "total": "Seconds to the end",
+    "grammar": "Steps whose likeliest id obeys the layout, without the mask",
 }
 """Measure -> title."""
 
@@ -34,7 +36,22 @@ def measures_of(turns: Sequence[KeptTurn], language: str) -> dict[str, float | N
         "right_language": fmean(spoken) if spoken else None,
         "first_sound": _mean([turn.latency.get("first_sound") for turn in turns]),
         "total": _mean([turn.latency.get("total") for turn in turns]),
+        "grammar": obeying(turns),
     }
+
+
+def obeying(turns: Sequence[KeptTurn]) -> float | None:
+    """Share of the steps of some answers at which the likeliest of all ids obeys the layout."""
+    steps, broken = grammar_of(turns)
+    return 1 - sum(broken.values()) / steps if steps else None
+
+
+def grammar_of(turns: Sequence[KeptTurn]) -> tuple[int, dict[str, int]]:
+    """The steps of some answers, and rule -> steps at which the likeliest of all ids would have broken it."""
+    total: Counter[str] = Counter()
+    for turn in turns:
+        total.update(turn.grammar or {})
+    return total.pop("steps", 0), dict(total)
 
 
 def facts_for_judge(turns: Sequence[Heard]) -> str:

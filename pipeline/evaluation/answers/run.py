@@ -14,11 +14,9 @@ from pipeline.evaluation.answers.ears import Ears
 from pipeline.evaluation.answers.judge import AnswerJudge
 from pipeline.evaluation.answers.judging import Judging, judge_all
 from pipeline.evaluation.answers.kept import RATINGS, RESULTS, EvaluationFolder, KeptRow
-from pipeline.evaluation.answers.measures import measures_of
 from pipeline.evaluation.answers.models import check_place, names_of, open_model
 from pipeline.evaluation.answers.people import scores_of_people
 from pipeline.evaluation.answers.results import AnswersEvaluation, AnswersOptions, row_json
-from pipeline.evaluation.answers.rules import judge_by_rules
 from pipeline.evaluation.answers.summary import RowOutcome, comparisons
 from pipeline.evaluation.answers.voices import PackagedVoices
 from pipeline.storage.store import Store
@@ -55,7 +53,9 @@ def evaluate_answers(options: AnswersOptions, say: Say = lambda line: None) -> A
         model = open_model(name, place, options.out, ears, voices, options.vocoder)
         models[name] = model.about()
         folder.begin_model(name, models[name])
-        answers[name] = answer_benchmark(benchmark, model, questions, options.sampling, folder, ears(), say)
+        answers[name] = answer_benchmark(
+            benchmark, model, questions, options.sampling, folder, ears().hear, say
+        )
         del model  # a checkpoint's memory is free before the next is loaded
     write_candidates(benchmark, answers, questions, folder)
     clock.done("answers")
@@ -67,15 +67,7 @@ def evaluate_answers(options: AnswersOptions, say: Say = lambda line: None) -> A
     clock.done("judge")
     people = scores_of_people(options.out / RATINGS)
     outcomes = tuple(
-        RowOutcome(
-            name,
-            row,
-            kept,
-            tuple(judge_by_rules(row, kept.seen)) if not kept.failed else (),
-            measures_of(kept.turns, row.spoken_language),
-            judging.verdicts.get((name, row.id)),
-            people.get((row.id, name)),
-        )
+        RowOutcome.of(name, row, kept, judging.verdicts.get((name, row.id)), people.get((row.id, name)))
         for name in names
         for row in benchmark.rows
         if (kept := answers[name].get(row.id)) is not None

@@ -7,7 +7,8 @@ from typing import Any
 
 from pipeline.evaluation.answers.judge import CRITERIA, AnswerVerdict, PairVerdict
 from pipeline.evaluation.answers.kept import KeptRow
-from pipeline.evaluation.answers.rules import CheckResult, score_of
+from pipeline.evaluation.answers.measures import measures_of
+from pipeline.evaluation.answers.rules import CheckResult, judge_by_rules, score_of
 from schemas.benchmark import BenchmarkRow
 from schemas.errors import DataError
 from stages.evaluate.estimate import IntervalEstimate, mean
@@ -32,6 +33,19 @@ class RowOutcome:
     """None without a judge, and where it gave none."""
     people: float | None = None
     """Mean score of the raters, 1 to 5."""
+
+    @classmethod
+    def of(
+        cls,
+        model: str,
+        row: BenchmarkRow,
+        kept: KeptRow,
+        verdict: AnswerVerdict | None = None,
+        people: float | None = None,
+    ) -> "RowOutcome":
+        """Judges a row by the rules, and measures it."""
+        checks = () if kept.failed else tuple(judge_by_rules(row, kept.seen))
+        return cls(model, row, kept, checks, measures_of(kept.turns, row.spoken_language), verdict, people)
 
     @property
     def rules(self) -> float | None:

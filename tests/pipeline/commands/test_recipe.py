@@ -7,23 +7,34 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from pipeline import cli
-from pipeline.commands.recipe import build_schema, training_schema, vocoder_schema
+from pipeline.commands.recipe import (
+    ablate_schema,
+    align_schema,
+    build_schema,
+    training_schema,
+    vocoder_schema,
+)
 from tests.paths import ROOT
 
 RECIPES = ROOT / "pipeline" / "recipes"
 TRAINING = sorted((RECIPES / "train").glob("*.yaml"))
-BUILD = sorted(set(RECIPES.rglob("*.yaml")) - set(TRAINING))
+PAPER = RECIPES / "ablations" / "paper.yaml"
+BUILD = sorted(set(RECIPES.rglob("*.yaml")) - {*TRAINING, PAPER})
 
 BUILD_SCHEMA = Draft202012Validator(build_schema())
 TRAINING_SCHEMA = Draft202012Validator(training_schema())
 VOCODER_SCHEMA = Draft202012Validator(vocoder_schema())
+ALIGN_SCHEMA = Draft202012Validator(align_schema())
+ABLATE_SCHEMA = Draft202012Validator(ablate_schema())
 
 
 def errors(schema, text):
     return sorted(".".join(map(str, error.path)) for error in schema.iter_errors(yaml.safe_load(text)))
 
 
-@pytest.mark.parametrize("schema", [BUILD_SCHEMA, TRAINING_SCHEMA, VOCODER_SCHEMA])
+@pytest.mark.parametrize(
+    "schema", [BUILD_SCHEMA, TRAINING_SCHEMA, VOCODER_SCHEMA, ALIGN_SCHEMA, ABLATE_SCHEMA]
+)
 def test_schemas_are_valid_and_name_their_dialect(schema):
     Draft202012Validator.check_schema(schema.schema)
     assert schema.schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -71,6 +82,10 @@ def test_each_form_of_pretraining_is_accepted(pretrain):
     assert errors(TRAINING_SCHEMA, text) == []
 
 
+def test_the_shipped_ablation_is_accepted():
+    assert errors(ABLATE_SCHEMA, PAPER.read_text()) == []
+
+
 def test_a_vocoder_with_all_defaults_is_accepted():
     assert errors(VOCODER_SCHEMA, "name: a\ndataset: calls\nvocoder:") == []
 
@@ -82,7 +97,9 @@ def test_an_editor_shows_descriptions_defaults_and_choices():
     assert all(field["description"] for field in properties.values())
 
 
-@pytest.mark.parametrize("schema", [BUILD_SCHEMA, TRAINING_SCHEMA, VOCODER_SCHEMA])
+@pytest.mark.parametrize(
+    "schema", [BUILD_SCHEMA, TRAINING_SCHEMA, VOCODER_SCHEMA, ALIGN_SCHEMA, ABLATE_SCHEMA]
+)
 def test_every_setting_has_a_description(schema):
     root, sections = schema.schema, schema.schema.get("$defs", {})
     missing = [
@@ -100,6 +117,8 @@ def test_every_setting_has_a_description(schema):
         ([], "aqaa-data build recipe"),
         (["--training"], "aqaa-data training recipe"),
         (["--vocoder"], "aqaa-data vocoder recipe"),
+        (["--align"], "aqaa-data align recipe"),
+        (["--ablate"], "aqaa-data ablate recipe"),
     ],
 )
 def test_the_command_writes_json(capsys, options, title):

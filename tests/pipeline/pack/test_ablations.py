@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import webdataset
 
+from pipeline.ablation.recipe import load as load_ablation
 from pipeline.annotate.run import pending
 from pipeline.config.recipe import load
 from pipeline.planning.plan import make_plan
@@ -51,9 +52,16 @@ def answers(small_build, output, vocabulary):
     return answers_by_name
 
 
-def test_eight_recipes_are_bundled():
-    names = {path.stem for path in (RECIPES / "ablations").glob("*.yaml")}
-    assert names == {*RATIOS, *CONCATENATIONS}
+def test_eight_recipes_are_bundled_and_the_tables_have_them_as_cells():
+    files = {path.stem: path for path in (RECIPES / "ablations").glob("*.yaml")}
+    paper = load_ablation(str(files.pop("paper")))
+    assert files.keys() == {*RATIOS, *CONCATENATIONS}
+    cells = {cell.name: cell for cell in paper.cells}
+    for name, file in files.items():
+        settings = (*paper.shared.build_settings, *cells[name].build_settings)
+        as_cell = load(str(paper.build), settings)
+        assert as_cell.interleave == load(file).interleave
+        assert as_cell.compose.families == load(file).compose.families
 
 
 def test_every_ratio_lays_out_the_same_answers(answers):

@@ -136,6 +136,7 @@ def test_a_recipe_without_stages_is_refused(written):
 
 
 BUNDLED = sorted((Path(pipeline.__file__).parent / "recipes" / "train").glob("*.yaml"))
+BUNDLED = [file for file in BUNDLED if file.stem != "ablation"]  # cells add the stages that they compare
 
 
 @pytest.mark.parametrize("file", BUNDLED, ids=lambda file: file.stem)

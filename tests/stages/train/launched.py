@@ -14,6 +14,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from stages.train.config import TrainConfig
 from stages.train.loop import TrainingData
 from stages.train.run import Start, run
+from stages.train.validation import Validation
 from tests.stages.train.open_documents import documents_in
 
 
@@ -28,12 +29,13 @@ class Job:
     folder: Path
     killed_at: int | None = None
     """Step after which the first process kills itself, once."""
+    validation: Validation | None = None
 
     def train(self) -> Path:
 
         torch.set_num_threads(1)
         on_progress = self._die if self.killed_at is not None else lambda metrics: None
-        return run(self.config, self._open, self.start, self.folder, on_progress)
+        return run(self.config, self._open, self.start, self.folder, on_progress, self.validation)
 
     def _open(self) -> TrainingData:
         return TrainingData(documents_in(self.shards), self.ids, {"version": "1"})

@@ -202,3 +202,39 @@ def test_an_id_that_is_not_allowed_is_refused(vocabulary):
         grammar(vocabulary).take(vocabulary.audio_end)
     with pytest.raises(ValueError, match="0:15"):
         Form(ratio=(0, 15))
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32), MODES, RATIOS, st.integers(0, 60))
+def test_an_id_breaks_a_rule_unless_it_may_follow(vocabulary, seed, mode, ratio, length):
+    rng = np.random.default_rng(seed)
+    so_far = grammar(vocabulary, mode, ratio)
+    taken(so_far, random_answer(grammar(vocabulary, mode, ratio), rng, vocabulary)[:length])
+    if so_far.ended:
+        return
+    allowed = set(so_far.allowed().tolist())
+    ids = [
+        *markers(vocabulary),
+        vocabulary.linguistic,
+        vocabulary.semantic,
+        *rng.integers(0, vocabulary.size, 30),
+    ]
+    for id in map(int, ids):
+        assert (so_far.broken_by(id) is None) == (id in allowed)
+
+
+def test_broken_rules_are_told_apart(vocabulary):
+    a, half = int(vocabulary.encode("a")[0]), int(vocabulary.encode("語")[0])
+    linguistic, semantic = vocabulary.linguistic, vocabulary.semantic
+    so_far = taken(grammar(vocabulary), [a] * 10)
+    assert so_far.broken_by(a) == "ratio"
+    assert so_far.broken_by(linguistic) == "markers", "a voice begins with a marker"
+    assert so_far.broken_by(vocabulary.eot) == "markers"
+    taken(so_far, [vocabulary.audio_start, linguistic])
+    assert so_far.broken_by(semantic) == "groups"
+    assert so_far.broken_by(a) == "ratio"
+    assert so_far.broken_by(vocabulary.audio_end) == "markers", "a voice ends after a whole group"
+    assert so_far.broken_by(linguistic) is None
+    assert grammar(vocabulary).broken_by(vocabulary.pad) == "text"
+    assert taken(grammar(vocabulary), [half]).broken_by(a) in (None, "text")
+    assert grammar(vocabulary, "text_only").broken_by(linguistic) == "ratio"

@@ -246,3 +246,17 @@ def test_codes_are_streamed_by_group_with_their_voice(vocabulary):
     assert events[10:12] == [CodeGroup(codes, 0), CodeGroup(codes, 1)]
     assert events[12].voices == (codes, codes)
     assert events[12].reason == "end"
+
+
+def test_an_answer_tells_how_often_the_likeliest_of_all_ids_obeys(vocabulary):
+    """Always the same logits: a letter is likeliest, and after ten letters a code should come."""
+    a = int(vocabulary.encode("a")[0])
+    logits = torch.zeros(vocabulary.size)
+    logits[a] = 9.0
+    sampling = Sampling(0, max_tokens=20)
+    obedience = answered(answer(Fixed(logits), np.array([1]), vocabulary, Form(), sampling)).obedience
+    assert (obedience.steps, dict(obedience.broken)) == (20, {"ratio": 10})
+    in_text = answered(
+        answer(Fixed(logits), np.array([1]), vocabulary, Form("text_only"), sampling)
+    ).obedience
+    assert (in_text.steps, dict(in_text.broken)) == (20, {})

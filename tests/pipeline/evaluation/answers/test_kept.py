@@ -86,5 +86,5 @@ def test_names_of_files_are_safe_and_unique():
 def test_a_question_that_sounds_different_needs_another_folder(tmp_path):
     folder = EvaluationFolder(tmp_path)
     assert folder.question("sum", 1, b"one") == folder.question("sum", 1, b"one")
-    with pytest.raises(SetupError, match="another recording of question 1 of sum: name another folder"):
+    with pytest.raises(SetupError, match=r"another recording of question 1 of sum\. Name another folder"):
         folder.question("sum", 1, b"other")
