@@ -126,7 +126,7 @@ class Writer:
     @property
     def last(self) -> int:
         """The last id, of the prompt or of what was written."""
-        return self._recent[-1]
+        return int(self._recent[-1])
 
     def write(self, logits_V: Tensor) -> int:
         """The next id. Raises SetupError if a logit is NaN."""

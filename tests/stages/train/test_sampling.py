@@ -133,7 +133,7 @@ def test_nucleus_sampling_draws_from_the_likeliest_ids_up_to_top_p(vocabulary):
     for top_p in (0.5, 0.85, 1.0):
         for seed in range(150):
             events = answer(
-                Fixed(logits), np.array([1]), vocabulary, Form("text_only"), Sampling(1, top_p, seed, 1)
+                Fixed(logits), np.array([1]), vocabulary, Form("text_only"), Sampling(1, top_p, seed, 2)
             )
             first = int(answered(events).ids[0])
             counts.setdefault(top_p, {}).setdefault(first, 0)
