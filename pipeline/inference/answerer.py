@@ -15,7 +15,7 @@ from stages.tokenize import TokenizeConfig, load_tokenizer
 from stages.tokenize.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from stages.train.batch_sampling import Batch, Question
+    from stages.train.batch_sampling import AnswerBatch, Question
     from stages.train.grammar import Form
     from stages.train.model import Backbone
     from stages.train.sampling import Answer, CodeGroup, Sampling, TextPiece
@@ -66,7 +66,7 @@ class Answerer:
         return answers(self.model, questions, self.vocabulary, form, rows)
 
     def answer_in(
-        self, batch: "Batch", prompt: Ids, form: "Form", sampling: "Sampling"
+        self, batch: "AnswerBatch", prompt: Ids, form: "Form", sampling: "Sampling"
     ) -> "Generator[TextPiece | CodeGroup | Answer | None, None, None]":
         """Stream the answer as one of a batch; None says that it waits for the batch's next step.
 

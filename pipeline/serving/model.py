@@ -69,7 +69,7 @@ class ServedModel:
         recogniser: QuestionRecogniser | None = None,
     ) -> None:
         """`rows` is the most answers at a time; `recogniser` writes down what was asked."""
-        from stages.train.batch_sampling import Batch
+        from stages.train.batch_sampling import AnswerBatch
 
         self.name = name
         self.rows = rows
@@ -78,7 +78,7 @@ class ServedModel:
         self.created = int(time.time())
         self.vocabulary = answerer.vocabulary
         self._answerer = answerer
-        self._batch = Batch(answerer.model, rows)
+        self._batch = AnswerBatch(answerer.model, rows)
         self._vocoder = vocoder
         self._audio_tokenizer = AudioTokenizer(answerer, limits.seconds)
         self._answers: LruCache[tuple[float, PastTurn]] = LruCache(256)

@@ -23,7 +23,7 @@ class Question:
     samplings: Sequence[Sampling]
 
 
-class Batch:
+class AnswerBatch:
     """Answers that are written at the same time; each joins and leaves between any two steps."""
 
     def __init__(self, model: Backbone, rows: int) -> None:
@@ -58,7 +58,7 @@ def answers(
     Every answer has its own seed and its own state, so it is the answer that `sampling.answer` gives alone,
     whichever others are written at the same time, as far as sums in another order of floats round alike.
     """
-    batch = Batch(model, rows)
+    batch = AnswerBatch(model, rows)
     joining = _sequences(model, questions, vocabulary, form)
     place: dict[Writer, tuple[int, int]] = {}
     """Of each answer: its question, and its number among the answers to that."""
