@@ -24,7 +24,6 @@ SIGMA = 1e-6
 """Standard deviation of the noise that remains at time 1."""
 DROPPED = 0.2
 """Share of the utterances that are trained without conditions."""
-GUIDANCE = 0.7
 STEPS = 10
 
 
@@ -194,18 +193,19 @@ def solve(
     noise_BMT: Tensor,
     conditions: Conditions,
     steps: int = STEPS,
-    guidance: float = GUIDANCE,
+    guidance: float | None = None,
     pasts: list[Past] | None = None,
 ) -> Tensor:
     """Euler's method from noise to a normalised mel, with classifier-free guidance.
 
-    v = (1 + guidance) v(conditions) - guidance v(no conditions). With `pasts`, one per step, it continues
-    after earlier blocks.
+    v = (1 + guidance) v(conditions) - guidance v(no conditions); without `guidance`, that of the shape. With
+    `pasts`, one per step, it continues after earlier blocks.
     """
     twice = torch.cat([torch.ones(len(noise_BMT)), torch.zeros(len(noise_BMT))]).to(noise_BMT)
     both = Conditions(
         *(torch.cat([c, c]) for c in (conditions.tokens_BMT, conditions.speaker_BM, conditions.prompt_BMT))
     ).kept(twice)
+    guidance = flow.shape.guidance if guidance is None else guidance
     times = time_steps(steps)
     x_BMT = noise_BMT
     for n, (now, then) in enumerate(pairwise(times)):

@@ -80,6 +80,8 @@ class FlowShape:
     scale: float = 1.0
     """Features are shifted and divided by `mean` and `scale` before training. None: each feature by its own
     mean and scale, which are kept with the weights."""
+    guidance: float = 0.7
+    """How far it leans on the tokens when it speaks (classifier-free guidance)."""
 
     def __post_init__(self) -> None:
         if self.past is not None and len(self.channels) > 1:
@@ -136,7 +138,7 @@ MEL_MEAN, MEL_SCALE = -5.3, 2.6
 """Approximate mean and standard deviation of log mels of speech at full scale."""
 
 _SPEECH = {"mean": MEL_MEAN, "scale": MEL_SCALE}
-_LATENTS = {"features": LATENTS, "prompted": False, "mean": None}
+_LATENTS = {"features": LATENTS, "prompted": False, "mean": None, "guidance": 1.5}
 _STREAMING = {"past": 8, "ahead": 5, "residual": True}
 
 PRESETS = {

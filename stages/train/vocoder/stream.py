@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from schemas.errors import SetupError
-from stages.train.vocoder.flow import GUIDANCE, STEPS, Conditions, solve
+from stages.train.vocoder.flow import STEPS, Conditions, solve
 from stages.train.vocoder.hift import HiFT
 from stages.train.vocoder.istft import AHEAD, EDGE, Generator, overlap_sums
 from stages.train.vocoder.noise import noise
@@ -29,7 +29,7 @@ class VocoderStream:
         self,
         vocoder: Vocoder,
         steps: int = STEPS,
-        guidance: float = GUIDANCE,
+        guidance: float | None = None,
         seed: int = 0,
         speaker: Sequence[float] | None = None,
     ) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from schemas.errors import SetupError
-from stages.train.vocoder.flow import GUIDANCE, STEPS, Conditions, Flow, solve
+from stages.train.vocoder.flow import STEPS, Conditions, Flow, solve
 from stages.train.vocoder.hift import HiFT
 from stages.train.vocoder.istft import Generator
 from stages.train.vocoder.noise import noise
@@ -75,7 +75,7 @@ class Vocoder(nn.Module):
         self,
         tokens: Sequence[int],
         steps: int = STEPS,
-        guidance: float = GUIDANCE,
+        guidance: float | None = None,
         seed: int = 0,
         speaker: Sequence[float] | None = None,
         prompt: tuple[Sequence[int], Tensor] | None = None,
