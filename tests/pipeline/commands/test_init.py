@@ -58,12 +58,12 @@ def test_prompts_are_questions_of_the_training_none_of_which_is_held_out(talk):
 
 def test_prompts_and_held_out_questions_are_what_align_reads(talk):
     (talk / "align.yaml").write_text(
-        "{name: talk, checkpoint: ., prompts: {benchmark: prompts.jsonl}, evaluate: {benchmark: held-out.jsonl}}"
+        "{name: a, checkpoint: ., prompts: {benchmark: prompts.jsonl}, evaluate: {benchmark: held-out.jsonl}}"
     )
     prompts, left_out = prompts_of(load_align(str(talk / "align.yaml")))
     assert (len(prompts.rows), left_out, prompts.refused) == (1_000, 0, ())
     held_out = open_benchmark(str(talk / "held-out.jsonl"))
-    assert 250 < len(held_out.rows) < 450
+    assert len(held_out.rows) == 306  # as docs/talk.md says
     assert {row.dimension for row in held_out.rows} == {row.dimension for row in prompts.rows} == set(OPENING)
 
 
