@@ -1,5 +1,6 @@
 """A headless browser for tests, controlled through the DevTools protocol."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -62,6 +63,42 @@ class Tab:
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         field = self.call("DOM.querySelector", nodeId=root, selector="#file")["nodeId"]
         self.call("DOM.setFileInputFiles", nodeId=field, files=[str(file)])
+
+    def pointer(self, kind, selector):
+        """Press or release the mouse on an element: `mousePressed` or `mouseReleased`."""
+        box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
+        x, y = self.value(f"(box => [box.x + box.width / 2, box.y + box.height / 2])({box})")
+        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+
+    def type(self, selector, text):
+        """Write into a field, and press Enter."""
+        self.value(f"document.querySelector({json.dumps(selector)}).focus()")
+        self.call("Input.insertText", text=text)
+        for kind in ("keyDown", "keyUp"):
+            self.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key="Enter",
+                code="Enter",
+                text="\r",
+                windowsVirtualKeyCode=13,
+            )
+
+    def show(self, width, height, dark=False):
+        """The size of the window in CSS pixels, and the colours that the user prefers."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=2,
+            mobile=width < 600,
+        )
+        colours = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[colours])
+
+    def picture(self, file):
+        """Write what is seen as PNG."""
+        file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
     def parameters(self, method):
         return [event["params"] for event in self.events if event.get("method") == method]

@@ -9,6 +9,7 @@ import click
 from pipeline.commands.arguments import checkpoint_of, checkpoint_options, print_json, renamed_option
 from pipeline.commands.extras import require_extra
 from pipeline.serving.address import bind, url_of
+from pipeline.serving.api_keys import ApiKeys
 
 
 @click.command(
@@ -42,13 +43,30 @@ from pipeline.serving.address import bind, url_of
     show_default=True,
     help="Largest body of a request.",
 )
+@click.option(
+    "--batch",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Most requests that are answered at a time.",
+)
 @renamed_option(
     "--waiting",
     "--max-queue",
     type=click.IntRange(0),
     default=8,
     show_default=True,
-    help="Most requests that wait while one is answered; further ones get status 429.",
+    help="Most requests that wait for their turn; further ones get status 429.",
+)
+@click.option(
+    "--api-key-file",
+    type=click.Path(path_type=Path),
+    help="File with keys, one a line: requests must carry one.",
+)
+@click.option(
+    "--recogniser",
+    metavar="REF",
+    help="Whisper model that writes down spoken questions, for the page: package:whisper-base is included.",
 )
 @click.option(
     "--tokenizer",
@@ -71,7 +89,10 @@ def serve(
     max_tokens: int,
     max_seconds: float,
     max_megabytes: float,
+    batch: int,
     max_queue: int,
+    api_key_file: Path | None,
+    recogniser: str | None,
     tokenizer: str | None,
     vocabulary: str | None,
     as_json: bool,
@@ -80,15 +101,17 @@ def serve(
 
     POST /v1/chat/completions is OpenAI's: `modalities` ["text"] or ["text", "audio"], questions as text or
     `input_audio`, answers as `wav` (22.05 kHz) or `pcm16` (24 kHz), whole or streamed. GET / is a page to
-    talk to the model; GET /v1/models and /health describe the server. Requests are answered one at a time
-    and can't name files. There is no authentication: anyone who can reach the address can send requests.
+    talk to the model; GET /v1/models, /health and /metrics describe the server. Requests can't name files.
+    Without --api-key-file anyone who can reach the address can send requests.
     """
     require_extra("serve")
     folder = checkpoint_of(checkpoint, demo)
+    keys = ApiKeys() if api_key_file is None else ApiKeys.read(api_key_file)
     bound = bind(host, port)
 
     from pipeline.inference.answer_vocoder import open_answer_vocoder
     from pipeline.inference.answerer import open_answerer
+    from pipeline.inference.question_recogniser import QuestionRecogniser
     from pipeline.serving.model import Limits, ServedModel
     from pipeline.serving.server import create_server
 
@@ -98,8 +121,9 @@ def serve(
         click.echo(answerer.note, err=True)
     answer_vocoder.check(answerer.models)
     limits = Limits(max_tokens, max_seconds, max_megabytes)
-    model = ServedModel(name or folder.resolve().name, answerer, answer_vocoder, limits)
-    server = create_server(model, max_queue)
+    ears = QuestionRecogniser(recogniser) if recogniser else None
+    model = ServedModel(name or folder.resolve().name, answerer, answer_vocoder, limits, batch, ears)
+    server = create_server(model, max_queue, keys)
     # Questions and answers never appear in the log.
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("aqaa_data.serve").setLevel(logging.INFO)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pipeline.models import resolve
 from schemas.errors import SetupError
@@ -13,8 +13,10 @@ from stages.stage import Samples
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from stages.train.sampling import Answer, CodeGroup, TextPiece
+    from stages.train.sampling import Answer
     from stages.train.vocoder.vocoder import Vocoder
+
+Event = TypeVar("Event")
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,8 @@ class AnswerVocoder:
                 f"come from {_names(models)}: name a vocoder for these with --vocoder"
             )
 
-    def speak(
-        self, events: "Iterable[TextPiece | CodeGroup | Answer]", seed: int
-    ) -> "Iterator[TextPiece | CodeGroup | AudioChunk | Answer]":
-        """The events of an answer with their audio, one audio span after another.
+    def speak(self, events: "Iterable[Event]", seed: int) -> "Iterator[Event | AudioChunk]":
+        """The events of an answer with their audio, one audio span after another; others are passed on.
 
         `seed` is that of the vocoder's noise.
         """

@@ -1,6 +1,6 @@
 """From a spoken question to the tokens of an answer, as `aqaa-data answer` and `aqaa-data serve` use it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,14 @@ from stages.tokenize import TokenizeConfig, load_tokenizer
 from stages.tokenize.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from stages.train.batch_sampling import Question
+    from stages.train.batch_sampling import AnswerBatch, Question
     from stages.train.grammar import Form
     from stages.train.model import Backbone
     from stages.train.sampling import Answer, CodeGroup, Sampling, TextPiece
 
 
-CLOSING_TOKENS = 16
-"""Most tokens that it takes to bring an answer to a valid end."""
+LEAST_ROOM = 16
+"""Tokens that there must be room for: fewer may hold little more than the end of an answer."""
 
 
 @dataclass(frozen=True)
@@ -59,26 +59,36 @@ class Answerer:
     def answers(self, questions: "Iterable[Question]", form: "Form") -> "Iterator[list[Answer]]":
         """The answers to each question, in order; many are written at a time, except by a model with a cache
         of its own. A prompt is read only once."""
-        from stages.train.backbone import reader_of
-        from stages.train.batch_sampling import answers
+        from stages.train.batch_sampling import ROWS, answers
         from stages.train.model import Step1
-        from stages.train.sampling import answer, answered
 
-        if isinstance(self.model, Step1):
-            yield from answers(self.model, questions, self.vocabulary, form)
-            return
-        for question in questions:
-            reader, prompt = reader_of(self.model), question.prompt
-            reader.read(prompt[:-1].tolist())
-            yield [
-                answered(answer(reader.copy(), prompt, self.vocabulary, form, sampling, len(prompt) - 1))
-                for sampling in question.samplings
-            ]
+        rows = ROWS if isinstance(self.model, Step1) else 1
+        return answers(self.model, questions, self.vocabulary, form, rows)
+
+    def answer_in(
+        self, batch: "AnswerBatch", prompt: Ids, form: "Form", sampling: "Sampling"
+    ) -> "Generator[TextPiece | CodeGroup | Answer | None, None, None]":
+        """Stream the answer as one of a batch; None says that it waits for the batch's next step.
+
+        It leaves the batch when it has ended or is closed. Raises DataError `too_long`.
+        """
+        from stages.train.batch_sampling import reader_before_last
+        from stages.train.sampling import Writer
+
+        writer = Writer(prompt, self.vocabulary, form, self._fit_to_context(prompt, sampling))
+        batch.join(reader_before_last(self.model, prompt), writer)
+        try:
+            while not writer.ended:
+                yield None
+                yield from writer.pieces(writer.last)
+        finally:
+            batch.leave(writer)
+        yield writer.answer()
 
     def _fit_to_context(self, prompt: Ids, sampling: "Sampling") -> "Sampling":
         """Limit the answer to what fits the model's context. Raises DataError `too_long` if nothing fits."""
-        room = self.model.shape.context - len(prompt) - CLOSING_TOKENS
-        if room < 1:
+        room = self.model.shape.context - len(prompt)
+        if room < LEAST_ROOM:
             raise DataError(
                 "too_long",
                 f"the question, with earlier turns, has {len(prompt):,} tokens and leaves no room for an "

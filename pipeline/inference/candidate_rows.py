@@ -6,22 +6,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.inference.question_recogniser import QuestionRecogniser
 from pipeline.inference.tokenize_files import Tokenized
-from pipeline.models import resolve
 from schemas.errors import DataError
 from schemas.recording import Codes
-from stages.decode import DecodeConfig
-from stages.decode.whole import read_whole
-from stages.stage import SAMPLE_RATE
-from stages.tokenize.resample import to_16k
 
 if TYPE_CHECKING:
     from stages.train.sampling import Answer
-    from stages.transcribe.whisper import WhisperRecogniser
-
-RECOGNISER = "package:whisper-base"
-"""Transcribes questions that have no written text."""
-_WINDOW = 30 * SAMPLE_RATE
 
 
 def candidate_row(
@@ -65,7 +56,7 @@ def question_text(question: str) -> tuple[str, str | None]:
     """
     if (written := written_text(question)) is not None:
         return written
-    text, language = _transcribed(question)
+    text, language = _recogniser().words(Path(question))
     if not text:
         raise DataError(
             "no_words", 'no words were recognised: put the text beside it, as {"text": ".."} in a .json'
@@ -90,22 +81,10 @@ def _sidecars(question: str) -> tuple[Path, Path]:
     return Path(f"{question}.json"), Path(question).with_suffix(".json")
 
 
-def _transcribed(question: str) -> tuple[str, str]:
-    recogniser = _recogniser()
-    samples = to_16k(*read_whole(Path(question), DecodeConfig()))
-    probabilities = recogniser.language_probabilities(samples[:_WINDOW], 30)
-    language = max(probabilities, key=lambda name: probabilities[name])
-    windows = [samples[start : start + _WINDOW] for start in range(0, len(samples), _WINDOW)]
-    parts = [part.text for window in windows for part in recogniser.recognise([window], language)]
-    return "".join(parts).strip(), language
-
-
 @cache
-def _recogniser() -> "WhisperRecogniser":
+def _recogniser() -> QuestionRecogniser:
     """Loaded when the first question without written text arrives."""
-    from stages.transcribe.whisper import WhisperRecogniser
-
-    return WhisperRecogniser(resolve(RECOGNISER).path, "cpu", "int8", beam=5, threads=1)
+    return QuestionRecogniser()
 
 
 def _concatenated(spans: Sequence[Codes]) -> Codes:

@@ -1,17 +1,21 @@
-"""The endpoints: chat completions, models, health, and a page to talk to the model."""
+"""The endpoints: chat completions, models, health, metrics, and a page to talk to the model."""
 
 import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.inference.latency import Latency
-from pipeline.serving.model import ServedModel
+from pipeline.serving.api_keys import ApiKeys
+from pipeline.serving.metrics import ServerMetrics
+from pipeline.serving.model import VOICES, ServedModel
 from pipeline.serving.page import HEADERS, page_and_policy
 from pipeline.serving.reply import Reply
 from pipeline.serving.request import RequestError, parse
 from pipeline.serving.worker import RETRY_SECONDS, GenerationJob, Worker
+from schemas.errors import DataError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -23,8 +27,8 @@ CLIENT_GONE = 499
 Result = TypeVar("Result")
 
 
-def create_app(model: ServedModel, worker: Worker) -> "FastAPI":
-    from fastapi import FastAPI, Request, Response
+def create_app(model: ServedModel, worker: Worker, keys: ApiKeys) -> "FastAPI":
+    from fastapi import Depends, FastAPI, Request, Response
     from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
     from starlette.background import BackgroundTask
     from starlette.exceptions import HTTPException
@@ -33,6 +37,10 @@ def create_app(model: ServedModel, worker: Worker) -> "FastAPI":
     # FastAPI's documentation pages would load scripts from other hosts.
     app = FastAPI(openapi_url=None)
     page, policy = page_and_policy("pipeline.serving")
+    metrics = ServerMetrics(worker)
+
+    async def with_key(request: Request) -> None:
+        keys.check(request.headers.get("authorization"))
 
     @app.get("/")
     async def talk() -> Response:
@@ -42,22 +50,27 @@ def create_app(model: ServedModel, worker: Worker) -> "FastAPI":
     @app.get("/health")
     async def health() -> Response:
         status = "ok" if worker.alive else "the model's thread has ended"
-        state = {"status": status, "model": model.name, "busy": worker.busy, "waiting": worker.waiting}
+        busy = worker.running > 0
+        state = {"status": status, "model": model.name, "busy": busy, "waiting": worker.waiting}
         return JSONResponse(state, 200 if worker.alive else 503)
 
-    @app.get("/v1/models")
+    @app.get("/metrics", dependencies=[Depends(with_key)])
+    async def measured() -> Response:
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+    @app.get("/v1/models", dependencies=[Depends(with_key)])
     async def models() -> Response:
         about = {"id": model.name, "object": "model", "created": model.created, "owned_by": "aqaa-data"}
-        return JSONResponse({"object": "list", "data": [about]})
+        return JSONResponse({"object": "list", "data": [about | {"voices": VOICES}]})
 
-    @app.post("/v1/chat/completions")
+    @app.post("/v1/chat/completions", dependencies=[Depends(with_key)])
     async def complete(request: Request) -> Response:
         body = parse(await _body(request, model.limits.megabytes))
         if body.model not in (None, model.name):
             raise RequestError(404, f"this server's model is {model.name}", "model", "model_not_found")
         reply = Reply(body, model.name, model.vocabulary)
         job = worker.submit(lambda: model.answer(body, reply.audio_id))
-        reader = _JobReader(job, reply)
+        reader = _JobReader(job, reply, metrics, model)
         try:
             # Errors in the question are reported with their status, before the response starts.
             await _unless_gone(request, reader.start())
@@ -75,8 +88,10 @@ def create_app(model: ServedModel, worker: Worker) -> "FastAPI":
     @app.exception_handler(RequestError)
     async def refused(request: Request, refusal: RequestError) -> Response:
         LOG.info("refused: %d %s", refusal.status, refusal.code or "")
-        retry = {"Retry-After": str(RETRY_SECONDS)} if refusal.status in (429, 503) else {}
-        return JSONResponse(refusal.body(), refusal.status, headers=retry)
+        metrics.ended(refusal.status)
+        retry = {"Retry-After": str(RETRY_SECONDS)}
+        headers = {401: {"WWW-Authenticate": "Bearer"}, 429: retry, 503: retry}
+        return JSONResponse(refusal.body(), refusal.status, headers=headers.get(refusal.status))
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
@@ -85,6 +100,7 @@ def create_app(model: ServedModel, worker: Worker) -> "FastAPI":
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:
         LOG.info("the client has disconnected")
+        metrics.ended(CLIENT_GONE)
         return Response(status_code=CLIENT_GONE)
 
     return app
@@ -93,8 +109,8 @@ def create_app(model: ServedModel, worker: Worker) -> "FastAPI":
 class _JobReader:
     """Reads a job's events into a reply and measures the latency."""
 
-    def __init__(self, job: GenerationJob, reply: Reply) -> None:
-        self._job, self._reply = job, reply
+    def __init__(self, job: GenerationJob, reply: Reply, metrics: ServerMetrics, model: ServedModel) -> None:
+        self._job, self._reply, self._metrics, self._model = job, reply, metrics, model
         self._latency = Latency()
         self._first: list[dict[str, Any]] = []
 
@@ -114,10 +130,12 @@ class _JobReader:
                 yield _event(chunk)
             yield "data: [DONE]\n\n"
         except RequestError as refusal:
+            self._metrics.ended(refusal.status)
             yield _event(refusal.body())
-        finally:
-            if self._reply.answer is None:
-                LOG.info("the answer was cancelled")
+        except (asyncio.CancelledError, GeneratorExit):
+            LOG.info("the answer was cancelled")
+            self._metrics.ended(CLIENT_GONE)
+            raise
 
     async def _chunks(self) -> AsyncIterator[dict[str, Any]]:
         for chunk in self._first:
@@ -131,6 +149,12 @@ class _JobReader:
         assert prompted is not None
         seconds, tokens = prompted.seconds, len(answer.ids)
         LOG.info("%.1f s of audio answered in %d tokens; %s", seconds, tokens, self._latency)
+        # Only now, since it would take time from the answer.
+        with suppress(DataError):
+            self._reply.heard = await asyncio.to_thread(self._model.heard, self._reply.request)
+        self._metrics.answered(self._reply, self._latency)
+        if self._reply.heard is not None:
+            yield self._reply.heard_chunk()
 
 
 def _event(data: dict[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """The audio of requests, tokenized within limits."""
 
 import base64
-import binascii
 import hashlib
 import tempfile
 from collections import OrderedDict
@@ -17,6 +16,20 @@ from stages.decode.reading import open_audio
 from stages.stage import problem_of
 
 Value = TypeVar("Value")
+
+
+_STANDARD = str.maketrans("-_", "+/")
+
+
+def audio_bytes(data: str) -> bytes:
+    """The bytes of base64: with line breaks or without, standard or URL-safe, padded or not, or as a `data:`
+    URI. Raises ValueError for anything else."""
+    if data.startswith("data:"):
+        kind, comma, data = data.partition(",")
+        if not comma or not kind.endswith(";base64"):
+            raise ValueError("a data URI without base64")
+    plain = "".join(data.split()).translate(_STANDARD).rstrip("=")
+    return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
 
 
 class LruCache(Generic[Value]):
@@ -59,13 +72,15 @@ class AudioTokenizer:
         return tokenized
 
     def _tokenize_clip(self, path: str, data: str, remaining: float) -> Tokenized:
-        key = hashlib.sha256(data.encode()).hexdigest()
+        try:
+            file = audio_bytes(data)
+        except ValueError:
+            raise RequestError(400, f"{path} is not valid base64", path, "invalid_base64") from None
+        key = hashlib.sha256(file).hexdigest()
         clip = self._cache.get(key)
         if clip is None:
             try:
-                clip = self._decode_and_tokenize(base64.b64decode(data, validate=True), remaining)
-            except (binascii.Error, ValueError):
-                raise RequestError(400, f"{path} is not valid base64", path, "invalid_base64") from None
+                clip = self._decode_and_tokenize(file, remaining)
             except (DataError, OSError) as error:
                 problem = problem_of(error)
                 raise RequestError(400, f"{path}: {problem.message}", path, problem.code) from None

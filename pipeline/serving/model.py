@@ -1,9 +1,12 @@
-"""Generates answers: prompt, backbone, vocoder. One at a time, in the worker's thread."""
+"""Generates answers: prompt, backbone, vocoder. Several at a time, in the worker's thread."""
 
 import secrets
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +14,10 @@ import numpy as np
 from pipeline.inference.answer_vocoder import AnswerVocoder, AudioChunk
 from pipeline.inference.answerer import Answerer
 from pipeline.inference.conversation import PastTurn, PromptMessage, prompt
+from pipeline.inference.question_recogniser import QuestionRecogniser
 from pipeline.inference.tokenize_files import Tokenized
-from pipeline.serving.audio_tokenizer import AudioTokenizer, LruCache
-from pipeline.serving.request import ChatRequest, RequestError, RequestMessage, json_path
+from pipeline.serving.audio_tokenizer import AudioTokenizer, LruCache, audio_bytes
+from pipeline.serving.request import ChatRequest, EarlierAudio, RequestError, RequestMessage, json_path
 from schemas.errors import DataError
 from schemas.recording import Codes
 from schemas.vocabulary import Ids, Modality, Vocabulary
@@ -27,6 +31,8 @@ PCM_RATE = 24_000
 """Hz; the rate that clients expect of `pcm16`."""
 KEPT_SECONDS = 3600
 """How long an answer can be referred to by its id."""
+VOICES = ("default",)
+"""A vocoder has a single voice."""
 _ROLES = {"system": "system", "developer": "system", "user": "human", "assistant": "assistant"}
 
 
@@ -53,12 +59,26 @@ class PromptReady:
 class ServedModel:
     """A checkpoint with a vocoder, under the name that requests call it by."""
 
-    def __init__(self, name: str, answerer: Answerer, vocoder: AnswerVocoder, limits: Limits) -> None:
+    def __init__(
+        self,
+        name: str,
+        answerer: Answerer,
+        vocoder: AnswerVocoder,
+        limits: Limits,
+        rows: int = 1,
+        recogniser: QuestionRecogniser | None = None,
+    ) -> None:
+        """`rows` is the most answers at a time; `recogniser` writes down what was asked."""
+        from stages.train.batch_sampling import AnswerBatch
+
         self.name = name
+        self.rows = rows
+        self.recogniser = recogniser
         self.limits = limits
         self.created = int(time.time())
         self.vocabulary = answerer.vocabulary
         self._answerer = answerer
+        self._batch = AnswerBatch(answerer.model, rows)
         self._vocoder = vocoder
         self._audio_tokenizer = AudioTokenizer(answerer, limits.seconds)
         self._answers: LruCache[tuple[float, PastTurn]] = LruCache(256)
@@ -66,31 +86,51 @@ class ServedModel:
 
     def answer(
         self, request: ChatRequest, id: str
-    ) -> "Iterator[PromptReady | TextPiece | CodeGroup | AudioChunk | Answer]":
-        """Stream the events of an answer. Raises RequestError."""
+    ) -> "Iterator[PromptReady | TextPiece | CodeGroup | AudioChunk | Answer | None]":
+        """The events of an answer; None says that it waits for `step`. Raises RequestError."""
         from stages.train.sampling import Answer
 
         sampling = self._sampling(request)
         form = self._answerer.form if request.speaks else replace(self._answerer.form, mode="text_only")
         try:
             ids, seconds = self._prompt(request)
-            events = self._answerer.answer(ids, form, sampling)
-            text, audio = counts(ids, self.vocabulary)
-            yield PromptReady(text, audio, seconds)
-            resample = _Resampler(PCM_RATE if request.format == "pcm16" else RATE)
-            for event in self._vocoder.speak(events, sampling.seed) if request.speaks else events:
-                if isinstance(event, AudioChunk):
-                    yield from resample(event.samples)
-                    continue
-                if isinstance(event, Answer) and request.speaks:
-                    yield from resample(np.zeros(0, np.float32), last=True)
-                    if event.text.strip() or event.voices:
-                        expires = time.time() + KEPT_SECONDS
-                        self._answers.put(id, (expires, PastTurn.of(event.text, event.voices)))
-                yield event
+            with closing(self._answerer.answer_in(self._batch, ids, form, sampling)) as events:
+                # The first event comes, or is refused, once the prompt was read.
+                first = next(events)
+                text, audio = counts(ids, self.vocabulary)
+                yield PromptReady(text, audio, seconds)
+                yield first
+                resample = _Resampler(PCM_RATE if request.format == "pcm16" else RATE)
+                spoken: Iterator[TextPiece | CodeGroup | AudioChunk | Answer | None]
+                spoken = self._vocoder.speak(events, sampling.seed) if request.speaks else events
+                for event in spoken:
+                    if isinstance(event, AudioChunk):
+                        yield from resample(event.samples)
+                        continue
+                    if isinstance(event, Answer) and request.speaks:
+                        yield from resample(np.zeros(0, np.float32), last=True)
+                        if event.text.strip() or event.voices:
+                            expires = time.time() + KEPT_SECONDS
+                            self._answers.put(id, (expires, PastTurn.of(event.text, event.voices)))
+                    yield event
         except DataError as error:
             code = "context_length_exceeded" if error.code == "too_long" else error.code
             raise RequestError(400, error.message, "messages", code) from None
+
+    def step(self) -> None:
+        """Write the next id of all answers that wait."""
+        self._batch.step()
+
+    def heard(self, request: ChatRequest) -> str | None:
+        """The words of a spoken question; None without a recogniser, or if there is more than speech."""
+        [*_, question] = request.messages
+        clips = [part.input_audio for part in question.content if part.input_audio is not None]
+        if self.recogniser is None or len(clips) != 1 or len(question.content) != 1:
+            return None
+        with tempfile.NamedTemporaryFile(prefix="aqaa-data-") as file:
+            file.write(audio_bytes(clips[0].data))
+            file.flush()
+            return self.recogniser.words(Path(file.name))[0]
 
     def _sampling(self, request: ChatRequest) -> "Sampling":
         from stages.train.sampling import Sampling
@@ -122,18 +162,23 @@ class ServedModel:
     def _message(
         self, number: int, message: RequestMessage, tokenized: Mapping[str, Tokenized]
     ) -> PromptMessage:
-        if message.audio is not None and not message.content:
-            expires, answer = self._answers.get(message.audio.id) or (0.0, None)
-            if answer is None or expires < time.time():
-                path = json_path("messages", number, "audio", "id")
-                reason = f"{path} is unknown or has expired on this server: send its text as `content`"
-                raise RequestError(400, reason, path, "audio_not_found")
-            return answer.as_message("assistant")
+        if message.audio is not None and not message.has_content:
+            return self._earlier_answer(number, message.audio)
         parts: list[str | Codes] = []
         for p, part in enumerate(message.content):
             path = json_path("messages", number, "content", p, "input_audio", "data")
             parts.append(tokenized[path].codes if path in tokenized else part.text or "")
         return PromptMessage(_ROLES[message.role], tuple(parts))
+
+    def _earlier_answer(self, number: int, audio: EarlierAudio) -> PromptMessage:
+        expires, answer = self._answers.get(audio.id) or (0.0, None)
+        if answer is not None and expires >= time.time():
+            return answer.as_message("assistant")
+        if audio.transcript and (text := audio.transcript.strip()):
+            return PromptMessage("assistant", (text,))
+        path = json_path("messages", number, "audio", "id")
+        reason = f"{path} is unknown or has expired on this server: send its text as `content`"
+        raise RequestError(400, reason, path, "audio_not_found")
 
 
 class _Resampler:

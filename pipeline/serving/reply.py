@@ -31,6 +31,8 @@ class Reply:
     prompted: PromptReady | None = None
     answer: "Answer | None" = None
     pcm: bytearray = field(default_factory=bytearray)
+    heard: str | None = None
+    """What was asked, if the server has a recogniser."""
 
     def take(
         self, event: "PromptReady | TextPiece | CodeGroup | AudioChunk | Answer"
@@ -71,7 +73,12 @@ class Reply:
                 transcript=self.answer.text,
             )
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._finish}
-        return self._envelope("chat.completion") | {"choices": [choice], "usage": self.usage}
+        heard = {} if self.heard is None else {"heard": self.heard}
+        return self._envelope("chat.completion") | {"choices": [choice], "usage": self.usage} | heard
+
+    def heard_chunk(self) -> dict[str, Any]:
+        """What was asked, as a chunk that changes nothing of the answer."""
+        return self._chunk({}) | {"heard": self.heard}
 
     @property
     def usage(self) -> dict[str, Any]:

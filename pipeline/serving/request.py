@@ -1,9 +1,13 @@
-"""The schema of a request; anything else is refused with the JSON path of the error."""
+"""The schema of a request; anything else is refused with the JSON path of the error.
 
-from typing import Annotated, Any, Literal
+Clients send fields that they don't use as null, or with the value that changes nothing: both count as absent.
+"""
+
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+Neutral = dict[str, tuple[Any, ...]]
 MAX_MESSAGES, MAX_PARTS = 256, 64
 """Messages of a request, parts of a message."""
 
@@ -19,7 +23,7 @@ class RequestError(Exception):
         self.code = code
 
     def body(self) -> dict[str, Any]:
-        kinds = {429: "rate_limit_error", 404: "not_found_error"}
+        kinds = {401: "authentication_error", 429: "rate_limit_error", 404: "not_found_error"}
         kind = "server_error" if self.status >= 500 else kinds.get(self.status, "invalid_request_error")
         error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
         return {"error": error}
@@ -29,11 +33,25 @@ class _Strict(BaseModel):
     """Refuses unknown keys: to ignore one would silently not do what the client requested."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    neutral: ClassVar[Neutral] = {}
+    """Field of the API that is not supported -> its values, besides null, that change nothing."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_neutral(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        known = cls.model_fields.keys() | cls.neutral.keys()
+        return {
+            name: value
+            for name, value in fields.items()
+            if not (name in known and value is None) and value not in cls.neutral.get(name, ())
+        }
 
 
 class InputAudio(_Strict):
     data: str
-    """Base64 of an audio file in any format that builds accept."""
+    """Base64 of an audio file in any format that builds accept; also URL-safe, or a `data:` URI."""
     format: str | None = None
     """Ignored: the format is detected from the content."""
 
@@ -42,6 +60,7 @@ class RequestPart(_Strict):
     type: Literal["text", "input_audio"]
     text: str | None = None
     input_audio: InputAudio | None = None
+    neutral: ClassVar[Neutral] = {"file": (), "image_url": (), "prompt_cache_breakpoint": (), "refusal": ()}
 
     @model_validator(mode="after")
     def _content_matches_type(self) -> "RequestPart":
@@ -56,28 +75,41 @@ def _parts(content: Any) -> Any:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content or ()
 
 
-class AudioId(_Strict):
+class EarlierAudio(_Strict):
+    """Refers to an earlier answer of this server, by its id or as the whole that the server sent."""
+
     id: str
+    transcript: str | None = None
+    """Its text, which is used once the id has expired."""
+    data: Any = None
+    expires_at: Any = None
 
 
 class RequestMessage(_Strict):
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[tuple[RequestPart, ...], BeforeValidator(_parts), Field(max_length=MAX_PARTS)] = ()
-    audio: AudioId | None = None
-    """Refers to an earlier answer of this server."""
+    audio: EarlierAudio | None = None
     name: str | None = None
-    refusal: None = None
+    neutral: ClassVar[Neutral] = {
+        "annotations": ([],),
+        "function_call": (),
+        "refusal": (),
+        "tool_calls": ([],),
+    }
 
     @model_validator(mode="after")
     def _not_empty(self) -> "RequestMessage":
         if self.audio is not None and self.role != "assistant":
             raise ValueError("`audio` refers to an earlier answer, so its role must be assistant")
-        has_content = any((part.text or "").strip() or part.input_audio for part in self.content)
-        if not has_content and self.audio is None:
+        if not self.has_content and self.audio is None:
             raise ValueError("the message is empty")
         if self.role != "user" and any(part.type == "input_audio" for part in self.content):
             raise ValueError("`input_audio` is only allowed for the role user")
         return self
+
+    @property
+    def has_content(self) -> bool:
+        return any((part.text or "").strip() or part.input_audio for part in self.content)
 
 
 class AudioParameters(_Strict):
@@ -105,13 +137,33 @@ class ChatRequest(_Strict):
     max_completion_tokens: Annotated[int, Field(gt=0)] | None = None
     n: Literal[1] | None = None
     # Accepted because clients send them; they don't change the answer.
-    frequency_penalty: Literal[0] | None = None
-    presence_penalty: Literal[0] | None = None
     metadata: Any = None
+    prompt_cache_key: Any = None
+    prompt_cache_options: Any = None
+    prompt_cache_retention: Any = None
     safety_identifier: Any = None
     service_tier: Any = None
     store: Any = None
     user: Any = None
+    neutral: ClassVar[Neutral] = {
+        "frequency_penalty": (0,),
+        "function_call": ("none", "auto"),
+        "functions": ([],),
+        "logit_bias": ({},),
+        "logprobs": (False,),
+        "moderation": (),
+        "parallel_tool_calls": (True, False),
+        "prediction": (),
+        "presence_penalty": (0,),
+        "reasoning_effort": ("none",),
+        "response_format": ({"type": "text"},),
+        "stop": ([],),
+        "tool_choice": ("none", "auto"),
+        "tools": ([],),
+        "top_logprobs": (0,),
+        "verbosity": ("medium",),
+        "web_search_options": (),
+    }
 
     @model_validator(mode="after")
     def _consistent(self) -> "ChatRequest":
@@ -140,7 +192,8 @@ class ChatRequest(_Strict):
 
     @property
     def token_limit(self) -> int | None:
-        return self.max_completion_tokens or self.max_tokens
+        """The smaller one of both fields."""
+        return min(filter(None, (self.max_completion_tokens, self.max_tokens)), default=None)
 
 
 def parse(body: bytes) -> ChatRequest:

@@ -4,6 +4,7 @@ from socket import socket
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from pipeline.serving.api_keys import ApiKeys
 from pipeline.serving.app import create_app
 from pipeline.serving.model import ServedModel
 from pipeline.serving.worker import Worker
@@ -11,17 +12,18 @@ from pipeline.serving.worker import Worker
 if TYPE_CHECKING:
     import uvicorn
 
-MAX_CONNECTIONS = 64
-"""Further connections are refused, since each may hold a request body in memory."""
+SPARE_CONNECTIONS = 64
+"""Besides those of requests that are answered or wait. Further ones are refused, since each may hold a
+request body in memory."""
 SHUTDOWN_SECONDS = 5
 """Time for answers in progress to report that the server is being stopped."""
 
 
-def create_server(model: ServedModel, max_queue: int) -> "uvicorn.Server":
+def create_server(model: ServedModel, max_queue: int, keys: ApiKeys | None = None) -> "uvicorn.Server":
     """A server that runs until a signal or `handle_exit`; up to `max_queue` requests may wait."""
     import uvicorn
 
-    worker = Worker(max_queue)
+    worker = Worker(model.rows, max_queue, model.step)
 
     class ModelServer(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -37,11 +39,11 @@ def create_server(model: ServedModel, max_queue: int) -> "uvicorn.Server":
 
     return ModelServer(
         uvicorn.Config(
-            create_app(model, worker),
+            create_app(model, worker, keys or ApiKeys()),
             log_level="warning",
             access_log=False,
             server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
+            limit_concurrency=SPARE_CONNECTIONS + model.rows + max_queue,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
     )

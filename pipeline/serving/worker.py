@@ -1,10 +1,10 @@
-"""One thread for the model, with a bounded queue."""
+"""One thread for the model, which answers several requests in steps, with a bounded queue."""
 
 import asyncio
 import logging
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from threading import Condition, Event, Thread
 from typing import Generic, TypeVar
@@ -20,10 +20,13 @@ Item = TypeVar("Item")
 class GenerationJob(Generic[Item]):
     """Items generated in the worker's thread, for one reader in the event loop that created the job."""
 
-    def __init__(self, items: Callable[[], Iterator[Item]]) -> None:
-        self._items = items
+    def __init__(self, items: Callable[[], Iterator[Item | None]]) -> None:
+        """An item None says that the next one needs a step of the worker."""
+        self._create = items
+        self._items: Iterator[Item | None] | None = None
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Queue[Item | RequestError | None] = asyncio.Queue()
+        """None after the last item."""
         self._cancelled = Event()
 
     def __aiter__(self) -> "GenerationJob[Item]":
@@ -48,20 +51,37 @@ class GenerationJob(Generic[Item]):
     def cancelled(self) -> bool:
         return self._cancelled.is_set()
 
-    def run(self) -> None:
+    def advance(self) -> bool:
+        """Send the items until one needs a step. False: there are no more."""
         try:
-            for item in self._items():
+            if self._items is None and not self.cancelled:
+                self._items = self._create()
+            for item in self._items or ():
                 if self.cancelled:
-                    return
+                    break
+                if item is None:
+                    return True
                 self._send(item)
-            self._send(None)
+            else:
+                self._send(None)
         except RequestError as refusal:
             self._send(refusal)
         except Exception as error:
-            # The location only: the error's message could contain what a user said.
-            where = "".join(traceback.format_tb(error.__traceback__))
-            LOG.error("an answer failed: %s\n%s", type(error).__name__, where)
-            self._send(RequestError(500, "the answer failed; see the server's log"))
+            self.fail(error)
+        self.close()
+        return False
+
+    def fail(self, error: Exception) -> None:
+        # The location only: the error's message could contain what a user said.
+        where = "".join(traceback.format_tb(error.__traceback__))
+        LOG.error("an answer failed: %s\n%s", type(error).__name__, where)
+        self._send(RequestError(500, "the answer failed; see the server's log"))
+
+    def close(self) -> None:
+        """Let go of what the items hold, such as a row of the batch."""
+        if isinstance(self._items, Generator):
+            self._items.close()
+        self._items = None
 
     def _send(self, item: Item | RequestError | None) -> None:
         with suppress(RuntimeError):  # the loop is closed, so there is no reader
@@ -69,12 +89,14 @@ class GenerationJob(Generic[Item]):
 
 
 class Worker:
-    """Runs jobs one at a time in its thread."""
+    """Runs up to `rows` jobs at a time in its thread: `step` is called whenever all of them wait for it."""
 
-    def __init__(self, max_queue: int) -> None:
+    def __init__(self, rows: int, max_queue: int, step: Callable[[], None]) -> None:
+        self.rows = rows
         self._max_queue = max_queue
+        self._step = step
         self._jobs: deque[GenerationJob] = deque()
-        self._running: GenerationJob | None = None
+        self._running: tuple[GenerationJob, ...] = ()
         self._closed = False
         self._changed = Condition()
         self._thread = Thread(target=self._run, name="model", daemon=True)
@@ -85,19 +107,19 @@ class Worker:
         return self._thread.is_alive()
 
     @property
-    def busy(self) -> bool:
-        return self._running is not None
+    def running(self) -> int:
+        return len(self._running)
 
     @property
     def waiting(self) -> int:
         return sum(not job.cancelled for job in self._jobs)
 
-    def submit(self, items: Callable[[], Iterator[Item]]) -> GenerationJob[Item]:
+    def submit(self, items: Callable[[], Iterator[Item | None]]) -> GenerationJob[Item]:
         """Queue a job. Raises RequestError if the queue is full or the worker is closed."""
         with self._changed:
             if self._closed:
                 raise stopping()
-            if self.waiting + self.busy > self._max_queue:
+            if self.waiting + self.running >= self.rows + self._max_queue:
                 raise RequestError(
                     429,
                     f"{self.waiting} requests are waiting already: try again later",
@@ -109,10 +131,10 @@ class Worker:
             return job
 
     def close(self) -> None:
-        """Refuse waiting and new jobs, and stop the current one."""
+        """Refuse waiting and new jobs, and stop the current ones."""
         with self._changed:
             self._closed = True
-            for job in (*self._jobs, *([self._running] if self._running else [])):
+            for job in (*self._jobs, *self._running):
                 job.cancel(stopping())
             self._jobs.clear()
             self._changed.notify()
@@ -122,15 +144,28 @@ class Worker:
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._running = None
-                self._changed.wait_for(lambda: self._jobs or self._closed)
-                if self._closed:
-                    return
-                self._running = job = self._jobs.popleft()
-            if not job.cancelled:
-                job.run()
+        while self._admit():
+            self._running = tuple([job for job in self._running if job.advance()])
+            if not self._running:
+                continue
+            try:
+                self._step()
+            except Exception as error:
+                for job in self._running:
+                    job.fail(error)
+                    job.close()
+                self._running = ()
+
+    def _admit(self) -> bool:
+        """Take jobs for which there is room, and wait if there are none at all. False: it is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._running or self._closed)
+            while self._jobs and len(self._running) < self.rows:
+                self._running = (*self._running, self._jobs.popleft())
+            if self._closed:
+                for job in self._running:
+                    job.close()
+            return not self._closed
 
 
 def stopping() -> RequestError:

@@ -7,8 +7,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.train.cache import MIN_GROWTH, Step1Reader
+from stages.train.cache import MIN_GROWTH, Reader, Step1Reader
 from stages.train.model import Attend, Step1
+
+
+class OneByOneReader:
+    """The interface of `BatchReader` for models with a cache of their own: each sequence is read alone."""
+
+    def __init__(self) -> None:
+        self._readers: list[Reader] = []
+
+    def join(self, reader: Reader) -> None:
+        self._readers.append(reader.copy())
+
+    def leave(self, row: int) -> None:
+        self._readers[row] = self._readers[-1]
+        self._readers.pop()
+
+    def read(self, ids: Sequence[int]) -> Tensor:
+        """logits_BV of the ids after these, one for each row."""
+        return torch.stack([reader.read([id]) for reader, id in zip(self._readers, ids, strict=True)])
 
 
 class BatchReader:
@@ -31,9 +49,9 @@ class BatchReader:
         self._end = 0
         """The column after the last of all sequences."""
 
-    def join(self, reader: Step1Reader) -> None:
+    def join(self, reader: Reader) -> None:
         """Add a sequence of which some ids were read, as the last row."""
-        kv_N2GTK = reader.kv_N2GTK
+        kv_N2GTK = cast(Step1Reader, reader).kv_N2GTK
         length = kv_N2GTK.shape[3]
         if not self._rows or length > self._end:
             self._make_room(length)

@@ -21,6 +21,11 @@ from schemas.layout import LINGUISTIC_PER_GROUP, SEMANTIC_PER_GROUP
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, Vocabulary
 from stages.train.spelling import Numbers, Spelling
 
+LONGEST_CHARACTER = 4
+"""Bytes of UTF-8."""
+LONGEST_END = LONGEST_CHARACTER - 1 + LINGUISTIC_PER_GROUP + SEMANTIC_PER_GROUP + 2
+"""Most ids that it takes to end an answer: the rest of a character, a group, its marker, and EOT."""
+
 Mode = Literal["interleaved", "text_first", "audio_only", "text_only"]
 
 Rule = Literal["ratio", "groups", "markers", "text"]
@@ -76,6 +81,17 @@ class Grammar:
     def close(self) -> None:
         """Allow only what ends the answer: a group or character in progress is finished first."""
         self._closing = True
+
+    @property
+    def ids_to_end(self) -> int:
+        """Most ids that it takes from here to the end, once it is closed."""
+        if self.ended:
+            return 0
+        character = LONGEST_CHARACTER - len(self._half) if self._half else 0
+        codes = -self._codes % len(self._group)
+        if self._has_markers and (self._turn == "text" or not self._codes):
+            codes = codes or len(self._group)  # a voice ends after a group, not after text
+        return character + (codes + self._has_markers if self._in_voice else 0) + 1
 
     def allowed(self) -> Numbers:
         """Ids that may follow: at least one, but none after EOT."""

@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -14,7 +15,7 @@ from schemas.layout import codes_of, read_content
 from schemas.recording import Codes
 from schemas.vocabulary import Ids, Modality, Vocabulary
 from stages.train.cache import Reader
-from stages.train.grammar import Form, Grammar, Rule
+from stages.train.grammar import LONGEST_END, Form, Grammar, Rule
 from stages.train.spelling import Numbers, spelling_of
 
 Reason = Literal["end", "length", "text_loop", "audio_loop"]
@@ -40,7 +41,7 @@ class Sampling:
     """Draw among the likeliest ids that together have this probability."""
     seed: int = 0
     max_tokens: int = 4096
-    """After this number of ids the answer is closed, which takes a few more."""
+    """Most ids of an answer: where what it takes to end it no longer fits, it is closed."""
     repetition_rule: bool = False
     """An id that is more than a tenth of the last ten doesn't follow itself, as in Step-Audio-TTS-3B."""
 
@@ -122,12 +123,17 @@ class Writer:
     def ended(self) -> bool:
         return self._grammar.ended
 
+    @property
+    def last(self) -> int:
+        """The last id, of the prompt or of what was written."""
+        return int(self._recent[-1])
+
     def write(self, logits_V: Tensor) -> int:
         """The next id. Raises SetupError if a logit is NaN."""
-        allowed = self._grammar.allowed()
-        if self._sampling.repetition_rule:
-            allowed = _without_repeated(allowed, self._recent)
-        id = self._draw(logits_V, allowed)
+        id = self._drawn(logits_V)
+        if self._reason == "end" and not self._leaves_room_to_end(id):
+            self._close("length")
+            id = self._drawn(logits_V)
         if self._reason == "end":
             self._steps += 1
             likeliest = int(logits_V.argmax())
@@ -139,12 +145,26 @@ class Writer:
         if not self.ended and self._reason == "end":
             is_code = self._pieces.is_code(id)
             if not self._pieces.is_marker(id) and self._loops[is_code].take(id):
-                self._reason = "audio_loop" if is_code else "text_loop"
-            elif len(self._ids) >= self._sampling.max_tokens:
-                self._reason = "length"
-            if self._reason != "end":
-                self._grammar.close()
+                self._close("audio_loop" if is_code else "text_loop")
         return id
+
+    def _drawn(self, logits_V: Tensor) -> int:
+        allowed = self._grammar.allowed()
+        if self._sampling.repetition_rule:
+            allowed = _without_repeated(allowed, self._recent)
+        return self._draw(logits_V, allowed)
+
+    def _leaves_room_to_end(self, id: int) -> bool:
+        left = self._sampling.max_tokens - len(self._ids) - 1
+        if left >= LONGEST_END:
+            return True
+        ahead = copy(self._grammar)
+        ahead.take(id)
+        return ahead.ids_to_end <= left
+
+    def _close(self, reason: Reason) -> None:
+        self._reason = reason
+        self._grammar.close()
 
     def pieces(self, id: int) -> Iterator[TextPiece | CodeGroup]:
         """What is complete with an id that was written; to be called for all ids in order, or for none."""

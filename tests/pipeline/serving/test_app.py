@@ -15,113 +15,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pytest
 import soundfile
 
-from pipeline.inference.answer_vocoder import AnswerVocoder, open_answer_vocoder
-from pipeline.inference.answerer import Answerer, open_answerer
 from pipeline.inference.conversation import PromptMessage, prompt
 from pipeline.inference.tokenize_files import tokenize_file
 from pipeline.serving.model import PCM_RATE, Limits, ServedModel
-from pipeline.serving.server import create_server
 from stages.train.vocoder.shape import RATE
 from tests.paths import RECORDINGS
 from tests.pipeline.tiny_models import QUESTION, SHORT
+from tests.pipeline.tiny_server import ASK, SPOKEN, TIMEOUT, Client, closing_connection, question, serving
 
-TIMEOUT = 120
-"""Seconds; generous, for busy machines."""
 FORMATS = RECORDINGS / "formats"
 LONG = 4000
 """Tokens of an answer that lasts longer than any test."""
-
-
-class Client:
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    def open(self, body, raw=None, kind="application/json", path="/v1/chat/completions"):
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
-        content = json.dumps(body) if raw is None else raw
-        connection.request("POST", path, content, {"Content-Type": kind})
-        return connection
-
-    def post(self, body=None, **how):
-        """Status, JSON body and headers."""
-        with closing_connection(self.open(body, **how)) as connection:
-            response = connection.getresponse()
-            return response.status, json.loads(response.read()), response.headers
-
-    def ask(self, **body):
-        """The JSON body of a successful response."""
-        status, reply, _ = self.post(body)
-        assert status == 200, reply
-        return reply
-
-    def stream(self, **body):
-        """The chunks, without the final `[DONE]`."""
-        with closing_connection(self.open(body | {"stream": True})) as connection:
-            response = connection.getresponse()
-            assert (response.status, response.headers["Content-Type"].split(";")[0]) == (
-                200,
-                "text/event-stream",
-            )
-            *events, done, _ = response.read().decode().split("\n\n")
-        assert done == "data: [DONE]"
-        return [json.loads(event.removeprefix("data: ")) for event in events]
-
-    def get(self, path):
-        with closing_connection(HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)) as connection:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read().decode(), response.headers
-
-    def health(self):
-        return json.loads(self.get("/health")[1])
-
-    def until(self, **expected):
-        """Wait until /health reports these values."""
-        end = time.monotonic() + TIMEOUT
-        while not expected.items() <= (health := self.health()).items():
-            assert time.monotonic() < end, health
-            time.sleep(0.05)
-
-
-@contextmanager
-def closing_connection(connection) -> Iterator[HTTPConnection]:
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-@pytest.fixture(scope="module")
-def answerer(tiny_checkpoint) -> Answerer:
-    return open_answerer(tiny_checkpoint)
-
-
-@pytest.fixture(scope="module")
-def answer_vocoder(vocoder) -> AnswerVocoder:
-    return open_answer_vocoder(vocoder)
-
-
-@contextmanager
-def serving(model, max_queue=1) -> Iterator[Client]:
-    """A server in a thread of this process."""
-    bound = socket.create_server(("127.0.0.1", 0))
-    server = create_server(model, max_queue)
-    thread = Thread(target=server.run, kwargs={"sockets": [bound]})
-    thread.start()
-    client = Client(bound.getsockname()[1])
-    client.stop = lambda: (server.handle_exit(signal.SIGTERM, None), thread.join(TIMEOUT))
-    try:
-        client.until(status="ok")
-        yield client
-    finally:
-        client.stop()
-        assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")
@@ -130,18 +39,6 @@ def client(answerer, answer_vocoder) -> Iterator[Client]:
         ServedModel("tiny", answerer, answer_vocoder, Limits(tokens=LONG, seconds=12, megabytes=1))
     ) as client:
         yield client
-
-
-def question(*files, text=None):
-    parts = [] if text is None else [{"type": "text", "text": text}]
-    for file in files:
-        data = base64.b64encode(file.read_bytes()).decode()
-        parts.append({"type": "input_audio", "input_audio": {"data": data, "format": "wav"}})
-    return {"role": "user", "content": parts}
-
-
-ASK = {"messages": [question(SHORT)], "max_completion_tokens": 50, "seed": 5}
-SPOKEN = ASK | {"modalities": ["text", "audio"]}
 
 
 def wav_of(audio):
@@ -176,7 +73,7 @@ def test_an_answer_in_text_and_audio(client, answerer, answer_vocoder, vocabular
     from stages.train.sampling import Sampling
 
     events = list(
-        answer_vocoder.speak(answerer.answer(ids, answerer.form, Sampling(seed=5, max_tokens=50)), 5)
+        answer_vocoder.speak(answerer.answer(ids, answerer.form, Sampling(seed=5, max_tokens=60)), 5)
     )
     expected = np.concatenate([event.samples for event in events if hasattr(event, "samples")])
     assert message["audio"]["transcript"] == events[-1].text
@@ -251,6 +148,72 @@ def test_an_earlier_answer_is_given_by_its_id_or_its_text(client, vocabulary, an
     assert replies[0]["usage"]["prompt_tokens"] == len(expected)
 
 
+def test_a_message_that_the_server_sent_is_taken_back_whole(client):
+    whole = client.ask(**SPOKEN)["choices"][0]["message"]
+    assert whole["audio"].keys() == {"id", "data", "transcript", "expires_at"}
+    of_yesterday = whole | {"audio": whole["audio"] | {"id": "audio_of_yesterday"}}
+    as_text = {"role": "assistant", "content": whole["audio"]["transcript"]}
+    contents = [
+        client.ask(**ASK | {"messages": [question(SHORT), earlier, question(SHORT)]})["choices"][0]["message"]
+        for earlier in (whole, of_yesterday, as_text)
+    ]
+    assert contents[0] == contents[1] == contents[2]
+
+
+NEUTRAL = {
+    "response_format": {"type": "text"},
+    "tools": [],
+    "tool_choice": "auto",
+    "parallel_tool_calls": True,
+    "logprobs": False,
+    "logit_bias": {},
+    "frequency_penalty": 0,
+    "presence_penalty": 0.0,
+}
+
+
+def test_fields_that_change_nothing_are_taken(client):
+    expected = client.ask(**ASK)["choices"]
+    assert client.ask(**ASK, **NEUTRAL)["choices"] == expected
+    assert client.ask(**ASK, **dict.fromkeys(NEUTRAL), stream=None, modalities=None)["choices"] == expected
+    message = ASK["messages"][0] | {
+        "tool_calls": None,
+        "function_call": None,
+        "refusal": None,
+        "annotations": [],
+    }
+    assert client.ask(**ASK | {"messages": [message]})["choices"] == expected
+
+
+def in_lines(data):
+    return "\r\n".join(data[at : at + 76] for at in range(0, len(data), 76))
+
+
+def url_safe(data):
+    return data.replace("+", "-").replace("/", "_").rstrip("=")
+
+
+def as_uri(data):
+    return f"data:audio/wav;base64,{data}"
+
+
+@pytest.mark.parametrize("written", [in_lines, url_safe, as_uri])
+def test_base64_is_read_however_it_is_written(client, written):
+    data = base64.b64encode(SHORT.read_bytes()).decode()
+    assert written(data) != data
+    replies = [client.ask(**audio(own) | {"seed": 1, "max_tokens": 20}) for own in (data, written(data))]
+    assert replies[0]["choices"] == replies[1]["choices"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 19, 33])
+@pytest.mark.parametrize("modalities", [["text"], ["text", "audio"]])
+def test_a_limit_of_tokens_is_never_passed(client, limit, modalities):
+    both = {"max_tokens": limit, "max_completion_tokens": limit + 5}
+    reply = client.ask(messages=[HELLO], modalities=modalities, seed=3, **both)
+    assert 1 <= reply["usage"]["completion_tokens"] <= limit
+    assert reply["choices"][0]["finish_reason"] == "length"
+
+
 @pytest.mark.parametrize(
     "name", ["2414-128291-0005_64k.mp3", "2414-128291-0005.m4a", "2414-128291-0005.webm"]
 )
@@ -306,9 +269,12 @@ HELLO = {"role": "user", "content": "Hello"}
         (text(top_p=0), 400, "top_p", "greater than 0"),
         (text(max_tokens=LONG + 1), 400, "max_completion_tokens", "at most 4,000 tokens"),
         (text(n=2), 400, "n", "1"),
-        (text(tools=[]), 400, "tools", "tools is not supported"),
+        (text(tools=[{"type": "function"}]), 400, "tools", "tools is not supported"),
+        (text(response_format={"type": "json_object"}), 400, "response_format", "not supported"),
+        (text(temprature=None), 400, "temprature", "not supported"),
         (text(model="gpt-4o-audio-preview"), 404, "model", "this server's model is tiny"),
         (audio("/etc/passwd!"), 400, "messages[0].content[0].input_audio.data", "not valid base64"),
+        (audio("data:audio/wav,hello"), 400, "messages[0].content[0].input_audio.data", "not valid base64"),
         (audio("file"), 400, "messages[0].content[0].input_audio.data", "not audio"),
         (audio(""), 400, "messages[0].content[0].input_audio.data", "empty"),
         (
@@ -358,7 +324,7 @@ def test_a_question_that_leaves_no_room_for_an_answer(answerer, answer_vocoder):
 def test_health_and_models(client):
     assert client.health() == {"status": "ok", "model": "tiny", "busy": False, "waiting": 0}
     [model] = json.loads(client.get("/v1/models")[1])["data"]
-    assert (model["id"], model["object"]) == ("tiny", "model")
+    assert (model["id"], model["object"], model["voices"]) == ("tiny", "model", ["default"])
     assert client.get("/docs")[0] == 404
 
 

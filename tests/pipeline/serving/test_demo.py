@@ -78,7 +78,7 @@ def ask(tab: Tab, url: str, seconds: float) -> tuple[str, np.ndarray]:
     tab.until("document.querySelector('[aria-label=answer]') && document.body.innerText")
     assert tab.value("document.getElementById('error').textContent") == ""
     text = tab.value("document.querySelector('article .transcript').textContent")
-    return text, np.array(tab.value("Array.from(current.player.whole())"), np.float32)
+    return text, np.array(tab.value("Array.from(current.answer.sound.samples)"), np.float32)
 
 
 def test_a_question_asked_aloud_is_answered_aloud(url, row, question, tmp_path):

@@ -1,0 +1,36 @@
+"""The keys that requests must carry, if the server has any."""
+
+import hmac
+from pathlib import Path
+
+from pipeline.serving.request import RequestError
+from schemas.errors import SetupError
+
+
+class ApiKeys:
+    """Without keys, every request is allowed."""
+
+    def __init__(self, keys: tuple[str, ...] = ()) -> None:
+        self._keys = keys
+
+    @classmethod
+    def read(cls, file: Path) -> "ApiKeys":
+        """The keys in a file, one a line. Raises SetupError if there are none."""
+        try:
+            keys = tuple(file.read_text(encoding="utf-8").split())
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise SetupError(f"{file} can't be read as a file of keys: {reason}") from None
+        if not keys:
+            raise SetupError(f"{file} has no key: write one a line")
+        return cls(keys)
+
+    def check(self, authorization: str | None) -> None:
+        """Raises RequestError unless the header `Authorization` has a key."""
+        kind, _, key = (authorization or "").partition(" ")
+        given = key.strip().encode() if kind.lower() == "bearer" else b""
+        equal = [hmac.compare_digest(given, own.encode()) for own in self._keys]
+        if self._keys and not any(equal):
+            problem = "this key is not known to the server" if given else "this server needs a key"
+            message = f"{problem}: send one as `Authorization: Bearer KEY`"
+            raise RequestError(401, message, code="invalid_api_key")

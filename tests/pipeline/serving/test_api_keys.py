@@ -1,0 +1,52 @@
+"""Who may send requests."""
+
+import pytest
+
+from pipeline.serving.api_keys import ApiKeys
+from pipeline.serving.model import Limits, ServedModel
+from pipeline.serving.request import RequestError
+from schemas.errors import SetupError
+from tests.pipeline.tiny_server import serving
+
+HELLO = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 10}
+
+
+@pytest.fixture
+def keys(tmp_path):
+    (tmp_path / "keys").write_text("anna-1\n\nben-2\n")
+    return ApiKeys.read(tmp_path / "keys")
+
+
+def test_without_a_key_only_the_page_and_the_health_are_shown(keys, answerer, answer_vocoder):
+    model = ServedModel("tiny", answerer, answer_vocoder, Limits(60, 10, 1))
+    with serving(model, keys=keys) as client:
+        assert [client.get(path)[0] for path in ("/", "/health")] == [200, 200]
+        assert [client.get(path)[0] for path in ("/v1/models", "/metrics")] == [401, 401]
+        status, reply, headers = client.post(HELLO)
+        assert (status, reply["error"]["code"]) == (401, "invalid_api_key")
+        assert headers["WWW-Authenticate"] == "Bearer"
+        client.headers = {"Authorization": "Bearer ben-2"}
+        assert client.ask(**HELLO)
+        assert client.get("/v1/models")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "anna-1", "Bearer", "Bearer ben", "Bearer ben-22", "Basic anna-1", "Bearer \xe9"]
+)
+def test_what_is_no_key(keys, header):
+    with pytest.raises(RequestError, match="Authorization: Bearer KEY"):
+        keys.check(header)
+
+
+def test_each_line_is_a_key_and_without_a_file_none_is_needed(keys):
+    for header in ("Bearer anna-1", "bearer ben-2"):
+        keys.check(header)
+    ApiKeys().check(None)
+
+
+def test_a_file_without_keys_is_refused(tmp_path):
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(SetupError, match="has no key"):
+        ApiKeys.read(tmp_path / "empty")
+    with pytest.raises(SetupError, match="can't be read as a file of keys: No such file"):
+        ApiKeys.read(tmp_path / "none")
