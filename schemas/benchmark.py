@@ -103,6 +103,14 @@ class Says(_AboutTurn):
         return self
 
 
+class OneOf(_AboutTurn):
+    """The answer is one of these wordings, and nothing else. Words that add nothing to a short English answer
+    and words that sound the same don't matter."""
+
+    kind: Literal["one_of"]
+    any: tuple[str, ...] = Field(min_length=1)
+
+
 class Differs(_AboutTurn):
     """The answer has other words than an `earlier` one: over half of them."""
 
@@ -134,7 +142,17 @@ class VoiceObeys(_AboutTurn):
 
 
 Check = Annotated[
-    Contains | InOrder | Number | BeginsWith | InLanguage | Length | Says | Differs | Spells | VoiceObeys,
+    Contains
+    | InOrder
+    | Number
+    | BeginsWith
+    | InLanguage
+    | Length
+    | Says
+    | OneOf
+    | Differs
+    | Spells
+    | VoiceObeys,
     Field(discriminator="kind"),
 ]
 

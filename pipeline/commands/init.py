@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterable
 from importlib.resources import as_file, files
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from stages.synthesize.talk import TalkDialogue, judging_dialogues, training_dia
 
 DIALOGUES = 20_000
 HELD_OUT = 1_000
+PROMPTS = 1_000
 
 
 @click.command(epilog="Example: aqaa-data init my-data && aqaa-data build my-data/recipe.yaml")
@@ -22,8 +24,8 @@ HELD_OUT = 1_000
 @click.option(
     "--talk",
     is_flag=True,
-    help=f"Instead: {DIALOGUES:,} short dialogues to be spoken, {HELD_OUT:,} held-out questions, and the "
-    "recipes that build them and train a small model to answer.",
+    help=f"Instead: {DIALOGUES:,} short dialogues to be spoken, {HELD_OUT:,} held-out questions, {PROMPTS:,} "
+    "prompts for `align`, and the recipes that build them and train a small model to answer.",
 )
 def init(directory: Path, talk: bool) -> None:
     """Create a commented recipe.yaml and a folder with example recordings in DIR."""
@@ -55,11 +57,14 @@ def _write_example(directory: Path, bundled: Path) -> None:
 def _write_talk(directory: Path, bundled: Path) -> None:
     _write_rows(directory / "conversations.jsonl", training_dialogues(DIALOGUES))
     _write_rows(directory / "held-out.jsonl", judging_dialogues(HELD_OUT))
+    alone = (dialogue for dialogue in training_dialogues(DIALOGUES) if len(dialogue.exchanges) == 1)
+    _write_rows(directory / "prompts.jsonl", islice(alone, PROMPTS))
     shutil.copy(bundled / "train" / "talk.yaml", directory / "train.yaml")
     shutil.copy(bundled / "talk.yaml", directory / "recipe.yaml")
     click.echo(
-        f"wrote recipe.yaml, train.yaml, conversations.jsonl ({DIALOGUES:,} dialogues) and held-out.jsonl "
-        f"({HELD_OUT:,} questions that training never has) to {directory}"
+        f"wrote recipe.yaml, train.yaml, conversations.jsonl ({DIALOGUES:,} dialogues), held-out.jsonl "
+        f"({HELD_OUT:,} questions that training never has) and prompts.jsonl ({PROMPTS:,} that it has, for "
+        f"`align`) to {directory}"
     )
 
 

@@ -34,6 +34,7 @@ def test_the_language_is_that_of_the_questions(asked, language):
         ({"turns": [{"text": "x", "sound": "y"}]}, "`turns.0.sound`"),
         ({"checks": [{"kind": "numbers", "value": 5}]}, "`checks.0`"),
         ({"checks": [{"kind": "number", "value": "five"}]}, "`checks.0.number.value`"),
+        ({"checks": [{"kind": "one_of", "any": []}]}, "`checks.0.one_of.any`"),
         ({"checks": [{"kind": "contains"}]}, "needs `any`, `all` or `none`"),
         (
             {"checks": [{"kind": "number", "value": 1, "turn": 3}]},

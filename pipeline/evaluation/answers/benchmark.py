@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pipeline.evaluation.answers import public_forms
+from pipeline.evaluation.answers.talk_rows import is_talk, talk_question
 from pipeline.inputs.row_files import list_row_files, read_rows
 from pipeline.storage.store import Store
 from schemas.benchmark import BenchmarkRow, parse_row
@@ -46,7 +47,8 @@ class Benchmark:
 
 
 def open_benchmark(place: str) -> Benchmark:
-    """The shipped benchmark (`builtin`), or that in a file, a folder or a prefix, also in a public form.
+    """The shipped benchmark (`builtin`), or that in a file, a folder or a prefix, also in a public form or of
+    `init --talk`.
 
     Raises SetupError for a place without a single row that can be used; other bad rows are `refused`.
     """
@@ -56,16 +58,23 @@ def open_benchmark(place: str) -> Benchmark:
         return _checked(name, place, *public)
     found: list[tuple[str, BenchmarkRow | DataError]] = []
     stores: list[Store] = []
+    several = 0
     for store, file in list_row_files(uri):
         stores.append(store)
         for where, value in read_rows([store.join(file)]):
             try:
                 if isinstance(value, DataError):
                     raise DataError(value.code, f"{where}: {value.message}")
-                found.append((where, _from_root(parse_row(value, where), PurePosixPath(file).parent)))
+                row = talk_question(value, where) if is_talk(value) else parse_row(value, where)
+                if row is None:
+                    several += 1
+                else:
+                    found.append((where, _from_root(row, PurePosixPath(file).parent)))
             except DataError as error:
                 found.append((where, error))
-
+    if several:
+        why = f"{name}: {several} dialogues of several exchanges: a benchmark gives no earlier answers"
+        found.append((name, DataError("several_exchanges", why)))
     return _checked(name, place, found, lambda path: stores[0].get(path))
 
 

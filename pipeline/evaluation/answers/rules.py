@@ -25,12 +25,13 @@ from schemas.benchmark import (
     InOrder,
     Length,
     Number,
+    OneOf,
     Says,
     Spells,
     VoiceObeys,
 )
 from schemas.style import SCALES, measure_of
-from stages.synthesize.talk.hearing import spells
+from stages.synthesize.talk.hearing import says_one_of, spells
 
 ALIKE_MAX = 0.5
 """Likeness in words from which two answers are the same one again."""
@@ -150,6 +151,8 @@ def _passes(
         case Says():
             wanted = check.text if check.text is not None else side(turns[(check.earlier or 1) - 1])
             return _errors(wanted, text, language) <= check.errors_max
+        case OneOf():
+            return says_one_of(check.any, text)
         case Differs():
             return _likeness(side(turns[check.earlier - 1]), text, language) < ALIKE_MAX
         case Spells():

@@ -1,7 +1,7 @@
 """Whether a heard answer is right: its words, as a recogniser writes them, against the right wordings."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from stages.synthesize.talk.words import SPELLING, number
@@ -37,13 +37,21 @@ LETTERS = {
 def right(row: dict[str, Any], heard: str) -> bool:
     """Whether `heard`, the recognised text of an answer, answers the last question of a row.
 
-    A row is one of `TalkDialogue.row`. Case, punctuation, digits and words that sound the same don't matter.
+    A row is one of `TalkDialogue.row`.
+    """
+    return says_one_of(row["right"], heard)
+
+
+def says_one_of(wordings: Sequence[str], heard: str) -> bool:
+    """Whether one of some wordings is heard. Case, punctuation, digits and words that sound the same don't
+    matter.
+
     Of a spelling the letters must be heard one by one, or in groups: the word alone doesn't spell it.
     """
-    if row["right"][0].startswith(SPELLING):
+    if wordings[0].startswith(SPELLING):
         letters, pieces = _letters(heard)
-        return pieces > 1 and letters == _letters(row["right"][0])[0]
-    return _said(heard) in {_said(answer) for answer in row["right"]}
+        return pieces > 1 and letters == _letters(wordings[0])[0]
+    return _said(heard) in {_said(answer) for answer in wordings}
 
 
 def spells(word: str, heard: str) -> bool:

@@ -5,15 +5,18 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from pipeline.alignment.prompts import prompts_of
+from pipeline.alignment.recipe import load as load_align
 from pipeline.cli import root
 from pipeline.config.recipe import load
+from pipeline.evaluation.answers.benchmark import open_benchmark
 from pipeline.inputs.row_files import read_rows
 from pipeline.models import resolve
 from pipeline.training.planning import plan_of
 from pipeline.training.recipe import load as load_training
 from schemas.chat import parse
 from schemas.vocabulary import Vocabulary
-from stages.synthesize.talk.dialogues import is_held_out
+from stages.synthesize.talk.dialogues import OPENING, is_held_out
 from stages.synthesize.talk.hearing import right
 from stages.train.plan import parameters
 from stages.train.shape import PRESETS
@@ -43,6 +46,25 @@ def test_held_out_questions_are_apart_and_their_own_answers_are_right(talk):
     assert all(right(row, row["messages"][-1]["content"]) for row in rows)
     trained = {json.loads(line)["unit"] for line in (talk / "conversations.jsonl").read_text().splitlines()}
     assert trained & {row["unit"] for row in rows} == set()
+
+
+def test_prompts_are_questions_of_the_training_none_of_which_is_held_out(talk):
+    rows = [json.loads(line) for line in (talk / "prompts.jsonl").read_text().splitlines()]
+    trained = [json.loads(line) for line in (talk / "conversations.jsonl").read_text().splitlines()]
+    assert len(rows) == 1_000
+    assert rows == [row for row in trained if len(row["messages"]) == 2][:1_000]
+    assert not any(is_held_out(row["unit"]) for row in rows)
+
+
+def test_prompts_and_held_out_questions_are_what_align_reads(talk):
+    (talk / "align.yaml").write_text(
+        "{name: a, checkpoint: ., prompts: {benchmark: prompts.jsonl}, evaluate: {benchmark: held-out.jsonl}}"
+    )
+    prompts, left_out = prompts_of(load_align(str(talk / "align.yaml")))
+    assert (len(prompts.rows), left_out, prompts.refused) == (1_000, 0, ())
+    held_out = open_benchmark(str(talk / "held-out.jsonl"))
+    assert len(held_out.rows) == 306  # as docs/talk.md says
+    assert {row.dimension for row in held_out.rows} == {row.dimension for row in prompts.rows} == set(OPENING)
 
 
 def test_the_training_is_of_the_dataset_that_the_recipe_builds(talk):

@@ -51,6 +51,8 @@ def checked(check, turns, language="en"):
         ({"kind": "language", "language": "en"}, "I am fine.", "你好，我很好。"),
         ({"kind": "length", "at_least": 2, "at_most": 3}, "Two words.", "One, two, three, four."),
         ({"kind": "says", "text": "The train leaves at noon."}, "the train leaves at noon", "A train left."),
+        ({"kind": "one_of", "any": ["It's seven.", "Seven."]}, "it is 7", "It's seven or eight."),
+        ({"kind": "one_of", "any": ["The letters are C, A, T."]}, "C-A-T", "cat"),
         ({"kind": "spells", "word": "bread"}, "Bread is spelled B-R-E-A-D.", "Bread is spelled bread."),
     ],
 )
