@@ -15,6 +15,7 @@ from schemas.errors import SetupError
 from tests.pipeline.training.chains import RECIPE, dataset
 
 PAPER = {"chat": 4.03, "relevance": 0.65}
+PLAIN = {"title": "Plain", "cells": [{"name": "a"}]}
 ROWS = [
     {
         "id": f"r{n}",
@@ -201,6 +202,15 @@ def test_cells_can_be_finished_one_by_one_and_what_is_not_is_told(recipe, comman
 def test_what_does_not_fit_is_told_before_anything_is_packed(recipe, changes, told):
     with pytest.raises(SetupError, match=told):
         Ablation(load(str(recipe(**changes))))
+
+
+def test_places_are_beside_the_recipe(recipe, tmp_path):
+    evaluate = {"benchmark": "folder", "vocoder": "voice"}
+    loaded = load(str(recipe(build="calls.yml", train="small.yml", evaluate=evaluate)))
+    found = (loaded.build, loaded.train, loaded.evaluate.benchmark, loaded.evaluate.vocoder)
+    assert found == tuple(str(tmp_path / name) for name in ("calls.yml", "small.yml", "folder", "voice"))
+    named = load(str(recipe(build=None, dataset="calls@best", evaluate={}, tables=[PLAIN])))
+    assert (named.dataset, named.evaluate.benchmark) == ("calls@best", "builtin")
 
 
 def test_a_version_can_be_trained_in_many_ways(recipe, given):

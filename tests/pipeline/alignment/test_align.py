@@ -259,6 +259,12 @@ def test_what_does_not_fit_is_told_before_anything_is_sampled(recipe, changes, t
         AlignLoop(load(str(recipe(**changes))))
 
 
+def test_places_are_beside_the_recipe(recipe, tmp_path):
+    loaded = load(str(recipe(prompts={"benchmark": "folder"}, evaluate={"benchmark": "builtin"})))
+    assert loaded.prompts.benchmark == str(tmp_path / "folder")
+    assert loaded.evaluate.benchmark == "builtin"
+
+
 def test_a_model_that_writes_nothing_is_refused(recipe, tmp_path):
     file = recipe()
     change_vocabulary(
