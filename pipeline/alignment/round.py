@@ -93,10 +93,10 @@ class AlignRound:
             made = self._pairs(sample_only)
             if made is None:
                 return f"{self._folder / CANDIDATES} waits for `aqaa-data rate`"
+            if not made.pairs:  # not kept: with ratings by people there may be some
+                return f"round {self._number} has no pairs: no prompt has answers that differ by the margin"
             write_whole(self._folder / PAIRS, _json(asdict(made)))
         pairs = RoundPairs(**_read(self._folder / PAIRS))
-        if not pairs.pairs:
-            return f"round {self._number} has no pairs: no prompt has answers that differ by the margin"
         self._say(f"round {self._number}: {pairs.pairs} pairs of {pairs.prompts} prompts")
         model = self._trained(pairs.version)
         return evaluated(self._recipe, self._number, model, self._folder, self._say, str(self._start), pairs)

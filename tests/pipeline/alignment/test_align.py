@@ -216,6 +216,37 @@ class TestPeople:
         }
         assert chosen == worst
 
+    def test_they_can_give_pairs_to_a_round_that_the_rules_gave_none(self, recipe, command, tmp_path):
+        file = recipe(deaf=0)
+        easy = [{"kind": "length", "at_most": 900}]
+        write(
+            tmp_path / "prompts.jsonl", [row(f"p{n}", text, checks=easy) for n, text in enumerate(QUESTIONS)]
+        )
+        done = command("align", file, "--json")
+        assert done.code == 0, done.stderr
+        assert json.loads(done.stdout)["ended"].startswith("round 1 has no pairs")
+        rated = [
+            {"prompt": f"p{n}", "answer": f"seed-{seed}", "rater": "ann", "score": 5 - seed}
+            for n in range(len(QUESTIONS))
+            for seed in range(4)
+        ]
+        ratings = write(tmp_path / "people.jsonl", rated)
+        done = command("align", file, "--set", f"ratings=[{ratings}]", "--json")
+        assert done.code == 0, done.stderr
+        assert json.loads(done.stdout)["rounds"][1]["pairs"]["pairs"] == len(QUESTIONS)
+
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [(None, "no such file"), ('{"prompt": "p1", "score": 9}\n', r"`ratings`: people\.jsonl:1: ")],
+    )
+    def test_ratings_that_cannot_be_read_are_told_before_anything_is_sampled(
+        self, recipe, tmp_path, content, told
+    ):
+        if content is not None:
+            (tmp_path / "people.jsonl").write_text(content)
+        with pytest.raises(SetupError, match=told):
+            AlignLoop(load(str(recipe(ratings=["people.jsonl"]))))
+
 
 def outcomes(*scores):
     return [RoundOutcome(n, f"m{n}", "", score, (0, 1), {}) for n, score in enumerate(scores)]
