@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.alignment.pairs import made_by_of
+from pipeline.alignment.pairs import made_by_of, rated_by_people
 from pipeline.alignment.prompts import prompts_of
 from pipeline.alignment.recipe import AlignRecipe
 from pipeline.alignment.round import ROUND, AlignRound, RoundOutcome, Say, evaluated
@@ -64,6 +64,7 @@ class AlignLoop:
             )
         self.prompts: Benchmark
         self.prompts, self.left_out = prompts_of(recipe)
+        rated_by_people(recipe)
 
     @property
     def rounds_done(self) -> int:
