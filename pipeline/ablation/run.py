@@ -102,16 +102,20 @@ class Ablation:
             key: outcome for key, run in self.runs.items() if (outcome := run.outcome())
         }
         waiting = dict.fromkeys(name for name, seed in self.runs if (name, seed) not in outcomes)
-        codebooks = None
-        first = versions.get(self.recipe.cells[0].name)
-        if self.recipe.codebooks and first:
-            file = self.folder / CODEBOOKS
-            codebooks = CodebooksTable.kept(file, self.recipe.codebooks, first, self._say)
+        codebooks = self._codebooks(versions.get(self.recipe.cells[0].name))
         result = AblationResult(tuple(tables_of(self.recipe, outcomes)), codebooks, tuple(waiting))
         write_whole(self.folder / RESULTS, (json.dumps(result.as_json(), indent=1) + "\n").encode())
         text = as_markdown(result.tables) + (f"\n{codebooks.as_markdown()}" if codebooks else "")
         write_whole(self.folder / TABLES, text.encode())
         return result
+
+    def _codebooks(self, version: str | None) -> CodebooksTable | None:
+        """`version` is that of the first cell, or None where only other cells are asked for: then the table
+        is there if it was computed before."""
+        config, file = self.recipe.codebooks, self.folder / CODEBOOKS
+        if config is None or (version is None and not file.exists()):
+            return None
+        return CodebooksTable.kept(file, config, version, self._say)
 
 
 def _published(plan: Plan) -> str:

@@ -6,6 +6,8 @@ import json
 import pytest
 import yaml
 
+from pipeline.ablation.cell import CellRun
+from pipeline.ablation.codebooks import CodebooksTable
 from pipeline.ablation.recipe import load
 from pipeline.ablation.run import Ablation
 from pipeline.evaluation.answers.ears import SILENCE, Heard
@@ -202,6 +204,19 @@ def test_cells_can_be_finished_one_by_one_and_what_is_not_is_told(recipe, comman
 def test_what_does_not_fit_is_told_before_anything_is_packed(recipe, changes, told):
     with pytest.raises(SetupError, match=told):
         Ablation(load(str(recipe(**changes))))
+
+
+def test_the_codebooks_stay_in_the_tables_when_other_cells_are_finished(recipe, monkeypatch):
+    monkeypatch.setattr(Ablation, "_packed", lambda self, names: {name: f"set@{name}" for name in names})
+    monkeypatch.setattr(CellRun, "finish", lambda *_: None)
+    monkeypatch.setattr(
+        CodebooksTable, "_computed", lambda config, version, say: CodebooksTable(version, 5, 0, "", ())
+    )
+    ablation = Ablation(load(str(recipe(codebooks={"steps": 5}))))
+    assert ablation.run(["three"]).codebooks is None
+    assert ablation.run(["ten"]).codebooks.version == "set@ten"
+    assert ablation.run(["three"]).codebooks.version == "set@ten"
+    assert "Two codebooks" in (ablation.folder / "tables.md").read_text()
 
 
 def test_places_are_beside_the_recipe(recipe, tmp_path):
