@@ -56,9 +56,11 @@ class CellOutcome:
 class CellRun:
     """A cell with one seed. Raises SetupError for a training that doesn't fit."""
 
-    def __init__(self, recipe: AblateRecipe, cell: CellConfig, seed: int, folder: Path) -> None:
+    def __init__(
+        self, recipe: AblateRecipe, cell: CellConfig, seed: int, folder: Path, benchmark_version: str
+    ) -> None:
         """`folder` is that of the ablation."""
-        self._recipe, self.cell, self.seed = recipe, cell, seed
+        self._recipe, self.cell, self.seed, self._benchmark_version = recipe, cell, seed, benchmark_version
         self._ablation, self.folder = folder, _folder(folder, cell.name, seed)
 
     def outcome(self) -> CellOutcome | None:
@@ -92,6 +94,7 @@ class CellRun:
             "version": version,
             "train": recipe.model_dump(mode="json", exclude={"workers", "scratch", "evaluate"}),
             "evaluate": self._recipe.evaluate.model_dump(mode="json", exclude={"judge": _CONNECTION}),
+            "benchmark_version": self._benchmark_version,
         }
         claim(self.folder, settings)
         if (done := self.outcome()) is not None:

@@ -54,7 +54,7 @@ class Ablation:
         self.folder = Store(f"{recipe.output}/{recipe.name}").directory
         self.benchmark = open_benchmark(recipe.evaluate.benchmark).limited(recipe.evaluate.limit)
         self.runs = {
-            (cell.name, seed): CellRun(recipe, cell, seed, self.folder)
+            (cell.name, seed): CellRun(recipe, cell, seed, self.folder, self.benchmark.version)
             for cell in recipe.cells
             for seed in recipe.seeds
         }

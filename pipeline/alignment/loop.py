@@ -18,7 +18,7 @@ from pipeline.alignment.pairs import made_by_of, rated_by_people
 from pipeline.alignment.prompts import prompts_of
 from pipeline.alignment.recipe import AlignRecipe
 from pipeline.alignment.round import ROUND, AlignRound, RoundOutcome, Say, evaluated
-from pipeline.evaluation.answers.benchmark import Benchmark
+from pipeline.evaluation.answers.benchmark import open_benchmark
 from pipeline.evaluation.answers.kept import write_whole
 from pipeline.models import located
 from pipeline.storage.store import Store
@@ -62,8 +62,8 @@ class AlignLoop:
                 f"`checkpoint`: {self.start} answers in audio only, and answers are compared by their text: "
                 "begin with a model that writes what it says"
             )
-        self.prompts: Benchmark
-        self.prompts, self.left_out = prompts_of(recipe)
+        self.held_out = open_benchmark(recipe.evaluate.benchmark).limited(recipe.evaluate.limit)
+        self.prompts, self.left_out = prompts_of(recipe, self.held_out)
         rated_by_people(recipe)
 
     @property
@@ -74,7 +74,8 @@ class AlignLoop:
         """Take all rounds that are left; with `sample_only` only until the next candidates can be rated."""
         from stages.train.folder import claim
 
-        claim(self.folder, self.recipe.model_dump(mode="json", exclude=_MAY_CHANGE))
+        settings = self.recipe.model_dump(mode="json", exclude=_MAY_CHANGE)
+        claim(self.folder, settings | {"held_out_version": self.held_out.version})
         rounds = [evaluated(self.recipe, 0, self.start, self.folder / "round-0", self._say)]
         ended = f"all {self.recipe.rounds} rounds are done"
         for number in range(1, self.recipe.rounds + 1):

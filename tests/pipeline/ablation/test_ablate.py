@@ -185,6 +185,10 @@ def test_cells_can_be_finished_one_by_one_and_what_is_not_is_told(recipe, comman
     other = command("ablate", file, "--cell", "ten", "--set", "evaluate.max_tokens=20")
     assert other.code == 1
     assert "its evaluate.max_tokens is 30, not 20" in other.stderr
+    (file.parent / "bench.jsonl").write_text(f"{json.dumps(ROWS[0])}\n")
+    fewer = command("ablate", file, "--cell", "ten")
+    assert fewer.code == 1, "cells that answer other questions can't be compared"
+    assert "its benchmark_version is" in fewer.stderr
 
 
 @pytest.mark.parametrize(

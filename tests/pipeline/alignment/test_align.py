@@ -191,6 +191,18 @@ class TestAgain:
         assert (shown["rounds"], shown["rounds_done"]) == (5, 1)
         assert (shown["prompts"], shown["prompts_left_out"], shown["answers_per_round"]) == (6, 1, 24)
 
+    def test_rounds_that_would_be_judged_by_other_questions_are_refused(self, looped, command):
+        file, _ = looped
+        held_out = file.parent / "held-out.jsonl"
+        rows = held_out.read_text()
+        try:
+            write(held_out, [row("h0", "And what else?")])
+            done = command("align", file, "--set", "rounds=2")
+        finally:
+            held_out.write_text(rows)
+        assert done.code == 1
+        assert "its held_out_version is" in done.stderr
+
 
 class TestPeople:
     def test_their_ratings_stand_in_for_the_rules(self, recipe, command, tmp_path):
