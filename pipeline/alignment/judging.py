@@ -55,7 +55,10 @@ def judged_prompts(
 
     file = folder / JUDGED
     done = {each.candidates["id"]: each for each in _read(file)}
-    asked, refused = prepare_questions(prompts, EvaluationFolder(folder), PackagedVoices(), say)
+    for why in prompts.refused:
+        say(f"left out: {why}")
+    questions = EvaluationFolder(folder, remedy="Remove it to sample the round again")
+    asked, refused = prepare_questions(prompts, questions, PackagedVoices(), say)
     for id, why in refused.items():
         say(f"not asked: {id}: {why}")
     if not asked:

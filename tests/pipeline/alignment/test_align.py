@@ -148,6 +148,17 @@ class TestARound:
         assert all(answer.audio and answer.audio.exists() for task in tasks for answer in task.answers)
 
 
+    def test_rows_that_are_no_prompts_are_told(self, recipe, monkeypatch):
+        file, said = recipe(), []
+        with (file.parent / "prompts.jsonl").open("a") as prompts:
+            prompts.write('{"id": "p9"}\n')
+        monkeypatch.setattr("pipeline.alignment.loop.evaluated", lambda *_: outcomes(0.5)[0])
+        monkeypatch.setattr("pipeline.alignment.judging.open_answerer", lambda model: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            AlignLoop(load(str(file)), said.append).run()
+        assert any(line.startswith("left out: prompts.jsonl:8: ") for line in said)
+
+
 class TestAgain:
     def test_a_loop_that_is_done_does_nothing(self, looped, command):
         file, result = looped
