@@ -14,11 +14,11 @@ from typing import Any
 from pipeline.ablation.recipe import AblateRecipe, CellConfig
 from pipeline.evaluation.answers.exchange import AnswerSampling
 from pipeline.evaluation.answers.judge import CRITERIA
-from pipeline.evaluation.answers.kept import REPORT, write_whole
+from pipeline.evaluation.answers.kept import write_whole
 from pipeline.evaluation.answers.results import AnswersOptions
 from pipeline.evaluation.answers.run import evaluate_answers
 from pipeline.evaluation.answers.summary import RULES
-from pipeline.report.answers import render
+from pipeline.report.answers import write_report
 from pipeline.training.chain import train
 from pipeline.training.recipe import TrainingRecipe
 from pipeline.training.recipe import load as load_training
@@ -150,7 +150,7 @@ class CellRun:
             vocoder=Path(settings.vocoder) if settings.vocoder else None,
         )
         evaluation = evaluate_answers(options, say)
-        (self._evaluation / REPORT).write_text(render(evaluation), encoding="utf-8")
+        write_report(evaluation)
         values: dict[str, dict[str, Any]] = {
             measure: {each.row.id: each.value(measure) for each in evaluation.outcomes}
             for measure in MEASURES
