@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.arguments import ReferenceType, json_option, print_json, table_of, wide_console
+from pipeline.commands.arguments import (
+    ReferenceType,
+    json_option,
+    print_json,
+    settings_option,
+    table_of,
+    wide_console,
+)
 from pipeline.commands.extras import require_extra
 
 if TYPE_CHECKING:
@@ -25,13 +32,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Run only this stage of the chain; may be repeated.",
 )
-@click.option(
-    "--set",
-    "settings",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Override a setting, such as sft1.learning_rate=1e-5.",
-)
+@settings_option("sft1.learning_rate=1e-5")
 @click.option(
     "--plan", "only_plan", is_flag=True, help="Print the memory and hours it would take; train nothing."
 )
