@@ -124,9 +124,9 @@ def _read(file: Path) -> Iterator[JudgedPrompt]:
     """What a file holds; a last line that was not wholly written is removed."""
     if not file.exists():
         return
-    text = file.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        write_whole(file, whole.encode())
-    for line in lines(whole):
+    content = file.read_bytes()  # may end within a character
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        write_whole(file, whole)
+    for line in lines(whole.decode()):
         yield JudgedPrompt(**json.loads(line))

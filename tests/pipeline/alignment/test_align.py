@@ -182,7 +182,7 @@ class TestAgain:
             if step == "round.build_pairs":  # as if it had been killed while it wrote the third prompt
                 judged = folder / "round-1" / "judged.jsonl"
                 lines = judged.read_text().splitlines(keepends=True)
-                judged.write_text("".join(lines[:2]) + lines[2][:50])
+                judged.write_bytes("".join([*lines[:2], lines[2][:50], "é"]).encode()[:-1])
         result = AlignLoop(load(str(file))).run()
         _, whole = looped
         assert [each.rules for each in result.rounds] == [each.rules for each in whole.rounds]
