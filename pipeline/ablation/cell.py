@@ -82,6 +82,12 @@ class CellRun:
                     f"cell {self.cell.name}: {name} has no `steps`, so that cells with more tokens would be "
                     f"trained for longer: set `shared.train.{name}.steps`"
                 )
+        for name in self.cell.shares.stages if self.cell.shares else ():
+            if name not in recipe.chain:
+                raise SetupError(
+                    f"cell {self.cell.name}: `shares` names {name}, but its training has only "
+                    f"{', '.join(recipe.chain)}"
+                )
         return recipe
 
     def finish(self, version: str, say: Say) -> CellOutcome:

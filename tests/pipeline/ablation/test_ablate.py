@@ -202,6 +202,15 @@ def test_cells_can_be_finished_one_by_one_and_what_is_not_is_told(recipe, comman
             {"tables": [{"title": "t", "cells": [cell("a", shares={"cell": "b", "stages": ["sft1"]})]}]},
             "a shares stages of b, which is no cell before it",
         ),
+        (
+            {
+                "tables": [
+                    PLAIN,
+                    {"title": "t", "cells": [cell("b", shares={"cell": "a", "stages": ["stf1"]})]},
+                ]
+            },
+            "cell b: `shares` names stf1, but its training has only sft1",
+        ),
         ({"evaluate": {"benchmark": "nowhere.jsonl"}}, "nowhere.jsonl"),
     ],
 )
