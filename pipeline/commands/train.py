@@ -124,7 +124,8 @@ def summarise(recipe: "TrainingRecipe", results: list["StageResult"]) -> None:
     wide_console().print(table)
     for result in results:
         if result.answers:
-            shares = {name: result.answers[name] for name in ("rules", "grammar") if name in result.answers}
+            wanted = ("rules", "grammar", "silent", "failed")
+            shares = {name: result.answers[name] for name in wanted if name in result.answers}
             told = ", ".join(f"{name} {value:.0%}" for name, value in shares.items())
             click.echo(f"{result.stage}: answers at the end of its training: {told}")
         if result.after and "margin" in result.after:

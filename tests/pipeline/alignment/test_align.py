@@ -147,7 +147,6 @@ class TestARound:
         assert all(task.question and task.question.exists() for task in tasks)
         assert all(answer.audio and answer.audio.exists() for task in tasks for answer in task.answers)
 
-
     def test_rows_that_are_no_prompts_are_told(self, recipe, monkeypatch):
         file, said = recipe(), []
         with (file.parent / "prompts.jsonl").open("a") as prompts:
