@@ -19,6 +19,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.config.recipe import load as load_build
 from pipeline.evaluation.answers.benchmark import open_benchmark
 from pipeline.evaluation.answers.kept import write_whole
+from pipeline.inference.answer_vocoder import check_vocoder
 from pipeline.planning.plan import Plan, make_plan
 from pipeline.storage.store import Store
 from pipeline.synthesis.run import synthesize
@@ -51,7 +52,9 @@ class Ablation:
 
     def __init__(self, recipe: AblateRecipe, say: Say = lambda line: None) -> None:
         self.recipe, self._say = recipe, say
-        self.folder = Store(f"{recipe.output}/{recipe.name}").directory
+        self._store = Store(f"{recipe.output}/{recipe.name}")
+        self.folder = self._store.directory
+        check_vocoder(recipe.evaluate.vocoder)
         self.benchmark = open_benchmark(recipe.evaluate.benchmark).limited(recipe.evaluate.limit)
         self.runs = {
             (cell.name, seed): CellRun(recipe, cell, seed, self.folder, self.benchmark.version)
@@ -68,6 +71,7 @@ class Ablation:
         for name in only:
             if name not in names:
                 raise SetupError(f"the recipe has no cell {name}: it has {', '.join(names)}")
+        self._store.check_writable()
         chosen = [name for name in names if not only or name in only]
         versions = self._packed(chosen)
         for (name, _), run in self.runs.items():

@@ -8,6 +8,17 @@ from schemas.benchmark import BenchmarkRow
 from schemas.errors import SetupError
 
 
+def held_out_of(recipe: AlignRecipe) -> Benchmark:
+    """What is evaluated after each round. Raises SetupError if no rule judges any of its answers."""
+    benchmark = open_benchmark(recipe.evaluate.benchmark).limited(recipe.evaluate.limit)
+    if not any(row.checks or any(turn.reference for turn in row.turns) for row in benchmark.rows):
+        raise SetupError(
+            f"`evaluate.benchmark`: no row of {recipe.evaluate.benchmark} has a check or a `reference`, so "
+            "rounds can't be compared: add some"
+        )
+    return benchmark
+
+
 def prompts_of(recipe: AlignRecipe, held_out: Benchmark) -> tuple[Benchmark, int]:
     """The prompts, and the number of rows that are left out, since no rule judges their first answer.
 

@@ -212,6 +212,7 @@ def test_cells_can_be_finished_one_by_one_and_what_is_not_is_told(recipe, comman
             "cell b: `shares` names stf1, but its training has only sft1",
         ),
         ({"evaluate": {"benchmark": "nowhere.jsonl"}}, "nowhere.jsonl"),
+        ({"evaluate": {"vocoder": "nowhere"}}, "`vocoder`: .*nowhere is no vocoder"),
     ],
 )
 def test_what_does_not_fit_is_told_before_anything_is_packed(recipe, changes, told):
@@ -230,6 +231,13 @@ def test_the_codebooks_stay_in_the_tables_when_other_cells_are_finished(recipe, 
     assert ablation.run(["ten"]).codebooks.version == "set@ten"
     assert ablation.run(["three"]).codebooks.version == "set@ten"
     assert "Two codebooks" in (ablation.folder / "tables.md").read_text()
+
+
+def test_an_output_that_is_a_file_is_told(recipe, command):
+    file = recipe()
+    done = command("ablate", file, "--output", file)
+    assert done.code == 1
+    assert "Not a directory" in done.stderr
 
 
 def test_places_are_beside_the_recipe(recipe, tmp_path):

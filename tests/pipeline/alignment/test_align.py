@@ -303,6 +303,7 @@ def test_it_ends_when_the_evaluation_falls_and_keeps_the_best(
     [
         ({"checkpoint": "./nowhere"}, r"nowhere is no model: it has no config\.json"),
         ({"evaluate": {"benchmark": "prompts.jsonl"}}, "questions of `prompts` are also asked by `evaluate`"),
+        ({"vocoder": "nowhere"}, "`vocoder`: .*nowhere is no vocoder"),
         ({"dpo": {"start": "sft1"}}, "`dpo.start` is set by each round: remove it"),
         ({"rounds": 0}, "`rounds`"),
     ],
@@ -310,6 +311,20 @@ def test_it_ends_when_the_evaluation_falls_and_keeps_the_best(
 def test_what_does_not_fit_is_told_before_anything_is_sampled(recipe, changes, told):
     with pytest.raises(SetupError, match=told):
         AlignLoop(load(str(recipe(**changes))))
+
+
+def test_held_out_questions_that_nothing_judges_are_refused(recipe, tmp_path):
+    file = recipe()
+    write(tmp_path / "held-out.jsonl", [row("h", "Well?", checks=[])])
+    with pytest.raises(SetupError, match=r"no row of .* has a check or a `reference`, so rounds can't be"):
+        AlignLoop(load(str(file)))
+
+
+def test_an_output_that_is_a_file_is_told(recipe, command):
+    file = recipe()
+    done = command("align", file, "--output", file)
+    assert done.code == 1
+    assert "Not a directory" in done.stderr
 
 
 def test_places_are_beside_the_recipe(recipe, tmp_path):
