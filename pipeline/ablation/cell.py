@@ -14,11 +14,11 @@ from typing import Any
 from pipeline.ablation.recipe import AblateRecipe, CellConfig
 from pipeline.evaluation.answers.exchange import AnswerSampling
 from pipeline.evaluation.answers.judge import CRITERIA
-from pipeline.evaluation.answers.kept import REPORT, write_whole
+from pipeline.evaluation.answers.kept import write_whole
 from pipeline.evaluation.answers.results import AnswersOptions
 from pipeline.evaluation.answers.run import evaluate_answers
 from pipeline.evaluation.answers.summary import RULES
-from pipeline.report.answers import render
+from pipeline.report.answers import write_report
 from pipeline.training.chain import train
 from pipeline.training.recipe import TrainingRecipe
 from pipeline.training.recipe import load as load_training
@@ -56,9 +56,11 @@ class CellOutcome:
 class CellRun:
     """A cell with one seed. Raises SetupError for a training that doesn't fit."""
 
-    def __init__(self, recipe: AblateRecipe, cell: CellConfig, seed: int, folder: Path) -> None:
+    def __init__(
+        self, recipe: AblateRecipe, cell: CellConfig, seed: int, folder: Path, benchmark_version: str
+    ) -> None:
         """`folder` is that of the ablation."""
-        self._recipe, self.cell, self.seed = recipe, cell, seed
+        self._recipe, self.cell, self.seed, self._benchmark_version = recipe, cell, seed, benchmark_version
         self._ablation, self.folder = folder, _folder(folder, cell.name, seed)
 
     def outcome(self) -> CellOutcome | None:
@@ -80,6 +82,12 @@ class CellRun:
                     f"cell {self.cell.name}: {name} has no `steps`, so that cells with more tokens would be "
                     f"trained for longer: set `shared.train.{name}.steps`"
                 )
+        for name in self.cell.shares.stages if self.cell.shares else ():
+            if name not in recipe.chain:
+                raise SetupError(
+                    f"cell {self.cell.name}: `shares` names {name}, but its training has only "
+                    f"{', '.join(recipe.chain)}"
+                )
         return recipe
 
     def finish(self, version: str, say: Say) -> CellOutcome:
@@ -92,6 +100,7 @@ class CellRun:
             "version": version,
             "train": recipe.model_dump(mode="json", exclude={"workers", "scratch", "evaluate"}),
             "evaluate": self._recipe.evaluate.model_dump(mode="json", exclude={"judge": _CONNECTION}),
+            "benchmark_version": self._benchmark_version,
         }
         claim(self.folder, settings)
         if (done := self.outcome()) is not None:
@@ -147,7 +156,7 @@ class CellRun:
             vocoder=Path(settings.vocoder) if settings.vocoder else None,
         )
         evaluation = evaluate_answers(options, say)
-        (self._evaluation / REPORT).write_text(render(evaluation), encoding="utf-8")
+        write_report(evaluation)
         values: dict[str, dict[str, Any]] = {
             measure: {each.row.id: each.value(measure) for each in evaluation.outcomes}
             for measure in MEASURES

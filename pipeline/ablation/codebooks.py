@@ -37,14 +37,17 @@ class CodebooksTable:
 
     @classmethod
     def kept(
-        cls, file: Path, config: CodebooksConfig, version: str, say: Callable[[str], None]
+        cls, file: Path, config: CodebooksConfig, version: str | None, say: Callable[[str], None]
     ) -> "CodebooksTable":
-        """Read from a file, or computed and written there. Raises SetupError if it has other settings."""
+        """Read from a file, or computed for a version and written there. Raises SetupError if the file has
+        other settings, or is of another version than a given one."""
         if not file.exists():
+            assert version is not None
             table = cls._computed(config, version, say)
             write_whole(file, (json.dumps(asdict(table), indent=1) + "\n").encode())
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if (content["version"], content["steps"], content["seed"]) != (version, config.steps, config.seed):
+        expected = (version or content["version"], config.steps, config.seed)
+        if (content["version"], content["steps"], content["seed"]) != expected:
             raise SetupError(
                 f"{file} is of {content['version']}, {content['steps']} steps and seed {content['seed']}: "
                 "remove it to compare the codebooks again"
@@ -53,7 +56,7 @@ class CodebooksTable:
             CodebookRow(row["codebook"], *(IntervalEstimate(**row[name]) for name in ("alone", "together")))
             for row in content["rows"]
         ]
-        return cls(version, config.steps, config.seed, config.note.strip(), tuple(rows))
+        return cls(content["version"], config.steps, config.seed, config.note.strip(), tuple(rows))
 
     @classmethod
     def _computed(cls, config: CodebooksConfig, version: str, say: Callable[[str], None]) -> "CodebooksTable":

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from pipeline.config.yaml_config import beside, read_yaml
+from pipeline.evaluation.answers.benchmark import benchmark_beside
 from pipeline.storage.store import Store
 from pipeline.storage.uri import normalize_uri
 from schemas.errors import SetupError
@@ -125,25 +126,24 @@ def load(path: str, settings: Sequence[str] = (), output: str | None = None) -> 
     parsed = read_yaml(path, settings)
     recipe = parsed.validated(AblateRecipe)
 
-    def resolved(place: str) -> str:
-        named = "/" in place or place.endswith((".yaml", ".jsonl", ".parquet"))
-        return beside(parsed.file, place) if named else place
+    def resolved(place: str | None) -> str | None:
+        return place and beside(parsed.file, place)
 
     output = normalize_uri(output or beside(parsed.file, recipe.output))
     if not Store(output).is_local:
         raise SetupError(
             f"{path}: `output`: ablate needs a directory on this machine, not {output}: name one"
         )
-    evaluate = recipe.evaluate
+    evaluate, dataset = recipe.evaluate, recipe.dataset
     places = {
-        "benchmark": resolved(evaluate.benchmark),
-        "vocoder": evaluate.vocoder and resolved(evaluate.vocoder),
+        "benchmark": benchmark_beside(parsed.file, evaluate.benchmark),
+        "vocoder": resolved(evaluate.vocoder),
     }
     return recipe.model_copy(
         update={
             "output": output,
-            "build": recipe.build and resolved(recipe.build),
-            "dataset": recipe.dataset and resolved(recipe.dataset),
+            "build": resolved(recipe.build),
+            "dataset": resolved(dataset) if dataset and "/" in dataset else dataset,
             "train": resolved(recipe.train),
             "evaluate": evaluate.model_copy(update=places),
         }

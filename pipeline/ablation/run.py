@@ -19,6 +19,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.config.recipe import load as load_build
 from pipeline.evaluation.answers.benchmark import open_benchmark
 from pipeline.evaluation.answers.kept import write_whole
+from pipeline.inference.answer_vocoder import check_vocoder
 from pipeline.planning.plan import Plan, make_plan
 from pipeline.storage.store import Store
 from pipeline.synthesis.run import synthesize
@@ -51,10 +52,12 @@ class Ablation:
 
     def __init__(self, recipe: AblateRecipe, say: Say = lambda line: None) -> None:
         self.recipe, self._say = recipe, say
-        self.folder = Store(f"{recipe.output}/{recipe.name}").directory
+        self._store = Store(f"{recipe.output}/{recipe.name}")
+        self.folder = self._store.directory
+        check_vocoder(recipe.evaluate.vocoder)
         self.benchmark = open_benchmark(recipe.evaluate.benchmark).limited(recipe.evaluate.limit)
         self.runs = {
-            (cell.name, seed): CellRun(recipe, cell, seed, self.folder)
+            (cell.name, seed): CellRun(recipe, cell, seed, self.folder, self.benchmark.version)
             for cell in recipe.cells
             for seed in recipe.seeds
         }
@@ -68,6 +71,7 @@ class Ablation:
         for name in only:
             if name not in names:
                 raise SetupError(f"the recipe has no cell {name}: it has {', '.join(names)}")
+        self._store.check_writable()
         chosen = [name for name in names if not only or name in only]
         versions = self._packed(chosen)
         for (name, _), run in self.runs.items():
@@ -102,16 +106,20 @@ class Ablation:
             key: outcome for key, run in self.runs.items() if (outcome := run.outcome())
         }
         waiting = dict.fromkeys(name for name, seed in self.runs if (name, seed) not in outcomes)
-        codebooks = None
-        first = versions.get(self.recipe.cells[0].name)
-        if self.recipe.codebooks and first:
-            file = self.folder / CODEBOOKS
-            codebooks = CodebooksTable.kept(file, self.recipe.codebooks, first, self._say)
+        codebooks = self._codebooks(versions.get(self.recipe.cells[0].name))
         result = AblationResult(tuple(tables_of(self.recipe, outcomes)), codebooks, tuple(waiting))
         write_whole(self.folder / RESULTS, (json.dumps(result.as_json(), indent=1) + "\n").encode())
         text = as_markdown(result.tables) + (f"\n{codebooks.as_markdown()}" if codebooks else "")
         write_whole(self.folder / TABLES, text.encode())
         return result
+
+    def _codebooks(self, version: str | None) -> CodebooksTable | None:
+        """`version` is that of the first cell, or None where only other cells are asked for: then the table
+        is there if it was computed before."""
+        config, file = self.recipe.codebooks, self.folder / CODEBOOKS
+        if config is None or (version is None and not file.exists()):
+            return None
+        return CodebooksTable.kept(file, config, version, self._say)
 
 
 def _published(plan: Plan) -> str:

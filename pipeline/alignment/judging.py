@@ -55,7 +55,10 @@ def judged_prompts(
 
     file = folder / JUDGED
     done = {each.candidates["id"]: each for each in _read(file)}
-    asked, refused = prepare_questions(prompts, EvaluationFolder(folder), PackagedVoices(), say)
+    for why in prompts.refused:
+        say(f"left out: {why}")
+    questions = EvaluationFolder(folder, remedy="Remove it to sample the round again")
+    asked, refused = prepare_questions(prompts, questions, PackagedVoices(), say)
     for id, why in refused.items():
         say(f"not asked: {id}: {why}")
     if not asked:
@@ -121,9 +124,9 @@ def _read(file: Path) -> Iterator[JudgedPrompt]:
     """What a file holds; a last line that was not wholly written is removed."""
     if not file.exists():
         return
-    text = file.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        write_whole(file, whole.encode())
-    for line in lines(whole):
+    content = file.read_bytes()  # may end within a character
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        write_whole(file, whole)
+    for line in lines(whole.decode()):
         yield JudgedPrompt(**json.loads(line))

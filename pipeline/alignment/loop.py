@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.alignment.pairs import made_by_of
-from pipeline.alignment.prompts import prompts_of
+from pipeline.alignment.pairs import made_by_of, rated_by_people
+from pipeline.alignment.prompts import held_out_of, prompts_of
 from pipeline.alignment.recipe import AlignRecipe
 from pipeline.alignment.round import ROUND, AlignRound, RoundOutcome, Say, evaluated
-from pipeline.evaluation.answers.benchmark import Benchmark
 from pipeline.evaluation.answers.kept import write_whole
+from pipeline.inference.answer_vocoder import check_vocoder
 from pipeline.models import located
 from pipeline.storage.store import Store
 from schemas.errors import SetupError
@@ -51,7 +51,8 @@ class AlignLoop:
 
     def __init__(self, recipe: AlignRecipe, say: Say = lambda line: None) -> None:
         self.recipe, self._say = recipe, say
-        self.folder = Store(f"{recipe.output}/{recipe.name}").directory
+        self._store = Store(f"{recipe.output}/{recipe.name}")
+        self.folder = self._store.directory
         self.start = located(recipe.checkpoint).absolute()
         if not (self.start / "config.json").is_file():
             raise SetupError(
@@ -62,8 +63,10 @@ class AlignLoop:
                 f"`checkpoint`: {self.start} answers in audio only, and answers are compared by their text: "
                 "begin with a model that writes what it says"
             )
-        self.prompts: Benchmark
-        self.prompts, self.left_out = prompts_of(recipe)
+        check_vocoder(recipe.vocoder)
+        self.held_out = held_out_of(recipe)
+        self.prompts, self.left_out = prompts_of(recipe, self.held_out)
+        rated_by_people(recipe)
 
     @property
     def rounds_done(self) -> int:
@@ -73,7 +76,9 @@ class AlignLoop:
         """Take all rounds that are left; with `sample_only` only until the next candidates can be rated."""
         from stages.train.folder import claim
 
-        claim(self.folder, self.recipe.model_dump(mode="json", exclude=_MAY_CHANGE))
+        self._store.check_writable()
+        settings = self.recipe.model_dump(mode="json", exclude=_MAY_CHANGE)
+        claim(self.folder, settings | {"held_out_version": self.held_out.version})
         rounds = [evaluated(self.recipe, 0, self.start, self.folder / "round-0", self._say)]
         ended = f"all {self.recipe.rounds} rounds are done"
         for number in range(1, self.recipe.rounds + 1):

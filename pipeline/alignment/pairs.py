@@ -31,7 +31,7 @@ def write_candidates(recipe: AlignRecipe, judged: Sequence[JudgedPrompt], folder
 
     Where people have rated an answer of a prompt, their ratings stand in for the rules.
     """
-    people = _rated_by_people(recipe)
+    people = rated_by_people(recipe)
     deaf = list(_deaf_rows(recipe, judged))
     ratings = [
         _rating(each.candidates["id"], answer, RULES, WORST + (BEST - WORST) * score)
@@ -97,7 +97,7 @@ def _deaf_rows(
             yield row | {"id": id, "answers": answers, "contrast": "deaf"}, ratings
 
 
-def _rated_by_people(recipe: AlignRecipe) -> set[tuple[str, str]]:
+def rated_by_people(recipe: AlignRecipe) -> set[tuple[str, str]]:
     """(prompt, answer) of what people have rated. Raises SetupError for a row that is no rating."""
     rated: set[tuple[str, str]] = set()
     for where, value in read_rows(recipe.ratings):

@@ -8,7 +8,18 @@ from schemas.benchmark import BenchmarkRow
 from schemas.errors import SetupError
 
 
-def prompts_of(recipe: AlignRecipe) -> tuple[Benchmark, int]:
+def held_out_of(recipe: AlignRecipe) -> Benchmark:
+    """What is evaluated after each round. Raises SetupError if no rule judges any of its answers."""
+    benchmark = open_benchmark(recipe.evaluate.benchmark).limited(recipe.evaluate.limit)
+    if not any(row.checks or any(turn.reference for turn in row.turns) for row in benchmark.rows):
+        raise SetupError(
+            f"`evaluate.benchmark`: no row of {recipe.evaluate.benchmark} has a check or a `reference`, so "
+            "rounds can't be compared: add some"
+        )
+    return benchmark
+
+
+def prompts_of(recipe: AlignRecipe, held_out: Benchmark) -> tuple[Benchmark, int]:
     """The prompts, and the number of rows that are left out, since no rule judges their first answer.
 
     Raises SetupError if none is left, or if the evaluation asks one of them.
@@ -21,7 +32,6 @@ def prompts_of(recipe: AlignRecipe) -> tuple[Benchmark, int]:
             f"`prompts.benchmark`: no row of {recipe.prompts.benchmark} has a check or a `reference` for its "
             "first answer, so nothing can be judged: add some"
         )
-    held_out = open_benchmark(recipe.evaluate.benchmark).limited(recipe.evaluate.limit)
     evaluated = {_asked(turn.text) for row in held_out.rows for turn in row.turns if turn.text}
     known = [row.id for row in rows if _asked(row.turns[0].text) in evaluated]
     if known:

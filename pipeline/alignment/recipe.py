@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pydantic import Field, PositiveFloat
 
 from pipeline.config.yaml_config import beside, read_yaml
+from pipeline.evaluation.answers.benchmark import benchmark_beside
 from pipeline.models import is_reference
 from pipeline.storage.store import Store
 from pipeline.storage.uri import normalize_uri
@@ -79,8 +80,8 @@ def load(path: str, settings: Sequence[str] = (), output: str | None = None) -> 
     parsed = read_yaml(path, settings)
     recipe = parsed.validated(AlignRecipe)
 
-    def resolved(place: str) -> str:
-        return beside(parsed.file, place) if "/" in place or place.endswith((".jsonl", ".parquet")) else place
+    def resolved(benchmark: str) -> dict[str, str]:
+        return {"benchmark": benchmark_beside(parsed.file, benchmark)}
 
     output = normalize_uri(output or beside(parsed.file, recipe.output))
     if not Store(output).is_local:
@@ -98,7 +99,7 @@ def load(path: str, settings: Sequence[str] = (), output: str | None = None) -> 
             "checkpoint": checkpoint if is_reference(checkpoint) else beside(parsed.file, checkpoint),
             "vocoder": recipe.vocoder and beside(parsed.file, recipe.vocoder),
             "ratings": tuple(beside(parsed.file, uri) for uri in recipe.ratings),
-            "prompts": prompts.model_copy(update={"benchmark": resolved(prompts.benchmark)}),
-            "evaluate": evaluate.model_copy(update={"benchmark": resolved(evaluate.benchmark)}),
+            "prompts": prompts.model_copy(update=resolved(prompts.benchmark)),
+            "evaluate": evaluate.model_copy(update=resolved(evaluate.benchmark)),
         }
     )

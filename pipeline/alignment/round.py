@@ -22,11 +22,11 @@ from pipeline.alignment.pairs import build_pairs, write_candidates
 from pipeline.alignment.recipe import AlignRecipe
 from pipeline.evaluation.answers.benchmark import Benchmark
 from pipeline.evaluation.answers.exchange import AnswerSampling
-from pipeline.evaluation.answers.kept import CANDIDATES, REPORT, write_whole
+from pipeline.evaluation.answers.kept import CANDIDATES, write_whole
 from pipeline.evaluation.answers.results import AnswersOptions
 from pipeline.evaluation.answers.run import evaluate_answers
 from pipeline.evaluation.answers.summary import RULES
-from pipeline.report.answers import render
+from pipeline.report.answers import write_report
 from pipeline.storage.uri import normalize_uri
 from pipeline.training.chain import MERGE, train
 from pipeline.training.recipe import BackboneConfig, MergeConfig, TrainingRecipe
@@ -93,10 +93,10 @@ class AlignRound:
             made = self._pairs(sample_only)
             if made is None:
                 return f"{self._folder / CANDIDATES} waits for `aqaa-data rate`"
+            if not made.pairs:  # not kept: with ratings by people there may be some
+                return f"round {self._number} has no pairs: no prompt has answers that differ by the margin"
             write_whole(self._folder / PAIRS, _json(asdict(made)))
         pairs = RoundPairs(**_read(self._folder / PAIRS))
-        if not pairs.pairs:
-            return f"round {self._number} has no pairs: no prompt has answers that differ by the margin"
         self._say(f"round {self._number}: {pairs.pairs} pairs of {pairs.prompts} prompts")
         model = self._trained(pairs.version)
         return evaluated(self._recipe, self._number, model, self._folder, self._say, str(self._start), pairs)
@@ -164,12 +164,12 @@ def evaluated(
         vocoder=Path(recipe.vocoder) if recipe.vocoder else None,
     )
     evaluation = evaluate_answers(options, say)
-    (out / REPORT).write_text(render(evaluation), encoding="utf-8")
+    report = write_report(evaluation)
     score = evaluation.estimate(evaluation.outcomes, RULES)
     if score is None:
         raise SetupError(
             f"`evaluate.benchmark`: no row of {settings.benchmark} was answered and judged by rules: see "
-            f"{out / REPORT}, and give its rows checks or references"
+            f"{report}, and give its rows checks or references"
         )
     measures = {
         name: found.value for name in MEASURES if (found := evaluation.estimate(evaluation.outcomes, name))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.arguments import json_option, print_json, table_of, wide_console
+from pipeline.commands.arguments import json_option, print_json, settings_option, table_of, wide_console
 from pipeline.commands.extras import require_extra
 
 if TYPE_CHECKING:
@@ -21,13 +21,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Finish only this cell; may be repeated. Machines that share the folder can do cells side by side.",
 )
-@click.option(
-    "--set",
-    "settings",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Override a setting, such as evaluate.limit=2; paths are relative to the recipe's folder.",
-)
+@settings_option("evaluate.limit=2")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, without doing it.")
 @json_option
 def ablate(

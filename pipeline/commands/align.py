@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.arguments import json_option, print_json, table_of, wide_console
+from pipeline.commands.arguments import json_option, print_json, settings_option, table_of, wide_console
 from pipeline.commands.extras import require_extra
 
 if TYPE_CHECKING:
@@ -14,13 +14,7 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: aqaa-data align align.yaml --set rounds=5")
 @click.argument("recipe", type=click.Path(dir_okay=False))
 @click.option("--output", metavar="DIR", help="Where loops are stored, instead of the recipe's output.")
-@click.option(
-    "--set",
-    "settings",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Override a setting, such as dpo.learning_rate=1e-6.",
-)
+@settings_option("dpo.learning_rate=1e-6")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, without doing it.")
 @click.option(
     "--sample-only", is_flag=True, help="Stop when the next candidates are sampled, so that people rate them."

@@ -33,6 +33,18 @@ class ReferenceType(click.ParamType):
 dataset_argument = click.argument("reference", metavar="DATASET", type=ReferenceType())
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
+
+def settings_option(example: str) -> Callable[[Command], Command]:
+    """`--set` of a command that reads a recipe; `example` is one of its settings with a value."""
+    return click.option(
+        "--set",
+        "settings",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help=f"Override a setting, such as {example}; paths are relative to the recipe's folder.",
+    )
+
+
 DEMO = "package:talk"
 """The checkpoint of `--demo`; it names its tokenizers, and the bundled vocoder speaks for it."""
 

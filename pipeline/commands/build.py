@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import api
-from pipeline.commands.arguments import json_option, print_json
+from pipeline.commands.arguments import json_option, print_json, settings_option
 from pipeline.monitoring.stage_times import lines as table_lines
 from schemas.manifest import Manifest
 
@@ -38,13 +38,7 @@ class Hours(click.ParamType):
     help="File, directory, glob or prefix, instead of the recipe's inputs; repeatable.",
 )
 @click.option("--output", metavar="URI", help="Where datasets are stored, instead of the recipe's output.")
-@click.option(
-    "--set",
-    "settings",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Override a setting, such as select.words_min=2.",
-)
+@settings_option("select.words_min=2")
 @click.option("--limit", type=Hours(), help="Process only about this much audio, for a pilot: 10h, 90m.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, without doing it.")
 @click.option("--retry", is_flag=True, help="Retry recordings that were set aside.")

@@ -107,10 +107,9 @@ def answers(
     """
     from pipeline.evaluation.answers.endpoint_model import endpoint_config
     from pipeline.evaluation.answers.exchange import AnswerSampling
-    from pipeline.evaluation.answers.kept import REPORT
     from pipeline.evaluation.answers.results import AnswersOptions
     from pipeline.evaluation.answers.run import evaluate_answers
-    from pipeline.report.answers import render
+    from pipeline.report.answers import write_report
 
     if judge != RULES and not judge.startswith(("http://", "https://")):
         raise click.BadParameter(f"{judge!r} is neither `rules` nor an address", param_hint="--judge")
@@ -126,7 +125,7 @@ def answers(
         vocoder,
     )
     evaluation = evaluate_answers(options, Progress())
-    (out / REPORT).write_text(render(evaluation), encoding="utf-8")
+    write_report(evaluation)
     if as_json:
         print_json(evaluation.as_json())
     else:

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from pipeline.commands.arguments import json_option, print_json
+from pipeline.commands.arguments import json_option, print_json, settings_option
 from pipeline.commands.extras import require_extra
 
 
@@ -17,13 +17,7 @@ from pipeline.commands.extras import require_extra
 )
 @click.option("--image", help="Image of all nodes, instead of the overlay's.")
 @click.option("--namespace", help="Namespace, instead of the kubeconfig's.")
-@click.option(
-    "--set",
-    "settings",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Override a setting, such as select.words_min=2.",
-)
+@settings_option("select.words_min=2")
 @click.option(
     "--max-gpu-hours",
     type=click.FloatRange(0, min_open=True),

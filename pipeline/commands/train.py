@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.arguments import ReferenceType, json_option, print_json, table_of, wide_console
+from pipeline.commands.arguments import (
+    ReferenceType,
+    json_option,
+    print_json,
+    settings_option,
+    table_of,
+    wide_console,
+)
 from pipeline.commands.extras import require_extra
 
 if TYPE_CHECKING:
@@ -25,13 +32,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Run only this stage of the chain; may be repeated.",
 )
-@click.option(
-    "--set",
-    "settings",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Override a setting, such as sft1.learning_rate=1e-5.",
-)
+@settings_option("sft1.learning_rate=1e-5")
 @click.option(
     "--plan", "only_plan", is_flag=True, help="Print the memory and hours it would take; train nothing."
 )
@@ -123,7 +124,8 @@ def summarise(recipe: "TrainingRecipe", results: list["StageResult"]) -> None:
     wide_console().print(table)
     for result in results:
         if result.answers:
-            shares = {name: result.answers[name] for name in ("rules", "grammar") if name in result.answers}
+            wanted = ("rules", "grammar", "silent", "failed")
+            shares = {name: result.answers[name] for name in wanted if name in result.answers}
             told = ", ".join(f"{name} {value:.0%}" for name, value in shares.items())
             click.echo(f"{result.stage}: answers at the end of its training: {told}")
         if result.after and "margin" in result.after:

@@ -43,7 +43,7 @@ class YamlSettings:
         try:
             return model.model_validate(self.values)
         except ValidationError as error:
-            raise SetupError("\n".join(self._explained(model, e) for e in error.errors())) from error
+            raise SetupError("\n".join(self._explained(model, e) for e in _causes(error.errors()))) from error
 
     def location_of(self, path: KeyPath) -> str:
         """Where a key is set; for a key that the file doesn't have, where its section is."""
@@ -62,6 +62,8 @@ class YamlSettings:
             return f"{location}: unknown key `{name}`; {hint}"
         if error["type"] == "missing":
             return f"{location}: `{name}` is missing"
+        if not path:  # of the whole recipe, which would be all of the message
+            return f"{location}: {error['msg'].removeprefix('Value error, ')}"
         message = error["msg"][0].lower() + error["msg"][1:]
         return f"{location}: `{name}`: {message}, not {_as_json(error['input'])}"
 
@@ -263,12 +265,26 @@ def _set(parsed: YamlSettings, setting: str, renamed: Mapping[str, str]) -> None
         if not isinstance(section, dict):
             raise SetupError(f"--set {setting}: {parent} holds a single value, not a section")
     section[last] = _load(f"--set {setting}", text)
+    for replaced in [path for path in parsed.locations if path[: len(current)] == current]:
+        del parsed.locations[replaced]
     parsed.locations[(*parents, last)] = f"--set {setting}"
+
+
+def _causes(errors: Sequence[Any]) -> list[Any]:
+    """Without those of lists that are too short for their wrong items, which don't count."""
+
+    def has_wrong_item(path: KeyPath) -> bool:
+        return any(len(each["loc"]) > len(path) and each["loc"][: len(path)] == path for each in errors)
+
+    return [each for each in errors if each["type"] != "too_short" or not has_wrong_item(each["loc"])]
 
 
 def _fields(model: Any, path: KeyPath) -> list[str]:
     """The valid keys of the section at a path."""
     for key in path:
+        if isinstance(key, int) and typing.get_origin(model) in (list, tuple):
+            model = typing.get_args(model)[0]
+            continue
         if not (isinstance(model, type) and issubclass(model, BaseModel)) or key not in model.model_fields:
             return []
         model = _plain(model.model_fields[key].annotation)

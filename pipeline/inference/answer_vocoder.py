@@ -54,6 +54,15 @@ def open_answer_vocoder(directory: Path | None, stream: bool | None = None) -> "
     return AnswerVocoder(vocoder, stream is not False, directory, codes_of(directory).get("models", {}))
 
 
+def check_vocoder(place: str | None) -> None:
+    """Raises SetupError for a folder that can't be a vocoder, before anything is loaded; None is the bundled
+    one."""
+    if place is not None and not any((Path(place) / name).is_file() for name in ("config.json", "flow.pt")):
+        raise SetupError(
+            f"`vocoder`: {place} is no vocoder: it has no config.json or flow.pt. Name the folder of one"
+        )
+
+
 @dataclass(frozen=True)
 class AnswerVocoder:
     """A vocoder and the way it is used for answers."""

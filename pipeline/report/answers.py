@@ -1,10 +1,11 @@
 """The page of `aqaa-data evaluate answers`: one self-contained file."""
 
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.evaluation.answers.kept import EvaluationFolder
+from pipeline.evaluation.answers.kept import REPORT, EvaluationFolder
 from pipeline.evaluation.answers.measures import TITLES
 from pipeline.evaluation.answers.results import AnswersEvaluation
 from pipeline.evaluation.answers.summary import RowOutcome, worst
@@ -33,6 +34,13 @@ GRADED = ("chat", "naturalness", "people")
 """Scores from 1 to 5; the others are shares."""
 SHARES = ("word_errors", "right_language", "grammar")
 """Measures that are shares."""
+
+
+def write_report(evaluation: AnswersEvaluation) -> Path:
+    """Write the page into the folder of an evaluation; returns its file."""
+    file = evaluation.options.out / REPORT
+    file.write_text(render(evaluation), encoding="utf-8")
+    return file
 
 
 def render(evaluation: AnswersEvaluation) -> str:

@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from pipeline.config.yaml_config import YamlSettings, beside, read_yaml
+from pipeline.evaluation.answers.benchmark import benchmark_beside
 from pipeline.models import is_reference
 from pipeline.storage.uri import normalize_uri
 from pipeline.versions.reader import Reference
@@ -249,7 +250,10 @@ def load(
 
     evaluate = recipe.evaluate
     if evaluate:
-        places = {"benchmark": resolved(evaluate.benchmark), "vocoder": resolved(evaluate.vocoder)}
+        places = {
+            "benchmark": benchmark_beside(parsed.file, evaluate.benchmark),
+            "vocoder": evaluate.vocoder and beside(parsed.file, evaluate.vocoder),
+        }
         evaluate = evaluate.model_copy(update=places)
     backbone = recipe.backbone
     checkpoint = backbone.checkpoint

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from pipeline.config.yaml_config import beside
 from pipeline.evaluation.answers import public_forms
 from pipeline.evaluation.answers.talk_rows import is_talk, talk_question
 from pipeline.inputs.row_files import list_row_files, read_rows
@@ -44,6 +45,11 @@ class Benchmark:
             if seen[row.dimension] <= limit:
                 kept.append(row)
         return replace(self, rows=tuple(kept))
+
+
+def benchmark_beside(recipe: Path, place: str) -> str:
+    """A benchmark as a recipe names it, for `open_benchmark`: a path is relative to the recipe."""
+    return place if place == BUILTIN else beside(recipe, place)
 
 
 def open_benchmark(place: str) -> Benchmark:

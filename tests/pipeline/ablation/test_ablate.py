@@ -6,6 +6,8 @@ import json
 import pytest
 import yaml
 
+from pipeline.ablation.cell import CellRun
+from pipeline.ablation.codebooks import CodebooksTable
 from pipeline.ablation.recipe import load
 from pipeline.ablation.run import Ablation
 from pipeline.evaluation.answers.ears import SILENCE, Heard
@@ -15,6 +17,7 @@ from schemas.errors import SetupError
 from tests.pipeline.training.chains import RECIPE, dataset
 
 PAPER = {"chat": 4.03, "relevance": 0.65}
+PLAIN = {"title": "Plain", "cells": [{"name": "a"}]}
 ROWS = [
     {
         "id": f"r{n}",
@@ -182,6 +185,10 @@ def test_cells_can_be_finished_one_by_one_and_what_is_not_is_told(recipe, comman
     other = command("ablate", file, "--cell", "ten", "--set", "evaluate.max_tokens=20")
     assert other.code == 1
     assert "its evaluate.max_tokens is 30, not 20" in other.stderr
+    (file.parent / "bench.jsonl").write_text(f"{json.dumps(ROWS[0])}\n")
+    fewer = command("ablate", file, "--cell", "ten")
+    assert fewer.code == 1, "cells that answer other questions can't be compared"
+    assert "its benchmark_version is" in fewer.stderr
 
 
 @pytest.mark.parametrize(
@@ -195,12 +202,51 @@ def test_cells_can_be_finished_one_by_one_and_what_is_not_is_told(recipe, comman
             {"tables": [{"title": "t", "cells": [cell("a", shares={"cell": "b", "stages": ["sft1"]})]}]},
             "a shares stages of b, which is no cell before it",
         ),
+        (
+            {
+                "tables": [
+                    PLAIN,
+                    {"title": "t", "cells": [cell("b", shares={"cell": "a", "stages": ["stf1"]})]},
+                ]
+            },
+            "cell b: `shares` names stf1, but its training has only sft1",
+        ),
         ({"evaluate": {"benchmark": "nowhere.jsonl"}}, "nowhere.jsonl"),
+        ({"evaluate": {"vocoder": "nowhere"}}, "`vocoder`: .*nowhere is no vocoder"),
     ],
 )
 def test_what_does_not_fit_is_told_before_anything_is_packed(recipe, changes, told):
     with pytest.raises(SetupError, match=told):
         Ablation(load(str(recipe(**changes))))
+
+
+def test_the_codebooks_stay_in_the_tables_when_other_cells_are_finished(recipe, monkeypatch):
+    monkeypatch.setattr(Ablation, "_packed", lambda self, names: {name: f"set@{name}" for name in names})
+    monkeypatch.setattr(CellRun, "finish", lambda *_: None)
+    monkeypatch.setattr(
+        CodebooksTable, "_computed", lambda config, version, say: CodebooksTable(version, 5, 0, "", ())
+    )
+    ablation = Ablation(load(str(recipe(codebooks={"steps": 5}))))
+    assert ablation.run(["three"]).codebooks is None
+    assert ablation.run(["ten"]).codebooks.version == "set@ten"
+    assert ablation.run(["three"]).codebooks.version == "set@ten"
+    assert "Two codebooks" in (ablation.folder / "tables.md").read_text()
+
+
+def test_an_output_that_is_a_file_is_told(recipe, command):
+    file = recipe()
+    done = command("ablate", file, "--output", file)
+    assert done.code == 1
+    assert "Not a directory" in done.stderr
+
+
+def test_places_are_beside_the_recipe(recipe, tmp_path):
+    evaluate = {"benchmark": "folder", "vocoder": "voice"}
+    loaded = load(str(recipe(build="calls.yml", train="small.yml", evaluate=evaluate)))
+    found = (loaded.build, loaded.train, loaded.evaluate.benchmark, loaded.evaluate.vocoder)
+    assert found == tuple(str(tmp_path / name) for name in ("calls.yml", "small.yml", "folder", "voice"))
+    named = load(str(recipe(build=None, dataset="calls@best", evaluate={}, tables=[PLAIN])))
+    assert (named.dataset, named.evaluate.benchmark) == ("calls@best", "builtin")
 
 
 def test_a_version_can_be_trained_in_many_ways(recipe, given):

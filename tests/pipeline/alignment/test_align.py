@@ -147,6 +147,16 @@ class TestARound:
         assert all(task.question and task.question.exists() for task in tasks)
         assert all(answer.audio and answer.audio.exists() for task in tasks for answer in task.answers)
 
+    def test_rows_that_are_no_prompts_are_told(self, recipe, monkeypatch):
+        file, said = recipe(), []
+        with (file.parent / "prompts.jsonl").open("a") as prompts:
+            prompts.write('{"id": "p9"}\n')
+        monkeypatch.setattr("pipeline.alignment.loop.evaluated", lambda *_: outcomes(0.5)[0])
+        monkeypatch.setattr("pipeline.alignment.judging.open_answerer", lambda model: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            AlignLoop(load(str(file)), said.append).run()
+        assert any(line.startswith("left out: prompts.jsonl:8: ") for line in said)
+
 
 class TestAgain:
     def test_a_loop_that_is_done_does_nothing(self, looped, command):
@@ -171,7 +181,7 @@ class TestAgain:
             if step == "round.build_pairs":  # as if it had been killed while it wrote the third prompt
                 judged = folder / "round-1" / "judged.jsonl"
                 lines = judged.read_text().splitlines(keepends=True)
-                judged.write_text("".join(lines[:2]) + lines[2][:50])
+                judged.write_bytes("".join([*lines[:2], lines[2][:50], "é"]).encode()[:-1])
         result = AlignLoop(load(str(file))).run()
         _, whole = looped
         assert [each.rules for each in result.rounds] == [each.rules for each in whole.rounds]
@@ -190,6 +200,18 @@ class TestAgain:
         shown = json.loads(command("align", file, "--set", "rounds=5", "--dry-run", "--json").stdout)
         assert (shown["rounds"], shown["rounds_done"]) == (5, 1)
         assert (shown["prompts"], shown["prompts_left_out"], shown["answers_per_round"]) == (6, 1, 24)
+
+    def test_rounds_that_would_be_judged_by_other_questions_are_refused(self, looped, command):
+        file, _ = looped
+        held_out = file.parent / "held-out.jsonl"
+        rows = held_out.read_text()
+        try:
+            write(held_out, [row("h0", "And what else?")])
+            done = command("align", file, "--set", "rounds=2")
+        finally:
+            held_out.write_text(rows)
+        assert done.code == 1
+        assert "its held_out_version is" in done.stderr
 
 
 class TestPeople:
@@ -215,6 +237,37 @@ class TestPeople:
             each.record["source"]["prompt"]: each.record["preference"]["chosen"] for each in samples(version)
         }
         assert chosen == worst
+
+    def test_they_can_give_pairs_to_a_round_that_the_rules_gave_none(self, recipe, command, tmp_path):
+        file = recipe(deaf=0)
+        easy = [{"kind": "length", "at_most": 900}]
+        write(
+            tmp_path / "prompts.jsonl", [row(f"p{n}", text, checks=easy) for n, text in enumerate(QUESTIONS)]
+        )
+        done = command("align", file, "--json")
+        assert done.code == 0, done.stderr
+        assert json.loads(done.stdout)["ended"].startswith("round 1 has no pairs")
+        rated = [
+            {"prompt": f"p{n}", "answer": f"seed-{seed}", "rater": "ann", "score": 5 - seed}
+            for n in range(len(QUESTIONS))
+            for seed in range(4)
+        ]
+        ratings = write(tmp_path / "people.jsonl", rated)
+        done = command("align", file, "--set", f"ratings=[{ratings}]", "--json")
+        assert done.code == 0, done.stderr
+        assert json.loads(done.stdout)["rounds"][1]["pairs"]["pairs"] == len(QUESTIONS)
+
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [(None, "no such file"), ('{"prompt": "p1", "score": 9}\n', r"`ratings`: people\.jsonl:1: ")],
+    )
+    def test_ratings_that_cannot_be_read_are_told_before_anything_is_sampled(
+        self, recipe, tmp_path, content, told
+    ):
+        if content is not None:
+            (tmp_path / "people.jsonl").write_text(content)
+        with pytest.raises(SetupError, match=told):
+            AlignLoop(load(str(recipe(ratings=["people.jsonl"]))))
 
 
 def outcomes(*scores):
@@ -250,6 +303,7 @@ def test_it_ends_when_the_evaluation_falls_and_keeps_the_best(
     [
         ({"checkpoint": "./nowhere"}, r"nowhere is no model: it has no config\.json"),
         ({"evaluate": {"benchmark": "prompts.jsonl"}}, "questions of `prompts` are also asked by `evaluate`"),
+        ({"vocoder": "nowhere"}, "`vocoder`: .*nowhere is no vocoder"),
         ({"dpo": {"start": "sft1"}}, "`dpo.start` is set by each round: remove it"),
         ({"rounds": 0}, "`rounds`"),
     ],
@@ -257,6 +311,26 @@ def test_it_ends_when_the_evaluation_falls_and_keeps_the_best(
 def test_what_does_not_fit_is_told_before_anything_is_sampled(recipe, changes, told):
     with pytest.raises(SetupError, match=told):
         AlignLoop(load(str(recipe(**changes))))
+
+
+def test_held_out_questions_that_nothing_judges_are_refused(recipe, tmp_path):
+    file = recipe()
+    write(tmp_path / "held-out.jsonl", [row("h", "Well?", checks=[])])
+    with pytest.raises(SetupError, match=r"no row of .* has a check or a `reference`, so rounds can't be"):
+        AlignLoop(load(str(file)))
+
+
+def test_an_output_that_is_a_file_is_told(recipe, command):
+    file = recipe()
+    done = command("align", file, "--output", file)
+    assert done.code == 1
+    assert "Not a directory" in done.stderr
+
+
+def test_places_are_beside_the_recipe(recipe, tmp_path):
+    loaded = load(str(recipe(prompts={"benchmark": "folder"}, evaluate={"benchmark": "builtin"})))
+    assert loaded.prompts.benchmark == str(tmp_path / "folder")
+    assert loaded.evaluate.benchmark == "builtin"
 
 
 def test_a_model_that_writes_nothing_is_refused(recipe, tmp_path):

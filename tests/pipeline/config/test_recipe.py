@@ -4,12 +4,28 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import Field, model_validator
 
 from pipeline.config.recipe import Recipe, load
 from pipeline.config.yaml_config import EXAMPLE, read_yaml
 from pipeline.training.recipe import TrainingRecipe
 from pipeline.training.vocoder import VocoderRecipe
 from schemas.errors import SetupError
+from stages.stage import Config
+
+
+class ShelfBox(Config):
+    width: int = 1
+
+
+class Shelf(Config):
+    boxes: tuple[ShelfBox, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Shelf":
+        if sum(box.width for box in self.boxes) > 9:
+            raise ValueError("the boxes are too wide")
+        return self
 
 
 @pytest.fixture
@@ -260,3 +276,23 @@ def test_a_mistake_is_reported_before_heavy_libraries_are_imported(written, comm
     done = subprocess.run([sys.executable, "-c", f"import sys\n{main}"], capture_output=True, text=True)
     assert "recipe.yaml:2: unknown key `selct`" in done.stderr
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "message"),
+    [
+        ("boxes: [{widht: 2}]\n", [], "{0}:1: unknown key `boxes.0.widht`; did you mean `width`?"),
+        ("boxes: [{colour: red}]\n", [], "{0}:1: unknown key `boxes.0.colour`; valid here: width"),
+        ("boxes: [{width: 20}]\n", [], "{0}: the boxes are too wide"),
+        (
+            "boxes: [{}]\n",
+            ["boxes=[{w: 2}]"],
+            "--set boxes=[{w: 2}]: unknown key `boxes.0.w`; valid here: width",
+        ),
+    ],
+)
+def test_a_mistake_in_an_item_of_a_list_is_told_alone(written, text, settings, message):
+    file = written(text)
+    with pytest.raises(SetupError) as raised:
+        read_yaml(file, settings).validated(Shelf)
+    assert str(raised.value) == message.replace("{0}", str(file))

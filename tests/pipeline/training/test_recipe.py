@@ -30,6 +30,14 @@ def test_a_stage_without_settings_has_those_of_the_paper(written):
     assert recipe.merge.weights == {"sft1": 5, "sft2": 5, "dpo": 1}
 
 
+def test_places_of_the_evaluation_are_beside_the_recipe(written, tmp_path):
+    places = MINIMAL + "evaluate: {benchmark: held-out.jsonl, vocoder: voice}\n"
+    evaluate = load(written(places)).evaluate
+    assert evaluate.benchmark == str(tmp_path / "held-out.jsonl")
+    assert evaluate.vocoder == str(tmp_path / "voice")
+    assert load(written(MINIMAL + "evaluate:\n")).evaluate.benchmark == "builtin"
+
+
 def test_dpo_starts_from_sft1_and_other_stages_from_the_previous_one(written):
     recipe = load(written(MINIMAL + "pretrain: [{}, {}]\nsft2:\ndpo:\n"))
     assert {name: recipe.start_of(name) for name in recipe.stages} == {
