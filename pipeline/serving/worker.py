@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import traceback
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from threading import Condition, Event, Thread
@@ -95,7 +94,8 @@ class Worker:
         self.rows = rows
         self._max_queue = max_queue
         self._step = step
-        self._jobs: deque[GenerationJob] = deque()
+        # Tuples, since other threads look at them while they change.
+        self._jobs: tuple[GenerationJob, ...] = ()
         self._running: tuple[GenerationJob, ...] = ()
         self._closed = False
         self._changed = Condition()
@@ -126,7 +126,8 @@ class Worker:
                     code="rate_limit_exceeded",
                 )
             job = GenerationJob(items)
-            self._jobs.append(job)
+            # Cancelled ones would hold their requests until there is room for them.
+            self._jobs = (*(other for other in self._jobs if not other.cancelled), job)
             self._changed.notify()
             return job
 
@@ -136,7 +137,7 @@ class Worker:
             self._closed = True
             for job in (*self._jobs, *self._running):
                 job.cancel(stopping())
-            self._jobs.clear()
+            self._jobs = ()
             self._changed.notify()
 
     def join(self, seconds: float) -> None:
@@ -160,8 +161,8 @@ class Worker:
         """Take jobs for which there is room, and wait if there are none at all. False: it is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._running or self._closed)
-            while self._jobs and len(self._running) < self.rows:
-                self._running = (*self._running, self._jobs.popleft())
+            room = self.rows - len(self._running)
+            self._running, self._jobs = (*self._running, *self._jobs[:room]), self._jobs[room:]
             if self._closed:
                 for job in self._running:
                     job.close()
