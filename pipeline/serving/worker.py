@@ -78,9 +78,12 @@ class GenerationJob(Generic[Item]):
 
     def close(self) -> None:
         """Let go of what the items hold, such as a row of the batch."""
-        if isinstance(self._items, Generator):
-            self._items.close()
-        self._items = None
+        items, self._items = self._items, None
+        try:
+            if isinstance(items, Generator):
+                items.close()
+        except Exception as error:
+            self.fail(error)
 
     def _send(self, item: Item | RequestError | None) -> None:
         with suppress(RuntimeError):  # the loop is closed, so there is no reader

@@ -78,6 +78,35 @@ def test_items_come_in_order_and_a_refusal_is_raised():
     asyncio.run(scenario())
 
 
+def test_a_failure_ends_its_own_job_alone():
+    """Also one of letting go, since the thread works for all."""
+
+    async def scenario():
+        def failing():
+            yield 1
+            raise ValueError
+
+        def failing_to_let_go():
+            try:
+                yield "first"
+                while True:
+                    yield None
+            finally:
+                raise ValueError
+
+        with working(rows=2) as worker:
+            with pytest.raises(RequestError, match="see the server's log"):
+                await read(worker.submit(failing))
+            left = worker.submit(failing_to_let_go)
+            assert await anext(left) == "first"
+            left.cancel()
+            with pytest.raises(RequestError, match="see the server's log"):
+                await read(left)
+            assert await read(worker.submit(items_of(3))) == [3]
+
+    asyncio.run(scenario())
+
+
 def test_requests_of_clients_that_left_the_queue_are_let_go_of():
     async def scenario():
         with working() as worker:
