@@ -71,9 +71,7 @@ class GenerationJob(Generic[Item]):
         return False
 
     def fail(self, error: Exception) -> None:
-        # The location only: the error's message could contain what a user said.
-        where = "".join(traceback.format_tb(error.__traceback__))
-        LOG.error("an answer failed: %s\n%s", type(error).__name__, where)
+        log_failure("an answer", error)
         self._send(RequestError(500, "the answer failed; see the server's log"))
 
     def close(self) -> None:
@@ -170,6 +168,12 @@ class Worker:
                 for job in self._running:
                     job.close()
             return not self._closed
+
+
+def log_failure(what: str, error: Exception) -> None:
+    """The location only: the error's message could contain what a user said."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    LOG.error("%s failed: %s\n%s", what, type(error).__name__, where)
 
 
 def stopping() -> RequestError:
