@@ -61,7 +61,7 @@ from pipeline.serving.api_keys import ApiKeys
 @click.option(
     "--api-key-file",
     type=click.Path(path_type=Path),
-    help="File with keys, one a line: requests must carry one.",
+    help="File with keys, one a line; requests must carry one of them.",
 )
 @click.option(
     "--recogniser",
