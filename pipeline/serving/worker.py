@@ -123,7 +123,7 @@ class Worker:
             if self.waiting + self.running >= self.rows + self._max_queue:
                 raise RequestError(
                     429,
-                    f"{self.waiting} requests are waiting already: try again later",
+                    f"{self.running} requests are being answered and {self.waiting} wait: try again later",
                     code="rate_limit_exceeded",
                 )
             job = GenerationJob(items)
