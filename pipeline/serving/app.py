@@ -142,10 +142,8 @@ class _JobReader:
             self._latency.record(event)
             for chunk in self._reply.take(event):
                 yield chunk
-        answer, prompted = self._reply.answer, self._reply.prompted
-        assert answer is not None
-        assert prompted is not None
-        seconds, tokens = prompted.seconds, len(answer.ids)
+        assert self._reply.prompted is not None
+        seconds, tokens = self._reply.prompted.seconds, self._reply.usage["completion_tokens"]
         LOG.info("%.1f s of audio answered in %d tokens; %s", seconds, tokens, self._latency)
         # Only now, since it would take time from the answer.
         self._reply.heard = await self._heard()

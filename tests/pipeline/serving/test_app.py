@@ -73,7 +73,7 @@ def test_an_answer_in_text_and_audio(client, answerer, answer_vocoder, vocabular
     from stages.train.sampling import Sampling
 
     events = list(
-        answer_vocoder.speak(answerer.answer(ids, answerer.form, Sampling(seed=5, max_tokens=60)), 5)
+        answer_vocoder.speak(answerer.answer(ids, answerer.form, Sampling(seed=5, max_tokens=60 + 1)), 5)
     )
     expected = np.concatenate([event.samples for event in events if hasattr(event, "samples")])
     assert message["audio"]["transcript"] == events[-1].text
@@ -212,6 +212,13 @@ def test_a_limit_of_tokens_is_never_passed(client, limit, modalities):
     reply = client.ask(messages=[HELLO], modalities=modalities, seed=3, **both)
     assert 1 <= reply["usage"]["completion_tokens"] <= limit
     assert reply["choices"][0]["finish_reason"] == "length"
+
+
+@pytest.mark.parametrize("limit", [1, 5])
+def test_a_limit_of_tokens_is_of_what_the_client_gets(client, limit):
+    reply = client.ask(messages=[HELLO], max_tokens=limit, seed=3)
+    assert reply["choices"][0]["message"]["content"]
+    assert reply["usage"]["completion_tokens"] == limit
 
 
 @pytest.mark.parametrize(
