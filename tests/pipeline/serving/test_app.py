@@ -205,6 +205,11 @@ def test_base64_is_read_however_it_is_written(client, written):
     assert replies[0]["choices"] == replies[1]["choices"]
 
 
+def test_any_seed_may_be_asked_for(client):
+    for seed in (0, 2**63 - 1):
+        assert client.ask(**SPOKEN | {"seed": seed})["choices"][0]["message"]["audio"]["data"]
+
+
 @pytest.mark.parametrize("limit", [1, 2, 7, 19, 33])
 @pytest.mark.parametrize("modalities", [["text"], ["text", "audio"]])
 def test_a_limit_of_tokens_is_never_passed(client, limit, modalities):
