@@ -52,10 +52,12 @@ class GenerationJob(Generic[Item]):
 
     def advance(self) -> bool:
         """Send the items until one needs a step. False: there are no more."""
+        if self.cancelled:
+            self.close()
+            return False
         try:
-            if self._items is None and not self.cancelled:
-                self._items = self._create()
-            for item in self._items or ():
+            self._items = self._items or self._create()
+            for item in self._items:
                 if self.cancelled:
                     break
                 if item is None:
@@ -71,6 +73,7 @@ class GenerationJob(Generic[Item]):
         return False
 
     def fail(self, error: Exception) -> None:
+        """Tell the reader that there is no answer; the log says where it failed."""
         log_failure("an answer", error)
         self._send(RequestError(500, "the answer failed; see the server's log"))
 

@@ -107,6 +107,32 @@ def test_a_failure_ends_its_own_job_alone():
     asyncio.run(scenario())
 
 
+def test_nothing_more_is_made_for_a_client_that_has_left():
+    """Such as the sound of what was written: the others would wait for it."""
+
+    async def scenario():
+        stepping, let_go, made = Event(), Event(), []
+
+        def step():
+            stepping.set()
+            assert let_go.wait(TIMEOUT)
+
+        def items():
+            yield None
+            made.append("sound")
+            yield "sound"
+
+        with working(rows=2, step=step) as worker:
+            left, other = worker.submit(items), worker.submit(items_of(None, 1))
+            assert await asyncio.to_thread(stepping.wait, TIMEOUT)
+            left.cancel()
+            let_go.set()
+            assert await read(other) == [1]
+            assert made == []
+
+    asyncio.run(scenario())
+
+
 def test_requests_of_clients_that_left_the_queue_are_let_go_of():
     async def scenario():
         with working() as worker:
