@@ -17,10 +17,10 @@ class ApiKeys:
     def read(cls, file: Path) -> "ApiKeys":
         """The keys in a file, one a line; empty lines and those that start with # are skipped.
 
-        Raises SetupError, which never shows a key, if there are none or a line is more than a key.
+        Raises SetupError, which never shows a key, if there are none, or a line is not a key.
         """
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise SetupError(f"{file} can't be read as a file of keys: {reason}") from None
@@ -29,8 +29,10 @@ class ApiKeys:
             if not line or line.startswith("#"):
                 continue
             if len(line.split()) > 1:
-                # Each word of a name or a comment would be a key.
+                # Such as a name beside it, as in the lines of `rate`.
                 raise SetupError(f"{file}:{number}: the line is more than a key: write the key alone")
+            if not line.isascii():
+                raise SetupError(f"{file}:{number}: a header can't carry this key: use ASCII characters")
             keys.append(line)
         if not keys:
             raise SetupError(f"{file} has no key: write one a line")

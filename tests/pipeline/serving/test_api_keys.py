@@ -63,6 +63,17 @@ def test_no_word_beside_a_key_becomes_a_key(tmp_path):
     assert "anna" not in str(refused.value)
 
 
+def test_a_key_that_no_header_can_carry_is_refused(tmp_path):
+    (tmp_path / "keys").write_text("ben-2\nj\u00f6rg-1\n", encoding="utf-8")
+    with pytest.raises(SetupError, match="keys:2: a header can't carry this key"):
+        ApiKeys.read(tmp_path / "keys")
+
+
+def test_the_mark_that_some_editors_begin_a_file_with_is_no_part_of_a_key(tmp_path):
+    (tmp_path / "keys").write_text("ben-2\n", encoding="utf-8-sig")
+    ApiKeys.read(tmp_path / "keys").check("Bearer ben-2")
+
+
 def test_a_file_without_keys_is_refused(tmp_path):
     (tmp_path / "empty").write_text("\n# none yet\n")
     with pytest.raises(SetupError, match="has no key"):
