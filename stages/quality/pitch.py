@@ -41,7 +41,8 @@ class PitchTracker:
         """Fundamental frequency in Hz of samples [n] at 16 kHz, [frames of 10 ms]; 0 where unvoiced."""
         import torch
 
-        wave = torch.from_numpy(samples)[None, :, None]
+        # Resampled audio may exceed full scale, of which FCPE would tell on standard output.
+        wave = torch.from_numpy(samples).clamp(-1, 1)[None, :, None]
         hz = self._model().infer(wave, SAMPLE_RATE, decoder_mode="local_argmax", threshold=0.006)
         return cast(Samples, hz[0, :, 0].numpy())
 
