@@ -50,3 +50,15 @@ def test_an_address_in_use_is_reported_before_loading(command, tmp_path):
     assert f"can't listen on 127.0.0.1:{port}: Address already in use" in done.stderr
     done = command("serve", "--checkpoint", tmp_path, "--port", 0, "--host", "no.such.host.invalid")
     assert "can't listen on" in done.stderr
+
+
+def test_a_wrong_recogniser_is_reported_before_loading(command, tmp_path):
+    done = command("serve", "--checkpoint", tmp_path, "--port", 0, "--recogniser", "package:whisper-bas")
+    assert (done.code, done.stderr.count("\n")) == (1, 1)
+    assert "did you mean package:whisper-base?" in done.stderr
+
+
+def test_a_wrong_file_of_keys_is_reported_before_loading(command, tmp_path):
+    done = command("serve", "--checkpoint", tmp_path, "--port", 0, "--api-key-file", tmp_path)
+    assert (done.code, done.stderr.count("\n")) == (1, 1)
+    assert "can't be read as a file of keys: Is a directory" in done.stderr
