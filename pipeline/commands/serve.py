@@ -61,7 +61,7 @@ from pipeline.serving.api_keys import ApiKeys
 @click.option(
     "--api-key-file",
     type=click.Path(path_type=Path),
-    help="File with keys, one a line: requests must carry one.",
+    help="File with keys, one a line; requests must carry one of them.",
 )
 @click.option(
     "--recogniser",
@@ -115,13 +115,14 @@ def serve(
     from pipeline.serving.model import Limits, ServedModel
     from pipeline.serving.server import create_server
 
+    # The checkpoint last, since it may take minutes: what is named wrongly is reported before.
+    ears = QuestionRecogniser(recogniser) if recogniser else None
     answer_vocoder = open_answer_vocoder(vocoder)
     answerer = open_answerer(folder, tokenizer, vocabulary)
     if answerer.note:
         click.echo(answerer.note, err=True)
     answer_vocoder.check(answerer.models)
     limits = Limits(max_tokens, max_seconds, max_megabytes)
-    ears = QuestionRecogniser(recogniser) if recogniser else None
     model = ServedModel(name or folder.resolve().name, answerer, answer_vocoder, limits, batch, ears)
     server = create_server(model, max_queue, keys)
     # Questions and answers never appear in the log.

@@ -12,6 +12,9 @@ from stages.transcribe.whisper import WhisperRecogniser
 RECOGNISER = "package:whisper-base"
 """The packaged one."""
 _WINDOW = 30 * SAMPLE_RATE
+"""Samples that Whisper hears at once."""
+_SHORTEST = SAMPLE_RATE // 10
+"""Samples of a window that may hold a word; of a few samples the model can't make a frame."""
 
 
 class QuestionRecogniser:
@@ -27,6 +30,7 @@ class QuestionRecogniser:
         if self._model.languages != [language]:
             probabilities = self._model.language_probabilities(samples[:_WINDOW], 30)
             language = max(probabilities, key=lambda name: probabilities[name])
-        windows = [samples[start : start + _WINDOW] for start in range(0, len(samples), _WINDOW)]
+        starts = range(0, len(samples) - _SHORTEST + 1, _WINDOW)
+        windows = [samples[start : start + _WINDOW] for start in starts]
         parts = [part.text for window in windows for part in self._model.recognise([window], language)]
         return "".join(parts).strip(), language

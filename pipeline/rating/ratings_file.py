@@ -33,10 +33,10 @@ class RatingsFile:
             ) from None
         try:
             self.lost = self._mend()
+            """The end of a line that an earlier process died in; no rater heard it saved."""
         except SetupError:
             os.close(self._file)
             raise
-        """The end of a line that was being written when an earlier process died; no rater heard it saved."""
         if new:
             _sync_folder(path.parent)
 

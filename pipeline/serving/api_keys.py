@@ -15,15 +15,28 @@ class ApiKeys:
 
     @classmethod
     def read(cls, file: Path) -> "ApiKeys":
-        """The keys in a file, one a line. Raises SetupError if there are none."""
+        """The keys in a file, one a line; empty lines and those that start with # are skipped.
+
+        Raises SetupError, which never shows a key, if there are none, or a line is not a key.
+        """
         try:
-            keys = tuple(file.read_text(encoding="utf-8").split())
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise SetupError(f"{file} can't be read as a file of keys: {reason}") from None
+        keys = []
+        for number, line in enumerate(map(str.strip, lines), 1):
+            if not line or line.startswith("#"):
+                continue
+            if len(line.split()) > 1:
+                # Such as a name beside it, as in the lines of `rate`.
+                raise SetupError(f"{file}:{number}: the line is more than a key: write the key alone")
+            if not line.isascii():
+                raise SetupError(f"{file}:{number}: a header can't carry this key: use ASCII characters")
+            keys.append(line)
         if not keys:
             raise SetupError(f"{file} has no key: write one a line")
-        return cls(keys)
+        return cls(tuple(keys))
 
     def check(self, authorization: str | None) -> None:
         """Raises RequestError unless the header `Authorization` has a key."""

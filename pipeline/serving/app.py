@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.inference.latency import Latency
@@ -14,8 +13,7 @@ from pipeline.serving.model import VOICES, ServedModel
 from pipeline.serving.page import HEADERS, page_and_policy
 from pipeline.serving.reply import Reply
 from pipeline.serving.request import RequestError, parse
-from pipeline.serving.worker import RETRY_SECONDS, GenerationJob, Worker
-from schemas.errors import DataError
+from pipeline.serving.worker import RETRY_SECONDS, GenerationJob, Worker, log_failure
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -144,17 +142,22 @@ class _JobReader:
             self._latency.record(event)
             for chunk in self._reply.take(event):
                 yield chunk
-        answer, prompted = self._reply.answer, self._reply.prompted
-        assert answer is not None
-        assert prompted is not None
-        seconds, tokens = prompted.seconds, len(answer.ids)
+        assert self._reply.prompted is not None
+        seconds, tokens = self._reply.prompted.seconds, self._reply.usage["completion_tokens"]
         LOG.info("%.1f s of audio answered in %d tokens; %s", seconds, tokens, self._latency)
         # Only now, since it would take time from the answer.
-        with suppress(DataError):
-            self._reply.heard = await asyncio.to_thread(self._model.heard, self._reply.request)
+        self._reply.heard = await self._heard()
         self._metrics.answered(self._reply, self._latency)
         if self._reply.heard is not None:
             yield self._reply.heard_chunk()
+
+    async def _heard(self) -> str | None:
+        """What was asked; None also where writing it down fails, since the answer is complete without."""
+        try:
+            return await asyncio.to_thread(self._model.heard, self._reply.request)
+        except Exception as error:
+            log_failure("writing down a question", error)
+            return None
 
 
 def _event(data: dict[str, Any]) -> str:

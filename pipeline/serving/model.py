@@ -39,7 +39,7 @@ _ROLES = {"system": "system", "developer": "system", "user": "human", "assistant
 @dataclass(frozen=True)
 class Limits:
     tokens: int
-    """Tokens of an answer."""
+    """Tokens of an answer, besides its end."""
     seconds: float
     """Audio of a request."""
     megabytes: float
@@ -140,7 +140,8 @@ class ServedModel:
             message = f"answers of this server have at most {self.limits.tokens:,} tokens"
             raise RequestError(400, message, "max_completion_tokens", "invalid_value")
         seed = secrets.randbelow(2**32) if request.seed is None else request.seed
-        sampling = Sampling(seed=seed, max_tokens=max_tokens)
+        # Clients count what they get, so that a limit of 1 is a token: the end comes on top.
+        sampling = Sampling(seed=seed, max_tokens=max_tokens + 1)
         if request.temperature is not None:
             sampling = replace(sampling, temperature=request.temperature)
         if request.top_p is not None:

@@ -82,9 +82,10 @@ class Reply:
 
     @property
     def usage(self) -> dict[str, Any]:
+        """Tokens of the prompt and of the answer; its end is none of them, as it is none of a limit's."""
         assert self.answer is not None
         assert self.prompted is not None
-        text, audio = counts(self.answer.ids, self.vocabulary)
+        text, audio = counts(self.answer.ids[:-1], self.vocabulary)
         prompt_tokens = self.prompted.text_tokens + self.prompted.audio_tokens
         return {
             "prompt_tokens": prompt_tokens,

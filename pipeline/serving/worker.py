@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import traceback
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from threading import Condition, Event, Thread
@@ -53,10 +52,12 @@ class GenerationJob(Generic[Item]):
 
     def advance(self) -> bool:
         """Send the items until one needs a step. False: there are no more."""
+        if self.cancelled:
+            self.close()
+            return False
         try:
-            if self._items is None and not self.cancelled:
-                self._items = self._create()
-            for item in self._items or ():
+            self._items = self._items or self._create()
+            for item in self._items:
                 if self.cancelled:
                     break
                 if item is None:
@@ -72,16 +73,18 @@ class GenerationJob(Generic[Item]):
         return False
 
     def fail(self, error: Exception) -> None:
-        # The location only: the error's message could contain what a user said.
-        where = "".join(traceback.format_tb(error.__traceback__))
-        LOG.error("an answer failed: %s\n%s", type(error).__name__, where)
+        """Tell the reader that there is no answer; the log says where it failed."""
+        log_failure("an answer", error)
         self._send(RequestError(500, "the answer failed; see the server's log"))
 
     def close(self) -> None:
         """Let go of what the items hold, such as a row of the batch."""
-        if isinstance(self._items, Generator):
-            self._items.close()
-        self._items = None
+        items, self._items = self._items, None
+        try:
+            if isinstance(items, Generator):
+                items.close()
+        except Exception as error:
+            self.fail(error)
 
     def _send(self, item: Item | RequestError | None) -> None:
         with suppress(RuntimeError):  # the loop is closed, so there is no reader
@@ -95,7 +98,8 @@ class Worker:
         self.rows = rows
         self._max_queue = max_queue
         self._step = step
-        self._jobs: deque[GenerationJob] = deque()
+        # Tuples, since other threads look at them while they change.
+        self._jobs: tuple[GenerationJob, ...] = ()
         self._running: tuple[GenerationJob, ...] = ()
         self._closed = False
         self._changed = Condition()
@@ -122,11 +126,12 @@ class Worker:
             if self.waiting + self.running >= self.rows + self._max_queue:
                 raise RequestError(
                     429,
-                    f"{self.waiting} requests are waiting already: try again later",
+                    f"{self.running} requests are being answered and {self.waiting} wait: try again later",
                     code="rate_limit_exceeded",
                 )
             job = GenerationJob(items)
-            self._jobs.append(job)
+            # Cancelled ones would hold their requests until there is room for them.
+            self._jobs = (*(other for other in self._jobs if not other.cancelled), job)
             self._changed.notify()
             return job
 
@@ -136,7 +141,7 @@ class Worker:
             self._closed = True
             for job in (*self._jobs, *self._running):
                 job.cancel(stopping())
-            self._jobs.clear()
+            self._jobs = ()
             self._changed.notify()
 
     def join(self, seconds: float) -> None:
@@ -160,12 +165,18 @@ class Worker:
         """Take jobs for which there is room, and wait if there are none at all. False: it is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._running or self._closed)
-            while self._jobs and len(self._running) < self.rows:
-                self._running = (*self._running, self._jobs.popleft())
+            room = self.rows - len(self._running)
+            self._running, self._jobs = (*self._running, *self._jobs[:room]), self._jobs[room:]
             if self._closed:
                 for job in self._running:
                     job.close()
             return not self._closed
+
+
+def log_failure(what: str, error: Exception) -> None:
+    """The location only: the error's message could contain what a user said."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    LOG.error("%s failed: %s\n%s", what, type(error).__name__, where)
 
 
 def stopping() -> RequestError:

@@ -102,5 +102,31 @@ def question(*files, text=None):
     return {"role": "user", "content": parts}
 
 
+def audio_request(data):
+    """A question aloud, of whatever is given for base64."""
+    part = {"type": "input_audio", "input_audio": {"data": data}}
+    return {"messages": [{"role": "user", "content": [part]}]}
+
+
+def text_request(**more):
+    """A written question with other fields."""
+    return {"messages": [HELLO]} | more
+
+
+@contextmanager
+def endless(client, streamed=True) -> Iterator[HTTPConnection]:
+    """A request whose answer lasts until the client disconnects."""
+    body = SPOKEN | {"max_completion_tokens": LONG, "stream": streamed}
+    with closing_connection(client.open(body)) as connection:
+        if streamed:
+            response = connection.getresponse()
+            assert response.readline().startswith(b"data: ")
+            connection.answer = response
+        yield connection
+
+
+HELLO = {"role": "user", "content": "Hello"}
+LONG = 4000
+"""Tokens of an answer that lasts longer than any test."""
 ASK = {"messages": [question(SHORT)], "max_completion_tokens": 60, "seed": 5}
 SPOKEN = ASK | {"modalities": ["text", "audio"]}

@@ -20,5 +20,6 @@ def noise(seed: int, first: int, end: int, features: int) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _drawn(seed: int, chunk: int, features: int) -> Tensor:
-    generator = torch.Generator().manual_seed(1_000_003 * seed + chunk)
+    # Within the 64 bits of a seed, which a request may use up.
+    generator = torch.Generator().manual_seed((1_000_003 * seed + chunk) % 2**63)
     return torch.randn(features, CHUNK, generator=generator)

@@ -18,8 +18,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 def test_modules_of_an_extra_are_installed_by_it_and_not_by_the_base(extra):
     wanted = PROJECT["optional-dependencies"][extra]
     for module in EXTRAS[extra]:
-        assert any(requirement.startswith(module) for requirement in wanted)
-        assert not any(requirement.startswith(module) for requirement in PROJECT["dependencies"])
+        distribution = module.replace("_", "-")
+        assert any(requirement.startswith(distribution) for requirement in wanted)
+        assert not any(requirement.startswith(distribution) for requirement in PROJECT["dependencies"])
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,13 @@ def test_a_command_without_its_extra_says_what_to_install(monkeypatch, capsys, e
         cli.main(arguments)
     assert stopped.value.code == 1
     assert f"pip install 'aqaa-data[{extra}]'" in capsys.readouterr().err
+
+
+def test_a_server_says_that_its_numbers_need_the_extra(monkeypatch):
+    """As where `serve` was installed before it had them."""
+    monkeypatch.setattr(extras, "find_spec", lambda module: None if module == "prometheus_client" else True)
+    with pytest.raises(SetupError, match="prometheus_client is not installed"):
+        require_extra("serve")
 
 
 def test_an_extra_that_is_installed_is_accepted():

@@ -13,7 +13,7 @@ HELLO = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 10}
 
 @pytest.fixture
 def keys(tmp_path):
-    (tmp_path / "keys").write_text("anna-1\n\nben-2\n")
+    (tmp_path / "keys").write_text("# Anna\nanna-1\n\n ben-2 \n#old-3\n")
     return ApiKeys.read(tmp_path / "keys")
 
 
@@ -31,7 +31,19 @@ def test_without_a_key_only_the_page_and_the_health_are_shown(keys, answerer, an
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "anna-1", "Bearer", "Bearer ben", "Bearer ben-22", "Basic anna-1", "Bearer \xe9"]
+    "header",
+    [
+        None,
+        "",
+        "anna-1",
+        "Bearer",
+        "Bearer ben",
+        "Bearer ben-22",
+        "Basic anna-1",
+        "Bearer \xe9",
+        "Bearer #",
+        "Bearer #old-3",
+    ],
 )
 def test_what_is_no_key(keys, header):
     with pytest.raises(RequestError, match="Authorization: Bearer KEY"):
@@ -44,8 +56,26 @@ def test_each_line_is_a_key_and_without_a_file_none_is_needed(keys):
     ApiKeys().check(None)
 
 
+def test_no_word_beside_a_key_becomes_a_key(tmp_path):
+    (tmp_path / "keys").write_text("ben-2\nanna anna-1\n")
+    with pytest.raises(SetupError, match="keys:2: the line is more than a key") as refused:
+        ApiKeys.read(tmp_path / "keys")
+    assert "anna" not in str(refused.value)
+
+
+def test_a_key_that_no_header_can_carry_is_refused(tmp_path):
+    (tmp_path / "keys").write_text("ben-2\nj\u00f6rg-1\n", encoding="utf-8")
+    with pytest.raises(SetupError, match="keys:2: a header can't carry this key"):
+        ApiKeys.read(tmp_path / "keys")
+
+
+def test_the_mark_that_some_editors_begin_a_file_with_is_no_part_of_a_key(tmp_path):
+    (tmp_path / "keys").write_text("ben-2\n", encoding="utf-8-sig")
+    ApiKeys.read(tmp_path / "keys").check("Bearer ben-2")
+
+
 def test_a_file_without_keys_is_refused(tmp_path):
-    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "empty").write_text("\n# none yet\n")
     with pytest.raises(SetupError, match="has no key"):
         ApiKeys.read(tmp_path / "empty")
     with pytest.raises(SetupError, match="can't be read as a file of keys: No such file"):

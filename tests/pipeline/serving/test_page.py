@@ -44,6 +44,11 @@ new MutationObserver(() => lengths.push(document.querySelector(".transcript span
   .observe(document.getElementById("turns"), {subtree: true, childList: true, characterData: true});
 """
 """Notes how many letters of the answer were shown as spoken, from time to time."""
+NOTES = """notes = [];
+for (const note of document.querySelectorAll(".waiting .note"))
+  new MutationObserver(() => notes.push(note.textContent)).observe(note, {childList: true});
+"""
+"""Notes what is said of an answer that is waited for."""
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +243,14 @@ def test_waiting_and_errors_are_said_in_words(tmp_path, answerer, answer_vocoder
                     tab.until(
                         "/busy: trying again in/.test(document.querySelector('.waiting .note')?.textContent)"
                     )
+                    # It was sent away, so the queue of the others is not one that it stands in.
+                    tab.value(NOTES)
+                    time.sleep(3)
+                    notes = tab.value("notes")
                     tab.value("hush()")
+                    assert {note.rpartition(" in ")[0] for note in notes} == {
+                        "the server is busy: trying again"
+                    }
             server.until(busy=False, waiting=0)
             nothing_forbidden(tab, url)
             server.stop()

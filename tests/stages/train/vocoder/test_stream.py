@@ -65,6 +65,7 @@ def test_a_frame_always_has_the_same_noise():
     assert torch.equal(torch.cat(parts, 2), whole)
     assert not torch.equal(noise(4, 0, 100, 80), whole[:, :, :100])
     assert whole.std().item() == pytest.approx(1, abs=0.01)
+    assert not torch.equal(noise(2**63 - 1, 0, 100, 80), noise(2**63 - 2, 0, 100, 80))  # any seed
 
 
 @pytest.mark.parametrize(("shape", "same"), [(LITTLE_WAVE, SAME), (LITTLE_PLAIN_WAVE, 1e-6)])
