@@ -8,7 +8,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from schemas.errors import SetupError
 from stages.train.checkpoint import load, save
-from stages.train.config import DPOConfig, TrainConfig
+from stages.train.config import DPOConfig, LoRAConfig, TrainConfig, ValidationLossConfig
 from stages.train.metrics import read_metrics
 from stages.train.model import Step1
 from stages.train.run import Start
@@ -110,6 +110,15 @@ def test_the_same_holds_for_dpo(dpo):
     launch(PROCESSES, shared.train)
     assert_close(shared, dpo)
     assert losses(shared)[0]["dpo"]["margin"] == pytest.approx(0, abs=1e-5)
+
+
+def test_the_same_holds_for_adapters(sft, folder):
+    adapted = changed(sft, "lora", lora=LoRAConfig(rank=2), validation=ValidationLossConfig(batches=None))
+    adapted.train()
+    shared = changed(adapted, "lora-shared", tensor_parallel=2, killed_at=3)
+    launch(PROCESSES, shared.train, restarts=1)
+    assert (shared.folder / "died").exists()
+    assert_close(shared, adapted)
 
 
 def test_a_killed_process_is_restarted_with_the_same_losses_bit_for_bit(shared):
