@@ -23,3 +23,12 @@ def test_it_has_the_results_and_gradients_of_dense_attention(lengths, padding):
         found.append((result, q.grad, k.grad, v.grad))
     for dense, by_document in zip(*found, strict=True):
         assert torch.allclose(dense, by_document, atol=1e-4)
+
+
+def test_long_documents_have_the_same_results(monkeypatch):
+    documents = torch.tensor([[0] * 100 + [1] * 156])
+    q, k, v = (torch.randn(1, heads, 256, 8) for heads in (6, 2, 2))
+    attend = document_attention(documents, alibi_slopes(6))
+    short = attend(q, k, v)
+    monkeypatch.setattr("stages.train.document_attention.LONG", 64)
+    assert torch.allclose(attend(q, k, v), short, atol=1e-5)
