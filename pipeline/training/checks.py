@@ -195,7 +195,7 @@ def _refuse_too_large(
     gpu_memory = device_memory()
     if gpu_memory is None and (recipe.workers.gpu or os.environ.get("RAY_ADDRESS")):
         return  # other machines will train: `--plan --gpu` says what they need
-    stored = bytes_per_weight(start) if start else MASTER
+    stored = bytes_per_weight(start) if start and config.lora else MASTER
     sharing = 1 if gpu_memory is not None else processes(recipe)  # processes that share this memory
     memory = memory_of(shape, config, processes(recipe), gpu_memory is not None, stored)
     limit = gpu_memory if gpu_memory is not None else this_machine().memory_gb * 1e9

@@ -41,8 +41,6 @@ from stages.train.reference import ReferenceLogProbs, compute
 from stages.train.validation import Validator
 from stages.train.validation_loss import held_out
 
-TRAINED_ON = "trained on"
-
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -81,8 +79,8 @@ class Trainer:
             config.epochs * self.packing.sequences / config.global_batch_size
         )
         self.families = sorted(pc.unique(data.documents.index["family"].take(self.entries)).to_pylist())
-        self.references: dict[str, ReferenceLogProbs] = {}
-        """Of pairs that are trained on, and of those of the validation side."""
+        self.reference: ReferenceLogProbs | None = None
+        self.held_out_reference: ReferenceLogProbs | None = None
         self.optimizer = adamw(model, config)
 
     def finish(
@@ -177,7 +175,7 @@ class Trainer:
         set_rate(self.optimizer, rate)
         means = Means(self.families, self.device)
         batches = [batch.to(self.device) for batch in batches]
-        loss, _ = self._loss(batches, means, self.references.get(TRAINED_ON))
+        loss, _ = self._loss(batches, means, self.reference)
         norm = clip_gradients(self.model, self.config.max_grad_norm)
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise SetupError(
@@ -200,11 +198,11 @@ class Trainer:
         """The loss on the validation side, with its parts: the mean over all its targets, or pairs."""
         assert self.held_out is not None
         means = Means(self.held_out.families, self.device)
-        reference = self.references.get(VALIDATION)
         total = weights = 0.0
         for numbers in self._held_out_numbers():
             batches = self.held_out.packed.batches(self.world.shares(numbers), self.config.micro_batch)
-            loss, weight = self._loss([batch.to(self.device) for batch in batches], means, reference)
+            moved = [batch.to(self.device) for batch in batches]
+            loss, weight = self._loss(moved, means, self.held_out_reference)
             total, weights = total + loss * weight, weights + weight
         self.world.sum(means.sums_2K)
         return {"loss": total / (weights or 1), **means.by_name()}
@@ -275,13 +273,13 @@ class Trainer:
         per_round = self.world.data.size() * self.config.micro_batch
         total = per_round * math.ceil(self.packing.sequences / per_round)
         trained_on = [n % self.packing.sequences for n in range(total)]
-        self.references[TRAINED_ON] = self._reference(start, self.packed, trained_on)
+        self.reference = self._log_probabilities(start, self.packed, trained_on)
         if self.held_out:
             numbers = [number for batch in self._held_out_numbers() for number in batch]
             name = f"{VALIDATION}-{self.held_out.sequences}-{start}"
-            self.references[VALIDATION] = self._reference(name, self.held_out.packed, numbers)
+            self.held_out_reference = self._log_probabilities(name, self.held_out.packed, numbers)
 
-    def _reference(
+    def _log_probabilities(
         self, name: str, packed: PackedDocuments, numbers: Sequence[int | None]
     ) -> ReferenceLogProbs:
         file = self.folder / f"reference-{name}-{self.config.precision}.parquet"
