@@ -3,7 +3,7 @@
 They are a parameter of their own, so that only they have a gradient and optimizer moments.
 """
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ def train_rows(end: nn.Module, first: int, rows: int) -> None:
     weight = cast(Tensor, end.weight)
     added = torch.empty(rows, weight.shape[1], device=weight.device)
     end.register_parameter(ADDED_ROWS, nn.Parameter(added))
-    end.first_row = first
+    cast(Any, end).first_row = first
     if not isinstance(end, nn.Embedding):
         return  # a head's weight is read by `weight_of`
     look_up = end.forward
@@ -29,7 +29,7 @@ def train_rows(end: nn.Module, first: int, rows: int) -> None:
         finally:
             end._parameters["weight"] = frozen
 
-    end.forward = forward  # type: ignore[method-assign]
+    cast(Any, end).forward = forward
 
 
 def weight_of(end: nn.Module) -> Tensor:

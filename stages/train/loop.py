@@ -190,8 +190,8 @@ class Trainer:
         return {"step": step, "loss": loss, **means.by_name(), **optimizer, **speed}
 
     def _is_validated(self, done: int) -> bool:
-        every = self.config.validation and self.config.validation.every
-        return every is not None and (done % every == 0 or done == self.steps)
+        validation = self.config.validation
+        return validation is not None and (done % validation.every == 0 or done == self.steps)
 
     @torch.no_grad()
     def _validation(self) -> dict[str, Any]:
@@ -284,7 +284,7 @@ class Trainer:
     ) -> ReferenceLogProbs:
         file = self.folder / f"reference-{name}-{self.config.precision}.parquet"
         if not self.world.first(file.exists):
-            read = packed.batches(self.world.shares(list(numbers)), self.config.micro_batch)
+            read = packed.batches(self.world.shares(numbers), self.config.micro_batch)
             batches = (batch.to(self.device) for batch in read)
             compute(file, batches, lambda batch: self._sides(batch, self._losses(batch)), self.world)
         return ReferenceLogProbs(file)

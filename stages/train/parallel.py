@@ -7,7 +7,7 @@ network and of the vocabulary; between the blocks each has its part of the posit
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -58,10 +58,10 @@ class World:
     def is_first(self) -> bool:
         return dist.get_rank() == 0
 
-    def shares(self, numbers: list[T]) -> list[T]:
+    def shares(self, numbers: Sequence[T]) -> list[T]:
         """This process's part of a step's sequences, which the processes along `data` divide evenly."""
         size, rank = self.data.size(), self.data.get_local_rank()
-        return numbers[rank * len(numbers) // size : (rank + 1) * len(numbers) // size]
+        return list(numbers[rank * len(numbers) // size : (rank + 1) * len(numbers) // size])
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum, in place, over processes with different sequences."""

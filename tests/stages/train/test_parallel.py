@@ -112,13 +112,20 @@ def test_the_same_holds_for_dpo(dpo):
     assert losses(shared)[0]["dpo"]["margin"] == pytest.approx(0, abs=1e-5)
 
 
-def test_the_same_holds_for_adapters(sft, folder):
-    adapted = changed(sft, "lora", lora=LoRAConfig(rank=2), validation=ValidationLossConfig(batches=None))
+def test_the_same_holds_for_adapters_and_for_the_validation_loss(sft):
+    settings = {"lora": LoRAConfig(rank=2), "validation": ValidationLossConfig(every=2, batches=None)}
+    adapted = replace(changed(sft, "lora", **settings), held_out=sft.shards[:1])
     adapted.train()
     shared = changed(adapted, "lora-shared", tensor_parallel=2, killed_at=3)
     launch(PROCESSES, shared.train, restarts=1)
     assert (shared.folder / "died").exists()
     assert_close(shared, adapted)
+    for here, there in zip(losses(shared), losses(adapted), strict=True):
+        assert ("validation" in here) == ("validation" in there) == (here["step"] % 2 == 1)
+        if "validation" in here:
+            assert here["validation"]["loss"] == pytest.approx(there["validation"]["loss"], abs=1e-5)
+            for group in ("modalities", "families"):
+                assert here["validation"][group] == pytest.approx(there["validation"][group], abs=1e-4)
 
 
 def test_a_killed_process_is_restarted_with_the_same_losses_bit_for_bit(shared):

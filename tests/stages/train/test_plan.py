@@ -60,9 +60,9 @@ LORA = CONFIG.model_copy(update={"lora": LoRAConfig(rank=16)})
 
 
 def test_adapters_are_counted_as_they_are_made(ids):
-    with torch.device("meta"):
-        model = Step1(PRESETS["tiny"])
     for lora in (LoRAConfig(), LoRAConfig(rank=4, targets=("k_proj", "down_proj"))):
+        with torch.device("meta"):
+            model = Step1(PRESETS["tiny"])
         adapt(model, lora, ids)
         made = sum(each.numel() for each in model.parameters() if each.requires_grad)
         assert trained_parameters(PRESETS["tiny"], lora) == made
