@@ -41,7 +41,6 @@ class AdaptedLinear(nn.Linear):
 def adapt(model: Backbone, config: LoRAConfig, vocabulary: Mapping[str, Any]) -> None:
     """Freeze a model and add adapters, in place, without values: see `initialise`. `vocabulary` is that
     section of a version's manifest. Raises SetupError for a target that the model doesn't have."""
-    model.requires_grad_(False)
     linears = {name: each for name, each in model.layers.named_modules() if type(each) is nn.Linear}
     kinds = {name.rpartition(".")[2] for name in linears}
     if unknown := set(config.targets or ()) - kinds:
@@ -56,6 +55,12 @@ def adapt(model: Backbone, config: LoRAConfig, vocabulary: Mapping[str, Any]) ->
         first = _first_added(vocabulary)
         for end in model.ends:
             train_rows(end, first, vocabulary["size"] - first)
+    freeze_base(model)
+
+
+def freeze_base(model: nn.Module) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(_is_adapter(name))
 
 
 def _first_added(vocabulary: Mapping[str, Any]) -> int:

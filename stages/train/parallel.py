@@ -37,7 +37,7 @@ from torch.distributed.tensor.parallel import (
 
 from schemas.errors import SetupError
 from stages.train.config import TrainConfig
-from stages.train.lora import AdaptedLinear
+from stages.train.lora import AdaptedLinear, freeze_base
 from stages.train.model import Backbone, Step1
 
 T = TypeVar("T")
@@ -147,6 +147,8 @@ def parallelize(model: Backbone, world: World, config: TrainConfig) -> None:
     """
     if config.tensor_parallel > 1:
         _split(model, world.mesh["tensor"])
+    if config.lora:
+        freeze_base(model)  # splitting has made some of its parameters anew
     if config.compile:
         for layer in model.layers:
             layer.forward = torch.compile(layer.forward, dynamic=False)  # type: ignore[method-assign]

@@ -128,6 +128,15 @@ def test_the_same_holds_for_adapters_and_for_the_validation_loss(sft):
                 assert here["validation"][group] == pytest.approx(there["validation"][group], abs=1e-4)
 
 
+def test_the_same_holds_for_rows_of_added_tokens(sft):
+    lora = LoRAConfig(rank=2, added_tokens=True)
+    alone = changed(sft, "rows", lora=lora, steps=3)
+    alone.train()
+    shared = changed(alone, "rows-shared")
+    launch(2, shared.train)
+    assert_close(shared, alone)
+
+
 def test_a_killed_process_is_restarted_with_the_same_losses_bit_for_bit(shared):
     job = changed(shared, "killed", killed_at=4)
     launch(PROCESSES, job.train, restarts=1)
