@@ -87,8 +87,8 @@ def split_of(group: str, validation_share: float, seed: int) -> Literal["train",
 
 
 def shard_prefix(sample: Sample | Pair, split: str, keep_audio: bool) -> str:
-    """First part of the names of a sample's shards: all samples in shards of one prefix have the same members,
-    as readers expect that take the members of the first samples for those of all.
+    """First part of the names of a sample's shards: all samples in shards of one prefix have the same
+    members, as readers expect that take the members of the first samples for those of all.
 
     The split; with `-preference` for pairs and, where audio is stored, `-text` for samples without any.
     """

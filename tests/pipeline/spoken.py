@@ -9,19 +9,24 @@ import soundfile
 from pipeline.versions.reader import Reference, Version, open_version
 from schemas.recording import Word
 from tests.pipeline.annotations import packed, planned
-from tests.stages.annotated import a_turn, two_who_talk
+from tests.stages.annotated import DECODED, a_turn, two_who_talk
 
-RATE = 8000
+RATE, SECONDS = 8000, 21
 MONOLOGUE, CALL, SILENT = "one.wav", "calls/Anna & 王.wav", "texts only.wav"
 """A mono recording, a stereo recording with a speaker on each channel and awkward names, and one whose only
 turn was set aside."""
+
+STEREO = replace(DECODED, seconds=float(SECONDS), track_channels=(0, 1))
+MONO = replace(
+    DECODED, seconds=float(SECONDS), channels=1, tracks=1, channel_mode="mono", track_channels=(0,)
+)
 
 
 def spoken_version(folder: Path) -> Version:
     """A version with audio that can be cut, words with times, preferences and rows of text."""
     (folder / "in" / "calls").mkdir(parents=True)
     for name, channels in ((MONOLOGUE, 1), (CALL, 2), (SILENT, 1)):
-        noise = np.random.default_rng(len(name)).uniform(-0.3, 0.3, (21 * RATE, channels))
+        noise = np.random.default_rng(len(name)).uniform(-0.3, 0.3, (SECONDS * RATE, channels))
         soundfile.write(folder / "in" / name, noise, RATE, subtype="PCM_16")
     (folder / "texts.jsonl").write_text(
         '{"text": "Ships sail on the sea every day."}\n{"text": "And home."}\n'
@@ -52,7 +57,7 @@ def monologue():
         return {"text": text, "words": words, "groups": 37}
 
     turns = two_who_talk(MONOLOGUE, 3, each)
-    return [replace(turn, turn=replace(turn.turn, speaker="reader")) for turn in turns]
+    return [replace(turn, decoded=MONO, turn=replace(turn.turn, speaker="reader")) for turn in turns]
 
 
 def call():
@@ -65,12 +70,11 @@ def call():
         return {"text": text, "language": language, "groups": 37, "track": n % 2}
 
     turns = two_who_talk(CALL, 4, each)
-    decoded = replace(turns[0].decoded, track_channels=(0, 1))
     return [
-        replace(turn, decoded=decoded, turn=replace(turn.turn, speaker=("Anna Lee", "王")[n % 2]))
+        replace(turn, decoded=STEREO, turn=replace(turn.turn, speaker=("Anna Lee", "王")[n % 2]))
         for n, turn in enumerate(turns)
     ]
 
 
 def aside():
-    return a_turn(recording=SILENT, overlapped=True)
+    return replace(a_turn(recording=SILENT, overlapped=True), decoded=MONO)

@@ -2,7 +2,6 @@
 
 import tarfile
 from collections import defaultdict
-from glob import glob
 from itertools import groupby
 
 import numpy as np
@@ -51,7 +50,7 @@ def test_all_samples_of_a_prefix_have_the_same_members(spoken, folder):
 
 @pytest.mark.parametrize("subset", SUBSETS)
 def test_webdataset_reads_a_subset_by_its_glob(spoken, folder, subset):
-    shards = sorted(glob(f"{folder}/shards/{SUBSETS[subset]}-[0-9]*.tar"))
+    shards = sorted(map(str, (folder / "shards").glob(f"{SUBSETS[subset]}-[0-9]*.tar")))
     expected = of_subset(spoken, subset)
     read = list(webdataset.WebDataset(shards, shardshuffle=False).decode())
     assert {row["__key__"] for row in read} == expected.keys()
