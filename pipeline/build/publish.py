@@ -85,8 +85,8 @@ def publish(plan: Plan, packed: list[PackedGroup], pages: Pages) -> tuple[Manife
             files = [_stored(dataset, folder, name) for name in sorted(contents)]
             manifest = manifest.model_copy(update={"files": files})
             new = dataset.put_new(layout.manifest(version), _json(manifest.model_dump(mode="json")))
-    if not new:
-        manifest = Manifest.model_validate_json(dataset.get(layout.manifest(version)))
+    # As it is stored, whoever wrote it.
+    manifest = Manifest.model_validate_json(dataset.get(layout.manifest(version)))
     record_published(plan, version)
     tag(dataset, "latest", version)
     return manifest, new

@@ -34,17 +34,20 @@ from pipeline.versions.reader import Reference, open_version
 def export(
     reference: Reference, format: str, to: Path, uri: NameForm, only_kept: bool, as_json: bool
 ) -> None:
-    """Export the turns of a version in the format of another tool.
+    """Export a version in the format of another tool.
 
     rttm, stm, ctm, jsonl, srt, vtt and textgrid have a file per recording. nemo, kaldi and lhotse are
     manifests of all turns, which name the recordings where they are. hf is a folder of Parquet with the audio
-    and the codes of each turn.
+    and the codes of each turn. energon has samples instead of turns.
     """
     exported = write_turns(open_version(reference), format, to, only_kept, uri)
     if as_json:
         print_json({"to": str(to), **asdict(exported)})
         return
-    click.echo(f"{exported.turns:,} turns of {exported.recordings:,} recordings in {to}")
+    if exported.samples:
+        click.echo(f"{exported.samples:,} samples in {to}")
+    else:
+        click.echo(f"{exported.turns:,} turns of {exported.recordings:,} recordings in {to}")
     for note in _notes(exported, format):
         click.echo(note, err=True)
 

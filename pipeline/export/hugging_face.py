@@ -60,7 +60,7 @@ def write_hugging_face(recordings: Iterable[ExportedRecording], folder: Path, ve
     config = DecodeConfig.model_validate(version.manifest.recipe["decode"])
     with (
         SpooledAudio(scratch_folder(None), config, version.manifest.stages["decode"]) as audio,
-        _Parts(folder / "data") as parts,
+        _ParquetFiles(folder / "data") as parts,
     ):
         for recording in recordings:
             for row, codes in zip(recording.rows, recording.codes, strict=True):
@@ -88,7 +88,7 @@ def _flac(recording: ExportedRecording, row: Row, audio: SpooledAudio) -> bytes:
         ) from error
 
 
-class _Parts:
+class _ParquetFiles:
     """Parquet files of a limited size, one row group in memory at a time."""
 
     def __init__(self, folder: Path) -> None:
@@ -97,7 +97,7 @@ class _Parts:
         self._rows: list[dict[str, Any]] = []
         self._writer: pq.ParquetWriter | None = None
 
-    def __enter__(self) -> "_Parts":
+    def __enter__(self) -> "_ParquetFiles":
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -1,4 +1,4 @@
-"""`export`: the turns of a version in the format of another tool."""
+"""`export`: the turns or the samples of a version in the format of another tool."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from pipeline.export.annotated import AnnotatedRecordings, ExportedRecording
+from pipeline.export.energon import write_energon
 from pipeline.export.folder import new_folder
 from pipeline.export.hugging_face import write_hugging_face
 from pipeline.export.json_lines import jsonl
@@ -43,7 +44,10 @@ TOGETHER: dict[str, Callable[[Iterable[ExportedRecording], Path, Version], None]
 }
 """Format -> what writes its files for all recordings. These need the dataset's annotations."""
 
-FORMATS = (*PER_RECORDING, *TOGETHER)
+SAMPLES: dict[str, Callable[[Version, Path], int]] = {"energon": write_energon}
+"""Format of samples instead of turns -> what writes them and returns their number."""
+
+FORMATS = (*PER_RECORDING, *TOGETHER, *SAMPLES)
 _WITH_TEXT = ("srt", "vtt", "textgrid", "kaldi")
 """Formats that have no place for a turn without text."""
 
@@ -53,6 +57,8 @@ class Exported:
     recordings: int = 0
     """Recordings of which turns were written."""
     turns: int = 0
+    samples: int = 0
+    """Of formats of samples."""
     renamed: int = 0
     """Recordings with another name in RTTM, STM, CTM or Kaldi than elsewhere, as fields have no spaces."""
     without_text: int = 0
@@ -79,7 +85,8 @@ class Exported:
 def export(
     version: Version, format: str, to: Path, only_kept: bool = False, uri: NameForm = "path"
 ) -> Exported:
-    """Write the turns of a version into a new or an empty folder, one recording in memory at a time.
+    """Write the turns or the samples of a version into a new or an empty folder, one recording in memory at a
+    time.
 
     With `only_kept` only kept turns are written; a recording without any is left out, and so is one without
     diarization. Raises SetupError for a folder that can't be written, and for annotations that aren't there.
@@ -87,6 +94,8 @@ def export(
     where = ds.field("status").isin(["used", "eligible"]) if only_kept else None
     exported = Exported()
     with new_folder(to) as folder, version.table("turns") as turns:
+        if format in SAMPLES:
+            return Exported(samples=SAMPLES[format](version, folder))
         names = RecordingNames(turns, uri)
         if format in PER_RECORDING:
             _write_each(turns, where, format, names, folder, exported)

@@ -39,10 +39,10 @@ def _configs(manifest: Manifest) -> dict[str, Any]:
     """What the card says to Hugging Face datasets: subsets whose samples have the same members, and the types
     of these, since those of a record can't be told from the first few samples."""
     files: dict[str, list[dict[str, str]]] = {}
-    for prefix in dict.fromkeys(layout.shard_prefix(shard.path) for shard in manifest.shards):
-        split, _, subset = prefix.partition("-")
-        path = f"{layout.SHARDS}/{prefix}-[0-9]*.tar"
-        files.setdefault(subset or "default", []).append({"split": split, "path": path})
+    for shard in {layout.shard_prefix(shard.path): shard for shard in manifest.shards}.values():
+        path = f"{layout.SHARDS}/{layout.shard_prefix(shard.path)}-[0-9]*.tar"
+        of_subset = files.setdefault(layout.shard_subset(shard.path), [])
+        of_subset.append({"split": shard.split, "path": path})
     keeps_audio = bool(manifest.recipe.get("shard", {}).get("keep_audio"))
     return {
         "configs": [{"config_name": subset, "data_files": files[subset]} for subset in sorted(files)],

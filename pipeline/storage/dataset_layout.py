@@ -145,6 +145,11 @@ def shard_prefix(path: str) -> str:
     return path.rpartition("/")[2].rpartition("-")[0]
 
 
+def shard_subset(path: str) -> str:
+    """The kind of the samples in a shard: `preference`, `text`, or `default`."""
+    return shard_prefix(path).partition("-")[2] or "default"
+
+
 def refs(tag: str) -> str:
     """The folder of one tag."""
     return f"{REFS}/{tag}"

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from pipeline.export.annotated import AnnotatedRecordings, ExportedRecording
@@ -47,6 +48,19 @@ def test_a_cut_is_a_turn_with_its_audio_words_and_codes(spoken, folder, turns):
         words = (supervision.alignment or {"word": []})["word"]
         assert [word.symbol for word in words] == [w["text"].strip() for w in row["transcript"]["words"]]
         assert all(word.start >= 0 and word.end <= cut.duration for word in words)
+
+
+def test_lhotse_makes_shar_of_the_cuts_with_audio_and_codes(folder, tmp_path):
+    cuts = {cut.id: cut for cut in lhotse.CutSet.from_file(folder / "cuts.jsonl")}
+    shar = tmp_path / "shar"
+    lhotse.CutSet.from_file(folder / "cuts.jsonl").to_shar(shar, fields={"recording": "flac"}, shard_size=3)
+    read = list(lhotse.CutSet.from_shar(in_dir=shar))
+    assert [cut.id for cut in read] == list(cuts)
+    for cut in read:
+        original = cuts[cut.id]
+        assert (cut.linguistic, cut.semantic) == (original.linguistic, original.semantic)
+        assert cut.supervisions[0].text == original.supervisions[0].text
+        assert np.allclose(cut.load_audio(), original.load_audio(), atol=1e-4)
 
 
 def test_a_turn_that_was_cut_from_the_mix_of_two_channels_has_both(tmp_path):
