@@ -27,12 +27,9 @@ def card(manifest: Manifest, facts: TurnFacts) -> str:
     )
 
 
-_MEMBERS = {
-    "default": {"tokens.npy": "int32", "loss.npy": "uint8"},
-    "text": {"tokens.npy": "int32", "loss.npy": "uint8"},
-    "preference": {"prompt.npy": "int32", "chosen.npy": "int32", "rejected.npy": "int32"},
-}
-"""Name of a subset -> the arrays of its samples, and the type of their elements."""
+_SAMPLE = {"tokens.npy": "int32", "loss.npy": "uint8"}
+_PAIR = dict.fromkeys(("prompt.npy", "chosen.npy", "rejected.npy"), "int32")
+"""Array of a sample or a pair -> type of its elements."""
 
 
 def _configs(manifest: Manifest) -> dict[str, Any]:
@@ -54,7 +51,8 @@ def _configs(manifest: Manifest) -> dict[str, Any]:
 
 
 def _features(subset: str, audio: bool) -> list[dict[str, Any]]:
-    arrays = [{"name": name, "list": element} for name, element in _MEMBERS[subset].items()]
+    members = _PAIR if subset == "preference" else _SAMPLE
+    arrays = [{"name": name, "list": element} for name, element in members.items()]
     return [
         {"name": "__key__", "dtype": "string"},
         {"name": "json", "dtype": "json"},

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from pipeline.export.run import FORMATS, PER_RECORDING, export
+from pipeline.export.run import FORMATS, PER_RECORDING, TOGETHER, export
 from pipeline.versions.reader import Reference, open_version
 from schemas.errors import SetupError
 from tests.paths import FIXTURES
@@ -30,7 +30,7 @@ def test_jsonl_has_all_columns_of_a_turn(spoken, turns, tmp_path):
         assert read == rows
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", [*PER_RECORDING, *TOGETHER])
 def test_only_kept_turns_on_request(spoken, turns, tmp_path, format):
     done = export(spoken, format, tmp_path, only_kept=True)
     assert done.recordings == 2
@@ -78,13 +78,15 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(dataset, tmp_path, co
     assert done.stderr.count("\n") == 1
 
 
-def test_a_full_disk_is_told_with_the_folder(spoken, tmp_path, monkeypatch):
+def test_a_full_disk_is_told_and_nothing_is_left_behind(spoken, tmp_path, monkeypatch):
     def full(*_):
+        yield "a line"
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setitem(PER_RECORDING, "rttm", full)
     with pytest.raises(SetupError, match=rf"{tmp_path}: No space left on device: make room there"):
         export(spoken, "rttm", tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_dataset_is_told(tmp_path, command):
@@ -98,8 +100,9 @@ def test_an_unknown_dataset_is_told(tmp_path, command):
 def test_a_version_without_its_annotations_says_which_formats_it_has(tmp_path, format):
     dataset = shutil.copytree(FIXTURES / "dataset-0.1.0" / "before", tmp_path / "before")
     version = open_version(Reference.parse(str(dataset)))
-    if format in PER_RECORDING:
-        assert export(version, format, tmp_path / "out").turns > 0
+    if format not in TOGETHER:
+        done = export(version, format, tmp_path / "out")
+        assert done.turns + done.samples > 0
     else:
         with pytest.raises(SetupError, match="needs the dataset's annotations"):
             export(version, format, tmp_path / "out")
