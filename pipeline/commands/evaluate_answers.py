@@ -73,6 +73,11 @@ RULES = "rules"
     help="Folder of a vocoder for checkpoints, in place of the bundled one.",
 )
 @click.option(
+    "--emotions",
+    metavar="MODEL",
+    help="Recogniser of emotions, an audio classifier of transformers: hub:ORG/NAME or file:/FOLDER.",
+)
+@click.option(
     "--judge-budget",
     type=click.IntRange(0),
     metavar="TOKENS",
@@ -92,6 +97,7 @@ def answers(
     temperature: float,
     max_tokens: int,
     vocoder: Path | None,
+    emotions: str | None,
     judge_budget: int | None,
     judge_listens: bool,
     as_json: bool,
@@ -123,6 +129,7 @@ def answers(
         limit,
         AnswerSampling(seed, temperature, max_tokens),
         vocoder,
+        emotions,
     )
     evaluation = evaluate_answers(options, Progress())
     write_report(evaluation)

@@ -42,6 +42,8 @@ class AnswersOptions:
     sampling: AnswerSampling = field(default_factory=AnswerSampling)
     vocoder: Path | None = None
     """Of checkpoints; the bundled one by default."""
+    emotions: str | None = None
+    """Reference of a recogniser of emotions."""
 
 
 @dataclass(frozen=True)
