@@ -1,5 +1,6 @@
 """Recordings of a version with their turns, and with what annotate keeps of them: file, properties, codes."""
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,15 +83,14 @@ class AnnotatedRecordings:
                 self._files[named[0]][stage].append(path)
         self._units = sorted(self._files)
         # 12 bytes for each recording: the hash of its id, and the number of its unit.
-        keys: list[int] = []
-        units: list[int] = []
+        keys, units = array("Q"), array("i")
         for number, unit in enumerate(self._units):
             for id in self._ids(unit):
                 keys.append(int(recording_key(id), 16))
                 units.append(number)
-        order = np.argsort(np.array(keys, np.uint64), kind="stable")
-        self._keys = np.array(keys, np.uint64)[order]
-        self._unit_of = np.array(units, np.int32)[order]
+        order = np.argsort(np.array(keys), kind="stable")
+        self._keys = np.array(keys)[order]
+        self._unit_of = np.array(units)[order]
         self._unit = lru_cache(maxsize=2)(self._read_unit)
 
     def each(

@@ -53,6 +53,7 @@ def test_a_cut_is_a_turn_with_its_audio_words_and_codes(spoken, folder, turns):
 def test_lhotse_makes_shar_of_the_cuts_with_audio_and_codes(folder, tmp_path):
     cuts = {cut.id: cut for cut in lhotse.CutSet.from_file(folder / "cuts.jsonl")}
     shar = tmp_path / "shar"
+    shar.mkdir()
     lhotse.CutSet.from_file(folder / "cuts.jsonl").to_shar(shar, fields={"recording": "flac"}, shard_size=3)
     read = list(lhotse.CutSet.from_shar(in_dir=shar))
     assert [cut.id for cut in read] == list(cuts)
