@@ -47,7 +47,7 @@ def transcribe(
     """Write down who says what in audio files of any format.
 
     Runs the first stages of a build (decode, diarize, transcribe) with their defaults, without a recipe and
-    without Ray. Files that can't be transcribed are named at the end, and the exit code is then 1.
+    without Ray. A file that can't be transcribed is named on stderr, and the exit code is then 1.
     """
     from pipeline.inference.transcribe_files import transcribe_files
     from stages.diarize import DiarizeConfig

@@ -29,6 +29,8 @@ class Said:
     """None where no words are recognised."""
     language: str | None
     words: tuple[Word, ...]
+    channel: int | None
+    """Of the recording, from 1; None for a mix of its channels."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Transcribed:
     def rows(self) -> list[dict[str, Any]]:
         """The turns as the formats of `aqaa-data export` take them."""
         rows: list[dict[str, Any]] = to_row(self.turns)
-        return [row | {"channel": None, "transcript": {"words": row["words"]}} for row in rows]
+        return [row | {"track": 0, "transcript": {"words": row["words"]}} for row in rows]
 
 
 def transcribe_files(
@@ -93,11 +95,15 @@ def _result(file: str, recording: Recording) -> Transcribed | Refused:
     problem = next((problem for _, problem in recording.problems if problem.whole), None)
     if problem:
         return Refused(file, problem.code, problem.message)
-    assert recording.decode and recording.decode.result and recording.transcribe
+    decode, transcribe = recording.decode, recording.transcribe
+    assert decode is not None
+    assert decode.result is not None
+    assert transcribe is not None
+    channels = decode.result.track_channels
     said = []
-    for turn, transcript in zip(recording.turns, recording.transcribe.turns, strict=True):
-        found = (transcript.text, transcript.language, transcript.words) if transcript else (None, None, ())
-        said.append(Said(turn.start, turn.end, turn.speaker, *found))
-    return Transcribed(
-        file, recording.decode.result.seconds, tuple(sorted(said, key=lambda each: each.start))
-    )
+    for turn, transcript in zip(recording.turns, transcribe.turns, strict=True):
+        heard = transcript and (transcript.text, transcript.language, transcript.words)
+        text, language, words = heard or (None, None, ())
+        channel = channels[turn.track] + 1 if channels else None
+        said.append(Said(turn.start, turn.end, turn.speaker, text, language, words, channel))
+    return Transcribed(file, decode.result.seconds, tuple(sorted(said, key=lambda each: each.start)))

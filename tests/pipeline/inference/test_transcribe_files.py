@@ -10,14 +10,10 @@ SENTENCE = RECORDINGS / "demo/monologues/LJ002-0020.wav"
 TALK = RECORDINGS / "demo/conversations/az_katiesteve.flac"
 
 
-@pytest.fixture(scope="module")
-def talk(command):
+def test_two_speakers_take_turns(command):
     done = command("transcribe", TALK, "--format", "json")
     assert done.code == 0
-    return json.loads(done.stdout)
-
-
-def test_two_speakers_take_turns(talk):
+    talk = json.loads(done.stdout)
     assert talk["file"] == str(TALK)
     assert talk["seconds"] == pytest.approx(29.4875)
     first, second = talk["turns"][:2]
@@ -32,7 +28,7 @@ def test_two_speakers_take_turns(talk):
 def test_words_that_are_no_training_data_are_written_down_too(command):
     done = command("transcribe", SENTENCE)
     [line] = done.stdout.splitlines()
-    assert line.startswith("[0:00.03 - 0:01.50] SPEAKER_00: In ")
+    assert line == "[0:00.03 - 0:01.50] SPEAKER_00: in 1813"
 
 
 @pytest.mark.parametrize(
