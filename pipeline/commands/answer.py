@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from pipeline.commands.arguments import checkpoint_of, checkpoint_options, print_json
+from pipeline.commands.arguments import (
+    checkpoint_of,
+    checkpoint_options,
+    endpoint_of,
+    endpoint_options,
+    print_json,
+)
 from schemas.errors import DataError
 from schemas.layout import check_ratio
 
@@ -42,6 +48,7 @@ class RatioType(click.ParamType):
 )
 @click.argument("questions", metavar="QUESTION..", nargs=-1, required=True)
 @checkpoint_options
+@endpoint_options
 @click.option(
     "-o",
     "--output",
@@ -120,6 +127,8 @@ def answer(
     questions: tuple[str, ...],
     checkpoint: Path | None,
     demo: bool,
+    endpoint: str | None,
+    endpoint_key_file: Path | None,
     output: Path | None,
     vocoder: Path | None,
     stream: bool,
@@ -154,6 +163,7 @@ def answer(
     """
     _check(output, in_text, tokens_only, candidates, out, stream, vocoder, history, as_json)
     folder = checkpoint_of(checkpoint, demo)
+    model_endpoint = endpoint_of(endpoint, endpoint_key_file)
     outputs = _outputs(questions, output) if output and not candidates else {}
     audio = _candidate_audio(output, out, questions) if output and candidates and out else None
 
@@ -167,7 +177,7 @@ def answer(
 
     conversation = History.read(history) if history else None
     answer_vocoder = open_answer_vocoder(vocoder, stream) if output else None
-    answerer = open_answerer(folder, tokenizer, vocabulary)
+    answerer = open_answerer(folder, tokenizer, vocabulary, model_endpoint)
     if answerer.note:
         click.echo(answerer.note, err=True)
     if answer_vocoder:

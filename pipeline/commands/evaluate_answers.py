@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.arguments import json_option, print_json, table_of, wide_console
+from pipeline.commands.arguments import (
+    endpoint_of,
+    endpoint_options,
+    json_option,
+    print_json,
+    table_of,
+    wide_console,
+)
 from pipeline.commands.progress import Progress
 
 if TYPE_CHECKING:
@@ -72,6 +79,7 @@ RULES = "rules"
     metavar="DIR",
     help="Folder of a vocoder for checkpoints, in place of the bundled one.",
 )
+@endpoint_options
 @click.option(
     "--judge-budget",
     type=click.IntRange(0),
@@ -92,6 +100,8 @@ def answers(
     temperature: float,
     max_tokens: int,
     vocoder: Path | None,
+    endpoint: str | None,
+    endpoint_key_file: Path | None,
     judge_budget: int | None,
     judge_listens: bool,
     as_json: bool,
@@ -123,6 +133,7 @@ def answers(
         limit,
         AnswerSampling(seed, temperature, max_tokens),
         vocoder,
+        endpoint_of(endpoint, endpoint_key_file),
     )
     evaluation = evaluate_answers(options, Progress())
     write_report(evaluation)

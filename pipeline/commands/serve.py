@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.arguments import checkpoint_of, checkpoint_options, print_json, renamed_option
+from pipeline.commands.arguments import (
+    checkpoint_of,
+    checkpoint_options,
+    endpoint_of,
+    endpoint_options,
+    print_json,
+    renamed_option,
+)
 from pipeline.commands.extras import require_extra
 from pipeline.serving.address import bind, url_of
 from pipeline.serving.api_keys import ApiKeys
@@ -16,6 +23,7 @@ from pipeline.serving.api_keys import ApiKeys
     epilog="Examples: aqaa-data serve --demo, aqaa-data serve --checkpoint runs/merged --port 8080"
 )
 @checkpoint_options
+@endpoint_options
 @click.option(
     "--vocoder",
     type=click.Path(path_type=Path),
@@ -82,6 +90,8 @@ from pipeline.serving.api_keys import ApiKeys
 def serve(
     checkpoint: Path | None,
     demo: bool,
+    endpoint: str | None,
+    endpoint_key_file: Path | None,
     vocoder: Path | None,
     host: str,
     port: int,
@@ -106,6 +116,7 @@ def serve(
     """
     require_extra("serve")
     folder = checkpoint_of(checkpoint, demo)
+    model_endpoint = endpoint_of(endpoint, endpoint_key_file)
     keys = ApiKeys() if api_key_file is None else ApiKeys.read(api_key_file)
     bound = bind(host, port)
 
@@ -118,7 +129,7 @@ def serve(
     # The checkpoint last, since it may take minutes: what is named wrongly is reported before.
     ears = QuestionRecogniser(recogniser) if recogniser else None
     answer_vocoder = open_answer_vocoder(vocoder)
-    answerer = open_answerer(folder, tokenizer, vocabulary)
+    answerer = open_answerer(folder, tokenizer, vocabulary, model_endpoint)
     if answerer.note:
         click.echo(answerer.note, err=True)
     answer_vocoder.check(answerer.models)

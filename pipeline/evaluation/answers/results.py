@@ -19,6 +19,7 @@ from pipeline.evaluation.answers.summary import (
     summed,
     worst,
 )
+from pipeline.inference.remote_answerer import ModelEndpoint
 from pipeline.versions.provenance import code_version
 from stages.endpoint import EndpointConfig
 from stages.evaluate.estimate import IntervalEstimate
@@ -42,6 +43,8 @@ class AnswersOptions:
     sampling: AnswerSampling = field(default_factory=AnswerSampling)
     vocoder: Path | None = None
     """Of checkpoints; the bundled one by default."""
+    endpoint: ModelEndpoint | None = None
+    """Where the model of the only checkpoint runs."""
 
 
 @dataclass(frozen=True)
