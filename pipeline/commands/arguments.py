@@ -80,6 +80,14 @@ def checkpoint_of(checkpoint: Path | None, demo: bool) -> Path:
     return resolve(DEMO).path
 
 
+voice_option = click.option(
+    "--voice",
+    type=click.Path(path_type=Path),
+    metavar="WAV|FILE.voice.npz",
+    help="Speak with the voice of a recording, which is kept beside it. Released vocoders only.",
+)
+
+
 def endpoint_options(command: Command) -> Command:
     """`--endpoint` and its key, which `endpoint_of` reads."""
     command = click.option(

@@ -11,6 +11,7 @@ from pipeline.commands.arguments import (
     json_option,
     print_json,
     table_of,
+    voice_option,
     wide_console,
 )
 from pipeline.commands.progress import Progress
@@ -79,6 +80,7 @@ RULES = "rules"
     metavar="DIR",
     help="Folder of a vocoder for checkpoints, in place of the bundled one.",
 )
+@voice_option
 @endpoint_options
 @click.option(
     "--judge-budget",
@@ -100,6 +102,7 @@ def answers(
     temperature: float,
     max_tokens: int,
     vocoder: Path | None,
+    voice: Path | None,
     endpoint: str | None,
     endpoint_key_file: Path | None,
     judge_budget: int | None,
@@ -134,6 +137,7 @@ def answers(
         AnswerSampling(seed, temperature, max_tokens),
         vocoder,
         endpoint_of(endpoint, endpoint_key_file),
+        voice,
     )
     evaluation = evaluate_answers(options, Progress())
     write_report(evaluation)

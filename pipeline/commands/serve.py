@@ -13,6 +13,7 @@ from pipeline.commands.arguments import (
     endpoint_options,
     print_json,
     renamed_option,
+    voice_option,
 )
 from pipeline.commands.extras import require_extra
 from pipeline.serving.address import bind, url_of
@@ -29,6 +30,7 @@ from pipeline.serving.api_keys import ApiKeys
     type=click.Path(path_type=Path),
     help="Folder of a vocoder to use in place of the bundled one.",
 )
+@voice_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free port."
@@ -93,6 +95,7 @@ def serve(
     endpoint: str | None,
     endpoint_key_file: Path | None,
     vocoder: Path | None,
+    voice: Path | None,
     host: str,
     port: int,
     name: str | None,
@@ -128,11 +131,13 @@ def serve(
 
     # The checkpoint last, since it may take minutes: what is named wrongly is reported before.
     ears = QuestionRecogniser(recogniser) if recogniser else None
-    answer_vocoder = open_answer_vocoder(vocoder)
+    answer_vocoder = open_answer_vocoder(vocoder, voiced=voice is not None)
     answerer = open_answerer(folder, tokenizer, vocabulary, model_endpoint)
     if answerer.note:
         click.echo(answerer.note, err=True)
-    answer_vocoder.check(answerer.models)
+    answer_vocoder.check(answerer.models, answerer.tokenizer)
+    if voice:
+        answer_vocoder = answer_vocoder.with_voice(voice, answerer.tokenizer, answerer.models)
     limits = Limits(max_tokens, max_seconds, max_megabytes)
     model = ServedModel(name or folder.resolve().name, answerer, answer_vocoder, limits, batch, ears)
     server = create_server(model, max_queue, keys)

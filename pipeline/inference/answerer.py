@@ -93,7 +93,8 @@ class AnswersInSteps(Protocol):
     def answer(
         self, prompt: Ids, form: "Form", sampling: "Sampling"
     ) -> "Generator[TextPiece | CodeGroup | Answer | None, None, None]":
-        """Stream an answer; None says that it waits for the next step.
+        """Stream an answer; None says that it waits for the next step. The first item is None: the prompt is
+        taken.
 
         It takes part until it has ended or is closed. Raises DataError `too_long`.
         """

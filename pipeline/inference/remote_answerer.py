@@ -106,6 +106,7 @@ class RemoteAnswers:
 
         stream = _Stream(self._answerer.answer(prompt, form, sampling), self._arrived)
         with closing(stream):
+            yield None  # the prompt is taken
             while True:
                 event = stream.next()
                 yield event

@@ -101,7 +101,10 @@ class ServedModel:
                 yield first
                 resample = _Resampler(PCM_RATE if request.format == "pcm16" else RATE)
                 spoken: Iterator[TextPiece | CodeGroup | AudioChunk | Answer | None]
-                spoken = self._vocoder.speak(events, sampling.seed) if request.speaks else events
+                spoken = events
+                if request.speaks:
+                    asked = "".join(part.text or "" for part in request.messages[-1].content)
+                    spoken = self._vocoder.speak(events, sampling.seed, asked)
                 for event in spoken:
                     if isinstance(event, AudioChunk):
                         yield from resample(event.samples)

@@ -85,16 +85,24 @@ class CheckpointModel:
 
 
 def open_checkpoint_model(
-    name: str, checkpoint: Path, vocoder: Path | None = None, endpoint: ModelEndpoint | None = None
+    name: str,
+    checkpoint: Path,
+    vocoder: Path | None = None,
+    endpoint: ModelEndpoint | None = None,
+    voice: Path | None = None,
 ) -> CheckpointModel:
-    """The checkpoint of a folder, with the vocoder of another folder or the bundled one; with an `endpoint`
-    its model runs there. Raises SetupError if one of them can't be loaded, or if they don't fit each
-    other."""
+    """The checkpoint of a folder, with the vocoder of another folder or the bundled one, and its `voice`;
+    with an `endpoint` the model runs there.
+
+    Raises SetupError if one of them can't be loaded, or if they don't fit each other.
+    """
     from stages.train.checkpoint import sha256
 
-    answer_vocoder = open_answer_vocoder(vocoder)
+    answer_vocoder = open_answer_vocoder(vocoder, voiced=voice is not None)
     answerer = open_answerer(checkpoint, endpoint=endpoint)
-    answer_vocoder.check(answerer.models)
+    answer_vocoder.check(answerer.models, answerer.tokenizer)
+    if voice is not None:
+        answer_vocoder = answer_vocoder.with_voice(voice, answerer.tokenizer, answerer.models)
     # What a server runs may differ from the folder, which isn't said to be evaluated then.
     kind: dict[str, Any]
     if endpoint is None:
@@ -102,4 +110,6 @@ def open_checkpoint_model(
     else:
         kind = {"kind": "served checkpoint", "endpoint": endpoint.config.url, "model": endpoint.config.model}
     about = kind | {"place": str(checkpoint.resolve()), "vocoder": answer_vocoder.directory.name}
+    if voice is not None:
+        about["voice"] = voice.name
     return CheckpointModel(name, answerer, answer_vocoder, about)

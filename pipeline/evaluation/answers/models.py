@@ -23,6 +23,7 @@ def open_model(
     voices: PackagedVoices,
     vocoder: Path | None = None,
     endpoint: ModelEndpoint | None = None,
+    voice: Path | None = None,
 ) -> AnsweringModel:
     """A checkpoint's folder, `URL[#MODEL]` of a server with audio in chat completions, or
     `cascade:URL[#MODEL]` of one without. With an `endpoint` the checkpoint's model runs there.
@@ -41,7 +42,7 @@ def open_model(
         return CascadeModel(name, config, replies, ears(), voices)
     from pipeline.evaluation.answers.checkpoint_model import open_checkpoint_model
 
-    return open_checkpoint_model(name, Path(place), vocoder, endpoint)
+    return open_checkpoint_model(name, Path(place), vocoder, endpoint, voice)
 
 
 def check_place(place: str) -> None:

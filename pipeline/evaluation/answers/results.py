@@ -45,6 +45,8 @@ class AnswersOptions:
     """Of checkpoints; the bundled one by default."""
     endpoint: ModelEndpoint | None = None
     """Where the model of the only checkpoint runs."""
+    voice: Path | None = None
+    """That the vocoder speaks with."""
 
 
 @dataclass(frozen=True)

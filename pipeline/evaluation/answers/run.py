@@ -52,7 +52,9 @@ def evaluate_answers(options: AnswersOptions, say: Say = lambda line: None) -> A
     answers: dict[str, dict[str, KeptRow]] = {}
     models: dict[str, dict[str, Any]] = {}
     for name, place in zip(names, options.models, strict=True):
-        model = open_model(name, place, options.out, ears, voices, options.vocoder, options.endpoint)
+        model = open_model(
+            name, place, options.out, ears, voices, options.vocoder, options.endpoint, options.voice
+        )
         models[name] = model.about()
         folder.begin_model(name, models[name])
         answers[name] = answer_benchmark(
