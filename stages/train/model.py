@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
+from stages.train.added_rows import weight_of
 from stages.train.document_attention import document_attention
 from stages.train.loss import token_losses
 from stages.train.shape import NORM_EPS, Shape, generation_config, public_config
@@ -214,7 +215,7 @@ class Step1(Backbone):
 
     def losses(self, tokens_BL: Tensor, documents_BL: Tensor, at_N: Tensor, targets_N: Tensor) -> Tensor:
         x_BLD = self.model(tokens_BL, documents_BL)
-        return token_losses(x_BLD.flatten(0, 1).index_select(0, at_N), self.lm_head.weight, targets_N)
+        return token_losses(x_BLD.flatten(0, 1).index_select(0, at_N), weight_of(self.lm_head), targets_N)
 
     @property
     def layers(self) -> nn.ModuleList:  # type: ignore[override]
