@@ -1,24 +1,19 @@
-"""Client of an OpenAI-compatible server, with a rate limit, retries, a budget and a reply cache.
-
-The API key is read from the environment and sent in the request header, nowhere else.
-"""
+"""Client of an OpenAI-compatible server, with a rate limit, retries, a budget and a reply cache."""
 
 import hashlib
 import json
-import os
 import random
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from contextlib import closing
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from schemas.errors import DataError, SetupError
+from schemas.errors import DataError
 from stages.budget import Budget, BudgetTracker
+from stages.connection import ApiKey, Connection, RetryableError
 from stages.replies import Cost, Replies
 from stages.stage import Config
 
@@ -26,8 +21,6 @@ Reply = TypeVar("Reply")
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 """Ten minutes of speech are 30 MB."""
-MAX_RETRY_AFTER = 300.0
-"""Maximum wait, in seconds, for the Retry-After of a server."""
 MAX_FAILED_REQUESTS = 5
 """After this number of consecutive failed requests, further ones are not retried."""
 
@@ -57,40 +50,13 @@ class EndpointConfig(Config):
         return self.model_dump(mode="json", exclude=operational)
 
 
-class _RetryableError(Exception):
-    """A failed request that may succeed on another try."""
-
-    def __init__(self, code: str, message: str, billed: bool, wait: float | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.billed = billed
-        """Whether the server may charge for the failed request, since it may have processed it."""
-        self.wait = wait
-        """Seconds to wait before the next try, as requested by the server."""
-
-
-def authorization(variable: str) -> dict[str, str]:
-    """The header of requests with the API key of an environment variable; none if it isn't set."""
-    key = os.environ.get(variable, "")
-    return {"Authorization": f"Bearer {key}"} if key else {}
-
-
 class Endpoint:
     """Thread-safe client of a server. The cost of the cached `replies` counts towards the budget."""
 
     def __init__(self, config: EndpointConfig, replies: Replies) -> None:
-        parts = urlsplit(config.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-            raise SetupError(
-                "the `url` of a server must be http(s)://host[:port]/path, without user, password or "
-                f"query; set the API key in ${config.key_variable}"
-            )
-        import httpx2
-
         self._config = config
-        self._url = config.url.rstrip("/")
-        self._key = os.environ.get(config.key_variable, "")
-        self._client = httpx2.Client(headers=authorization(config.key_variable), timeout=config.timeout)
+        key = ApiKey.of_variable(config.key_variable)
+        self._connection = Connection(config.url, config.model, key, config.timeout)
         self._replies = replies
         self._tracker = BudgetTracker(config.budget, replies.spent)
         self._rate_limit = _RateLimit(60 / config.requests_per_minute if config.requests_per_minute else 0.0)
@@ -101,7 +67,7 @@ class Endpoint:
         return self._tracker.spent
 
     def close(self) -> None:
-        self._client.close()
+        self._connection.close()
 
     def post(
         self,
@@ -139,7 +105,7 @@ class Endpoint:
                     reply = self._send(path, content, kind, watch or (lambda piece: None))
                     answer, cost = _parsed(reply, read)
                     charge.cost = cost or max_cost
-                except _RetryableError as failed:
+                except RetryableError as failed:
                     charge.cost = max_cost if failed.billed else Cost(requests=1)
                     failure = failed
                 except BaseException:
@@ -151,74 +117,31 @@ class Endpoint:
                     return answer
             total += charge.cost
             if failure.wait is not None:
-                self._rate_limit.hold(min(failure.wait, MAX_RETRY_AFTER))
+                self._rate_limit.hold(failure.wait)
             elif number + 1 < tries:
                 time.sleep(min(60.0, self._config.backoff * 2**number) * random.uniform(0.5, 1.0))
         self._failures += 1
         raise DataError(
-            failure.code, f"{self._address(path)} {failure} ({tries} {'try' if tries == 1 else 'tries'})"
+            failure.code,
+            f"{self._connection.address(path)} {failure} ({tries} {'try' if tries == 1 else 'tries'})",
         )
 
     def _send(self, path: str, content: bytes, kind: str, watch: Callable[[bytes], None]) -> bytes:
-        """The body of a response with status 200. Raises `_RetryableError` if another try may succeed."""
-        import httpx2
-
+        """The body of a response with status 200. Raises `RetryableError` if another try may succeed."""
         seconds = self._config.timeout
         deadline = time.monotonic() + seconds
-        headers = {"Content-Type": kind}
         watch(b"")
-        try:
-            with self._client.stream("POST", self._url + path, content=content, headers=headers) as response:
-                received = bytearray()
-                for chunk in response.iter_bytes():
-                    received += chunk
-                    watch(chunk)
-                    if len(received) > MAX_REPLY_BYTES:
-                        raise DataError(
-                            "bad_reply", f"{self._address(path)} sent over {MAX_REPLY_BYTES:,} bytes"
-                        )
-                    if time.monotonic() > deadline:  # the timeout of the client applies to each chunk
-                        raise _RetryableError("timeout", f"took over {seconds:g} s", billed=True)
-        except httpx2.ConnectError:
-            raise _RetryableError("unreachable", "can't be reached", billed=False) from None
-        except httpx2.TimeoutException:
-            raise _RetryableError("timeout", f"took over {seconds:g} s", billed=True) from None
-        except (httpx2.TransportError, httpx2.DecodingError):
-            raise _RetryableError("unreachable", "closed the connection", billed=True) from None
-        if response.status_code == 200:
-            return bytes(received)
-        raise self._refusal(path, response.status_code, response.headers.get("retry-after"), bytes(received))
-
-    def _refusal(self, path: str, status: int, retry_after: str | None, body: bytes) -> Exception:
-        if status == 429:
-            return _RetryableError(
-                "rate_limited", "says 429, too many requests", False, _retry_after_seconds(retry_after)
-            )
-        if status in (408, 409, 425) or status >= 500:
-            return _RetryableError(
-                "server_error", f"answers {status}", False, _retry_after_seconds(retry_after)
-            )
-        address, variable = self._address(path), self._config.key_variable
-        if status in (401, 403):
-            what = (
-                f"rejected the API key in ${variable}"
-                if self._key
-                else f"requires an API key: set ${variable}"
-            )
-            return SetupError(f"{address} {what} (status {status})")
-        message = _error_message(body)
-        if self._key:
-            message = message.replace(self._key, "***")
-        if status in (404, 405) or 300 <= status < 400:
-            return SetupError(
-                f"{address} returned status {status}: no such service or model ({self._config.model}); check "
-                f"that `url` is the base URL, such as http://host:8000/v1. {message}".rstrip()
-            )
-        return DataError("refused", f"{address} answers {status}: {message}")
-
-    def _address(self, path: str) -> str:
-        parts = urlsplit(self._url + path)
-        return f"{parts.netloc}{parts.path}"
+        received = bytearray()
+        with closing(self._connection.post(path, content, kind)) as chunks:
+            for chunk in chunks:
+                received += chunk
+                watch(chunk)
+                if len(received) > MAX_REPLY_BYTES:
+                    message = f"{self._connection.address(path)} sent over {MAX_REPLY_BYTES:,} bytes"
+                    raise DataError("bad_reply", message)
+                if time.monotonic() > deadline:  # the timeout of the connection applies to each chunk
+                    raise RetryableError("timeout", f"took over {seconds:g} s", billed=True)
+        return bytes(received)
 
 
 class _RateLimit:
@@ -263,29 +186,4 @@ def _parsed(reply: bytes, read: Callable[[bytes], tuple[Reply, Cost | None]]) ->
     try:
         return read(reply)
     except ValueError as error:
-        raise _RetryableError("bad_reply", f"sent no usable reply: {error}", billed=True) from None
-
-
-def _retry_after_seconds(retry_after: str | None) -> float | None:
-    """Seconds to wait by a Retry-After header, which is a number or a date; None if it is neither."""
-    if not retry_after:
-        return None
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass
-    try:
-        at = parsedate_to_datetime(retry_after)
-    except ValueError:
-        return None
-    return max(0.0, (at.astimezone(UTC) - datetime.now(UTC)).total_seconds())
-
-
-def _error_message(body: bytes) -> str:
-    """The error message of a response, shortened."""
-    try:
-        error = json.loads(body)["error"]
-        message = error["message"] if isinstance(error, dict) else error
-    except (ValueError, KeyError, TypeError):
-        message = body.decode("utf-8", "replace")
-    return " ".join(str(message).split())[:200]
+        raise RetryableError("bad_reply", f"sent no usable reply: {error}", billed=True) from None

@@ -70,7 +70,7 @@ def judged_prompts(
         _write_text(asked[row.id][0])
     answerer = open_answerer(model)
     vocoder = open_answer_vocoder(Path(recipe.vocoder) if recipe.vocoder else None)
-    vocoder.check(answerer.models)
+    vocoder.check(answerer.models, answerer.tokenizer)
     settings = recipe.candidates
     samplings = [
         Sampling(settings.temperature, settings.top_p, first_seed + n, settings.max_tokens)

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from pipeline.commands.arguments import checkpoint_of, checkpoint_options, print_json
+from pipeline.commands.arguments import (
+    checkpoint_of,
+    checkpoint_options,
+    endpoint_of,
+    endpoint_options,
+    print_json,
+    voice_option,
+)
 from schemas.errors import DataError
 from schemas.layout import check_ratio
 
@@ -42,6 +49,7 @@ class RatioType(click.ParamType):
 )
 @click.argument("questions", metavar="QUESTION..", nargs=-1, required=True)
 @checkpoint_options
+@endpoint_options
 @click.option(
     "-o",
     "--output",
@@ -54,6 +62,7 @@ class RatioType(click.ParamType):
     type=click.Path(path_type=Path),
     help="Folder of a vocoder to use instead of the bundled one.",
 )
+@voice_option
 @click.option(
     "--stream", is_flag=True, help="Synthesize speech while the answer is generated; the WAV file grows."
 )
@@ -120,8 +129,11 @@ def answer(
     questions: tuple[str, ...],
     checkpoint: Path | None,
     demo: bool,
+    endpoint: str | None,
+    endpoint_key_file: Path | None,
     output: Path | None,
     vocoder: Path | None,
+    voice: Path | None,
     stream: bool,
     in_text: bool,
     tokens_only: bool,
@@ -152,26 +164,29 @@ def answer(
     text of a question is read from `text` of its sidecar (question.wav.json); candidates without one are
     transcribed.
     """
-    _check(output, in_text, tokens_only, candidates, out, stream, vocoder, history, as_json)
+    _check(output, in_text, tokens_only, candidates, out, stream, vocoder or voice, history, as_json)
     folder = checkpoint_of(checkpoint, demo)
+    model_endpoint = endpoint_of(endpoint, endpoint_key_file)
     outputs = _outputs(questions, output) if output and not candidates else {}
     audio = _candidate_audio(output, out, questions) if output and candidates and out else None
 
     from pipeline.commands.answer_printer import AnswerPrinter
     from pipeline.inference.answer_vocoder import open_answer_vocoder
-    from pipeline.inference.answerer import open_answerer
     from pipeline.inference.candidates import sample_candidates
     from pipeline.inference.conversation import History
     from pipeline.inference.dialogue import Dialogue
+    from pipeline.inference.remote_answerer import open_answerer_at
     from stages.train.sampling import Sampling
 
     conversation = History.read(history) if history else None
-    answer_vocoder = open_answer_vocoder(vocoder, stream) if output else None
-    answerer = open_answerer(folder, tokenizer, vocabulary)
+    answer_vocoder = open_answer_vocoder(vocoder, stream, voice is not None) if output else None
+    answerer = open_answerer_at(model_endpoint, folder, tokenizer, vocabulary)
     if answerer.note:
         click.echo(answerer.note, err=True)
     if answer_vocoder:
-        answer_vocoder.check(answerer.models)
+        answer_vocoder.check(answerer.models, answerer.tokenizer)
+    if answer_vocoder and voice:
+        answer_vocoder = answer_vocoder.with_voice(voice, answerer.tokenizer, answerer.models)
     mode = mode or ("text_only" if in_text and not output else answerer.form.mode)
     form = replace(answerer.form, mode=mode, ratio=ratio or answerer.form.ratio)
     sampling = Sampling(temperature, top_p, seed, max_tokens, repetition_rule)
@@ -231,7 +246,7 @@ def _check(
     if candidates and (stream or output == STDOUT):
         raise click.UsageError("the audio of candidates goes to a folder: use -o FOLDER, without --stream")
     if (stream or vocoder) and not output:
-        raise click.UsageError("--stream and --vocoder apply to audio: name its file with -o")
+        raise click.UsageError("--stream, --vocoder and --voice apply to audio: name its file with -o")
     if output == STDOUT and as_json:
         raise click.UsageError("-o - and --json would both write to stdout: name a file with -o")
     if candidates and history:

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -12,6 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.errors import SetupError
+
+if TYPE_CHECKING:
+    from pipeline.inference.remote_answerer import ModelEndpoint
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -75,6 +78,40 @@ def checkpoint_of(checkpoint: Path | None, demo: bool) -> Path:
     from pipeline.models import resolve  # hashes files, which other commands needn't load
 
     return resolve(DEMO).path
+
+
+voice_option = click.option(
+    "--voice",
+    type=click.Path(path_type=Path),
+    metavar="WAV|FILE.voice.npz",
+    help="Speak with the voice of a recording, which is kept beside it. Released vocoders only.",
+)
+
+
+def endpoint_options(command: Command) -> Command:
+    """`--endpoint` and its key, which `endpoint_of` reads."""
+    command = click.option(
+        "--endpoint-key-file",
+        type=click.Path(path_type=Path),
+        help="File with the API key of --endpoint.  [default: OPENAI_API_KEY of the environment]",
+    )(command)
+    return click.option(
+        "--endpoint",
+        metavar="URL[#MODEL]",
+        help="Where the model runs: http(s)://HOST/v1 of vLLM or SGLang that serve the checkpoint's folder. "
+        "Its weights aren't loaded here.",
+    )(command)
+
+
+def endpoint_of(endpoint: str | None, key_file: Path | None) -> "ModelEndpoint | None":
+    """Raises UsageError for a key without an endpoint, and SetupError for a file that is no key."""
+    if endpoint is None:
+        if key_file is not None:
+            raise click.UsageError("--endpoint-key-file is the key of --endpoint: give that too")
+        return None
+    from pipeline.inference.remote_answerer import ModelEndpoint
+
+    return ModelEndpoint.of(endpoint, key_file)
 
 
 def renamed_option(old: str, new: str, *names: str, **attributes: Any) -> Callable[[Command], Command]:

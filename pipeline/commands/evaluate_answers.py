@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.arguments import json_option, print_json, table_of, wide_console
+from pipeline.commands.arguments import (
+    endpoint_of,
+    endpoint_options,
+    json_option,
+    print_json,
+    table_of,
+    voice_option,
+    wide_console,
+)
 from pipeline.commands.progress import Progress
 
 if TYPE_CHECKING:
@@ -72,6 +80,8 @@ RULES = "rules"
     metavar="DIR",
     help="Folder of a vocoder for checkpoints, in place of the bundled one.",
 )
+@voice_option
+@endpoint_options
 @click.option(
     "--emotions",
     metavar="MODEL",
@@ -97,6 +107,9 @@ def answers(
     temperature: float,
     max_tokens: int,
     vocoder: Path | None,
+    voice: Path | None,
+    endpoint: str | None,
+    endpoint_key_file: Path | None,
     emotions: str | None,
     judge_budget: int | None,
     judge_listens: bool,
@@ -130,6 +143,8 @@ def answers(
         AnswerSampling(seed, temperature, max_tokens),
         vocoder,
         emotions,
+        endpoint_of(endpoint, endpoint_key_file),
+        voice,
     )
     evaluation = evaluate_answers(options, Progress())
     write_report(evaluation)

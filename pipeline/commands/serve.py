@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.arguments import checkpoint_of, checkpoint_options, print_json, renamed_option
+from pipeline.commands.arguments import (
+    checkpoint_of,
+    checkpoint_options,
+    endpoint_of,
+    endpoint_options,
+    print_json,
+    renamed_option,
+    voice_option,
+)
 from pipeline.commands.extras import require_extra
 from pipeline.serving.address import bind, url_of
 from pipeline.serving.api_keys import ApiKeys
@@ -16,11 +24,13 @@ from pipeline.serving.api_keys import ApiKeys
     epilog="Examples: aqaa-data serve --demo, aqaa-data serve --checkpoint runs/merged --port 8080"
 )
 @checkpoint_options
+@endpoint_options
 @click.option(
     "--vocoder",
     type=click.Path(path_type=Path),
     help="Folder of a vocoder to use in place of the bundled one.",
 )
+@voice_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free port."
@@ -82,7 +92,10 @@ from pipeline.serving.api_keys import ApiKeys
 def serve(
     checkpoint: Path | None,
     demo: bool,
+    endpoint: str | None,
+    endpoint_key_file: Path | None,
     vocoder: Path | None,
+    voice: Path | None,
     host: str,
     port: int,
     name: str | None,
@@ -106,22 +119,25 @@ def serve(
     """
     require_extra("serve")
     folder = checkpoint_of(checkpoint, demo)
+    model_endpoint = endpoint_of(endpoint, endpoint_key_file)
     keys = ApiKeys() if api_key_file is None else ApiKeys.read(api_key_file)
     bound = bind(host, port)
 
     from pipeline.inference.answer_vocoder import open_answer_vocoder
-    from pipeline.inference.answerer import open_answerer
     from pipeline.inference.question_recogniser import QuestionRecogniser
+    from pipeline.inference.remote_answerer import open_answerer_at
     from pipeline.serving.model import Limits, ServedModel
     from pipeline.serving.server import create_server
 
     # The checkpoint last, since it may take minutes: what is named wrongly is reported before.
     ears = QuestionRecogniser(recogniser) if recogniser else None
-    answer_vocoder = open_answer_vocoder(vocoder)
-    answerer = open_answerer(folder, tokenizer, vocabulary)
+    answer_vocoder = open_answer_vocoder(vocoder, voiced=voice is not None)
+    answerer = open_answerer_at(model_endpoint, folder, tokenizer, vocabulary)
     if answerer.note:
         click.echo(answerer.note, err=True)
-    answer_vocoder.check(answerer.models)
+    answer_vocoder.check(answerer.models, answerer.tokenizer)
+    if voice:
+        answer_vocoder = answer_vocoder.with_voice(voice, answerer.tokenizer, answerer.models)
     limits = Limits(max_tokens, max_seconds, max_megabytes)
     model = ServedModel(name or folder.resolve().name, answerer, answer_vocoder, limits, batch, ears)
     server = create_server(model, max_queue, keys)

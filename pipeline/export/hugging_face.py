@@ -1,7 +1,7 @@
 """A folder for Hugging Face `datasets`: Parquet with a row per turn, its audio and its codes, and a card."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from pipeline.export.annotated import ExportedRecording
+from pipeline.export.annotated import DECODE, ExportedRecording
 from pipeline.inputs.spooled_audio import SpooledAudio, scratch_folder
 from pipeline.pack.run import flac_of
 from pipeline.versions.inspect import Row
@@ -19,7 +19,7 @@ from stages.decode import DecodeConfig
 from stages.stage import SAMPLE_RATE
 
 PART_BYTES = 500_000_000
-"""Audio of a file, approximately."""
+"""Of the audio in a file, approximately."""
 ROWS = 100
 """Of a row group, which readers load at once."""
 
@@ -58,24 +58,26 @@ def write_hugging_face(recordings: Iterable[ExportedRecording], folder: Path, ve
     (folder / "data").mkdir()
     languages: set[str] = set()
     config = DecodeConfig.model_validate(version.manifest.recipe["decode"])
-    with (
-        SpooledAudio(scratch_folder(None), config, version.manifest.stages["decode"]) as audio,
-        _ParquetFiles(folder / "data") as parts,
-    ):
+    fingerprint = version.manifest.stages[DECODE]
+    with _ParquetFiles(folder / "data") as files:
         for recording in recordings:
-            for row, codes in zip(recording.rows, recording.codes, strict=True):
-                languages.add(row["language"] or "")
-                parts.add(
-                    {name: row[name] for name in _COPIED}
-                    | {
-                        "id": row["key"],
-                        "recording": recording.name,
-                        "linguistic": codes.linguistic if codes else None,
-                        "semantic": codes.semantic if codes else None,
-                        "audio": {"bytes": _flac(recording, row, audio), "path": f"{row['key']}.flac"},
-                    }
-                )
+            # One for each recording, so that only one is decoded on disk at a time.
+            with SpooledAudio(scratch_folder(None), config, fingerprint) as audio:
+                for row in _rows(recording, audio):
+                    languages.add(row["language"] or "")
+                    files.add(row)
     (folder / "README.md").write_text(_card(version, sorted(languages - {""})), encoding="utf-8")
+
+
+def _rows(recording: ExportedRecording, audio: SpooledAudio) -> Iterator[dict[str, Any]]:
+    for row, codes in zip(recording.rows, recording.codes, strict=True):
+        yield {name: row[name] for name in _COPIED} | {
+            "id": row["key"],
+            "recording": recording.name,
+            "linguistic": codes.linguistic if codes else None,
+            "semantic": codes.semantic if codes else None,
+            "audio": {"bytes": _flac(recording, row, audio), "path": f"{row['key']}.flac"},
+        }
 
 
 def _flac(recording: ExportedRecording, row: Row, audio: SpooledAudio) -> bytes:

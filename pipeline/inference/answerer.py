@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.inference.tokenize_files import Refused, Tokenized, config_of, tokenize_file
 from pipeline.models import located, resolve
@@ -15,7 +15,7 @@ from stages.tokenize import TokenizeConfig, load_tokenizer
 from stages.tokenize.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from stages.train.batch_sampling import AnswerBatch, Question
+    from stages.train.batch_sampling import Question
     from stages.train.grammar import Form
     from stages.train.model import Backbone
     from stages.train.sampling import Answer, CodeGroup, Sampling, TextPiece
@@ -39,6 +39,11 @@ class Answerer:
     note: str | None = None
     """What of the checkpoint is not used."""
 
+    @property
+    def context(self) -> int:
+        """Most tokens of a prompt with its answer."""
+        return self.model.shape.context
+
     def answer(
         self, prompt: Ids, form: "Form", sampling: "Sampling"
     ) -> "Iterator[TextPiece | CodeGroup | Answer]":
@@ -47,14 +52,14 @@ class Answerer:
         from stages.train.sampling import answer
 
         return answer(
-            reader_of(self.model), prompt, self.vocabulary, form, self._fit_to_context(prompt, sampling)
+            reader_of(self.model), prompt, self.vocabulary, form, self.fit_to_context(prompt, sampling)
         )
 
     def question(self, prompt: Ids, samplings: "Sequence[Sampling]") -> "Question":
         """A prompt with the settings of its answers. Raises DataError `too_long`."""
         from stages.train.batch_sampling import Question
 
-        return Question(prompt, [self._fit_to_context(prompt, sampling) for sampling in samplings])
+        return Question(prompt, [self.fit_to_context(prompt, sampling) for sampling in samplings])
 
     def answers(self, questions: "Iterable[Question]", form: "Form") -> "Iterator[list[Answer]]":
         """The answers to each question, in order; many are written at a time, except by a model with a cache
@@ -65,36 +70,66 @@ class Answerer:
         rows = ROWS if isinstance(self.model, Step1) else 1
         return answers(self.model, questions, self.vocabulary, form, rows)
 
-    def answer_in(
-        self, batch: "AnswerBatch", prompt: Ids, form: "Form", sampling: "Sampling"
-    ) -> "Generator[TextPiece | CodeGroup | Answer | None, None, None]":
-        """Stream the answer as one of a batch; None says that it waits for the batch's next step.
+    def batch(self, rows: int) -> "AnswersInSteps":
+        """For up to `rows` answers at a time."""
+        return LocalAnswers(self, rows)
 
-        It leaves the batch when it has ended or is closed. Raises DataError `too_long`.
+    def fit_to_context(self, prompt: Ids, sampling: "Sampling") -> "Sampling":
+        """Limit the answer to what fits the model's context. Raises DataError `too_long` if nothing fits."""
+        room = self.context - len(prompt)
+        if room < LEAST_ROOM:
+            raise DataError(
+                "too_long",
+                f"the question, with earlier turns, has {len(prompt):,} tokens and leaves no room for an "
+                f"answer in the model's context of {self.context:,}",
+            )
+        return replace(sampling, max_tokens=min(sampling.max_tokens, room))
+
+
+class AnswersInSteps(Protocol):
+    """Answers that are written at the same time, in one thread."""
+
+    def answer(
+        self, prompt: Ids, form: "Form", sampling: "Sampling"
+    ) -> "Generator[TextPiece | CodeGroup | Answer | None, None, None]":
+        """Stream an answer; None says that it waits for the next step. The first item is None: the prompt is
+        taken.
+
+        It takes part until it has ended or is closed. Raises DataError `too_long`.
         """
+
+    def step(self) -> None:
+        """To be called when all answers wait."""
+
+
+class LocalAnswers:
+    """A step writes the next id of all answers."""
+
+    def __init__(self, answerer: Answerer, rows: int) -> None:
+        from stages.train.batch_sampling import AnswerBatch
+
+        self._answerer = answerer
+        self._batch = AnswerBatch(answerer.model, rows)
+
+    def answer(
+        self, prompt: Ids, form: "Form", sampling: "Sampling"
+    ) -> "Generator[TextPiece | CodeGroup | Answer | None, None, None]":
         from stages.train.batch_sampling import reader_before_last
         from stages.train.sampling import Writer
 
-        writer = Writer(prompt, self.vocabulary, form, self._fit_to_context(prompt, sampling))
-        batch.join(reader_before_last(self.model, prompt), writer)
+        answerer = self._answerer
+        writer = Writer(prompt, answerer.vocabulary, form, answerer.fit_to_context(prompt, sampling))
+        self._batch.join(reader_before_last(answerer.model, prompt), writer)
         try:
             while not writer.ended:
                 yield None
                 yield from writer.pieces(writer.last)
         finally:
-            batch.leave(writer)
+            self._batch.leave(writer)
         yield writer.answer()
 
-    def _fit_to_context(self, prompt: Ids, sampling: "Sampling") -> "Sampling":
-        """Limit the answer to what fits the model's context. Raises DataError `too_long` if nothing fits."""
-        room = self.model.shape.context - len(prompt)
-        if room < LEAST_ROOM:
-            raise DataError(
-                "too_long",
-                f"the question, with earlier turns, has {len(prompt):,} tokens and leaves no room for an "
-                f"answer in the model's context of {self.model.shape.context:,}",
-            )
-        return replace(sampling, max_tokens=min(sampling.max_tokens, room))
+    def step(self) -> None:
+        self._batch.step()
 
 
 def open_answerer(checkpoint: Path, tokenizer: str | None = None, vocabulary: str | None = None) -> Answerer:
@@ -109,17 +144,25 @@ def open_answerer(checkpoint: Path, tokenizer: str | None = None, vocabulary: st
 
     from stages.train.backbone import inference_dtype, load
     from stages.train.checkpoint import checked_names
-    from stages.train.public_checkpoint import SPEECH_TOKENIZER
     from stages.train.weights import SafetensorsFolder
 
     checkpoint = located(str(checkpoint))
-    described, public = _described(checkpoint)
-    speech = tokenizer or (SPEECH_TOKENIZER if public else None)
-    answerer = answerer_of(described, str(checkpoint), public, speech, vocabulary)
+    answerer = answerer_in(checkpoint, tokenizer, vocabulary)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = load(checkpoint, device, inference_dtype(device))
     stored = checked_names(model, SafetensorsFolder(checkpoint))
     return answerer(model, f"{checkpoint}: {stored.line}" if stored.left_out else None)
+
+
+def answerer_in(
+    checkpoint: Path, tokenizer: str | None = None, vocabulary: str | None = None
+) -> "Callable[[Backbone, str | None], Answerer]":
+    """`answerer_of` what a folder records."""
+    from stages.train.public_checkpoint import SPEECH_TOKENIZER
+
+    described, public = _described(checkpoint)
+    speech = tokenizer or (SPEECH_TOKENIZER if public else None)
+    return answerer_of(described, str(checkpoint), public, speech, vocabulary)
 
 
 def answerer_of(

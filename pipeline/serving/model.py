@@ -69,8 +69,6 @@ class ServedModel:
         recogniser: QuestionRecogniser | None = None,
     ) -> None:
         """`rows` is the most answers at a time; `recogniser` writes down what was asked."""
-        from stages.train.batch_sampling import AnswerBatch
-
         self.name = name
         self.rows = rows
         self.recogniser = recogniser
@@ -78,7 +76,7 @@ class ServedModel:
         self.created = int(time.time())
         self.vocabulary = answerer.vocabulary
         self._answerer = answerer
-        self._batch = AnswerBatch(answerer.model, rows)
+        self._batch = answerer.batch(rows)
         self._vocoder = vocoder
         self._audio_tokenizer = AudioTokenizer(answerer, limits.seconds)
         self._answers: LruCache[tuple[float, PastTurn]] = LruCache(256)
@@ -88,13 +86,14 @@ class ServedModel:
         self, request: ChatRequest, id: str
     ) -> "Iterator[PromptReady | TextPiece | CodeGroup | AudioChunk | Answer | None]":
         """The events of an answer; None says that it waits for `step`. Raises RequestError."""
+        from stages.train.remote_answer import RemoteError
         from stages.train.sampling import Answer
 
         sampling = self._sampling(request)
         form = self._answerer.form if request.speaks else replace(self._answerer.form, mode="text_only")
         try:
             ids, seconds = self._prompt(request)
-            with closing(self._answerer.answer_in(self._batch, ids, form, sampling)) as events:
+            with closing(self._batch.answer(ids, form, sampling)) as events:
                 # The first event comes, or is refused, once the prompt was read.
                 first = next(events)
                 text, audio = counts(ids, self.vocabulary)
@@ -102,7 +101,10 @@ class ServedModel:
                 yield first
                 resample = _Resampler(PCM_RATE if request.format == "pcm16" else RATE)
                 spoken: Iterator[TextPiece | CodeGroup | AudioChunk | Answer | None]
-                spoken = self._vocoder.speak(events, sampling.seed) if request.speaks else events
+                spoken = events
+                if request.speaks:
+                    asked = "".join(part.text or "" for part in request.messages[-1].content)
+                    spoken = self._vocoder.speak(events, sampling.seed, asked)
                 for event in spoken:
                     if isinstance(event, AudioChunk):
                         yield from resample(event.samples)
@@ -113,12 +115,14 @@ class ServedModel:
                             expires = time.time() + KEPT_SECONDS
                             self._answers.put(id, (expires, PastTurn.of(event.text, event.voices)))
                     yield event
+        except RemoteError as error:
+            raise RequestError(502, error.message, code=error.code) from None
         except DataError as error:
             code = "context_length_exceeded" if error.code == "too_long" else error.code
             raise RequestError(400, error.message, "messages", code) from None
 
     def step(self) -> None:
-        """Write the next id of all answers that wait."""
+        """Go on with all answers that wait."""
         self._batch.step()
 
     def heard(self, request: ChatRequest) -> str | None:

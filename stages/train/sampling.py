@@ -1,7 +1,7 @@
 """Answers sampled id by id within the layout's grammar, and streamed piece by piece."""
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -124,35 +124,65 @@ class Writer:
         return self._grammar.ended
 
     @property
+    def closing(self) -> bool:
+        """Whether only what ends the answer may follow."""
+        return self._reason != "end"
+
+    @property
+    def ids(self) -> Sequence[int]:
+        """What was written."""
+        return self._ids
+
+    @property
     def last(self) -> int:
         """The last id, of the prompt or of what was written."""
         return int(self._recent[-1])
 
     def write(self, logits_V: Tensor) -> int:
         """The next id. Raises SetupError if a logit is NaN."""
-        id = self._drawn(logits_V)
-        if self._reason == "end" and not self._leaves_room_to_end(id):
+        id = self._draw(logits_V, self.allowed())
+        if not self.closing and not self._leaves_room_to_end(id):
             self._close("length")
-            id = self._drawn(logits_V)
-        if self._reason == "end":
+            id = self._draw(logits_V, self.allowed())
+        likeliest = int(logits_V.argmax())
+        self._judge(likeliest, likeliest == id)
+        self._take(id)
+        return id
+
+    def offer(self, id: int, free: bool) -> bool:
+        """Take an id that was drawn elsewhere, if it may follow; what may can be asked afterwards.
+
+        `free` says that it was drawn among all ids, and counts as the likeliest.
+        """
+        may_follow = id in self.allowed()
+        if may_follow and not self.closing and not self._leaves_room_to_end(id):
+            self._close("length")
+            return False
+        if free:
+            self._judge(id, may_follow)
+        if may_follow:
+            self._take(id)
+        return may_follow
+
+    def allowed(self) -> Numbers:
+        """The ids that may follow."""
+        allowed = self._grammar.allowed()
+        return _without_repeated(allowed, self._recent) if self._sampling.repetition_rule else allowed
+
+    def _judge(self, likeliest: int, may_follow: bool) -> None:
+        if not self.closing:
             self._steps += 1
-            likeliest = int(logits_V.argmax())
-            if likeliest != id and (rule := self._grammar.broken_by(likeliest)):
+            if not may_follow and (rule := self._grammar.broken_by(likeliest)):
                 self._broken[rule] += 1
+
+    def _take(self, id: int) -> None:
         self._grammar.take(id)
         self._ids.append(id)
         self._recent.append(id)
-        if not self.ended and self._reason == "end":
+        if not self.ended and not self.closing:
             is_code = self._pieces.is_code(id)
             if not self._pieces.is_marker(id) and self._loops[is_code].take(id):
                 self._close("audio_loop" if is_code else "text_loop")
-        return id
-
-    def _drawn(self, logits_V: Tensor) -> int:
-        allowed = self._grammar.allowed()
-        if self._sampling.repetition_rule:
-            allowed = _without_repeated(allowed, self._recent)
-        return self._draw(logits_V, allowed)
 
     def _leaves_room_to_end(self, id: int) -> bool:
         left = self._sampling.max_tokens - len(self._ids) - 1

@@ -13,9 +13,10 @@ from pipeline.evaluation.answers.exchange import (
     SpokenQuestion,
 )
 from pipeline.inference.answer_vocoder import AnswerVocoder, AudioChunk, open_answer_vocoder
-from pipeline.inference.answerer import Answerer, open_answerer, tokenize_question
+from pipeline.inference.answerer import Answerer, tokenize_question
 from pipeline.inference.conversation import PastTurn, PromptMessage, prompt
 from pipeline.inference.latency import Latency
+from pipeline.inference.remote_answerer import ModelEndpoint, open_answerer_at
 from schemas.recording import Codes
 from stages.train.vocoder.shape import RATE
 
@@ -83,17 +84,32 @@ class CheckpointModel:
         return PastTurn.of(question.text or "", [self._question(question)])
 
 
-def open_checkpoint_model(name: str, checkpoint: Path, vocoder: Path | None = None) -> CheckpointModel:
-    """The checkpoint of a folder, with the vocoder of another folder or the bundled one. Raises SetupError if
-    one of them can't be loaded, or if they don't fit each other."""
+def open_checkpoint_model(
+    name: str,
+    checkpoint: Path,
+    vocoder: Path | None = None,
+    endpoint: ModelEndpoint | None = None,
+    voice: Path | None = None,
+) -> CheckpointModel:
+    """The checkpoint of a folder, with the vocoder of another folder or the bundled one, and its `voice`;
+    with an `endpoint` the model runs there.
+
+    Raises SetupError if one of them can't be loaded, or if they don't fit each other.
+    """
     from stages.train.checkpoint import sha256
 
-    answerer, answer_vocoder = open_answerer(checkpoint), open_answer_vocoder(vocoder)
-    answer_vocoder.check(answerer.models)
-    about = {
-        "kind": "checkpoint",
-        "place": str(checkpoint.resolve()),
-        "sha256": sha256(checkpoint),
-        "vocoder": answer_vocoder.directory.name,
-    }
+    answer_vocoder = open_answer_vocoder(vocoder, voiced=voice is not None)
+    answerer = open_answerer_at(endpoint, checkpoint)
+    answer_vocoder.check(answerer.models, answerer.tokenizer)
+    if voice is not None:
+        answer_vocoder = answer_vocoder.with_voice(voice, answerer.tokenizer, answerer.models)
+    # What a server runs may differ from the folder, which isn't said to be evaluated then.
+    kind: dict[str, Any]
+    if endpoint is None:
+        kind = {"kind": "checkpoint", "sha256": sha256(checkpoint)}
+    else:
+        kind = {"kind": "served checkpoint", "endpoint": endpoint.config.url, "model": endpoint.config.model}
+    about = kind | {"place": str(checkpoint.resolve()), "vocoder": answer_vocoder.directory.name}
+    if voice is not None:
+        about["voice"] = voice.name
     return CheckpointModel(name, answerer, answer_vocoder, about)

@@ -16,9 +16,10 @@ from pipeline.evaluation.answers.exchange import (
     SpokenQuestion,
 )
 from schemas.errors import DataError, SetupError
+from stages.connection import ApiKey
 from stages.decode.config import DecodeConfig
 from stages.decode.whole import read_whole
-from stages.endpoint import Endpoint, EndpointConfig, authorization
+from stages.endpoint import Endpoint, EndpointConfig
 from stages.replies import Cost, Replies
 from stages.stage import SAMPLE_RATE, Samples
 from stages.synthesize.audio import read_audio
@@ -192,7 +193,7 @@ def _served(url: str, key_variable: str) -> str:
 
     asked = f"{url.rstrip('/')}/models"
     try:
-        reply = httpx2.get(asked, headers=authorization(key_variable), timeout=30)
+        reply = httpx2.get(asked, headers=ApiKey.of_variable(key_variable).headers, timeout=30)
         if reply.status_code in (401, 403):
             raise SetupError(f"{asked} requires an API key (status {reply.status_code}): set ${key_variable}")
         return str(reply.json()["data"][0]["id"])

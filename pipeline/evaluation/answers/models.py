@@ -7,6 +7,7 @@ from pipeline.evaluation.answers.ears import Ears
 from pipeline.evaluation.answers.exchange import AnsweringModel
 from pipeline.evaluation.answers.kept import file_name
 from pipeline.evaluation.answers.voices import PackagedVoices
+from pipeline.inference.remote_answerer import ModelEndpoint
 from pipeline.storage.store import Store
 from schemas.errors import SetupError
 from stages.replies import Replies
@@ -21,9 +22,11 @@ def open_model(
     ears: Callable[[], Ears],
     voices: PackagedVoices,
     vocoder: Path | None = None,
+    endpoint: ModelEndpoint | None = None,
+    voice: Path | None = None,
 ) -> AnsweringModel:
     """A checkpoint's folder, `URL[#MODEL]` of a server with audio in chat completions, or
-    `cascade:URL[#MODEL]` of one without.
+    `cascade:URL[#MODEL]` of one without. With an `endpoint` the checkpoint's model runs there.
 
     Replies of servers are kept in the folder `out`. Raises SetupError.
     """
@@ -39,7 +42,7 @@ def open_model(
         return CascadeModel(name, config, replies, ears(), voices)
     from pipeline.evaluation.answers.checkpoint_model import open_checkpoint_model
 
-    return open_checkpoint_model(name, Path(place), vocoder)
+    return open_checkpoint_model(name, Path(place), vocoder, endpoint, voice)
 
 
 def check_place(place: str) -> None:

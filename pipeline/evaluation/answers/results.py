@@ -19,6 +19,7 @@ from pipeline.evaluation.answers.summary import (
     summed,
     worst,
 )
+from pipeline.inference.remote_answerer import ModelEndpoint
 from pipeline.versions.provenance import code_version
 from stages.endpoint import EndpointConfig
 from stages.evaluate.estimate import IntervalEstimate
@@ -44,6 +45,10 @@ class AnswersOptions:
     """Of checkpoints; the bundled one by default."""
     emotions: str | None = None
     """Reference of a recogniser of emotions."""
+    endpoint: ModelEndpoint | None = None
+    """Where the model of the only checkpoint runs."""
+    voice: Path | None = None
+    """That the vocoder speaks with."""
 
 
 @dataclass(frozen=True)

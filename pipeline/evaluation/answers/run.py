@@ -14,7 +14,7 @@ from pipeline.evaluation.answers.ears import Ears
 from pipeline.evaluation.answers.judge import AnswerJudge
 from pipeline.evaluation.answers.judging import Judging, judge_all
 from pipeline.evaluation.answers.kept import RATINGS, RESULTS, EvaluationFolder, KeptRow
-from pipeline.evaluation.answers.models import check_place, names_of, open_model
+from pipeline.evaluation.answers.models import check_place, is_server, names_of, open_model
 from pipeline.evaluation.answers.people import scores_of_people
 from pipeline.evaluation.answers.results import AnswersEvaluation, AnswersOptions, row_json
 from pipeline.evaluation.answers.summary import RowOutcome, comparisons
@@ -32,6 +32,8 @@ def evaluate_answers(options: AnswersOptions, say: Say = lambda line: None) -> A
     names = names_of(options.models)
     for place in options.models:
         check_place(place)
+    if options.endpoint is not None and sum(not is_server(place) for place in options.models) != 1:
+        raise SetupError("an endpoint runs one checkpoint: name exactly one with --model")
     folder = EvaluationFolder(options.out)
     folder.begin(
         {
@@ -51,7 +53,9 @@ def evaluate_answers(options: AnswersOptions, say: Say = lambda line: None) -> A
     answers: dict[str, dict[str, KeptRow]] = {}
     models: dict[str, dict[str, Any]] = {}
     for name, place in zip(names, options.models, strict=True):
-        model = open_model(name, place, options.out, ears, voices, options.vocoder)
+        model = open_model(
+            name, place, options.out, ears, voices, options.vocoder, options.endpoint, options.voice
+        )
         models[name] = model.about()
         folder.begin_model(name, models[name])
         answers[name] = answer_benchmark(

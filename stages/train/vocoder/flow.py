@@ -58,12 +58,18 @@ class Regulator(nn.Module):
             layers += [Conv(features, features, 3, causal), Norm(1, features, causal), Mish()]
         self.model = nn.Sequential(*layers, Conv(features, features, 1, causal))
 
-    def forward(self, x_BML: Tensor, past: Past | None = None, first: int = 0) -> Tensor:
-        """x_BMT of whole utterances, or of the block that starts at token `first`."""
+    def forward(
+        self, x_BML: Tensor, past: Past | None = None, first: int = 0, prompt: tuple[int, int] = (0, 0)
+    ) -> Tensor:
+        """x_BMT of whole utterances, or of the block that starts at token `first`. `prompt`: tokens and
+        frames of a prompt before the utterance."""
         if self.causal:
             x_BMT = interpolated(extended(past, self, x_BML, 1), first)
         else:
-            x_BMT = F.interpolate(x_BML, size=frames_of(x_BML.shape[2]), mode="linear")
+            tokens, frames = prompt
+            parts = [(x_BML[..., :tokens], frames)] * bool(tokens)
+            parts.append((x_BML[..., tokens:], frames_of(x_BML.shape[2] - tokens)))
+            x_BMT = torch.cat([F.interpolate(x, size=size, mode="linear") for x, size in parts], 2)
         for layer in self.model:
             x_BMT = layer(x_BMT, past) if isinstance(layer, Conv) else layer(x_BMT)
         return x_BMT
@@ -120,12 +126,14 @@ class Flow(nn.Module):
         ahead: int = 0,
         past: Past | None = None,
         first: int = 0,
+        prompt: tuple[int, int] = (0, 0),
     ) -> Tensor:
         """The prediction x_BMT from tokens: of whole utterances, or, given a past, of one block from token
-        `first` on, followed by `ahead` more tokens of look-ahead."""
+        `first` on, followed by `ahead` more tokens of look-ahead. `prompt`: tokens and frames of a prompt
+        before the utterance."""
         x_BLD = self.encoder(self.input_embedding(tokens_BL), lengths_B, ahead, past)
         x_BML = self.encoder_proj(x_BLD).transpose(1, 2)
-        return cast(Tensor, self.length_regulator(x_BML, past, first))
+        return cast(Tensor, self.length_regulator(x_BML, past, first, prompt))
 
     def speaker(self, vector_BS: Tensor) -> Tensor:
         """speaker_BM of speaker vectors of any length. Raises ValueError if it has a single voice."""

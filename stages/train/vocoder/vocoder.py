@@ -20,7 +20,6 @@ from stages.train.vocoder.shape import (
     VocoderShape,
     VoiceShape,
     WaveShape,
-    frames_of,
 )
 from stages.train.vocoder.voice_generator import VoiceGenerator
 from stages.train.weights import SafetensorsFolder, write_tensors
@@ -83,22 +82,24 @@ class Vocoder(nn.Module):
         """Mel or latents x_1MT of audio tokens, numbers N of `<audio_N>`, T = frames_of(tokens).
 
         `prompt` are tokens and mel_MT of speech that the tokens continue; `speaker` is a CAM++ vector. Raises
-        ValueError if there are no tokens, or invalid ones, or if its single voice takes no speaker or prompt.
+        ValueError if there are no tokens, or invalid ones, or if it takes no speaker or prompt.
         """
         shape = self.flow.shape
         if prompt and not shape.prompted:
             raise ValueError("this vocoder has a single voice: it takes neither a speaker nor a prompt")
+        if prompt and shape.past is not None:
+            raise ValueError("a vocoder that can stream takes no prompt")
         before, prompt_MT = prompt if prompt else ((), torch.zeros(shape.features, 0))
-        all_tokens = checked([*before, *tokens], shape)
+        all_tokens = [*checked(before, shape), *checked(tokens, shape)] if prompt else checked(tokens, shape)
         tokens_1L = torch.tensor(all_tokens, device=self.device)[None]
-        first, end = frames_of(len(before)), frames_of(len(all_tokens))
-        known_1MT = torch.zeros(1, shape.features, end, device=self.device)
-        known = min(first, prompt_MT.shape[1])
-        known_1MT[0, :, :known] = self.flow.normalised(prompt_MT[:, :known].to(self.device))
-        conditions = Conditions(self.flow.encode(tokens_1L), self.speaker(speaker), known_1MT)
-        noise_1MT = noise(seed, 0, end, shape.features).to(self.device)
+        known = prompt_MT.shape[1]
+        encoded_1MT = self.flow.encode(tokens_1L, prompt=(len(before), known))
+        known_1MT = torch.zeros_like(encoded_1MT)
+        known_1MT[0, :, :known] = self.flow.normalised(prompt_MT.to(self.device))
+        conditions = Conditions(encoded_1MT, self.speaker(speaker), known_1MT)
+        noise_1MT = noise(seed, 0, encoded_1MT.shape[2], shape.features).to(self.device)
         solved_1MT = solve(self.flow, noise_1MT, conditions, steps, guidance)
-        return self.flow.restored(solved_1MT)[:, :, first:]
+        return self.flow.restored(solved_1MT)[:, :, known:]
 
     def speaker(self, vector: Sequence[float] | None) -> Tensor:
         """speaker_1M, zeros without a vector."""
