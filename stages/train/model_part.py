@@ -54,8 +54,8 @@ class Place:
     parts: int
     device: torch.device
     dtype: torch.dtype
-    meeting: Path
-    """File in which the processes find each other."""
+    port: int
+    """Of this machine's TCPStore, in which the processes find each other."""
 
 
 class PartReaders:
@@ -116,7 +116,8 @@ def run_part(place: Place, commands: Connection) -> None:
         dist.destroy_process_group()
     except Exception as error:
         with suppress(OSError):
-            commands.send(f"{type(error).__name__}: {error}")
+            first_line = str(error).strip().split("\n", 1)[0]
+            commands.send(f"{type(error).__name__}: {first_line}")
 
 
 def _end_with_parent() -> None:
@@ -138,7 +139,7 @@ def open_part(place: Place) -> Step1:
         os.environ.setdefault(f"{backend}_SOCKET_IFNAME", loopback)
     dist.init_process_group(
         "nccl" if place.device.type == "cuda" else "gloo",
-        init_method=f"file://{place.meeting}",
+        store=dist.TCPStore("127.0.0.1", place.port),
         rank=place.part,
         world_size=place.parts,
         device_id=place.device if place.device.type == "cuda" else None,
@@ -150,9 +151,9 @@ def open_part(place: Place) -> Step1:
         model = Step1(PartShape.of(whole, place.parts))
         model.model.embed_tokens = _PartEmbedding(whole.vocabulary // place.parts, whole.hidden)
     own = {
-        name: weights.part(stored.of[name], _region(parameter, weights.specs[stored.of[name]].shape, place))
-        .to(place.device, place.dtype)
-        .clone()
+        name: weights.part(
+            stored.of[name], _region(parameter, weights.specs[stored.of[name]].shape, place)
+        ).to(place.device, place.dtype, copy=True)
         for name, parameter in model.named_parameters()
     }
     model.load_state_dict(own, assign=True)

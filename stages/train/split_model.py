@@ -5,7 +5,7 @@ This process has no weights. Its readers tell all processes what to do, and get 
 
 import multiprocessing
 import signal
-import tempfile
+import socket
 import weakref
 from collections.abc import Sequence
 from itertools import count
@@ -15,6 +15,7 @@ from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor
+from torch.distributed import TCPStore
 
 from schemas.errors import SetupError
 from stages.train.cache import Reader
@@ -56,7 +57,11 @@ class PartProcesses:
 
     def __init__(self, directory: Path, parts: int, device: str, dtype: torch.dtype) -> None:
         """Returns when they have loaded the model; raises SetupError if they can't."""
-        self._folder = tempfile.TemporaryDirectory(prefix="aqaa-data-")
+        bound = socket.create_server(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        self._store = TCPStore(
+            "127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=bound.detach()
+        )
         self._numbers = count()
         self._dropped: list[int] = []
         self._failure: str | None = None
@@ -68,7 +73,7 @@ class PartProcesses:
         try:
             for part in range(parts):
                 own = torch.device(device, part) if device == "cuda" else torch.device(device)
-                place = Place(directory, part, parts, own, dtype, Path(self._folder.name) / "meeting")
+                place = Place(directory, part, parts, own, dtype, port)
                 here, there = spawning.Pipe()
                 process = spawning.Process(target=run_part, args=(place, there), daemon=True)
                 process.start()
@@ -137,9 +142,14 @@ class PartProcesses:
         raise SetupError(self._failure)
 
     def _ended(self, number: int, reason: str | None = None) -> str:
-        reason = reason or f"it ended with exit code {self._processes[number - 1].exitcode}"
+        if reason is None:
+            code = self._processes[number - 1].exitcode
+            killed = ", killed, as where memory runs out" if code == -signal.SIGKILL else ""
+            reason = f"it ended with exit code {code}{killed}"
         parts = len(self._processes)
-        return f"process {number} of the {parts} that hold the model failed, start again: {reason}"
+        return (
+            f"process {number} of the {parts} that hold the model failed: {reason}; start the command again"
+        )
 
 
 class SplitReader:

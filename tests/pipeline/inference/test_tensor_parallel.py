@@ -34,7 +34,7 @@ def served(public, vocoder):
     arguments = ("--checkpoint", public, "--tokenizer", SPEECH, "--vocoder", vocoder, "--port", "0", "--json")
     arguments += ("--max-tokens", str(LONG), *map(str, SPLIT))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    running = subprocess.Popen([command, "serve", *arguments], **pipes)
+    running = subprocess.Popen([command, "serve", *arguments], **pipes, start_new_session=True)
     try:
         reply = json.loads(running.stdout.readline())
         yield running, Client(int(reply["url"].rpartition(":")[2]))
@@ -108,17 +108,28 @@ def test_serve_ends_with_one_message_when_a_process_does(public, vocoder):
             os.kill(parts[1], signal.SIGKILL)
             _, stderr = running.communicate(timeout=TIMEOUT)
     assert running.returncode == 1
+    assert stderr.count("aqaa-data: ") == 1
     *_, last = stderr.splitlines()
     assert last.startswith("aqaa-data: process 2 of the 2 that hold the model failed")
     assert gone(parts)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signalled", [signal.SIGINT, signal.SIGKILL])
-def test_no_process_is_left_when_serve_ends(public, vocoder, signalled):
+def test_ctrl_c_which_reaches_all_processes_ends_them(public, vocoder):
     with served(public, vocoder) as (running, client):
         parts = parts_of(running.pid)
         with endless(client):
-            os.kill(running.pid, signalled)
+            os.killpg(running.pid, signal.SIGINT)
+            _, stderr = running.communicate(timeout=TIMEOUT)
+    assert (running.returncode, "Traceback" in stderr) == (0, False)
+    assert stderr.endswith("stopped\n")
+    assert gone(parts)
+
+
+@pytest.mark.slow
+def test_killing_the_command_ends_its_processes(public, vocoder):
+    with served(public, vocoder) as (running, client):
+        parts = parts_of(running.pid)
+        with endless(client):
+            running.kill()
             assert gone(parts)
-            running.wait(TIMEOUT)

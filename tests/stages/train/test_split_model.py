@@ -141,7 +141,7 @@ def test_the_end_of_one_process_is_the_end_of_all_with_one_message(whole, tmp_pa
     reader.read([1])
     assert model.processes.failure is None
     os.kill(max(process.pid for process in started), signal.SIGKILL)
-    with pytest.raises(SetupError, match=r"process 2 of the 2 .* failed, .* exit code -9") as raised:
+    with pytest.raises(SetupError, match=r"process 2 of the 2 .* failed: .* exit code -9") as raised:
         reader.read([1])
     assert model.processes.failure == str(raised.value)
     with pytest.raises(SetupError, match="process 2 of the 2"):
@@ -154,7 +154,7 @@ def test_the_end_of_one_process_is_the_end_of_all_with_one_message(whole, tmp_pa
 def test_an_error_in_a_process_is_told(whole, tmp_path):
     save(whole, tmp_path)
     reader = reader_of(opened(tmp_path))
-    with pytest.raises(SetupError, match=r"process . of the 2 .* failed, start again: ValueError: Overflow"):
+    with pytest.raises(SetupError, match=r"process . of the 2 .* failed: ValueError: Overflow"):
         reader.read([2**70])
 
 
