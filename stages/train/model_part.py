@@ -18,6 +18,7 @@ from typing import Any, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._C._distributed_c10d import TCPStore
 
 from stages.train.batch_cache import BatchReader
 from stages.train.cache import Step1Reader
@@ -139,7 +140,7 @@ def open_part(place: Place) -> Step1:
         os.environ.setdefault(f"{backend}_SOCKET_IFNAME", loopback)
     dist.init_process_group(
         "nccl" if place.device.type == "cuda" else "gloo",
-        store=dist.TCPStore("127.0.0.1", place.port),
+        store=TCPStore("127.0.0.1", place.port),
         rank=place.part,
         world_size=place.parts,
         device_id=place.device if place.device.type == "cuda" else None,

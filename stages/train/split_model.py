@@ -9,13 +9,14 @@ import socket
 import weakref
 from collections.abc import Sequence
 from itertools import count
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor
-from torch.distributed import TCPStore
+from torch._C._distributed_c10d import TCPStore
 
 from schemas.errors import SetupError
 from stages.train.cache import Reader
@@ -68,6 +69,7 @@ class PartProcesses:
         self._connections: list[Connection] = []
         self._processes = []
         spawning = multiprocessing.get_context("spawn")
+        resource_tracker.ensure_running()  # which unblocks SIGINT
         # Ctrl-C reaches all processes of a terminal, and is answered by this one.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
