@@ -18,6 +18,7 @@ COMMANDS = {
     "inspect": "pipeline.commands.inspect",
     "export": "pipeline.commands.export",
     "tokenize": "pipeline.commands.tokenize",
+    "transcribe": "pipeline.commands.transcribe",
     "versions": "pipeline.commands.versions",
     "recipe": "pipeline.commands.recipe",
     "models": "pipeline.commands.models",

@@ -141,6 +141,13 @@ class VoiceObeys(_AboutTurn):
         return self
 
 
+class SoundsLike(_AboutTurn):
+    """The voice has this emotion. Counts only where a recogniser of emotions is named that knows it."""
+
+    kind: Literal["emotion"]
+    label: Literal["angry", "happy", "sad", "neutral", "fearful", "disgusted", "surprised"]
+
+
 Check = Annotated[
     Contains
     | InOrder
@@ -152,7 +159,8 @@ Check = Annotated[
     | OneOf
     | Differs
     | Spells
-    | VoiceObeys,
+    | VoiceObeys
+    | SoundsLike,
     Field(discriminator="kind"),
 ]
 

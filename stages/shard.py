@@ -22,7 +22,7 @@ from schemas.hashing import hash_fraction, shuffle_key
 from schemas.sample import Pair, Sample
 from stages.stage import Config
 
-VERSION = 1
+VERSION = 2
 
 
 class ShardConfig(Config):
@@ -86,6 +86,17 @@ def split_of(group: str, validation_share: float, seed: int) -> Literal["train",
     return "validation" if hash_fraction(f"{seed}:{group}") < validation_share else "train"
 
 
+def shard_prefix(sample: Sample | Pair, split: str, keep_audio: bool) -> str:
+    """First part of the names of a sample's shards: all samples in shards of one prefix have the same
+    members, as readers expect that take the members of the first samples for those of all.
+
+    The split; with `-preference` for pairs and, where audio is stored, `-text` for samples without any.
+    """
+    if isinstance(sample, Pair):
+        return f"{split}-preference"
+    return f"{split}-text" if keep_audio and not sample.audio else split
+
+
 def write_shards(
     samples: Iterable[Sample | Pair],
     directory: Path,
@@ -99,7 +110,7 @@ def write_shards(
     One shard is open and one sample is in memory at a time.
 
     Args:
-        samples: samples in the order of `shuffle_key`.
+        samples: samples of one `shard_prefix`, in the order of `shuffle_key`.
         directory: existing directory for the shards.
         prefix: first part of the file names.
         first: index of the first shard.

@@ -27,7 +27,7 @@ class Fault:
 
 
 @dataclass
-class CompletionsServer:
+class LocalCompletions:
     """How the server behaves may be changed while it runs."""
 
     logits: Logits
@@ -92,8 +92,8 @@ def prepared(prompt_length: int, ids: Sequence[int], size: int) -> Logits:
 
 
 @contextmanager
-def completing(logits: Logits, **behaviour: Any) -> Iterator[CompletionsServer]:
-    server = CompletionsServer(logits, **behaviour)
+def completing(logits: Logits, **behaviour: Any) -> Iterator[LocalCompletions]:
+    server = LocalCompletions(logits, **behaviour)
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):

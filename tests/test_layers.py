@@ -34,6 +34,7 @@ PIPELINE = (
     "inference",
     "evaluation",
     "report",
+    "export",
     "build",
     "kubernetes",
     "serving",

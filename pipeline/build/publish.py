@@ -55,15 +55,15 @@ def publish(plan: Plan, packed: list[PackedGroup], pages: Pages) -> tuple[Manife
     shards = [
         Shard(
             path=names[group.folder, shard.name],
-            split=split,
+            split=shard.split,
             samples=shard.samples,
             bytes=shard.bytes,
             sha256=shard.sha256,
         )
-        for split in SPLITS
+        for prefix in prefixes(packed)
         for group in packed
         for shard in group.shards
-        if shard.split == split
+        if shard.prefix == prefix
     ]
     with tempfile.TemporaryDirectory(prefix="aqaa-data-publish-") as scratch:
         tables = {
@@ -85,20 +85,26 @@ def publish(plan: Plan, packed: list[PackedGroup], pages: Pages) -> tuple[Manife
             files = [_stored(dataset, folder, name) for name in sorted(contents)]
             manifest = manifest.model_copy(update={"files": files})
             new = dataset.put_new(layout.manifest(version), _json(manifest.model_dump(mode="json")))
-    if not new:
-        manifest = Manifest.model_validate_json(dataset.get(layout.manifest(version)))
+    # As it is stored, whoever wrote it.
+    manifest = Manifest.model_validate_json(dataset.get(layout.manifest(version)))
     record_published(plan, version)
     tag(dataset, "latest", version)
     return manifest, new
 
 
 def shard_names(packed: list[PackedGroup]) -> dict[tuple[str, str], str]:
-    """(group folder, shard name) -> path in the version, numbered consecutively within each split."""
+    """(group folder, shard name) -> path in the version, numbered consecutively within each prefix."""
     names: dict[tuple[str, str], str] = {}
-    for split in SPLITS:
-        of_split = [(group.folder, s.name) for group in packed for s in group.shards if s.split == split]
-        names |= {shard: layout.shard(split, index) for index, shard in enumerate(of_split)}
+    for prefix in prefixes(packed):
+        alike = [(group.folder, s.name) for group in packed for s in group.shards if s.prefix == prefix]
+        names |= {shard: layout.shard(prefix, index) for index, shard in enumerate(alike)}
     return names
+
+
+def prefixes(packed: list[PackedGroup]) -> list[str]:
+    """The prefixes of all shards, in the order of the splits."""
+    found = {(SPLITS.index(shard.split), shard.prefix) for group in packed for shard in group.shards}
+    return [prefix for _, prefix in sorted(found)]
 
 
 def _joined(

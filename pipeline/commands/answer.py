@@ -175,15 +175,15 @@ def answer(
 
     from pipeline.commands.answer_printer import AnswerPrinter
     from pipeline.inference.answer_vocoder import open_answer_vocoder
-    from pipeline.inference.answerer import open_answerer
     from pipeline.inference.candidates import sample_candidates
     from pipeline.inference.conversation import History
     from pipeline.inference.dialogue import Dialogue
+    from pipeline.inference.remote_answerer import open_answerer_at
     from stages.train.sampling import Sampling
 
     conversation = History.read(history) if history else None
     answer_vocoder = open_answer_vocoder(vocoder, stream, voice is not None) if output else None
-    answerer = open_answerer(folder, tokenizer, vocabulary, model_endpoint, tensor_parallel)
+    answerer = open_answerer_at(model_endpoint, folder, tokenizer, vocabulary, tensor_parallel)
     if answerer.note:
         click.echo(answerer.note, err=True)
     if answer_vocoder:

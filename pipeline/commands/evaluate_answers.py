@@ -83,6 +83,11 @@ RULES = "rules"
 @voice_option
 @endpoint_options
 @click.option(
+    "--emotions",
+    metavar="MODEL",
+    help="Recogniser of emotions, an audio classifier of transformers: hub:ORG/NAME or file:/FOLDER.",
+)
+@click.option(
     "--judge-budget",
     type=click.IntRange(0),
     metavar="TOKENS",
@@ -105,6 +110,7 @@ def answers(
     voice: Path | None,
     endpoint: str | None,
     endpoint_key_file: Path | None,
+    emotions: str | None,
     judge_budget: int | None,
     judge_listens: bool,
     as_json: bool,
@@ -136,6 +142,7 @@ def answers(
         limit,
         AnswerSampling(seed, temperature, max_tokens),
         vocoder,
+        emotions,
         endpoint_of(endpoint, endpoint_key_file),
         voice,
     )

@@ -6,33 +6,62 @@ from pathlib import Path
 import click
 
 from pipeline.commands.arguments import dataset_argument, json_option, print_json, renamed_option
-from pipeline.versions.export import FORMATS
-from pipeline.versions.export import export as write_turns
+from pipeline.export.names import NameForm
+from pipeline.export.run import FORMATS, Exported
+from pipeline.export.run import export as write_turns
 from pipeline.versions.reader import Reference, open_version
 
 
 @click.command(epilog="Example: aqaa-data export datasets/demo@latest --format rttm --to scored/rttm")
 @dataset_argument
-@click.option("--format", type=click.Choice(list(FORMATS)), required=True, help="File format.")
+@click.option("--format", type=click.Choice(FORMATS), required=True, help="File format.")
 @click.option(
-    "--to", type=click.Path(file_okay=False, path_type=Path), required=True, help="Directory to write to."
+    "--to",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Directory to write to: a new or an empty one.",
+)
+@click.option(
+    "--uri",
+    type=click.Choice(["path", "stem"]),
+    default="path",
+    show_default=True,
+    help="How recordings are named: by their path with / replaced by __, or by their file name alone, "
+    "without extension.",
 )
 @renamed_option("--kept", "--only-kept", is_flag=True, help="Export only turns that were kept.")
 @json_option
-def export(reference: Reference, format: str, to: Path, only_kept: bool, as_json: bool) -> None:
-    """Export the turns of a version for scoring tools, one file per recording.
+def export(
+    reference: Reference, format: str, to: Path, uri: NameForm, only_kept: bool, as_json: bool
+) -> None:
+    """Export a version in the format of another tool.
 
-    A file is named after its recording's path, with / replaced by __. Whether a turn was kept, or why not, is
-    in the label of STM, and in `status` and `code` of JSON Lines.
+    rttm, stm, ctm, jsonl, srt, vtt and textgrid have a file per recording. nemo, kaldi and lhotse are
+    manifests of all turns, which name the recordings where they are. hf is a folder of Parquet with the audio
+    and the codes of each turn. energon has samples instead of turns.
     """
-    exported = write_turns(open_version(reference), format, to, only_kept)
+    exported = write_turns(open_version(reference), format, to, only_kept, uri)
     if as_json:
         print_json({"to": str(to), **asdict(exported)})
         return
-    click.echo(f"{exported.turns:,} turns of {exported.recordings:,} recordings in {to}")
-    if exported.renamed:
-        click.echo(
-            f"{exported.renamed:,} names contain white space or quotes, which {format} doesn't allow: the "
-            "files have underscores instead",
-            err=True,
-        )
+    if exported.samples:
+        click.echo(f"{exported.samples:,} samples in {to}")
+    else:
+        click.echo(f"{exported.turns:,} turns of {exported.recordings:,} recordings in {to}")
+    for note in _notes(exported, format):
+        click.echo(note, err=True)
+
+
+def _notes(exported: Exported, format: str) -> list[str]:
+    """What differs from the version, as sentences."""
+    notes = {
+        f"{exported.renamed:,} names contain white space or quotes, which {format} doesn't allow: "
+        "they are written with underscores": exported.renamed,
+        f"{exported.without_text:,} turns without text are left out": exported.without_text,
+        f"{exported.without_words:,} turns are left out, as the times of their words aren't known": (
+            exported.without_words
+        ),
+        f"{exported.off_clock:,} recordings start late or have gaps: players that ignore their time stamps "
+        "are elsewhere at the time of a turn": exported.off_clock,
+    }
+    return [note for note, number in notes.items() if number]

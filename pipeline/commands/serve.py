@@ -127,15 +127,15 @@ def serve(
     bound = bind(host, port)
 
     from pipeline.inference.answer_vocoder import open_answer_vocoder
-    from pipeline.inference.answerer import open_answerer
     from pipeline.inference.question_recogniser import QuestionRecogniser
+    from pipeline.inference.remote_answerer import open_answerer_at
     from pipeline.serving.model import Limits, ServedModel
     from pipeline.serving.server import create_server
 
     # The checkpoint last, since it may take minutes: what is named wrongly is reported before.
     ears = QuestionRecogniser(recogniser) if recogniser else None
     answer_vocoder = open_answer_vocoder(vocoder, voiced=voice is not None)
-    answerer = open_answerer(folder, tokenizer, vocabulary, model_endpoint, tensor_parallel)
+    answerer = open_answerer_at(model_endpoint, folder, tokenizer, vocabulary, tensor_parallel)
     if answerer.note:
         click.echo(answerer.note, err=True)
     answer_vocoder.check(answerer.models, answerer.tokenizer)

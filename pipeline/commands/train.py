@@ -123,6 +123,9 @@ def summarise(recipe: "TrainingRecipe", results: list["StageResult"]) -> None:
     table.columns[-1].justify = "left"
     wide_console().print(table)
     for result in results:
+        if result.validation:
+            parts = ", ".join(f"{name} {loss:.3f}" for name, loss in result.validation["modalities"].items())
+            click.echo(f"{result.stage}: validation loss {result.validation['loss']:.3f} ({parts})")
         if result.answers:
             wanted = ("rules", "grammar", "silent", "failed")
             shares = {name: result.answers[name] for name in wanted if name in result.answers}

@@ -65,7 +65,7 @@ def open_answer_vocoder(
             f"{directory} takes no voice, since it has its own: name the folder of a released CosyVoice "
             "vocoder with --vocoder, or leave out --voice"
         )
-    music = directory.with_name(f"{directory.name}{MUSIC}")
+    music = Path(f"{directory.absolute()}{MUSIC}")
     singing = released.load_released(music).to(device) if is_released and music.is_dir() else None
     if stream is not False:
         try:

@@ -15,7 +15,6 @@ from stages.tokenize import TokenizeConfig, load_tokenizer
 from stages.tokenize.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from pipeline.inference.remote_answerer import ModelEndpoint
     from stages.train.batch_sampling import Question
     from stages.train.grammar import Form
     from stages.train.model import Backbone
@@ -141,38 +140,24 @@ class LocalAnswers:
 
 
 def open_answerer(
-    checkpoint: Path,
-    tokenizer: str | None = None,
-    vocabulary: str | None = None,
-    endpoint: "ModelEndpoint | None" = None,
-    tensor_parallel: int = 1,
+    checkpoint: Path, tokenizer: str | None = None, vocabulary: str | None = None, tensor_parallel: int = 1
 ) -> Answerer:
     """Load a checkpoint and the tokenizers named in its vocabulary.json. A public Step-Audio model, which has
     none, uses the text tokenizer beside its weights and the released speech tokenizer.
 
     `checkpoint` is a folder, a model reference or a short name; `tokenizer` and `vocabulary` are references
-    that override the recorded ones. With an `endpoint` the model runs there, and its weights aren't loaded;
-    otherwise it is divided among `tensor_parallel` processes. Raises SetupError if something is missing or
-    has changed since the training data was built.
+    that override the recorded ones; the model is divided among `tensor_parallel` processes. Raises SetupError
+    if something is missing or has changed since the training data was built.
     """
     import torch
 
-    from stages.train.backbone import blank, inference_dtype, load
+    from stages.train.backbone import inference_dtype, load
     from stages.train.checkpoint import checked_names
-    from stages.train.public_checkpoint import SPEECH_TOKENIZER
     from stages.train.split_model import open_split
     from stages.train.weights import SafetensorsFolder
 
     checkpoint = located(str(checkpoint))
-    described, public = _described(checkpoint)
-    speech = tokenizer or (SPEECH_TOKENIZER if public else None)
-    answerer = answerer_of(described, str(checkpoint), public, speech, vocabulary)
-    if endpoint is not None:
-        from pipeline.inference.remote_answerer import remote_answerer
-
-        with torch.device("meta"):
-            without_weights = blank(checkpoint)
-        return remote_answerer(answerer(without_weights, None), endpoint)
+    answerer = answerer_in(checkpoint, tokenizer, vocabulary)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = inference_dtype(device)
     if tensor_parallel == 1:
@@ -181,6 +166,17 @@ def open_answerer(
         model = open_split(checkpoint, tensor_parallel, device.type, dtype)
     stored = checked_names(model, SafetensorsFolder(checkpoint))
     return answerer(model, f"{checkpoint}: {stored.line}" if stored.left_out else None)
+
+
+def answerer_in(
+    checkpoint: Path, tokenizer: str | None = None, vocabulary: str | None = None
+) -> "Callable[[Backbone, str | None], Answerer]":
+    """`answerer_of` what a folder records."""
+    from stages.train.public_checkpoint import SPEECH_TOKENIZER
+
+    described, public = _described(checkpoint)
+    speech = tokenizer or (SPEECH_TOKENIZER if public else None)
+    return answerer_of(described, str(checkpoint), public, speech, vocabulary)
 
 
 def answerer_of(

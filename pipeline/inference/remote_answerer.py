@@ -9,7 +9,8 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
-from pipeline.inference.answerer import Answerer, AnswersInSteps
+from pipeline.inference.answerer import Answerer, AnswersInSteps, answerer_in, open_answerer
+from pipeline.models import located
 from schemas.errors import SetupError
 from schemas.vocabulary import Ids
 from stages.connection import ApiKey
@@ -46,10 +47,28 @@ class ModelEndpoint:
         return cls(config, key)
 
 
-def remote_answerer(local: Answerer, endpoint: ModelEndpoint) -> "RemoteAnswerer":
-    """`local` has a model without weights. Raises SetupError if the server can't be used."""
+def open_answerer_at(
+    endpoint: ModelEndpoint | None,
+    checkpoint: Path,
+    tokenizer: str | None = None,
+    vocabulary: str | None = None,
+    tensor_parallel: int = 1,
+) -> Answerer:
+    """`open_answerer`, but with an endpoint the model runs there, and its weights aren't loaded.
+
+    Raises SetupError if the server can't be used, too.
+    """
+    if endpoint is None:
+        return open_answerer(checkpoint, tokenizer, vocabulary, tensor_parallel)
+    import torch
+
+    from stages.train.backbone import blank
     from stages.train.completions import CompletionServer
 
+    checkpoint = located(str(checkpoint))
+    with torch.device("meta"):
+        model = blank(checkpoint)
+    local = answerer_in(checkpoint, tokenizer, vocabulary)(model, None)
     words = local.vocabulary
     server = CompletionServer(endpoint.config, endpoint.key, words.eot, words.linguistic)
     unheld = f"{server.address} can't be told which tokens may follow: its answers are only checked"

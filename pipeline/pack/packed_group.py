@@ -3,6 +3,8 @@
 import json
 from dataclasses import asdict, dataclass, field
 
+from pipeline.storage import dataset_layout as layout
+
 
 @dataclass(frozen=True)
 class PackedShard:
@@ -13,6 +15,11 @@ class PackedShard:
     samples: int
     bytes: int
     sha256: str
+
+    @property
+    def prefix(self) -> str:
+        """See `stages.shard.shard_prefix`."""
+        return layout.shard_prefix(self.name)
 
 
 @dataclass(frozen=True)

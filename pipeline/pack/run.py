@@ -6,7 +6,7 @@ went into them, so a group without a change is never packed twice.
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -33,7 +33,7 @@ from schemas.recording import Recording
 from schemas.sample import Clip, Pair, Sample
 from schemas.turn import IndexRow, SetAsideRow, TurnRow
 from schemas.vocabulary import Modality, Vocabulary
-from stages.shard import write_shards
+from stages.shard import shard_prefix, write_shards
 from stages.stage import SAMPLE_RATE, Samples
 
 __all__ = ["SPLITS", "Group", "PackedGroup", "flac_of", "groups_of", "pack_group", "vocabulary_of"]
@@ -121,10 +121,9 @@ def _write(packer: GroupPacker, dataset: Store, folder: str, flac: FlacOf | None
     shards: list[PackedShard] = []
     index: list[IndexRow] = []
     with tempfile.TemporaryDirectory(prefix="aqaa-data-pack-") as scratch:
-        for split, samples in packer.samples.items():
-            samples.sort(key=lambda sample: shuffle_key(sample.key))
+        for split, prefix, samples in _by_prefix(packer):
             by_key = {sample.key: sample for sample in samples}
-            for shard in write_shards(samples, Path(scratch), split, 0, packer.recipe.shard, flac):
+            for shard in write_shards(samples, Path(scratch), prefix, 0, packer.recipe.shard, flac):
                 name = shard.path.name
                 dataset.put_new(f"{folder}/{name}", shard.path)
                 shard.path.unlink()
@@ -165,6 +164,17 @@ def _write(packer: GroupPacker, dataset: Store, folder: str, flac: FlacOf | None
         audio_notes=dict(+packer.audio_notes),
         companions=dict(packer.companions),
     )
+
+
+def _by_prefix(packer: GroupPacker) -> Iterator[tuple[str, str, list[Sample | Pair]]]:
+    """(split, prefix of its shards, sorted samples)."""
+    for split, samples in packer.samples.items():
+        by_prefix: dict[str, list[Sample | Pair]] = {}
+        for sample in sorted(samples, key=lambda sample: shuffle_key(sample.key)):
+            prefix = shard_prefix(sample, split, packer.recipe.shard.keep_audio)
+            by_prefix.setdefault(prefix, []).append(sample)
+        for prefix in sorted(by_prefix):
+            yield split, prefix, by_prefix[prefix]
 
 
 def _index_row(sample: Sample | Pair, shard: str, split: str, vocabulary: Vocabulary) -> IndexRow:

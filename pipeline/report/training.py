@@ -46,16 +46,30 @@ class _Figure:
 
 def render(title: str, metrics: Sequence[Mapping[str, Any]]) -> str:
     """The page as HTML; `metrics` are the lines of metrics.jsonl."""
+    validated = [{"step": line["step"], **line["validation"]} for line in metrics if "validation" in line]
     figures = [
+        _Figure("Loss: training and validation", _losses(metrics, validated)),
         _Figure("Loss by modality, nats per token", _lines(metrics, "modalities")),
+        _Figure("Validation loss by modality", _lines(validated, "modalities")),
         _Figure("Loss by family, nats per token", _lines(metrics, "families")),
+        _Figure("Validation loss by family", _lines(validated, "families")),
         *(_Figure(name, _lines(metrics, "dpo", keys)) for name, keys in _DPO.items()),
+        *(_Figure(f"Validation: {name}", _lines(validated, "dpo", keys)) for name, keys in _DPO.items()),
         *(_Figure(name, _lines(metrics, "answers", keys)) for name, keys in _ANSWERS.items()),
         _Figure("Answers: rules broken by the likeliest id, share of steps", _broken(metrics)),
     ]
     return template("training.html").render(
         title=title, steps=len(metrics), figures=[figure for figure in figures if figure.lines]
     )
+
+
+def _losses(metrics: Sequence[Mapping[str, Any]], validated: Sequence[Mapping[str, Any]]) -> dict[str, Line]:
+    """Both losses, if there are both."""
+    lines = {
+        name: [(values["step"] + 1.0, float(values["loss"])) for values in each]
+        for name, each in (("training", metrics), ("validation", validated))
+    }
+    return {name: _thinned(line) for name, line in lines.items()} if validated else {}
 
 
 def _lines(

@@ -22,7 +22,7 @@ SHUTDOWN_SECONDS = 5
 
 def create_server(model: ServedModel, max_queue: int, keys: ApiKeys | None = None) -> "uvicorn.Server":
     """A server that runs until a signal or `handle_exit`; up to `max_queue` requests may wait. Its `run`
-    raises SetupError if the model has failed for good."""
+    raises SetupError if it stops because the model has failed for good."""
     import uvicorn
 
     worker = Worker(model.rows, max_queue, model.step)
@@ -42,7 +42,7 @@ def create_server(model: ServedModel, max_queue: int, keys: ApiKeys | None = Non
             finally:
                 worker.close()
                 worker.join(SHUTDOWN_SECONDS)
-            if model.failure:
+            if model.failure and not self.should_exit:
                 raise SetupError(model.failure)
 
     return ModelServer(

@@ -135,9 +135,19 @@ def manifest(version_id: str) -> str:
     return version(version_id, MANIFEST)
 
 
-def shard(split: str, index: int) -> str:
+def shard(prefix: str, index: int) -> str:
     """A shard, relative to its version."""
-    return f"{SHARDS}/{split}-{index:06d}.tar"
+    return f"{SHARDS}/{prefix}-{index:06d}.tar"
+
+
+def shard_prefix(path: str) -> str:
+    """What the names of shards with the same members begin with: `train` of `shards/train-000007.tar`."""
+    return path.rpartition("/")[2].rpartition("-")[0]
+
+
+def shard_subset(path: str) -> str:
+    """The kind of the samples in a shard: `preference`, `text`, or `default`."""
+    return shard_prefix(path).partition("-")[2] or "default"
 
 
 def refs(tag: str) -> str:

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.recipe import digest
 from pipeline.training.backbone import backbone_of
 from pipeline.training.checks import check
-from pipeline.training.data import DOCUMENTS, VersionData, choose
+from pipeline.training.data import (
+    DOCUMENTS,
+    VALIDATION_DOCUMENTS,
+    VersionData,
+    choose,
+    choose_validation,
+)
 from pipeline.training.display import TrainingDisplay
 from pipeline.training.launch import is_first, launch
 from pipeline.training.lineage import note_origin, note_use
@@ -106,6 +112,8 @@ def _plan(recipe: TrainingRecipe, name: str, folder: TrainingFolder) -> PlannedT
     config = recipe.stages[name]
     version = open_version(Reference.parse(str(config.dataset)))
     documents = choose(version, config, folder.local / INDEX, folder.stage(name))
+    if config.validation and not folder.is_done(name):
+        choose_validation(version, name, config, folder.local / INDEX, folder.stage(name))
     return PlannedTraining(name, config, version, recipe.start_of(name), documents)
 
 
@@ -120,7 +128,10 @@ def _run(
 
     stage_folder = folder.stage(stage.name)
     identity = _identity(recipe, stage, folder)
-    data = VersionData(stage.version.store.uri, stage.version.id, stage_folder / DOCUMENTS, identity)
+    validation_documents = stage_folder / VALIDATION_DOCUMENTS if stage.config.validation else None
+    data = VersionData(
+        stage.version.store.uri, stage.version.id, stage_folder / DOCUMENTS, identity, validation_documents
+    )
     checkpoint = _checkpoint(recipe, stage.parent, folder)
     start = (
         Start(checkpoint=checkpoint) if checkpoint else Start(recipe.backbone.preset, recipe.backbone.seed)

@@ -14,6 +14,7 @@ from pipeline.training.recipe import TrainingRecipe
 from pipeline.training.training_folder import TrainingFolder
 from schemas.errors import SetupError
 from schemas.vocabulary import LayoutOptions, Vocabulary
+from stages.train.config import LoRAConfig, TrainConfig
 from stages.train.shape import PRESETS, Shape
 
 
@@ -28,6 +29,7 @@ def check(
     vocabularies = {stage.name: stage.version.manifest.vocabulary for stage in stages}
     shapes: dict[str, Shape] = {}
     has_table: dict[str, bool] = {}
+    roots: dict[str, Path | None] = {}  # checkpoints of the same kind of model; None is a preset
     for stage in stages:
         if stage.name in done:
             continue
@@ -52,7 +54,13 @@ def check(
         shapes[stage.name] = shape
         _refuse_uneven(recipe, stage, what)
         _refuse_long(stage, shape, has_table.get(stage.name, True), what)
-        _refuse_too_large(recipe, stage, shape, what)
+        roots[stage.name] = start or roots.get(stage.parent or "")
+        config, root = stage.config.trained, roots[stage.name]
+        if config.lora:
+            _refuse_other_targets(root, shape, config.lora, vocabulary, what)
+            is_foreign = root is not None and not is_step1(root)
+            config = config.model_copy(update={"lora": config.lora.decided(is_foreign)})
+        _refuse_too_large(recipe, config, shape, start, what)
 
 
 def _start(
@@ -129,6 +137,24 @@ def _refuse_other_layout(checkpoint: Path, public: Vocabulary, vocabulary: dict[
         )
 
 
+def _refuse_other_targets(
+    root: Path | None, shape: Shape, config: LoRAConfig, vocabulary: dict[str, Any], what: str
+) -> None:
+    """Raise SetupError for targets of LoRA that the model doesn't have."""
+    import torch
+
+    from stages.train.backbone import blank
+    from stages.train.lora import adapt
+    from stages.train.model import Step1
+
+    with torch.device("meta"):
+        model = blank(root) if root else Step1(shape)
+    try:
+        adapt(model, config, vocabulary)
+    except SetupError as error:
+        raise SetupError(f"{what}: {error}") from None
+
+
 def _refuse_uneven(recipe: TrainingRecipe, stage: PlannedTraining, what: str) -> None:
     config, count = stage.config, processes(recipe)
     if count % config.tensor_parallel:
@@ -159,15 +185,19 @@ def processes(recipe: TrainingRecipe) -> int:
     return int(os.environ.get("WORLD_SIZE", recipe.workers.count))
 
 
-def _refuse_too_large(recipe: TrainingRecipe, stage: PlannedTraining, shape: Shape, what: str) -> None:
+def _refuse_too_large(
+    recipe: TrainingRecipe, config: TrainConfig, shape: Shape, start: Path | None, what: str
+) -> None:
     """Compare with the memory of a GPU of this machine, or with the machine's own if it has no GPU."""
-    from stages.train.plan import device_memory, memory_of
+    from stages.train.checkpoint import bytes_per_weight
+    from stages.train.plan import MASTER, device_memory, memory_of
 
     gpu_memory = device_memory()
     if gpu_memory is None and (recipe.workers.gpu or os.environ.get("RAY_ADDRESS")):
         return  # other machines will train: `--plan --gpu` says what they need
+    stored = bytes_per_weight(start) if start and config.lora else MASTER
     sharing = 1 if gpu_memory is not None else processes(recipe)  # processes that share this memory
-    memory = memory_of(shape, stage.config.trained, processes(recipe), on_gpu=gpu_memory is not None)
+    memory = memory_of(shape, config, processes(recipe), gpu_memory is not None, stored)
     limit = gpu_memory if gpu_memory is not None else this_machine().memory_gb * 1e9
     if memory.total * sharing > limit:
         raise SetupError(

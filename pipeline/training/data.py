@@ -25,11 +25,14 @@ from schemas.errors import SetupError
 from stages.mixture import fit_mixture
 
 if TYPE_CHECKING:
+    from stages.train.documents import Read
     from stages.train.loop import TrainingData
 
-SPLIT = "train"
+SPLIT, VALIDATION_SPLIT = "train", "validation"
 DOCUMENTS = "documents.arrow"
 """Index of the documents that a stage has chosen; `documents.json` next to it has the counts."""
+VALIDATION_DOCUMENTS = "validation.arrow"
+"""Index of the documents that its loss is measured on, if it is."""
 _BLOCK = 128 * 1024
 """Bytes that are read from a shard at once: the arrays of a sample are next to each other."""
 
@@ -43,30 +46,43 @@ class VersionData:
     version: str
     documents: Path
     identity: Mapping[str, Any]
+    validation: Path | None = None
+    """Index of the documents that the loss is measured on."""
 
     def __call__(self) -> "TrainingData":
         from stages.train.documents import Documents
         from stages.train.loop import TrainingData
 
         version = version_at(Store(self.dataset), self.version)
-        paths = [version.path(path) for path in shards_of(version)]
 
-        @lru_cache(maxsize=64)
-        def block(shard: int, number: int) -> bytes:
-            return version.store.read(paths[shard], number * _BLOCK, (number + 1) * _BLOCK)
+        def opened(index: Path, split: str) -> Documents:
+            table = pa.ipc.open_file(pa.memory_map(str(index))).read_all()
+            return Documents(table, _reading(version, split))
 
-        def read(shard: int, start: int, size: int) -> bytes:
-            first, last = start // _BLOCK, (start + size - 1) // _BLOCK
-            content = b"".join(block(shard, number) for number in range(first, last + 1))
-            return content[start - first * _BLOCK :][:size]
-
-        index = pa.ipc.open_file(pa.memory_map(str(self.documents))).read_all()
-        return TrainingData(Documents(index, read), ids_of(version.manifest), self.identity)
+        documents = opened(self.documents, SPLIT)
+        held_out = opened(self.validation, VALIDATION_SPLIT) if self.validation else None
+        return TrainingData(documents, ids_of(version.manifest), self.identity, held_out)
 
 
-def shards_of(version: Version) -> list[str]:
-    """Paths of the shards that are trained on, within the version."""
-    return [shard.path for shard in version.manifest.shards if shard.split == SPLIT]
+def _reading(version: Version, split: str) -> "Read":
+    """Reads ranges of a version's shards, some of which stay in memory."""
+    paths = [version.path(path) for path in shards_of(version, split)]
+
+    @lru_cache(maxsize=64)
+    def block(shard: int, number: int) -> bytes:
+        return version.store.read(paths[shard], number * _BLOCK, (number + 1) * _BLOCK)
+
+    def read(shard: int, start: int, size: int) -> bytes:
+        first, last = start // _BLOCK, (start + size - 1) // _BLOCK
+        content = b"".join(block(shard, number) for number in range(first, last + 1))
+        return content[start - first * _BLOCK :][:size]
+
+    return read
+
+
+def shards_of(version: Version, split: str = SPLIT) -> list[str]:
+    """Paths of the shards of a split, within the version."""
+    return [shard.path for shard in version.manifest.shards if shard.split == split]
 
 
 def choose(version: Version, stage: StageConfig, index: Path, folder: Path) -> dict[str, int]:
@@ -92,8 +108,29 @@ def choose(version: Version, stage: StageConfig, index: Path, folder: Path) -> d
     return result
 
 
-def indexed(version: Version, folder: Path) -> pa.Table:
-    """The documents of all shards of a version. The index of each shard is built once, into `folder`."""
+def choose_validation(version: Version, name: str, stage: StageConfig, index: Path, folder: Path) -> None:
+    """Write the index of the documents of the validation side that the loss of a stage is measured on: those
+    of its families and `quality`. Raises SetupError if there are none."""
+    table = indexed(version, index / version.id, VALIDATION_SPLIT)
+    families = tuple(stage.mixture) or stage.families
+    wanted = pc.equal(pc.greater(table["n_2"], 0), stage.objective == "dpo")
+    if families is not None:
+        wanted = pc.and_(wanted, pc.is_in(table["family"], pa.array(families, pa.string())))
+    chosen = table.filter(wanted)
+    if stage.quality:
+        chosen = chosen.filter(_good(version, stage.quality, chosen))
+    if not chosen.num_rows:
+        raise SetupError(
+            f"{name}: `validation` needs documents that nothing is trained on, and the validation side of "
+            f"{version.manifest.dataset}@{version.id} has {table.num_rows:,}, none of which the stage would "
+            "train on: build the version with `shard.validation_share` above 0, or set `validation: null`"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_table(folder / VALIDATION_DOCUMENTS, chosen)
+
+
+def indexed(version: Version, folder: Path, split: str = SPLIT) -> pa.Table:
+    """The documents of all shards of a split. The index of each shard is built once, into `folder`."""
     from stages.train.documents import INDEX, index_shard
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +144,7 @@ def indexed(version: Version, folder: Path) -> pa.Table:
         return pa.ipc.open_file(pa.memory_map(str(file))).read_all()
 
     with ThreadPoolExecutor(8) as pool:
-        tables = list(pool.map(of_shard, enumerate(shards_of(version))))
+        tables = list(pool.map(of_shard, enumerate(shards_of(version, split))))
     return pa.concat_tables(tables) if tables else INDEX.empty_table()
 
 
@@ -128,9 +165,7 @@ def _chosen(version: Version, stage: StageConfig, table: pa.Table) -> tuple[pa.T
         if missing := [family for family in families if family not in available]:
             raise SetupError(_missing_families(version, missing))
     if stage.quality:
-        poor = _poor_turns(version, stage.quality)
-        good = [not (poor & set(_turn_keys(key))) for key in table["key"].to_pylist()]
-        table = keep(table, pa.array(good, pa.bool_()), "low_quality")
+        table = keep(table, _good(version, stage.quality, table), "low_quality")
     if stage.mixture:
         columns = table["key"].to_pylist(), table["family"].to_pylist(), table["length"].to_numpy()
         fits = fit_mixture(columns[0], columns[1], np.asarray(columns[2], np.int64), stage.mixture)
@@ -150,6 +185,12 @@ def _missing_families(version: Version, missing: list[str]) -> str:
         f"{available}. Build a version with them (`compose.families`, `preferences` in its recipe), or set "
         "the stage's `families`"
     )
+
+
+def _good(version: Version, quality: Mapping[str, float], table: pa.Table) -> pa.Array:
+    """Whether each document is made of turns within the bounds."""
+    poor = _poor_turns(version, quality)
+    return pa.array([not (poor & set(_turn_keys(key))) for key in table["key"].to_pylist()], pa.bool_())
 
 
 def _poor_turns(version: Version, quality: Mapping[str, float]) -> set[str]:

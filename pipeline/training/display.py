@@ -59,6 +59,8 @@ class TrainingDisplay:
                 now = time.monotonic()
                 done, left = metrics["step"] - first_step + 1, (steps or 0) - metrics["step"] - 1
                 line = _line(name, metrics, steps, left * (now - started) / done)
+                if "validation" in metrics:
+                    self.print(_validation_line(name, metrics))
                 if "answers" in metrics:
                     self.print(_answers_line(name, metrics))
                 if self.console.is_terminal and not self.quiet:
@@ -71,14 +73,24 @@ class TrainingDisplay:
 
 def _line(name: str, metrics: dict[str, Any], steps: int | None, seconds_left: float) -> str:
     """`sft1 12/230 | loss 4.32 (text 3.10 ..) | margin .. | 5,300 tokens/s | 40 s left`"""
-    losses = " ".join(f"{modality} {loss:.2f}" for modality, loss in metrics["modalities"].items())
-    parts = [f"{name} {metrics['step'] + 1}/{steps or '?'}", f"loss {metrics['loss']:.3f} ({losses})"]
+    parts = [f"{name} {metrics['step'] + 1}/{steps or '?'}", _losses(metrics)]
     if "dpo" in metrics:
         parts.append(f"margin {metrics['dpo']['margin']:.3f}, accuracy {metrics['dpo']['accuracy']:.0%}")
     parts.append(f"{metrics['tokens_per_second']:,.0f} tokens/s")
     minutes_left = f"{seconds_left / 60:.1f} min left"
     parts.append(minutes_left if seconds_left > 120 else f"{max(0.0, seconds_left):.0f} s left")
     return " | ".join(parts)
+
+
+def _losses(metrics: dict[str, Any]) -> str:
+    """`loss 4.32 (text 3.10 ..)`"""
+    losses = " ".join(f"{modality} {loss:.2f}" for modality, loss in metrics["modalities"].items())
+    return f"loss {metrics['loss']:.3f} ({losses})"
+
+
+def _validation_line(name: str, metrics: dict[str, Any]) -> str:
+    """`sft1 after 200 steps: validation loss 4.5 (text 3.31 ..)`"""
+    return f"{name} after {metrics['step'] + 1} steps: validation {_losses(metrics['validation'])}"
 
 
 def _answers_line(name: str, metrics: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The page of a stage, report.html in its folder: written with each evaluation and at the end."""
+"""The page of a stage, report.html in its folder: written with each validation and at the end."""
 
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,11 @@ PAGE = "report.html"
 
 
 def with_page(on_progress: ProgressCallback, training: str, folder: Path) -> ProgressCallback:
-    """A callback that also writes the page when the metrics of a step have answers."""
+    """A callback that also writes the page when the metrics of a step have more than those of training."""
 
     def progressed(metrics: dict[str, Any]) -> None:
         on_progress(metrics)
-        if "answers" in metrics:
+        if "answers" in metrics or "validation" in metrics:
             write_page(training, folder)
 
     return progressed

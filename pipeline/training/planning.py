@@ -13,12 +13,24 @@ from pipeline.training.recipe import StageConfig, TrainingRecipe
 from pipeline.training.training_folder import TrainingFolder
 from pipeline.versions.reader import Reference, Version, batches, open_version
 from schemas.errors import SetupError
-from stages.train.plan import Layout, hours, kind_of, parameters, steps_of, suggest
+from stages.train.plan import (
+    MASTER,
+    Layout,
+    hours,
+    kind_of,
+    parameters,
+    steps_of,
+    suggest,
+    trained_parameters,
+)
 from stages.train.shape import PRESETS, Shape
 
 BILLION = 1_000_000_000
 DOCUMENT_TOKENS = 1000.0
 """Mean length of a document, if there is no dataset to count."""
+
+PUBLIC = 2
+"""Bytes per weight of public checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,8 @@ class StagePlan:
     layout: Layout
     activation_checkpointing: bool
     precision: str
+    trained_parameters: int
+    """Those of all weights, or of LoRA's adapters."""
 
     def facts(self) -> dict[str, Any]:
         facts = asdict(self) | {
@@ -73,6 +87,11 @@ class TrainingPlan:
                 f"  {layout.devices} GPUs = {layout.tensor_parallel} tensor x {layout.data} FSDP, "
                 f"{stage.precision}{recomputed if stage.activation_checkpointing else ''}"
                 f"{'' if layout.fits else ': DOES NOT FIT, use more GPUs or shorter sequences'}",
+                *(
+                    [f"  LoRA: {stage.trained_parameters:,} parameters are trained"]
+                    if stage.trained_parameters < self.parameters
+                    else []
+                ),
                 f"  memory per GPU: {layout.memory.total / 1e9:.1f} GB ({layout.memory.line()})",
                 f"  {stage.tokens_per_step:,} tokens per step, {stage.steps:,} steps, {stage.tokens:,} "
                 f"tokens in {stage.documents:,} documents: {stage.hours:,.2f} hours",
@@ -99,17 +118,15 @@ def plan_of(
     names = selected_stages(recipe, only)
     counted = {name: _counted(recipe.stages[name]) for name in names if name != MERGE}
     shape = _shape(recipe, [version for version, _ in counted.values() if isinstance(version, Version)])
-    stages = [
-        _stage_plan(name, recipe.stages[name], *counted[name], shape, gpus, kind, mfu) for name in counted
-    ]
+    stages = [_stage_plan(recipe, name, *counted[name], shape, gpus, kind, mfu) for name in counted]
     count, _ = parameters(shape)
     merged = 4 * count if MERGE in names else None
     return TrainingPlan(recipe.name, count, shape.backbone_parameters, kind, mfu, tuple(stages), merged)
 
 
 def _stage_plan(
+    recipe: TrainingRecipe,
     name: str,
-    stage: StageConfig,
     version: Version | str,
     counts: tuple[int, int],
     shape: Shape,
@@ -117,7 +134,11 @@ def _stage_plan(
     kind: str,
     mfu: float,
 ) -> StagePlan:
-    config, layout = suggest(shape, stage.trained, kind, gpus)
+    stage = recipe.stages[name]
+    stored, is_foreign = _kept(recipe, name)
+    lora = stage.lora and stage.lora.decided(is_foreign)
+    asked = stage.trained.model_copy(update={"lora": lora})
+    config, layout = suggest(shape, asked, kind, gpus, stored)
     documents, tokens = counts
     problem = version if isinstance(version, str) else None if tokens else "the version has no such samples"
     if not tokens:
@@ -141,6 +162,7 @@ def _stage_plan(
         layout=layout,
         activation_checkpointing=config.activation_checkpointing,
         precision=config.precision,
+        trained_parameters=trained_parameters(shape, config.lora),
     )
 
 
@@ -161,6 +183,23 @@ def _counted(stage: StageConfig) -> tuple[Version | str, tuple[int, int]]:
             documents += batch.num_rows
             tokens += sum(int(batch[column].to_numpy().sum()) for column in columns)
     return version, (documents, tokens)
+
+
+def _kept(recipe: TrainingRecipe, name: str) -> tuple[float, bool]:
+    """Bytes per weight of what a stage starts from, and whether it is a foreign model."""
+    from stages.train.checkpoint import bytes_per_weight, is_step1
+
+    start = recipe.start_of(name)
+    if start is not None and start in recipe.stages:
+        return MASTER, _kept(recipe, start)[1]  # trained models are written in float32
+    checkpoint = start or recipe.backbone.checkpoint
+    if checkpoint is None:
+        return MASTER, False
+    try:
+        folder = TrainingFolder(recipe).checkpoint(checkpoint)
+        return bytes_per_weight(folder), not is_step1(folder)
+    except SetupError:
+        return PUBLIC, False  # a plan needs no weights
 
 
 def _shape(recipe: TrainingRecipe, versions: Sequence[Version]) -> Shape:

@@ -30,6 +30,9 @@ RENAMED_KEYS = {
 }
 """Old name of a recipe key -> its new name in the same section."""
 
+NOT_FOR_DPO = ("learning_rate", "final_learning_rate")
+"""Settings of `train` that don't apply to `dpo`: its rates are far lower than those of other stages."""
+
 MEASURES = {
     **{field.name: "transcript" for field in fields(Transcript) if field.type in (float, float | None)},
     **{field.name: "assessment" for field in fields(QualityMeasures) if field.type in (float, float | None)},
@@ -186,7 +189,9 @@ class TrainingRecipe(Config):
     )
     backbone: BackboneConfig = Field(description="shape and initial weights of the model")
     workers: WorkersConfig = Field(WorkersConfig(), description="processes of the training")
-    train: TrainConfig = Field(TrainConfig(), description="settings that all stages share")
+    train: TrainConfig = Field(
+        TrainConfig(), description="settings that all stages share, but for the learning rates of dpo"
+    )
     pretrain: tuple[PretrainConfig, ...] = Field((), description="a mixture, or a list of them")
     sft1: SFT1Config | None = Field(None, description="fine-tuning, stage 1")
     sft2: SFT2Config | None = Field(None, description="fine-tuning, stage 2")
@@ -289,7 +294,10 @@ def _share(parsed: YamlSettings) -> None:
     values = parsed.values
     shared = values.get("train") or {}
     values["pretrain"] = [shared | stage for stage in values.get("pretrain", [])]
-    values |= {name: shared | values[name] for name in TRAINED[1:] if name in values}
+    values |= {name: shared | values[name] for name in ("sft1", "sft2") if name in values}
+    if "dpo" in values:
+        of_dpo = {name: value for name, value in shared.items() if name not in NOT_FOR_DPO}
+        values["dpo"] = of_dpo | values["dpo"]
 
 
 def _refuse_unknown_stages(path: str, recipe: TrainingRecipe) -> None:
@@ -302,6 +310,11 @@ def _refuse_unknown_stages(path: str, recipe: TrainingRecipe) -> None:
                 f"{path}: {name} starts from {start!r}, which is not an earlier stage: {names[:index]}"
             )
         Reference.parse(str(recipe.stages[name].dataset))
+        if start is None and recipe.backbone.checkpoint is None and recipe.stages[name].lora:
+            raise SetupError(
+                f"{path}: {name} starts from random weights, and `lora` trains adapters for those of a "
+                "checkpoint: set it in later stages only, or name backbone.checkpoint"
+            )
     for source in recipe.merge.weights if recipe.merge else ():
         if "/" not in source and source not in names:
             raise SetupError(

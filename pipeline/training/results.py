@@ -21,6 +21,8 @@ class StageResult:
     """Metrics of the first step: loss, loss per modality, and those of DPO."""
     after: dict[str, float] | None = None
     """Their means over the last steps."""
+    validation: dict[str, Any] | None = None
+    """The last loss on the validation side, with its parts, if it was measured."""
     answers: dict[str, Any] | None = None
     """Of the model in training at its last evaluation, if the recipe has `evaluate`."""
 
@@ -42,8 +44,13 @@ def result_of(
         steps=len(lines),
         before=_mean(lines[:1]) if lines else None,
         after=_mean(last) if lines else None,
-        answers=next((line["answers"] for line in reversed(lines) if "answers" in line), None),
+        validation=_last(lines, "validation"),
+        answers=_last(lines, "answers"),
     )
+
+
+def _last(lines: list[dict[str, Any]], group: str) -> dict[str, Any] | None:
+    return next((line[group] for line in reversed(lines) if group in line), None)
 
 
 def _mean(lines: list[dict[str, Any]]) -> dict[str, float]:

@@ -32,7 +32,7 @@ from stages.diarize.given import given_turns
 from stages.diarize.pieces import VoicePieces, along, joined_pieces, measured, voices_of
 from stages.diarize.segmentation import Segmentation
 from stages.diarize.sortformer import SortformerDiarizer, nemo_file
-from stages.diarize.turns import Quietest, turns_of
+from stages.diarize.turns import Quietest, taking_turns, turns_of
 from stages.diarize.vad import Stretch, VoiceActivity, without_crosstalk
 from stages.diarize.window import UNKNOWN, WindowDiarizer
 from stages.stage import SAMPLE_RATE, Samples, Stage
@@ -149,6 +149,17 @@ class DiarizeStage(Stage[DiarizeConfig]):
                 raise DataError("no_speech", "nobody speaks in this recording")
             yield start, tracks, speech
             start = end
+
+    def for_transcripts(self, recording: Recording) -> Recording:
+        """A diarized recording with turns for all of its speech. Training data leaves out turns in which
+        another voice may be heard, and very short ones; who reads a transcript wants every word, once."""
+        column = recording.diarize
+        if column is None or column.result is None or column.result.source != "model":
+            return recording
+        segments = tuple(taking_turns(column.result.segments))
+        turns, _ = turns_of(segments, self._config, self._quietest(recording))
+        result = replace(column.result, segments=segments, turns=turns)
+        return replace(recording, diarize=replace(column, result=result, problems=()))
 
     # One track per speaker
 

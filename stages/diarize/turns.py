@@ -69,6 +69,16 @@ def overlaps(segments: tuple[Segment, ...], slack: float) -> list[bool]:
     return overlapped
 
 
+def taking_turns(segments: Sequence[Segment]) -> Iterator[Segment]:
+    """The segments of each track without overlaps: who began first has the floor until they end."""
+    until: dict[int, float] = {}
+    for segment in sorted(segments, key=lambda each: (each.start, -each.end)):
+        start = max(segment.start, until.get(segment.track, 0.0))
+        if segment.end - start >= SLIVER:
+            yield replace(segment, start=start)
+            until[segment.track] = segment.end
+
+
 def joined(segments: list[Segment], pause: float) -> Iterator[Turn]:
     """Turns of one track: segments of a speaker, joined over pauses of up to `pause` seconds.
 

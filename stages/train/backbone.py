@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from schemas.errors import SetupError
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES, SPECIALS, Vocabulary
+from stages.train.added_rows import weight_of
 from stages.train.cache import Reader, Step1Reader
 from stages.train.checkpoint import VOCABULARY, is_step1, load_into, read_shape
 from stages.train.loss import token_losses
@@ -139,7 +140,7 @@ class HuggingFace(Backbone):
 
     def losses(self, tokens_BL: Tensor, documents_BL: Tensor, at_N: Tensor, targets_N: Tensor) -> Tensor:
         x_BLD = self.states(tokens_BL, documents_BL)
-        head_VD = cast(Tensor, self.ends[1].weight)
+        head_VD = weight_of(self.ends[1])
         return token_losses(x_BLD.flatten(0, 1).index_select(0, at_N), head_VD, targets_N)
 
     def states(self, tokens_BL: Tensor, documents_BL: Tensor) -> Tensor:

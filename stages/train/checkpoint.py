@@ -10,9 +10,10 @@ from torch import nn
 
 from schemas.errors import SetupError
 from schemas.vocabulary import STEP1_IDS
+from stages.train.lora import MergedTensors, base_state
 from stages.train.model import CONFIG, Backbone, Step1
 from stages.train.shape import STEP1, Shape, is_step1_config, shape_of
-from stages.train.sharded import own, region, whole
+from stages.train.sharded import own, region
 from stages.train.stored_names import StoredNames, stored_names
 from stages.train.weights import SafetensorsFolder, spec_of, write_weights
 
@@ -26,16 +27,16 @@ def save(
     dtype: torch.dtype = torch.float32,
     writes: bool = True,
 ) -> None:
-    """Write a model in the public layout. `vocabulary` is that section of a version's manifest; without it
-    the special ids are Step-1's.
+    """Write a model in the public layout, its adapters merged. `vocabulary` is that section of a version's
+    manifest; without it the special ids are Step-1's.
 
     If the model is sharded, all processes must call this, and one writes. They gather one tensor at a time,
     so that none ever holds the whole model.
     """
-    tensors = model.state_dict()
+    tensors = MergedTensors(model)
     if not writes:
-        for tensor in tensors.values():
-            whole(tensor)
+        for name in tensors.parts:
+            tensors.whole(name)
         return
     directory.mkdir(parents=True, exist_ok=True)
     specials = vocabulary["specials"] if vocabulary else STEP1_IDS
@@ -43,8 +44,8 @@ def save(
         (directory / name).write_text(content, encoding="utf-8")
     if vocabulary:
         (directory / VOCABULARY).write_text(json.dumps(vocabulary, indent=2) + "\n")
-    specs = [spec_of(name, tensor, dtype) for name, tensor in tensors.items()]
-    write_weights(directory, specs, lambda spec: [whole(tensors[spec.name]).detach().cpu()])
+    specs = [spec_of(name, tensor, dtype) for name, tensor in tensors.parts.items()]
+    write_weights(directory, specs, lambda spec: [tensors.whole(spec.name).cpu()])
 
 
 def load(directory: Path, device: torch.device | str = "cpu") -> Step1:
@@ -65,15 +66,23 @@ def load_into(model: nn.Module, directory: Path) -> None:
     """Load a folder's weights into a model of the same shape; each process reads only the part that it holds.
     Raises SetupError if the tensors don't match."""
     weights = SafetensorsFolder(directory)
-    parameters = model.state_dict()
     stored = checked_names(model, weights)
-    for name, parameter in parameters.items():
+    for name, parameter in base_state(model).items():
         own(parameter).copy_(weights.part(stored.of[name], region(parameter)))
+
+
+def freeze_as_stored(model: nn.Module, directory: Path) -> None:
+    """Give the frozen parameters of a model on the meta device the precision that they have in a folder."""
+    weights = SafetensorsFolder(directory)
+    stored = checked_names(model, weights)
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            parameter.data = parameter.data.to(weights.specs[stored.of[name]].dtype)
 
 
 def checked_names(model: nn.Module, weights: SafetensorsFolder) -> StoredNames:
     """Where a folder has a model's tensors. Raises SetupError if they don't match."""
-    parameters, directory = model.state_dict(), weights.directory
+    parameters, directory = base_state(model), weights.directory
     stored = stored_names(directory, parameters.keys(), weights.specs.keys(), _has_images(directory))
     for name, parameter in parameters.items():
         actual = weights.specs[stored.of[name]].shape
@@ -83,6 +92,12 @@ def checked_names(model: nn.Module, weights: SafetensorsFolder) -> StoredNames:
                 "config.json says"
             )
     return stored
+
+
+def bytes_per_weight(directory: Path) -> float:
+    """Of the weights as they are stored in a folder."""
+    specs = SafetensorsFolder(directory).specs.values()
+    return sum(spec.bytes for spec in specs) / sum(spec.elements for spec in specs)
 
 
 def sha256(directory: Path) -> str:

@@ -40,6 +40,39 @@ class DPOConfig(Config):
     length_normalised: bool = Field(False, description="compare means per token instead of sums")
 
 
+class LoRAConfig(Config):
+    """Low-rank adapters beside frozen weights (Hu et al., 2021); they are merged into the finished model."""
+
+    rank: int = Field(16, gt=0, description="inner width of an adapter")
+    alpha: float = Field(32, gt=0, description="adapters are multiplied by alpha / rank")
+    targets: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="projections of each layer that get an adapter, such as [q_proj, v_proj] (null: all)",
+    )
+    added_tokens: bool | None = Field(
+        None,
+        description="train the rows of markers and codes in embeddings and head too (null: only if they were "
+        "added to a foreign language model)",
+    )
+
+    def decided(self, is_foreign: bool) -> "LoRAConfig":
+        """With `added_tokens` as it is for a kind of model, if the settings leave it open."""
+        return self if self.added_tokens is not None else self.model_copy(update={"added_tokens": is_foreign})
+
+
+class ValidationLossConfig(Config):
+    """The loss on documents of the version's validation side; it changes nothing of what is trained."""
+
+    every: int = Field(200, gt=0, description="steps between measurements; the last step always has one")
+    batches: int | None = Field(
+        20,
+        gt=0,
+        description="at most this many batches of `global_batch_size` sequences, the same ones every time "
+        "(null: the whole validation side)",
+    )
+
+
 class TrainConfig(Config):
     objective: Literal["sft", "dpo"] = Field("sft", description="`dpo` trains on preference pairs")
     families: tuple[str, ...] | None = Field(None, description="only samples of these families (null: all)")
@@ -75,11 +108,30 @@ class TrainConfig(Config):
     modality_weights: ModalityWeights = Field(
         ModalityWeights(), description="loss weights of text, linguistic and semantic targets"
     )
+    lora: LoRAConfig | None = Field(
+        None,
+        description="train adapters beside frozen weights, which keep their stored precision; `{}` has the "
+        "defaults (null: train all weights)",
+    )
+    validation: ValidationLossConfig | None = Field(
+        None,
+        description="measure the loss on the version's validation side every so many steps; `{}` has the "
+        "defaults (null: don't)",
+    )
     preference: DPOConfig = Field(DPOConfig(), description="settings of the `dpo` objective")
     seed: int = Field(0, description="seed of the packing and the order of sequences")
     checkpoint_every: int = Field(
         500, gt=0, description="steps between checkpoints; the last step always writes one"
     )
+
+    @model_validator(mode="after")
+    def _whole_rows(self) -> "TrainConfig":
+        if self.lora and self.lora.added_tokens and self.tensor_parallel > 1:
+            raise ValueError(
+                "lora.added_tokens can't be trained with tensor_parallel, which splits embeddings and head: "
+                "set one of them to false or 1"
+            )
+        return self
 
     @model_validator(mode="after")
     def _whole_micro_batches(self) -> "TrainConfig":

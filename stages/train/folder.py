@@ -15,10 +15,14 @@ METRICS = "metrics.jsonl"
 BOARD = "tensorboard"
 ANSWERS = "answers"
 """Validation: the answers of the model in training, and the metrics of a step that sum them up."""
+VALIDATION = "validation"
+"""The loss on the validation side, in the metrics of a step."""
 PACKING = "packing.npz"
 LEFT_OUT = "left_out.json"
 """Keys of documents longer than a sequence, and of pairs with equal texts if audio is masked."""
 CHECKPOINTS = "checkpoints"
+BASE = "base.txt"
+"""Hash of the frozen weights that adapters are trained for."""
 MODEL = "model"
 """The finished model."""
 
@@ -29,13 +33,27 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
     file = folder / RUN
     if not file.exists():
         written(file, lambda path: path.write_text(json.dumps(identity, indent=2) + "\n"))
-    existing = flat(read_record(folder))
-    for key, value in flat(json.loads(json.dumps(identity))).items():
-        if existing.get(key) != value:
+    existing, wanted = flat(read_record(folder)), flat(json.loads(json.dumps(identity)))
+    for key, value in wanted.items():
+        of_section = (name for name in existing if value is None and name.startswith(f"{key}."))
+        held = next(of_section, key)
+        if existing.get(held) != value:
             raise SetupError(
-                f"{folder} holds another run: its {key} is {existing.get(key)}, not {value}. "
+                f"{folder} holds another run: its {held} is {existing.get(held)}, not {value}. "
                 "Choose another folder for this one"
             )
+
+
+def claim_base(folder: Path, base: str) -> None:
+    """Record the weights that adapters are trained for. Raises SetupError if they were others."""
+    file = folder / BASE
+    if not file.exists():
+        written(file, lambda path: path.write_text(f"{base}\n"))
+    elif file.read_text().strip() != base:
+        raise SetupError(
+            f"{folder}: the weights that it starts from have changed since, and its adapters are made for "
+            "the earlier ones. Restore those, or choose another folder"
+        )
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -8,12 +8,12 @@ to rounding on any other number.
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -23,21 +23,23 @@ from torch import Tensor
 
 from schemas.errors import SetupError
 from stages.train import snapshot
-from stages.train.batch import Batch, batch_of, modality_of
+from stages.train.batch import Batch, modality_of
 from stages.train.config import TrainConfig
 from stages.train.documents import Documents
 from stages.train.dpo import Sides, anchor_tokens, compare, side_sums
 from stages.train.flops import peak, step_flops
-from stages.train.folder import ANSWERS, BOARD, LEFT_OUT, METRICS, PACKING, written
+from stages.train.folder import ANSWERS, BOARD, LEFT_OUT, METRICS, PACKING, VALIDATION, written
 from stages.train.loss import weighted_mean
 from stages.train.metrics import Means, MetricsFile
 from stages.train.model import Backbone
 from stages.train.optimizer import adamw, clip_gradients, learning_rate, set_rate
+from stages.train.packed import PackedDocuments
 from stages.train.packing import Packing, pack, sequences_of
 from stages.train.parallel import World
 from stages.train.progress import ProgressCallback
 from stages.train.reference import ReferenceLogProbs, compute
 from stages.train.validation import Validator
+from stages.train.validation_loss import held_out
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class TrainingData:
     """The vocabulary section of the version's manifest."""
     identity: Mapping[str, Any]
     """Recorded by the run and compared when it resumes: dataset, version, code version, parent checkpoint."""
+    validation: Documents | None = None
+    """Documents of the version that nothing is trained on."""
 
 
 class Trainer:
@@ -68,20 +72,25 @@ class Trainer:
         self.entries = self._entries(equal_texts=not config.preference.mask_audio)
         world.first(self._pack)
         self.packing = Packing.load(folder / PACKING)
+        pad = data.vocabulary["specials"]["pad"]
+        self.packed = PackedDocuments(data.documents, self.entries, self.packing, config.sequence_length, pad)
+        self.held_out = held_out(data.validation, config, data.vocabulary) if config.validation else None
         self.steps = config.steps or math.ceil(
             config.epochs * self.packing.sequences / config.global_batch_size
         )
         self.families = sorted(pc.unique(data.documents.index["family"].take(self.entries)).to_pylist())
+        self.reference: ReferenceLogProbs | None = None
+        self.held_out_reference: ReferenceLogProbs | None = None
         self.optimizer = adamw(model, config)
 
     def finish(
         self, load: Callable[[], str], on_progress: ProgressCallback, validator: Validator | None = None
     ) -> None:
         """Take all remaining steps. `load` loads the initial weights into the model and returns their name; a
-        run that resumes doesn't call it unless it needs their log-probabilities (DPO). What the validator
-        measures is in the metrics of its steps, under `answers`."""
+        run that resumes doesn't call it unless it needs them (LoRA), or their log-probabilities (DPO). What
+        the validator measures is in the metrics of its steps, under `answers`."""
         first = snapshot.last_step(self.folder, self.world)
-        if first == 0 or self.config.objective == "dpo":
+        if first == 0 or self.config.objective == "dpo" or self.config.lora:
             self._prepare_reference(load())
         if first:
             snapshot.read(self.folder, first, self.model, self.optimizer)
@@ -91,6 +100,8 @@ class Trainer:
                 file = stack.enter_context(closing(MetricsFile(self.folder / METRICS, board, first)))
             for step, batches in enumerate(self._read_ahead(first), first):
                 metrics = self._step(step, batches)
+                if self._is_validated(step + 1):
+                    metrics[VALIDATION] = self._validation()
                 if validator and validator.due(step + 1, self.steps):
                     metrics[ANSWERS] = validator(step + 1)
                 if self.world.is_first:
@@ -152,19 +163,7 @@ class Trainer:
         return sequences_of(step, self.config.global_batch_size, self.packing.sequences, self.config.seed)
 
     def _micro_batches(self, numbers: list[int]) -> list[Batch]:
-        return list(self._batches(self.world.shares(numbers)))
-
-    def _batches(self, numbers: list[int]) -> Iterator[Batch]:
-        for first in range(0, len(numbers), self.config.micro_batch):
-            sequences = [
-                [
-                    document
-                    for entry in self.packing.documents(number)
-                    for document in self.data.documents.read(int(self.entries[entry]))
-                ]
-                for number in numbers[first : first + self.config.micro_batch]
-            ]
-            yield batch_of(sequences, self.config.sequence_length, self.data.vocabulary["specials"]["pad"])
+        return list(self.packed.batches(self.world.shares(numbers), self.config.micro_batch))
 
     def _losses(self, batch: Batch) -> Tensor:
         """loss_N of a batch's targets."""
@@ -176,8 +175,7 @@ class Trainer:
         set_rate(self.optimizer, rate)
         means = Means(self.families, self.device)
         batches = [batch.to(self.device) for batch in batches]
-        backward = self._sft if self.config.objective == "sft" else self._dpo
-        loss = self.world.sum(backward(batches, means)).item()
+        loss, _ = self._loss(batches, means, self.reference)
         norm = clip_gradients(self.model, self.config.max_grad_norm)
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise SetupError(
@@ -191,23 +189,58 @@ class Trainer:
         speed = self._speed(step, means.targets, time.monotonic() - started)
         return {"step": step, "loss": loss, **means.by_name(), **optimizer, **speed}
 
-    def _sft(self, batches: list[Batch], means: Means) -> Tensor:
-        """This process's part of the loss, after its backward pass."""
+    def _is_validated(self, done: int) -> bool:
+        validation = self.config.validation
+        return validation is not None and (done % validation.every == 0 or done == self.steps)
+
+    @torch.no_grad()
+    def _validation(self) -> dict[str, Any]:
+        """The loss on the validation side, with its parts: the mean over all its targets, or pairs."""
+        assert self.held_out is not None
+        means = Means(self.held_out.families, self.device)
+        total = weights = 0.0
+        for numbers in self._held_out_numbers():
+            batches = self.held_out.packed.batches(self.world.shares(numbers), self.config.micro_batch)
+            moved = [batch.to(self.device) for batch in batches]
+            loss, weight = self._loss(moved, means, self.held_out_reference)
+            total, weights = total + loss * weight, weights + weight
+        self.world.sum(means.sums_2K)
+        return {"loss": total / (weights or 1), **means.by_name()}
+
+    def _held_out_numbers(self) -> Iterator[list[int | None]]:
+        assert self.held_out is not None
+        per_round = self.world.data.size() * self.config.micro_batch
+        return self.held_out.batches(self.config.global_batch_size, per_round)
+
+    def _loss(
+        self, batches: list[Batch], means: Means, reference: ReferenceLogProbs | None
+    ) -> tuple[float, float]:
+        """The loss of all processes' batches, and what it is the mean over: the weights of targets, or pairs.
+        Where gradients are wanted, they are there afterwards."""
+        if reference is None:
+            loss, weight = self._sft(batches, means)
+        else:
+            loss, weight = self._dpo(batches, means, reference)
+        return self.world.sum(loss).item(), weight.item()
+
+    def _sft(self, batches: list[Batch], means: Means) -> tuple[Tensor, Tensor]:
+        """This process's part of the loss, after its backward pass, and the sum of all weights."""
         weights = self.config.modality_weights
         weight_M = torch.tensor([weights.text, weights.linguistic, weights.semantic], device=self.device)
         weights_of = [weight_M[self._modality(batch)] for batch in batches]
-        total = self.world.sum(torch.stack([weight_N.double().sum() for weight_N in weights_of]).sum())
-        total = total.where(total > 0, 1)
+        weight = self.world.sum(torch.stack([weight_N.double().sum() for weight_N in weights_of]).sum())
+        total = weight.where(weight > 0, 1)
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         for batch, weight_N in zip(batches, weights_of, strict=True):
             losses_N = self._losses(batch)
             part = weighted_mean(losses_N, weight_N, total)
-            part.backward()  # type: ignore[no-untyped-call]
+            _backward(part)
             loss += part.detach()
             means.add_tokens(losses_N.detach(), self._modality(batch), batch)
-        return loss
+        return loss, weight
 
-    def _dpo(self, batches: list[Batch], means: Means) -> Tensor:
+    def _dpo(self, batches: list[Batch], means: Means, reference: ReferenceLogProbs) -> tuple[Tensor, Tensor]:
+        """This process's part of the loss, after its backward pass, and the number of all pairs."""
         config = self.config.preference
         counts = []
         for batch in batches:
@@ -218,13 +251,13 @@ class Trainer:
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         for batch in batches:
             losses_N = self._losses(batch)
-            reference_P2M = self.reference.of(batch.pair_keys).to(self.device)
+            reference_P2M = reference.of(batch.pair_keys).to(self.device)
             compared = compare(self._sides(batch, losses_N), reference_P2M, config, pairs, anchored)
-            compared.loss.backward()  # type: ignore[no-untyped-call]
+            _backward(compared.loss)
             loss += compared.loss.detach()
             means.add_tokens(losses_N.detach(), self._modality(batch), batch)
             means.add_pairs(compared)
-        return loss
+        return loss, totals[0]
 
     def _modality(self, batch: Batch) -> Tensor:
         return modality_of(batch.targets_N, self.data.vocabulary)
@@ -236,20 +269,29 @@ class Trainer:
         """Compute the log-probabilities of pairs under the initial weights, which are named `start`, once."""
         if self.config.objective != "dpo":
             return
-        file = self.folder / f"reference-{start}-{self.config.precision}.parquet"
+        # All processes compute equally often, or those that gather weights would wait forever.
+        per_round = self.world.data.size() * self.config.micro_batch
+        total = per_round * math.ceil(self.packing.sequences / per_round)
+        trained_on = [n % self.packing.sequences for n in range(total)]
+        self.reference = self._log_probabilities(start, self.packed, trained_on)
+        if self.held_out:
+            numbers = [number for batch in self._held_out_numbers() for number in batch]
+            name = f"{VALIDATION}-{self.held_out.sequences}-{start}"
+            self.held_out_reference = self._log_probabilities(name, self.held_out.packed, numbers)
+
+    def _log_probabilities(
+        self, name: str, packed: PackedDocuments, numbers: Sequence[int | None]
+    ) -> ReferenceLogProbs:
+        file = self.folder / f"reference-{name}-{self.config.precision}.parquet"
         if not self.world.first(file.exists):
-            # All processes compute equally often, or those that gather weights would wait forever.
-            per_round = self.world.data.size() * self.config.micro_batch
-            total = per_round * math.ceil(self.packing.sequences / per_round)
-            numbers = self.world.shares([n % self.packing.sequences for n in range(total)])
-            batches = (batch.to(self.device) for batch in self._batches(numbers))
+            read = packed.batches(self.world.shares(numbers), self.config.micro_batch)
+            batches = (batch.to(self.device) for batch in read)
             compute(file, batches, lambda batch: self._sides(batch, self._losses(batch)), self.world)
-        self.reference = ReferenceLogProbs(file)
+        return ReferenceLogProbs(file)
 
     def _documents(self, step: int) -> NDArray:
         """Numbers of the documents of a step, over all processes."""
-        packed = np.concatenate([self.packing.documents(number) for number in self._sequences(step)])
-        return cast(NDArray, self.entries[packed])
+        return self.packed.entries_of(self._sequences(step))
 
     def _keys(self, step: int) -> list[str]:
         return sorted(set(self.data.documents.keys(self._documents(step))))
@@ -262,6 +304,12 @@ class Trainer:
         if peak_flops is None:
             return speed
         squares = float((lengths.astype(float) ** 2).sum())
-        needed = step_flops(self.model.shape, float(lengths.sum()), squares, targets)
+        frozen = self.config.lora is not None
+        needed = step_flops(self.model.shape, float(lengths.sum()), squares, targets, frozen)
         devices = self.world.mesh.size()
         return {**speed, "mfu": round(needed / (seconds * devices * peak_flops), 4)}
+
+
+def _backward(part: Tensor) -> None:
+    if torch.is_grad_enabled():
+        part.backward()  # type: ignore[no-untyped-call]

@@ -65,20 +65,24 @@ class _LinearCrossEntropy(Function):
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, gradient_N: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, gradient_N: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         x_ND, head_VD, targets_N, partition_N = ctx.saved_tensors
         own_N, is_own_N = _own(targets_N, head_VD, ctx.shard)
         x_gradient_ND = torch.empty_like(x_ND, dtype=torch.float32)
-        head_gradient_VD = torch.zeros_like(head_VD, dtype=torch.float32)
+        is_trained = ctx.needs_input_grad[1]
+        head_gradient_VD = torch.zeros_like(head_VD, dtype=torch.float32) if is_trained else None
         for at in _chunks(len(x_ND), ctx.chunk):
             # d loss / d logits: the probabilities, minus one at the target.
             g_CV = (x_ND[at] @ head_VD.T).float().sub_(partition_N[at, None]).exp_()
             g_CV.scatter_add_(1, own_N[at, None], -is_own_N[at, None])
             g_CV = g_CV.mul_(gradient_N[at, None]).to(head_VD.dtype)
             x_gradient_ND[at] = (g_CV @ head_VD).float()
-            head_gradient_VD += g_CV.T @ x_ND[at]
+            if head_gradient_VD is not None:
+                head_gradient_VD += g_CV.T @ x_ND[at]
         ctx.shard.reduce(x_gradient_ND)
-        return x_gradient_ND.to(x_ND.dtype), head_gradient_VD.to(head_VD.dtype), None, None, None
+        if head_gradient_VD is not None:
+            head_gradient_VD = head_gradient_VD.to(head_VD.dtype)
+        return x_gradient_ND.to(x_ND.dtype), head_gradient_VD, None, None, None
 
 
 def _own(targets_N: Tensor, head_VD: Tensor, shard: HeadShard) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
+from stages.train.added_rows import weight_of
+from stages.train.document_attention import document_attention
 from stages.train.loss import token_losses
 from stages.train.shape import NORM_EPS, Shape, generation_config, public_config
 from stages.train.sharded import own, region
@@ -38,7 +40,7 @@ def alibi_slopes(heads: int) -> Tensor:
 
 
 def dense_attention(documents_BL: Tensor, slopes_H: Tensor) -> Attend:
-    """Exact attention with the complete bias in memory, B H L L elements: for CPUs and for comparison."""
+    """Exact attention with the complete bias in memory, B H L L elements: for comparison."""
     at_L = torch.arange(documents_BL.shape[1], device=documents_BL.device)
     distance_LL = (at_L[:, None] - at_L[None, :]).clamp(min=0).float()
     seen_BLL = (documents_BL[:, :, None] == documents_BL[:, None, :]) & (at_L[:, None] >= at_L[None, :])
@@ -101,8 +103,8 @@ def document_blocks(documents_BL: Tensor, seen: Callable[..., Tensor]) -> BlockM
 
 
 def attention_for(documents_BL: Tensor, slopes_H: Tensor) -> Attend:
-    """The attention of a batch, built once for all layers: dense on CPU, FlexAttention on CUDA."""
-    make = flex_attention_for if documents_BL.is_cuda else dense_attention
+    """The attention of a batch, built once for all layers: by document on CPU, FlexAttention on CUDA."""
+    make = flex_attention_for if documents_BL.is_cuda else document_attention
     return make(documents_BL, slopes_H)
 
 
@@ -213,7 +215,7 @@ class Step1(Backbone):
 
     def losses(self, tokens_BL: Tensor, documents_BL: Tensor, at_N: Tensor, targets_N: Tensor) -> Tensor:
         x_BLD = self.model(tokens_BL, documents_BL)
-        return token_losses(x_BLD.flatten(0, 1).index_select(0, at_N), self.lm_head.weight, targets_N)
+        return token_losses(x_BLD.flatten(0, 1).index_select(0, at_N), weight_of(self.lm_head), targets_N)
 
     @property
     def layers(self) -> nn.ModuleList:  # type: ignore[override]

@@ -35,6 +35,7 @@ def adamw(model: Backbone, config: TrainConfig) -> torch.optim.AdamW:
             "factor": 1.0,
         },
     ]
+    groups = [group for group in groups if group["params"]]
     on_gpu = any(parameter.is_cuda for parameter in trainable)
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=on_gpu or None)
 

@@ -7,14 +7,14 @@ network and of the vocabulary; between the blocks each has its part of the posit
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch._C._distributed_c10d import HashStore, PrefixStore, Store
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
@@ -25,7 +25,7 @@ from torch.distributed.fsdp import (
     register_fsdp_forward_method,
 )
 from torch.distributed.rendezvous import rendezvous
-from torch.distributed.tensor import Replicate, Shard
+from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
     PrepareModuleInput,
@@ -37,6 +37,7 @@ from torch.distributed.tensor.parallel import (
 
 from schemas.errors import SetupError
 from stages.train.config import TrainConfig
+from stages.train.lora import AdaptedLinear, freeze_base
 from stages.train.model import Backbone, Step1
 
 T = TypeVar("T")
@@ -57,10 +58,10 @@ class World:
     def is_first(self) -> bool:
         return dist.get_rank() == 0
 
-    def shares(self, numbers: list[int]) -> list[int]:
+    def shares(self, numbers: Sequence[T]) -> list[T]:
         """This process's part of a step's sequences, which the processes along `data` divide evenly."""
         size, rank = self.data.size(), self.data.get_local_rank()
-        return numbers[rank * len(numbers) // size : (rank + 1) * len(numbers) // size]
+        return list(numbers[rank * len(numbers) // size : (rank + 1) * len(numbers) // size])
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum, in place, over processes with different sequences."""
@@ -141,20 +142,21 @@ def _device() -> torch.device:
 def parallelize(model: Backbone, world: World, config: TrainConfig) -> None:
     """Distribute a model on the meta device over the processes, in place; it stays on the meta device.
 
-    Parameters are float32. With precision bfloat16, layers compute in bfloat16, and gradients are summed in
-    float32. Raises SetupError if the shape can't be split.
+    Parameters that are trained are float32. Layers compute in the precision of the settings, and gradients
+    are summed in float32. Raises SetupError if the shape can't be split.
     """
     if config.tensor_parallel > 1:
         _split(model, world.mesh["tensor"])
+    if config.lora:
+        freeze_base(model)  # splitting has made some of its parameters anew
     if config.compile:
         for layer in model.layers:
             layer.forward = torch.compile(layer.forward, dynamic=False)  # type: ignore[method-assign]
     if config.activation_checkpointing:
         for n, layer in enumerate(model.layers):
             model.layers[n] = checkpoint_wrapper(layer, preserve_rng_state=False)
-    policy = MixedPrecisionPolicy()
-    if config.precision == "bfloat16":
-        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    computed = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+    policy = MixedPrecisionPolicy(param_dtype=computed, reduce_dtype=torch.float32)
     for layer in model.layers:
         fully_shard(layer, mesh=world.data, mp_policy=policy)
     fully_shard(model, mesh=world.data, mp_policy=policy)
@@ -197,4 +199,16 @@ def _split(model: Backbone, mesh: DeviceMesh) -> None:
     }
     for block in model.layers:
         parallelize_module(block, mesh, layer)
+        for module in block.modules():
+            if isinstance(module, AdaptedLinear):
+                _split_adapter(module, mesh)
     model.model.slopes_H = model.model.slopes_H.chunk(parts)[mesh.get_local_rank()]
+
+
+def _split_adapter(module: AdaptedLinear, mesh: DeviceMesh) -> None:
+    """Along the same side as the weight beside it; the other matrix is whole on every process."""
+    by_rows = cast(DTensor, module.weight).placements[0].is_shard(0)
+    a, b = (Replicate(), Shard(0)) if by_rows else (Shard(1), Replicate())
+    for name, placement in (("lora_a", a), ("lora_b", b)):
+        empty = torch.empty(getattr(module, name).shape, device="meta")
+        setattr(module, name, nn.Parameter(distribute_tensor(empty, mesh, [placement])))

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from functools import cache
 
 from schemas.errors import SetupError
-from stages.train.config import TrainConfig
+from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES
+from stages.train.config import LoRAConfig, TrainConfig
 from stages.train.flops import DENSE_BF16, step_flops
 from stages.train.shape import Shape
 
@@ -29,7 +30,8 @@ class Memory:
     """Peak bytes during a step, on one device."""
 
     weights: int
-    """The device's shard in float32, and what is gathered from other devices while a layer computes."""
+    """The device's shard, in float32 unless it is frozen, and what is gathered from other devices while a
+    layer computes."""
     gradients: int
     optimizer: int
     activations: int
@@ -57,23 +59,43 @@ def parameters(shape: Shape) -> tuple[int, int]:
     return count, max(sum(p.numel() for p in layer.parameters()) for layer in model.model.layers)
 
 
-def memory_of(shape: Shape, config: TrainConfig, devices: int, on_gpu: bool = True) -> Memory:
+def trained_parameters(shape: Shape, lora: LoRAConfig | None) -> int:
+    """Number of parameters that have a gradient. Of LoRA, those in a Step-1 decoder of this shape."""
+    if lora is None:
+        return parameters(shape)[0]
+    hidden, grouped, ffn = shape.hidden, shape.groups * shape.head, shape.ffn
+    widths = dict.fromkeys(("q_proj", "o_proj"), 2 * hidden)  # of inputs and outputs
+    widths |= dict.fromkeys(("k_proj", "v_proj"), hidden + grouped)
+    widths |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), hidden + ffn)
+    width = sum(widths.get(name, 0) for name in lora.targets or widths)
+    rows = 2 * (LINGUISTIC_CODES + SEMANTIC_CODES) * hidden if lora.added_tokens else 0
+    return shape.layers * lora.rank * width + rows
+
+
+def memory_of(
+    shape: Shape, config: TrainConfig, devices: int, on_gpu: bool = True, stored: float = MASTER
+) -> Memory:
     """Memory of one of `devices` devices, over which the weights are sharded, and `config.tensor_parallel` of
-    which split each layer."""
+    which split each layer. `stored` are the bytes of a weight in the checkpoint, in which LoRA keeps it."""
     everything, layer = parameters(shape)
+    trained, lora = trained_parameters(shape, config.lora), config.lora
+    frozen = round(stored * everything / devices) if lora else 0
     tensor = config.tensor_parallel
     ends = 2 * shape.vocabulary * shape.hidden
     size = 2 if config.precision == "bfloat16" else 4
     positions = config.micro_batch * config.sequence_length
-    share = MASTER * everything // devices
-    is_split = devices > tensor or size != MASTER
+    share = MASTER * trained // devices
+    is_split = devices > tensor or size != (stored if lora else MASTER)
+    has_head_gradient = lora is None or lora.added_tokens
     # The head and two layers, one of them prefetched, are gathered in the precision of the computation, and
     # so are their gradients until they are summed in float32.
     gathered = size * (ends + 2 * layer) // tensor if is_split else 0
-    summed = (MASTER if is_split else 0) * ends // tensor
+    if lora and lora.added_tokens:
+        gathered += size * ends  # with the trained rows in them
+    summed = (MASTER if is_split and not lora else 0) * ends // tensor
     return Memory(
-        weights=share + gathered,
-        gradients=share + summed + MASTER * ends // 2 // tensor,
+        weights=frozen + share + gathered,
+        gradients=share + summed + (MASTER * ends // 2 // tensor if has_head_gradient else 0),
         optimizer=2 * share,
         activations=_activations(shape, config, positions, size, on_gpu),
         logits=_logits(positions, shape, size, tensor),
@@ -131,7 +153,7 @@ class Layout:
 
 
 def suggest(
-    shape: Shape, config: TrainConfig, kind: str, devices: int | None = None
+    shape: Shape, config: TrainConfig, kind: str, devices: int | None = None, stored: float = MASTER
 ) -> tuple[TrainConfig, Layout]:
     """Settings and layout that fit a kind of GPU: as little tensor parallelism as possible, and activations
     kept if they fit. Without a number of `devices`, the smallest one that fits."""
@@ -140,7 +162,7 @@ def suggest(
     tried: list[tuple[TrainConfig, Layout]] = []
     for count in counts:
         for changed in _variants(shape, config, count):
-            memory = memory_of(shape, changed, count)
+            memory = memory_of(shape, changed, count, stored=stored)
             tried.append((changed, Layout(count, changed.tensor_parallel, memory, memory.total <= limit)))
             if tried[-1][1].fits:
                 return tried[-1]
@@ -172,7 +194,8 @@ def hours(
 
     DPO's reference takes one more forward pass over the pairs.
     """
-    flops = step_flops(shape, tokens, tokens * document, tokens) * config.epochs
+    frozen = config.lora is not None
+    flops = step_flops(shape, tokens, tokens * document, tokens, frozen) * config.epochs
     if config.objective == "dpo":
         flops += step_flops(shape, tokens, tokens * document, tokens) / 3
     return flops / (devices * DENSE_BF16[kind_of(kind)] * mfu) / 3600

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from schemas.errors import SetupError
-from stages.train import checkpoint
+from stages.train import checkpoint, lora
 from stages.train.backbone import blank
-from stages.train.config import TrainConfig
-from stages.train.folder import MODEL, claim, emptied
+from stages.train.config import LoRAConfig, TrainConfig
+from stages.train.folder import MODEL, claim, claim_base, emptied
 from stages.train.loop import Trainer, TrainingData
 from stages.train.model import Backbone, Step1
 from stages.train.parallel import World, joined, parallelize
@@ -72,8 +72,30 @@ def _rounded(vocabulary: int) -> int:
     return -(-vocabulary // 64) * 64
 
 
-_COMPUTATION = {"checkpoint_every", "micro_batch", "tensor_parallel", "activation_checkpointing", "compile"}
-"""Settings of how a run is computed, not of its result: a stopped run may resume with others."""
+def _adapt(model: Backbone, config: LoRAConfig, start: Start, data: TrainingData) -> None:
+    if start.checkpoint is None:
+        raise SetupError(f"the run starts from random weights of {start.preset}: `lora` needs a checkpoint")
+    lora.adapt(model, config, data.vocabulary)
+    checkpoint.freeze_as_stored(model, start.checkpoint)
+
+
+def _load(start: Start, model: Backbone, config: TrainConfig, folder: Path, world: World) -> str:
+    name = start.load(model, world)
+    if config.lora:
+        world.first(lambda: claim_base(folder, name))
+        lora.initialise(model, config.seed)
+    return name
+
+
+_COMPUTATION = {
+    "checkpoint_every",
+    "micro_batch",
+    "tensor_parallel",
+    "activation_checkpointing",
+    "compile",
+    "validation",
+}
+"""Settings of how a run is computed and measured, not of its result: a stopped run may resume with others."""
 
 
 def run(
@@ -100,11 +122,13 @@ def run(
         if not world.first(finished.exists):
             size = data.vocabulary["size"]
             model = start.blank(size)
+            if config.lora:
+                _adapt(model, config.lora, start, data)
             parallelize(model, world, config)
             model.to_empty(device=world.device)
             validator = Validator(validation, model, lambda: start.blank(size), world) if validation else None
             trainer = Trainer(config, data, model, folder, world)
-            trainer.finish(lambda: start.load(model, world), on_progress, validator)
+            trainer.finish(lambda: _load(start, model, config, folder, world), on_progress, validator)
             partial = folder / f".{MODEL}.partial"
             world.first(lambda: emptied(partial))
             checkpoint.save(model, partial, dict(data.vocabulary), writes=world.is_first)

@@ -1,4 +1,5 @@
-"""Checkpoints of a run in progress: weights and optimizer moments; each process writes what it holds (DCP).
+"""Checkpoints of a run in progress: the weights that are trained and their optimizer moments; each process
+writes what it holds (DCP).
 
 A checkpoint can be read by a different number of processes than wrote it.
 """
@@ -10,12 +11,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from stages.train.folder import CHECKPOINTS, emptied
 from stages.train.parallel import World
+
+_TRAINED = StateDictOptions(ignore_frozen_params=True, strict=False)
 
 
 def write(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, world: World) -> None:
@@ -41,12 +44,18 @@ def read(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optim
     """Load the weights and moments of a checkpoint."""
     state = _state(model, optimizer)
     load(state, checkpoint_id=folder / CHECKPOINTS / f"{step:08}")
-    set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
+    set_state_dict(
+        model,
+        optimizer,
+        model_state_dict=state["model"],
+        optim_state_dict=state["optimizer"],
+        options=_TRAINED,
+    )
     dist.barrier()
 
 
 def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    weights, moments = get_state_dict(model, optimizer)
+    weights, moments = get_state_dict(model, optimizer, options=_TRAINED)
     return {"model": weights, "optimizer": moments}
 
 

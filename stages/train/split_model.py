@@ -23,16 +23,13 @@ from stages.train.cache import Reader
 from stages.train.checkpoint import checked_names, is_step1, read_shape
 from stages.train.model import Step1
 from stages.train.model_part import Place, run_part
-from stages.train.shape import Shape
 from stages.train.weights import SafetensorsFolder
 
 
 class SplitStep1(Step1):
     """On the meta device: only its shape and its readers can be used."""
 
-    def __init__(self, shape: Shape, processes: "PartProcesses") -> None:
-        super().__init__(shape)
-        self.processes = processes
+    processes: "PartProcesses"
 
 
 def open_split(directory: Path, parts: int, device: str, dtype: torch.dtype) -> SplitStep1:
@@ -49,8 +46,10 @@ def open_split(directory: Path, parts: int, device: str, dtype: torch.dtype) -> 
     if device == "cuda" and gpus < parts:
         raise SetupError(f"--tensor-parallel {parts} needs as many GPUs, and this machine has {gpus}")
     with torch.device("meta"):
-        checked_names(Step1(shape), SafetensorsFolder(directory))
-        return SplitStep1(shape, PartProcesses(directory, parts, device, dtype))
+        model = SplitStep1(shape)
+    checked_names(model, SafetensorsFolder(directory))
+    model.processes = PartProcesses(directory, parts, device, dtype)
+    return model
 
 
 class PartProcesses:
@@ -89,9 +88,8 @@ class PartProcesses:
     @property
     def failure(self) -> str | None:
         """Why no more answers can be had."""
-        for number, process in enumerate(self._processes, 1):
-            if self._failure is None and not process.is_alive():
-                self._failure = self._ended(number)
+        if self._failure is None and not all(process.is_alive() for process in self._processes):
+            self._failure = self._explained()
         return self._failure
 
     def create(self, owner: object, method: str, *arguments: int) -> int:
@@ -126,7 +124,7 @@ class PartProcesses:
     def _receive(self) -> Any:
         """What the first process sends. Raises SetupError as soon as any fails."""
         ready = wait(self._connections)
-        # The others only send failures. One that was killed ends before those that wait for it notice.
+        # The others only send failures.
         number = max(n for n, connection in enumerate(self._connections, 1) if connection in ready)
         try:
             message = self._connections[number - 1].recv()
@@ -136,22 +134,20 @@ class PartProcesses:
             self._fail(number, message)
         return message
 
-    def _fail(self, number: int, reason: str | None = None) -> NoReturn:
+    def _fail(self, number: int, reason: str = "it ended") -> NoReturn:
         self._processes[number - 1].join(1)
-        self._failure = self._ended(number, reason)
+        self._failure = self._explained(f"process {number}", reason)
         for process in self._processes:
             process.kill()
         raise SetupError(self._failure)
 
-    def _ended(self, number: int, reason: str | None = None) -> str:
-        if reason is None:
-            code = self._processes[number - 1].exitcode
-            killed = ", killed, as where memory runs out" if code == -signal.SIGKILL else ""
-            reason = f"it ended with exit code {code}{killed}"
-        parts = len(self._processes)
-        return (
-            f"process {number} of the {parts} that hold the model failed: {reason}; start the command again"
-        )
+    def _explained(self, which: str = "one", reason: str = "it ended") -> str:
+        """What to tell of a failure. A process that was killed is the reason that others fail."""
+        codes = [process.exitcode or 0 for process in self._processes]
+        if (code := min(codes)) < 0:
+            which = f"process {codes.index(code) + 1}"
+            reason = f"signal {-code} ended it" + (", perhaps for want of memory" if code == -9 else "")
+        return f"{which} of the {len(codes)} that hold the model failed: {reason}; start the command again"
 
 
 class SplitReader:
@@ -159,11 +155,8 @@ class SplitReader:
 
     def __init__(self, processes: PartProcesses, source: "SplitReader | None" = None) -> None:
         self._processes = processes
-        self.number: int
-        if source is None:
-            self.number = processes.create(self, "create")
-        else:
-            self.number = processes.create(self, "copy", source.number)
+        made = ("create",) if source is None else ("copy", source.number)
+        self.number: int = processes.create(self, *made)
 
     def read(self, ids: Sequence[int]) -> Tensor:
         """logits_V of the id after these ids and all that were read before."""

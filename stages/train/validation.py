@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from stages.train.backbone import for_inference, inference_dtype
+from stages.train.lora import MergedTensors
 from stages.train.model import Backbone
 from stages.train.parallel import World
-from stages.train.sharded import whole
 
 Measure = Callable[[Backbone, int], dict[str, Any]]
 """Measures a model after a number of steps: name -> value, may be nested. Raises SetupError."""
@@ -56,13 +56,13 @@ class Validator:
     @torch.no_grad()
     def _copy(self) -> Backbone | None:
         """The whole model in the first process, for inference. The processes gather one tensor at a time."""
-        tensors = self._model.state_dict()
+        tensors = MergedTensors(self._model)
         if not self._world.is_first:
-            for tensor in tensors.values():
-                whole(tensor)
+            for name in tensors.parts:
+                tensors.whole(name)
             return None
         device = self._world.device
         copy = for_inference(self._blank(), device, inference_dtype(device))
         for name, parameter in copy.state_dict().items():
-            parameter.copy_(whole(tensors[name]))
+            parameter.copy_(tensors.whole(name))
         return copy

@@ -19,7 +19,8 @@ from typing import Any
 
 from error_rates import error_rate
 
-from pipeline.versions.export import export, file_name
+from pipeline.export.names import file_name
+from pipeline.export.run import export
 from pipeline.versions.reader import Reference, open_version
 
 OUTCOMES = {

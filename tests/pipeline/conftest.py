@@ -8,6 +8,7 @@ import pytest
 from pipeline.cli import main
 from pipeline.versions.reader import Reference, Version, open_version
 from schemas.vocabulary import Vocabulary
+from tests.pipeline.spoken import spoken_version
 
 
 class Done(NamedTuple):
@@ -36,6 +37,12 @@ def command(capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
 def version(small_build) -> Version:
     """The version of the small build."""
     return open_version(Reference.parse(str(small_build.dataset)))
+
+
+@pytest.fixture(scope="session")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Version:
+    """A small version with audio, words with times, preferences and rows of text."""
+    return spoken_version(tmp_path_factory.mktemp("spoken"))
 
 
 @pytest.fixture

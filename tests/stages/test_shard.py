@@ -12,10 +12,10 @@ import webdataset
 
 from schemas.hashing import shuffle_key
 from schemas.layout import ReadMessage, read, whole_groups
-from schemas.sample import Sample
+from schemas.sample import Clip, Pair, Sample
 from stages.compose import ComposeConfig, compose, of_turns
 from stages.interleave import InterleaveConfig, lay_out
-from stages.shard import ShardConfig, group_of, split_of, write_shards
+from stages.shard import ShardConfig, group_of, shard_prefix, split_of, write_shards
 from tests.paths import DEMO
 from tests.stages.annotated import a_turn
 
@@ -202,6 +202,23 @@ def test_audio_is_stored_only_if_the_recipe_says_so(samples, tmp_path):
         assert np.array_equal(audio, cut(sample))
     (shard,) = write_shards(samples[:4], tmp_path, "train", 0, ShardConfig(), flac)
     assert "flac" not in rows([shard])[0]
+
+
+def test_samples_with_other_members_go_to_shards_of_their_own():
+    ids = np.zeros(3, np.int32)
+    text = Sample("a", "replay", {}, ids, ids.astype(np.uint8), ())
+    speech = Sample("b", "tts", {}, ids, ids.astype(np.uint8), (Clip("a.wav", 0, 0.0, 1.0),))
+    pair = Pair("c", {}, ids, ids, ids)
+    assert [shard_prefix(sample, "train", True) for sample in (text, speech, pair)] == [
+        "train-text",
+        "train",
+        "train-preference",
+    ]
+    assert [shard_prefix(sample, "validation", False) for sample in (text, speech, pair)] == [
+        "validation",
+        "validation",
+        "validation-preference",
+    ]
 
 
 class TestSplit:

@@ -13,10 +13,10 @@ from pipeline.evaluation.answers.exchange import (
     SpokenQuestion,
 )
 from pipeline.inference.answer_vocoder import AnswerVocoder, AudioChunk, open_answer_vocoder
-from pipeline.inference.answerer import Answerer, open_answerer, tokenize_question
+from pipeline.inference.answerer import Answerer, tokenize_question
 from pipeline.inference.conversation import PastTurn, PromptMessage, prompt
 from pipeline.inference.latency import Latency
-from pipeline.inference.remote_answerer import ModelEndpoint
+from pipeline.inference.remote_answerer import ModelEndpoint, open_answerer_at
 from schemas.recording import Codes
 from stages.train.vocoder.shape import RATE
 
@@ -99,7 +99,7 @@ def open_checkpoint_model(
     from stages.train.checkpoint import sha256
 
     answer_vocoder = open_answer_vocoder(vocoder, voiced=voice is not None)
-    answerer = open_answerer(checkpoint, endpoint=endpoint)
+    answerer = open_answerer_at(endpoint, checkpoint)
     answer_vocoder.check(answerer.models, answerer.tokenizer)
     if voice is not None:
         answer_vocoder = answer_vocoder.with_voice(voice, answerer.tokenizer, answerer.models)

@@ -9,6 +9,7 @@ from pipeline.evaluation.answers.exchange import SpokenAnswer
 from pipeline.evaluation.speech_judge import SpeechJudge
 from pipeline.models import resolve
 from schemas.arrow import from_row, to_row
+from stages.evaluate.emotion import EmotionRecogniser, HeardEmotion
 from stages.quality import QualityConfig
 from stages.quality.stage import loudness
 from stages.stage import SAMPLE_RATE, Samples
@@ -50,6 +51,8 @@ class Heard:
     """LUFS"""
     voice: tuple[float, ...] = ()
     """Unit-length embedding; empty if the speech is too short for one."""
+    emotions: tuple[HeardEmotion, ...] = ()
+    """Likeliest first; empty if no recogniser of emotions is named."""
 
     def as_json(self) -> dict[str, Any]:
         row: dict[str, Any] = to_row(self)
@@ -64,10 +67,17 @@ SILENCE = Heard("")
 
 
 class Ears:
-    """The recogniser and the measures of a build, on the CPU. Raises SetupError if a model is missing."""
+    """The recogniser and the measures of a build, on the CPU, and perhaps a recogniser of emotions.
 
-    def __init__(self) -> None:
+    Raises SetupError if a model is missing.
+    """
+
+    def __init__(self, emotions: str | None = None) -> None:
+        """`emotions` is the reference of an audio classifier."""
         from silero_vad.sequence_vad import SileroVADSequence
+
+        self._named = (resolve(emotions),) if emotions else ()
+        self._emotions = EmotionRecogniser(self._named[0].path) if self._named else None
 
         self.judge = SpeechJudge()
         self._vad = SileroVADSequence(str(resolve(QualityConfig().vad).path))
@@ -75,7 +85,7 @@ class Ears:
 
     def about(self) -> dict[str, str]:
         """The models, reference -> sha256."""
-        return {model.reference: model.sha256 for model in self.judge.models}
+        return {model.reference: model.sha256 for model in (*self.judge.models, *self._named)}
 
     def language(self, samples: Samples) -> tuple[str, float]:
         """ISO 639-1 and probability of samples [n] at 16 kHz."""
@@ -117,6 +127,7 @@ class Ears:
             pitch.range_semitones if pitch else None,
             loudness(samples),
             () if np.isnan(vector).any() else tuple(float(value) for value in vector),
+            self._emotions(samples) if self._emotions else (),
         )
 
     def _speech_seconds(self, samples: Samples) -> float:

@@ -68,6 +68,8 @@ def facts_for_judge(turns: Sequence[Heard]) -> str:
             )
             if value is not None
         ]
+        if heard.emotions:
+            parts.append(f"likeliest {heard.emotions[0].name}")
         if parts:
             lines.append(f"answer {number}: {', '.join(parts)}, heard as {heard.language}")
     return "\n".join(lines)

@@ -43,6 +43,8 @@ class AnswersOptions:
     sampling: AnswerSampling = field(default_factory=AnswerSampling)
     vocoder: Path | None = None
     """Of checkpoints; the bundled one by default."""
+    emotions: str | None = None
+    """Reference of a recogniser of emotions."""
     endpoint: ModelEndpoint | None = None
     """Where the model of the only checkpoint runs."""
     voice: Path | None = None

@@ -27,10 +27,12 @@ from schemas.benchmark import (
     Number,
     OneOf,
     Says,
+    SoundsLike,
     Spells,
     VoiceObeys,
 )
 from schemas.style import SCALES, measure_of
+from stages.evaluate.emotion import HeardEmotion
 from stages.synthesize.talk.hearing import says_one_of, spells
 
 ALIKE_MAX = 0.5
@@ -84,7 +86,8 @@ def judge_by_rules(row: BenchmarkRow, turns: Sequence[AnswerTurn]) -> list[Check
     An answer without words passes nothing.
     """
     checked = {check.turn or len(row.turns) for check in row.checks}
-    results = [_result(check, row, turns) for check in row.checks]
+    counted = (check for check in row.checks if _can_tell(check, row, turns))
+    results = [_result(check, row, turns) for check in counted]
     for number, turn in enumerate(row.turns, 1):
         if turn.reference and number not in checked:
             results.append(_reference(turn.reference, number, row.spoken_language, turns[number - 1]))
@@ -99,6 +102,10 @@ def score_of(results: Sequence[CheckResult]) -> float | None:
 def _result(check: Check, row: BenchmarkRow, turns: Sequence[AnswerTurn]) -> CheckResult:
     number = check.turn or len(row.turns)
     answer = turns[number - 1]
+    if isinstance(check, SoundsLike):
+        emotions = answer.heard.emotions
+        passed = float(bool(emotions) and emotions[0].name == check.label)
+        return CheckResult(check.kind, number, passed, passed, f"{check.label}: {_emotions_told(emotions)}")
     if isinstance(check, VoiceObeys):
         passed, why = _voice_change(check, number, turns)
         return CheckResult(check.kind, number, passed, passed, why)
@@ -109,6 +116,18 @@ def _result(check: Check, row: BenchmarkRow, turns: Sequence[AnswerTurn]) -> Che
     if isinstance(check, InLanguage) and answer.spoken and answer.heard.language:
         told = told and answer.heard.language == check.language
     return CheckResult(check.kind, number, float(told), float(written), _wanted(check))
+
+
+def _can_tell(check: Check, row: BenchmarkRow, turns: Sequence[AnswerTurn]) -> bool:
+    """Whether a check can be made: an emotion must be one that the recogniser knows. Silence has none."""
+    answer = turns[(check.turn or len(row.turns)) - 1]
+    known = {emotion.name for emotion in answer.heard.emotions}
+    return not isinstance(check, SoundsLike) or check.label in known or answer.empty
+
+
+def _emotions_told(emotions: Sequence[HeardEmotion]) -> str:
+    told = ", ".join(f"{emotion.name} {emotion.probability:.0%}" for emotion in emotions[:3])
+    return f"heard as {told}" if told else "nothing is heard"
 
 
 def _passes(

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from pipeline.evaluation.answers import lineage
@@ -41,9 +41,10 @@ def evaluate_answers(options: AnswersOptions, say: Say = lambda line: None) -> A
             "benchmark_version": benchmark.version,
             "limit": options.limit,
             "sampling": asdict(options.sampling),
+            **({"emotions": options.emotions} if options.emotions else {}),
         }
     )
-    ears, voices = cache(Ears), PackagedVoices()
+    ears, voices = cache(partial(Ears, options.emotions)), PackagedVoices()
     clock = _Steps()
     questions, not_asked = prepare_questions(benchmark, folder, voices, say)
     if not questions:

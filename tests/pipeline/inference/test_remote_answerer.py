@@ -8,8 +8,7 @@ import pytest
 from pipeline.evaluation.answers.checkpoint_model import open_checkpoint_model
 from pipeline.evaluation.answers.exchange import AnswerSampling, SpokenQuestion
 from pipeline.inference.answer_vocoder import open_answer_vocoder
-from pipeline.inference.answerer import open_answerer
-from pipeline.inference.remote_answerer import ModelEndpoint
+from pipeline.inference.remote_answerer import ModelEndpoint, open_answerer_at
 from pipeline.serving.model import Limits, ServedModel
 from stages.train.backbone import load
 from tests.completions import Fault, completing, logits_of
@@ -64,7 +63,7 @@ def test_serve_answers_several_at_once_and_tells_what_the_server_did(folder, log
 
     with completing(logits) as there:
         endpoint = ModelEndpoint.of(there.url, retries=0)
-        answerer = open_answerer(folder, endpoint=endpoint)
+        answerer = open_answerer_at(endpoint, folder)
         limits = Limits(tokens=100, seconds=10, megabytes=1)
         model = ServedModel("tiny", answerer, open_answer_vocoder(vocoder), limits, rows=3)
         with serving(model, max_queue=8) as client:

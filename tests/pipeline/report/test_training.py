@@ -38,6 +38,16 @@ def test_the_answers_are_curves_beside_the_losses():
     assert titles == ["semantic", "text", "aqtaa", "failed", "grammar", "rules", "silent", "ratio"]
 
 
+def test_the_validation_loss_is_beside_that_of_training():
+    found = {"loss": 6.5, "modalities": {"text": 5.25}, "families": {"tts": 7.75}}
+    page = render("calls: sft1", [line(n, **({"validation": found} if n % 2 else {})) for n in range(4)])
+    titles = re.findall(r"<polyline [^>]*><title>([^<]*)</title>", page)
+    assert titles == ["training", "validation", "semantic", "text", "text", "aqtaa", "tts"]
+    for ending in ("training 6<", "validation 6.5<", "text 5.25<", "tts 7.75<"):
+        assert ending in page
+    assert "alidation" not in render("calls: sft1", [line(0)])
+
+
 def test_a_long_training_has_lines_of_few_points():
     [semantic, text, _] = points(render("x", [line(n) for n in range(10 * POINTS)]))
     assert len(semantic) == len(text) == POINTS

@@ -59,6 +59,32 @@ def test_settings_of_train_apply_to_all_stages_that_dont_override_them(written):
     assert recipe.sft1.sequence_length == recipe.dpo.sequence_length == 512
 
 
+def test_the_rates_of_train_are_not_those_of_dpo(written):
+    rates = "train: {learning_rate: 1.0e-2, final_learning_rate: 1.0e-3}\n"
+    recipe = load(written(MINIMAL + "pretrain:\ndpo:\n" + rates))
+    for stage in (recipe.sft1, recipe.pretrain[0]):
+        assert (stage.learning_rate, stage.final_learning_rate) == (1e-2, 1e-3)
+    assert (recipe.dpo.learning_rate, recipe.dpo.final_learning_rate) == (1e-6, 1e-7)
+    own = load(written(MINIMAL + "dpo: {learning_rate: 5.0e-6}\n" + rates)).dpo
+    assert (own.learning_rate, own.final_learning_rate) == (5e-6, 1e-7)
+
+
+def test_pre_training_of_the_3b_recipe_has_the_rate_of_random_weights():
+    recipe = load(str(Path(pipeline.__file__).parent / "recipes" / "train" / "step1-3b.yaml"))
+    assert [stage.learning_rate for stage in recipe.pretrain] == [3e-4] * 3
+    assert recipe.sft1.learning_rate == 2e-5
+
+
+def test_adapters_are_for_checkpoints(written):
+    with pytest.raises(SetupError, match="sft1 starts from random weights, and `lora` trains adapters"):
+        load(written(MINIMAL + "train: {lora: {}}\n"))
+    recipe = load(written(MINIMAL + "dpo: {lora: {rank: 8, targets: [q_proj]}}\n"))
+    assert recipe.sft1.lora is None
+    assert (recipe.dpo.lora.rank, recipe.dpo.lora.alpha, recipe.dpo.lora.targets) == (8, 32, ("q_proj",))
+    with pytest.raises(SetupError, match=r"lora\.added_tokens can't be trained with tensor_parallel"):
+        load(written(MINIMAL + "dpo: {tensor_parallel: 2, lora: {added_tokens: true}}\n"))
+
+
 def test_old_names_of_keys_still_work_with_a_warning_each(written, capsys):
     text = MINIMAL + "train: {batch: 4, clip: 2}\npretrain: [{embedding_rate: 5}, {}]\ndpo: {tensor: 2}\n"
     recipe = load(written(text), ["sft1.recompute=true"])

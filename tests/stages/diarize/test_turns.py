@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schemas.recording import Segment
 from stages.diarize.config import DiarizeConfig
-from stages.diarize.turns import overlaps, turns_of
+from stages.diarize.turns import overlaps, taking_turns, turns_of
 
 
 def turns(*segments, **config):
@@ -33,6 +33,17 @@ def test_an_overlap_is_a_turn_of_each_speaker_with_a_problem():
     result, problems = turns((0, 3, "A"), (2, 5, "B"))
     assert result == [(0, 2, "A", False), (2, 3, "A", True), (2, 3, "B", True), (3, 5, "B", False)]
     assert [(problem.turn, problem.code) for problem in problems] == [(1, "overlap"), (2, "overlap")]
+
+
+def test_who_began_first_has_the_floor():
+    segments = [(0, 3, "A"), (1, 2, "B"), (2.5, 5, "B"), (4, 6, "A")]
+    taken = [(s.start, s.end, s.speaker) for s in taking_turns([Segment(*s, 0) for s in segments])]
+    assert taken == [(0, 3, "A"), (3, 5, "B"), (5, 6, "A")]
+
+
+def test_tracks_do_not_interrupt_each_other():
+    segments = [Segment(0, 3, "A", 0), Segment(1, 2, "B", 1)]
+    assert [*taking_turns(segments)] == segments
 
 
 def test_turns_are_cut_at_doubts_which_are_set_aside():

@@ -30,6 +30,8 @@ class Job:
     killed_at: int | None = None
     """Step after which the first process kills itself, once."""
     validation: Validation | None = None
+    held_out: list[Path] | None = None
+    """Shards of the validation side."""
 
     def train(self) -> Path:
 
@@ -38,7 +40,8 @@ class Job:
         return run(self.config, self._open, self.start, self.folder, on_progress, self.validation)
 
     def _open(self) -> TrainingData:
-        return TrainingData(documents_in(self.shards), self.ids, {"version": "1"})
+        held_out = documents_in(self.held_out) if self.held_out else None
+        return TrainingData(documents_in(self.shards), self.ids, {"version": "1"}, held_out)
 
     def _die(self, metrics: dict[str, Any]) -> None:
         died = self.folder / "died"

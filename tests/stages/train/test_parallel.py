@@ -8,7 +8,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from schemas.errors import SetupError
 from stages.train.checkpoint import load, save
-from stages.train.config import DPOConfig, TrainConfig
+from stages.train.config import DPOConfig, LoRAConfig, TrainConfig, ValidationLossConfig
 from stages.train.metrics import read_metrics
 from stages.train.model import Step1
 from stages.train.run import Start
@@ -110,6 +110,31 @@ def test_the_same_holds_for_dpo(dpo):
     launch(PROCESSES, shared.train)
     assert_close(shared, dpo)
     assert losses(shared)[0]["dpo"]["margin"] == pytest.approx(0, abs=1e-5)
+
+
+def test_the_same_holds_for_adapters_and_for_the_validation_loss(sft):
+    settings = {"lora": LoRAConfig(rank=2), "validation": ValidationLossConfig(every=2, batches=None)}
+    adapted = replace(changed(sft, "lora", **settings), held_out=sft.shards[:1])
+    adapted.train()
+    shared = changed(adapted, "lora-shared", tensor_parallel=2, killed_at=3)
+    launch(PROCESSES, shared.train, restarts=1)
+    assert (shared.folder / "died").exists()
+    assert_close(shared, adapted)
+    for here, there in zip(losses(shared), losses(adapted), strict=True):
+        assert ("validation" in here) == ("validation" in there) == (here["step"] % 2 == 1)
+        if "validation" in here:
+            assert here["validation"]["loss"] == pytest.approx(there["validation"]["loss"], abs=1e-5)
+            for group in ("modalities", "families"):
+                assert here["validation"][group] == pytest.approx(there["validation"][group], abs=1e-4)
+
+
+def test_the_same_holds_for_rows_of_added_tokens(sft):
+    lora = LoRAConfig(rank=2, added_tokens=True)
+    alone = changed(sft, "rows", lora=lora, steps=3)
+    alone.train()
+    shared = changed(alone, "rows-shared")
+    launch(2, shared.train)
+    assert_close(shared, alone)
 
 
 def test_a_killed_process_is_restarted_with_the_same_losses_bit_for_bit(shared):

@@ -7,10 +7,13 @@ import sys
 import time
 
 import pytest
+import torch
 
 from schemas.errors import SetupError
-from stages.train.config import TrainConfig
-from stages.train.plan import hours, memory_of, parameters, steps_of, suggest
+from stages.train.config import LoRAConfig, TrainConfig
+from stages.train.lora import adapt
+from stages.train.model import Step1
+from stages.train.plan import hours, memory_of, parameters, steps_of, suggest, trained_parameters
 from stages.train.shape import PRESETS
 from tests.paths import BENCHMARKS
 
@@ -51,6 +54,37 @@ def test_activation_checkpointing_takes_less_memory():
         for recompute in (False, True)
     )
     assert computed.activations < kept.activations / 4
+
+
+LORA = CONFIG.model_copy(update={"lora": LoRAConfig(rank=16)})
+
+
+def test_adapters_are_counted_as_they_are_made(ids):
+    for lora in (LoRAConfig(), LoRAConfig(rank=4, targets=("k_proj", "down_proj"))):
+        with torch.device("meta"):
+            model = Step1(PRESETS["tiny"])
+        adapt(model, lora, ids)
+        made = sum(each.numel() for each in model.parameters() if each.requires_grad)
+        assert trained_parameters(PRESETS["tiny"], lora) == made
+
+
+def test_lora_keeps_weights_as_stored_and_gradients_and_moments_of_adapters_only():
+    shape = PRESETS["step1-3b"]
+    every, adapted = memory_of(shape, CONFIG, 1), memory_of(shape, LORA, 1, stored=2)
+    # Of each layer 16 x (4 x 6144 + 2 x 3328 + ...): 24 M of 3.5 B.
+    trained = 32 * 16 * (2 * 6144 + 2 * (3072 + 256) + 3 * (3072 + 8192))
+    assert trained_parameters(shape, LORA.lora) == trained
+    assert adapted.optimizer == 8 * trained
+    assert adapted.gradients == 4 * trained
+    assert adapted.weights == pytest.approx(2 * shape.parameters + 4 * trained, rel=1e-6)
+    assert adapted.activations == every.activations
+    assert adapted.total < every.total / 2
+
+
+def test_lora_computes_two_thirds_of_the_products_with_weights():
+    shape = PRESETS["step1-3b"]
+    every, adapted = (hours(shape, config, 1e9, 0, "h100", 8, 0.4) for config in (CONFIG, LORA))
+    assert adapted == pytest.approx(every * 2 / 3)
 
 
 def test_hours_are_flops_divided_by_those_of_the_gpus():

@@ -170,7 +170,6 @@ def test_the_key_is_sent_and_never_shown(model, vocabulary):
         with pytest.raises(SetupError, match=r"requires an API key: set \$KEY"):
             open_server(server.url, vocabulary)
     assert "my-other-key" not in str(wrong.value)
-    assert "secret" not in repr(ApiKey("$KEY", "secret"))
 
 
 def test_what_is_wrong_is_told_when_it_is_opened(model, vocabulary):
@@ -186,15 +185,3 @@ def test_what_is_wrong_is_told_when_it_is_opened(model, vocabulary):
         server.returns_ids = False
         with pytest.raises(SetupError, match="returns no token ids: serve the model with a vLLM or SGLang"):
             open_server(server.url, vocabulary)
-
-
-def test_a_key_file_has_one_key(tmp_path):
-    file = tmp_path / "key"
-    file.write_text("abc\n")
-    assert ApiKey.of_file(file).value == "abc"
-    for content in ("", "two keys", "one\ntwo"):
-        file.write_text(content)
-        with pytest.raises(SetupError, match="must have one line"):
-            ApiKey.of_file(file)
-    with pytest.raises(SetupError, match="No such file"):
-        ApiKey.of_file(tmp_path / "none")

@@ -7,6 +7,7 @@ import pytest
 from pipeline.evaluation.answers.ears import SILENCE, Heard
 from pipeline.evaluation.answers.rules import AnswerTurn, judge_by_rules, score_of
 from schemas.benchmark import parse_row
+from stages.evaluate.emotion import HeardEmotion
 
 VOICE = Heard(
     "hello there",
@@ -163,3 +164,26 @@ def test_a_reference_counts_by_the_share_of_its_words_where_no_check_stands():
     ]
     assert score_of(results) == pytest.approx(2 / 3)
     assert score_of([]) is None
+
+
+SAD = (HeardEmotion("sad", 0.7), HeardEmotion("happy", 0.3))
+
+
+@pytest.mark.parametrize(
+    ("label", "emotions", "scores"),
+    [
+        ("sad", SAD, [1]),
+        ("happy", SAD, [0]),
+        ("angry", SAD, []),  # the recogniser doesn't know it
+        ("sad", (), []),  # no recogniser is named
+    ],
+)
+def test_an_emotion_counts_where_it_can_be_told(label, emotions, scores):
+    row = {"id": "a", "dimension": "d", "turns": [{"text": "?"}]}
+    row["checks"] = [{"kind": "emotion", "label": label}]
+    results = judge_by_rules(parse_row(row, "x"), [AnswerTurn("", replace(VOICE, emotions=emotions))])
+    assert [result.score for result in results] == scores
+
+
+def test_silence_has_no_emotion():
+    assert judged({"kind": "emotion", "label": "sad"}, "") == 0

@@ -1,0 +1,33 @@
+import pytest
+
+from schemas.companions import read
+from schemas.text_files import decoded
+
+
+@pytest.fixture
+def turns(spoken):
+    """The rows of turns.parquet by recording."""
+    found = {}
+    with spoken.table("turns") as table:
+        for row in table.to_table().to_pylist():
+            found.setdefault(row["recording"], []).append(row)
+    return found
+
+
+@pytest.fixture
+def dataset(spoken):
+    """The folder of the dataset."""
+    return spoken.store.directory
+
+
+@pytest.fixture
+def read_back():
+    """(start, end, speaker, text) of a file, as a build reads it beside a recording."""
+
+    def segments(file):
+        kind = file.suffix.removeprefix(".").lower()
+        annotation = read(kind, decoded(file.read_bytes()), file.name, file.stem)
+        assert (annotation.aside, annotation.notes) == ((), ())
+        return [(s.start, s.end, s.speaker, s.text) for s in annotation.segments]
+
+    return segments
