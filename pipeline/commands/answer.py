@@ -15,6 +15,7 @@ from pipeline.commands.arguments import (
     endpoint_of,
     endpoint_options,
     print_json,
+    tensor_parallel_option,
     voice_option,
 )
 from schemas.errors import DataError
@@ -50,6 +51,7 @@ class RatioType(click.ParamType):
 @click.argument("questions", metavar="QUESTION..", nargs=-1, required=True)
 @checkpoint_options
 @endpoint_options
+@tensor_parallel_option
 @click.option(
     "-o",
     "--output",
@@ -131,6 +133,7 @@ def answer(
     demo: bool,
     endpoint: str | None,
     endpoint_key_file: Path | None,
+    tensor_parallel: int,
     output: Path | None,
     vocoder: Path | None,
     voice: Path | None,
@@ -166,7 +169,7 @@ def answer(
     """
     _check(output, in_text, tokens_only, candidates, out, stream, vocoder or voice, history, as_json)
     folder = checkpoint_of(checkpoint, demo)
-    model_endpoint = endpoint_of(endpoint, endpoint_key_file)
+    model_endpoint = endpoint_of(endpoint, endpoint_key_file, tensor_parallel)
     outputs = _outputs(questions, output) if output and not candidates else {}
     audio = _candidate_audio(output, out, questions) if output and candidates and out else None
 
@@ -180,7 +183,7 @@ def answer(
 
     conversation = History.read(history) if history else None
     answer_vocoder = open_answer_vocoder(vocoder, stream, voice is not None) if output else None
-    answerer = open_answerer_at(model_endpoint, folder, tokenizer, vocabulary)
+    answerer = open_answerer_at(model_endpoint, folder, tokenizer, vocabulary, tensor_parallel)
     if answerer.note:
         click.echo(answerer.note, err=True)
     if answer_vocoder:

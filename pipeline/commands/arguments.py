@@ -103,8 +103,22 @@ def endpoint_options(command: Command) -> Command:
     )(command)
 
 
-def endpoint_of(endpoint: str | None, key_file: Path | None) -> "ModelEndpoint | None":
-    """Raises UsageError for a key without an endpoint, and SetupError for a file that is no key."""
+tensor_parallel_option = click.option(
+    "--tensor-parallel",
+    type=click.IntRange(1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Divide a model that is larger than one GPU among N GPUs of this machine (Step-1 decoders).",
+)
+
+
+def endpoint_of(
+    endpoint: str | None, key_file: Path | None, tensor_parallel: int = 1
+) -> "ModelEndpoint | None":
+    """Raises UsageError for options that don't belong together, and SetupError for a file that is no key."""
+    if endpoint is not None and tensor_parallel > 1:
+        raise click.UsageError("--tensor-parallel divides a model that runs here: leave out --endpoint")
     if endpoint is None:
         if key_file is not None:
             raise click.UsageError("--endpoint-key-file is the key of --endpoint: give that too")

@@ -13,6 +13,7 @@ from pipeline.commands.arguments import (
     endpoint_options,
     print_json,
     renamed_option,
+    tensor_parallel_option,
     voice_option,
 )
 from pipeline.commands.extras import require_extra
@@ -25,6 +26,7 @@ from pipeline.serving.api_keys import ApiKeys
 )
 @checkpoint_options
 @endpoint_options
+@tensor_parallel_option
 @click.option(
     "--vocoder",
     type=click.Path(path_type=Path),
@@ -94,6 +96,7 @@ def serve(
     demo: bool,
     endpoint: str | None,
     endpoint_key_file: Path | None,
+    tensor_parallel: int,
     vocoder: Path | None,
     voice: Path | None,
     host: str,
@@ -119,7 +122,7 @@ def serve(
     """
     require_extra("serve")
     folder = checkpoint_of(checkpoint, demo)
-    model_endpoint = endpoint_of(endpoint, endpoint_key_file)
+    model_endpoint = endpoint_of(endpoint, endpoint_key_file, tensor_parallel)
     keys = ApiKeys() if api_key_file is None else ApiKeys.read(api_key_file)
     bound = bind(host, port)
 
@@ -132,7 +135,7 @@ def serve(
     # The checkpoint last, since it may take minutes: what is named wrongly is reported before.
     ears = QuestionRecogniser(recogniser) if recogniser else None
     answer_vocoder = open_answer_vocoder(vocoder, voiced=voice is not None)
-    answerer = open_answerer_at(model_endpoint, folder, tokenizer, vocabulary)
+    answerer = open_answerer_at(model_endpoint, folder, tokenizer, vocabulary, tensor_parallel)
     if answerer.note:
         click.echo(answerer.note, err=True)
     answer_vocoder.check(answerer.models, answerer.tokenizer)

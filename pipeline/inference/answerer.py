@@ -44,6 +44,13 @@ class Answerer:
         """Most tokens of a prompt with its answer."""
         return self.model.shape.context
 
+    @property
+    def failure(self) -> str | None:
+        """Why it can't answer any more: a process with a part of its model has ended."""
+        from stages.train.split_model import SplitStep1
+
+        return self.model.processes.failure if isinstance(self.model, SplitStep1) else None
+
     def answer(
         self, prompt: Ids, form: "Form", sampling: "Sampling"
     ) -> "Iterator[TextPiece | CodeGroup | Answer]":
@@ -132,24 +139,31 @@ class LocalAnswers:
         self._batch.step()
 
 
-def open_answerer(checkpoint: Path, tokenizer: str | None = None, vocabulary: str | None = None) -> Answerer:
+def open_answerer(
+    checkpoint: Path, tokenizer: str | None = None, vocabulary: str | None = None, tensor_parallel: int = 1
+) -> Answerer:
     """Load a checkpoint and the tokenizers named in its vocabulary.json. A public Step-Audio model, which has
     none, uses the text tokenizer beside its weights and the released speech tokenizer.
 
     `checkpoint` is a folder, a model reference or a short name; `tokenizer` and `vocabulary` are references
-    that override the recorded ones. Raises SetupError if something is missing
-    or has changed since the training data was built.
+    that override the recorded ones; the model is divided among `tensor_parallel` processes. Raises SetupError
+    if something is missing or has changed since the training data was built.
     """
     import torch
 
     from stages.train.backbone import inference_dtype, load
     from stages.train.checkpoint import checked_names
+    from stages.train.split_model import open_split
     from stages.train.weights import SafetensorsFolder
 
     checkpoint = located(str(checkpoint))
     answerer = answerer_in(checkpoint, tokenizer, vocabulary)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = load(checkpoint, device, inference_dtype(device))
+    dtype = inference_dtype(device)
+    if tensor_parallel == 1:
+        model = load(checkpoint, device, dtype)
+    else:
+        model = open_split(checkpoint, tensor_parallel, device.type, dtype)
     stored = checked_names(model, SafetensorsFolder(checkpoint))
     return answerer(model, f"{checkpoint}: {stored.line}" if stored.left_out else None)
 

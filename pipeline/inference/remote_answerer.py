@@ -52,13 +52,14 @@ def open_answerer_at(
     checkpoint: Path,
     tokenizer: str | None = None,
     vocabulary: str | None = None,
+    tensor_parallel: int = 1,
 ) -> Answerer:
     """`open_answerer`, but with an endpoint the model runs there, and its weights aren't loaded.
 
     Raises SetupError if the server can't be used, too.
     """
     if endpoint is None:
-        return open_answerer(checkpoint, tokenizer, vocabulary)
+        return open_answerer(checkpoint, tokenizer, vocabulary, tensor_parallel)
     import torch
 
     from stages.train.backbone import blank

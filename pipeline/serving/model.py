@@ -121,6 +121,11 @@ class ServedModel:
             code = "context_length_exceeded" if error.code == "too_long" else error.code
             raise RequestError(400, error.message, "messages", code) from None
 
+    @property
+    def failure(self) -> str | None:
+        """Why it can't answer any more."""
+        return self._answerer.failure
+
     def step(self) -> None:
         """Go on with all answers that wait."""
         self._batch.step()

@@ -8,6 +8,7 @@ from pipeline.serving.api_keys import ApiKeys
 from pipeline.serving.app import create_app
 from pipeline.serving.model import ServedModel
 from pipeline.serving.worker import Worker
+from schemas.errors import SetupError
 
 if TYPE_CHECKING:
     import uvicorn
@@ -20,7 +21,8 @@ SHUTDOWN_SECONDS = 5
 
 
 def create_server(model: ServedModel, max_queue: int, keys: ApiKeys | None = None) -> "uvicorn.Server":
-    """A server that runs until a signal or `handle_exit`; up to `max_queue` requests may wait."""
+    """A server that runs until a signal or `handle_exit`; up to `max_queue` requests may wait. Its `run`
+    raises SetupError if it stops because the model has failed for good."""
     import uvicorn
 
     worker = Worker(model.rows, max_queue, model.step)
@@ -30,12 +32,18 @@ def create_server(model: ServedModel, max_queue: int, keys: ApiKeys | None = Non
             worker.close()
             super().handle_exit(sig, frame)
 
+        async def on_tick(self, counter: int) -> bool:
+            """Called ten times a second. True: stop."""
+            return await super().on_tick(counter) or model.failure is not None
+
         def run(self, sockets: list[socket] | None = None) -> None:
             try:
                 super().run(sockets)
             finally:
                 worker.close()
                 worker.join(SHUTDOWN_SECONDS)
+            if model.failure and not self.should_exit:
+                raise SetupError(model.failure)
 
     return ModelServer(
         uvicorn.Config(

@@ -22,6 +22,7 @@ from stages.train.cache import Reader, Step1Reader
 from stages.train.checkpoint import VOCABULARY, is_step1, load_into, read_shape
 from stages.train.loss import token_losses
 from stages.train.model import CONFIG, Backbone, Step1
+from stages.train.split_model import SplitReader, SplitStep1
 from stages.train.weights import LoadedTensors, SafetensorsFolder, Spec, write_weights
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -61,6 +62,8 @@ def inference_dtype(device: torch.device) -> torch.dtype:
 
 def reader_of(model: Backbone) -> Reader:
     """A reader at the beginning of a sequence."""
+    if isinstance(model, SplitStep1):
+        return SplitReader(model.processes)
     return Step1Reader(model) if isinstance(model, Step1) else HuggingFaceReader(cast(HuggingFace, model))
 
 

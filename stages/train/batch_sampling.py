@@ -10,6 +10,7 @@ from stages.train.cache import Reader
 from stages.train.grammar import Form
 from stages.train.model import Backbone, Step1
 from stages.train.sampling import Answer, Sampling, Writer
+from stages.train.split_model import SplitBatchReader, SplitStep1
 
 ROWS = 32
 """Answers that are written at a time."""
@@ -28,8 +29,7 @@ class AnswerBatch:
 
     def __init__(self, model: Backbone, rows: int) -> None:
         """`rows` is the most answers at a time. A model with a cache of its own reads them one by one."""
-        self._reader: BatchReader | OneByOneReader
-        self._reader = BatchReader(model, rows) if isinstance(model, Step1) else OneByOneReader()
+        self._reader = _batch_reader_of(model, rows)
         self.writers: list[Writer] = []
 
     def join(self, reader: Reader, writer: Writer) -> None:
@@ -48,6 +48,12 @@ class AnswerBatch:
         logits_BV = self._reader.read([writer.last for writer in self.writers]).cpu()
         for writer, logits_V in zip(self.writers, logits_BV, strict=True):
             writer.write(logits_V)
+
+
+def _batch_reader_of(model: Backbone, rows: int) -> BatchReader | SplitBatchReader | OneByOneReader:
+    if isinstance(model, SplitStep1):
+        return SplitBatchReader(model.processes, rows)
+    return BatchReader(model, rows) if isinstance(model, Step1) else OneByOneReader()
 
 
 def answers(

@@ -112,10 +112,10 @@ class Attention(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.head = shape.head
-        self.q_proj = nn.Linear(shape.hidden, shape.hidden, bias=False)
+        self.q_proj = nn.Linear(shape.hidden, shape.heads * shape.head, bias=False)
         self.k_proj = nn.Linear(shape.hidden, shape.groups * shape.head, bias=False)
         self.v_proj = nn.Linear(shape.hidden, shape.groups * shape.head, bias=False)
-        self.o_proj = nn.Linear(shape.hidden, shape.hidden, bias=False)
+        self.o_proj = nn.Linear(shape.heads * shape.head, shape.hidden, bias=False)
 
     def forward(self, x_BLD: Tensor, attend: Attend) -> Tensor:
         # The number of heads follows from the projections, which tensor parallelism splits.

@@ -171,12 +171,9 @@ def parallelize(model: Backbone, world: World, config: TrainConfig) -> None:
 def _split(model: Backbone, mesh: DeviceMesh) -> None:
     if not isinstance(model, Step1):
         raise SetupError("only the Step-1 decoder supports tensor parallelism: set tensor_parallel to 1")
-    parts, shape = mesh.size(), model.shape
-    for name in ("heads", "groups", "ffn", "vocabulary"):
-        if getattr(shape, name) % parts:
-            raise SetupError(
-                f"tensor_parallel {parts} does not divide the model's {name}, {getattr(shape, name)}"
-            )
+    parts = mesh.size()
+    if size := model.shape.undivided_by(parts):
+        raise SetupError(f"tensor_parallel {parts} does not divide the model's {size}")
     positions, replicated = Shard(1), Replicate()
     ends = {
         "model.embed_tokens": RowwiseParallel(input_layouts=replicated, output_layouts=positions),

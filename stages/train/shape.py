@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,9 @@ class Shape:
     vocabulary: int = 74752
     context: int = 32768
     """Longest sequence; the weights don't depend on it."""
+
+    DIVIDED: ClassVar = ("heads", "groups", "ffn", "vocabulary")
+    """What tensor parallelism divides."""
 
     def __post_init__(self) -> None:
         if self.hidden % self.heads or self.heads % self.groups:
@@ -38,6 +41,11 @@ class Shape:
     @property
     def parameters(self) -> int:
         return self.backbone_parameters + 2 * self.vocabulary * self.hidden
+
+    def undivided_by(self, parts: int) -> str | None:
+        """The first size that so many processes can't share, with its name; None if they can."""
+        sizes = {name: getattr(self, name) for name in self.DIVIDED}
+        return next((f"{name}, {size}" for name, size in sizes.items() if size % parts), None)
 
     def with_vocabulary(self, size: int) -> "Shape":
         return replace(self, vocabulary=size)
