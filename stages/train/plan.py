@@ -120,10 +120,19 @@ def _activations(shape: Shape, config: TrainConfig, positions: int, size: int, o
     between = positions * size * hidden // tensor
     layers = shape.layers * between + of_layer if config.activation_checkpointing else shape.layers * of_layer
     ends = positions * hidden * (2 * size + 2 * MASTER)
-    bias = 0
-    if not on_gpu:  # dense attention: the bias of all pairs of positions, and the mask
-        bias = positions * config.sequence_length * (2 * MASTER * shape.heads // tensor + 8)
-    return layers + of_layer // 2 + ends + bias
+    attention = 0 if on_gpu else _attention_on_cpu(shape, config, positions, size)
+    return layers + of_layer // 2 + ends + attention
+
+
+def _attention_on_cpu(shape: Shape, config: TrainConfig, positions: int, size: int) -> int:
+    """Of documents as long as a sequence: the bias of all distances, and the scores, before and after the
+    softmax, that the gradient needs of each layer. The scores of very long documents aren't kept."""
+    from stages.train.document_attention import LONG
+
+    length, heads = config.sequence_length, shape.heads // config.tensor_parallel
+    bias = heads * length**2 * (MASTER + size)
+    scores = 2 * size * heads * positions * length if length <= LONG else 0
+    return bias + scores * (1 if config.activation_checkpointing else shape.layers)
 
 
 def device_memory() -> float | None:
