@@ -32,6 +32,9 @@ ROWS = [
 class Echo:
     """Hears what is written."""
 
+    def __init__(self, emotions=None):
+        assert emotions is None
+
     def hear(self, answer):
         if answer.samples is None:
             return SILENCE

@@ -24,6 +24,9 @@ QUESTIONS = ("What is new?", "Who is there?", "Where is it?", "When is lunch?", 
 class Echo:
     """Hears what is written."""
 
+    def __init__(self, emotions=None):
+        assert emotions is None
+
     def hear(self, answer):
         if answer.samples is None:
             return SILENCE

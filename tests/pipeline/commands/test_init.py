@@ -5,11 +5,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from pipeline.alignment.prompts import prompts_of
+from pipeline.alignment.prompts import held_out_of, prompts_of
 from pipeline.alignment.recipe import load as load_align
 from pipeline.cli import root
 from pipeline.config.recipe import load
-from pipeline.evaluation.answers.benchmark import open_benchmark
 from pipeline.inputs.row_files import read_rows
 from pipeline.models import resolve
 from pipeline.training.planning import plan_of
@@ -60,9 +59,10 @@ def test_prompts_and_held_out_questions_are_what_align_reads(talk):
     (talk / "align.yaml").write_text(
         "{name: a, checkpoint: ., prompts: {benchmark: prompts.jsonl}, evaluate: {benchmark: held-out.jsonl}}"
     )
-    prompts, left_out = prompts_of(load_align(str(talk / "align.yaml")))
+    align = load_align(str(talk / "align.yaml"))
+    held_out = held_out_of(align)
+    prompts, left_out = prompts_of(align, held_out)
     assert (len(prompts.rows), left_out, prompts.refused) == (1_000, 0, ())
-    held_out = open_benchmark(str(talk / "held-out.jsonl"))
     assert len(held_out.rows) == 306  # as docs/talk.md says
     assert {row.dimension for row in held_out.rows} == {row.dimension for row in prompts.rows} == set(OPENING)
 

@@ -75,9 +75,10 @@ def test_only_layers_up_to_the_last_new_kind_are_tried(tmp_path):
 
 
 def test_a_buffer_that_nothing_fills_is_refused(folders, monkeypatch):
+    _, extended = folders("llama")
     monkeypatch.setattr("transformers.PreTrainedModel._init_weights", lambda self, module: None)
     with torch.device("meta"):
-        model = HuggingFace(folders("llama")[1])
+        model = HuggingFace(extended)
     with pytest.raises(SetupError, match=r"rotary_emb\.inv_freq is in no checkpoint"):
         model.to_empty(device="cpu")
 
