@@ -85,6 +85,9 @@ def main() -> None:
     parser.add_argument("dataset", type=Reference.parse)
     parser.add_argument("--preset", choices=PRESETS, default="step1-3b")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), help="bfloat16 on a GPU, float32 on a CPU"
+    )
     parser.add_argument("--length", type=int, help="tokens of a sequence (8192; tiny 1024)")
     parser.add_argument("--batch", type=int, default=4, help="sequences per step, one after another")
     parser.add_argument("--steps", type=int, default=8, help="timed steps")
@@ -145,7 +148,7 @@ def measured(objective: str, form: str, data: TrainingData, arguments: argparse.
         objective=objective,
         sequence_length=arguments.length,
         global_batch_size=arguments.batch,
-        precision="bfloat16" if arguments.device == "cuda" else "float32",
+        precision=arguments.precision or ("bfloat16" if arguments.device == "cuda" else "float32"),
         activation_checkpointing=not arguments.keep_activations,
         steps=1_000_000,
         checkpoint_every=1_000_000,
