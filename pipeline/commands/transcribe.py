@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -62,24 +64,31 @@ def transcribe(
         raise click.UsageError("two of the files have the same name: they would be written to one file")
     diarize = DiarizeConfig(min_speakers=speakers, max_speakers=speakers)
     settings = TranscribeConfig(language=language, **({"model": model} if model else {}))
-    try:
-        if to:
+    if to:
+        with _told(to):
             to.mkdir(parents=True, exist_ok=True)
-        failed = 0
-        for result in transcribe_files(files, diarize, settings):
-            if isinstance(result, Refused):
-                failed += 1
-                click.echo(f"{result.file}: {result.error}", err=True)
-            elif to:
-                file = to / f"{Path(result.file).stem}.{EXTENSIONS.get(form, form)}"
+    failed = 0
+    for result in transcribe_files(files, diarize, settings):
+        if isinstance(result, Refused):
+            failed += 1
+            click.echo(f"{result.file}: {result.error}", err=True)
+        elif to:
+            file = to / f"{Path(result.file).stem}.{EXTENSIONS.get(form, form)}"
+            with _told(file):
                 file.write_text(written(result, form), encoding="utf-8")
-            else:
-                click.echo(written(result, form), nl=False)
-    except OSError as error:
-        raise SetupError(f"{to} can't be written: {error.strerror or error}") from error
+        else:
+            click.echo(written(result, form), nl=False)
     if failed:
         click.echo(f"{failed} of {len(files)} files could not be transcribed", err=True)
         sys.exit(1)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SetupError(f"{path} can't be written: {error.strerror or error}") from error
 
 
 def written(transcribed: Transcribed, form: str) -> str:

@@ -52,6 +52,15 @@ def test_files_that_cannot_be_read_are_named_and_the_others_transcribed(command,
     assert "3 of 4 files could not be transcribed" in done.stderr
 
 
+def test_a_directory_that_cannot_be_written_is_told_before_anything_is_transcribed(command, tmp_path):
+    (tmp_path / "file").touch()
+    done = command("transcribe", SENTENCE, "--to", tmp_path / "file" / "out")
+    assert (done.code, done.stderr) == (
+        1,
+        f"aqaa-data: {tmp_path}/file/out can't be written: Not a directory\n",
+    )
+
+
 def test_several_files_need_a_directory_and_different_names(command, tmp_path):
     done = command("transcribe", SENTENCE, TALK, "--format", "srt")
     assert (done.code, "name one with --to" in done.stderr) == (2, True)
