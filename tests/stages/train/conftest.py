@@ -10,6 +10,7 @@ from schemas.sample import Pair, Sample
 from schemas.vocabulary import Vocabulary
 from stages.shard import ShardConfig, write_shards
 from stages.train.documents import Documents
+from stages.train.loop import TrainingData
 from tests.stages.train.open_documents import documents_in
 
 
@@ -88,3 +89,13 @@ def narrow_pair_shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     pairs.sort(key=lambda pair: shuffle_key(pair.key))
     folder, config = tmp_path_factory.mktemp("pairs"), ShardConfig(megabytes=0.02)
     return [shard.path for shard in write_shards(pairs, folder, "preference", 0, config)]
+
+
+@pytest.fixture
+def data(ids: dict[str, Any], sample_shards: list[Path]) -> TrainingData:
+    return TrainingData(documents_in(sample_shards), ids, {"version": "1"})
+
+
+@pytest.fixture
+def paired(ids: dict[str, Any], narrow_pair_shards: list[Path]) -> TrainingData:
+    return TrainingData(documents_in(narrow_pair_shards), ids, {"version": "1"})

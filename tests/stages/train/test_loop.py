@@ -9,51 +9,12 @@ from torch.nn import functional as F
 
 from schemas.errors import SetupError
 from stages.train.checkpoint import load, read_vocabulary, save
-from stages.train.config import DPOConfig, ModalityWeights, TrainConfig
+from stages.train.config import DPOConfig, ModalityWeights
 from stages.train.loop import TrainingData
-from stages.train.metrics import read_metrics
-from stages.train.model import Step1
 from stages.train.packing import pack
 from stages.train.run import Start, run
-from stages.train.shape import Shape
+from tests.stages.train.narrow import DPO, SFT, losses, model
 from tests.stages.train.old_records import use_old_names
-
-SFT = TrainConfig(
-    sequence_length=64,
-    global_batch_size=4,
-    micro_batch=2,
-    steps=6,
-    learning_rate=3e-3,
-    final_learning_rate=3e-4,
-    checkpoint_every=2,
-    precision="float32",
-)
-DPO = SFT.model_copy(
-    update={
-        "objective": "dpo",
-        "sequence_length": 120,
-        "learning_rate": 1e-3,
-        "preference": DPOConfig(beta=0.5),
-    }
-)
-"""Short steps, for the narrow model below."""
-
-
-@pytest.fixture
-def data(ids, sample_shards, opened) -> TrainingData:
-    return TrainingData(opened(sample_shards), ids, {"version": "1"})
-
-
-@pytest.fixture
-def paired(ids, narrow_pair_shards, opened) -> TrainingData:
-    return TrainingData(opened(narrow_pair_shards), ids, {"version": "1"})
-
-
-def model(vocabulary=70, seed=0):
-    torch.set_num_threads(1)
-    model = Step1(Shape(hidden=32, ffn=64, heads=4, groups=2, layers=2, vocabulary=vocabulary, context=128))
-    model.initialise(seed)
-    return model
 
 
 def train(config, data, start, folder, on_progress=lambda metrics: None):
@@ -61,12 +22,6 @@ def train(config, data, start, folder, on_progress=lambda metrics: None):
     checkpoint = folder.with_name(f"{folder.name}-start")
     save(start, checkpoint)
     return run(config, lambda: data, Start(checkpoint=checkpoint), folder, on_progress)
-
-
-def losses(folder):
-    """A run's metrics without its speed."""
-    lines = read_metrics(folder / "metrics.jsonl")
-    return [{key: value for key, value in line.items() if key != "tokens_per_second"} for line in lines]
 
 
 def weights_of(folder):

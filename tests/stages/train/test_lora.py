@@ -12,47 +12,19 @@ from stages.train import lora
 from stages.train.backbone import HuggingFace, extend
 from stages.train.backbone import load as load_any
 from stages.train.checkpoint import load, save
-from stages.train.config import DPOConfig, LoRAConfig, TrainConfig
+from stages.train.config import LoRAConfig
 from stages.train.loop import TrainingData
-from stages.train.metrics import read_metrics
-from stages.train.model import Step1
 from stages.train.run import Start, run
-from stages.train.shape import Shape
 from stages.train.weights import SafetensorsFolder, write_tensors
 from tests.pipeline.training.chains import language_model
+from tests.stages.train import narrow
+from tests.stages.train.narrow import losses, model
 
 LORA = LoRAConfig(rank=4, alpha=8)
-SFT = TrainConfig(
-    sequence_length=64,
-    global_batch_size=4,
-    micro_batch=2,
-    steps=6,
-    learning_rate=1e-2,
-    final_learning_rate=1e-3,
-    checkpoint_every=2,
-    precision="float32",
-    lora=LORA,
-)
-DPO = SFT.model_copy(update={"objective": "dpo", "sequence_length": 120, "preference": DPOConfig(beta=0.5)})
+RATES = {"learning_rate": 1e-2, "final_learning_rate": 1e-3}
+SFT = narrow.SFT.model_copy(update={"lora": LORA, **RATES})
+DPO = narrow.DPO.model_copy(update={"lora": LORA, **RATES})
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-@pytest.fixture
-def data(ids, sample_shards, opened) -> TrainingData:
-    return TrainingData(opened(sample_shards), ids, {"version": "1"})
-
-
-@pytest.fixture
-def paired(ids, narrow_pair_shards, opened) -> TrainingData:
-    return TrainingData(opened(narrow_pair_shards), ids, {"version": "1"})
-
-
-def model() -> Step1:
-    torch.set_num_threads(1)
-    shape = Shape(hidden=32, ffn=64, heads=4, groups=2, layers=2, vocabulary=70, context=128)
-    model = Step1(shape)
-    model.initialise(0)
-    return model
 
 
 @pytest.fixture
@@ -63,11 +35,6 @@ def start(tmp_path):
 
 def train(config, data, start, folder, on_progress=lambda metrics: None):
     return run(config, lambda: data, Start(checkpoint=start), folder, on_progress)
-
-
-def losses(folder):
-    lines = read_metrics(folder / "metrics.jsonl")
-    return [{key: value for key, value in line.items() if key != "tokens_per_second"} for line in lines]
 
 
 def tensors_of(folder):

@@ -7,21 +7,13 @@ import torch
 
 from schemas.errors import SetupError
 from stages.train.checkpoint import load
-from stages.train.config import TrainConfig
 from stages.train.metrics import read_metrics
 from stages.train.run import Start
 from stages.train.validation import Validation
 from tests.stages.train.launched import Job, launch
+from tests.stages.train.narrow import SFT
 
-CONFIG = TrainConfig(
-    sequence_length=64,
-    global_batch_size=4,
-    micro_batch=2,
-    steps=5,
-    learning_rate=3e-3,
-    checkpoint_every=2,
-    precision="float32",
-)
+CONFIG = SFT.model_copy(update={"steps": 5})
 
 
 def open_measure():

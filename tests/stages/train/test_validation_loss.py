@@ -13,33 +13,17 @@ from schemas.hashing import shuffle_key
 from schemas.sample import Sample
 from stages.shard import ShardConfig, write_shards
 from stages.train.checkpoint import load, save
-from stages.train.config import DPOConfig, TrainConfig, ValidationLossConfig
+from stages.train.config import ModalityWeights, ValidationLossConfig
 from stages.train.loop import TrainingData
 from stages.train.metrics import read_metrics
-from stages.train.model import Step1
 from stages.train.run import Start, run
-from stages.train.shape import Shape
 from stages.train.weights import SafetensorsFolder
+from tests.stages.train import narrow
+from tests.stages.train.narrow import SFT, model
 
-CONFIG = TrainConfig(
-    sequence_length=64,
-    global_batch_size=4,
-    micro_batch=2,
-    steps=5,
-    learning_rate=3e-3,
-    checkpoint_every=2,
-    precision="float32",
-    modality_weights={"text": 2, "linguistic": 1, "semantic": 1},
-    validation=ValidationLossConfig(every=2, batches=None),
-)
-DPO = CONFIG.model_copy(
-    update={
-        "objective": "dpo",
-        "sequence_length": 120,
-        "learning_rate": 1e-3,
-        "preference": DPOConfig(beta=0.5),
-    }
-)
+VALIDATED = {"steps": 5, "validation": ValidationLossConfig(every=2, batches=None)}
+CONFIG = SFT.model_copy(update={**VALIDATED, "modality_weights": ModalityWeights(text=2)})
+DPO = narrow.DPO.model_copy(update=VALIDATED)
 
 
 @pytest.fixture
@@ -65,11 +49,7 @@ def data(ids, sample_shards, opened, held_out):
 
 @pytest.fixture
 def start(tmp_path):
-    torch.set_num_threads(1)
-    shape = Shape(hidden=32, ffn=64, heads=4, groups=2, layers=2, vocabulary=70, context=128)
-    model = Step1(shape)
-    model.initialise(0)
-    save(model, tmp_path / "start")
+    save(model(), tmp_path / "start")
     return Start(checkpoint=tmp_path / "start")
 
 
