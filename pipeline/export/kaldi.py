@@ -107,7 +107,8 @@ class _SortedFile:
         return self
 
     def add(self, line: str) -> None:
-        self._lines.append(f"{line}\n".encode())
+        # The bytes of a file's name that are not UTF-8 stay as they are, as Kaldi reads bytes.
+        self._lines.append(f"{line}\n".encode(errors="surrogateescape"))
         if len(self._lines) >= _RUN:
             run = tempfile.TemporaryFile(dir=self._path.parent)  # noqa: SIM115
             run.writelines(sorted(self._lines))

@@ -1,12 +1,12 @@
 """lhotse's manifests: `recordings.jsonl`, `supervisions.jsonl`, and `cuts.jsonl` with a cut per turn."""
 
-import json
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from pipeline.export.annotated import ExportedRecording
+from pipeline.export.json_lines import json_line
 from pipeline.versions.inspect import Row
 from schemas.recording import Codes
 
@@ -22,7 +22,7 @@ def write_lhotse(recordings: Iterable[ExportedRecording], folder: Path) -> None:
         }
 
         def write(kind: str, entry: dict[str, Any]) -> None:
-            files[kind].write(json.dumps(entry, ensure_ascii=False) + "\n")
+            files[kind].write(json_line(entry) + "\n")
 
         for recording in recordings:
             described = _recording(recording)

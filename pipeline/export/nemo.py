@@ -1,10 +1,10 @@
 """NeMo's manifest: `manifest.json` with one JSON object per turn."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.export.annotated import ExportedRecording
+from pipeline.export.json_lines import json_line
 
 MANIFEST = "manifest.json"
 
@@ -29,4 +29,4 @@ def write_nemo(recordings: Iterable[ExportedRecording], folder: Path) -> None:
                 channels = recording.channels(row)
                 if recording.decoded.channels > 1 and len(channels) == 1:
                     entry["channel"] = channels[0]
-                manifest.write(json.dumps(entry, ensure_ascii=False) + "\n")
+                manifest.write(json_line(entry) + "\n")

@@ -1,5 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
+from pipeline.export.annotated import AnnotatedRecordings
+from pipeline.export.names import RecordingNames
 from schemas.companions import read
 from schemas.text_files import decoded
 
@@ -12,6 +16,14 @@ def turns(spoken):
         for row in table.to_table().to_pylist():
             found.setdefault(row["recording"], []).append(row)
     return found
+
+
+@pytest.fixture
+def renamed(spoken):
+    """A recording and its turns, as if the file's name weren't UTF-8."""
+    with spoken.table("turns") as table:
+        first = next(AnnotatedRecordings(spoken).each(table, RecordingNames(table, "path"), None))
+    return replace(first, recording=replace(first.recording, uri="file:///audio/caf%E9.wav"))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import subprocess
 
 import pytest
 
-from pipeline.export.kaldi import _SortedFile
+from pipeline.export.kaldi import _SortedFile, write_kaldi
 from pipeline.export.names import field
 from pipeline.export.run import export
 
@@ -67,3 +67,8 @@ def test_more_lines_than_fit_in_memory_are_sorted_too(tmp_path, monkeypatch):
             file.add(f"{(7 * n) % 10} line")
     assert (tmp_path / "text").read_text().splitlines() == [f"{n} line" for n in range(10)]
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+def test_a_name_that_is_not_utf_8_keeps_its_bytes(renamed, tmp_path):
+    write_kaldi([renamed], tmp_path)
+    assert b"/audio/caf\xe9.wav" in (tmp_path / "wav.scp").read_bytes()
