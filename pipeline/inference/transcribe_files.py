@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.inference.tokenize_files import Refused
+from pipeline.inputs.listing import shown
 from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.models import resolve
 from schemas.arrow import to_row
@@ -38,6 +39,7 @@ class Transcribed:
     """A file and its turns, in the order of their beginnings."""
 
     file: str
+    """As it was named; bytes that aren't UTF-8 as `\\xe9`."""
     seconds: float
     turns: tuple[Said, ...]
 
@@ -69,11 +71,11 @@ def transcribe_files(
         for file in files:
             recording = _listed(file)
             if isinstance(recording, Recording):
-                [recording] = diarizer(decoder(Unit(file, (recording,)))).recordings
+                [recording] = diarizer(decoder(Unit(recording.id, (recording,)))).recordings
                 recording = diarizer.for_transcripts(recording)
-                [recording] = transcriber(Unit(file, (recording,))).recordings
+                [recording] = transcriber(Unit(recording.id, (recording,))).recordings
                 audio.drop(recording)
-                yield _result(file, recording)
+                yield _result(recording)
             else:
                 yield recording
 
@@ -83,18 +85,18 @@ def _paths(config: DiarizeConfig | TranscribeConfig) -> dict[str, Path]:
 
 
 def _listed(file: str) -> Recording | Refused:
-    path = Path(file)
+    path, name = Path(file), shown(file)
     if not path.exists():
-        return Refused(file, "missing", "there is no such file")
+        return Refused(name, "missing", "there is no such file")
     if path.is_dir():
-        return Refused(file, "directory", "this is a directory: name the files in it")
-    return Recording(path.name, str(path.absolute()), path.stat().st_size, "", "{}")
+        return Refused(name, "directory", "this is a directory: name the files in it")
+    return Recording(name, path.absolute().as_uri(), path.stat().st_size, "", "{}")
 
 
-def _result(file: str, recording: Recording) -> Transcribed | Refused:
+def _result(recording: Recording) -> Transcribed | Refused:
     problem = next((problem for _, problem in recording.problems if problem.whole), None)
     if problem:
-        return Refused(file, problem.code, problem.message)
+        return Refused(recording.id, problem.code, problem.message)
     decode, transcribe = recording.decode, recording.transcribe
     assert decode is not None
     assert decode.result is not None
@@ -106,4 +108,4 @@ def _result(file: str, recording: Recording) -> Transcribed | Refused:
         text, language, words = heard or (None, None, ())
         channel = channels[turn.track] + 1 if channels else None
         said.append(Said(turn.start, turn.end, turn.speaker, text, language, words, channel))
-    return Transcribed(file, decode.result.seconds, tuple(sorted(said, key=lambda each: each.start)))
+    return Transcribed(recording.id, decode.result.seconds, tuple(sorted(said, key=lambda each: each.start)))

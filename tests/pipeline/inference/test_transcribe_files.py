@@ -1,6 +1,8 @@
 """`aqaa-data transcribe`."""
 
 import json
+import os
+import shutil
 
 import pytest
 
@@ -59,6 +61,14 @@ def test_a_directory_that_cannot_be_written_is_told_before_anything_is_transcrib
         1,
         f"aqaa-data: {tmp_path}/file/out can't be written: Not a directory\n",
     )
+
+
+def test_any_file_name_is_read_and_written(command, tmp_path):
+    for name in (b"a b#c%20.wav", b"caf\xe9.wav"):
+        shutil.copy(SENTENCE, os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    done = command("transcribe", *sorted(tmp_path.iterdir()), "--format", "rttm", "--to", tmp_path / "out")
+    assert (done.code, done.stderr) == (0, "")
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"a b#c%20.rttm", r"caf\xe9.rttm"}
 
 
 def test_several_files_need_a_directory_and_different_names(command, tmp_path):
