@@ -41,6 +41,8 @@ def document_attention(documents_BL: Tensor, slopes_H: Tensor) -> Callable[[Tens
             o_NHWK = _attention(q_NHWK, k_NGWK, v_NGWK, bias)
         return o_NHWK.transpose(1, 2).flatten(0, 1)
 
+    # Its shapes differ from batch to batch: layers are compiled around it.
+    @torch.compiler.disable
     def attend(*qkv: Tensor) -> Tensor:
         # One gather for all groups: the gradient of each would fill a whole tensor.
         taken = (x.transpose(1, 2).flatten(0, 1).index_select(0, taken_P).split(sizes) for x in qkv)
