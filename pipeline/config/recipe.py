@@ -8,9 +8,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.config.yaml_config import beside, read_yaml
 from pipeline.storage.uri import normalize_uri
@@ -193,6 +193,23 @@ class Recipe(Config):
         if any(value.contrast.values()) and "aqtaa" not in families:
             raise ValueError("contrasts are built from spoken answers: add aqtaa to `compose.families`")
         return value
+
+    @model_validator(mode="after")
+    def _gpus_are_used(self) -> Self:
+        reserved = self.resources.transcribe.gpus
+        recognisers = {"transcribe": self.transcribe, "transcribe.second": self.transcribe.second}
+        for name, settings in recognisers.items():
+            if settings and settings.device == "cpu" and reserved:
+                raise ValueError(
+                    f"`{name}.device: cpu` leaves the GPU idle that `resources.transcribe.gpus: {reserved:g}` "
+                    "reserves: remove one of the two"
+                )
+            if settings and settings.device == "cuda" and not reserved:
+                raise ValueError(
+                    f"`{name}.device: cuda` needs a GPU: set `resources.transcribe.gpus`, to 0.5 for two "
+                    "actors on each"
+                )
+        return self
 
     def content(self) -> dict[str, Any]:
         """What determines the outputs: everything but paths and resources."""

@@ -33,7 +33,7 @@ from stages.quality import QualityStage
 from stages.stage import Config, Resources
 from stages.synthesize.checks import VERSION as CHECKS_VERSION
 from stages.tokenize import TokenizeStage
-from stages.transcribe import TranscribeStage
+from stages.transcribe import TranscribeConfig, TranscribeStage
 
 ANNOTATE = (DecodeStage, DiarizeStage, TranscribeStage, QualityStage, TokenizeStage)
 """The stages of annotate, in order. A new one is added here, and its column to `schemas.recording`."""
@@ -200,7 +200,10 @@ def plan_stages(recipe: Recipe) -> tuple[PlannedStage, ...]:
     """The stages with their models. A stage's fingerprint covers the stages before it."""
     planned: list[PlannedStage] = []
     for stage in ANNOTATE:
+        resources = getattr(recipe.resources, stage.name)
         config = getattr(recipe, stage.name)
+        if isinstance(config, TranscribeConfig):
+            config = config.placed(on_gpu=resources.gpus > 0)
         models = tuple(resolve(reference) for reference in config.models)
         fingerprint = digest(
             {
@@ -212,6 +215,5 @@ def plan_stages(recipe: Recipe) -> tuple[PlannedStage, ...]:
                 "upstream": planned[-1].fingerprint if planned else None,
             }
         )
-        resources = getattr(recipe.resources, stage.name)
         planned.append(PlannedStage(stage.name, stage, config, models, resources, fingerprint))
     return tuple(planned)
