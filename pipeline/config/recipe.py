@@ -201,8 +201,8 @@ class Recipe(Config):
         for name, settings in recognisers.items():
             if settings and settings.device == "cpu" and reserved:
                 raise ValueError(
-                    f"`{name}.device: cpu` leaves the GPU idle that `resources.transcribe.gpus: {reserved:g}` "
-                    "reserves: remove one of the two"
+                    f"`{name}.device: cpu` leaves the GPU idle that `resources.transcribe.gpus: "
+                    f"{reserved:g}` reserves: remove one of the two"
                 )
             if settings and settings.device == "cuda" and not reserved:
                 raise ValueError(
