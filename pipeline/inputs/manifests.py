@@ -2,23 +2,26 @@
 
 With `bytes` and `etag` in a row no request is needed for its recording, so that a manifest can list
 millions. All other fields of a row are its sidecar. Files beside a recording are not looked for.
+
+The manifests of other tools are recognised by the fields of their first row, whatever their names are.
 """
 
-import hashlib
 import json
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
-from urllib.parse import quote, unquote
 
+from pipeline.inputs.formats.nemo import read_nemo
 from pipeline.inputs.listed_recording import ListedRecording
-from pipeline.inputs.local_files import file_at
-from pipeline.inputs.row_files import FileRow, read_rows
-from pipeline.inputs.small_files import INLINE
+from pipeline.inputs.named_files import id_of, inline_sidecar, size_and_tag
+from pipeline.inputs.row_files import SUFFIXES, FileRow, rows_of
 from pipeline.storage.store import Store, split
 from pipeline.storage.uri import normalize_uri
 from schemas.errors import DataError, SetupError
-from schemas.recording import Companion
+
+Reader = Callable[[Store, str, Iterator[FileRow]], list[ListedRecording]]
+"""(folder, name, rows) of a manifest -> its recordings."""
 
 _REQUESTS = 32
 """Concurrent requests for the sizes of recordings that a manifest doesn't give."""
@@ -26,16 +29,36 @@ _REQUESTS = 32
 _BATCH_ROWS = 1000
 
 
+_LOOKED_AT = 100
+"""Rows in which the fields that tell whose manifest it is are looked for."""
+
+_READERS: dict[str, Reader] = {"audio_filepath": read_nemo}
+"""Field by which the rows of another tool's manifest are recognised -> its reader."""
+
+
+def is_manifest(name: str) -> bool:
+    """Whether a file may be a manifest by its name."""
+    return name.endswith((*SUFFIXES, ".json", ".jsonl.gz", ".json.gz"))
+
+
 def read_manifest(uri: str) -> list[ListedRecording]:
     """The recordings that a manifest names.
 
     The id of a recording under the manifest's folder is its relative path, as if the folder were listed; the
-    id of any other is its URI without the scheme. Raises SetupError with the line of an invalid row.
+    id of any other is its URI without the scheme. Raises SetupError with the line of an invalid row of our
+    own manifests; invalid rows of others are set aside.
     """
-    folder = split(uri)[0]
+    folder, name = split(uri)
+    rows = rows_of(folder, name)
+    first = list(islice(rows, _LOOKED_AT))
+    fields = {field for row in first if isinstance(row.value, dict) for field in row.value}
+    rows = chain(first, rows)
+    if "uri" not in fields:
+        for field, reader in _READERS.items():
+            if field in fields:
+                return reader(folder, name, rows)
     recordings: list[ListedRecording] = []
     with ThreadPoolExecutor(_REQUESTS) as pool:
-        rows = read_rows([uri])
         while batch := list(islice(rows, _BATCH_ROWS)):
             recordings += pool.map(lambda row: _recording(folder, row), batch)
     return recordings
@@ -55,7 +78,11 @@ def _parsed(folder: Store, row: Any) -> ListedRecording:
     fields = {name: value for name, value in row.items() if value is not None}
     path = fields.pop("uri", None)
     if not isinstance(path, str) or not path.strip():
-        raise SetupError("every row names a recording by its `uri`")
+        named = f", not by {', '.join(sorted(row)[:8])}" if row else ""
+        raise SetupError(
+            f"every row names a recording by its `uri`{named}. Other manifests that can be read are NeMo's "
+            "(`audio_filepath`) and lhotse's (`recording`, `sources`), and Parquet with a column of audio"
+        )
     size, etag = fields.pop("bytes", None), fields.pop("etag", None)
     if isinstance(size, float) and size.is_integer():  # a column of Parquet that pandas wrote with nulls
         size = int(size)
@@ -65,26 +92,5 @@ def _parsed(folder: Store, row: Any) -> ListedRecording:
         raise SetupError(f"`etag` is a text that changes with the file, not {json.dumps(etag, default=str)}")
     uri = normalize_uri(path) if "://" in path or path.startswith("/") else folder.join(path)
     if size is None or etag is None:
-        size, etag = _size_and_tag(uri)
-    sidecar = None
-    if fields:
-        text = json.dumps(fields, ensure_ascii=False, sort_keys=True, default=str)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        sidecar = Companion("json", INLINE + quote(text), digest)
-    return ListedRecording(_id(folder, uri), uri, size, str(etag), sidecar, ())
-
-
-def _id(folder: Store, uri: str) -> str:
-    inside = uri.removeprefix(f"{folder.uri}/").partition("://")
-    path = inside[2].lstrip("/") or inside[0]
-    return unquote(path) if uri.startswith("file://") else path
-
-
-def _size_and_tag(uri: str) -> tuple[int, str]:
-    """Of a recording; one that doesn't exist or can't be opened is set aside when it is decoded."""
-    store, name = split(uri)
-    try:
-        stored = file_at(store.directory, name) if store.is_local else store.head(name)
-    except FileNotFoundError:
-        return 0, "missing"
-    return stored.bytes, stored.etag
+        size, etag = size_and_tag(uri)
+    return ListedRecording(id_of(folder, uri), uri, size, str(etag), inline_sidecar(fields), ())

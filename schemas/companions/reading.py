@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from schemas.companions.annotation import CompanionAnnotation, CompanionEntry, CompanionSegment, LineAside
+from schemas.companions.clip import CLIP, clip
 from schemas.companions.json_lines import json_lines
 from schemas.companions.nist import ctm, rttm, stm
 from schemas.companions.subtitles import srt, vtt
@@ -21,6 +22,7 @@ _PARSERS: dict[str, Callable[[str], Iterable[CompanionEntry]]] = {
     "textgrid": textgrid,
     "vtt": vtt,
     "srt": srt,
+    CLIP: clip,
 }
 
 _NUMBERS = r"(?:[ \t]+-?[\d.]+){2}"
