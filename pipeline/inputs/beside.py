@@ -15,7 +15,7 @@ BESIDE = ("json", *KINDS)
 """Kinds of files that belong to a recording: sidecars, and companions in order of preference."""
 
 _TEXT = "txt md csv tsv lab xml html htm yaml yml toml log"
-_ELSE = "py sh ipynb pdf png jpg jpeg gif svg parquet tar zip gz xz npy npz pt sha256 md5 ds_store"
+_ELSE = "py sh ipynb pdf png jpg jpeg gif svg parquet tar tgz zip gz xz npy npz pt sha256 md5 ds_store"
 NOT_AUDIO = frozenset((*BESIDE, *f"{_TEXT} {_ELSE}".split()))
 """Extensions that no recording has; any other file is tried, because extensions can be wrong."""
 

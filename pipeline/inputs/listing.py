@@ -4,20 +4,19 @@ A manifest or a folder of another tool names recordings elsewhere (`pipeline.inp
 """
 
 import glob
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pipeline.inputs.beside import BESIDE, NOT_AUDIO, FilesBeside, extension, hidden
-from pipeline.inputs.formats.archives import EXTENSIONS, read_archive
+from pipeline.inputs.containers import is_container, read_containers
 from pipeline.inputs.formats.kaldi import SCP, read_kaldi
 from pipeline.inputs.listed_recording import ListedRecording
 from pipeline.inputs.local_files import files_in, walk
 from pipeline.inputs.manifests import is_manifest, read_manifest
+from pipeline.inputs.named_files import shown
 from pipeline.inputs.refusals import BAD_KEY, REFUSALS
 from pipeline.inputs.row_files import SUFFIXES
 from pipeline.storage.store import Store, StoredObject, can_request, split
@@ -28,9 +27,6 @@ from schemas.recording import Companion
 from schemas.text_files import fold
 
 __all__ = ["InputRoot", "ListedRecording", "Listing", "extension", "list_inputs"]
-
-_ARCHIVES = 16
-"""Archives that are listed at the same time."""
 
 STRAYS_SHOWN = 20
 """Companions without a recording that an input names."""
@@ -96,23 +92,21 @@ def _of_input(uri: str) -> tuple[list[ListedRecording], int, tuple[str, ...]]:
     # An input that is a file may be a link to anywhere, a file in a folder may not.
     single = isinstance(objects, list)
     links = None if single or not store.is_local else Links(store.directory)
-    archives: list[StoredObject] = []
+    containers: list[StoredObject] = []
 
     def seen(item: StoredObject) -> bool:
-        if extension(item.path) in EXTENSIONS and not hidden(item.path) and named(item.path):
-            archives.append(item)
+        if is_container(item.path) and not hidden(item.path) and named(item.path):
+            containers.append(item)
         return True
 
     recordings, ignored, strays = _recordings(store, filter(seen, objects), links)
-    if recordings or not archives:
+    if recordings or not containers:
         return recordings, ignored, strays
     # The archives of a folder that has recordings as well may be of these, and are left out.
-    with ThreadPoolExecutor(_ARCHIVES) as pool:
-        for found, left, more in pool.map(lambda item: read_archive(store, item, shown(item.path)), archives):
-            recordings += found
-            ignored += left - 1
-            strays = (*strays, *more)
-    return recordings, ignored, strays
+    contents = read_containers(store, containers)
+    read = {shown(path) for path in contents.read}
+    strays = (*(path for path in strays if path not in read), *contents.strays)
+    return contents.recordings, max(0, ignored - len(read)) + contents.ignored, strays
 
 
 def _kaldi_folder(uri: str) -> Store | None:
@@ -241,11 +235,6 @@ def _recordings(
         recordings.append(ListedRecording(shown(item.path), uri, item.bytes, item.etag, sidecar, companions))
     strays += map(shown, files.strays())
     return recordings, ignored, tuple(strays)
-
-
-def shown(path: str) -> str:
-    """A path with bytes that aren't UTF-8 as `\\xe9`, so that it can be written and hashed."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _is_folder_marker(item: StoredObject) -> bool:

@@ -7,12 +7,16 @@ The manifests of other tools are recognised by the fields of their first row, wh
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from typing import Any
 
+import pyarrow as pa
+
+from pipeline.inputs.formats.lhotse import read_cuts, read_recordings, read_supervisions
 from pipeline.inputs.formats.nemo import read_nemo
+from pipeline.inputs.formats.tables import audio_column, read_table
 from pipeline.inputs.listed_recording import ListedRecording
 from pipeline.inputs.named_files import id_of, inline_sidecar, size_and_tag
 from pipeline.inputs.row_files import SUFFIXES, FileRow, rows_of
@@ -32,7 +36,12 @@ _BATCH_ROWS = 1000
 _LOOKED_AT = 100
 """Rows in which the fields that tell whose manifest it is are looked for."""
 
-_READERS: dict[str, Reader] = {"audio_filepath": read_nemo}
+_READERS: dict[str, Reader] = {
+    "audio_filepath": read_nemo,
+    "supervisions": read_cuts,
+    "sources": read_recordings,
+    "recording_id": read_supervisions,
+}
 """Field by which the rows of another tool's manifest are recognised -> its reader."""
 
 
@@ -49,19 +58,49 @@ def read_manifest(uri: str) -> list[ListedRecording]:
     own manifests; invalid rows of others are set aside.
     """
     folder, name = split(uri)
+    if name.endswith(".parquet") and _has_audio(folder, name):
+        return read_table(folder, folder.head(name), name)
     rows = rows_of(folder, name)
     first = list(islice(rows, _LOOKED_AT))
-    fields = {field for row in first if isinstance(row.value, dict) for field in row.value}
     rows = chain(first, rows)
-    if "uri" not in fields:
-        for field, reader in _READERS.items():
-            if field in fields:
-                return reader(folder, name, rows)
+    if reader := _reader(first):
+        return reader(folder, name, rows)
     recordings: list[ListedRecording] = []
     with ThreadPoolExecutor(_REQUESTS) as pool:
         while batch := list(islice(rows, _BATCH_ROWS)):
             recordings += pool.map(lambda row: _recording(folder, row), batch)
     return recordings
+
+
+def foreign_manifests(store: Store, names: Sequence[str]) -> Iterator[tuple[str, list[ListedRecording]]]:
+    """(name, recordings) of those files of a folder that are manifests of other tools by their content."""
+    found = []
+    for name in names:
+        folder, last = split(store.join(name))
+        if reader := _reader(list(islice(rows_of(folder, last), _LOOKED_AT))):
+            found.append((name, folder, last, reader))
+    # lhotse writes the same turns with recordings and as cuts.
+    whole = {folder.uri for _, folder, _, reader in found if reader is read_recordings}
+    for name, folder, last, reader in found:
+        if reader not in (read_cuts, read_supervisions) or folder.uri not in whole:
+            yield name, reader(folder, last, rows_of(folder, last))
+        else:
+            yield name, []
+
+
+def _reader(first: Sequence[FileRow]) -> Reader | None:
+    """The reader of another tool's manifest by its first rows; None for our own, and what is none."""
+    fields = {field for row in first if isinstance(row.value, dict) for field in row.value}
+    if "uri" in fields:
+        return None
+    return next((reader for field, reader in _READERS.items() if field in fields), None)
+
+
+def _has_audio(folder: Store, name: str) -> bool:
+    try:
+        return audio_column(folder, name) is not None
+    except (pa.ArrowException, OSError):
+        return False  # what is wrong with it is told when its rows are read
 
 
 def _recording(folder: Store, row: FileRow) -> ListedRecording:

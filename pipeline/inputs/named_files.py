@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import posixpath
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -34,6 +36,22 @@ def named_uri(folder: Store, path: str) -> str:
     if key.startswith(".."):
         raise DataError("leads_out", f"{path} leads out of the bucket")
     return f"{scheme}://{bucket}/{key}"
+
+
+def from_working_directory(path: str) -> str:
+    """The absolute path of a file that is there relative to the working directory; else the path as it is.
+
+    Kaldi and lhotse take relative paths so, but elsewhere only the folder of their files is known.
+    """
+    if "://" in path or path.startswith(("/", "~")):
+        return path
+    here = Path(path)
+    return str(here.absolute()) if here.is_file() else path
+
+
+def shown(path: str) -> str:
+    """A path with bytes that aren't UTF-8 as `\\xe9`, so that it can be written and hashed."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def id_of(folder: Store, uri: str) -> str:

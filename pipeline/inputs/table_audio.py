@@ -1,9 +1,11 @@
 """Audio in cells of Parquet files, read a row group at a time and only the column of audio."""
 
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.inputs.part import Part
@@ -13,28 +15,51 @@ from schemas.errors import DataError
 KEPT = 256_000_000
 """Bytes of audio of a row group up to which it is kept for the next rows."""
 
-BYTES = "bytes"
-"""Field of a column of Hugging Face that holds the file."""
+_USUAL = ("audio", "speech", "wav", "flac", "mp3", "mp4", "audio_bytes")
+"""Names that a column of audio has, where there are several binary ones."""
 
 
-def audio_columns(schema: pa.Schema) -> list[str]:
-    """Paths of the columns that hold files of audio: `audio.bytes`, or a binary column."""
-    found = []
-    for field in schema:
-        if pa.types.is_struct(field.type) and BYTES in {
-            field.type.field(i).name for i in range(field.type.num_fields)
-        }:
-            found.append(f"{field.name}.{BYTES}")
-        elif _is_binary(field.type):
-            found.append(field.name)
-    return sorted(found, key=lambda path: path.partition(".")[0] not in _USUAL)
+@dataclass(frozen=True)
+class AudioColumn:
+    """A column whose cells are files of audio."""
 
+    name: str
+    bytes: str
+    """Path in the schema of the bytes: `audio.bytes`, or the column itself."""
+    path: str | None
+    """That of the name of the file, if it has one."""
 
-_USUAL = ("audio", "speech", "wav", "flac", "mp3", "audio_bytes")
+    @staticmethod
+    def of(schema: pa.Schema) -> "AudioColumn | None":
+        """Hugging Face's struct of `bytes` and `path`, or a binary column with a usual name."""
+        found = []
+        for field in schema:
+            inner = (
+                {field.type.field(i).name: field.type.field(i).type for i in range(field.type.num_fields)}
+                if pa.types.is_struct(field.type)
+                else {}
+            )
+            if _is_binary(inner.get("bytes")):
+                path = f"{field.name}.path" if "path" in inner else None
+                found.append(AudioColumn(field.name, f"{field.name}.bytes", path))
+            elif _is_binary(field.type) and field.name in _USUAL:
+                found.append(AudioColumn(field.name, field.name, None))
+        return min(found, key=lambda column: column.name not in _USUAL, default=None)
 
+    def mean_bytes(self, group: Any) -> tuple[int, bool]:
+        """Mean size of the audio in a row group, and whether it holds any at all, by its metadata."""
+        chunk = self._chunk(group)
+        nulls = chunk.statistics.null_count if chunk.statistics and chunk.statistics.has_null_count else 0
+        rows = max(1, group.num_rows)
+        return int(chunk.total_uncompressed_size) // rows, nulls < group.num_rows
 
-def _is_binary(type: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(type) or pa.types.is_large_binary(type))
+    def kept(self, group: Any) -> bool:
+        """Whether the audio of a row group fits in memory."""
+        return int(self._chunk(group).total_uncompressed_size) <= KEPT
+
+    def _chunk(self, group: Any) -> Any:
+        chunks = (group.column(index) for index in range(group.num_columns))
+        return next(chunk for chunk in chunks if chunk.path_in_schema == self.bytes)
 
 
 class TableAudio:
@@ -64,18 +89,24 @@ class TableAudio:
         if self._kept is None or self._kept[0] != key:
             store, name = split(uri)
             with store.open(name) as file, pq.ParquetFile(file) as table:
-                column = audio_columns(table.schema_arrow)[0]
-                if _bytes(table.metadata.row_group(group), column) > KEPT:
+                column = AudioColumn.of(table.schema_arrow)
+                if column is None:
+                    return None
+                if not column.kept(table.metadata.row_group(group)):
                     return _streamed(table, column, group, row)
-                self._kept = key, _flat(table.read_row_group(group, columns=[column]))
-        return cell_bytes(self._kept[1], row)
+                self._kept = key, _flat(table.read_row_group(group, columns=[column.bytes]))
+        return _value(self._kept[1], row)
 
 
-def _streamed(table: pq.ParquetFile, column: str, group: int, row: int) -> bytes | None:
+def _is_binary(type: pa.DataType | None) -> bool:
+    return type is not None and bool(pa.types.is_binary(type) or pa.types.is_large_binary(type))
+
+
+def _streamed(table: pq.ParquetFile, column: AudioColumn, group: int, row: int) -> bytes | None:
     """A cell of a large row group, of which a few rows are in memory."""
-    for batch in table.iter_batches(8, row_groups=[group], columns=[column]):
+    for batch in table.iter_batches(8, row_groups=[group], columns=[column.bytes]):
         if row < batch.num_rows:
-            return cell_bytes(_flat(pa.Table.from_batches([batch])), row)
+            return _value(_flat(pa.Table.from_batches([batch])), row)
         row -= batch.num_rows
     return None
 
@@ -83,17 +114,9 @@ def _streamed(table: pq.ParquetFile, column: str, group: int, row: int) -> bytes
 def _flat(table: pa.Table) -> Any:
     """The only column, without the struct around it."""
     column = table.column(0)
-    return pa.compute.struct_field(column, [0]) if pa.types.is_struct(column.type) else column
+    return pc.struct_field(column, [0]) if pa.types.is_struct(column.type) else column
 
 
-def cell_bytes(column: Any, row: int) -> bytes | None:
+def _value(column: Any, row: int) -> bytes | None:
     value = column[row].as_py()
     return value if isinstance(value, bytes) else None
-
-
-def _bytes(group: Any, column: str) -> int:
-    """Bytes of a column in a row group, not compressed."""
-    for index in range(group.num_columns):
-        if group.column(index).path_in_schema == column:
-            return int(group.column(index).total_uncompressed_size)
-    return 0

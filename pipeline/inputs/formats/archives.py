@@ -21,7 +21,7 @@ from typing import IO
 from pipeline.inputs.beside import BESIDE, NOT_AUDIO, FilesBeside, extension, hidden
 from pipeline.inputs.inflated_file import GZIP, MOST_INFLATED, NO_BOMB, InflatedFile
 from pipeline.inputs.listed_recording import ListedRecording
-from pipeline.inputs.named_files import refused_row
+from pipeline.inputs.named_files import refused_row, shown
 from pipeline.inputs.part import TAR, TAR_GZ, ZIP, Part
 from pipeline.inputs.part_reading import DEFLATED, STORED
 from pipeline.inputs.refusals import refused
@@ -32,7 +32,6 @@ from schemas.errors import DataError
 from schemas.recording import Companion
 from schemas.text_files import decoded, valid
 
-EXTENSIONS = ("tar", "tgz", "gz", "zip")
 _BLOCK = 512
 _KINDS = (*BESIDE, "txt")
 _LARGEST_INLINE = 1_000_000
@@ -49,12 +48,10 @@ class Member(StoredObject):
     """Its address, or the text itself where that can't be addressed."""
 
 
-def read_archive(
-    store: Store, file: StoredObject, shown: str
-) -> tuple[list[ListedRecording], int, list[str]]:
+def read_archive(store: Store, file: StoredObject, name: str) -> tuple[list[ListedRecording], int, list[str]]:
     """The recordings of an archive, the number of ignored members, and stray companions.
 
-    `shown` is the path of the archive, with which the ids of its members begin. Members that can't be used
+    `name` is the path of the archive, with which the ids of its members begin. Members that can't be used
     are set aside by name; so is what follows the place from which an archive can't be read.
     """
     found: dict[str, Member] = {}
@@ -77,16 +74,16 @@ def read_archive(
         code = error.code if isinstance(error, DataError) else "damaged_archive"
         reason = error.message if isinstance(error, DataError) else str(error)
         if not found and not beside:
-            aside.append(refused_row(archive, shown, code, reason))
+            aside.append(refused_row(archive, name, code, reason))
         else:
-            where = f"{shown}/(the rest after {len(found):,} recordings)"
+            where = f"{name}/(the rest after {len(found):,} recordings)"
             aside.append(refused_row(archive, where, code, reason))
     files = FilesBeside(beside.values(), list(found), _KINDS)
     for path, member in found.items():
         own = {kind: beside[one.path] for kind, one in files.of(path).items()}
         aside.append(
             ListedRecording(
-                f"{shown}/{_shown(path)}",
+                f"{name}/{shown(path)}",
                 member.uri,
                 member.bytes,
                 member.etag,
@@ -94,17 +91,13 @@ def read_archive(
                 tuple(_companions(own)),
             )
         )
-    return aside, ignored, [f"{shown}/{_shown(path)}" for path in files.strays()]
+    return aside, ignored, [f"{name}/{shown(path)}" for path in files.strays()]
 
 
 def _companions(own: dict[str, Member]) -> Iterator[Companion]:
     for kind, member in own.items():
         # JSON that has a text, and text alone, are about all of a recording.
         yield Companion(CLIP if kind in ("json", "txt") else kind, member.uri, member.etag)
-
-
-def _shown(path: str) -> str:
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _members(store: Store, file: StoredObject) -> Iterator[Member]:

@@ -6,7 +6,7 @@ fields on which all of its rows agree become its sidecar.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,16 +54,25 @@ class RowTurn:
 
 def given_companion(turns: Iterable[str], manifest: str) -> Companion:
     """The companion of turns, given as lines; `manifest` is named in messages about them."""
-    text = "\n".join(turns) + "\n"
-    text = text.encode("utf-8", "backslashreplace").decode()
+    return _companion("jsonl", turns, manifest)
+
+
+def _companion(kind: str, lines: Iterable[str], manifest: str) -> Companion:
+    text = "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace").decode()
     uri = packed(text, f"its rows of {manifest}")
-    return Companion("jsonl", uri, hashlib.sha256(text.encode()).hexdigest()[:16])
+    return Companion(kind, uri, hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def _confidence(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) and 0 <= value <= 1 else "<NA>"
 
 
 @dataclass
 class _Rows:
     fields: dict[str, Any]
     turns: list[str] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    """Lines of a CTM."""
     companions: tuple[Companion, ...] = ()
     says_something: bool = False
 
@@ -106,6 +115,19 @@ class GivenRecordings:
             known.turns.append(turn.line)
             known.says_something |= turn.says_something
 
+    def say(self, where: str, path: str, turn: RowTurn, words: Sequence[tuple[Any, ...]] = ()) -> None:
+        """Add a turn to a recording that was added, with its words: (start, duration, word, confidence)."""
+        try:
+            rows = self._rows[self._uri(path)]
+        except DataError:
+            return  # the recording was refused
+        rows.turns.append(turn.line)
+        rows.says_something = True
+        for start, seconds, word, confidence in words:
+            spoken = "_".join(str(word).split())
+            if spoken:
+                rows.words.append(f"recording 1 {start} {seconds} {spoken} {_confidence(confidence)}")
+
     def refuse(self, where: str, code: str, message: str) -> None:
         """Set a row aside by name."""
         self._refused.append(refused_row(self._folder.join(self._manifest), where, code, message))
@@ -132,5 +154,7 @@ class GivenRecordings:
         companions = rows.companions
         if rows.says_something:
             companions = (given_companion(rows.turns, self._manifest), *companions)
+        if rows.words:
+            companions = (*companions, _companion("ctm", rows.words, self._manifest))
         sidecar = inline_sidecar(rows.fields)
         return ListedRecording(id_of(self._folder, uri), uri, size, etag, sidecar, companions)

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.inputs.formats.given import GivenRecordings, RowTurn
 from pipeline.inputs.listed_recording import ListedRecording
+from pipeline.inputs.named_files import from_working_directory
 from pipeline.storage.store import Store
 from schemas.errors import DataError
 from schemas.text_files import decoded, lines, valid
@@ -72,10 +72,7 @@ def _path(source: str) -> str:
         )
     if source.endswith(("]", ".ark")) or re.search(r":\d+$", source):
         raise DataError("ark", "it is a part of an archive of Kaldi, which is not read: name a file")
-    if "://" in source or source.startswith("/"):
-        return source
-    here = Path(source)
-    return str(here.absolute()) if here.is_file() else source
+    return from_working_directory(source)
 
 
 def _segments(data: Store) -> Iterator[tuple[str, _Utterance]]:

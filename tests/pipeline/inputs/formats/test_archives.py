@@ -53,7 +53,9 @@ def zipped(members=MEMBERS, method=zipfile.ZIP_DEFLATED):
 ARCHIVES = {
     "a.tar": tar,
     "a.tar.gz": lambda members=MEMBERS: tar(members, "w:gz"),
-    "a.tgz": lambda members=MEMBERS: gzip.compress(tar(members)[:-10240]) + gzip.compress(bytes(10240)),
+    "a.tgz": lambda members=MEMBERS: (
+        gzip.compress(tar(members)[:50_000]) + gzip.compress(tar(members)[50_000:])
+    ),
     "a.zip": zipped,
     "stored.zip": lambda members=MEMBERS: zipped(members, zipfile.ZIP_STORED),
 }
