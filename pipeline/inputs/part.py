@@ -15,7 +15,7 @@ _ADDRESS = re.compile(rf"({'|'.join(KINDS)})\+(.+)!(\d+(?:\+\d+)*)/([^!]*)", re.
 
 
 @dataclass(frozen=True)
-class Part:
+class FilePart:
     """A part of a file, by its place."""
 
     kind: str
@@ -29,16 +29,16 @@ class Part:
     """In the file, quoted as in URIs."""
 
     @staticmethod
-    def of(kind: str, file: str, place: tuple[int, ...], name: bytes) -> "Part":
-        return Part(kind, file, place, quote(name))
+    def of(kind: str, file: str, place: tuple[int, ...], name: bytes) -> "FilePart":
+        return FilePart(kind, file, place, quote(name))
 
     @staticmethod
-    def parse(uri: str) -> "Part | None":
+    def parse(uri: str) -> "FilePart | None":
         """The part that a URI is the address of; None if it is that of a file."""
         found = _ADDRESS.fullmatch(uri)
         if not found:
             return None
-        return Part(found[1], found[2], tuple(map(int, found[3].split("+"))), found[4])
+        return FilePart(found[1], found[2], tuple(map(int, found[3].split("+"))), found[4])
 
     @property
     def uri(self) -> str:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, Any
 
-from pipeline.inputs.part import TAR, ZIP, Part
+from pipeline.inputs.part import TAR, ZIP, FilePart
 from pipeline.storage.store import Store, split
 from schemas.errors import DataError
 
@@ -17,17 +17,17 @@ _HEADER = struct.Struct("<4s5H3I2H")
 """Of a member of a zip, before its name."""
 
 
-def ranged(part: Part) -> bool:
+def ranged(part: FilePart) -> bool:
     """Whether the bytes of a part lie in its file as they are."""
     return part.kind == TAR or (part.kind == ZIP and part.place[3] == STORED)
 
 
-def size_of(part: Part) -> int:
+def size_of(part: FilePart) -> int:
     """The bytes of a member of a tar or a zip."""
     return part.place[2] if part.kind == ZIP else part.place[1]
 
 
-def member_bytes(part: Part) -> Iterator[bytes]:
+def member_bytes(part: FilePart) -> Iterator[bytes]:
     """The bytes of a member of a tar or a zip, in pieces.
 
     Raises DataError for a damaged member, FileNotFoundError if the file is gone.
@@ -40,7 +40,7 @@ def member_bytes(part: Part) -> Iterator[bytes]:
         yield from _zip_bytes(part, store, name)
 
 
-def _zip_bytes(part: Part, store: Store, name: str) -> Iterator[bytes]:
+def _zip_bytes(part: FilePart, store: Store, name: str) -> Iterator[bytes]:
     header, packed, size, method, crc = part.place
     fields = b"".join(_range(store, name, header, _HEADER.size))
     magic, *_, name_bytes, extra_bytes = _HEADER.unpack(fields)
@@ -96,10 +96,10 @@ def pieces(file: IO[bytes] | io.BufferedIOBase, size: int) -> Iterator[bytes]:
         yield data
 
 
-class PartFile(io.RawIOBase):
+class OpenPart(io.RawIOBase):
     """A part whose bytes lie in its file as they are, as a file: for `ranged` parts."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: FilePart) -> None:
         """Raises ValueError if there is no such part."""
         store, name = split(part.file)
         self._file = store.open(name)

@@ -9,7 +9,7 @@ from threading import Lock
 from urllib.parse import unquote
 
 from pipeline.inputs.inflated_file import InflatedFile
-from pipeline.inputs.part import PARQUET, TAR_GZ, Part
+from pipeline.inputs.part import PARQUET, TAR_GZ, FilePart
 from pipeline.inputs.part_reading import member_bytes, pieces
 from pipeline.inputs.refusals import refusal_of
 from pipeline.inputs.table_audio import TableAudio
@@ -34,7 +34,7 @@ class RecordingFiles:
         if refusal := refusal_of(etag):
             raise DataError(*refusal)
         try:
-            part = Part.parse(uri)
+            part = FilePart.parse(uri)
             if part:
                 with tempfile.TemporaryDirectory(prefix="aqaa-data-", dir=folder) as copies:
                     target = Path(copies) / (Path(unquote(part.name)).name[-50:] or "part")
@@ -51,7 +51,7 @@ class RecordingFiles:
         except PermissionError as error:
             raise DataError("unreadable", "there is no permission to read the file") from error
 
-    def _copy(self, part: Part, etag: str, target: Path) -> None:
+    def _copy(self, part: FilePart, etag: str, target: Path) -> None:
         store, name = split(part.file)
         if store.head(name).etag != etag:
             raise DataError("changed", f"{name} has changed since it was listed: run the build again")
@@ -65,7 +65,7 @@ class RecordingFiles:
                         "`scratch` to another disk"
                     ) from error
 
-    def _bytes(self, part: Part, etag: str) -> Iterator[bytes]:
+    def _bytes(self, part: FilePart, etag: str) -> Iterator[bytes]:
         if part.kind == PARQUET:
             yield self._tables.read(part, etag)
         elif part.kind == TAR_GZ:

@@ -5,7 +5,7 @@ import errno
 import zlib
 from urllib.parse import quote, unquote
 
-from pipeline.inputs.part import Part
+from pipeline.inputs.part import FilePart
 from pipeline.inputs.part_reading import member_bytes, size_of
 from pipeline.storage.store import split
 from schemas.errors import DataError
@@ -31,7 +31,7 @@ def read_text(uri: str, largest: int) -> str:
     if uri.startswith(_PACKED):
         data = uri.removeprefix(_PACKED).partition("/")[0]
         return decoded(zlib.decompress(base64.urlsafe_b64decode(data)))
-    if part := Part.parse(uri):
+    if part := FilePart.parse(uri):
         return _part_text(part, largest)
     store, name = split(uri)
     try:
@@ -57,7 +57,7 @@ def read_text(uri: str, largest: int) -> str:
     return decoded(data)
 
 
-def _part_text(part: Part, largest: int) -> str:
+def _part_text(part: FilePart, largest: int) -> str:
     """The text of a member of an archive."""
     name = unquote(part.name)
     if size_of(part) > largest:

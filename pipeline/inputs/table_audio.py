@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.inputs.part import Part
+from pipeline.inputs.part import FilePart
 from pipeline.storage.store import split
 from schemas.errors import DataError
 
@@ -69,7 +69,7 @@ class TableAudio:
         self._lock = Lock()
         self._kept: tuple[tuple[str, str, int], Any] | None = None
 
-    def read(self, part: Part, etag: str) -> bytes:
+    def read(self, part: FilePart, etag: str) -> bytes:
         """The bytes of a cell. Raises DataError if it is empty or the file is damaged."""
         group, row = part.place
         with self._lock:

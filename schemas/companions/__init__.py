@@ -29,7 +29,7 @@ __all__ = [
     "spaced",
 ]
 
-KINDS = ("stm", "jsonl", "textgrid", "rttm", "ctm", "vtt", "srt")
+KINDS = ("stm", "jsonl", "textgrid", "eaf", "rttm", "ctm", "vtt", "srt")
 """In order of preference: speakers and words, then speakers, then words."""
 
 

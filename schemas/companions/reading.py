@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from schemas.companions.annotation import CompanionAnnotation, CompanionEntry, CompanionSegment, LineAside
 from schemas.companions.clip import CLIP, clip
+from schemas.companions.elan import elan
 from schemas.companions.json_lines import json_lines
 from schemas.companions.nist import ctm, rttm, stm
 from schemas.companions.subtitles import srt, vtt
@@ -20,6 +21,7 @@ _PARSERS: dict[str, Callable[[str], Iterable[CompanionEntry]]] = {
     "ctm": ctm,
     "jsonl": json_lines,
     "textgrid": textgrid,
+    "eaf": elan,
     "vtt": vtt,
     "srt": srt,
     CLIP: clip,

@@ -22,7 +22,7 @@ from pipeline.inputs.beside import BESIDE, NOT_AUDIO, FilesBeside, extension, hi
 from pipeline.inputs.inflated_file import GZIP, MOST_INFLATED, NO_BOMB, InflatedFile
 from pipeline.inputs.listed_recording import ListedRecording
 from pipeline.inputs.named_files import refused_row, shown
-from pipeline.inputs.part import TAR, TAR_GZ, ZIP, Part
+from pipeline.inputs.part import TAR, TAR_GZ, ZIP, FilePart
 from pipeline.inputs.part_reading import DEFLATED, STORED
 from pipeline.inputs.refusals import refused
 from pipeline.inputs.small_files import packed
@@ -136,7 +136,7 @@ def _tar_members(opened: IO[bytes], archive: str, file: StoredObject, kind: str)
             if trouble := _leads_out(info.name) or _no_file(info):
                 yield _refused(archive, path, *trouble)
                 continue
-            part = Part.of(kind, archive, (opened_at, info.size), os.fsencode(path))
+            part = FilePart.of(kind, archive, (opened_at, info.size), os.fsencode(path))
             uri, etag = part.uri, file.etag
             if kind == TAR_GZ and extension(path) in _KINDS:
                 uri, etag = _inline(opened, opened_at, info.size, path)
@@ -191,7 +191,7 @@ def _zip_members(opened: IO[bytes], archive: str, file: StoredObject) -> Iterato
                 yield _refused(archive, path, *trouble)
                 continue
             place = (info.header_offset, info.compress_size, info.file_size, info.compress_type, info.CRC)
-            uri = Part.of(ZIP, archive, place, os.fsencode(path)).uri
+            uri = FilePart.of(ZIP, archive, place, os.fsencode(path)).uri
             yield Member(path, info.file_size, file.etag, 0.0, uri)
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pipeline.inputs.formats.given import GivenRecordings, RowTurn, given_companion
 from pipeline.inputs.listed_recording import ListedRecording
 from pipeline.inputs.named_files import inline_sidecar, refused_row
-from pipeline.inputs.part import PARQUET, Part
+from pipeline.inputs.part import PARQUET, FilePart
 from pipeline.inputs.table_audio import AudioColumn
 from pipeline.storage.store import Store, StoredObject
 from schemas.companions import said_in
@@ -58,7 +58,7 @@ def read_table(store: Store, file: StoredObject, shown: str) -> list[ListedRecor
                         continue
                     stem = (path or "").replace("\\", "/").rpartition("/")[2]
                     id = f"{where}/{stem}" if stem else where
-                    part = Part.of(PARQUET, uri, (group, row), (stem or f"{first + row:06d}").encode())
+                    part = FilePart.of(PARQUET, uri, (group, row), (stem or f"{first + row:06d}").encode())
                     companions = (given_companion([turn.line], name),) if turn else ()
                     sidecar = inline_sidecar(fields)
                     recordings.append(ListedRecording(id, part.uri, size, file.etag, sidecar, companions))

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.inputs.inflated_file import InflatedFile
 from pipeline.inputs.listing import list_inputs
-from pipeline.inputs.part import Part
+from pipeline.inputs.part import FilePart
 from pipeline.inputs.recording_files import RecordingFiles
 from pipeline.storage.store import Store
 from schemas.errors import DataError
@@ -129,9 +129,9 @@ def test_a_changed_archive_is_a_changed_input(tmp_path):
 
 def test_addresses_hold_any_name():
     for name in (b"a b/\xff!1+2/#x?.wav", "ä/语音.wav".encode()):
-        part = Part.of("tar", "s3://b/x!1+2/y.tar", (512, 7), name)
-        assert Part.parse(part.uri) == part
-    assert Part.parse("s3://b/x!1+2/y.tar") is None
+        part = FilePart.of("tar", "s3://b/x!1+2/y.tar", (512, 7), name)
+        assert FilePart.parse(part.uri) == part
+    assert FilePart.parse("s3://b/x!1+2/y.tar") is None
 
 
 # What is wrong in an archive is set aside by name
