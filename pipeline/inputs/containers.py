@@ -11,6 +11,7 @@ from pipeline.inputs.formats.tables import audio_column, read_table
 from pipeline.inputs.listed_recording import ListedRecording
 from pipeline.inputs.manifests import foreign_manifests
 from pipeline.inputs.named_files import shown
+from pipeline.inputs.part import FilePart
 from pipeline.storage.store import Store, StoredObject
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
@@ -50,7 +51,11 @@ def read_containers(store: Store, files: Sequence[StoredObject]) -> Contents:
     manifests = [file.path for file in files if file.path.lower().endswith(MANIFESTS)]
     for path, recordings in foreign_manifests(store, sorted(manifests)):
         contents.add(Contents(recordings, read={path}))
-    others = sorted((file for file in files if file.path not in manifests), key=lambda file: file.path)
+    # Tars whose members a manifest names are not listed again.
+    named = {part.file for recording in contents.recordings if (part := FilePart.parse(recording.uri))}
+    contents.read |= {file.path for file in files if store.join(file.path) in named}
+    others = sorted((file for file in files if file.path not in contents.read), key=lambda file: file.path)
+    others = [file for file in others if file.path not in manifests]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for one in pool.map(lambda file: _read(store, file), others):
             contents.add(one)

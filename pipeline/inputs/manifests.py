@@ -9,6 +9,7 @@ The manifests of other tools are recognised by the fields of their first row, wh
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
@@ -18,7 +19,8 @@ from pipeline.inputs.formats.lhotse import read_cuts, read_recordings, read_supe
 from pipeline.inputs.formats.nemo import read_nemo
 from pipeline.inputs.formats.tables import audio_column, read_table
 from pipeline.inputs.listed_recording import ListedRecording
-from pipeline.inputs.named_files import id_of, inline_sidecar, size_and_tag
+from pipeline.inputs.named_files import id_of, inline_sidecar, shown, size_and_tag
+from pipeline.inputs.part import FilePart
 from pipeline.inputs.row_files import SUFFIXES, FileRow, rows_of
 from pipeline.storage.store import Store, split
 from pipeline.storage.uri import normalize_uri
@@ -83,9 +85,19 @@ def foreign_manifests(store: Store, names: Sequence[str]) -> Iterator[tuple[str,
     whole = {folder.uri for _, folder, _, reader in found if reader is read_recordings}
     for name, folder, last, reader in found:
         if reader not in (read_cuts, read_supervisions) or folder.uri not in whole:
-            yield name, reader(folder, last, rows_of(folder, last))
+            yield name, _under(name.removesuffix(last), folder, reader(folder, last, rows_of(folder, last)))
         else:
             yield name, []
+
+
+def _under(above: str, folder: Store, recordings: Sequence[ListedRecording]) -> list[ListedRecording]:
+    """Recordings of a manifest in a folder, with ids that begin with its path where they are in it."""
+
+    def inside(recording: ListedRecording) -> bool:
+        part = FilePart.parse(recording.uri)
+        return (part.file if part else recording.uri).startswith(f"{folder.uri}/")
+
+    return [replace(r, id=f"{shown(above)}{r.id}") if above and inside(r) else r for r in recordings]
 
 
 def _reader(first: Sequence[FileRow]) -> Reader | None:

@@ -19,6 +19,9 @@ from schemas.companions import THE_END
 from schemas.errors import DataError, SetupError
 from schemas.recording import UNKNOWN_SPEAKER, Companion
 
+Words = Sequence[tuple[Any, ...]]
+"""(start, duration, word, confidence) of words of a turn."""
+
 _REQUESTS = 32
 """Concurrent requests for the sizes of recordings."""
 
@@ -75,6 +78,13 @@ class _Rows:
     """Lines of a CTM."""
     companions: tuple[Companion, ...] = ()
     says_something: bool = False
+    member: ListedRecording | None = None
+    """The recording itself, where it is a member of an archive."""
+
+    def add_words(self, words: Words) -> None:
+        for start, seconds, word, confidence in words:
+            if spoken := "_".join(str(word).split()):
+                self.words.append(f"recording 1 {start} {seconds} {spoken} {_confidence(confidence)}")
 
 
 class GivenRecordings:
@@ -115,7 +125,18 @@ class GivenRecordings:
             known.turns.append(turn.line)
             known.says_something |= turn.says_something
 
-    def say(self, where: str, path: str, turn: RowTurn, words: Sequence[tuple[Any, ...]] = ()) -> None:
+    def add_member(
+        self, member: ListedRecording, turn: RowTurn | None, fields: dict[str, Any], words: Words = ()
+    ) -> None:
+        """Take a row on a member of an archive."""
+        rows = self._rows.setdefault(member.uri, _Rows(fields, member=member))
+        rows.fields = {n: v for n, v in rows.fields.items() if n in fields and fields[n] == v}
+        if turn is not None:
+            rows.turns.append(turn.line)
+            rows.says_something |= turn.says_something
+        rows.add_words(words)
+
+    def say(self, where: str, path: str, turn: RowTurn, words: Words = ()) -> None:
         """Add a turn to a recording that was added, with its words: (start, duration, word, confidence)."""
         try:
             rows = self._rows[self._uri(path)]
@@ -123,10 +144,7 @@ class GivenRecordings:
             return  # the recording was refused
         rows.turns.append(turn.line)
         rows.says_something = True
-        for start, seconds, word, confidence in words:
-            spoken = "_".join(str(word).split())
-            if spoken:
-                rows.words.append(f"recording 1 {start} {seconds} {spoken} {_confidence(confidence)}")
+        rows.add_words(words)
 
     def refuse(self, where: str, code: str, message: str) -> None:
         """Set a row aside by name."""
@@ -135,7 +153,7 @@ class GivenRecordings:
     def listed(self) -> list[ListedRecording]:
         """The recordings, and the rows that were set aside."""
         with ThreadPoolExecutor(_REQUESTS) as pool:
-            files = pool.map(size_and_tag, self._rows)
+            files = pool.map(_file, self._rows.items())
             recordings = [
                 self._recording(uri, rows, *file)
                 for (uri, rows), file in zip(self._rows.items(), files, strict=True)
@@ -157,4 +175,11 @@ class GivenRecordings:
         if rows.words:
             companions = (*companions, _companion("ctm", rows.words, self._manifest))
         sidecar = inline_sidecar(rows.fields)
-        return ListedRecording(id_of(self._folder, uri), uri, size, etag, sidecar, companions)
+        id = rows.member.id if rows.member else id_of(self._folder, uri)
+        return ListedRecording(id, uri, size, etag, sidecar, companions)
+
+
+def _file(item: tuple[str, _Rows]) -> tuple[int, str]:
+    """Size and tag of the file of some rows."""
+    uri, rows = item
+    return (rows.member.bytes, rows.member.etag) if rows.member else size_and_tag(uri)

@@ -1,9 +1,11 @@
 """lhotse's manifests: cuts, or recordings with the supervisions of the file beside them."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.inputs.formats.given import GivenRecordings, RowTurn
+from pipeline.inputs.formats.given import GivenRecordings, RowTurn, Words
+from pipeline.inputs.formats.members import TarMembers
 from pipeline.inputs.listed_recording import ListedRecording
 from pipeline.inputs.named_files import from_working_directory
 from pipeline.inputs.row_files import FileRow, rows_of
@@ -42,7 +44,7 @@ def read_recordings(folder: Store, name: str, rows: Iterator[FileRow]) -> list[L
             except DataError as error:
                 given.refuse(row.where, error.code, error.message)
             else:
-                _say(given, row.where, path, supervision, 0.0)
+                given.say(row.where, path, _turn(supervision, 0.0), tuple(_words(supervision, 0.0)))
     return given.listed()
 
 
@@ -57,8 +59,11 @@ def read_supervisions(folder: Store, name: str, rows: Iterator[FileRow]) -> list
 
 
 def read_cuts(folder: Store, name: str, rows: Iterator[FileRow]) -> list[ListedRecording]:
-    """The recordings of cuts. Their supervisions, relative to the cut, are turns of the recording."""
-    given = GivenRecordings(folder, name)
+    """The recordings of cuts. Their supervisions, relative to the cut, are turns of the recording.
+
+    The audio of `cuts.000000.jsonl.gz` of a Shar is in `recording.000000.tar`, under the ids of the cuts.
+    """
+    given, tars = GivenRecordings(folder, name), TarMembers(folder)
     for row in rows:
         try:
             cut = _object(row)
@@ -66,28 +71,44 @@ def read_cuts(folder: Store, name: str, rows: Iterator[FileRow]) -> list[ListedR
             if not isinstance(recording, dict):
                 kind = cut.get("type") or "cut"
                 raise DataError("bad_row", f"the {kind} has no recording of its own, so it is not read")
+            if _in_shar(recording):
+                member = tars.find(re.sub(r"cuts\.(\d+)\..*", r"recording.\1.tar", name), str(cut.get("id")))
+                for turn, words in _said(cut):
+                    given.add_member(member, turn, _cut_fields(cut, recording), words)
+                continue
             path = _source(recording)
         except DataError as error:
             given.refuse(row.where, error.code, error.message)
             continue
         given.add(row.where, path, None, _cut_fields(cut, recording))
-        for supervision in cut.get("supervisions") or ():
-            if isinstance(supervision, dict):
-                _say(given, row.where, path, supervision, cut.get("start") or 0.0)
+        for turn, words in _said(cut):
+            if turn is not None:
+                given.say(row.where, path, turn, words)
     return given.listed()
 
 
-def _say(given: GivenRecordings, where: str, path: str, supervision: dict[str, Any], origin: Any) -> None:
-    """Add a supervision, whose times are relative to `origin`, as a turn."""
+def _in_shar(recording: dict[str, Any]) -> bool:
+    sources = recording.get("sources")
+    return isinstance(sources, list) and any(isinstance(s, dict) and s.get("type") == "shar" for s in sources)
+
+
+def _said(cut: dict[str, Any]) -> list[tuple[RowTurn | None, Words]]:
+    """The turns of a cut on the clock of its recording, with their words; None if it states none."""
+    supervisions = [one for one in cut.get("supervisions") or () if isinstance(one, dict)]
+    origin = cut.get("start") or 0.0
+    return [(_turn(one, origin), tuple(_words(one, origin))) for one in supervisions] or [(None, ())]
+
+
+def _turn(supervision: dict[str, Any], origin: Any) -> RowTurn:
+    """A supervision, whose times are relative to `origin`."""
     start = _sum(origin, supervision.get("start"))
-    turn = RowTurn(
+    return RowTurn(
         start,
         _sum(start, supervision.get("duration")),
         supervision.get("speaker"),
         supervision.get("text") or None,
         channel + 1 if isinstance(channel := supervision.get("channel"), int) and channel else None,
     )
-    given.say(where, path, turn, tuple(_words(supervision, origin)))
 
 
 def _words(supervision: dict[str, Any], origin: Any) -> Iterator[tuple[Any, ...]]:

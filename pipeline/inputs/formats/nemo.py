@@ -1,9 +1,14 @@
-"""NeMo's manifests: JSON Lines with `audio_filepath`, and perhaps offset, duration, text and speaker."""
+"""NeMo's manifests: JSON Lines with `audio_filepath`, and perhaps offset, duration, text and speaker.
+
+In a tarred manifest, rows with `shard_id` name members of `audio_<shard_id>.tar` beside it.
+"""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from pipeline.inputs.formats.given import GivenRecordings, RowTurn
+from pipeline.inputs.formats.members import TarMembers
 from pipeline.inputs.listed_recording import ListedRecording
 from pipeline.inputs.row_files import FileRow
 from pipeline.storage.store import Store
@@ -17,7 +22,7 @@ _NOTHING = ("", "-")
 
 def read_nemo(folder: Store, name: str, rows: Iterator[FileRow]) -> list[ListedRecording]:
     """The recordings of a manifest: rows on one file are its turns. Bad rows are set aside by line."""
-    given = GivenRecordings(folder, name)
+    given, tars = GivenRecordings(folder, name), TarMembers(folder)
     for row in rows:
         if isinstance(row.value, DataError):
             given.refuse(row.where, row.value.code, row.value.message)
@@ -27,7 +32,16 @@ def read_nemo(folder: Store, name: str, rows: Iterator[FileRow]) -> list[ListedR
             fields = {field: value for field, value in row.value.items() if value is not None}
             path, turn = fields.pop("audio_filepath", None), _turn(fields)
             companions = tuple((kind, fields.pop(f)) for f, kind in _COMPANIONS.items() if f in fields)
-            given.add(row.where, path, turn, fields, companions)
+            if (shard := fields.pop("shard_id", None)) is None:
+                given.add(row.where, path, turn, fields, companions)
+                continue
+            try:
+                member = tars.find(f"audio_{shard}.tar", str(path))
+            except DataError as error:
+                given.refuse(row.where, error.code, error.message)
+            else:
+                # The offset is that in the recording which the member was cut from.
+                given.add_member(member, replace(turn, start=0, end=None), fields)
     return given.listed()
 
 

@@ -44,11 +44,11 @@ def test_cuts_have_the_turns_and_words_of_every_recording(spoken, tmp_path, turn
 def test_a_data_folder_has_the_turns_of_plain_files_and_refuses_commands(spoken, tmp_path, turns_of_spoken):
     export(spoken, "kaldi", tmp_path / "kaldi", uri="stem")
     found = {id.rpartition("/")[2]: one for id, one in listed(tmp_path / "kaldi").items()}
-    (one,) = [found.pop(name) for name in list(found) if name == "one.wav"]
-    assert [(start, end, text) for start, end, _, text in turns(one)] == [
-        (row["start"], row["end"], row["text"]) for row in turns_of_spoken["one.wav"]
-    ]
-    assert {why(other)[0] for other in found.values()} <= {"command"}
+    for name in ("one.wav", "texts only.wav"):
+        assert [(start, end, text) for start, end, _, text in turns(found.pop(name))] == [
+            (row["start"], row["end"], row["text"]) for row in turns_of_spoken[name]
+        ]
+    assert {why(other)[0] for other in found.values()} == {"command"}, "the channels of a call are piped"
 
 
 def test_a_data_set_has_a_recording_per_turn(spoken, tmp_path, turns_of_spoken):

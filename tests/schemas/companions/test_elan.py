@@ -44,7 +44,7 @@ def test_tiers_are_speakers_and_those_that_depend_on_others_are_left_out():
         CompanionSegment(0.5, 1.5, "Anna", None, "hello & there"),
         CompanionSegment(1.5, 2.25, "Bob"),
     )
-    assert found.aside == (LineAside(19, "the annotation has no time of its own"),)
+    assert found.aside == (LineAside(18, "the annotation has no time of its own"),)
 
 
 def test_times_are_those_of_the_media():

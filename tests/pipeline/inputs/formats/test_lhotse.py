@@ -2,9 +2,11 @@
 
 import gzip
 import json
+import tarfile
 
 import pytest
 
+from pipeline.inputs.recording_files import RecordingFiles
 from pipeline.inputs.small_files import read_text
 from tests.pipeline.inputs.formats.given import ONE, fields, listed, turns, why
 
@@ -141,3 +143,38 @@ def test_what_lhotse_writes_is_read(folder):
     ).to_file(folder / "cuts.jsonl.gz")
     (call,) = listed(folder / "cuts.jsonl.gz").values()
     assert turns(call) == [(0.5, 1.5, "A", "hello")]
+
+
+def test_a_shar_is_read(folder, tmp_path):
+    held = RECORDING | {"sources": [{"type": "shar", "channels": [0], "source": ""}]}
+    rows = [
+        cut(0, SUPERVISIONS[0], id="c-1", recording=held),
+        cut(0, id="c-2", recording=held),
+        cut(0, id="no", recording=held),
+    ]
+    write(folder / "cuts.000003.jsonl.gz", *rows)
+    with tarfile.open(folder / "recording.000003.tar", "w") as archive:
+        for name in ("c-1", "c-2"):
+            archive.add(ONE, f"{name}.wav")
+            (tmp_path / "meta.json").write_text(json.dumps(held))
+            archive.add(tmp_path / "meta.json", f"{name}.json")
+    found = listed(folder)
+    one = found.pop("recording.000003.tar/c-1.wav")
+    assert turns(one) == TURNS[:1]
+    assert turns(found.pop("recording.000003.tar/c-2.wav")) == []
+    assert why(found.pop("cuts.000003.jsonl.gz:3"))[0] == "vanished"
+    assert not found
+    with RecordingFiles().local(one.uri, one.etag, tmp_path) as path:
+        assert path.read_bytes() == ONE.read_bytes()
+
+
+def test_the_shar_that_lhotse_writes_is_read(folder):
+    lhotse = pytest.importorskip("lhotse")
+    recording = lhotse.Recording.from_file(ONE, recording_id="call")
+    supervision = lhotse.SupervisionSegment("1", "call", 0.3, 0.9, channel=0, text="hello", speaker="A")
+    cuts = lhotse.CutSet.from_manifests(
+        lhotse.RecordingSet.from_recordings([recording]), lhotse.SupervisionSet.from_segments([supervision])
+    )
+    cuts.to_shar(folder, fields={"recording": "wav"})
+    (call,) = listed(folder).values()
+    assert turns(call) == [(0.3, 1.2, "A", "hello")]

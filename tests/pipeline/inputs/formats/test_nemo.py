@@ -2,9 +2,11 @@
 
 import gzip
 import json
+import tarfile
 
 import pytest
 
+from pipeline.inputs.recording_files import RecordingFiles
 from pipeline.inputs.small_files import read_text
 from schemas.errors import SetupError
 from tests.pipeline.inputs.formats.given import ONE, OTHER, fields, listed, seconds, turns, why
@@ -124,3 +126,24 @@ def test_a_manifest_may_be_compressed_and_a_damaged_one_keeps_its_rows(folder):
 def test_a_manifest_of_nobody_is_told_apart(folder):
     with pytest.raises(SetupError, match=r"by its `uri`, not by path, words.*NeMo"):
         listed(manifest(folder / "m.jsonl", {"path": "a.wav", "words": 3}))
+
+
+def test_tarred_rows_name_members_of_the_tars_beside_the_manifest(folder, tmp_path):
+    data = folder / "tarred" / "train"
+    data.mkdir(parents=True)
+    with tarfile.open(data / "audio_0.tar", "w") as archive:
+        archive.add(ONE, "one.wav")
+        archive.add(OTHER, "unnamed.flac")
+    row = {"audio_filepath": "one.wav", "offset": 33.5, "duration": 1.0, "text": "hi", "shard_id": 0}
+    rows = [row, row | {"audio_filepath": "no.wav"}, row | {"shard_id": 7}]
+    file = manifest(data / "tarred_audio_manifest.json", *rows)
+    for entry, prefix in ((folder / "tarred", "train/"), (file, "")):
+        found = listed(entry)
+        one = found.pop(f"{prefix}audio_0.tar/one.wav")
+        assert turns(one) == [(0, float("inf"), "somebody", "hi")]
+        with RecordingFiles().local(one.uri, one.etag, tmp_path) as path:
+            assert path.read_bytes() == ONE.read_bytes()
+        assert {id: why(r)[0] for id, r in found.items()} == {
+            f"{prefix}tarred_audio_manifest.json:2": "vanished",
+            f"{prefix}tarred_audio_manifest.json:3": "vanished",
+        }
