@@ -41,6 +41,10 @@ class InflatedFile(io.RawIOBase):
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._states = [_State(0, 0, b"", _inflater())]
+        self._at = self._read = 0
+        self._rest = b""
+        self._ready = memoryview(b"")
+        self._zlib: Any = None
         self._resume(self._states[0])
 
     def readable(self) -> bool:

@@ -29,8 +29,8 @@ def read_text(uri: str, largest: int) -> str:
     if uri.startswith(INLINE):
         return unquote(uri.removeprefix(INLINE))
     if uri.startswith(_PACKED):
-        data = uri.removeprefix(_PACKED).partition("/")[0]
-        return decoded(zlib.decompress(base64.urlsafe_b64decode(data)))
+        content = uri.removeprefix(_PACKED).partition("/")[0]
+        return decoded(zlib.decompress(base64.urlsafe_b64decode(content)))
     if part := FilePart.parse(uri):
         return _part_text(part, largest)
     store, name = split(uri)

@@ -120,7 +120,7 @@ def _tar_members(opened: IO[bytes], archive: str, file: StoredObject, kind: str)
         tar.ignore_zeros = True  # from the second header on: the first says whether it is a tar
         end = 0
         while (info := tar.next()) is not None:
-            tar.members.clear()
+            tar.members.clear()  # type: ignore[attr-defined]  # so that a long archive needs no memory
             if info.offset > end and _damaged(opened, end):
                 yield _refused_at(archive, end)
             opened_at = info.offset_data
