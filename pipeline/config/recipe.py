@@ -21,6 +21,7 @@ from stages.compose.config import ComposeConfig
 from stages.decode.config import DecodeConfig
 from stages.diarize.config import DiarizeConfig
 from stages.endpoint import EndpointConfig
+from stages.identify import IdentifyConfig
 from stages.interleave import InterleaveConfig
 from stages.mixture import MixtureConfig
 from stages.pair_turns import PairTurnsConfig
@@ -138,6 +139,9 @@ class Recipe(Config):
         SynthesizeConfig(), description="speech made from written conversations"
     )
     vocabulary: VocabularyConfig = Field(VocabularyConfig(), description="text tokenizer of the token ids")
+    identify: IdentifyConfig = Field(
+        IdentifyConfig(), description="who the speakers are, over all recordings"
+    )
     select: SelectConfig = Field(SelectConfig(), description="which turns are used")
     pair_turns: PairTurnsConfig = Field(
         PairTurnsConfig(), description="how turns become questions and answers"
@@ -202,6 +206,7 @@ class Recipe(Config):
                 "select": {"evaluation_prompts"},
                 "synthesize": {"conversations"},
                 "preferences": {"candidates", "ratings"},
+                "identify": {"voices"} if self.identify.is_used else True,
             },
         ) | {
             "units": self.units.model_dump(mode="json"),
@@ -233,12 +238,14 @@ def load(
         for name in ("candidates", "ratings")
     }
     prompts = tuple(beside(file, uri) for uri in recipe.select.evaluation_prompts)
+    voices = recipe.identify.voices and beside(file, recipe.identify.voices)
     return recipe.model_copy(
         update={
             "synthesize": recipe.synthesize.model_copy(update={"conversations": conversations}),
             "preferences": recipe.preferences.model_copy(update=sampled),
             "inputs": tuple(inputs) or tuple(beside(file, uri) for uri in recipe.inputs),
             "texts": tuple(beside(file, uri) for uri in recipe.texts),
+            "identify": recipe.identify.model_copy(update={"voices": voices}),
             "select": recipe.select.model_copy(update={"evaluation_prompts": prompts}),
             "output": normalize_uri(output or beside(file, recipe.output)),
             "limit_hours": limit_hours or recipe.limit_hours,
