@@ -64,3 +64,10 @@ def test_a_data_set_has_a_recording_per_turn(spoken, tmp_path, turns_of_spoken):
 @pytest.fixture
 def turns_of_spoken(turns):
     return {id.rpartition("/")[2]: rows for id, rows in turns.items()}
+
+
+def test_tarred_data_has_a_recording_per_turn(spoken, tmp_path, turns_of_spoken):
+    export(spoken, "nemo-tarred", tmp_path / "tarred")
+    found = list(listed(tmp_path / "tarred").values())
+    said = [row["text"] for rows in turns_of_spoken.values() for row in rows]
+    assert sorted(turns(one)[0][3] for one in found) == sorted(said)
