@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.inference.tokenize_files import Refused
-from pipeline.inputs.listing import shown
+from pipeline.inputs.named_files import shown
 from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.models import resolve
 from schemas.arrow import to_row

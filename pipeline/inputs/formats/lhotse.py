@@ -137,8 +137,9 @@ def _object(row: FileRow) -> dict[str, Any]:
 
 def _source(recording: dict[str, Any]) -> str:
     """The file of a recording. Raises DataError if it isn't one."""
-    sources = recording.get("sources")
-    source = sources[0] if isinstance(sources, list) and sources else None
+    named = recording.get("sources")
+    sources: list[Any] = named if isinstance(named, list) else []
+    source = sources[0] if sources else None
     if not isinstance(source, dict) or not isinstance(source.get("source"), str):
         raise DataError("bad_row", "the recording names no file")
     if len(sources) > 1:
