@@ -94,8 +94,8 @@ class TurnTable:
     def charts(self, wanted: TurnFilter, others: "Sequence[TurnTable]" = ()) -> Charts:
         where, values = self._where(wanted, others)
         bins = [
-            f'least(greatest(floor(("{column}" - {m.low}) / {(m.high - m.low) / m.bins}), 0), {m.bins - 1})'
-            f"::INTEGER AS c{number}"
+            f'CASE WHEN isfinite("{column}") THEN least(greatest(floor(("{column}" - {m.low}) '
+            f"/ {(m.high - m.low) / m.bins}), 0), {m.bins - 1})::INTEGER END AS c{number}"
             for number, (column, m) in enumerate(BROWSED.items())
         ]
         names = [f"{name} AS c{number}" for number, name in enumerate(CATEGORIES, len(bins))]
