@@ -103,7 +103,7 @@ def create_browse_app(
         return await answer(request)
 
     def at(number: int) -> OpenVersion:
-        if number >= len(versions):
+        if not 0 <= number < len(versions):
             raise _unknown("version")
         return versions[number]
 

@@ -59,6 +59,8 @@ def piece(content: bytes, asked: str | None) -> tuple[int, int] | None:
     ):
         return None
     size = len(content)
+    if not first and not last:
+        return None
     if not first:
         start, end = size - min(int(last or 0), size), size
     else:
