@@ -10,10 +10,9 @@ import click
 
 from pipeline.commands.arguments import ReferenceType, print_json
 from pipeline.commands.extras import require_extra
+from pipeline.report.links import BROWSE_PORT
 from pipeline.serving.address import bind, url_of
 from pipeline.versions.reader import Reference, open_version
-
-PORT = 8091
 
 
 @click.command(epilog="Example: aqaa-data browse datasets/demo@latest --marks marks.jsonl")
@@ -27,7 +26,11 @@ PORT = 8091
 @click.option("--turn", metavar="KEY", help="The turn that the printed link names.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0 takes any free port."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=BROWSE_PORT,
+    show_default=True,
+    help="0 takes any free port.",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on stdout once the server listens."

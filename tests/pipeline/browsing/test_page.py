@@ -72,9 +72,8 @@ def test_filters_and_their_histograms_follow_each_other(open_tab, version):
         # A range by hand, and with the mouse.
         tab.value("document.querySelector('[data-value=\"select/too_short\"]').click()")
         shows(tab, "8 turns")
-        box = tab.value(
-            "(b => [b.x, b.y, b.width, b.height])(document.querySelector('[data-column=seconds]').getBoundingClientRect())"
-        )
+        seconds = "document.querySelector('[data-column=seconds]').getBoundingClientRect()"
+        box = tab.value(f"(b => [b.x, b.y, b.width, b.height])({seconds})")
         x, y, width, height = box
         for kind, at in (("mousePressed", 0.1), ("mouseMoved", 0.5), ("mouseReleased", 0.99)):
             tab.call(

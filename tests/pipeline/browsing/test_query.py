@@ -148,7 +148,7 @@ FILTERS = st.builds(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wanted=FILTERS)
 def test_count_table_and_charts_agree_with_plain_python(table, wanted):
     expected = [row for row in ROWS if meets(row, wanted)]
