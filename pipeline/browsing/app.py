@@ -36,7 +36,6 @@ PAGE_ROWS = 50
 AROUND = 400
 """Turns of a recording in its strip, at most: those nearest to the one that is heard."""
 _BODY_BYTES = 10_000
-_LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 Asked = TypeVar("Asked", bound=BaseModel)
 
@@ -92,7 +91,7 @@ def create_browse_app(
 
     @app.middleware("http")
     async def check(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        if token is None and _host(request) not in _LOCAL:
+        if token is None and not is_local(_host(request)):
             # Another site may have had its name point here, to read through the reader's browser.
             return JSONResponse(
                 {"error": "this page is for this machine"}, HTTPStatus.FORBIDDEN, headers=HEADERS
@@ -248,7 +247,7 @@ def create_browse_server(
 
 def _host(request: "Request") -> str:
     host = request.headers.get("host", "")
-    return host.rpartition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
 
 
 def _has(request: "Request", token: str) -> bool:

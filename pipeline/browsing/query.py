@@ -1,10 +1,11 @@
 """The turns of a version as a table that filters and histograms are answered from, by DuckDB.
 
-Measures and categories of all turns are in memory, about 200 bytes a turn; keys, texts and words stay in the
+Measures and categories of all turns are in memory, about 300 bytes a turn; keys, texts and words stay in the
 version's Parquet file and are read for the turns that are shown. What a reader asks for is bound as values:
 the text of a query is made of constants of this package alone.
 """
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -137,7 +138,7 @@ class TurnTable:
             [*values, number, offset],
         )
         shown = {row["file_row_number"]: row for row in self._read(_SHOWN, [row for row, _ in found])}
-        return [shown[row] | {"ordered": value} for row, value in found]
+        return [shown[row] | {"ordered": _finite(value)} for row, value in found]
 
     def turn(self, key: str) -> Row | None:
         """All that the version has of a turn."""
@@ -164,7 +165,7 @@ class TurnTable:
         name = self._values_of(LIMIT_COLUMNS[limit])
         ((low, high),) = self._run(
             f"SELECT quantile_cont(v, 0.005), quantile_cont(v, 0.995) "
-            f"FROM (SELECT {name} AS v FROM {self._name})",
+            f"FROM (SELECT {name} AS v FROM {self._name}) WHERE isfinite(v)",
             [],
         )
         return None if low is None else (low, high)
@@ -258,7 +259,7 @@ class TurnTable:
         with self._connection.cursor() as cursor:
             cursor.execute(sql, values)
             names = [column[0] for column in cursor.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            return [dict(zip(names, map(_finite, row), strict=True)) for row in cursor.fetchall()]
 
     def _run(self, sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
@@ -275,6 +276,15 @@ _WORD_COUNT = (
     f"+ len(regexp_extract_all(text, '[{UNSPACED}]')) / 2"
 )
 """As `stages.select` counts words."""
+
+
+def _finite(value: Any) -> Any:
+    """A value that JSON can represent: infinite numbers, such as the loudness of silence, become None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _most_frequent(turns: dict[str | None, int]) -> dict[str, int]:

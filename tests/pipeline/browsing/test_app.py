@@ -2,6 +2,7 @@
 
 import io
 import json
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def test_a_range_beyond_the_content_is_refused(asked):
 
 def test_the_samples_of_a_turn_have_their_prompt_and_target_apart(page):
     found = page.get(f"{TURN}/samples")["samples"]
-    assert {"asr", "aqtaa"} <= {sample["family"] for sample in found}
+    assert "asr" in {sample["family"] for sample in found}
     for sample in found:
         assert {part["target"] for part in sample["parts"]} == {False, True}
 
@@ -149,9 +150,7 @@ def test_nothing_but_turns_of_open_versions_is_found(page, path):
     ["{", '{"ranges": {"seconds; --": [1, 2]}}', '{"comparison": {"with_version": 5, "how": "only_here"}}'],
 )
 def test_what_is_no_filter_is_refused(page, filter):
-    status, content, _ = page.ask(
-        "GET", f"/api/versions/0/turns?filter={json.dumps(filter)[1:-1].replace(' ', '%20')}"
-    )
+    status, content, _ = page.ask("GET", f"/api/versions/0/turns?filter={quote(filter)}")
     assert status in (404, 422)
     assert json.loads(content)["error"]
 

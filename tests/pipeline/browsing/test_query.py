@@ -1,5 +1,6 @@
 """What DuckDB answers is what plain Python counts, over turns as a build writes them."""
 
+import json
 import math
 import random
 from contextlib import nullcontext
@@ -57,6 +58,7 @@ def turns(number, seed):
             dnsmos_overall=None if unmeasured else chance.uniform(1, 4),
             speech_share=chance.uniform(0.2, 1),
             average_log_probability=chance.uniform(-1.5, 0),
+            loudness_lufs=-math.inf if unmeasured else chance.uniform(-50, -10),
         )
 
 
@@ -110,6 +112,10 @@ def value_of(row, column):
     return getattr(value, inner) if inner and value is not None else value
 
 
+def is_number(value):
+    return value is not None and math.isfinite(value)
+
+
 def category_of(row, name):
     return (f"{row.stage}/{row.code}" if row.stage else "") if name == "reason" else getattr(row, name) or ""
 
@@ -159,7 +165,7 @@ def test_count_table_and_charts_agree_with_plain_python(table, wanted):
     assert [row["key"] for row in shown] == [row.key for row in expected]
     charts = table.charts(wanted)
     for column, bins in charts.histograms.items():
-        assert sum(bins) == sum(value_of(row, column) is not None for row in expected)
+        assert sum(bins) == sum(is_number(value_of(row, column)) for row in expected)
     for name in CATEGORIES:
         assert sum(charts.values[name].values()) == len(expected)
 
@@ -253,6 +259,17 @@ def test_a_turn_is_found_by_its_key_with_the_turns_around_it(table):
     around = table.of_recording(turn["recording"], turn["start"], 3)
     assert [row["index"] for row in around] == [29, 30, 31]
     assert table.turn("none") is None
+
+
+def test_the_loudness_of_silence_is_no_number_in_json(table):
+    silent = next(row for row in ROWS if row.assessment.loudness_lufs == -math.inf)
+    order = Order(by="assessment.loudness_lufs")
+    for answer in (
+        table.turn(silent.key),
+        table.rows(TurnFilter(), order, 0, 200),
+        table.span("loudness_min"),
+    ):
+        json.dumps(answer, allow_nan=False)
 
 
 def test_a_version_of_an_earlier_release_lacks_columns_and_opens():
