@@ -1,5 +1,6 @@
 """What a reader of the page asks for, as typed values: no text of theirs becomes part of a query."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -108,7 +109,7 @@ class Order(_Asked):
         return value and _one_of(value, BROWSED)
 
 
-def _one_of(name: str, names: object) -> str:
-    if not isinstance(names, dict) or name not in names:
+def _one_of(name: str, names: Mapping[str, object]) -> str:
+    if name not in names:
         raise ValueError(f"there is no {name!r}")
     return name
