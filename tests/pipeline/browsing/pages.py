@@ -37,7 +37,7 @@ def small_version(folder: Path, recordings: Sequence[str] = RECORDINGS) -> Versi
     manifest = json.loads(manifest_file.read_text())
     rows = []
     for name in recordings:
-        path = shutil.copy(DEMO / name, folder)
+        path = Path(shutil.copy(DEMO / name, folder))
         rows.append({"id": path.name, "uri": path.as_uri(), "bytes": path.stat().st_size, "etag": "1"})
     annotation = f"annotations/{manifest['stages']['decode']}/{'0' * 16}-{'0' * 12}.parquet"
     (dataset / annotation).parent.mkdir(parents=True)
