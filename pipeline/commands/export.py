@@ -1,7 +1,6 @@
 """`aqaa-data export`"""
 
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
@@ -17,9 +16,9 @@ from pipeline.versions.reader import Reference, open_version
 @click.option("--format", type=click.Choice(FORMATS), required=True, help="File format.")
 @click.option(
     "--to",
-    type=click.Path(file_okay=False, path_type=Path),
+    metavar="URI",
     required=True,
-    help="Directory to write to: a new or an empty one.",
+    help="Directory or prefix (s3://, gs://) to write to: a new or an empty one.",
 )
 @click.option(
     "--uri",
@@ -31,18 +30,17 @@ from pipeline.versions.reader import Reference, open_version
 )
 @renamed_option("--kept", "--only-kept", is_flag=True, help="Export only turns that were kept.")
 @json_option
-def export(
-    reference: Reference, format: str, to: Path, uri: NameForm, only_kept: bool, as_json: bool
-) -> None:
+def export(reference: Reference, format: str, to: str, uri: NameForm, only_kept: bool, as_json: bool) -> None:
     """Export a version in the format of another tool.
 
     rttm, stm, ctm, jsonl, srt, vtt and textgrid have a file per recording. nemo, kaldi and lhotse are
     manifests of all turns, which name the recordings where they are. hf is a folder of Parquet with the audio
-    and the codes of each turn. energon has samples instead of turns.
+    and the codes of each turn. moshi has conversations of two in stereo. energon, mds, chat and chat-codes
+    have samples instead of turns.
     """
     exported = write_turns(open_version(reference), format, to, only_kept, uri)
     if as_json:
-        print_json({"to": str(to), **asdict(exported)})
+        print_json({"to": to, **asdict(exported)})
         return
     if exported.samples:
         click.echo(f"{exported.samples:,} samples in {to}")
@@ -60,6 +58,9 @@ def _notes(exported: Exported, format: str) -> list[str]:
         f"{exported.without_text:,} turns without text are left out": exported.without_text,
         f"{exported.without_words:,} turns are left out, as the times of their words aren't known": (
             exported.without_words
+        ),
+        f"{exported.not_two_speakers:,} recordings are left out, as they don't have two speakers": (
+            exported.not_two_speakers
         ),
         f"{exported.off_clock:,} recordings start late or have gaps: players that ignore their time stamps "
         "are elsewhere at the time of a turn": exported.off_clock,

@@ -1,5 +1,6 @@
 """`aqaa-data inspect`"""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -24,6 +25,11 @@ from pipeline.versions.reader import Reference, Version, open_version
 
 _COLOURS = {"text": "default", "linguistic": "cyan", "semantic": "magenta", "marker": "dim"}
 _MAX_TOKENS = 4000
+_CODES = "LLSSS"
+"""The order of the codes of 120 ms."""
+
+Token = tuple[str, str, int]
+"""Kind, glyph and whether it is in the loss."""
 
 
 @click.command(epilog="Example: aqaa-data inspect datasets/demo@latest monologues/librivox_ss_0870.mp3")
@@ -119,8 +125,8 @@ def _sample(version: Version, sample: StoredSample) -> None:
     left = len(strip) - _MAX_TOKENS
     console.print(
         f"[dim]{len(strip):,} tokens{f', {left:,} more than shown' if left > 0 else ''}: t text, [/]"
-        "[cyan]L[/] [dim]linguistic and[/] [magenta]S[/] [dim]semantic codes, ⟨ ⟩ audio start and end; "
-        f"underlined: the {sum(sample.loss):,} in the loss[/]"
+        "[cyan]L[/] [dim]linguistic and[/] [magenta]S[/] [dim]semantic codes, ⟨ ⟩ audio start and end, × how "
+        f"often tokens repeat; underlined: the {sum(sample.loss):,} in the loss[/]"
     )
     for turn in record.get("turns") or ():
         console.print(f"\n[bold]turn {turn['index']}[/], {_speaker_and_times(turn)}")
@@ -140,15 +146,27 @@ def _part(part: dict[str, Any]) -> Text:
 
 
 def _strip(strip: list[tuple[str, str]], loss: list[int]) -> Text:
-    """The tokens as coloured glyphs, one line per message."""
+    """The tokens as coloured glyphs, one line per message; runs of text and of codes in a few glyphs."""
     line = Text()
-    for (kind, in_loss), run in groupby(zip(strip, loss, strict=False), lambda item: (item[0][0], item[1])):
-        style = f"{_COLOURS[kind]} underline" if in_loss else _COLOURS[kind]
-        for (_, glyph), _ in run:
-            if glyph == "BOT" and line:
-                line.append("\n")
-            line.append(f" {glyph} " if len(glyph) > 1 else glyph, style)
+    tokens = list(zip((kind for kind, _ in strip), (glyph for _, glyph in strip), loss, strict=False))
+    for is_code, run in groupby(tokens, lambda token: token[0] in ("linguistic", "semantic")):
+        period = len(_CODES) if is_code else 1
+        for times, part in _repeats(list(run), period):
+            for kind, glyph, in_loss in part:
+                if glyph == "BOT" and line:
+                    line.append("\n")
+                style = f"{_COLOURS[kind]} underline" if in_loss else _COLOURS[kind]
+                line.append(f" {glyph} " if len(glyph) > 1 else glyph, style)
+            if times > 1:
+                line.append(f"×{times:,} ", "dim")
     return line
+
+
+def _repeats(tokens: list[Token], period: int) -> Iterator[tuple[int, list[Token]]]:
+    """(times, tokens): what is repeated each `period` tokens once, with the number of times."""
+    parts = [tokens[first : first + period] for first in range(0, len(tokens), period)]
+    for part, equal in groupby(parts):
+        yield len(list(equal)), part
 
 
 def _turn(turn: StoredTurn) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ from pipeline.commands.arguments import (
     wide_console,
 )
 from pipeline.commands.removal import containing_table, forget, gc
+from pipeline.storage import dataset_layout as layout
 from pipeline.versions.diff import Pair, difference
 from pipeline.versions.forget import versions_containing
 from pipeline.versions.gc import uses
@@ -60,13 +62,24 @@ def list_(reference: Reference | None, as_json: bool) -> None:
         )
         return
     table = table_of(
-        "dataset", "version", "tags", "kept", "recordings", "turns", "samples", "shards", "size", left=3
+        "dataset",
+        "version",
+        "tags",
+        "published",
+        "kept",
+        "recordings",
+        "turns",
+        "samples",
+        "shards",
+        "size",
+        left=3,
     )
     for row in rows:
         table.add_row(
             row["dataset"],
             row["version"],
             ", ".join(row["tags"]),
+            row["published"][:16].replace("T", " "),
             _hours(row["kept_seconds"]),
             f"{row['recordings']:,}",
             f"{row['turns']:,}",
@@ -109,6 +122,8 @@ def show(reference: Reference, recording_ids: tuple[str, ...], as_json: bool) ->
     facts = Table.grid(padding=(0, 2))
     facts.add_row("dataset", f"[bold]{manifest.dataset}[/] version {manifest.version}")
     facts.add_row("location", version.uri)
+    facts.add_row("published", f"{_published(version)[:16].replace('T', ' ')} UTC")
+    facts.add_row("report", version.store.join(version.path("report.html")))
     facts.add_row("plan", f"{manifest.plan}, built by aqaa-data {manifest.code_version}")
     facts.add_row("audio", f"{_hours(manifest.audio_seconds)} in, {_hours(manifest.kept_seconds)} kept")
     facts.add_row(
@@ -258,6 +273,7 @@ def _row(version: Version, tags: list[str]) -> dict[str, Any]:
         "dataset": manifest.dataset,
         "version": manifest.version,
         "tags": tags,
+        "published": _published(version),
         "kept_seconds": manifest.kept_seconds,
         "recordings": manifest.recordings.in_,
         "turns": manifest.turns.diarized,
@@ -265,6 +281,12 @@ def _row(version: Version, tags: list[str]) -> dict[str, Any]:
         "shards": len(manifest.shards),
         "bytes": sum(file.bytes for file in (*manifest.shards, *manifest.files)),
     }
+
+
+def _published(version: Version) -> str:
+    """When its manifest was written, in UTC: a copy has its own time."""
+    written = version.store.head(layout.manifest(version.id)).modified
+    return datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds")
 
 
 def _samples(version: Version) -> int:

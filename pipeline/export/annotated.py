@@ -98,14 +98,15 @@ class AnnotatedRecordings:
     ) -> Iterator[ExportedRecording]:
         """The recordings of the table of turns, in its order; `where` chooses turns."""
         for id, table in each_recording(turns, where=where):
-            recording = self._find(id)
+            recording = self.find(id)
             if recording.decode and recording.decode.result:
                 rows = table.to_pylist()
                 of_turns = recording.tokenize.turns if recording.tokenize else ()
                 codes = [of_turns[row["index"]] if row["index"] < len(of_turns) else None for row in rows]
                 yield ExportedRecording(names(id), recording, recording.decode.result, rows, codes)
 
-    def _find(self, id: str) -> Recording:
+    def find(self, id: str) -> Recording:
+        """The recording of an id. Raises SetupError if its annotation isn't there."""
         at = int(np.searchsorted(self._keys, np.uint64(int(recording_key(id), 16))))
         found = self._unit(int(self._unit_of[at])).get(id) if at < len(self._keys) else None
         if found is None:

@@ -10,11 +10,10 @@ import pyarrow.parquet as pq
 import yaml
 
 from pipeline.export.annotated import DECODE, ExportedRecording
+from pipeline.export.recording_clips import clip
 from pipeline.inputs.spooled_audio import SpooledAudio, scratch_folder
-from pipeline.pack.run import flac_of
 from pipeline.versions.inspect import Row
 from pipeline.versions.reader import Version
-from schemas.errors import DataError, SetupError
 from stages.decode import DecodeConfig
 from stages.stage import SAMPLE_RATE
 
@@ -76,18 +75,12 @@ def _rows(recording: ExportedRecording, audio: SpooledAudio) -> Iterator[dict[st
             "recording": recording.name,
             "linguistic": codes.linguistic if codes else None,
             "semantic": codes.semantic if codes else None,
-            "audio": {"bytes": _flac(recording, row, audio), "path": f"{row['key']}.flac"},
+            "audio": {"bytes": _clip(recording, row, audio), "path": f"{row['key']}.flac"},
         }
 
 
-def _flac(recording: ExportedRecording, row: Row, audio: SpooledAudio) -> bytes:
-    try:
-        return flac_of(audio.read(recording.recording, row["track"], row["start"], row["end"]))
-    except DataError as error:
-        raise SetupError(
-            f"can't read the audio of {recording.path}: {error}: put the file back, or export a format "
-            "without audio, such as lhotse or nemo"
-        ) from error
+def _clip(recording: ExportedRecording, row: Row, audio: SpooledAudio) -> bytes:
+    return clip(audio, recording.recording, row["track"], row["start"], row["end"])
 
 
 class _ParquetFiles:

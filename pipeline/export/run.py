@@ -8,12 +8,15 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from pipeline.export.annotated import AnnotatedRecordings, ExportedRecording
+from pipeline.export.chat import write_chat, write_chat_codes
 from pipeline.export.energon import write_energon
-from pipeline.export.folder import new_folder
+from pipeline.export.folder import destination
 from pipeline.export.hugging_face import write_hugging_face
 from pipeline.export.json_lines import jsonl
 from pipeline.export.kaldi import write_kaldi
 from pipeline.export.lhotse import write_lhotse
+from pipeline.export.mds import write_mds
+from pipeline.export.moshi import speakers_of, write_moshi
 from pipeline.export.names import NameForm, RecordingNames, field
 from pipeline.export.nemo import write_nemo
 from pipeline.export.nist import ctm, rttm, stm
@@ -41,10 +44,16 @@ TOGETHER: dict[str, Callable[[Iterable[ExportedRecording], Path, Version], None]
     "kaldi": lambda recordings, folder, _: write_kaldi(recordings, folder),
     "lhotse": lambda recordings, folder, _: write_lhotse(recordings, folder),
     "hf": write_hugging_face,
+    "moshi": write_moshi,
 }
 """Format -> what writes its files for all recordings. These need the dataset's annotations."""
 
-SAMPLES: dict[str, Callable[[Version, Path], int]] = {"energon": write_energon}
+SAMPLES: dict[str, Callable[[Version, Path], int]] = {
+    "energon": write_energon,
+    "mds": write_mds,
+    "chat": write_chat,
+    "chat-codes": write_chat_codes,
+}
 """Format of samples instead of turns -> what writes them and returns their number."""
 
 FORMATS = (*PER_RECORDING, *TOGETHER, *SAMPLES)
@@ -65,6 +74,8 @@ class Exported:
     """Turns left out because the format has no place for one without text."""
     without_words: int = 0
     """Turns left out of CTM because the times of their words aren't known."""
+    not_two_speakers: int = 0
+    """Recordings left out of moshi, which has two speakers."""
     off_clock: int = 0
     """Recordings that start late or have gaps on the container's clock, which turns are timed by."""
 
@@ -83,17 +94,17 @@ class Exported:
 
 
 def export(
-    version: Version, format: str, to: Path, only_kept: bool = False, uri: NameForm = "path"
+    version: Version, format: str, to: str | Path, only_kept: bool = False, uri: NameForm = "path"
 ) -> Exported:
-    """Write the turns or the samples of a version into a new or an empty folder, one recording in memory at a
-    time.
+    """Write the turns or the samples of a version into a new or an empty folder or prefix, one recording in
+    memory at a time.
 
     With `only_kept` only kept turns are written; a recording without any is left out, and so is one without
     diarization. Raises SetupError for a folder that can't be written, and for annotations that aren't there.
     """
     where = ds.field("status").isin(["used", "eligible"]) if only_kept else None
     exported = Exported()
-    with new_folder(to) as folder, version.table("turns") as turns:
+    with destination(str(to)) as folder, version.table("turns") as turns:
         if format in SAMPLES:
             return Exported(samples=SAMPLES[format](version, folder))
         names = RecordingNames(turns, uri)
@@ -126,6 +137,9 @@ def _counted(
     recordings: Iterable[ExportedRecording], format: str, exported: Exported
 ) -> Iterator[ExportedRecording]:
     for recording in recordings:
+        if format == "moshi" and len(speakers_of(recording.rows)) != 2:
+            exported.not_two_speakers += 1
+            continue
         exported.count(format, recording.name, recording.rows)
         exported.off_clock += recording.off_clock
         yield recording

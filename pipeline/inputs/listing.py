@@ -51,7 +51,7 @@ class InputRoot:
 @dataclass(frozen=True)
 class Listing:
     recordings: tuple[ListedRecording, ...]
-    """Sorted by id."""
+    """Sorted by id; synthesized ones behind them, in the order of their rows."""
     roots: tuple[InputRoot, ...]
 
 

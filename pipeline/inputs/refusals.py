@@ -1,6 +1,7 @@
 """Entries of a listing that can't be opened: their tag says why, and decode sets them aside."""
 
 from pipeline.storage.symlinks import LEADS_OUT
+from stages.decode import reading
 
 DANGLING = "a link to nothing"
 LINK_LOOP = "a link loop"
@@ -13,7 +14,7 @@ REFUSALS: dict[str, tuple[str, str]] = {
     LEADS_OUT: ("leads_out", "it is a link to a path outside the input's folder"),
     DANGLING: ("dangling_link", "it is a link to a file that doesn't exist"),
     LINK_LOOP: ("link_loop", "it is a link that leads back to itself or to a folder that it is in"),
-    NOT_A_FILE: ("not_a_file", "it is a pipe, a socket or a device, not a file"),
+    NOT_A_FILE: ("not_a_file", reading.NOT_A_FILE),
     NO_PERMISSION: ("unreadable", "there is no permission to read it"),
     CANNOT_OPEN: ("unreadable", "the system can't open it: its path may be too long"),
     BAD_KEY: (

@@ -166,14 +166,15 @@ def _listing(recipe: Recipe, synthesis: Synthesis | None) -> tuple[Listing, froz
     other_sources = synthesis or recipe.preferences.candidates
     listed = list_inputs(recipe.inputs) if recipe.inputs or not other_sources else Listing((), ())
     recordings, roots = listed.recordings, listed.roots
+    spoken = synthesis.recordings if synthesis else ()
     if synthesis:
-        recordings, roots = (*recordings, *synthesis.recordings), (*roots, synthesis.root)
-    sampled = sampled_audio(recipe.preferences.candidates, {r.id for r in recordings})
+        roots = (*roots, synthesis.root)
+    sampled = sampled_audio(recipe.preferences.candidates, {r.id for r in (*recordings, *spoken)})
     if sampled:
         uris = ", ".join(recipe.preferences.candidates)
         roots = (*roots, InputRoot(uris, len(sampled), sum(r.bytes for r in sampled), 0))
-    combined = sorted((*recordings, *sampled), key=lambda r: r.id)
-    return Listing(tuple(combined), roots), frozenset(r.id for r in sampled)
+    files = sorted((*recordings, *sampled), key=lambda r: r.id)
+    return Listing((*files, *spoken), roots), frozenset(r.id for r in sampled)
 
 
 def _sha256(uri: str) -> str:

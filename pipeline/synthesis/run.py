@@ -5,7 +5,7 @@ as `.jsonl`, its turns are stored next to it. Existing recordings are not made a
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
@@ -38,7 +38,8 @@ class Synthesis:
     """The recordings of a recipe's conversations."""
 
     recordings: tuple[ListedRecording, ...]
-    """One for each conversation, in the form of listed inputs, sorted by id."""
+    """One for each conversation, in the form of listed inputs and the order of the rows: rows that are
+    added at the end leave the units before them as they are."""
     root: InputRoot
     set_aside: tuple[SetAsideRow, ...]
     """Rows without a recording; `recording` is their file and line."""
@@ -63,7 +64,7 @@ def synthesize(recipe: Recipe, progress: Callable[[str], None], make: bool = Tru
     folder = layout.synthesis(_fingerprint(config, models, embedding))
     existing = {stored.path for stored in dataset.list(folder)}
     set_aside: list[SetAsideRow] = []
-    keys: set[str] = set()
+    keys: dict[str, None] = {}  # in the order of the rows
     tombstones = forgotten(dataset)
     todo = (
         chat
@@ -121,7 +122,7 @@ def _fingerprint(config: SynthesizeConfig, models: SpeechModels, embedding: Mode
     )
 
 
-def _chats(config: SynthesizeConfig, keys: set[str], set_aside: list[SetAsideRow]) -> Iterator[Chat]:
+def _chats(config: SynthesizeConfig, keys: dict[str, None], set_aside: list[SetAsideRow]) -> Iterator[Chat]:
     """Every distinct conversation; adds its key to `keys`, and unusable rows to `set_aside`."""
     for row in read_rows(config.conversations):
         try:
@@ -133,7 +134,7 @@ def _chats(config: SynthesizeConfig, keys: set[str], set_aside: list[SetAsideRow
         except DataError as error:
             set_aside.append(_set_aside_row(row.where, error))
             continue
-        keys.add(chat.key)
+        keys[chat.key] = None
         yield chat
 
 
@@ -166,10 +167,10 @@ def _recording_id(key: str) -> str:
     return layout.synthesized_id(key)
 
 
-def _inputs(dataset: Store, folder: str, keys: set[str]) -> Iterator[ListedRecording]:
+def _inputs(dataset: Store, folder: str, keys: Iterable[str]) -> Iterator[ListedRecording]:
     """The recordings of these conversations, under ids that don't depend on the settings."""
     files = {stored.path.rpartition("/")[2]: stored for stored in dataset.list(folder)}
-    for key in sorted(keys):
+    for key in keys:
         name = f"{key}.flac"
         if name not in files:
             continue

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.versions.reader import Version
+from schemas.manifest import Shard
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class PublishedSample:
             return self.arrays["tokens"]
         return np.concatenate([self.arrays["prompt"], self.arrays["chosen"]])
 
+    @property
+    def rejected(self) -> NDArray[np.int32]:
+        """Of a preference: its prompt and the rejected answer."""
+        return np.concatenate([self.arrays["prompt"], self.arrays["rejected"]])
+
 
 def samples(version: Version, split: str | None = None) -> Iterator[PublishedSample]:
     """The samples of a split (`train`, `validation`), or of all splits, one in memory at a time.
@@ -44,9 +50,14 @@ def samples(version: Version, split: str | None = None) -> Iterator[PublishedSam
     """
     for shard in version.manifest.shards:
         if split is None or shard.split == split:
-            with version.local(shard.path) as path, tarfile.open(path) as archive:
-                for key, members in groupby(archive, lambda member: member.name.partition(".")[0]):
-                    yield _sample(key, {m.name.partition(".")[2]: _read(archive, m) for m in members})
+            yield from samples_of(version, shard)
+
+
+def samples_of(version: Version, shard: Shard) -> Iterator[PublishedSample]:
+    """The samples of one shard. Raises SetupError if it is missing."""
+    with version.local(shard.path) as path, tarfile.open(path) as archive:
+        for key, members in groupby(archive, lambda member: member.name.partition(".")[0]):
+            yield _sample(key, {m.name.partition(".")[2]: _read(archive, m) for m in members})
 
 
 def _sample(key: str, files: dict[str, bytes]) -> PublishedSample:

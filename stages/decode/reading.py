@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from stages.stage import Samples
 MIN_BYTES_PER_SECOND = 10
 """Bit rate below that of any speech codec. A file that decodes to more audio is not a recording."""
 
+NOT_A_FILE = "it is a pipe, a socket or a device, not a file"
+
 MAX_CODED_PEAK, MAX_FLOAT_PEAK = 4.0, 100.0
 """Peaks (full scale is 1.0) that an intact lossy stream and an intact file of float samples don't exceed."""
 
@@ -26,8 +29,11 @@ MAX_CODED_PEAK, MAX_FLOAT_PEAK = 4.0, 100.0
 def open_audio(path: Path, stream: int | None = None) -> Iterator["AudioReader"]:
     """Open an audio file for the duration of the context, and its audio stream with an index.
 
-    Without an index, the stream in which somebody speaks is found. Raises DataError if there is no audio.
+    Without an index, the stream in which somebody speaks is found. Raises DataError if there is no audio, and
+    OSError where there is no file.
     """
+    if not S_ISREG(mode := path.stat().st_mode) and not S_ISDIR(mode):  # a pipe would be waited for
+        raise DataError("not_a_file", NOT_A_FILE)
     parts = parts_of(path)
     with open_part(path, parts[0], stream) as first:
         if stream is None and first.streams > 1:

@@ -104,6 +104,13 @@ class TrainConfig(Config):
     warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps with a rising learning rate")
     weight_decay: float = Field(0.1, ge=0, description="of matrices; vectors have no weight decay")
     betas: tuple[float, float] = Field((0.9, 0.95), description="of AdamW")
+    heard_noise: float = Field(
+        0,
+        ge=0,
+        lt=1,
+        description="share of the codes of questions that are replaced by random ones, anew in each epoch: "
+        "against learning few hours of speech by heart (not in dpo)",
+    )
     max_grad_norm: float = Field(1, gt=0, description="gradients with a larger norm are clipped to it")
     modality_weights: ModalityWeights = Field(
         ModalityWeights(), description="loss weights of text, linguistic and semantic targets"

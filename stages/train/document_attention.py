@@ -41,8 +41,6 @@ def document_attention(documents_BL: Tensor, slopes_H: Tensor) -> Callable[[Tens
             o_NHWK = _attention(q_NHWK, k_NGWK, v_NGWK, bias)
         return o_NHWK.transpose(1, 2).flatten(0, 1)
 
-    # Its shapes differ from batch to batch: layers are compiled around it.
-    @torch.compiler.disable
     def attend(*qkv: Tensor) -> Tensor:
         # One gather for all groups: the gradient of each would fill a whole tensor.
         taken = (x.transpose(1, 2).flatten(0, 1).index_select(0, taken_P).split(sizes) for x in qkv)
@@ -50,7 +48,8 @@ def document_attention(documents_BL: Tensor, slopes_H: Tensor) -> Callable[[Tens
         o_BLHK = o_PHK.index_select(0, places_P).unflatten(0, documents_BL.shape)
         return cast(Tensor, o_BLHK.transpose(1, 2))
 
-    return attend
+    # Its shapes differ from batch to batch: layers are compiled around it.
+    return cast(Callable[[Tensor, Tensor, Tensor], Tensor], torch.compiler.disable(attend))
 
 
 def _attention(q_NHWK: Tensor, k_NGWK: Tensor, v_NGWK: Tensor, bias_HWW: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from stages.train.documents import Documents
 from stages.train.dpo import Sides, anchor_tokens, compare, side_sums
 from stages.train.flops import peak, step_flops
 from stages.train.folder import ANSWERS, BOARD, LEFT_OUT, METRICS, PACKING, VALIDATION, written
+from stages.train.heard_noise import with_noise
 from stages.train.loss import weighted_mean
 from stages.train.metrics import Means, MetricsFile
 from stages.train.model import Backbone
@@ -152,18 +153,27 @@ class Trainer:
     def _read_ahead(self, first: int) -> Iterator[list[Batch]]:
         """This process's micro-batches of each step, read while the previous step is computed."""
         with ThreadPoolExecutor(1) as reader:
-            ahead = [reader.submit(self._micro_batches, self._sequences(first))]
+            ahead = [reader.submit(self._micro_batches, first)]
             for step in range(first + 1, self.steps + 1):
                 batches = ahead.pop().result()
                 if step < self.steps:
-                    ahead.append(reader.submit(self._micro_batches, self._sequences(step)))
+                    ahead.append(reader.submit(self._micro_batches, step))
                 yield batches
 
     def _sequences(self, step: int) -> list[int]:
         return sequences_of(step, self.config.global_batch_size, self.packing.sequences, self.config.seed)
 
-    def _micro_batches(self, numbers: list[int]) -> list[Batch]:
-        return list(self.packed.batches(self.world.shares(numbers), self.config.micro_batch))
+    def _micro_batches(self, step: int) -> list[Batch]:
+        numbers, size = self.world.shares(self._sequences(step)), self.config.micro_batch
+        batches = list(self.packed.batches(numbers, size))
+        share = self.config.heard_noise
+        if not share or self.config.objective == "dpo":
+            return batches
+        seeds = [[self.config.seed, 2, step, number] for number in numbers]
+        return [
+            with_noise(batch, share, seeds[n * size : (n + 1) * size], self.data.vocabulary)
+            for n, batch in enumerate(batches)
+        ]
 
     def _losses(self, batch: Batch) -> Tensor:
         """loss_N of a batch's targets."""

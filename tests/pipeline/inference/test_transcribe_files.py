@@ -46,12 +46,14 @@ def test_files_in_the_formats_of_other_tools(command, tmp_path, form, begins):
 
 def test_files_that_cannot_be_read_are_named_and_the_others_transcribed(command, tmp_path):
     (tmp_path / "page.mp3").write_text("<html>")
-    done = command("transcribe", tmp_path / "page.mp3", tmp_path / "none.wav", tmp_path, SENTENCE)
+    os.mkfifo(pipe := tmp_path / "pipe.wav")
+    done = command("transcribe", tmp_path / "page.mp3", tmp_path / "none.wav", tmp_path, pipe, SENTENCE)
     assert done.code == 1
     assert len(done.stdout.splitlines()) == 1
     assert f"{tmp_path}/none.wav: there is no such file" in done.stderr
     assert f"{tmp_path}/page.mp3: " in done.stderr
-    assert "3 of 4 files could not be transcribed" in done.stderr
+    assert f"{pipe}: it is a pipe, a socket or a device, not a file" in done.stderr
+    assert "4 of 5 files could not be transcribed" in done.stderr
 
 
 def test_a_directory_that_cannot_be_written_is_told_before_anything_is_transcribed(command, tmp_path):

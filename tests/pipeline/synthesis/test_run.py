@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.config.recipe import Recipe, load
+from pipeline.config.recipe import Recipe, UnitsConfig, load
 from pipeline.inputs.listing import ListedRecording
 from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.models import resolve
+from pipeline.planning.plan import make_plan
 from pipeline.synthesis.run import Synthesis, _fingerprint, synthesize
 from pipeline.synthesis.speech_models import speech_models
 from schemas.errors import SetupError
@@ -343,3 +344,16 @@ def test_conversations_are_relative_to_the_recipe(tmp_path):
     (tmp_path / "recipe.yaml").write_text("name: x\nsynthesize: {conversations: [chats.jsonl]}\n")
     assert load(tmp_path / "recipe.yaml").synthesize.conversations == (str(tmp_path / "chats.jsonl"),)
     assert synthesize(Recipe(name="x", output=str(tmp_path)), silent) is None
+
+
+def test_rows_that_are_added_at_the_end_leave_the_units_before_them_as_they_are(tmp_path):
+    rows = [talk(f"Is {n} an even number?", "Perhaps.") for n in range(8)]
+
+    def units(*rows):
+        recipe = recipe_of(tmp_path, *rows, speak=["human"])
+        recipe = recipe.model_copy(update={"units": UnitsConfig(recordings=2)})
+        return [unit.name for unit in make_plan(recipe, run(recipe)).units]
+
+    before, after = units(*rows[:5]), units(*rows)
+    assert len(before) > 1
+    assert after[: len(before) - 1] == before[:-1]

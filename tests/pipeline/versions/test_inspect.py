@@ -99,7 +99,7 @@ def test_the_command_shows_people_everything(version, index, small_build, comman
     for message in sample.record["messages"]:
         for part in message["content"]:
             assert part["text"].split()[0] in shown
-    assert "LLSSSLLSSS" in shown
+    assert "⟨LLSSS×" in shown
     assert "dnsmos_overall" in shown
 
     aside = next(row for row in rows_of(version, "set_aside") if row["turn"] is None)

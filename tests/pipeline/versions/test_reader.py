@@ -1,5 +1,6 @@
 import json
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,10 @@ def test_the_commands_answer_people_and_machines(small_build, command):
     id = small_build.summary["version"]
     assert id in command("versions", "list", small_build.dataset).stdout
     [row] = json.loads(command("versions", "list", small_build.dataset, "--json").stdout)["versions"]
+    age = datetime.now(UTC) - datetime.fromisoformat(row["published"])
+    assert timedelta(0) <= age < timedelta(days=1)
+    report = command("versions", "show", small_build.dataset).stdout.replace("\n", "")
+    assert f"versions/{id}/report.html" in report
     assert (row["version"], row["tags"]) == (id, ["latest"])
     assert f"version {id}" in command("versions", "show", small_build.dataset).stdout
     manifest = json.loads(command("versions", "show", small_build.dataset, "--json").stdout)

@@ -97,6 +97,17 @@ def test_a_stopped_run_resumes_with_the_same_losses_bit_for_bit(data, tmp_path, 
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
 
 
+def test_heard_noise_is_the_same_after_a_stop(data, tmp_path):
+    noisy = SFT.model_copy(update={"heard_noise": 0.3})
+    train(noisy, data, model(), tmp_path / "whole")
+    train(SFT, data, model(), tmp_path / "clean")
+    with pytest.raises(KeyboardInterrupt):
+        train(noisy, data, model(), tmp_path / "stopped", on_progress=stop_after(2))
+    train(noisy, data, model(), tmp_path / "stopped")
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
+    assert losses(tmp_path / "whole") != losses(tmp_path / "clean")
+
+
 def test_a_run_recorded_under_old_names_of_settings_is_resumed(data, tmp_path):
     train(SFT, data, model(), tmp_path / "whole")
 
