@@ -136,7 +136,7 @@ def create_browse_app(
                     name: {"column": LIMIT_COLUMNS[name], "what": what}
                     for name, (_, what, _) in LIMITS.items()
                 },
-                "marks": None if marks is None else len(marks),
+                "marks": None if marks is None else marks.number,
                 "page": PAGE_ROWS,
             },
             headers=HEADERS,
@@ -215,7 +215,7 @@ def create_browse_app(
             raise BrowseRequestError(
                 HTTPStatus.INSUFFICIENT_STORAGE, f"the mark is not saved: {error}"
             ) from None
-        return JSONResponse({"marks": len(marks)}, headers=HEADERS)
+        return JSONResponse({"marks": marks.number}, headers=HEADERS)
 
     @app.exception_handler(BrowseRequestError)
     async def refused(request: Request, refusal: BrowseRequestError) -> Response:

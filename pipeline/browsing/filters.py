@@ -42,11 +42,11 @@ LIMIT_COLUMNS = {limit: _COLUMNS[limit.rpartition("_")[0]] for limit in LIMITS}
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Asked(BaseModel):
+class _FromPage(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class MovedThreshold(_Asked):
+class MovedThreshold(_FromPage):
     """Another value of a threshold of `select`, with all others as they are; None turns it off."""
 
     limit: str
@@ -64,7 +64,7 @@ class MovedTurns(MovedThreshold):
     side: Literal["comes", "goes"]
 
 
-class Comparison(_Asked):
+class OtherVersion(_FromPage):
     """Turns that another version lacks, or for which it decided otherwise."""
 
     with_version: int = Field(ge=0)
@@ -72,7 +72,7 @@ class Comparison(_Asked):
     how: Literal["only_here", "other_status"]
 
 
-class TurnFilter(_Asked):
+class TurnFilter(_FromPage):
     """Turns that meet all of these; everything by default."""
 
     ranges: dict[str, tuple[Number | None, Number | None]] = {}
@@ -81,7 +81,7 @@ class TurnFilter(_Asked):
     """Category -> its values, of which a turn has one; an empty text stands for none."""
     text: str = Field("", max_length=200)
     """Part of the text or of the recording's name, in any case."""
-    comparison: Comparison | None = None
+    comparison: OtherVersion | None = None
     moved: MovedTurns | None = None
 
     @field_validator("ranges")
@@ -97,7 +97,7 @@ class TurnFilter(_Asked):
         return {_one_of(name, CATEGORIES): values for name, values in value.items()}
 
 
-class Order(_Asked):
+class Order(_FromPage):
     """The order of the table: by a measure, or as the turns stand in the version."""
 
     by: str = ""

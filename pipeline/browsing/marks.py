@@ -26,7 +26,9 @@ class MarksFile:
             ) from None
         self._marks = {mark.place: mark.mark for mark in known}
 
-    def __len__(self) -> int:
+    @property
+    def number(self) -> int:
+        """Turns that are marked."""
         return len(self._marks)
 
     def of(self, turn: Mapping[str, Any]) -> str | None:

@@ -21,10 +21,10 @@ from pipeline.browsing.filters import (
     CATEGORIES,
     LIMIT_COLUMNS,
     WORDS,
-    Comparison,
     MovedThreshold,
     MovedTurns,
     Order,
+    OtherVersion,
     TurnFilter,
 )
 from schemas.script import UNSPACED
@@ -189,7 +189,7 @@ class TurnTable:
         where = " AND ".join(f"({part})" for part, _ in parts) or "true"
         return where, [value for _, values in parts for value in values]
 
-    def _compared(self, comparison: Comparison, others: "Sequence[TurnTable]") -> Condition:
+    def _compared(self, comparison: OtherVersion, others: "Sequence[TurnTable]") -> Condition:
         other = others[comparison.with_version]
         name = f"pairs_{self._number}_{other._number}"
         columns = 'file_row_number, recording, track, start, "end", status'

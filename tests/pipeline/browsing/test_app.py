@@ -60,7 +60,7 @@ def test_a_moved_threshold_says_how_much_comes_and_goes(page):
 
 def test_a_turn_comes_with_its_words_and_the_turns_around_it(page):
     found = page.get(TURN)
-    assert found["turn"]["transcript"]["words"][0]["text"].strip() == "Have"
+    assert found["turn"]["transcript"]["words"][0]["text"].strip() == "Not"
     assert [turn["index"] for turn in found["around"]] == list(range(7))
 
 
@@ -121,7 +121,7 @@ def test_a_recording_that_is_gone_is_told(tmp_path):
         status, content, _ = page.ask("GET", f"{TURN}/audio")
         assert status == 404
         assert "can't be read: it is no longer among the inputs" in json.loads(content)["error"]
-        assert page.get(TURN)["turn"]["text"].startswith("Have you")
+        assert page.get(TURN)["turn"]["text"].startswith("Not yet")
         (tmp_path / "LJ002-0020.wav").unlink()
         status, content, _ = page.ask("GET", "/api/versions/0/turns/2fb8525bb2d7535f-00000/audio")
         assert "the file is no longer there" in json.loads(content)["error"]

@@ -46,7 +46,7 @@ def press(tab, key):
 
 
 def shows(tab, turns):
-    return tab.until(f"document.getElementById('count').textContent.startsWith('{turns}')")
+    return tab.until(f"document.getElementById('count')?.textContent.startsWith('{turns}')")
 
 
 def faults(tab):

@@ -16,10 +16,10 @@ from pipeline.browsing.filters import (
     BROWSED,
     CATEGORIES,
     LIMIT_COLUMNS,
-    Comparison,
     MovedThreshold,
     MovedTurns,
     Order,
+    OtherVersion,
     TurnFilter,
 )
 from pipeline.browsing.query import turn_tables
@@ -248,7 +248,7 @@ def test_two_versions_are_compared_by_the_place_of_a_turn(tables):
         ("only_here", [row.key for row in ROWS if place(row) not in later]),
         ("other_status", [row.key for row in ROWS if later.get(place(row), row.status) != row.status]),
     ):
-        wanted = TurnFilter(comparison=Comparison(with_version=1, how=how))
+        wanted = TurnFilter(comparison=OtherVersion(with_version=1, how=how))
         assert [row["key"] for row in tables[0].rows(wanted, Order(), 0, 200, tables)] == expected
         assert tables[0].count(wanted, tables).turns == len(expected)
 
