@@ -319,6 +319,8 @@ def turn_tables(
         # The page's files are read by name; nothing else is, and no extension is loaded.
         connection.execute("SET autoinstall_known_extensions = false")
         connection.execute("SET autoload_known_extensions = false")
+        # Rows have numbers, by which they are ordered where that matters.
+        connection.execute("SET preserve_insertion_order = false")
         yield [
             TurnTable(connection, number, stack.enter_context(file), select)
             for number, (file, select) in enumerate(files)
