@@ -100,6 +100,12 @@ class TurnRow:
     """Least cosine between the voice in a piece of the turn and in the rest of it."""
     speaker_margin: float | None = None
     """By how much the voice is more like its speaker's than like any other's, as a difference of cosines."""
+    identity: str | None = None
+    """Who the speaker is, over all recordings; None where that isn't known or wasn't asked."""
+    identity_similarity: float | None = None
+    """Cosine of the speaker's voice with the voice of that name."""
+    identity_margin: float | None = None
+    """By how much it is more like that voice than like any other, as a difference of cosines."""
 
 
 @dataclass(frozen=True)

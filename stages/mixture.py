@@ -31,7 +31,7 @@ class MixtureConfig(Config):
     speaker_hours_max: PositiveFloat | None = Field(
         None,
         description="maximum hours of kept turns per speaker; speakers that are named by the sidecar field "
-        "`speaker` are identified across recordings",
+        "`speaker`, or by `identify`, are one over all recordings",
     )
     language_hours_max: PositiveFloat | None = Field(
         None, description="maximum hours of kept turns per language"

@@ -8,9 +8,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.config.yaml_config import beside, read_yaml
 from pipeline.storage.uri import normalize_uri
@@ -21,6 +21,7 @@ from stages.compose.config import ComposeConfig
 from stages.decode.config import DecodeConfig
 from stages.diarize.config import DiarizeConfig
 from stages.endpoint import EndpointConfig
+from stages.identify import IdentifyConfig
 from stages.interleave import InterleaveConfig
 from stages.mixture import MixtureConfig
 from stages.pair_turns import PairTurnsConfig
@@ -136,6 +137,9 @@ class Recipe(Config):
         SynthesizeConfig(), description="speech made from written conversations"
     )
     vocabulary: VocabularyConfig = Field(VocabularyConfig(), description="text tokenizer of the token ids")
+    identify: IdentifyConfig = Field(
+        IdentifyConfig(), description="who the speakers are, over all recordings"
+    )
     select: SelectConfig = Field(SelectConfig(), description="which turns are used")
     pair_turns: PairTurnsConfig = Field(
         PairTurnsConfig(), description="how turns become questions and answers"
@@ -190,6 +194,23 @@ class Recipe(Config):
             raise ValueError("contrasts are built from spoken answers: add aqtaa to `compose.families`")
         return value
 
+    @model_validator(mode="after")
+    def _gpus_are_used(self) -> Self:
+        reserved = self.resources.transcribe.gpus
+        recognisers = {"transcribe": self.transcribe, "transcribe.second": self.transcribe.second}
+        for name, settings in recognisers.items():
+            if settings and settings.device == "cpu" and reserved:
+                raise ValueError(
+                    f"`{name}.device: cpu` leaves the GPU idle that `resources.transcribe.gpus: "
+                    f"{reserved:g}` reserves: remove one of the two"
+                )
+            if settings and settings.device == "cuda" and not reserved:
+                raise ValueError(
+                    f"`{name}.device: cuda` needs a GPU: set `resources.transcribe.gpus`, to 0.5 for two "
+                    "actors on each"
+                )
+        return self
+
     def content(self) -> dict[str, Any]:
         """What determines the outputs: everything but paths and resources."""
         unused = {"evaluation_prompts"} if self.select.marks else {"evaluation_prompts", "marks"}
@@ -201,6 +222,7 @@ class Recipe(Config):
                 "select": unused,
                 "synthesize": {"conversations"},
                 "preferences": {"candidates", "ratings"},
+                "identify": {"voices"} if self.identify.is_used else True,
             },
         ) | {
             "units": self.units.model_dump(mode="json"),
@@ -232,12 +254,14 @@ def load(
         for name in ("candidates", "ratings")
     }
     prompts = tuple(beside(file, uri) for uri in recipe.select.evaluation_prompts)
+    voices = recipe.identify.voices and beside(file, recipe.identify.voices)
     return recipe.model_copy(
         update={
             "synthesize": recipe.synthesize.model_copy(update={"conversations": conversations}),
             "preferences": recipe.preferences.model_copy(update=sampled),
             "inputs": tuple(inputs) or tuple(beside(file, uri) for uri in recipe.inputs),
             "texts": tuple(beside(file, uri) for uri in recipe.texts),
+            "identify": recipe.identify.model_copy(update={"voices": voices}),
             "select": recipe.select.model_copy(update={"evaluation_prompts": prompts}),
             "output": normalize_uri(output or beside(file, recipe.output)),
             "limit_hours": limit_hours or recipe.limit_hours,

@@ -19,6 +19,7 @@ from stages.tokenize.resample import to_16k
 from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.shape import RATE
 from stages.transcribe import TranscribeConfig
+from stages.transcribe.engines import gpu_available
 from stages.transcribe.whisper import WhisperRecogniser
 from stages.word_errors import Errors, errors
 
@@ -57,7 +58,8 @@ class SpeechJudge:
     """Computes all measures, on the CPU. Raises SetupError if a model is missing."""
 
     def __init__(self) -> None:
-        transcribe, quality_config, diarize = TranscribeConfig(), QualityConfig(), DiarizeConfig()
+        transcribe = TranscribeConfig().placed(gpu_available())
+        quality_config, diarize = QualityConfig(), DiarizeConfig()
         references = (
             transcribe.model,
             quality_config.quality,

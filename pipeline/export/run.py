@@ -19,6 +19,7 @@ from pipeline.export.mds import write_mds
 from pipeline.export.moshi import speakers_of, write_moshi
 from pipeline.export.names import NameForm, RecordingNames, field
 from pipeline.export.nemo import write_nemo
+from pipeline.export.nemo_tarred import write_nemo_tarred
 from pipeline.export.nist import ctm, rttm, stm
 from pipeline.export.subtitles import srt, vtt
 from pipeline.export.textgrid import textgrid
@@ -41,6 +42,7 @@ EXTENSIONS = {"textgrid": "TextGrid"}
 
 TOGETHER: dict[str, Callable[[Iterable[ExportedRecording], Path, Version], None]] = {
     "nemo": lambda recordings, folder, _: write_nemo(recordings, folder),
+    "nemo-tarred": write_nemo_tarred,
     "kaldi": lambda recordings, folder, _: write_kaldi(recordings, folder),
     "lhotse": lambda recordings, folder, _: write_lhotse(recordings, folder),
     "hf": write_hugging_face,

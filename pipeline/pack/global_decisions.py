@@ -19,6 +19,7 @@ from pipeline.config.recipe import Recipe, digest
 from pipeline.inputs.texts import TextRow, read_prompts, read_texts
 from pipeline.pack.group_packer import GroupPacker
 from pipeline.pack.groups import Decisions, Group, each_group, shared_ray
+from pipeline.pack.identities import SpeakerRow, identities_of, speaker_key, speaker_rows
 from pipeline.pack.selection import refused_text, refused_turns
 from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
@@ -69,14 +70,39 @@ def decide(
     config, mixture = recipe.select.duplicates, recipe.mixture
     refuses = config.recordings or config.texts or mixture.speaker_hours_max or mixture.language_hours_max
     decided = [Decisions() for _ in groups]
-    if not refuses and not mixture.weights:
+    if not refuses and not mixture.weights and not recipe.identify.is_used:
         return decided
     with shared_ray(groups):
+        if recipe.identify.is_used:
+            decided = _identify(groups, recipe, dataset)
+            groups = _with_decisions(groups, decided)
         if refuses:
             decided = _refuse_duplicates_and_excess(groups, recipe, dataset)
         if mixture.weights:
             decided = _leave_out_of_mixture(groups, decided, recipe, dataset, vocabulary_of)
     return decided
+
+
+def _identify(groups: list[Group], recipe: Recipe, dataset: Store) -> list[Decisions]:
+    """Decide who the speakers are."""
+
+    def survey(group: Group) -> Iterator[SpeakerRow]:
+        return speaker_rows(group, dataset)
+
+    tables = _surveys(groups, "speakers", SpeakerRow, dataset, survey)
+    found = identities_of(pa.concat_tables(tables), recipe)
+    return [
+        Decisions(identities={key: found[key] for key in table["key"].to_pylist() if key in found})
+        for table in tables
+    ]
+
+
+def _with_decisions(groups: list[Group], decided: list[Decisions]) -> list[Group]:
+    """The groups with what is decided so far, on which their next survey depends."""
+    return [
+        replace(group, decisions=d, fingerprint=digest([group.fingerprint, d.content()]))
+        for group, d in zip(groups, decided, strict=True)
+    ]
 
 
 def _refuse_duplicates_and_excess(groups: list[Group], recipe: Recipe, dataset: Store) -> list[Decisions]:
@@ -88,8 +114,10 @@ def _refuse_duplicates_and_excess(groups: list[Group], recipe: Recipe, dataset: 
     tables = _surveys(groups, "turns", SurveyRow, dataset, survey)
     refused = _refused(pa.concat_tables(tables), recipe)
     return [
-        Decisions({key: refused[key] for key in table["key"].to_pylist() if key in refused})
-        for table in tables
+        replace(
+            group.decisions, refused={key: refused[key] for key in table["key"].to_pylist() if key in refused}
+        )
+        for group, table in zip(groups, tables, strict=True)
     ]
 
 
@@ -101,10 +129,7 @@ def _leave_out_of_mixture(
     vocabulary_of: VocabularyOf,
 ) -> list[Decisions]:
     """Add the samples that exceed their family's share to what is decided already."""
-    decided_groups = [
-        replace(group, decisions=d, fingerprint=digest([group.fingerprint, d.content()]))
-        for group, d in zip(groups, decided, strict=True)
-    ]
+    decided_groups = _with_decisions(groups, decided)
 
     def survey(group: Group) -> list[SurveySample]:
         return _survey_samples(group, recipe, dataset, vocabulary_of)
@@ -146,7 +171,7 @@ def _surveys(
 def _survey_rows(group: Group, recipe: Recipe, dataset: Store) -> Iterator[SurveyRow]:
     prompts = prompts_of(recipe)
     for recording in group.recordings(dataset):
-        yield from _rows_of_recording(recording, recipe, prompts)
+        yield from _rows_of_recording(recording, recipe, prompts, group.decisions)
     for _, row in read_texts(group.texts, recipe) if group.texts else ():
         if isinstance(row, TextRow) and refused_text(row, recipe.select, prompts, Decisions()) is None:
             surveyed = SurveyRow(row.key, "row", row.where, 0.0, 0.0, "", row.source.language or "", None, ())
@@ -156,7 +181,7 @@ def _survey_rows(group: Group, recipe: Recipe, dataset: Store) -> Iterator[Surve
 
 
 def _rows_of_recording(
-    recording: Recording, recipe: Recipe, prompts: EvaluationPrompts | None
+    recording: Recording, recipe: Recipe, prompts: EvaluationPrompts | None, decisions: Decisions
 ) -> Iterator[SurveyRow]:
     config = recipe.select.duplicates
     turns = list(turns_of(recording))
@@ -170,7 +195,11 @@ def _rows_of_recording(
         yield _with_item(SurveyRow(id, "recording", id, 0.0, 0.0, "", "", None, ()), item)
     named = kept[0].metadata.get("speaker")
     for turn in kept:
-        speaker = f"speaker {named}" if isinstance(named, str) and named else f"{id} {turn.turn.speaker}"
+        key = speaker_key(id, turn.turn.speaker)
+        who = named if isinstance(named, str) and named else None
+        if identity := decisions.identities.get(key):
+            who = identity.name
+        speaker = f"speaker {who}" if who else key
         text = turn.transcript.text if turn.transcript else ""
         language = turn.transcript.language if turn.transcript else ""
         start, seconds = turn.turn.start, turn.turn.seconds

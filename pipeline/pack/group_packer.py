@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.config.recipe import Recipe
 from pipeline.inputs.texts import TextRow, prompt_group_of
 from pipeline.pack.groups import Decisions
+from pipeline.pack.identities import speaker_key
 from pipeline.pack.preferences import contrast_pairs
 from pipeline.pack.selection import refused_text, refused_turns, sources_of
 from schemas.errors import DataError
@@ -15,6 +16,7 @@ from schemas.sample import Draft, Pair, Sample
 from schemas.turn import AnnotatedTurn, SetAsideRow, TurnRow, turns_of
 from schemas.vocabulary import Vocabulary
 from stages.compose import FAMILIES, Family, SampleSource, compose
+from stages.identify import Identity
 from stages.interleave import lay_out
 from stages.pair_turns import pair_turns
 from stages.preferences.pair import prompt_group
@@ -72,7 +74,7 @@ class GroupPacker:
                 self._set_aside_turn(turn, stage or "", problem)
             if not problem:
                 self.kept_seconds += turn.turn.seconds
-            self.turns.append(_row(turn, recording, status, stage, problem))
+            self.turns.append(_row(turn, recording, status, stage, problem, self._identity(turn)))
 
     def add_sampled(self, recording: Recording, used: bool) -> None:
         """Record the outcome of a recording that is for pairs only; `used` if a pair contains it."""
@@ -203,6 +205,9 @@ class GroupPacker:
             self.answers.append((draft, split))
         return True
 
+    def _identity(self, turn: AnnotatedTurn) -> Identity | None:
+        return self.decisions.identities.get(speaker_key(turn.recording, turn.turn.speaker))
+
     def _group(self, name: str, sidecar: dict[str, Any]) -> str:
         return group_of(name, sidecar, self.recipe.shard.split_by)
 
@@ -211,7 +216,12 @@ class GroupPacker:
 
 
 def _row(
-    turn: AnnotatedTurn, recording: Recording, status: str, stage: str | None, problem: Problem | None
+    turn: AnnotatedTurn,
+    recording: Recording,
+    status: str,
+    stage: str | None,
+    problem: Problem | None,
+    identity: Identity | None = None,
 ) -> TurnRow:
     transcript, channels = turn.transcript, turn.decoded.track_channels
     return TurnRow(
@@ -236,6 +246,9 @@ def _row(
         source=recording.diarize.result.source if recording.diarize and recording.diarize.result else None,
         voice_similarity=turn.turn.voice_similarity,
         speaker_margin=turn.turn.speaker_margin,
+        identity=identity.name if identity else None,
+        identity_similarity=identity.similarity if identity else None,
+        identity_margin=identity.margin if identity else None,
     )
 
 

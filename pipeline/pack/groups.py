@@ -4,7 +4,7 @@ import logging
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any, TypeVar
 
 from pipeline.config.recipe import digest
@@ -16,6 +16,7 @@ from pipeline.planning.plan import Plan
 from pipeline.storage.store import Store
 from schemas.errors import SetupError
 from schemas.recording import Problem, Recording
+from stages.identify import Identity
 
 UNITS_PER_GROUP = 16
 """A group with more units is split. A group is held in memory while it is packed."""
@@ -33,6 +34,8 @@ class Decisions:
     """Recording id, turn key or row key -> why it is set aside."""
     left_out: frozenset[str] = frozenset()
     """Keys of samples that exceed their family's share of the mixture."""
+    identities: dict[str, Identity] = field(default_factory=dict)
+    """Key of a speaker of a recording -> who it is."""
 
     def of(self, *keys: str) -> Problem | None:
         """Why the item with one of these keys is set aside; None if it is not."""
@@ -41,7 +44,8 @@ class Decisions:
     def content(self) -> Any:
         """Everything that was decided, as JSON values for a hash."""
         refused = sorted((key, problem.code, problem.message) for key, problem in self.refused.items())
-        return [refused, sorted(self.left_out)]
+        identities = sorted((key, astuple(identity)) for key, identity in self.identities.items())
+        return [refused, sorted(self.left_out), *([identities] if identities else [])]
 
 
 @dataclass(frozen=True)

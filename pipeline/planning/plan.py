@@ -17,6 +17,7 @@ from pipeline.inputs.row_files import list_row_files, row_file
 from pipeline.inputs.texts import VERSION as TEXTS_VERSION
 from pipeline.inputs.texts import TextFile, list_texts
 from pipeline.inputs.units import PlannedUnit, cut
+from pipeline.inputs.voices import voice_files
 from pipeline.ledger.annotations import Ledger
 from pipeline.models import Model, resolve
 from pipeline.storage.store import Store, split
@@ -24,7 +25,7 @@ from pipeline.synthesis.run import Synthesis
 from pipeline.versions.forget import without_forgotten
 from schemas.errors import SetupError
 from schemas.recording import SCHEMA_VERSION
-from stages import compose, interleave, mixture, pair_turns, select, shard
+from stages import compose, identify, interleave, mixture, pair_turns, select, shard
 from stages import preferences as preferences
 from stages.decode import DecodeStage
 from stages.diarize import DiarizeStage
@@ -32,12 +33,12 @@ from stages.quality import QualityStage
 from stages.stage import Config, Resources
 from stages.synthesize.checks import VERSION as CHECKS_VERSION
 from stages.tokenize import TokenizeStage
-from stages.transcribe import TranscribeStage
+from stages.transcribe import TranscribeConfig, TranscribeStage
 
 ANNOTATE = (DecodeStage, DiarizeStage, TranscribeStage, QualityStage, TokenizeStage)
 """The stages of annotate, in order. A new one is added here, and its column to `schemas.recording`."""
 
-PACK = (select, pair_turns, compose, interleave, mixture, preferences, shard)
+PACK = (identify, select, pair_turns, compose, interleave, mixture, preferences, shard)
 """The stages that pack runs; their versions are part of the plan."""
 
 
@@ -66,6 +67,8 @@ class Plan:
     texts: tuple[TextFile, ...] = ()
     evaluation: tuple[str, ...] = ()
     """sha256 of each file of evaluation prompts."""
+    voices: tuple[tuple[str, str], ...] = ()
+    """(path, sha256) of each recording of an enrolled voice."""
     synthesis: Synthesis | None = None
     sampled: tuple[tuple[str, str], ...] = ()
     """Name and etag of each file of candidates and ratings."""
@@ -92,6 +95,7 @@ class Plan:
             | {"texts": TEXTS_VERSION, "checks": CHECKS_VERSION},
             "checks": recipe["synthesize"]["checks"],
             "evaluation": self.evaluation,
+            **({"identify": [recipe["identify"], self.voices]} if self.recipe.identify.is_used else {}),
             "contrast": [recipe["preferences"][name] for name in ("contrast", "deaf_phrases")],
             "tokenizer": self.vocabulary.sha256,
             "schema": SCHEMA_VERSION,
@@ -151,6 +155,7 @@ def make_plan(recipe: Recipe, synthesis: Synthesis | None = None) -> Plan:
         estimate=estimate,
         texts=list_texts(recipe.texts),
         evaluation=tuple(_sha256(uri) for uri in recipe.select.evaluation_prompts),
+        voices=_voices(recipe.identify.voices) if recipe.identify.voices else (),
         synthesis=synthesis,
         sampled=tuple(
             (name, row_file(store, name).etag)
@@ -177,6 +182,12 @@ def _listing(recipe: Recipe, synthesis: Synthesis | None) -> tuple[Listing, froz
     return Listing((*files, *spoken), roots), frozenset(r.id for r in sampled)
 
 
+def _voices(uri: str) -> tuple[tuple[str, str], ...]:
+    store = Store(uri)
+    paths = [path for paths in voice_files(uri).values() for path in paths]
+    return tuple((path, hashlib.sha256(store.get(path)).hexdigest()) for path in paths)
+
+
 def _sha256(uri: str) -> str:
     store, name = split(uri)
     try:
@@ -189,7 +200,10 @@ def plan_stages(recipe: Recipe) -> tuple[PlannedStage, ...]:
     """The stages with their models. A stage's fingerprint covers the stages before it."""
     planned: list[PlannedStage] = []
     for stage in ANNOTATE:
+        resources = getattr(recipe.resources, stage.name)
         config = getattr(recipe, stage.name)
+        if isinstance(config, TranscribeConfig):
+            config = config.placed(on_gpu=resources.gpus > 0)
         models = tuple(resolve(reference) for reference in config.models)
         fingerprint = digest(
             {
@@ -201,6 +215,5 @@ def plan_stages(recipe: Recipe) -> tuple[PlannedStage, ...]:
                 "upstream": planned[-1].fingerprint if planned else None,
             }
         )
-        resources = getattr(recipe.resources, stage.name)
         planned.append(PlannedStage(stage.name, stage, config, models, resources, fingerprint))
     return tuple(planned)

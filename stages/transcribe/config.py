@@ -28,11 +28,15 @@ class RecogniserConfig(Config):
         None,
         description="OpenAI-compatible server with /audio/transcriptions, such as those of vLLM and FunASR",
     )
-    device: Literal["cpu", "cuda"] = Field("cpu", description="device that the model runs on")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="device that the model runs on; auto: in a build a GPU if `resources.transcribe.gpus` "
+        "reserves one, elsewhere a GPU if there is one",
+    )
     compute_type: Precision | None = Field(
         None,
-        description="precision of the model (null: int8 with faster-whisper, float32 with transformers); use "
-        "float16 or int8_float16 on a GPU",
+        description="precision of the model (null: on a GPU float16, on CPUs int8 with faster-whisper and "
+        "float32 with transformers)",
     )
     beam: int = Field(5, ge=1, le=20, description="beam size")
     batch: int = Field(
@@ -55,13 +59,20 @@ class RecogniserConfig(Config):
 
     @property
     def precision(self) -> Precision:
-        """The precision, or the default of the engine."""
-        return self.compute_type or ("float32" if self.engine == "transformers" else "int8")
+        """The precision, or the default of the engine on the device."""
+        on_cpus: Precision = "float32" if self.engine == "transformers" else "int8"
+        return self.compute_type or ("float16" if self.device == "cuda" else on_cpus)
 
     @property
     def aligner_precision(self) -> Precision:
         """The precision of a faster-whisper model beside this one, on the same device."""
-        return "int8" if self.device == "cpu" else "float16"
+        return "float16" if self.device == "cuda" else "int8"
+
+    def placed(self, on_gpu: bool) -> Self:
+        """The settings with a device instead of `auto`."""
+        return (
+            self.model_copy(update={"device": "cuda" if on_gpu else "cpu"}) if self.device == "auto" else self
+        )
 
     @property
     def has_word_times(self) -> bool:
@@ -119,6 +130,10 @@ class TranscribeConfig(RecogniserConfig):
         if self.inverse_normalisation:
             wanted.append(self.inverse_normalisation)
         return tuple(dict.fromkeys(wanted))
+
+    def placed(self, on_gpu: bool) -> Self:
+        second = self.second and self.second.placed(on_gpu)
+        return super().placed(on_gpu).model_copy(update={"second": second})
 
     def content(self) -> dict[str, Any]:
         return super().content() | {"second": self.second and self.second.content()}

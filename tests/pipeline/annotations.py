@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -21,16 +22,23 @@ from schemas.recording import (
     DiarizeColumn,
     QualityColumn,
     Recording,
+    Speaker,
     TokenizeColumn,
     TranscribeColumn,
 )
 from schemas.turn import AnnotatedTurn
 
 
-def planned(folder: Path, turns: Mapping[str, Sequence[AnnotatedTurn]], **recipe: Any) -> Plan:
-    """The plan of a recipe whose recordings have these turns; recipe, inputs and output are in `folder`."""
+def planned(
+    folder: Path,
+    turns: Mapping[str, Sequence[AnnotatedTurn]],
+    speakers: Mapping[str, tuple[Speaker, ...]] = MappingProxyType({}),
+    **recipe: Any,
+) -> Plan:
+    """The plan of a recipe whose recordings have these turns, and speakers if they matter; recipe, inputs and
+    output are in `folder`."""
     inputs = folder / "in"
-    inputs.mkdir(exist_ok=True)
+    inputs.mkdir(parents=True, exist_ok=True)
     for name, own in turns.items():
         if not (inputs / name).exists():
             (inputs / name).parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +50,10 @@ def planned(folder: Path, turns: Mapping[str, Sequence[AnnotatedTurn]], **recipe
     plan = make_plan(load(file))
     ledger = Ledger(plan.dataset)
     for unit in plan.units:
-        recordings = [_recording(item.recording("{}"), turns[item.id]) for item in unit.recordings]
+        recordings = [
+            _recording(item.recording("{}"), turns[item.id], speakers.get(item.id, ()))
+            for item in unit.recordings
+        ]
         for stage in plan.stages:
             ledger.write(stage.name, stage.fingerprint, unit.name, recordings)
     return plan
@@ -56,8 +67,8 @@ def packed(plan: Plan, with_pages: bool = False) -> Manifest:
     return manifest
 
 
-def _recording(listed: Recording, turns: Sequence[AnnotatedTurn]) -> Recording:
-    diarized = Diarization("model", (), (), tuple(turn.turn for turn in turns))
+def _recording(listed: Recording, turns: Sequence[AnnotatedTurn], speakers: tuple[Speaker, ...]) -> Recording:
+    diarized = Diarization("model", (), speakers, tuple(turn.turn for turn in turns))
     return replace(
         listed,
         decode=DecodeColumn(replace(turns[0].decoded, sha256=_sha256(turns)) if turns else None),

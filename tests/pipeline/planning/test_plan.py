@@ -46,6 +46,30 @@ def test_a_setting_changes_the_fingerprints_of_its_stage_and_of_those_after_it(r
     assert changed == ["transcribe", "quality", "tokenize"]
 
 
+def test_transcribe_runs_on_the_gpu_that_is_reserved_for_it(recipe):
+    def device(*settings):
+        [stage] = [stage for stage in plan_of(recipe, *settings).stages if stage.name == "transcribe"]
+        return stage.config.device, stage.config.precision
+
+    reserved = "resources.transcribe.gpus=0.5"
+    assert device() == ("cpu", "int8")
+    assert device(reserved) == ("cuda", "float16")
+    assert device(reserved, "transcribe.compute_type=int8_float16") == ("cuda", "int8_float16")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["resources.transcribe.gpus=0.5", "transcribe.device=cpu"], "leaves the GPU idle"),
+        (["transcribe.device=cuda"], r"needs a GPU: set `resources\.transcribe\.gpus`"),
+        (["transcribe.second={device: cuda}"], r"`transcribe\.second\.device: cuda` needs a GPU"),
+    ],
+)
+def test_a_device_that_contradicts_what_is_reserved_is_refused(recipe, settings, told):
+    with pytest.raises(SetupError, match=told):
+        plan_of(recipe, *settings)
+
+
 def test_seconds_are_those_of_the_units_that_a_limit_takes(recipe):
     assert plan_of(recipe).seconds == pytest.approx(RECORDINGS * SECONDS, rel=0.02)
     plan = plan_of(recipe, limit_hours=RECORDINGS * SECONDS / 2 / 3600)
