@@ -46,7 +46,7 @@ class Companion:
     def name(self) -> str:
         """The name of the file; bytes that aren't UTF-8 as `\\xe9`, as in ids of recordings."""
         name = self.uri.rpartition("/")[2]
-        if not self.uri.startswith("file://"):
+        if self.uri.startswith(("s3://", "gs://")):
             return name
         return unquote_to_bytes(name).decode("utf-8", "backslashreplace")
 

@@ -116,7 +116,9 @@ class UnitsConfig(Config):
 
 class Recipe(Config):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name of the dataset")
-    inputs: tuple[str, ...] = Field((), description="files, directories, globs or prefixes")
+    inputs: tuple[str, ...] = Field(
+        (), description="files, directories, globs, prefixes, archives or manifests"
+    )
     texts: tuple[str, ...] = Field(
         (),
         description="JSON Lines and Parquet files of text, or folders of them: rows with `messages` are "

@@ -12,9 +12,9 @@ import numpy as np
 from pipeline.evaluation.shard_turns import ShardTurn, shard_turns
 from pipeline.inference.tokenize_files import Refused, config_of
 from pipeline.inputs.listing import ListedRecording, list_inputs
+from pipeline.inputs.recording_files import RecordingFiles
 from pipeline.inputs.sidecars import sidecar_text
 from pipeline.models import resolve
-from pipeline.storage.store import split
 from pipeline.versions.reader import Version
 from schemas.errors import DataError
 from schemas.hashing import shuffle_key
@@ -121,8 +121,7 @@ def drawn(items: Iterable[Item], limit: int, seed: int, name: Callable[[Item], s
 
 
 def _of_file(item: ListedRecording, tokenizer: Tokenizer) -> Original:
-    store, name = split(item.uri)
-    with store.local(name) as path:
+    with RecordingFiles().local(item.uri, item.etag) as path:
         samples = to_16k(*read_whole(path, DecodeConfig()))
     _check_length(len(samples))
     sidecar: dict[str, Any] = json.loads(sidecar_text(item.sidecar.uri)) if item.sidecar else {}

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from pipeline.inputs.listing import ListedRecording, extension
-from pipeline.inputs.refusals import REFUSALS
+from pipeline.inputs.part import FilePart
+from pipeline.inputs.part_reading import OpenPart, ranged
+from pipeline.inputs.refusals import refusal_of
 from pipeline.inputs.units import PlannedUnit
 from pipeline.storage.store import split
 from schemas.hashing import hash_fraction
@@ -83,11 +85,14 @@ def _probe(recording: ListedRecording) -> float | None:
     """Bytes per second according to a file's header; None if it is implausible or can't be read."""
     import av
 
-    if recording.etag in REFUSALS:  # a pipe would wait for its other end
+    if refusal_of(recording.etag):  # a pipe would wait for its other end
         return None
-    store, name = split(recording.uri)
+    part = FilePart.parse(recording.uri)
+    if part and not ranged(part):  # nothing is inflated for an estimate
+        return None
+    store, name = split(part.file if part else recording.uri)
     try:
-        with store.open(name) as file, av.open(file, "r") as container:
+        with OpenPart(part) if part else store.open(name) as file, av.open(file, "r") as container:
             seconds = (container.duration or 0) / av.time_base
     except (OSError, ValueError, av.FFmpegError):
         return None

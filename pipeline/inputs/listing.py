@@ -1,17 +1,22 @@
-"""Listing of the inputs: which files are recordings, and which files beside them belong to them."""
+"""Listing of the inputs: which files are recordings, and which files beside them belong to them.
+
+A manifest or a folder of another tool names recordings elsewhere (`pipeline.inputs.formats`).
+"""
 
 import glob
-import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from pipeline.inputs.beside import BESIDE, FilesBeside, extension
+from pipeline.inputs.beside import BESIDE, NOT_AUDIO, FilesBeside, extension, hidden
+from pipeline.inputs.containers import is_container, read_containers
+from pipeline.inputs.formats.kaldi import SCP, read_kaldi
 from pipeline.inputs.listed_recording import ListedRecording
 from pipeline.inputs.local_files import files_in, walk
-from pipeline.inputs.manifests import read_manifest
+from pipeline.inputs.manifests import is_manifest, read_manifest
+from pipeline.inputs.named_files import shown
 from pipeline.inputs.refusals import BAD_KEY, REFUSALS
 from pipeline.inputs.row_files import SUFFIXES
 from pipeline.storage.store import Store, StoredObject, can_request, split
@@ -22,12 +27,6 @@ from schemas.recording import Companion
 from schemas.text_files import fold
 
 __all__ = ["InputRoot", "ListedRecording", "Listing", "extension", "list_inputs"]
-
-_TEXT = "txt md csv tsv lab xml html htm yaml yml toml log"
-_ELSE = "py sh ipynb pdf png jpg jpeg gif svg parquet tar zip gz xz npy npz pt sha256 md5 ds_store"
-NOT_AUDIO = frozenset((*BESIDE, *f"{_TEXT} {_ELSE}".split()))
-"""Extensions that no recording has; any other file is tried, because extensions can be wrong."""
-
 
 STRAYS_SHOWN = 20
 """Companions without a recording that an input names."""
@@ -63,16 +62,8 @@ def list_inputs(uris: Sequence[str]) -> Listing:
     """
     found: list[tuple[str, list[ListedRecording]]] = []
     roots: list[InputRoot] = []
-    strays: tuple[str, ...]
     for uri in uris:
-        if uri.endswith(SUFFIXES) and (not glob.has_magic(uri) or _exists(uri)):
-            recordings, ignored, strays = read_manifest(uri), 0, ()
-        else:
-            store, objects = _objects(uri)
-            # An input that is a file may be a link to anywhere, a file in a folder may not.
-            single = isinstance(objects, list)
-            links = None if single or not store.is_local else Links(store.directory)
-            recordings, ignored, strays = _recordings(store, objects, links)
+        recordings, ignored, strays = _of_input(uri)
         found.append((normalize_uri(uri), recordings))
         roots.append(
             InputRoot(
@@ -91,30 +82,67 @@ def list_inputs(uris: Sequence[str]) -> Listing:
     return Listing(tuple(recordings), tuple(roots))
 
 
+def _of_input(uri: str) -> tuple[list[ListedRecording], int, tuple[str, ...]]:
+    """The recordings of one input, the number of ignored files, and stray companions."""
+    if is_manifest(uri) and (_exists(uri) or (uri.endswith(SUFFIXES) and not glob.has_magic(uri))):
+        return read_manifest(uri), 0, ()
+    if data := _kaldi_folder(uri):
+        return read_kaldi(data), 0, ()
+    store, objects, named = _objects(uri)
+    # An input that is a file may be a link to anywhere, a file in a folder may not.
+    single = isinstance(objects, list)
+    links = None if single or not store.is_local else Links(store.directory)
+    containers: list[StoredObject] = []
+
+    def seen(item: StoredObject) -> bool:
+        if is_container(item.path) and not hidden(item.path) and named(item.path):
+            containers.append(item)
+        return True
+
+    recordings, ignored, strays = _recordings(store, filter(seen, objects), links)
+    if recordings or not containers:
+        return recordings, ignored, strays
+    # The archives of a folder that has recordings as well may be of these, and are left out.
+    contents = read_containers(store, containers)
+    read = {shown(path) for path in contents.read}
+    strays = (*(path for path in strays if path not in read), *contents.strays)
+    return contents.recordings, max(0, ignored - len(read)) + contents.ignored, strays
+
+
+def _kaldi_folder(uri: str) -> Store | None:
+    """The data folder of Kaldi that an input is, or whose wav.scp it names."""
+    store, name = split(uri)
+    store = store if name == SCP else Store(uri)
+    if store.is_local:
+        return store if (store.directory / SCP).is_file() else None
+    return store if not glob.has_magic(uri) and store.exists(SCP) else None
+
+
 def _exists(uri: str) -> bool:
     store, name = split(uri)
     return store.exists(name)
 
 
-def _objects(uri: str) -> tuple[Store, Iterable[StoredObject]]:
-    """The store to read from and the objects that an input names, paths relative to the store."""
+def _objects(uri: str) -> tuple[Store, Iterable[StoredObject], Callable[[str], object]]:
+    """The store to read from, the objects that an input may mean, paths relative to the store, and whether it
+    means a path: a glob is passed the companions of other recordings too."""
     full = normalize_uri(uri)
     if full.startswith("file://"):
         path = local_path(full)
         if path.is_dir():
             store = Store(full)
-            return store, walk(path)
+            return store, walk(path), bool
         if not path.is_file() and not glob.has_magic(uri):
             raise SetupError(f"input {uri}: there is no such file or directory")
         if path.is_file():
-            return _one(full)
+            return *_one(full), bool
     elif "/" in full.partition("://")[2]:
         with suppress(FileNotFoundError):
-            return _one(full)
+            return *_one(full), bool
     store = Store(full)
     if glob.has_magic(uri) and (store.is_local or next(store.list(), None) is None):
         return _glob(full if "://" in uri else uri)
-    return store, store.list()
+    return store, store.list(), bool
 
 
 def _one(uri: str) -> tuple[Store, list[StoredObject]]:
@@ -132,7 +160,7 @@ def _one(uri: str) -> tuple[Store, list[StoredObject]]:
     return store, objects
 
 
-def _glob(uri: str) -> tuple[Store, Iterator[StoredObject]]:
+def _glob(uri: str) -> tuple[Store, Iterator[StoredObject], Callable[[str], object]]:
     fixed: list[str] = []
     pattern: list[str] = []
     for part in uri.split("/"):
@@ -140,7 +168,7 @@ def _glob(uri: str) -> tuple[Store, Iterator[StoredObject]]:
     store = Store("/".join(fixed) or ("/" if uri.startswith("/") else "."))
     matches = _translate("/".join(pattern)).match
     objects = walk(store.directory) if store.is_local else store.list()
-    return store, (o for o in objects if _is_not_audio(o.path) or matches(o.path))
+    return store, (o for o in objects if _is_not_audio(o.path) or matches(o.path)), matches
 
 
 def _translate(pattern: str) -> re.Pattern[str]:
@@ -176,7 +204,7 @@ def _recordings(
     ignored = 0
     for item in objects:
         kind = extension(item.path)
-        if _hidden(item.path):
+        if hidden(item.path):
             ignored += 1
         elif links is not None and item.etag not in REFUSALS and links.lead_out(item.path):
             if kind in BESIDE:
@@ -207,15 +235,6 @@ def _recordings(
         recordings.append(ListedRecording(shown(item.path), uri, item.bytes, item.etag, sidecar, companions))
     strays += map(shown, files.strays())
     return recordings, ignored, tuple(strays)
-
-
-def shown(path: str) -> str:
-    """A path with bytes that aren't UTF-8 as `\\xe9`, so that it can be written and hashed."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _hidden(path: str) -> bool:
-    return path.startswith(".") or "/." in path
 
 
 def _is_folder_marker(item: StoredObject) -> bool:

@@ -24,3 +24,18 @@ REFUSALS: dict[str, tuple[str, str]] = {
     ),
 }
 """Tag -> code and message."""
+
+_REFUSED = "refused "
+
+
+def refused(code: str, message: str) -> str:
+    """The tag of a row or a member that can't be used."""
+    return f"{_REFUSED}{code}: {message}"
+
+
+def refusal_of(etag: str) -> tuple[str, str] | None:
+    """Code and message if a tag says why an entry can't be opened."""
+    if etag.startswith(_REFUSED):
+        code, _, message = etag.removeprefix(_REFUSED).partition(": ")
+        return code, message
+    return REFUSALS.get(etag)

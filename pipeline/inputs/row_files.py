@@ -1,9 +1,11 @@
 """Rows of JSON Lines and Parquet files, each with its file and line."""
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 from pipeline.inputs.local_files import file_at, walk
 from pipeline.inputs.refusals import REFUSALS
@@ -12,6 +14,8 @@ from schemas.errors import DataError, SetupError
 
 SUFFIXES = (".jsonl", ".parquet")
 _BATCH_ROWS = 1000
+LONGEST = 64_000_000
+"""Maximum bytes of a line, which may be compressed a thousandfold."""
 
 
 class FileRow(NamedTuple):
@@ -30,11 +34,20 @@ def read_rows(uris: Sequence[str]) -> Iterator[FileRow]:
     """
     for uri in uris:
         for store, name in list_row_files(uri):
-            if refusal := REFUSALS.get(row_file(store, name).etag):
-                yield FileRow(f"{name}:1", DataError(*refusal))
-                continue
-            with store.local(name) as path:
-                yield from _parquet(path, name) if name.endswith(".parquet") else _lines(path, name)
+            yield from rows_of(store, name)
+
+
+def rows_of(store: Store, name: str) -> Iterator[FileRow]:
+    """Every row of a file of any name, as `read_rows`; JSON Lines may be compressed by gzip."""
+    try:
+        found = row_file(store, name)
+    except FileNotFoundError:
+        raise SetupError(f"no such file: {store.join(name)}") from None
+    if refusal := REFUSALS.get(found.etag):
+        yield FileRow(f"{name}:1", DataError(*refusal))
+        return
+    with store.local(name) as path:
+        yield from _parquet(path, name) if name.endswith(".parquet") else _lines(path, name)
 
 
 def list_row_files(uri: str) -> Iterator[tuple[Store, str]]:
@@ -68,8 +81,8 @@ def _is_row_file(path: str) -> bool:
 
 
 def _lines(path: Path, name: str) -> Iterator[FileRow]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+    with path.open("rb") as plain, _inflated(plain) as file:
+        for number, line in enumerate(_each_line(file, name), 1):
             if not line.strip():
                 continue
             where = f"{name}:{number}"
@@ -77,6 +90,30 @@ def _lines(path: Path, name: str) -> Iterator[FileRow]:
                 yield FileRow(where, json.loads(line))
             except (ValueError, RecursionError) as error:
                 yield FileRow(where, DataError("bad_json", f"the line is not valid JSON: {error}"))
+
+
+def _inflated(file: IO[bytes]) -> IO[bytes]:
+    """The file itself, or what gzip has compressed in it."""
+    magic = file.read(2)
+    file.seek(0)
+    return cast(IO[bytes], gzip.GzipFile(fileobj=file)) if magic == b"\x1f\x8b" else file
+
+
+def _each_line(file: IO[bytes], name: str) -> Iterator[bytes]:
+    """The lines of a file; after one that is too long or can't be inflated, none. Both are bad rows."""
+    while True:
+        try:
+            line = file.readline(LONGEST + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            if not isinstance(file, gzip.GzipFile):
+                raise
+            yield f"(the rest of {name} can't be inflated: {error})".encode()
+            return
+        if not line:
+            return
+        yield line if len(line) <= LONGEST else b"(the line is too long)"
+        if len(line) > LONGEST:
+            return
 
 
 def _parquet(path: Path, name: str) -> Iterator[FileRow]:

@@ -12,10 +12,8 @@ from typing import IO
 
 import numpy as np
 
-from pipeline.inputs.refusals import REFUSALS
+from pipeline.inputs.recording_files import RecordingFiles
 from pipeline.inputs.small_files import read_text
-from pipeline.storage.store import split
-from schemas.errors import DataError
 from schemas.recording import Recording
 from stages.decode import decode_file
 from stages.decode.config import DecodeConfig
@@ -46,6 +44,7 @@ class SpooledAudio:
         self._folder = _spool_folder(scratch) / fingerprint
         self._config = config
         self._decoded: list[Path] = []
+        self._files = RecordingFiles()
 
     def __enter__(self) -> "SpooledAudio":
         self.sweep()
@@ -59,19 +58,9 @@ class SpooledAudio:
     @contextmanager
     def fetch(self, recording: Recording) -> Iterator[Path]:
         """The recording's own file, on local disk while the context is open."""
-        if recording.etag in REFUSALS:
-            raise DataError(*REFUSALS[recording.etag])
-        store, name = split(recording.uri)
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with store.local(name, self._folder) as path:
-                with path.open("rb"):
-                    pass
-                yield path
-        except FileNotFoundError as error:
-            raise DataError("vanished", "the file is no longer there") from error
-        except PermissionError as error:
-            raise DataError("unreadable", "there is no permission to read the file") from error
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._files.local(recording.uri, recording.etag, self._folder) as path:
+            yield path
 
     def spool(self, recording: Recording) -> Path:
         """The path of a recording's decoded FLAC, whether it exists or not."""

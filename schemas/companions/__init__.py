@@ -2,25 +2,41 @@
 
 from collections.abc import Iterable
 
-from schemas.companions.annotation import CompanionAnnotation, CompanionSegment, LineAside, spaced
+from schemas.companions.annotation import (
+    UNTIL_THE_END,
+    CompanionAnnotation,
+    CompanionSegment,
+    LineAside,
+    spaced,
+)
+from schemas.companions.clip import CLIP, said_in
+from schemas.companions.json_lines import THE_END
 from schemas.companions.reading import SHORTEST, read
 from schemas.recording import Companion
 
 __all__ = [
+    "CLIP",
     "KINDS",
     "SHORTEST",
+    "THE_END",
+    "UNTIL_THE_END",
     "CompanionAnnotation",
     "CompanionSegment",
     "LineAside",
     "by_preference",
     "read",
+    "said_in",
     "spaced",
 ]
 
-KINDS = ("stm", "jsonl", "textgrid", "rttm", "ctm", "vtt", "srt")
+KINDS = ("stm", "jsonl", "textgrid", "eaf", "rttm", "ctm", "vtt", "srt")
 """In order of preference: speakers and words, then speakers, then words."""
+
+
+_PREFERRED = (*KINDS, CLIP)
 
 
 def by_preference(companions: Iterable[Companion]) -> list[Companion]:
     """The companions that may state turns, the most preferred first."""
-    return sorted((c for c in companions if c.kind in KINDS), key=lambda c: (KINDS.index(c.kind), c.uri))
+    known = (c for c in companions if c.kind in _PREFERRED)
+    return sorted(known, key=lambda c: (_PREFERRED.index(c.kind), c.uri))

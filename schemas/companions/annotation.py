@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from schemas.recording import Word
 from schemas.script import UNSPACED_LETTER
 
+UNTIL_THE_END = float("inf")
+"""End of a segment that lasts until the end of its recording."""
+
 
 @dataclass(frozen=True)
 class CompanionSegment:

@@ -4,13 +4,19 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from schemas.companions.annotation import CompanionEntry, CompanionSegment, channel, number
+from schemas.companions.annotation import UNTIL_THE_END, CompanionEntry, CompanionSegment, channel, number
 from schemas.recording import UNKNOWN_SPEAKER
 from schemas.text_files import lines
 
+THE_END = "end"
+"""What `end` says of a turn that lasts until the end of the recording."""
+
 
 def json_lines(text: str) -> Iterator[CompanionEntry]:
-    """As `aqaa-data export --format jsonl` writes them. If no line names a speaker, somebody speaks."""
+    """As `aqaa-data export --format jsonl` writes them. If no line names a speaker, somebody speaks.
+
+    An `end` that is the word `end` is that of the recording.
+    """
     rows = [(at, _parsed(line)) for at, line in enumerate(lines(text), 1) if line.strip()]
     named = any(isinstance(row, dict) and row.get("speaker") is not None for _, row in rows)
     for at, row in rows:
@@ -42,7 +48,7 @@ def _entry(row: Any, named: bool) -> tuple[str, CompanionSegment]:
         raise ValueError(f"speaker is {speaker!r}, not a name")
     segment = CompanionSegment(
         number(row["start"], "start"),
-        number(row["end"], "end"),
+        UNTIL_THE_END if row["end"] == THE_END else number(row["end"], "end"),
         UNKNOWN_SPEAKER if speaker is None else str(speaker),
         channel(row.get("channel")),
         said or None,

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from schemas.companions.annotation import CompanionAnnotation, CompanionEntry, CompanionSegment, LineAside
+from schemas.companions.clip import CLIP, clip
+from schemas.companions.elan import elan
 from schemas.companions.json_lines import json_lines
 from schemas.companions.nist import ctm, rttm, stm
 from schemas.companions.subtitles import srt, vtt
@@ -19,8 +21,10 @@ _PARSERS: dict[str, Callable[[str], Iterable[CompanionEntry]]] = {
     "ctm": ctm,
     "jsonl": json_lines,
     "textgrid": textgrid,
+    "eaf": elan,
     "vtt": vtt,
     "srt": srt,
+    CLIP: clip,
 }
 
 _NUMBERS = r"(?:[ \t]+-?[\d.]+){2}"

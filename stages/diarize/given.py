@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from schemas.companions import SHORTEST, CompanionAnnotation, CompanionSegment, spaced
+from schemas.companions import SHORTEST, UNTIL_THE_END, CompanionAnnotation, CompanionSegment, spaced
 from schemas.errors import DataError
 from schemas.recording import UNKNOWN_SPEAKER, DecodedAudio, Problem, Segment, Turn, Word
 from stages.diarize.config import DiarizeConfig
@@ -58,6 +58,7 @@ def given_turns(
     if not annotation.segments:
         raise DataError("no_speech", f"{name} contains no speech")
     _check_length(annotation.segments, name, decoded)
+    annotation = _with_end(annotation, decoded)
     tracks, notes = tracks_of(annotation.segments, decoded, read)
     placed = sorted(
         _placed(annotation.segments, tracks, decoded, config),
@@ -74,6 +75,15 @@ def given_turns(
         turns, problems = turns_of(segments, config, quietest)
     turns, problems = _with_aside(turns, problems, [p for p in placed if p.problem])
     return GivenTurns(segments, turns, problems, (*annotation.notes, *notes, *_clamped(annotation, decoded)))
+
+
+def _with_end(annotation: CompanionAnnotation, decoded: DecodedAudio) -> CompanionAnnotation:
+    """The annotation with the end of the recording where it says "until the end"."""
+    segments = tuple(
+        replace(s, end=max(s.start, decoded.seconds)) if s.end == UNTIL_THE_END else s
+        for s in annotation.segments
+    )
+    return replace(annotation, segments=segments)
 
 
 def _check_length(segments: Sequence[CompanionSegment], name: str, decoded: DecodedAudio) -> None:

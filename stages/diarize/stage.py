@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from schemas.companions import by_preference, read
+from schemas.companions import CLIP, by_preference, read
 from schemas.errors import DataError
 from schemas.recording import (
     UNKNOWN_SPEAKER,
@@ -194,6 +194,8 @@ class DiarizeStage(Stage[DiarizeConfig]):
             try:
                 text = self._audio.text(companion.uri)
                 annotation = read(companion.kind, text, name, recording.id)
+                if companion.kind == CLIP and not annotation.segments:  # the fields of something else
+                    continue
                 given = given_turns(
                     annotation,
                     name,
