@@ -16,6 +16,7 @@ COMMANDS = {
     "init": "pipeline.commands.init",
     "build": "pipeline.commands.build",
     "inspect": "pipeline.commands.inspect",
+    "browse": "pipeline.commands.browse",
     "export": "pipeline.commands.export",
     "tokenize": "pipeline.commands.tokenize",
     "transcribe": "pipeline.commands.transcribe",

@@ -50,6 +50,7 @@ def in_all(language: str) -> list:
 def test_every_recipe_is_accepted(tmp_path, capsys, text):
     values = yaml.safe_load(text)
     (tmp_path / "withdrawn.txt").write_text("a.wav\n")
+    (tmp_path / "marks.jsonl").write_text("")
     if "tables" in values:
         load = load_ablation
     elif "checkpoint" in values:

@@ -39,6 +39,7 @@ PIPELINE = (
     "kubernetes",
     "serving",
     "rating",
+    "browsing",
     "training",
     "alignment",
     "ablation",

@@ -7,6 +7,7 @@ from schemas.errors import SetupError
 EXTRAS = {
     "train": ("tensorboard", "transformers"),
     "serve": ("fastapi", "prometheus_client", "uvicorn"),
+    "browse": ("duckdb", "fastapi", "uvicorn"),
     "kubernetes": ("kubernetes",),
 }
 """Extra -> the modules that only it installs (`[project.optional-dependencies]` of pyproject.toml)."""

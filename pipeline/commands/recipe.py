@@ -49,7 +49,7 @@ def build_schema() -> dict[str, Any]:
     made = _schema_of(Recipe, "aqaa-data build recipe")
     for name in ("inputs", "texts"):
         _also(made["properties"], name, _TEXT)
-    for name in ("allow", "deny"):
+    for name in ("allow", "deny", "marks"):
         _also(made["$defs"]["SelectConfig"]["properties"], name, _TEXT)
     return made
 

@@ -27,7 +27,7 @@ from stages.mixture import MixtureConfig
 from stages.pair_turns import PairTurnsConfig
 from stages.preferences import PairsConfig
 from stages.quality.config import QualityConfig
-from stages.select import SelectConfig
+from stages.select import SelectConfig, parse_marks
 from stages.shard import ShardConfig
 from stages.stage import Config, Resources
 from stages.synthesize.config import SynthesizeConfig
@@ -215,12 +215,13 @@ class Recipe(Config):
 
     def content(self) -> dict[str, Any]:
         """What determines the outputs: everything but paths and resources."""
+        unused = {"evaluation_prompts"} if self.select.marks else {"evaluation_prompts", "marks"}
         return self.model_dump(
             mode="json",
             exclude={
                 **dict.fromkeys(("inputs", "texts", "output", "scratch", "limit_hours"), True),
                 **dict.fromkeys(("resources", "units"), True),
-                "select": {"evaluation_prompts"},
+                "select": unused,
                 "synthesize": {"conversations"},
                 "preferences": {"candidates", "ratings"},
                 "identify": {"voices"} if self.identify.is_used else True,
@@ -271,7 +272,7 @@ def load(
 
 
 def _read_lists(file: Path, values: dict[str, Any]) -> None:
-    """Replace the name of a file in `select.allow` or `select.deny` by the file's lines."""
+    """Replace the name of a file in `select.allow`, `deny` or `marks` by what the file lists."""
     section = values.get("select")
     if not isinstance(section, dict):
         return
@@ -283,6 +284,13 @@ def _read_lists(file: Path, values: dict[str, Any]) -> None:
             except (OSError, UnicodeDecodeError) as error:
                 raise SetupError(f"select.{name}: can't read the list {list_file}: {error}") from error
             section[name] = [line.strip() for line in listed if line.strip()]
+    if isinstance(named := section.get("marks"), str):
+        marks_file = file.parent / Path(named).expanduser()
+        try:
+            marks = parse_marks(lines(marks_file.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise SetupError(f"select.marks: can't read the marks in {marks_file}: {error}") from error
+        section["marks"] = [mark.model_dump() for mark in marks]
 
 
 def digest(value: object) -> str:

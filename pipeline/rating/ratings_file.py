@@ -1,4 +1,4 @@
-"""`ratings.jsonl`: a rating a line, which is on the disk before the rater hears that it is saved."""
+"""`ratings.jsonl`: a row a line, which is on the disk before the rater hears that it is saved."""
 
 import fcntl
 import json
@@ -11,14 +11,15 @@ from schemas.errors import SetupError
 
 
 class RatingsFile:
-    """A file of ratings that this process alone writes. What it has when it is opened stays."""
+    """A file of ratings or other rows that this process alone writes. What it has at first stays."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens or makes the file.
+    def __init__(self, path: Path, command: str = "rate", row: str = "rating") -> None:
+        """Opens or makes the file; `command` and `row` are what messages call the writer and a line.
 
         Raises SetupError if it can't be written, another process writes it, or it ends like no ratings.
         """
         self.path = path
+        self._row = row
         new = not path.exists()
         try:
             self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
@@ -29,7 +30,7 @@ class RatingsFile:
         except OSError:
             os.close(self._file)
             raise SetupError(
-                f"another `aqaa-data rate` writes {path}: stop it, or name another file"
+                f"another `aqaa-data {command}` writes {path}: stop it, or name another file"
             ) from None
         try:
             self.lost = self._mend()
@@ -52,7 +53,8 @@ class RatingsFile:
             # Only the start of a rating is ours to remove.
             if not rest.startswith(b"{"):
                 raise SetupError(
-                    f"the last line of {self.path} is no rating: name the file of the ratings, or a new one"
+                    f"the last line of {self.path} is no {self._row}: name the file of the {self._row}s, or "
+                    "a new one"
                 ) from None
             os.ftruncate(self._file, len(content) - len(rest))
             os.fsync(self._file)

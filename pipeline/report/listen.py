@@ -14,6 +14,7 @@ import pyarrow.dataset as ds
 from markupsafe import Markup
 
 from pipeline.report.charts import Stretch, strip
+from pipeline.report.links import turn_link
 from pipeline.report.sample_parts import PartsOf, SamplePart
 from pipeline.versions.reader import batches
 from schemas.hashing import shuffle_key
@@ -49,6 +50,11 @@ class SampleCard:
     strip: Markup
     audio: str | None
     """MP3 in base64."""
+
+    @property
+    def link(self) -> str:
+        """Its first turn, on the page of `browse`."""
+        return turn_link(self.row["recording"], self.turns[0]["index"])
 
 
 def pick(index: ds.Dataset, every: int) -> list[Row]:

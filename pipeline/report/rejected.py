@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.dataset as ds
 
+from pipeline.report.links import turn_link
 from pipeline.report.listen import mp3, turns_by_recording
 from pipeline.report.recording_audio import RecordingAudio
 from pipeline.versions.reader import batches
@@ -41,11 +42,18 @@ class RejectedClip:
     """MP3; None if there is nothing to hear."""
     unheard: str = ""
     """Why there is nothing to hear."""
+    turn: int | None = None
+    """Index of the turn; None for a recording."""
 
     @property
     def times(self) -> str:
         """Its times as text; empty if it has none."""
         return f"{self.start:.2f} to {self.end:.2f} s" if self.end > self.start else ""
+
+    @property
+    def link(self) -> str:
+        """The turn on the page of `browse`; empty for a recording."""
+        return "" if self.turn is None else turn_link(self.recording, self.turn)
 
     @property
     def base64(self) -> str:
@@ -129,4 +137,4 @@ def _clip(row: Row, turns: list[Row], audio: RecordingAudio) -> RejectedClip:
         unheard = "it can't be decoded" + (f": {error}" if str(error) != row["message"] else "")
     heard = mp3(samples) if len(samples) else None
     about = (row["recording"], start, end, speaker, text, row["message"])
-    return RejectedClip(*about, heard, "" if heard else unheard)
+    return RejectedClip(*about, heard, "" if heard else unheard, row["turn"])

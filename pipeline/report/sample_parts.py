@@ -48,7 +48,10 @@ def stored_parts(dataset: Store, folder: str) -> PartsOf:
                     members[kind] = content.read() if content else b""
                 elif members and key != row["key"]:
                     break
-        return parts(json.loads(members["json"]), np.load(io.BytesIO(members["loss.npy"])))
+        record = json.loads(members["json"])
+        if "loss.npy" not in members:
+            return pair_parts(record)
+        return parts(record, np.load(io.BytesIO(members["loss.npy"])))
 
     return parts_of
 
@@ -56,13 +59,27 @@ def stored_parts(dataset: Store, folder: str) -> PartsOf:
 def parts(record: dict[str, Any], loss: NDArray[np.uint8]) -> list[SamplePart]:
     """The parts of a sample from its record and its loss mask ([tokens], 1 where a token is a target)."""
     return [
-        SamplePart(
-            role=message["role"] or "",
-            kind=part["type"],
-            text=part["text"] or "",
-            seconds=part["end"] - part["start"] if part["type"] == "audio" else 0.0,
-            target=any(bool(loss[first:end].any()) for first, end in part["spans"]),
-        )
+        _part(part, message["role"] or "", any(bool(loss[first:end].any()) for first, end in part["spans"]))
         for message in record["messages"]
         for part in message["content"]
     ]
+
+
+def pair_parts(record: dict[str, Any]) -> list[SamplePart]:
+    """The parts of a preference pair: its prompt, the chosen answer as the target, and the rejected one."""
+    prompt = [
+        _part(part, message["role"] or "", False)
+        for message in record["messages"]
+        for part in message["content"]
+    ]
+    answers = [
+        _part(part, f"{name} answer", name == "chosen")
+        for name in ("chosen", "rejected")
+        for part in record[name]["content"]
+    ]
+    return prompt + answers
+
+
+def _part(part: dict[str, Any], role: str, target: bool) -> SamplePart:
+    seconds = part["end"] - part["start"] if part["type"] == "audio" else 0.0
+    return SamplePart(role, part["type"], part["text"] or "", seconds, target)

@@ -5,6 +5,7 @@ from stages.select.config import SelectConfig
 from stages.select.duplicates import Item, Signature, duplicates, recording_item, text_item
 from stages.select.evaluation import EvaluationPrompts
 from stages.select.limits import LIMITS
+from stages.select.marks import TurnMark, mark_of, parse_marks
 from stages.select.personal import personal
 
 __all__ = [
@@ -15,8 +16,11 @@ __all__ = [
     "SelectConfig",
     "Signature",
     "ThresholdResult",
+    "TurnMark",
     "admit",
     "duplicates",
+    "mark_of",
+    "parse_marks",
     "personal",
     "recording_item",
     "select",

@@ -12,6 +12,7 @@ from schemas.recording import Problem
 from schemas.turn import AnnotatedTurn, recording_key
 from stages.select.config import SelectConfig
 from stages.select.limits import LIMITS
+from stages.select.marks import mark_of
 from stages.select.personal import personal
 
 VERSION = 4
@@ -84,11 +85,15 @@ def _problems(turn: AnnotatedTurn, config: SelectConfig) -> Iterator[Problem]:
         *(turn.recording, recording_key(turn.recording), turn.key)
     }:
         yield problem("not_allowed", "the recipe's allow list names neither the turn nor its recording")
+    mark = mark_of(turn, config.marked.get(turn.recording, ()))
+    if mark is not None and (marked := mark.problem(turn)):
+        yield marked
+    good = mark is not None and mark.mark == "good"
     if turn.turn.overlapped:
         yield problem("overlapped", "somebody else speaks at the same time")
     if turn.transcript is None or not turn.transcript.text.strip():
         yield problem("no_text", "no words were recognised")
-    elif config.phantom and turn.transcript.phantom:
+    elif config.phantom and not good and turn.transcript.phantom:
         phrase = turn.transcript.text.strip()
         yield problem("phantom", f"recognisers make up {phrase!r} where nobody speaks")
     elif config.languages is not None and turn.transcript.language not in config.languages:
@@ -96,7 +101,7 @@ def _problems(turn: AnnotatedTurn, config: SelectConfig) -> Iterator[Problem]:
         yield problem("other_language", f"the language is {turn.transcript.language}, not one of {wanted}")
     elif config.pii and (kind := personal(turn.transcript.text)):
         yield problem("personal_data", f"the text holds {kind}")
-    for field, (code, what, measure) in LIMITS.items():
+    for field, (code, what, measure) in LIMITS.items() if not good else ():
         limit = getattr(config, field)
         value = measure(turn) if limit is not None else None
         if value is None:

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from stages.select.duplicates import DuplicatesConfig
+from stages.select.marks import TurnMark
 from stages.stage import Config
 
 Scalar = bool | int | float | str
@@ -93,6 +94,11 @@ class SelectConfig(Config):
         "keys of turns; for a long list, the path of a text file with one entry per line",
     )
     deny: tuple[str, ...] = Field((), description="recordings and turns to set aside, listed as in `allow`")
+    marks: tuple[TurnMark, ...] = Field(
+        (),
+        description="turns that somebody listened to: the path of the file that `browse --marks` writes. "
+        "Turns marked as bad or of a wrong speaker are set aside, good ones kept whatever the thresholds are",
+    )
     pii: bool = Field(
         False, description="set aside text that contains an e-mail address, a phone number or a card number"
     )
@@ -115,6 +121,14 @@ class SelectConfig(Config):
     @cached_property
     def denied(self) -> frozenset[str]:
         return frozenset(self.deny)
+
+    @cached_property
+    def marked(self) -> dict[str, list[TurnMark]]:
+        """Id of a recording -> its marks."""
+        found: dict[str, list[TurnMark]] = {}
+        for mark in self.marks:
+            found.setdefault(mark.recording, []).append(mark)
+        return found
 
     @cached_property
     def allowed(self) -> frozenset[str] | None:

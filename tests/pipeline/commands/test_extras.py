@@ -28,6 +28,7 @@ def test_modules_of_an_extra_are_installed_by_it_and_not_by_the_base(extra):
     [
         ("train", ["train", "recipe.yaml"]),
         ("serve", ["serve", "--checkpoint", "model"]),
+        ("browse", ["browse", "datasets/demo"]),
     ],
 )
 def test_a_command_without_its_extra_says_what_to_install(monkeypatch, capsys, extra, arguments):

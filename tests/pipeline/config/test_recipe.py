@@ -122,6 +122,23 @@ def test_a_list_may_be_a_file_beside_the_recipe(written, tmp_path):
         load(written("name: a\nselect: {allow: none.txt}\n"))
 
 
+def test_marks_are_read_from_their_file_and_change_the_plan_only_where_there_are_some(written, tmp_path):
+    line = (
+        '{"recording": "calls/1.wav", "track": 1, "start": 1, "end": 2.5, "mark": "bad", "at": "2026-05-01"}'
+    )
+    (tmp_path / "marks.jsonl").write_text(f"{line}\n")
+    (tmp_path / "empty.jsonl").write_text("")
+    plain = load(written("name: a\n")).content()
+    assert "marks" not in plain["select"]
+    assert load(written("name: a\nselect: {marks: empty.jsonl}\n")).content() == plain
+    marked = load(written("name: a\nselect: {marks: marks.jsonl}\n"))
+    (mark,) = marked.content()["select"]["marks"]
+    assert mark == {"recording": "calls/1.wav", "track": 1, "start": 1.0, "end": 2.5, "mark": "bad"}
+    (tmp_path / "marks.jsonl").write_text("bad\n")
+    with pytest.raises(SetupError, match=r"select\.marks: can't read the marks in .*: line 1"):
+        load(written("name: a\nselect: {marks: marks.jsonl}\n"))
+
+
 def test_texts_and_evaluation_prompts_are_paths_too(written, tmp_path):
     recipe = load(written("name: a\ntexts: chats.jsonl\nselect: {evaluation_prompts: [asked.txt]}\n"))
     assert recipe.texts == (str(tmp_path / "chats.jsonl"),)
