@@ -14,6 +14,7 @@ BROWSED: dict[str, Measure] = {
         *MEASURES,
         Measure("voice_similarity", "Likeness of the voice within the turn", "cosine", 0, 1),
         Measure("speaker_margin", "Likeness of the voice to its speaker", "cosine", -0.5, 1),
+        Measure("identity_similarity", "Likeness of the speaker to the person", "cosine", 0, 1),
         Measure("transcript.no_speech_probability", "Probability that nobody speaks", "0 to 1", 0, 1),
         Measure("transcript.repeated_share", "Share of repeated words", "0 to 1", 0, 1),
         Measure("transcript.characters_per_second", "Characters", "a second", 0, 40),
@@ -30,6 +31,7 @@ CATEGORIES = {
     "stage": "Stage that set it aside",
     "language": "Language",
     "speaker": "Speaker",
+    "identity": "Person",
     "source": "Source",
 }
 """Column of a turn -> its title."""
