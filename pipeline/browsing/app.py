@@ -16,12 +16,13 @@ from pipeline.browsing.audio import TurnAudio, piece
 from pipeline.browsing.filters import BROWSED, CATEGORIES, LIMIT_COLUMNS, MovedThreshold, Order, TurnFilter
 from pipeline.browsing.marks import MarksFile
 from pipeline.browsing.query import Row, TurnTable
+from pipeline.browsing.tokens import SpokenTokens
 from pipeline.report.page import select_of
 from pipeline.report.sample_parts import stored_parts
 from pipeline.serving.page import HEADERS, page_and_policy
 from pipeline.storage import dataset_layout as layout
 from pipeline.versions.reader import Version, batches
-from schemas.errors import DataError
+from schemas.errors import DataError, SetupError
 from schemas.sample import turns_in
 from stages.select import LIMITS
 
@@ -47,6 +48,7 @@ class OpenVersion:
     version: Version
     turns: TurnTable
     audio: TurnAudio
+    tokens: SpokenTokens
 
 
 class MarkRequest(BaseModel):
@@ -185,6 +187,16 @@ def create_browse_app(
         return Response(
             content[slice(*asked)], HTTPStatus.PARTIAL_CONTENT, media_type="audio/wav", headers=headers
         )
+
+    @app.get("/api/versions/{number}/turns/{key}/tokens")
+    def tokens(number: int, key: str) -> Response:
+        row = turn_of(number, key)
+        try:
+            content = at(number).tokens.wav(row["recording"], row["index"])
+        except (DataError, SetupError) as error:
+            message = f"its tokens can't be spoken: {error}"
+            raise BrowseRequestError(HTTPStatus.NOT_FOUND, message) from None
+        return Response(content, media_type="audio/wav", headers=HEADERS)
 
     @app.get("/api/versions/{number}/turns/{key}/samples")
     def samples(number: int, key: str) -> Response:

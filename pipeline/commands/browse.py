@@ -23,6 +23,11 @@ from pipeline.versions.reader import Reference, open_version
     type=click.Path(dir_okay=False, path_type=Path),
     help="File of JSON lines for marks: good, bad or wrong speaker. Without it, nothing is written.",
 )
+@click.option(
+    "--vocoder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the vocoder that speaks tokens. Without it, the bundled one.",
+)
 @click.option("--turn", metavar="KEY", help="The turn that the printed link names.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -38,6 +43,7 @@ from pipeline.versions.reader import Reference, open_version
 def browse(
     references: tuple[Reference, ...],
     marks_file: Path | None,
+    vocoder: Path | None,
     turn: str | None,
     host: str,
     port: int,
@@ -54,6 +60,7 @@ def browse(
     from pipeline.browsing.audio import audio_of
     from pipeline.browsing.marks import MarksFile
     from pipeline.browsing.query import turn_tables
+    from pipeline.browsing.tokens import SpokenTokens
     from pipeline.rating.access import new_token
     from pipeline.report.page import select_of
 
@@ -64,7 +71,9 @@ def browse(
         files = [(version.local("turns.parquet"), select_of(version.manifest)) for version in versions]
         tables = stack.enter_context(turn_tables(files))
         opened = [
-            OpenVersion(version, table, stack.enter_context(audio_of(version)))
+            OpenVersion(
+                version, table, stack.enter_context(audio_of(version)), SpokenTokens(version, vocoder)
+            )
             for version, table in zip(versions, tables, strict=True)
         ]
         marks = MarksFile(marks_file) if marks_file else None

@@ -19,6 +19,7 @@ from pipeline.browsing.app import OpenVersion, create_browse_server
 from pipeline.browsing.audio import audio_of
 from pipeline.browsing.marks import MarksFile
 from pipeline.browsing.query import turn_tables
+from pipeline.browsing.tokens import SpokenTokens
 from pipeline.report.page import select_of
 from pipeline.versions.reader import Reference, Version, open_version
 from tests.paths import DEMO, FIXTURES
@@ -80,7 +81,7 @@ def browse_page(
         files = [(version.local("turns.parquet"), select_of(version.manifest)) for version in versions]
         tables = stack.enter_context(turn_tables(files))
         opened = [
-            OpenVersion(version, table, stack.enter_context(audio_of(version)))
+            OpenVersion(version, table, stack.enter_context(audio_of(version)), SpokenTokens(version))
             for version, table in zip(versions, tables, strict=True)
         ]
         marks_file = MarksFile(marks) if marks else None

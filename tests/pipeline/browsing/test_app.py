@@ -14,6 +14,7 @@ from pipeline.browsing.marks import MarksFile
 from pipeline.config.recipe import load
 from pipeline.pack.groups import Decisions
 from pipeline.pack.selection import refused_turns
+from pipeline.versions.reader import Reference, open_version
 from schemas.errors import SetupError
 from tests.paths import DEMO
 from tests.pipeline.browsing.pages import RECORDINGS, STEVE, browse_page, small_version
@@ -114,6 +115,24 @@ def test_the_samples_of_a_turn_have_their_prompt_and_target_apart(page):
     assert "asr" in {sample["family"] for sample in found}
     for sample in found:
         assert {part["target"] for part in sample["parts"]} == {False, True}
+
+
+def test_the_tokens_of_a_turn_are_spoken(small_build):
+    with browse_page(open_version(Reference.parse(str(small_build.dataset)))) as page:
+        rows = page.get("/api/versions/0/turns", filter={"among": {"status": ["used"]}})["rows"]
+        turn = min(rows, key=lambda row: row["end"] - row["start"])
+        status, content, _ = page.ask("GET", f"/api/versions/0/turns/{turn['key']}/tokens")
+    assert status == 200, content
+    samples, rate = soundfile.read(io.BytesIO(content))
+    assert rate == 22_050
+    assert len(samples) / rate == pytest.approx(turn["end"] - turn["start"], abs=0.3)
+    assert np.abs(samples).max() > 0.05
+
+
+def test_tokens_without_annotations_are_told(page):
+    status, content, _ = page.ask("GET", f"{TURN}/tokens")
+    assert status == 404
+    assert "its tokens can't be spoken" in json.loads(content)["error"]
 
 
 def test_a_recording_that_is_gone_is_told(tmp_path):
