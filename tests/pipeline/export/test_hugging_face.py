@@ -69,3 +69,15 @@ def test_a_recording_that_is_gone_is_named_with_a_remedy(spoken, dataset, tmp_pa
             export(spoken, "hf", tmp_path / "hf")
     finally:
         file.write_bytes(content)
+
+
+def test_litdata_streams_the_same_rows(spoken, tmp_path):
+    litdata = pytest.importorskip("litdata")
+    loader = pytest.importorskip("litdata.streaming.item_loader")
+    export(spoken, "hf", tmp_path)
+    rows = pq.read_table(tmp_path / "data").to_pylist()
+    folder = str(tmp_path / "data")
+    litdata.index_parquet_dataset(folder)
+    read = litdata.StreamingDataset(folder, item_loader=loader.ParquetLoader(), shuffle=False)
+    assert [row["id"] for row in read] == [row["id"] for row in rows]
+    assert list(read[0]["semantic"]) == rows[0]["semantic"]
