@@ -102,7 +102,9 @@ def cpu_seconds(pid: int) -> float:
 
 def measure(dataset: Path) -> Iterator[tuple[str, float, float]]:
     """(what, seconds, CPU seconds) of opening, and the medians of each filter."""
-    command = [sys.executable, "-m", "pipeline.cli", "browse", str(dataset), "--port", "0", "--json"]
+    (version,) = (dataset / "versions").iterdir()
+    reference = f"{dataset}@{version.name}"
+    command = [sys.executable, "-m", "pipeline.cli", "browse", reference, "--port", "0", "--json"]
     start = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
