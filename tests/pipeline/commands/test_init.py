@@ -73,7 +73,7 @@ def test_the_training_is_of_the_dataset_that_the_recipe_builds(talk):
     trained = {family for stage in training.stages.values() for family in stage.families}
     assert trained == {*data.compose.families, "preference"}
     plan = plan_of(training, (), None, "h100", 0.4)
-    assert [stage.stage for stage in plan.stages] == ["pretrain", "sft1", "sft2", "dpo"]
+    assert [stage.stage for stage in plan.stages] == ["pretrain1", "pretrain2", "sft1", "sft2", "dpo"]
 
 
 def test_the_model_has_five_to_twelve_million_parameters():
