@@ -19,7 +19,7 @@ from pipeline.browsing.query import Row, TurnTable
 from pipeline.browsing.tokens import SpokenTokens
 from pipeline.report.page import select_of
 from pipeline.report.sample_parts import stored_parts
-from pipeline.serving.page import HEADERS, page_and_policy
+from pipeline.serving.page import HEADERS, bearer_token, page_and_policy, page_server
 from pipeline.storage import dataset_layout as layout
 from pipeline.versions.reader import Version, batches
 from schemas.errors import DataError, SetupError
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
 LOG = logging.getLogger("aqaa_data.browse")
-MAX_CONNECTIONS = 64
-SHUTDOWN_SECONDS = 5
 PAGE_ROWS = 50
 AROUND = 400
 """Turns of a recording in its strip, at most: those nearest to the one that is heard."""
@@ -243,18 +241,7 @@ def create_browse_app(
 def create_browse_server(
     versions: Sequence[OpenVersion], marks: MarksFile | None = None, token: str | None = None
 ) -> "uvicorn.Server":
-    import uvicorn
-
-    return uvicorn.Server(
-        uvicorn.Config(
-            create_browse_app(versions, marks, token),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
-    )
+    return page_server(create_browse_app(versions, marks, token))
 
 
 def _host(request: "Request") -> str:
@@ -263,10 +250,10 @@ def _host(request: "Request") -> str:
 
 
 def _has(request: "Request", token: str) -> bool:
-    kind, _, given = request.headers.get("authorization", "").partition(" ")
     # Comparing hashes takes a time that says nothing about the token.
+    given = bearer_token(request)
     hashes = (hashlib.sha256(text.encode(errors="replace")).digest() for text in (given, token))
-    return kind.lower() == "bearer" and secrets.compare_digest(*hashes)
+    return secrets.compare_digest(*hashes)
 
 
 def _about(one: OpenVersion) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.rating.ratings_file import RatingsFile
+from pipeline.storage.saved_rows import SavedRows
 from schemas.errors import SetupError
 from schemas.text_files import lines
 from stages.select import TurnMark, parse_marks
@@ -16,13 +16,13 @@ class MarksFile:
 
     def __init__(self, path: Path) -> None:
         """Raises SetupError if the file can't be written, or holds something else."""
-        self._file = RatingsFile(path, "browse", "mark")
+        self._file = SavedRows(path, "browse", "mark")
         try:
             known = parse_marks(lines(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             self._file.close()
             raise SetupError(
-                f"{path} is no file of marks: {error}: name the file of the marks, or a new one"
+                f"{path} isn't a file of marks: {error}: name the file of the marks, or a new one"
             ) from None
         self._marks = {mark.place: mark.mark for mark in known}
 

@@ -1,4 +1,4 @@
-"""The tokens of turns, spoken by a vocoder: what a model is told of them."""
+"""The tokens of turns, spoken by a vocoder: all that a model hears of them."""
 
 import threading
 from functools import cached_property

@@ -61,9 +61,11 @@ def browse(
     from pipeline.browsing.marks import MarksFile
     from pipeline.browsing.query import turn_tables
     from pipeline.browsing.tokens import SpokenTokens
+    from pipeline.inference.answer_vocoder import check_vocoder
     from pipeline.rating.access import new_token
     from pipeline.report.page import select_of
 
+    check_vocoder(None if vocoder is None else str(vocoder))
     versions = [open_version(reference) for reference in references]
     bound = bind(host, port)
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")

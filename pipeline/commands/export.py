@@ -59,6 +59,7 @@ def _notes(exported: Exported, format: str) -> list[str]:
         f"{exported.without_words:,} turns are left out, as the times of their words aren't known": (
             exported.without_words
         ),
+        f"{exported.documents:,} samples are left out, as documents are no chats": exported.documents,
         f"{exported.not_two_speakers:,} recordings are left out, as they don't have two speakers": (
             exported.not_two_speakers
         ),

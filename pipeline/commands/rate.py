@@ -71,9 +71,9 @@ def rate(
     require_extra("serve")
     from pipeline.rating.access import Access, new_token, new_tokens, read_raters
     from pipeline.rating.app import create_rating_server
-    from pipeline.rating.ratings_file import RatingsFile
     from pipeline.rating.session import RatingSession
     from pipeline.rating.tasks import read_tasks
+    from pipeline.storage.saved_rows import SavedRows
 
     if bool(names) == bool(file):
         raise click.UsageError("name raters with --rater, or a file of raters and tokens with --raters")
@@ -85,7 +85,7 @@ def rate(
         reasons = "; ".join(f"{row.where}: {row.error}" for row in unused[:_SHOWN]) or "the files are empty"
         raise SetupError(f"there is nothing to rate: {reasons}")
     bound = bind(host, port)
-    ratings = RatingsFile(out)
+    ratings = SavedRows(out, "rate", "rating")
     session = RatingSession(tasks, list(tokens), ratings)
     _tell(tasks, [*unused, *session.unused], ratings.lost)
 

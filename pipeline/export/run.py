@@ -76,6 +76,8 @@ class Exported:
     """Turns left out because the format has no place for one without text."""
     without_words: int = 0
     """Turns left out of CTM because the times of their words aren't known."""
+    documents: int = 0
+    """Samples left out of chats because they have no roles."""
     not_two_speakers: int = 0
     """Recordings left out of moshi, which has two speakers."""
     off_clock: int = 0
@@ -108,7 +110,10 @@ def export(
     exported = Exported()
     with destination(str(to)) as folder, version.table("turns") as turns:
         if format in SAMPLES:
-            return Exported(samples=SAMPLES[format](version, folder))
+            written = SAMPLES[format](version, folder)
+            return Exported(
+                samples=written, documents=sum(s.samples for s in version.manifest.shards) - written
+            )
         names = RecordingNames(turns, uri)
         if format in PER_RECORDING:
             _write_each(turns, where, format, names, folder, exported)

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.inference.tokenize_files import Refused
 from pipeline.inputs.named_files import shown
+from pipeline.inputs.refusals import NOT_A_FILE
 from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.models import resolve
 from schemas.arrow import to_row
@@ -90,7 +91,8 @@ def _listed(file: str) -> Recording | Refused:
         return Refused(name, "missing", "there is no such file")
     if path.is_dir():
         return Refused(name, "directory", "this is a directory: name the files in it")
-    return Recording(name, path.absolute().as_uri(), path.stat().st_size, "", "{}")
+    tag = "" if path.is_file() else NOT_A_FILE  # a pipe would be waited for
+    return Recording(name, path.absolute().as_uri(), path.stat().st_size, tag, "{}")
 
 
 def _result(recording: Recording) -> Transcribed | Refused:

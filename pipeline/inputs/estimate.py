@@ -7,7 +7,7 @@ from statistics import median
 
 from pipeline.inputs.listing import ListedRecording, extension
 from pipeline.inputs.part import FilePart
-from pipeline.inputs.part_reading import OpenPart, ranged
+from pipeline.inputs.part_reading import open_part, ranged
 from pipeline.inputs.refusals import refusal_of
 from pipeline.inputs.units import PlannedUnit
 from pipeline.storage.store import split
@@ -92,7 +92,7 @@ def _probe(recording: ListedRecording) -> float | None:
         return None
     store, name = split(part.file if part else recording.uri)
     try:
-        with OpenPart(part) if part else store.open(name) as file, av.open(file, "r") as container:
+        with open_part(part) if part else store.open(name) as file, av.open(file, "r") as container:
             seconds = (container.duration or 0) / av.time_base
     except (OSError, ValueError, av.FFmpegError):
         return None

@@ -4,9 +4,11 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import IO, Any
+from contextlib import contextmanager
+from typing import IO
 
 from pipeline.inputs.part import TAR, ZIP, FilePart
+from pipeline.storage.range_file import RangeFile
 from pipeline.storage.store import Store, split
 from schemas.errors import DataError
 
@@ -96,44 +98,26 @@ def pieces(file: IO[bytes] | io.BufferedIOBase, size: int) -> Iterator[bytes]:
         yield data
 
 
-class OpenPart(io.RawIOBase):
-    """A part whose bytes lie in its file as they are, as a file: for `ranged` parts."""
+@contextmanager
+def open_part(part: FilePart) -> Iterator[IO[bytes]]:
+    """A part whose bytes lie in its file as they are, as a file: for `ranged` parts.
 
-    def __init__(self, part: FilePart) -> None:
-        """Raises ValueError if there is no such part."""
-        store, name = split(part.file)
-        self._file = store.open(name)
-        self._size = size_of(part)
-        self._first = part.place[0]
+    Raises ValueError if there is no such part, FileNotFoundError if the file is gone.
+    """
+    store, name = split(part.file)
+    with store.open(name) as file:
+        first = part.place[0]
         if part.kind == ZIP:
-            self._file.seek(self._first)
-            header = self._file.read(_HEADER.size)
+            file.seek(first)
+            header = file.read(_HEADER.size)
             if len(header) < _HEADER.size:
                 raise ValueError("the zip ends before the member")
             *_, name_bytes, extra_bytes = _HEADER.unpack(header)
-            self._first += _HEADER.size + name_bytes + extra_bytes
-        self._at = 0
+            first += _HEADER.size + name_bytes + extra_bytes
 
-    def readable(self) -> bool:
-        return True
+        def read(start: int, end: int) -> bytes:
+            file.seek(first + start)
+            return file.read(max(0, end - start))
 
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        self._file.seek(self._first + self._at)
-        data = self._file.read(max(0, min(len(buffer), self._size - self._at)))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+        with io.BufferedReader(RangeFile(size_of(part), read)) as opened:
+            yield opened

@@ -15,7 +15,6 @@ from pipeline.inputs.refusals import refusal_of
 from pipeline.inputs.table_audio import TableAudio
 from pipeline.storage.store import split
 from schemas.errors import DataError, SetupError
-from stages.decode.reading import NOT_A_FILE
 
 
 class RecordingFiles:
@@ -44,8 +43,6 @@ class RecordingFiles:
                 return
             store, name = split(uri)
             with store.local(name, folder) as path:
-                if path.exists() and not path.is_file():  # a pipe would be waited for
-                    raise DataError("not_a_file", NOT_A_FILE)
                 with path.open("rb"):
                     pass
                 yield path

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pipeline.rating.access import Access
 from pipeline.rating.session import LONGEST_REASON, RatingSession, Verdict
 from pipeline.rating.tasks import AUDIO_TYPES
-from pipeline.serving.page import HEADERS, page_and_policy
+from pipeline.serving.page import HEADERS, bearer_token, page_and_policy, page_server
 from schemas.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("aqaa_data.rate")
 _BODY_BYTES = 8 * LONGEST_REASON
-MAX_CONNECTIONS = 64
-SHUTDOWN_SECONDS = 5
 
 
 class RatingRequestError(Exception):
@@ -41,7 +39,7 @@ def create_rating_app(session: RatingSession, access: Access) -> "FastAPI":
     page, policy = page_and_policy("pipeline.rating")
 
     def rater_of(request: Request) -> str:
-        rater = access.rater(_token(request))
+        rater = access.rater(bearer_token(request))
         if rater is None:
             raise RatingRequestError(HTTPStatus.UNAUTHORIZED, "this link is not valid: ask for a new one")
         return rater
@@ -52,7 +50,7 @@ def create_rating_app(session: RatingSession, access: Access) -> "FastAPI":
 
     @app.get("/api/state")
     def state(request: Request) -> Response:
-        if access.is_overview(_token(request)):
+        if access.is_overview(bearer_token(request)):
             return JSONResponse({"mode": "overview", **session.overview()}, headers=HEADERS)
         return JSONResponse(session.state(rater_of(request)), headers=HEADERS)
 
@@ -104,23 +102,7 @@ def create_rating_app(session: RatingSession, access: Access) -> "FastAPI":
 
 
 def create_rating_server(session: RatingSession, access: Access) -> "uvicorn.Server":
-    import uvicorn
-
-    return uvicorn.Server(
-        uvicorn.Config(
-            create_rating_app(session, access),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
-    )
-
-
-def _token(request: "Request") -> str:
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return token if kind.lower() == "bearer" else ""
+    return page_server(create_rating_app(session, access))
 
 
 def _unknown_task() -> RatingRequestError:

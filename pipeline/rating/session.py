@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.inputs.row_files import read_rows
-from pipeline.rating.ratings_file import RatingsFile
 from pipeline.rating.tasks import RatedAnswer, RatingTask, UnusedRow
+from pipeline.storage.saved_rows import SavedRows
 from schemas.errors import DataError
 from schemas.hashing import hash_integer, shuffle_key
 from stages.preferences.agreement import Metric, alpha
@@ -34,7 +34,7 @@ class Verdict(BaseModel):
 class RatingSession:
     """The tasks with the ratings so far. Several threads may use it."""
 
-    def __init__(self, tasks: Sequence[RatingTask], raters: Sequence[str], file: RatingsFile) -> None:
+    def __init__(self, tasks: Sequence[RatingTask], raters: Sequence[str], file: SavedRows) -> None:
         self._tasks, self._raters, self._file = tasks, raters, file
         self._choose = len(tasks[0].answers) == 2
         self._orders = {rater: _shuffled(tasks, rater) for rater in raters}

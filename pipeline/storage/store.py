@@ -27,6 +27,7 @@ from obstore.exceptions import AlreadyExistsError, GenericError
 from obstore.store import LocalStore
 
 from pipeline.storage.connections import connection_lost, explain_errors, open_connection, s3_client
+from pipeline.storage.range_file import RangeFile
 from pipeline.storage.uri import file_name, local_path, normalize_uri, uri_parts
 from schemas.errors import SetupError
 
@@ -285,7 +286,7 @@ class Store:
         """An object as a seekable file; of a remote object only the ranges that are read are downloaded."""
         if self.is_local:
             return self._inside(path).open("rb")
-        return io.BufferedReader(_RangeReader(self, path), _HEADER)
+        return io.BufferedReader(RangeFile(self.head(path).bytes, partial(self.read, path)), _HEADER)
 
     def read(self, path: str, start: int, end: int) -> bytes:
         """The bytes [start, end) of an object; fewer at its end."""
@@ -342,33 +343,6 @@ class Store:
         self.delete([probe])
         if self.is_local and shutil.disk_usage(self.directory).free < 64 * 1024 * 1024:
             raise SetupError(f"less than 64 MB are free on the disk of {self.directory}: make room there")
-
-
-class _RangeReader(io.RawIOBase):
-    """An object as a raw file; every read is a request for a range."""
-
-    def __init__(self, store: Store, path: str) -> None:
-        self._store, self._path, self._at = store, path, 0
-        self._size = store.head(path).bytes
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._store.read(self._path, self._at, min(self._at + len(buffer), self._size))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def open_audio(path: Path, stream: int | None = None) -> Iterator["AudioReader"]
     """Open an audio file for the duration of the context, and its audio stream with an index.
 
     Without an index, the stream in which somebody speaks is found. Raises DataError if there is no audio, and
-    OSError where there is no file.
+    FileNotFoundError.
     """
     if not S_ISREG(mode := path.stat().st_mode) and not S_ISDIR(mode):  # a pipe would be waited for
         raise DataError("not_a_file", NOT_A_FILE)

@@ -245,6 +245,6 @@ def test_marks_are_written_at_once_and_decide_in_the_next_build(version, tmp_pat
 
 def test_a_file_of_something_else_is_no_file_of_marks(tmp_path):
     (tmp_path / "r.jsonl").write_text('{"score": 3}\n')
-    with pytest.raises(SetupError, match="is no file of marks: line 1"):
+    with pytest.raises(SetupError, match="isn't a file of marks: line 1"):
         MarksFile(tmp_path / "r.jsonl")
     assert (tmp_path / "r.jsonl").read_text() == '{"score": 3}\n'

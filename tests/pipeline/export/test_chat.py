@@ -24,6 +24,7 @@ def chats(spoken, tmp_path):
             for path in (tmp_path / form).glob("*.jsonl")
         }
         assert done.samples == sum(map(len, files.values()))
+        assert done.samples + done.documents == sum(1 for _ in samples(spoken))
         return files
 
     return exported

@@ -15,9 +15,9 @@ import soundfile
 
 from pipeline.rating.access import Access
 from pipeline.rating.app import create_rating_server
-from pipeline.rating.ratings_file import RatingsFile
 from pipeline.rating.session import RatingSession
 from pipeline.rating.tasks import read_tasks
+from pipeline.storage.saved_rows import SavedRows
 
 TIMEOUT = 60
 """Seconds; generous, for busy machines."""
@@ -85,7 +85,7 @@ class RatingPage:
 @contextmanager
 def rating_page(rows: Path, out: Path, *raters: str, choose: bool = False) -> Iterator[RatingPage]:
     tasks, _ = read_tasks([rows], choose)
-    ratings = RatingsFile(out)
+    ratings = SavedRows(out, "rate", "rating")
     session = RatingSession(tasks, raters, ratings)
     access = Access({rater: token_of(rater) for rater in raters}, OVERVIEW)
     server = create_rating_server(session, access)

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipeline.rating.app import MAX_CONNECTIONS
 from pipeline.rating.session import LONGEST_REASON
+from pipeline.serving.page import MAX_CONNECTIONS
 from stages.preferences.ratings import Ratings, read_rating
 from tests.pipeline.rating.rows import OVERVIEW, answer, rating_page, row, token_of, write_rows, write_tone
 
@@ -224,7 +224,7 @@ def test_a_full_disk_is_told_to_the_rater_and_nothing_counts_as_done(page, tmp_p
         def full(handle):
             raise OSError(28, "No space left on device")
 
-        patched.setattr("pipeline.rating.ratings_file.os.fsync", full)
+        patched.setattr("pipeline.storage.saved_rows.os.fsync", full)
         status, content, _ = page.ask("PUT", f"/api/tasks/{task}", token_of("anna"), {"score": 3})
     assert (status, written(tmp_path)) == (507, [])
     assert "could not be saved" in json.loads(content)["error"]

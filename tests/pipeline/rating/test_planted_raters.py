@@ -11,9 +11,9 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from pipeline.rating.ratings_file import RatingsFile
 from pipeline.rating.session import RatingSession, Verdict
 from pipeline.rating.tasks import read_tasks
+from pipeline.storage.saved_rows import SavedRows
 from stages.preferences.ratings import Ratings, read_rating
 from tests.pipeline.rating.rows import answer, row, write_rows
 
@@ -29,7 +29,7 @@ def rated(tmp_path, draws, truth, marks, choose):
     """Every rater rates every task; returns the overview."""
     rows = [row(name, answer("a"), *([answer("b")] if choose else [])) for name in truth]
     tasks, _ = read_tasks([write_rows(tmp_path / "c.jsonl", rows)], choose)
-    session = RatingSession(tasks, list(NOISE), RatingsFile(tmp_path / "r.jsonl"))
+    session = RatingSession(tasks, list(NOISE), SavedRows(tmp_path / "r.jsonl", "rate", "rating"))
     for rater, noise in NOISE.items():
         for id in session.state(rater)["tasks"]:
             shown = session.shown(rater, id)

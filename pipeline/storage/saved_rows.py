@@ -1,4 +1,4 @@
-"""`ratings.jsonl`: a row a line, which is on the disk before the rater hears that it is saved."""
+"""JSON Lines of what people decide on a page: a row is on the disk before they hear that it is saved."""
 
 import fcntl
 import json
@@ -10,13 +10,13 @@ from typing import Any
 from schemas.errors import SetupError
 
 
-class RatingsFile:
-    """A file of ratings or other rows that this process alone writes. What it has at first stays."""
+class SavedRows:
+    """A file of rows that this process alone writes. What it has at first stays."""
 
-    def __init__(self, path: Path, command: str = "rate", row: str = "rating") -> None:
+    def __init__(self, path: Path, command: str, row: str) -> None:
         """Opens or makes the file; `command` and `row` are what messages call the writer and a line.
 
-        Raises SetupError if it can't be written, another process writes it, or it ends like no ratings.
+        Raises SetupError if it can't be written, another process writes it, or it ends in something else.
         """
         self.path = path
         self._row = row
@@ -34,7 +34,7 @@ class RatingsFile:
             ) from None
         try:
             self.lost = self._mend()
-            """The end of a line that an earlier process died in; no rater heard it saved."""
+            """The end of a line that an earlier process died in; nobody heard that it was saved."""
         except SetupError:
             os.close(self._file)
             raise
@@ -50,7 +50,7 @@ class RatingsFile:
         try:
             json.loads(rest)
         except ValueError:
-            # Only the start of a rating is ours to remove.
+            # Only the start of a row is ours to remove.
             if not rest.startswith(b"{"):
                 raise SetupError(
                     f"the last line of {self.path} is no {self._row}: name the file of the {self._row}s, or "

@@ -1,4 +1,4 @@
-"""The file of ratings: whole lines on the disk, whatever dies when."""
+"""A file of what people decide, such as ratings: whole lines on the disk, whatever dies when."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from pipeline.rating.ratings_file import RatingsFile
+from pipeline.storage.saved_rows import SavedRows
 from schemas.errors import SetupError
 
 ROW = {"prompt": "p1", "answer": "a", "rater": "anna", "score": 4}
@@ -22,7 +22,7 @@ def lines(file):
 def test_every_rating_is_synced_before_append_returns(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_size))
-    ratings = RatingsFile(tmp_path / "r.jsonl")
+    ratings = SavedRows(tmp_path / "r.jsonl", "rate", "rating")
     before = len(synced)
     ratings.append(ROW)
     ratings.append(ROW | {"reason": "clear\nand 好"})
@@ -42,7 +42,7 @@ def test_every_rating_is_synced_before_append_returns(tmp_path, monkeypatch):
 def test_a_line_written_in_part_is_removed_and_the_rest_stays(tmp_path, end, kept, lost):
     file = tmp_path / "r.jsonl"
     file.write_text(json.dumps(ROW) + "\n" + end)
-    ratings = RatingsFile(file)
+    ratings = SavedRows(file, "rate", "rating")
     assert ratings.lost == lost
     ratings.append(ROW | {"score": 1})
     assert lines(file) == [ROW] * kept + [ROW | {"score": 1}]
@@ -53,12 +53,12 @@ def test_a_file_of_something_else_is_refused_and_stays(tmp_path):
     file.write_text("milk\nbread")
     for _ in range(2):
         with pytest.raises(SetupError, match=r"the last line of .*notes\.txt is no rating"):
-            RatingsFile(file)
+            SavedRows(file, "rate", "rating")
     assert file.read_text() == "milk\nbread"
 
 
 def test_a_rating_that_cannot_be_written_leaves_no_part_of_it(tmp_path, monkeypatch):
-    ratings = RatingsFile(tmp_path / "r.jsonl")
+    ratings = SavedRows(tmp_path / "r.jsonl", "rate", "rating")
     ratings.append(ROW)
     write = os.write
 
@@ -77,7 +77,7 @@ def test_a_rating_that_cannot_be_written_leaves_no_part_of_it(tmp_path, monkeypa
 
 def test_a_file_that_was_moved_away_is_not_written(tmp_path):
     file = tmp_path / "r.jsonl"
-    ratings = RatingsFile(file)
+    ratings = SavedRows(file, "rate", "rating")
     ratings.append(ROW)
     file.rename(tmp_path / "old.jsonl")
     with pytest.raises(OSError, match="moved or replaced"):
@@ -88,24 +88,24 @@ def test_a_file_that_was_moved_away_is_not_written(tmp_path):
 
 
 def test_one_process_writes_a_file(tmp_path):
-    first = RatingsFile(tmp_path / "r.jsonl")
+    first = SavedRows(tmp_path / "r.jsonl", "rate", "rating")
     with pytest.raises(SetupError, match="another `aqaa-data rate` writes"):
-        RatingsFile(tmp_path / "r.jsonl")
+        SavedRows(tmp_path / "r.jsonl", "rate", "rating")
     first.close()
-    RatingsFile(tmp_path / "r.jsonl").close()
+    SavedRows(tmp_path / "r.jsonl", "rate", "rating").close()
 
 
 def test_a_folder_that_does_not_exist_is_told(tmp_path):
     with pytest.raises(SetupError, match=r"can't write .*r\.jsonl: No such file"):
-        RatingsFile(tmp_path / "gone" / "r.jsonl")
+        SavedRows(tmp_path / "gone" / "r.jsonl", "rate", "rating")
 
 
 WRITER = """
 import sys
 from pathlib import Path
-from pipeline.rating.ratings_file import RatingsFile
+from pipeline.storage.saved_rows import SavedRows
 
-ratings = RatingsFile(Path(sys.argv[1]))
+ratings = SavedRows(Path(sys.argv[1]), "rate", "rating")
 for number in range(10**9):
     ratings.append({"number": number, "reason": "x" * 5000})
     print(number, flush=True)
@@ -121,5 +121,5 @@ def test_a_killed_process_loses_no_rating_that_it_has_confirmed(tmp_path):
     process.send_signal(signal.SIGKILL)
     confirmed = [0, *map(int, process.stdout.read().split())]
     process.wait()
-    RatingsFile(file).close()
+    SavedRows(file, "rate", "rating").close()
     assert [row["number"] for row in lines(file)][: len(confirmed)] == confirmed
