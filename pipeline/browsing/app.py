@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import pyarrow.dataset as ds
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.browsing.audio import TurnAudio, piece
@@ -17,10 +16,10 @@ from pipeline.browsing.filters import BROWSED, CATEGORIES, LIMIT_COLUMNS, MovedT
 from pipeline.browsing.marks import MarksFile
 from pipeline.browsing.query import Row, TurnTable
 from pipeline.browsing.tokens import SpokenTokens
-from pipeline.report.page import select_of
 from pipeline.report.sample_parts import stored_parts
 from pipeline.serving.page import HEADERS, bearer_token, page_and_policy, page_server
 from pipeline.storage import dataset_layout as layout
+from pipeline.versions.provenance import select_of
 from pipeline.versions.reader import Version, batches
 from schemas.errors import DataError, SetupError
 from schemas.sample import turns_in
@@ -269,6 +268,8 @@ def _about(one: OpenVersion) -> dict[str, Any]:
 
 def _samples(version: Version, turn: Row) -> list[dict[str, Any]]:
     """The samples that use a turn, with their parts: prompt and target."""
+    import pyarrow.dataset as ds  # slow, and not needed to open the page
+
     parts_of = stored_parts(version.store, layout.version(version.id))
     with version.table("index") as index:
         of_recording = ds.field("recording") == turn["recording"]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from pipeline.report.facts import MEASURES, Measure
+from pipeline.report.measures import MEASURES, Measure
 from stages.select import LIMITS
 
 BROWSED: dict[str, Measure] = {

@@ -3,14 +3,17 @@
 import threading
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.export.annotated import AnnotatedRecordings
-from pipeline.inference.answer_vocoder import AnswerVocoder, open_answer_vocoder
 from pipeline.inference.wav import wav
 from pipeline.versions.provenance import codes_of
 from pipeline.versions.reader import Version
 from schemas.errors import DataError
 from schemas.layout import merged
+
+if TYPE_CHECKING:
+    from pipeline.export.annotated import AnnotatedRecordings
+    from pipeline.inference.answer_vocoder import AnswerVocoder
 
 SAMPLE_RATE = 22_050
 """Of vocoders, in Hz."""
@@ -42,11 +45,15 @@ class SpokenTokens:
             return wav(spoken.cpu().numpy(), SAMPLE_RATE)
 
     @cached_property
-    def _recordings(self) -> AnnotatedRecordings:
+    def _recordings(self) -> "AnnotatedRecordings":
+        from pipeline.export.annotated import AnnotatedRecordings
+
         return AnnotatedRecordings(self._version)
 
     @cached_property
-    def _vocoder(self) -> AnswerVocoder:
+    def _vocoder(self) -> "AnswerVocoder":
+        from pipeline.inference.answer_vocoder import open_answer_vocoder
+
         vocoder = open_answer_vocoder(self._directory, stream=False)
         vocoder.check(codes_of(self._version.manifest)["models"])
         return vocoder

@@ -61,7 +61,7 @@ def _build(plan: Plan, retry: bool, recorder: BuildRecorder) -> Built:
         manifest_json = plan.dataset.get(layout.manifest(published))
         return Built(Manifest.model_validate_json(manifest_json), "nothing new", {})
     # Imported here because it takes seconds, and "nothing new" must be reported at once.
-    from pipeline.report import pages
+    from pipeline.report.pages import pages
 
     plan.dataset.check_writable()
     started = datetime.now(UTC)

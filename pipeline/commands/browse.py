@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
@@ -56,22 +57,25 @@ def browse(
     `select.marks` of the next build.
     """
     require_extra("browse")
-    from pipeline.browsing.app import OpenVersion, create_browse_server, is_local
-    from pipeline.browsing.audio import audio_of
-    from pipeline.browsing.marks import MarksFile
     from pipeline.browsing.query import turn_tables
-    from pipeline.browsing.tokens import SpokenTokens
-    from pipeline.inference.answer_vocoder import check_vocoder
-    from pipeline.rating.access import new_token
-    from pipeline.report.page import select_of
+    from pipeline.versions.provenance import select_of
 
-    check_vocoder(None if vocoder is None else str(vocoder))
     versions = [open_version(reference) for reference in references]
     bound = bind(host, port)
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     with ExitStack() as stack:
         files = [(version.local("turns.parquet"), select_of(version.manifest)) for version in versions]
-        tables = stack.enter_context(turn_tables(files))
+        # DuckDB reads the turns while Python imports the rest.
+        reading = stack.enter_context(ThreadPoolExecutor(1)).submit(stack.enter_context, turn_tables(files))
+        from pipeline.browsing.app import OpenVersion, create_browse_server, is_local
+        from pipeline.browsing.audio import audio_of
+        from pipeline.browsing.marks import MarksFile
+        from pipeline.browsing.tokens import SpokenTokens
+        from pipeline.inference.answer_vocoder import check_vocoder
+        from pipeline.rating.access import new_token
+
+        check_vocoder(None if vocoder is None else str(vocoder))
+        tables = reading.result()
         opened = [
             OpenVersion(
                 version, table, stack.enter_context(audio_of(version)), SpokenTokens(version, vocoder)

@@ -13,6 +13,7 @@ from pipeline.report.listen import pick, sample_cards
 from pipeline.report.recording_audio import RecordingAudio
 from pipeline.report.rejected import rejected_clips
 from pipeline.report.sample_parts import PartsOf
+from pipeline.versions.provenance import select_of
 from schemas.manifest import Manifest
 from stages.select import SelectConfig
 
@@ -46,11 +47,6 @@ def render(
         audio_notes=AUDIO_NOTES,
         recipe=yaml.safe_dump(manifest.recipe, sort_keys=False, allow_unicode=True),
     )
-
-
-def select_of(manifest: Manifest) -> SelectConfig:
-    """The thresholds that a version was made with."""
-    return SelectConfig.model_validate(manifest.recipe["select"])
 
 
 _LEFT = {"ignored": "`existing` is `ignore`", "less_preferred": "another kind is preferred"}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.manifest import Manifest
+from stages.select import SelectConfig
 from stages.tokenize.config import TokenizeConfig
 
 MADE_BY = "made_by"
@@ -38,6 +39,11 @@ def code_version(checkout: Path = _CHECKOUT) -> str:
     except (OSError, subprocess.SubprocessError):  # no git, or a checkout of another user
         return release
     return f"{release}+g{described.stdout.strip()}"
+
+
+def select_of(manifest: Manifest) -> SelectConfig:
+    """The thresholds that a version was made with."""
+    return SelectConfig.model_validate(manifest.recipe["select"])
 
 
 def codes_of(manifest: Manifest) -> dict[str, Any]:

@@ -10,17 +10,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
 from pydantic import ValidationError
 
 from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from schemas.errors import SetupError
 from schemas.manifest import Manifest
+
+if TYPE_CHECKING:  # pyarrow.dataset imports pandas, which takes as long as all that a version needs
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
 
 Table = Literal["turns", "set_aside", "index"]
 LATEST = "latest"
@@ -86,8 +88,10 @@ class Version:
             yield path
 
     @contextmanager
-    def table(self, name: Table) -> Iterator[ds.Dataset]:
+    def table(self, name: Table) -> "Iterator[ds.Dataset]":
         """One of the version's tables; read it with `batches`."""
+        import pyarrow.dataset as ds
+
         with self.local(f"{name}.parquet") as path:
             yield ds.dataset(path, format="parquet")
 
@@ -197,13 +201,13 @@ def _some(names: list[str]) -> str:
 
 
 def batches(
-    table: ds.Dataset,
-    columns: list[str] | dict[str, pc.Expression] | None = None,
-    where: pc.Expression | None = None,
-) -> Iterator[pa.RecordBatch]:
+    table: "ds.Dataset",
+    columns: "list[str] | dict[str, pc.Expression] | None" = None,
+    where: "pc.Expression | None" = None,
+) -> "Iterator[pa.RecordBatch]":
     """A table's rows in order, a few thousand at a time and with little read-ahead."""
     return cast(
-        Iterator[pa.RecordBatch],
+        "Iterator[pa.RecordBatch]",
         table.to_batches(
             columns=columns, filter=where, batch_size=8192, batch_readahead=2, fragment_readahead=1
         ),
@@ -211,9 +215,12 @@ def batches(
 
 
 def each_recording(
-    table: ds.Dataset, columns: list[str] | None = None, where: pc.Expression | None = None
-) -> Iterator[tuple[str, pa.Table]]:
+    table: "ds.Dataset", columns: list[str] | None = None, where: "pc.Expression | None" = None
+) -> "Iterator[tuple[str, pa.Table]]":
     """(recording, its rows), one recording in memory at a time; tables are sorted by recording."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     current = ""
     pieces: list[pa.RecordBatch] = []
     for batch in batches(table, columns, where):

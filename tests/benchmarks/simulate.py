@@ -163,7 +163,7 @@ def simulate(folder: Path, number: int, groups: int, turns: int, published: bool
     from pipeline.pack.groups import cut
     from pipeline.pack.run import groups_of, pack_group
     from pipeline.planning.plan import make_plan
-    from pipeline.report import pages
+    from pipeline.report.pages import pages
 
     facts: dict[str, Any] = {"recordings": number}
     recipe = load(folder / "recipe.yaml")

@@ -14,7 +14,7 @@ from pipeline.config.recipe import load
 from pipeline.ledger.annotations import Ledger
 from pipeline.pack.run import groups_of, pack_group
 from pipeline.planning.plan import Plan, make_plan
-from pipeline.report import pages
+from pipeline.report.pages import pages
 from schemas.manifest import Manifest
 from schemas.recording import (
     DecodeColumn,

@@ -20,7 +20,7 @@ from pipeline.browsing.audio import audio_of
 from pipeline.browsing.marks import MarksFile
 from pipeline.browsing.query import turn_tables
 from pipeline.browsing.tokens import SpokenTokens
-from pipeline.report.page import select_of
+from pipeline.versions.provenance import select_of
 from pipeline.versions.reader import Reference, Version, open_version
 from tests.paths import DEMO, FIXTURES
 

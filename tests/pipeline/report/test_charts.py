@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.report.charts import columns, count, curve, duration_ticks, histogram, round_duration
-from pipeline.report.facts import MEASURES, Histogram
+from pipeline.report.facts import Histogram
+from pipeline.report.measures import MEASURES
 from pipeline.report.thresholds import Curve
 
 HOUR = 3600

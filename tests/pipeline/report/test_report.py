@@ -14,13 +14,14 @@ import pytest
 import soundfile
 
 from pipeline.inputs.spooled_audio import SpooledAudio
-from pipeline.report import card, render
+from pipeline.report.card import card
 from pipeline.report.charts import ticks
 from pipeline.report.facts import families, reasons, turn_facts
 from pipeline.report.listen import SAMPLES_SHOWN, mp3, pick, sample_cards
-from pipeline.report.page import select_of
+from pipeline.report.page import render
 from pipeline.report.recording_audio import RecordingAudio
 from pipeline.report.sample_parts import stored_parts
+from pipeline.versions.provenance import select_of
 from schemas.arrow import from_row
 from schemas.recording import UNKNOWN_SPEAKER, Problem, QualityMeasures, Transcript, Turn
 from schemas.turn import AnnotatedTurn
