@@ -13,6 +13,15 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
+class Uncorrected:
+    """What a person corrected in a turn, as it was before; None is what they left."""
+
+    text: str | None = None
+    speaker: str | None = None
+    language: str | None = None
+
+
+@dataclass(frozen=True)
 class AnnotatedTurn:
     """A turn with what each stage recorded of it, and the reason if a stage set it aside."""
 
@@ -30,6 +39,8 @@ class AnnotatedTurn:
     stage: str | None = None
     """The stage that set the turn or its recording aside; None if none did."""
     problem: Problem | None = None
+    corrected_from: Uncorrected | None = None
+    """What a person corrected; None for turns as they were annotated."""
 
     @property
     def key(self) -> str:
@@ -106,6 +117,8 @@ class TurnRow:
     """Cosine of the speaker's voice with the voice of that name."""
     identity_margin: float | None = None
     """By how much it is more like that voice than like any other, as a difference of cosines."""
+    corrected_from: Uncorrected | None = None
+    """What a person corrected; None for turns as they were annotated."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pipeline.versions.provenance import select_of
 from pipeline.versions.reader import Version, batches
 from schemas.errors import DataError, SetupError
 from schemas.sample import turns_in
-from stages.select import LIMITS
+from stages.select import LIMITS, TurnCorrection
 
 if TYPE_CHECKING:
     import uvicorn
@@ -56,6 +56,23 @@ class MarkRequest(BaseModel):
     version: int = Field(ge=0)
     key: str
     mark: Literal["good", "bad", "wrong_speaker"] | None
+
+
+class CorrectionRequest(BaseModel):
+    """What a person heard in a turn; what is as it was annotated is no correction."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: int = Field(ge=0)
+    key: str
+    corrected: TurnCorrection
+
+    def of(self, turn: Row) -> TurnCorrection | None:
+        """What differs from the turn as it was annotated; None if nothing does."""
+        before = turn.get("corrected_from") or {}
+        heard = self.corrected.model_dump()
+        wrong = {name: value for name, value in heard.items() if value != (before.get(name) or turn[name])}
+        return TurnCorrection(**wrong) if wrong else None
 
 
 class BrowseRequestError(Exception):
@@ -118,7 +135,15 @@ def create_browse_app(
         return turn
 
     def marked(rows: list[Row]) -> list[Row]:
-        return [row | {"mark": marks.of(row) if marks else None} for row in rows]
+        known = [marks.of(row) if marks else None for row in rows]
+        return [
+            row
+            | {
+                "mark": one.mark if one else None,
+                "corrected": one.corrected.model_dump() if one and one.corrected else None,
+            }
+            for row, one in zip(rows, known, strict=True)
+        ]
 
     @app.get("/")
     async def show() -> Response:
@@ -205,26 +230,48 @@ def create_browse_app(
             raise BrowseRequestError(HTTPStatus.NOT_FOUND, message) from None
         return JSONResponse({"samples": found}, headers=HEADERS)
 
-    @app.put("/api/marks")
-    async def mark(request: Request) -> Response:
+    async def save(asked: MarkRequest | CorrectionRequest, kept: MarksFile) -> Response:
+        row = await run_in_threadpool(turn_of, asked.version, asked.key)
+        if not row["end"] > row["start"]:
+            raise BrowseRequestError(HTTPStatus.UNPROCESSABLE_ENTITY, "a turn without length can't be marked")
+        known = kept.of(row)
+        mark, corrected = (known.mark, known.corrected) if known else (None, None)
+        if isinstance(asked, MarkRequest):
+            mark = asked.mark
+        else:
+            corrected = asked.of(row)
+            if corrected and not row["text"] and (corrected.text or corrected.language):
+                message = "a turn without text can't be given one here: write a companion for the recording"
+                raise BrowseRequestError(HTTPStatus.UNPROCESSABLE_ENTITY, message)
+            if corrected and corrected.speaker and mark == "wrong_speaker":
+                mark = None  # the speaker is right now
+        try:
+            await run_in_threadpool(kept.save, row, mark, corrected, versions[asked.version].version.id)
+        except OSError as error:
+            LOG.error("a mark could not be written: %s", error.strerror or error)
+            raise BrowseRequestError(
+                HTTPStatus.INSUFFICIENT_STORAGE, f"the mark is not saved: {error}"
+            ) from None
+        (row,) = marked([row])
+        told = {"marks": kept.number, "mark": row["mark"], "corrected": row["corrected"]}
+        return JSONResponse(told, headers=HEADERS)
+
+    async def asked_to_write(request: Request, what: type[Asked]) -> tuple[Asked, MarksFile]:
         if marks is None:
             raise BrowseRequestError(
                 HTTPStatus.FORBIDDEN, "marks are not kept: start the command with --marks FILE"
             )
         if request.headers.get("content-type") != "application/json":  # what another site's form can't send
             raise BrowseRequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a mark is JSON")
-        asked = _parsed(MarkRequest, await _body(request))
-        row = await run_in_threadpool(turn_of, asked.version, asked.key)
-        if not row["end"] > row["start"]:
-            raise BrowseRequestError(HTTPStatus.UNPROCESSABLE_ENTITY, "a turn without length can't be marked")
-        try:
-            await run_in_threadpool(marks.save, row, asked.mark, versions[asked.version].version.id)
-        except OSError as error:
-            LOG.error("a mark could not be written: %s", error.strerror or error)
-            raise BrowseRequestError(
-                HTTPStatus.INSUFFICIENT_STORAGE, f"the mark is not saved: {error}"
-            ) from None
-        return JSONResponse({"marks": marks.number}, headers=HEADERS)
+        return _parsed(what, await _body(request)), marks
+
+    @app.put("/api/marks")
+    async def mark(request: Request) -> Response:
+        return await save(*await asked_to_write(request, MarkRequest))
+
+    @app.put("/api/corrections")
+    async def correct(request: Request) -> Response:
+        return await save(*await asked_to_write(request, CorrectionRequest))
 
     @app.exception_handler(BrowseRequestError)
     async def refused(request: Request, refusal: BrowseRequestError) -> Response:

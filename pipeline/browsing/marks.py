@@ -1,4 +1,4 @@
-"""The file of marks: what a listener thinks of turns, for `select.marks` of the next build."""
+"""The file of marks: what a listener thinks of turns, and corrects, for `select.marks` of the next build."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.storage.saved_rows import SavedRows
 from schemas.errors import SetupError
 from schemas.text_files import lines
-from stages.select import TurnMark, parse_marks
+from stages.select import TurnCorrection, TurnMark, parse_marks
 
 
 class MarksFile:
@@ -24,29 +24,33 @@ class MarksFile:
             raise SetupError(
                 f"{path} isn't a file of marks: {error}: name the file of the marks, or a new one"
             ) from None
-        self._marks = {mark.place: mark.mark for mark in known}
+        self._marks = {mark.place: mark for mark in known}
 
     @property
     def number(self) -> int:
-        """Turns that are marked."""
+        """Turns that are marked or corrected."""
         return len(self._marks)
 
-    def of(self, turn: Mapping[str, Any]) -> str | None:
-        """The mark of a row of turns.parquet."""
+    def of(self, turn: Mapping[str, Any]) -> TurnMark | None:
+        """What is known of a row of turns.parquet."""
         return self._marks.get((turn["recording"], turn["track"], turn["start"], turn["end"]))
 
-    def save(self, turn: Mapping[str, Any], mark: str | None, version: str) -> None:
-        """Mark a turn, or with None remove its mark. Raises OSError if that can't be written."""
+    def save(
+        self, turn: Mapping[str, Any], mark: str | None, corrected: TurnCorrection | None, version: str
+    ) -> None:
+        """Mark and correct a turn, in place of what was known of it; two None remove that.
+
+        Raises OSError if it can't be written.
+        """
         place = {name: turn[name] for name in ("recording", "track", "start", "end")}
+        known = TurnMark.model_validate(place | {"mark": mark, "corrected": corrected})
         told = {"key": turn["key"], "text": turn["text"], "version": version}
-        self._file.append(
-            {**place, "mark": mark, **told, "at": datetime.now(UTC).isoformat(timespec="seconds")}
-        )
-        if mark is None:
-            self._marks.pop(tuple(place.values()), None)
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._file.append({**place, "mark": mark, **known.model_dump(), **told, "at": at})
+        if mark is None and corrected is None:
+            self._marks.pop(known.place, None)
         else:
-            checked = TurnMark.model_validate(place | {"mark": mark})
-            self._marks[checked.place] = checked.mark
+            self._marks[known.place] = known
 
     def close(self) -> None:
         self._file.close()

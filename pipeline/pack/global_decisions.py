@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config.recipe import Recipe, digest
 from pipeline.inputs.texts import TextRow, read_prompts, read_texts
+from pipeline.pack.corrections import corrected_turns
 from pipeline.pack.group_packer import GroupPacker
 from pipeline.pack.groups import Decisions, Group, each_group, shared_ray
 from pipeline.pack.identities import SpeakerRow, identities_of, speaker_key, speaker_rows
@@ -184,14 +185,15 @@ def _rows_of_recording(
     recording: Recording, recipe: Recipe, prompts: EvaluationPrompts | None, decisions: Decisions
 ) -> Iterator[SurveyRow]:
     config = recipe.select.duplicates
-    turns = list(turns_of(recording))
+    annotated = list(turns_of(recording))
+    turns = corrected_turns(annotated, recipe.select)
     refused = refused_turns(turns, recipe, prompts, Decisions())
     kept = [turn for turn in turns if turn.index not in refused]
     if not kept:
         return
     id = recording.id
     if config.recordings:
-        item = recording_item(id, kept[0].decoded.sha256, turns, config.words_min)
+        item = recording_item(id, kept[0].decoded.sha256, annotated, config.words_min)
         yield _with_item(SurveyRow(id, "recording", id, 0.0, 0.0, "", "", None, ()), item)
     named = kept[0].metadata.get("speaker")
     for turn in kept:

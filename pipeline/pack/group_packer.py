@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.config.recipe import Recipe
 from pipeline.inputs.texts import TextRow, prompt_group_of
+from pipeline.pack.corrections import corrected_turns
 from pipeline.pack.groups import Decisions
 from pipeline.pack.identities import speaker_key
 from pipeline.pack.preferences import contrast_pairs
@@ -55,7 +56,7 @@ class GroupPacker:
     def add(self, recording: Recording) -> None:
         """Select, pair and compose one recording's turns, and record the outcome of each."""
         self._add_audio(recording)
-        annotated = list(turns_of(recording))
+        annotated = corrected_turns(turns_of(recording), self.recipe.select)
         refused = refused_turns(annotated, self.recipe, self.prompts, self.decisions)
         turns = list(map(as_written, annotated))
         kept = [turn for turn in turns if turn.index not in refused]
@@ -249,6 +250,7 @@ def _row(
         identity=identity.name if identity else None,
         identity_similarity=identity.similarity if identity else None,
         identity_margin=identity.margin if identity else None,
+        corrected_from=turn.corrected_from,
     )
 
 

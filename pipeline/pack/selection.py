@@ -11,7 +11,7 @@ from schemas.chat import parse
 from schemas.errors import DataError
 from schemas.recording import Problem
 from schemas.turn import AnnotatedTurn
-from stages.compose import Kind, Labels, SampleSource, label, of_turns, passages
+from stages.compose import Kind, Labels, SampleSource, SourceSpan, label, of_turns, passages
 from stages.pair_turns import Conversation
 from stages.select import EvaluationPrompts, SelectConfig, personal, select
 from stages.synthesize.checks import check
@@ -107,13 +107,19 @@ def _synthesized_chat(
     if source.question is None:
         return None
     question = next(iter(turns_by_message.get(last - 1, ())), None)
-    source = replace(source, question=replace(source.question, turn=question))
+    source = replace(source, question=_spoken(source.question, question))
     answers = turns_by_message.get(last, [])
     if messages.count(last) < 2:
-        answer = replace(source.answer[0], turn=next(iter(answers), None))
+        answer = _spoken(source.answer[0], next(iter(answers), None))
         return [replace(source, answer=(answer,))], []
     passage = [replace(source, answer=of_turns(answers, labels=labels).answer)] if len(answers) == 2 else []
     return [source], passage
+
+
+def _spoken(span: SourceSpan, turn: AnnotatedTurn | None) -> SourceSpan:
+    """A text with the turn that speaks it; what a person heard in the turn counts more than the text."""
+    heard = turn.transcript if turn and turn.corrected_from else None
+    return replace(span, turn=turn, words=heard.text if heard else span.words)
 
 
 def _common(source: SampleSource) -> dict[str, Any]:

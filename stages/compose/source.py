@@ -159,4 +159,5 @@ def _turn_record(turn: AnnotatedTurn, labels: Labels) -> dict[str, Any]:
         del transcript["words"]  # stored in turns.parquet
     position = {name: getattr(turn.turn, name) for name in ("start", "end", "speaker", "track")}
     measured = {"transcript": transcript, "assessment": to_row(turn.assessment), "labels": dict(labels)}
-    return {"index": turn.index, **position, **measured}
+    corrected = {"corrected_from": to_row(turn.corrected_from)} if turn.corrected_from else {}
+    return {"index": turn.index, **position, **measured, **corrected}

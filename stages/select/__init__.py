@@ -5,7 +5,7 @@ from stages.select.config import SelectConfig
 from stages.select.duplicates import Item, Signature, duplicates, recording_item, text_item
 from stages.select.evaluation import EvaluationPrompts
 from stages.select.limits import LIMITS
-from stages.select.marks import TurnMark, mark_of, parse_marks
+from stages.select.marks import TurnCorrection, TurnMark, mark_of, parse_marks
 from stages.select.personal import personal
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "SelectConfig",
     "Signature",
     "ThresholdResult",
+    "TurnCorrection",
     "TurnMark",
     "admit",
     "duplicates",

@@ -15,7 +15,7 @@ from stages.select.limits import LIMITS
 from stages.select.marks import mark_of
 from stages.select.personal import personal
 
-VERSION = 4
+VERSION = 5
 
 
 def select(turn: AnnotatedTurn, config: SelectConfig) -> Problem | None:

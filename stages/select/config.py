@@ -97,7 +97,8 @@ class SelectConfig(Config):
     marks: tuple[TurnMark, ...] = Field(
         (),
         description="turns that somebody listened to: the path of the file that `browse --marks` writes. "
-        "Turns marked as bad or of a wrong speaker are set aside, good ones kept whatever the thresholds are",
+        "Turns marked as bad or of a wrong speaker are set aside, good ones kept whatever the thresholds "
+        "are; corrected texts, speakers and languages replace those that were annotated",
     )
     pii: bool = Field(
         False, description="set aside text that contains an e-mail address, a phone number or a card number"

@@ -72,6 +72,10 @@ class BrowsePage:
         body = {"version": 0, "key": key, "mark": mark}
         return self.ask("PUT", "/api/marks", body, content_type="application/json")
 
+    def correct(self, key: str, **heard: str):
+        body = {"version": 0, "key": key, "corrected": heard}
+        return self.ask("PUT", "/api/corrections", body, content_type="application/json")
+
 
 @contextmanager
 def browse_page(

@@ -2,6 +2,10 @@
 
 import io
 import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
@@ -248,3 +252,52 @@ def test_a_file_of_something_else_is_no_file_of_marks(tmp_path):
     with pytest.raises(SetupError, match="isn't a file of marks: line 1"):
         MarksFile(tmp_path / "r.jsonl")
     assert (tmp_path / "r.jsonl").read_text() == '{"score": 3}\n'
+
+
+def test_a_correction_is_kept_beside_the_mark_as_far_as_it_differs(version, tmp_path):
+    file, key = tmp_path / "marks.jsonl", f"{STEVE}3"
+    with browse_page(version, marks=file) as page:
+        turn = page.get(TURN)["turn"]
+        heard = {name: turn[name] for name in ("text", "speaker", "language")}
+        assert page.mark(key, "wrong_speaker")[0] == 200
+        assert page.correct(key, **heard | {"text": "Something else."})[0] == 200
+        last = json.loads(file.read_text().splitlines()[-1])
+        assert (last["mark"], last["corrected"]) == ("wrong_speaker", {"text": "Something else."})
+        assert last["text"] == turn["text"]
+        # The right speaker settles the mark of a wrong one, and a mark leaves the correction.
+        status, content, _ = page.correct(key, **heard | {"speaker": "SPEAKER_09"})
+        saved = json.loads(content)
+        assert (saved["mark"], saved["corrected"], saved["marks"]) == (None, {"speaker": "SPEAKER_09"}, 1)
+        assert page.mark(key, "good")[0] == 200
+        (row,) = [row for row in page.get("/api/versions/0/turns")["rows"] if row["key"] == key]
+        assert (row["mark"], row["corrected"]) == ("good", {"speaker": "SPEAKER_09"})
+        for wrong in ({"text": ""}, {"speaker": " "}, {"language": "English"}):
+            assert page.correct(key, **heard | wrong)[0] == 422
+    with browse_page(version, marks=file) as page:
+        assert page.get(TURN)["turn"]["corrected"] == {"speaker": "SPEAKER_09"}
+        page.correct(key, **heard)
+        page.mark(key, None)
+        assert page.get("/api/state")["marks"] == 0
+
+
+def test_corrections_of_the_page_are_in_the_version_of_the_next_build(small_build, tmp_path):
+    shutil.copytree(small_build.output, tmp_path / "out")
+    shutil.copytree(small_build.inputs, tmp_path / "in")
+    shutil.copy(small_build.recipe, tmp_path)
+    reference = Reference.parse(f"{tmp_path}/out/small")
+    file = tmp_path / "marks.jsonl"
+    with browse_page(open_version(reference), marks=file) as page:
+        used = [row for row in page.get("/api/versions/0/turns")["rows"] if row["status"] == "used"]
+        key, was = used[0]["key"], used[0]["text"]
+        heard = {"text": "What was really said.", "speaker": used[0]["speaker"], "language": "en"}
+        assert page.correct(key, **heard)[0] == 200
+    command = [Path(sys.executable).with_name("aqaa-data"), "build", tmp_path / "recipe.yaml", "--json"]
+    done = subprocess.run([*command, "--set", f"select.marks={file}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with browse_page(open_version(reference), marks=file) as page:
+        turn = page.get(f"/api/versions/0/turns/{key}")["turn"]
+        assert (turn["text"], turn["corrected_from"]["text"]) == (heard["text"], was)
+        samples = page.get(f"/api/versions/0/turns/{key}/samples")["samples"]
+        assert any(heard["text"] in part["text"] for sample in samples for part in sample["parts"])
+        # Back to what was recognised.
+        assert json.loads(page.correct(key, **heard | {"text": was})[1])["corrected"] is None

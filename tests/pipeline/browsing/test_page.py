@@ -173,6 +173,34 @@ def test_marks_by_key_and_by_button_on_a_dark_phone(open_tab, version, tmp_path)
     ]
 
 
+def test_a_text_and_a_speaker_are_corrected(open_tab, version, tmp_path):
+    file = tmp_path / "marks.jsonl"
+    with browse_page(version, marks=file) as page:
+        tab = open_tab()
+        tab.show(1280, 900)
+        go(tab, page, turn=f"{STEVE}3")
+        tab.until("!player.hidden")
+        press(tab, "e")
+        tab.until("document.activeElement.id === 'said'")
+        # Letters go into the text, and mark nothing.
+        tab.value("said.value = ''")
+        for key in "big":
+            press(tab, key)
+        tab.value("speaker.value = 'Katie'")
+        tab.value("document.querySelector('#corrected button').click()")
+        tab.until("document.getElementById('words').textContent === 'big' && who.textContent === 'Katie'")
+        row = f"document.querySelector('#rows tr[data-key$=\"{STEVE}3\"]')"
+        assert tab.value(f"{row}.lastChild.textContent") == "corrected"
+        assert tab.value(f"{row}.querySelector('div').textContent") == "big"
+        assert tab.value("marked.textContent") == "1 marked"
+        tab.value("uncorrected.click()")
+        tab.until("who.textContent !== 'Katie' && marked.textContent === '0 marked'")
+        assert faults(tab) == []
+    written = [json.loads(line) for line in file.read_text().splitlines()]
+    assert written[0]["corrected"] == {"text": "big", "speaker": "Katie"}
+    assert "corrected" not in written[1]
+
+
 def test_two_versions_are_compared(open_tab, version, tmp_path):
     (tmp_path / "other").mkdir()
     with browse_page(version, small_version(tmp_path / "other")) as page:

@@ -101,3 +101,21 @@ def test_a_wrong_line_is_told_with_its_number(wrong, told):
 def test_a_mark_of_a_recipe_has_no_unknown_fields():
     with pytest.raises(ValidationError):
         SelectConfig.model_validate({"marks": [json.loads(line("bad", marc="bad"))]})
+
+
+def test_a_correction_needs_no_mark_and_holds_beside_one():
+    (corrected,) = parse_marks([line(None, corrected={"text": "as it was said"})])
+    assert corrected.corrected.text == "as it was said"
+    assert select(a_turn(), SelectConfig(marks=(a_mark(None, corrected={"speaker": "B"}),))) is None
+    both = a_mark("bad", corrected={"speaker": "B"})
+    assert select(a_turn(), SelectConfig(marks=(both,))).code == "marked_bad"
+
+
+@pytest.mark.parametrize("wrong", [{"text": " "}, {"text": "..."}, {"speaker": ""}, {"language": "English"}])
+def test_an_empty_text_or_speaker_is_no_correction(wrong):
+    with pytest.raises(ValueError, match=r"line 1: corrected\."):
+        parse_marks([line(None, corrected=wrong)])
+
+
+def test_a_mark_without_a_correction_is_written_as_in_earlier_recipes():
+    assert "corrected" not in a_mark().model_dump()
