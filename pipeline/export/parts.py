@@ -15,7 +15,7 @@ RECORDINGS = 2_000
 
 
 @dataclass(frozen=True)
-class Part:
+class ExportPart:
     number: int
     first: str
     """Id of its first recording."""
@@ -28,15 +28,15 @@ class Part:
         return own if where is None else own & where
 
 
-def parts_of(turns: ds.Dataset, where: pc.Expression | None) -> Iterator[Part]:
+def parts_of(turns: ds.Dataset, where: pc.Expression | None) -> Iterator[ExportPart]:
     """All parts in order. The same table has the same parts."""
     number, recordings, seconds, first, last = 0, 0, 0.0, "", ""
     for id, rows in each_recording(turns, ["recording", "start", "end"], where):
         if recordings and (recordings == RECORDINGS or seconds >= SECONDS):
-            yield Part(number, first, last)
+            yield ExportPart(number, first, last)
             number, recordings, seconds = number + 1, 0, 0.0
         first, last = (first if recordings else id), id
         recordings += 1
         seconds += pc.sum(pc.subtract(rows["end"], rows["start"])).as_py()
     if recordings:
-        yield Part(number, first, last)
+        yield ExportPart(number, first, last)

@@ -21,7 +21,7 @@ from pipeline.export.names import NameForm, RecordingNames, field
 from pipeline.export.nemo import write_nemo
 from pipeline.export.nemo_tarred import write_nemo_tarred
 from pipeline.export.nist import ctm, rttm, stm
-from pipeline.export.parts import Part, parts_of
+from pipeline.export.parts import ExportPart, parts_of
 from pipeline.export.subtitles import srt, vtt
 from pipeline.export.textgrid import textgrid
 from pipeline.versions.inspect import Row
@@ -144,13 +144,13 @@ class _TurnsExport:
         self._annotated = AnnotatedRecordings(version) if format in TOGETHER else None
         self._there = there
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[ExportPart]:
         parts = list(parts_of(self._turns, self._where))
         if self._format in _IN_ONE_PART and parts:
-            return [Part(0, parts[0].first, parts[-1].last)]
+            return [ExportPart(0, parts[0].first, parts[-1].last)]
         return parts
 
-    def write(self, part: Part, folder: Path) -> Exported:
+    def write(self, part: ExportPart, folder: Path) -> Exported:
         """Write the files of a part."""
         exported = Exported()
         where = part.rows(self._where)
