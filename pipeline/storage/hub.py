@@ -104,6 +104,7 @@ class Hub:
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Tell what the hub refuses, and what to do."""
+        from httpx2 import HTTPError  # of huggingface_hub
         from huggingface_hub import errors
 
         try:
@@ -119,7 +120,7 @@ class Hub:
             ) from error
         except errors.EntryNotFoundError as error:
             raise FileNotFoundError(self._uri) from error
-        except errors.HTTPError as error:
+        except HTTPError as error:
             reason = str(error).strip().split("\n", 1)[0][:300]
             raise SetupError(f"can't read {self._uri}: {reason}") from error
 
