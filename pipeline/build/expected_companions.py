@@ -50,7 +50,7 @@ def _uses(plan: Plan, companions: list[Companion]) -> list[tuple[Companion, bool
     uses = []
     for place, companion in enumerate(companions):
         if recipe.diarize.existing == "use" and place == 0:
-            use = (companion, True, "turns")
+            use = (companion, True, "turns, if it has labels" if companion.kind == "txt" else "turns")
         elif recipe.transcribe.existing == "use" and companion.kind == "ctm":
             use = (companion, True, "words")
         elif recipe.diarize.existing == "use":

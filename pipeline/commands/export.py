@@ -5,8 +5,10 @@ from dataclasses import asdict
 import click
 
 from pipeline.commands.arguments import dataset_argument, json_option, print_json, renamed_option
+from pipeline.commands.progress import Progress
+from pipeline.export.exported import Exported
 from pipeline.export.names import NameForm
-from pipeline.export.run import FORMATS, Exported
+from pipeline.export.run import FORMATS
 from pipeline.export.run import export as write_turns
 from pipeline.versions.reader import Reference, open_version
 
@@ -18,7 +20,7 @@ from pipeline.versions.reader import Reference, open_version
     "--to",
     metavar="URI",
     required=True,
-    help="Directory or prefix (s3://, gs://) to write to: a new or an empty one.",
+    help="Directory or prefix (s3://, gs://) to write to: a new or an empty one. A stopped export goes on.",
 )
 @click.option(
     "--uri",
@@ -38,7 +40,7 @@ def export(reference: Reference, format: str, to: str, uri: NameForm, only_kept:
     and the codes of each turn. moshi has conversations of two in stereo. energon, mds, chat and chat-codes
     have samples instead of turns.
     """
-    exported = write_turns(open_version(reference), format, to, only_kept, uri)
+    exported = write_turns(open_version(reference), format, to, only_kept, uri, Progress())
     if as_json:
         print_json({"to": to, **asdict(exported)})
         return

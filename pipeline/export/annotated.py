@@ -1,5 +1,6 @@
 """Recordings of a version with their turns, and with what annotate keeps of them: file, properties, codes."""
 
+import os
 from array import array
 from collections import defaultdict
 from collections.abc import Iterator
@@ -70,7 +71,7 @@ _OFF_CLOCK = 0.05
 
 
 class AnnotatedRecordings:
-    """Reads the annotations of a version, one unit in memory at a time."""
+    """Reads the annotations of a version, for several threads, each with one unit in memory at a time."""
 
     def __init__(self, version: Version) -> None:
         """Raises SetupError if the annotations aren't there."""
@@ -91,7 +92,8 @@ class AnnotatedRecordings:
         order = np.argsort(np.array(keys), kind="stable")
         self._keys = np.array(keys)[order]
         self._unit_of = np.array(units)[order]
-        self._unit = lru_cache(maxsize=2)(self._read_unit)
+        # Each thread reads another unit, and neighbouring recordings may be in the next.
+        self._unit = lru_cache(maxsize=1 + len(os.sched_getaffinity(0)))(self._read_unit)
 
     def each(
         self, turns: ds.Dataset, names: RecordingNames, where: pc.Expression | None

@@ -6,19 +6,18 @@ in which audio is the tokens of a single codebook.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from pipeline.export.annotated import DECODE, AnnotatedRecordings
+from pipeline.export.annotated import AnnotatedRecordings
 from pipeline.export.json_lines import json_line
-from pipeline.export.recording_clips import clip
-from pipeline.inputs.spooled_audio import SpooledAudio, scratch_folder
+from pipeline.export.recording_clips import clip, spooled
 from pipeline.versions.reader import Version
 from pipeline.versions.samples import PublishedSample, samples_of
+from schemas.manifest import Shard
 from schemas.turn import recording_key
-from stages.decode import DecodeConfig
 
 AUDIO = "audio"
 ROLES = {"human": "user"}
@@ -29,31 +28,32 @@ Content = Callable[[PublishedSample, Message], Any]
 """(sample, message of its record) -> the content of the message in a chat."""
 
 
-def write_chat(version: Version, folder: Path) -> int:
-    """Write chats whose audio parts name files under `audio`, 16 kHz FLAC. Returns the number of samples.
+ShardWriter = Callable[[Shard, Path, int], int]
+"""(shard, folder, number) -> the number of its samples that are written into the folder."""
+
+
+def chat_writer(version: Version, has: Callable[[str], bool]) -> ShardWriter:
+    """Writes chats whose audio parts name files under `audio`, 16 kHz FLAC; `has` says which of these files
+    another shard has brought.
 
     Raises SetupError if annotations aren't there, or a recording can't be read.
     """
-    (folder / AUDIO).mkdir()
     recordings = AnnotatedRecordings(version)
 
-    def write_audio(samples: list[PublishedSample]) -> None:
+    def write_audio(samples: list[PublishedSample], folder: Path) -> None:
+        (folder / AUDIO).mkdir()
         for id, parts in groupby(sorted(map(_place, _audio_parts(samples))), lambda place: place[0]):
-            with ExitStack() as stack:
-                audio: SpooledAudio | None = None  # so that only one recording is decoded on disk at a time
-                for place in dict.fromkeys(parts):
-                    if (file := folder / _file(*place)).exists():
-                        continue
-                    audio = audio or stack.enter_context(_spool(version))
-                    file.write_bytes(clip(audio, recordings.find(id), *place[1:]))
+            places = [place for place in dict.fromkeys(parts) if not has(_file(*place))]
+            with spooled(version) as audio:
+                for place in places:
+                    (folder / _file(*place)).write_bytes(clip(audio, recordings.find(id), *place[1:]))
 
-    return _write(version, folder, _parts_content, write_audio)
+    return partial(_write, version, _parts_content, write_audio)
 
 
-def write_chat_codes(version: Version, folder: Path) -> int:
-    """Write chats of text and of the semantic codes alone, as
-    `<|begin_of_audio|><|audio_17|>..<|end_of_audio|>` behind the text of their message. Returns the number of
-    samples."""
+def chat_codes_writer(version: Version) -> ShardWriter:
+    """Writes chats of text and of the semantic codes alone, as
+    `<|begin_of_audio|><|audio_17|>..<|end_of_audio|>` behind the text of their message."""
     first = int(version.manifest.vocabulary["semantic"]["first"])
     end = first + int(version.manifest.vocabulary["semantic"]["codes"])
 
@@ -67,30 +67,29 @@ def write_chat_codes(version: Version, folder: Path) -> int:
         audio = "".join(f"<|audio_{code}|>" for code in codes)
         return f"{text}<|begin_of_audio|>{audio}<|end_of_audio|>" if spans else text
 
-    return _write(version, folder, content, lambda samples: None)
+    return partial(_write, version, content, lambda *_: None)
 
 
 def _write(
     version: Version,
-    folder: Path,
     content: Content,
-    write_audio: Callable[[list[PublishedSample]], None],
+    write_audio: Callable[[list[PublishedSample], Path], None],
+    shard: Shard,
+    folder: Path,
+    _: int,
 ) -> int:
-    """Write the files of chats, one shard in memory at a time. Documents have no roles and are left out."""
-    written = 0
-    for shard in version.manifest.shards:
-        chats = [
-            sample
-            for sample in samples_of(version, shard)
-            if all(message["role"] for message in sample.record["messages"])
-        ]
-        write_audio(chats)
-        written += len(chats)
-        for pairs, name in ((False, f"{shard.split}.jsonl"), (True, f"{shard.split}-preference.jsonl")):
-            if lines := [_line(chat, content) for chat in chats if ("chosen" in chat.record) == pairs]:
-                with (folder / name).open("a", encoding="utf-8") as file:
-                    file.writelines(json_line(line) + "\n" for line in lines)
-    return written
+    """Write the chats of a shard. Documents have no roles and are left out."""
+    chats = [
+        sample
+        for sample in samples_of(version, shard)
+        if all(message["role"] for message in sample.record["messages"])
+    ]
+    write_audio(chats, folder)
+    for pairs, name in ((False, f"{shard.split}.jsonl"), (True, f"{shard.split}-preference.jsonl")):
+        if lines := [_line(chat, content) for chat in chats if ("chosen" in chat.record) == pairs]:
+            with (folder / name).open("w", encoding="utf-8") as file:
+                file.writelines(json_line(line) + "\n" for line in lines)
+    return len(chats)
 
 
 def _line(sample: PublishedSample, content: Content) -> dict[str, Any]:
@@ -136,8 +135,3 @@ def _place(part: dict[str, Any]) -> Place:
 def _file(recording: str, track: int, start: float, end: float) -> str:
     """The path of a clip in the folder."""
     return f"{AUDIO}/{recording_key(recording)}-{track}-{round(start * 1000)}-{round(end * 1000)}.flac"
-
-
-def _spool(version: Version) -> SpooledAudio:
-    config = DecodeConfig.model_validate(version.manifest.recipe["decode"])
-    return SpooledAudio(scratch_folder(None), config, version.manifest.stages[DECODE])

@@ -20,32 +20,32 @@ _DATASET = {"__module__": "megatron.energon", "__class__": "CrudeWebdataset"}
 """Samples as dictionaries of their members, for a cooker of the user's."""
 
 
-def write_energon(version: Version, folder: Path) -> int:
-    """Copy the shards into a dataset per subset, as all samples of one have the same members. Returns the
+def write_energon(version: Version, shard: Shard, folder: Path, _: int) -> int:
+    """Copy a shard into the dataset of its subset, as all samples of one have the same members. Returns the
     number of samples."""
+    target = folder / layout.shard_subset(shard.path) / shard.path.rpartition("/")[2]
+    target.parent.mkdir()
+    with version.local(shard.path) as path:
+        shutil.copyfile(path, target)
+    _write_index(target)
+    return shard.samples
+
+
+def describe_energon(version: Version, folder: Path) -> None:
+    """Write `.nv-meta` of each subset."""
     by_subset: dict[str, list[Shard]] = {}
     for shard in version.manifest.shards:
         by_subset.setdefault(layout.shard_subset(shard.path), []).append(shard)
     for subset, shards in by_subset.items():
-        _write_subset(version, shards, folder / subset)
-    return sum(shard.samples for shard in version.manifest.shards)
-
-
-def _write_subset(version: Version, shards: list[Shard], folder: Path) -> None:
-    meta = folder / ".nv-meta"
-    meta.mkdir(parents=True)
-    counts: dict[str, int] = {}
-    parts: dict[str, list[str]] = {name: [] for name in SPLITS.values()}
-    for shard in shards:
-        target = folder / shard.path.rpartition("/")[2]
-        with version.local(shard.path) as path:
-            shutil.copyfile(path, target)
-        _write_index(target)
-        counts[target.name] = shard.samples
-        parts[SPLITS[shard.split]].append(target.name)
-    (meta / "dataset.yaml").write_text(yaml.safe_dump(_DATASET))
-    (meta / "split.yaml").write_text(yaml.safe_dump({"split_parts": parts, "exclude": []}))
-    (meta / ".info.json").write_text(json.dumps({"shard_counts": counts}, indent=1))
+        meta = folder / subset / ".nv-meta"
+        meta.mkdir(parents=True)
+        counts = {shard.path.rpartition("/")[2]: shard.samples for shard in shards}
+        parts: dict[str, list[str]] = {name: [] for name in SPLITS.values()}
+        for shard in shards:
+            parts[SPLITS[shard.split]].append(shard.path.rpartition("/")[2])
+        (meta / "dataset.yaml").write_text(yaml.safe_dump(_DATASET))
+        (meta / "split.yaml").write_text(yaml.safe_dump({"split_parts": parts, "exclude": []}))
+        (meta / ".info.json").write_text(json.dumps({"shard_counts": counts}, indent=1))
 
 
 def _write_index(shard: Path) -> None:

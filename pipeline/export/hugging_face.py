@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from pipeline.export.annotated import DECODE, ExportedRecording
-from pipeline.export.recording_clips import clip
-from pipeline.inputs.spooled_audio import SpooledAudio, scratch_folder
-from pipeline.versions.inspect import Row
-from pipeline.versions.reader import Version
-from stages.decode import DecodeConfig
+from pipeline.export.annotated import ExportedRecording
+from pipeline.export.recording_clips import clip, spooled
+from pipeline.versions.reader import Version, batches
 from stages.stage import SAMPLE_RATE
 
-PART_BYTES = 500_000_000
-"""Of the audio in a file, approximately."""
 ROWS = 100
 """Of a row group, which readers load at once."""
 
@@ -52,74 +48,39 @@ _SCHEMA = pa.schema(
 )
 
 
-def write_hugging_face(recordings: Iterable[ExportedRecording], folder: Path, version: Version) -> None:
-    """Write `data/turns-<number>.parquet` and the card. Raises SetupError if a recording can't be read."""
+def write_hugging_face(
+    recordings: Iterable[ExportedRecording], folder: Path, version: Version, number: int
+) -> None:
+    """Write `data/turns-<number>.parquet`. Raises SetupError if a recording can't be read."""
     (folder / "data").mkdir()
-    languages: set[str] = set()
-    config = DecodeConfig.model_validate(version.manifest.recipe["decode"])
-    fingerprint = version.manifest.stages[DECODE]
-    with _ParquetFiles(folder / "data") as files:
-        for recording in recordings:
-            # One for each recording, so that only one is decoded on disk at a time.
-            with SpooledAudio(scratch_folder(None), config, fingerprint) as audio:
-                for row in _rows(recording, audio):
-                    languages.add(row["language"] or "")
-                    files.add(row)
-    (folder / "README.md").write_text(_card(version, sorted(languages - {""})), encoding="utf-8")
+    path = folder / "data" / f"turns-{number:05d}.parquet"
+    with pq.ParquetWriter(path, _SCHEMA, compression="zstd") as file:
+        rows = _rows(recordings, version)
+        while group := list(islice(rows, ROWS)):
+            file.write_table(pa.Table.from_pylist(group, _SCHEMA))
 
 
-def _rows(recording: ExportedRecording, audio: SpooledAudio) -> Iterator[dict[str, Any]]:
-    for row, codes in zip(recording.rows, recording.codes, strict=True):
-        yield {name: row[name] for name in _COPIED} | {
-            "id": row["key"],
-            "recording": recording.name,
-            "linguistic": codes.linguistic if codes else None,
-            "semantic": codes.semantic if codes else None,
-            "audio": {"bytes": _clip(recording, row, audio), "path": f"{row['key']}.flac"},
-        }
+def describe_hugging_face(version: Version, folder: Path) -> None:
+    """Write the card."""
+    with version.table("turns") as turns:
+        spoken = set().union(
+            *(batch["language"].unique().to_pylist() for batch in batches(turns, ["language"]))
+        )
+    (folder / "README.md").write_text(_card(version, sorted(filter(None, spoken))), encoding="utf-8")
 
 
-def _clip(recording: ExportedRecording, row: Row, audio: SpooledAudio) -> bytes:
-    return clip(audio, recording.recording, row["track"], row["start"], row["end"])
-
-
-class _ParquetFiles:
-    """Parquet files of a limited size, one row group in memory at a time."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._number = self._bytes = 0
-        self._rows: list[dict[str, Any]] = []
-        self._writer: pq.ParquetWriter | None = None
-
-    def __enter__(self) -> "_ParquetFiles":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._end_group()
-        self._end_part()
-
-    def add(self, row: dict[str, Any]) -> None:
-        self._rows.append(row)
-        self._bytes += len(row["audio"]["bytes"])
-        if len(self._rows) == ROWS:
-            self._end_group()
-        if self._bytes > PART_BYTES:
-            self._end_group()
-            self._end_part()
-
-    def _end_group(self) -> None:
-        if self._rows:
-            path = self._folder / f"turns-{self._number:05d}.parquet"
-            self._writer = self._writer or pq.ParquetWriter(path, _SCHEMA, compression="zstd")
-            self._writer.write_table(pa.Table.from_pylist(self._rows, _SCHEMA))
-            self._rows = []
-
-    def _end_part(self) -> None:
-        if self._writer:
-            self._writer.close()
-            self._writer, self._bytes = None, 0
-            self._number += 1
+def _rows(recordings: Iterable[ExportedRecording], version: Version) -> Iterator[dict[str, Any]]:
+    for recording in recordings:
+        with spooled(version) as audio:
+            for row, codes in zip(recording.rows, recording.codes, strict=True):
+                sound = clip(audio, recording.recording, row["track"], row["start"], row["end"])
+                yield {name: row[name] for name in _COPIED} | {
+                    "id": row["key"],
+                    "recording": recording.name,
+                    "linguistic": codes.linguistic if codes else None,
+                    "semantic": codes.semantic if codes else None,
+                    "audio": {"bytes": sound, "path": f"{row['key']}.flac"},
+                }
 
 
 def _card(version: Version, languages: list[str]) -> str:

@@ -15,29 +15,39 @@ from pipeline.storage import dataset_layout as layout
 from pipeline.versions.reader import Version
 from pipeline.versions.samples import PublishedSample, samples_of
 from schemas.errors import SetupError
+from schemas.manifest import Shard
 
 SHARD_BYTES = 1 << 26
 """Limit of a shard, which readers load as a whole."""
+LINES = "index.jsonl"
+"""What the index says of each shard."""
 
 
-def write_mds(version: Version, folder: Path) -> int:
-    """Write the samples, whose arrays are columns of bytes. Returns the number of samples."""
-    written = 0
+def write_mds(version: Version, shard: Shard, folder: Path, number: int) -> int:
+    """Write the samples of a shard, whose arrays are columns of bytes. Returns the number of samples."""
     subsets: dict[str, MDSFolder] = {}
-    for shard in version.manifest.shards:
-        for sample in samples_of(version, shard):
-            kind = "preference" if "chosen" in sample.record else layout.shard_subset(shard.path)
-            name = shard.split if kind == "default" else f"{shard.split}-{kind}"
-            columns = _columns(sample)
-            if name not in subsets:
-                subsets[name] = MDSFolder(
-                    folder / name, {key: _ENCODINGS.get(key, "bytes") for key in columns}
-                )
-            subsets[name].add(columns)
-            written += 1
+    written = 0
+    for sample in samples_of(version, shard):
+        kind = "preference" if "chosen" in sample.record else layout.shard_subset(shard.path)
+        name = shard.split if kind == "default" else f"{shard.split}-{kind}"
+        columns = _columns(sample)
+        if name not in subsets:
+            encodings = {key: _ENCODINGS.get(key, "bytes") for key in columns}
+            subsets[name] = MDSFolder(folder / name, encodings, number)
+        subsets[name].add(columns)
+        written += 1
     for subset in subsets.values():
         subset.finish()
     return written
+
+
+def describe_mds(_: Version, folder: Path) -> None:
+    """Write the `index.json` of each split and subset from the lines of its shards."""
+    for lines in folder.glob(f"*/{LINES}"):
+        shards = [json.loads(line) for line in lines.read_text().splitlines()]
+        index = {"version": 2, "shards": shards}
+        lines.with_name("index.json").write_text(json.dumps(index, sort_keys=True))
+        lines.unlink()
 
 
 _ENCODINGS = {"key": "str", "json": "json"}
@@ -51,12 +61,13 @@ def _columns(sample: PublishedSample) -> dict[str, bytes]:
 
 
 class MDSFolder:
-    """Writes shards with the same columns."""
+    """Writes shards with the same columns, and a line for each, which become the index."""
 
-    def __init__(self, folder: Path, encodings: dict[str, str]) -> None:
-        """`encodings`: name of a column -> how readers decode it."""
+    def __init__(self, folder: Path, encodings: dict[str, str], number: int = 0) -> None:
+        """`encodings`: name of a column -> how readers decode it; `number` begins the names of the shards."""
         folder.mkdir()
         self._folder = folder
+        self._number = number
         self._names = sorted(encodings)
         self._config = {
             "version": 2,
@@ -85,14 +96,14 @@ class MDSFolder:
         self._bytes += len(sample) + 4
 
     def finish(self) -> None:
-        """Write what is left, and the index."""
+        """Write what is left, and the lines."""
         if self._samples:
             self._end_shard()
-        index = {"version": 2, "shards": self._shards}
-        (self._folder / "index.json").write_text(json.dumps(index, sort_keys=True))
+        lines = (json.dumps(shard, sort_keys=True) + "\n" for shard in self._shards)
+        (self._folder / LINES).write_text("".join(lines))
 
     def _end_shard(self) -> None:
-        name = f"shard.{len(self._shards):05d}.mds"
+        name = f"shard.{self._number:05d}-{len(self._shards):03d}.mds"
         with (self._folder / name).open("wb") as file:
             for part in self._parts():
                 file.write(part)

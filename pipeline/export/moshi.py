@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pipeline.export.annotated import DECODE, ExportedRecording
+from pipeline.export.annotated import ExportedRecording
 from pipeline.export.json_lines import json_line
-from pipeline.export.recording_clips import samples_between
-from pipeline.inputs.spooled_audio import SpooledAudio, scratch_folder
+from pipeline.export.recording_clips import samples_between, spooled
+from pipeline.inputs.spooled_audio import SpooledAudio
 from pipeline.versions.inspect import Row
 from pipeline.versions.reader import Version
-from stages.decode import DecodeConfig
 from stages.stage import SAMPLE_RATE, Samples
 
 STEREO = "data_stereo"
@@ -31,10 +30,9 @@ def speakers_of(rows: Iterable[Row]) -> list[str]:
 def write_moshi(recordings: Iterable[ExportedRecording], folder: Path, version: Version) -> None:
     """Write recordings, each of which has two speakers. Raises SetupError if one can't be read."""
     (folder / STEREO).mkdir()
-    config = DecodeConfig.model_validate(version.manifest.recipe["decode"])
     with (folder / "train.jsonl").open("w", encoding="utf-8") as manifest:
         for recording in recordings:
-            with SpooledAudio(scratch_folder(None), config, version.manifest.stages[DECODE]) as audio:
+            with spooled(version) as audio:
                 for number, main in enumerate(speakers_of(recording.rows), 1):
                     path = folder / STEREO / f"{recording.name}-{number}.wav"
                     seconds = _write_stereo(recording, main, audio, path)

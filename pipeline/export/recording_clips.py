@@ -1,10 +1,19 @@
 """The sound of turns, for formats that carry it."""
 
-from pipeline.inputs.spooled_audio import SpooledAudio
+from pipeline.export.annotated import DECODE
+from pipeline.inputs.spooled_audio import SpooledAudio, scratch_folder
 from pipeline.pack.run import flac_of
+from pipeline.versions.reader import Version
 from schemas.errors import DataError, SetupError
 from schemas.recording import Recording
+from stages.decode import DecodeConfig
 from stages.stage import Samples
+
+
+def spooled(version: Version) -> SpooledAudio:
+    """The audio of a version's recordings. One for each recording, so that only one is decoded on disk."""
+    config = DecodeConfig.model_validate(version.manifest.recipe["decode"])
+    return SpooledAudio(scratch_folder(None), config, version.manifest.stages[DECODE])
 
 
 def clip(audio: SpooledAudio, recording: Recording, track: int, start: float, end: float) -> bytes:

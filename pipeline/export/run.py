@@ -1,30 +1,33 @@
 """`export`: the turns or the samples of a version in the format of another tool."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from pipeline.export.annotated import AnnotatedRecordings, ExportedRecording
-from pipeline.export.chat import write_chat, write_chat_codes
-from pipeline.export.energon import write_energon
-from pipeline.export.folder import destination
-from pipeline.export.hugging_face import write_hugging_face
+from pipeline.export.chat import chat_codes_writer, chat_writer
+from pipeline.export.destination import Destination
+from pipeline.export.energon import describe_energon, write_energon
+from pipeline.export.exported import Exported
+from pipeline.export.hugging_face import describe_hugging_face, write_hugging_face
 from pipeline.export.json_lines import jsonl
 from pipeline.export.kaldi import write_kaldi
 from pipeline.export.lhotse import write_lhotse
-from pipeline.export.mds import write_mds
+from pipeline.export.mds import describe_mds, write_mds
 from pipeline.export.moshi import speakers_of, write_moshi
 from pipeline.export.names import NameForm, RecordingNames, field
 from pipeline.export.nemo import write_nemo
 from pipeline.export.nemo_tarred import write_nemo_tarred
 from pipeline.export.nist import ctm, rttm, stm
+from pipeline.export.parts import ExportPart, parts_of
 from pipeline.export.subtitles import srt, vtt
 from pipeline.export.textgrid import textgrid
 from pipeline.versions.inspect import Row
+from pipeline.versions.provenance import code_version
 from pipeline.versions.reader import Version, each_recording
+from schemas.manifest import Shard
 
 PER_RECORDING: dict[str, Callable[[str, Iterable[Row]], Iterator[str]]] = {
     "rttm": rttm,
@@ -40,113 +43,151 @@ PER_RECORDING: dict[str, Callable[[str, Iterable[Row]], Iterator[str]]] = {
 EXTENSIONS = {"textgrid": "TextGrid"}
 """Of formats whose files have another extension than the format's name."""
 
-TOGETHER: dict[str, Callable[[Iterable[ExportedRecording], Path, Version], None]] = {
-    "nemo": lambda recordings, folder, _: write_nemo(recordings, folder),
+TOGETHER: dict[str, Callable[[Iterable[ExportedRecording], Path, Version, int], None]] = {
+    "nemo": lambda recordings, folder, *_: write_nemo(recordings, folder),
     "nemo-tarred": write_nemo_tarred,
-    "kaldi": lambda recordings, folder, _: write_kaldi(recordings, folder),
-    "lhotse": lambda recordings, folder, _: write_lhotse(recordings, folder),
+    "kaldi": lambda recordings, folder, *_: write_kaldi(recordings, folder),
+    "lhotse": lambda recordings, folder, *_: write_lhotse(recordings, folder),
     "hf": write_hugging_face,
-    "moshi": write_moshi,
+    "moshi": lambda recordings, folder, version, _: write_moshi(recordings, folder, version),
 }
-"""Format -> what writes its files for all recordings. These need the dataset's annotations."""
+"""Format -> what writes the recordings of a part, which has a number, into a folder. These need the dataset's
+annotations."""
 
-SAMPLES: dict[str, Callable[[Version, Path], int]] = {
-    "energon": write_energon,
-    "mds": write_mds,
-    "chat": write_chat,
-    "chat-codes": write_chat_codes,
+SAMPLES: dict[str, Callable[[Version, Destination], Callable[[Shard, Path, int], int]]] = {
+    "energon": lambda version, _: partial(write_energon, version),
+    "mds": lambda version, _: partial(write_mds, version),
+    "chat": lambda version, to: chat_writer(version, to.has),
+    "chat-codes": lambda version, _: chat_codes_writer(version),
 }
-"""Format of samples instead of turns -> what writes them and returns their number."""
+"""Format of samples instead of turns -> what writes those of a shard, which has a number, and returns how
+many there are."""
+
+DESCRIBED: dict[str, Callable[[Version, Path], None]] = {
+    "hf": describe_hugging_face,
+    "energon": describe_energon,
+    "mds": describe_mds,
+}
+"""Format -> what writes the files that say what is in the others, after these."""
 
 FORMATS = (*PER_RECORDING, *TOGETHER, *SAMPLES)
+_JOINED = (".jsonl", "manifest.json")
+"""Endings of the files to which every part adds, in formats that don't have a file per recording."""
+_IN_ONE_PART = ("kaldi",)
+"""Formats whose files are sorted."""
 _WITH_TEXT = ("srt", "vtt", "textgrid", "kaldi")
 """Formats that have no place for a turn without text."""
 
 
-@dataclass
-class Exported:
-    recordings: int = 0
-    """Recordings of which turns were written."""
-    turns: int = 0
-    samples: int = 0
-    """Of formats of samples."""
-    renamed: int = 0
-    """Recordings with another name in RTTM, STM, CTM or Kaldi than elsewhere, as fields have no spaces."""
-    without_text: int = 0
-    """Turns left out because the format has no place for one without text."""
-    without_words: int = 0
-    """Turns left out of CTM because the times of their words aren't known."""
-    documents: int = 0
-    """Samples left out of chats because they have no roles."""
-    not_two_speakers: int = 0
-    """Recordings left out of moshi, which has two speakers."""
-    off_clock: int = 0
-    """Recordings that start late or have gaps on the container's clock, which turns are timed by."""
-
-    def count(self, format: str, name: str, rows: list[Row]) -> None:
-        """Count a recording's turns, and those that a format leaves out."""
-        left_out = 0
-        if format in _WITH_TEXT:
-            left_out = sum(not (row["text"] or "").strip() for row in rows)
-            self.without_text += left_out
-        elif format == "ctm":
-            left_out = sum(not (row["transcript"] or {}).get("words") for row in rows)
-            self.without_words += left_out
-        self.recordings += 1
-        self.turns += len(rows) - left_out
-        self.renamed += format in ("rttm", "stm", "ctm", "kaldi") and field(name) != name
-
-
 def export(
-    version: Version, format: str, to: str | Path, only_kept: bool = False, uri: NameForm = "path"
+    version: Version,
+    format: str,
+    to: str | Path,
+    only_kept: bool = False,
+    uri: NameForm = "path",
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Exported:
-    """Write the turns or the samples of a version into a new or an empty folder or prefix, one recording in
-    memory at a time.
+    """Write the turns or the samples of a version into a new or an empty folder or prefix.
 
-    With `only_kept` only kept turns are written; a recording without any is left out, and so is one without
-    diarization. Raises SetupError for a folder that can't be written, and for annotations that aren't there.
+    Where the same export was stopped, it goes on. With `only_kept` only kept turns are written; a recording
+    without any is left out, and so is one without diarization. Raises SetupError for a folder that can't be
+    written, and for annotations that aren't there.
     """
-    where = ds.field("status").isin(["used", "eligible"]) if only_kept else None
-    exported = Exported()
-    with destination(str(to)) as folder, version.table("turns") as turns:
-        if format in SAMPLES:
-            written = SAMPLES[format](version, folder)
-            return Exported(
-                samples=written, documents=sum(s.samples for s in version.manifest.shards) - written
-            )
-        names = RecordingNames(turns, uri)
-        if format in PER_RECORDING:
-            _write_each(turns, where, format, names, folder, exported)
-        else:
-            recordings = AnnotatedRecordings(version).each(turns, names, where)
-            TOGETHER[format](_counted(recordings, format, exported), folder, version)
+    request = {
+        "version": version.manifest.version,
+        "format": format,
+        "only_kept": only_kept,
+        "uri": uri,
+        "release": code_version(),
+    }
+    there = Destination(str(to), request)
+    if format in SAMPLES:
+        write = SAMPLES[format](version, there)
+        jobs = [
+            partial(_write_shard, write, shard, number)
+            for number, shard in enumerate(version.manifest.shards)
+        ]
+        exported = there.make(jobs, _JOINED, progress)
+    else:
+        with version.table("turns") as turns:
+            export = _TurnsExport(version, turns, format, only_kept, uri, there)
+            jobs = [partial(export.write, part) for part in export.parts()]
+            exported = there.make(jobs, _JOINED if format in TOGETHER else (), progress)
+    there.finish(partial(DESCRIBED.get(format, lambda *_: None), version))
     return exported
 
 
-def _write_each(
-    turns: ds.Dataset,
-    where: pc.Expression | None,
-    format: str,
-    names: RecordingNames,
-    folder: Path,
-    exported: Exported,
-) -> None:
-    """Write a file per recording."""
-    extension = EXTENSIONS.get(format, format)
-    for recording, table in each_recording(turns, where=where):
-        name, rows = names(recording), table.to_pylist()
-        with (folder / f"{name}.{extension}").open("w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in PER_RECORDING[format](name, rows))
-        exported.count(format, name, rows)
+def _write_shard(
+    write: Callable[[Shard, Path, int], int], shard: Shard, number: int, folder: Path
+) -> Exported:
+    samples = write(shard, folder, number)
+    return Exported(samples=samples, documents=shard.samples - samples)
 
 
-def _counted(
-    recordings: Iterable[ExportedRecording], format: str, exported: Exported
-) -> Iterator[ExportedRecording]:
-    for recording in recordings:
-        if format == "moshi" and len(speakers_of(recording.rows)) != 2:
-            exported.not_two_speakers += 1
-            continue
-        exported.count(format, recording.name, recording.rows)
-        exported.off_clock += recording.off_clock
-        yield recording
+class _TurnsExport:
+    """An export of turns in one format."""
+
+    def __init__(
+        self,
+        version: Version,
+        turns: ds.Dataset,
+        format: str,
+        only_kept: bool,
+        uri: NameForm,
+        there: Destination,
+    ) -> None:
+        self._version = version
+        self._turns = turns
+        self._format = format
+        self._where = ds.field("status").isin(["used", "eligible"]) if only_kept else None
+        self._names = RecordingNames(turns, uri)
+        self._annotated = AnnotatedRecordings(version) if format in TOGETHER else None
+        self._there = there
+
+    def parts(self) -> list[ExportPart]:
+        parts = list(parts_of(self._turns, self._where))
+        if self._format in _IN_ONE_PART and parts:
+            return [ExportPart(0, parts[0].first, parts[-1].last)]
+        return parts
+
+    def write(self, part: ExportPart, folder: Path) -> Exported:
+        """Write the files of a part."""
+        exported = Exported()
+        where = part.rows(self._where)
+        if self._annotated:
+            recordings = self._annotated.each(self._turns, self._names, where)
+            TOGETHER[self._format](self._counted(recordings, exported), folder, self._version, part.number)
+            return exported
+        extension = EXTENSIONS.get(self._format, self._format)
+        for recording, table in each_recording(self._turns, where=where):
+            name, rows = self._names(recording), table.to_pylist()
+            with (folder / f"{name}.{extension}").open("w", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in PER_RECORDING[self._format](name, rows))
+            self._count(exported, name, rows)
+        return exported
+
+    def _counted(
+        self, recordings: Iterable[ExportedRecording], exported: Exported
+    ) -> Iterator[ExportedRecording]:
+        for recording in recordings:
+            if self._there.stopped:
+                raise InterruptedError
+            if self._format == "moshi" and len(speakers_of(recording.rows)) != 2:
+                exported.not_two_speakers += 1
+                continue
+            self._count(exported, recording.name, recording.rows)
+            exported.off_clock += recording.off_clock
+            yield recording
+
+    def _count(self, exported: Exported, name: str, rows: list[Row]) -> None:
+        """Count a recording's turns, and those that the format leaves out."""
+        left_out = 0
+        if self._format in _WITH_TEXT:
+            left_out = sum(not (row["text"] or "").strip() for row in rows)
+            exported.without_text += left_out
+        elif self._format == "ctm":
+            left_out = sum(not (row["transcript"] or {}).get("words") for row in rows)
+            exported.without_words += left_out
+        exported.recordings += 1
+        exported.turns += len(rows) - left_out
+        exported.renamed += self._format in ("rttm", "stm", "ctm", "kaldi") and field(name) != name

@@ -14,7 +14,7 @@ from schemas.text_files import fold
 BESIDE = ("json", *KINDS)
 """Kinds of files that belong to a recording: sidecars, and companions in order of preference."""
 
-_TEXT = "txt md csv tsv lab xml html htm yaml yml toml log"
+_TEXT = "md csv tsv lab xml html htm yaml yml toml log"
 _ELSE = "py sh ipynb pdf png jpg jpeg gif svg parquet tar tgz zip gz xz npy npz pt sha256 md5 ds_store"
 NOT_AUDIO = frozenset((*BESIDE, *f"{_TEXT} {_ELSE}".split()))
 """Extensions that no recording has; any other file is tried, because extensions can be wrong."""
@@ -33,9 +33,7 @@ def hidden(path: str) -> bool:
 class FilesBeside:
     """The files that may belong to a recording, and which of them do."""
 
-    def __init__(
-        self, files: Iterable[StoredObject], recordings: Sequence[str], kinds: Sequence[str] = BESIDE
-    ) -> None:
+    def __init__(self, files: Iterable[StoredObject], recordings: Sequence[str]) -> None:
         """`recordings` are the paths of all recordings in the same place."""
         self._files: dict[tuple[str, str], StoredObject] = {}
         """By the path without extension, and the kind."""
@@ -43,7 +41,7 @@ class FilesBeside:
         for file in sorted(files, key=lambda file: file.path):
             key = file.path.rpartition(".")[0], extension(file.path)
             self._files.setdefault(key, file)
-        self._kinds = [kind for kind in kinds if any(of == kind for _, of in self._files)]
+        self._kinds = [kind for kind in BESIDE if any(of == kind for _, of in self._files)]
         self._used: set[str] = set()
         self._claims: dict[str, set[str]] = defaultdict(set)
         if self._kinds:

@@ -233,7 +233,11 @@ def _recordings(
         sidecar = own.pop("json", None)
         uri, companions = store.join(item.path), tuple(own.values())
         recordings.append(ListedRecording(shown(item.path), uri, item.bytes, item.etag, sidecar, companions))
-    strays += map(shown, files.strays())
+    for path in map(shown, files.strays()):
+        if extension(path) == "txt":  # a licence, or notes
+            ignored += 1
+        else:
+            strays.append(path)
     return recordings, ignored, tuple(strays)
 
 

@@ -10,6 +10,8 @@ from typing import Any, cast
 from obstore.exceptions import BaseError, GenericError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import GCSStore, S3Store
 
+from pipeline.storage.hub import SCHEME as HUB
+from pipeline.storage.hub import Hub
 from pipeline.storage.uri import uri_parts, without_secrets
 from schemas.errors import SetupError
 
@@ -24,7 +26,11 @@ _RETRY = {
 }
 """After throttling, server errors and lost connections."""
 
-_CREDENTIALS = {"s3": "AWS_PROFILE, keys or role", "gs": "GOOGLE_APPLICATION_CREDENTIALS or account"}
+_CREDENTIALS = {
+    "s3": "AWS_PROFILE, keys or role",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS or account",
+    HUB: "HF_TOKEN",
+}
 
 
 @lru_cache(maxsize=256)
@@ -32,6 +38,8 @@ def open_connection(uri: str, environment: tuple[tuple[str, str], ...]) -> Any:
     """A store with its open connections; credentials are looked up once per environment."""
     scheme, bucket, prefix = uri_parts(uri)
     options: dict[str, Any] = {"prefix": prefix or None, "retry_config": _RETRY}
+    if scheme == HUB:
+        return Hub(uri).connect(cast(Any, _REQUEST), cast(Any, _RETRY))
     if scheme == "gs":
         return GCSStore(bucket, client_options=cast(Any, _REQUEST), **options)
     return S3Store(bucket, **_s3_options(environment), **options)
@@ -93,6 +101,10 @@ def explain_errors(uri: str) -> Iterator[None]:
             raise SetupError(f"can't use {uri}: there is no bucket {bucket}") from error
         if isinstance(error, FileNotFoundError):
             raise
+        if scheme == HUB and _refused(error):
+            raise SetupError(
+                f"can't use {uri}: access is refused: check that HF_TOKEN may read it"
+            ) from error
         if "No space left" in text:
             raise SetupError(
                 f"no space left on the disk of {uri}: free some space and run the command again"

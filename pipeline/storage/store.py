@@ -1,4 +1,4 @@
-"""Object storage behind URIs: `file:///..` (or a plain path), `s3://..`, `gs://..`.
+"""Object storage behind URIs: `file:///..` (or a plain path), `s3://..`, `gs://..`, and `hf://..` to read.
 
 A `Store` is one root. Every write is atomic, and `put_new` is create-only: of several writers one wins, and
 the others get False. It is a thin layer over obstore, with credentials from boto3's chain on S3.
@@ -27,6 +27,8 @@ from obstore.exceptions import AlreadyExistsError, GenericError
 from obstore.store import LocalStore
 
 from pipeline.storage.connections import connection_lost, explain_errors, open_connection, s3_client
+from pipeline.storage.hub import SCHEME as HUB
+from pipeline.storage.hub import Hub, HubFile
 from pipeline.storage.range_file import RangeFile
 from pipeline.storage.uri import file_name, local_path, normalize_uri, uri_parts
 from schemas.errors import SetupError
@@ -69,6 +71,10 @@ def _tag(modified: datetime, size: int) -> str:
     return f"{int(modified.timestamp() * 1e6):x}-{size:x}"
 
 
+def _hub_object(file: HubFile) -> StoredObject:
+    return StoredObject(file.path, file.bytes, file.tag, 0.0)
+
+
 _NO_PATH = re.compile(r"(^|/)\.{0,2}(/|$)|[\x00-\x1f\x7f]")
 
 
@@ -90,6 +96,10 @@ class Store:
     @property
     def is_local(self) -> bool:
         return self.uri.startswith("file://")
+
+    @property
+    def _hub(self) -> Hub | None:
+        return Hub(self.uri) if self.uri.startswith(f"{HUB}://") else None
 
     @property
     def directory(self) -> Path:
@@ -126,6 +136,7 @@ class Store:
         In object stores, concurrent writers of a file of over 1 GB to the same path must write the same
         bytes. The write is atomic there too.
         """
+        self._check_written()
         if isinstance(data, Path) and not self.is_local and data.stat().st_size > _ONE_REQUEST:
             return self._put_parts(path, data)
         answer_lost = False
@@ -156,6 +167,7 @@ class Store:
 
     def put(self, path: str, data: bytes) -> None:
         """Write an object, replacing an existing one."""
+        self._check_written()
         if self.is_local:
             self.directory.mkdir(parents=True, exist_ok=True)
         self._retry(path, lambda: obstore.put(self._obstore, path, data, mode="overwrite"))
@@ -221,6 +233,9 @@ class Store:
         """Objects under a prefix, in the store's order, page by page."""
         if self.is_local and not (self.directory / prefix).is_dir():
             return
+        if self._hub:
+            yield from map(_hub_object, self._hub.list(prefix))
+            return
         last: str | None = None
         pages: Any = None
 
@@ -279,6 +294,8 @@ class Store:
                 if not stat.S_ISREG(found.st_mode):
                     raise FileNotFoundError(self.join(path))
                 return local_object(path, found)
+        if self._hub:
+            return _hub_object(self._hub.head(path))
         meta = self._retry(path, lambda: obstore.head(self._obstore, path))
         return self._object(meta)
 
@@ -336,6 +353,10 @@ class Store:
         """The URI of an object."""
         return f"{self.uri.removesuffix('/')}/{quote(os.fsencode(path)) if self.is_local else path}"
 
+    def _check_written(self) -> None:
+        if self._hub:
+            raise SetupError(f"can't write to {self.uri}: hf:// is only read: name a directory or a bucket")
+
     def check_writable(self) -> None:
         """Raise SetupError if this process can't write to the store, before any work is done."""
         probe = f".probe-{os.getpid()}-{os.urandom(4).hex()}"
@@ -358,7 +379,7 @@ def _explain_full_disk(folder: str) -> Iterator[None]:
 
 def _environment() -> tuple[tuple[str, str], ...]:
     """The environment that decides how to connect."""
-    return tuple(item for item in sorted(os.environ.items()) if item[0][:4] == "AWS_")
+    return tuple(item for item in sorted(os.environ.items()) if item[0].startswith(("AWS_", "HF_")))
 
 
 def split(uri: str) -> tuple[Store, str]:

@@ -1,4 +1,4 @@
-"""URIs of storage: `file:///..`, `s3://bucket/..`, `gs://bucket/..`."""
+"""URIs of storage: `file:///..`, `s3://bucket/..`, `gs://bucket/..`, and `hf://datasets/..`."""
 
 import re
 from pathlib import Path
@@ -17,9 +17,10 @@ def normalize_uri(uri: str) -> str:
         raise SetupError(
             f"a URI can't hold credentials ({scheme}://..): set AWS_PROFILE to a profile instead"
         )
-    if scheme not in ("file", "s3", "gs") or (scheme != "file" and not bucket):
+    if scheme not in ("file", "s3", "gs", "hf") or (scheme != "file" and not bucket):
         raise SetupError(
-            f"can't read {without_secrets(uri)}: storage is a path, file://, s3://bucket or gs://bucket"
+            f"can't read {without_secrets(uri)}: storage is a path, file://, s3://bucket or gs://bucket, and "
+            "for inputs hf://datasets/.."
         )
     stripped = uri.rstrip("/")
     return "file:///" if stripped == "file:" else stripped

@@ -17,6 +17,7 @@ from schemas.recording import Companion
 __all__ = [
     "CLIP",
     "KINDS",
+    "PERHAPS",
     "SHORTEST",
     "THE_END",
     "UNTIL_THE_END",
@@ -29,8 +30,11 @@ __all__ = [
     "spaced",
 ]
 
-KINDS = ("stm", "jsonl", "textgrid", "eaf", "rttm", "ctm", "vtt", "srt")
+KINDS = ("stm", "jsonl", "textgrid", "eaf", "rttm", "ctm", "vtt", "srt", "txt")
 """In order of preference: speakers and words, then speakers, then words."""
+
+PERHAPS = (CLIP, "txt")
+"""Kinds of files that are companions only if they say what is spoken."""
 
 
 _PREFERRED = (*KINDS, CLIP)

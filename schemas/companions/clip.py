@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from schemas.companions.annotation import UNTIL_THE_END, CompanionEntry, CompanionSegment
+from schemas.companions.audacity import are_labels, labels
 from schemas.recording import UNKNOWN_SPEAKER
 
 CLIP = "clip"
@@ -18,7 +19,10 @@ SPEAKER_FIELDS = ("speaker", "speaker_id", "speaker_name", "spk", "spk_id", "cli
 
 
 def clip(text: str) -> Iterator[CompanionEntry]:
-    """One segment until the end; none if nothing is said about the text."""
+    """One segment until the end, or those of labels; none if nothing is said about the text."""
+    if are_labels(text):
+        yield from labels(text)
+        return
     said, speaker = text, None
     if text.lstrip().startswith("{"):
         try:

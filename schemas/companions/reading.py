@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from schemas.companions.annotation import CompanionAnnotation, CompanionEntry, CompanionSegment, LineAside
+from schemas.companions.audacity import labels
 from schemas.companions.clip import CLIP, clip
 from schemas.companions.elan import elan
 from schemas.companions.json_lines import json_lines
@@ -24,6 +25,7 @@ _PARSERS: dict[str, Callable[[str], Iterable[CompanionEntry]]] = {
     "eaf": elan,
     "vtt": vtt,
     "srt": srt,
+    "txt": labels,
     CLIP: clip,
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from schemas.companions import CLIP, by_preference, read
+from schemas.companions import PERHAPS, by_preference, read
 from schemas.errors import DataError
 from schemas.recording import (
     UNKNOWN_SPEAKER,
@@ -194,7 +194,7 @@ class DiarizeStage(Stage[DiarizeConfig]):
             try:
                 text = self._audio.text(companion.uri)
                 annotation = read(companion.kind, text, name, recording.id)
-                if companion.kind == CLIP and not annotation.segments:  # the fields of something else
+                if companion.kind in PERHAPS and not annotation.segments:  # about something else
                     continue
                 given = given_turns(
                     annotation,

@@ -33,7 +33,6 @@ from schemas.recording import Companion
 from schemas.text_files import decoded, valid
 
 _BLOCK = 512
-_KINDS = (*BESIDE, "txt")
 _LARGEST_INLINE = 1_000_000
 """Maximum bytes of a text in a compressed tar, which is kept with the listing."""
 _MOST_MEMBERS = 2_000_000
@@ -64,7 +63,7 @@ def read_archive(store: Store, file: StoredObject, name: str) -> tuple[list[List
             kind = extension(member.path)
             if hidden(member.path):
                 ignored += 1
-            elif kind in _KINDS:
+            elif kind in BESIDE:
                 beside[member.path] = member
             elif kind in NOT_AUDIO:
                 ignored += 1
@@ -78,7 +77,7 @@ def read_archive(store: Store, file: StoredObject, name: str) -> tuple[list[List
         else:
             where = f"{name}/(the rest after {len(found):,} recordings)"
             aside.append(refused_row(archive, where, code, reason))
-    files = FilesBeside(beside.values(), list(found), _KINDS)
+    files = FilesBeside(beside.values(), list(found))
     for path, member in found.items():
         own = {kind: beside[one.path] for kind, one in files.of(path).items()}
         aside.append(
@@ -138,7 +137,7 @@ def _tar_members(opened: IO[bytes], archive: str, file: StoredObject, kind: str)
                 continue
             part = FilePart.of(kind, archive, (opened_at, info.size), os.fsencode(path))
             uri, etag = part.uri, file.etag
-            if kind == TAR_GZ and extension(path) in _KINDS:
+            if kind == TAR_GZ and extension(path) in BESIDE:
                 uri, etag = _inline(opened, opened_at, info.size, path)
             yield Member(path, info.size, etag, 0.0, uri)
         if _damaged(opened, end):

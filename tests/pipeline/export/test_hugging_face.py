@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from pipeline.export import parts
 from pipeline.export.run import export
 from schemas.errors import SetupError
 
@@ -51,8 +52,8 @@ def test_the_audio_is_that_of_the_turns_channel(folder, dataset):
         assert max(alike) > 0.8
 
 
-def test_files_and_row_groups_have_a_limited_size(spoken, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.export.hugging_face.PART_BYTES", 150_000)
+def test_files_have_a_limited_size(spoken, tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "SECONDS", 5)
     export(spoken, "hf", tmp_path / "hf")
     files = sorted((tmp_path / "hf" / "data").iterdir())
     assert [file.name for file in files] == [f"turns-{n:05d}.parquet" for n in range(len(files))]

@@ -4,7 +4,7 @@ import struct
 import numpy as np
 import pytest
 
-from pipeline.export.mds import SHARD_BYTES, MDSFolder
+from pipeline.export.mds import SHARD_BYTES, MDSFolder, describe_mds
 from pipeline.export.run import export
 from pipeline.versions.samples import samples
 
@@ -51,6 +51,7 @@ def test_a_full_shard_is_followed_by_another(tmp_path):
     for n in range(5):
         folder.add({"key": str(n).encode(), "sound": sound})
     folder.finish()
+    describe_mds(None, tmp_path)
     shards = json.loads((tmp_path / "train" / "index.json").read_text())["shards"]
     assert [shard["samples"] for shard in shards] == [2, 2, 1]
     assert [row["key"] for row in read_all(tmp_path)] == [b"0", b"1", b"2", b"3", b"4"]

@@ -5,12 +5,12 @@ from io import BytesIO
 import pytest
 import soundfile
 
-from pipeline.export import nemo_tarred
+from pipeline.export import nemo_tarred, parts
 from pipeline.export.run import export
 
 
 def test_every_turn_is_a_member_of_the_tar_that_its_entry_names(spoken, turns, tmp_path, monkeypatch):
-    monkeypatch.setattr(nemo_tarred, "SHARD_BYTES", 100_000)
+    monkeypatch.setattr(parts, "SECONDS", 5)
     export(spoken, "nemo-tarred", tmp_path)
     entries = [json.loads(line) for line in (tmp_path / nemo_tarred.MANIFEST).read_text().splitlines()]
     rows = {f"{row['key']}.flac": row for rows in turns.values() for row in rows}

@@ -74,13 +74,13 @@ def test_other_folders_are_no_match():
 @pytest.mark.parametrize("place", ["file", "s3"])
 def test_a_listing_names_companions_without_a_recording(place, request, tmp_path):
     folder = str(tmp_path) if place == "file" else f"{request.getfixturevalue('bucket')}/in"
-    for name in ("UPPER.WAV", "upper.stm", "typo.rttm", "UPPER.srt"):
+    for name in ("UPPER.WAV", "upper.stm", "typo.rttm", "UPPER.srt", "upper.txt", "LICENCE.txt"):
         Store(folder).put_new(name, b"1")
     listing = list_inputs([folder])
     (recording,) = listing.recordings
-    assert [companion.kind for companion in recording.companions] == ["stm", "srt"]
+    assert [companion.kind for companion in recording.companions] == ["stm", "srt", "txt"]
     (root,) = listing.roots
-    assert (root.strays, root.strays_shown, root.ignored) == (1, ("typo.rttm",), 0)
+    assert (root.strays, root.strays_shown, root.ignored) == (1, ("typo.rttm",), 1)
 
 
 def test_a_single_file_finds_companions_of_another_case(tmp_path):

@@ -275,6 +275,20 @@ def test_the_next_companion_is_used_where_the_preferred_one_cannot_be(audio_sour
     assert {use.code for use in ignored.diarize.companions} == {"ignored"}
 
 
+@pytest.mark.parametrize(
+    ("text", "source"), [("0.5\t1.5\tGood morning.\n", "txt"), ("Recorded in spring.\n", "model")]
+)
+def test_a_text_file_beside_a_recording_counts_if_it_has_labels(
+    audio_source, decoded, tmp_path, text, source
+):
+    (tmp_path / "talk.txt").write_text(text)
+    (recording,) = decoded(TALKS / "az_katiesteve.flac").recordings
+    unit = Unit("u", (replace(recording, companions=(Companion("txt", str(tmp_path / "talk.txt"), "1"),)),))
+    (done,) = stage_of(audio_source, existing="use")(unit).recordings
+    assert done.diarize.result.source == source
+    assert done.diarize.problems == ()
+
+
 def test_a_pyannote_pipeline_can_be_used(diarize, tmp_path):
     weights = resolve("package:pyannote-segmentation-3.0").path
     (tmp_path / "config.yaml").write_text(
