@@ -265,7 +265,7 @@ def test_a_correction_is_kept_beside_the_mark_as_far_as_it_differs(version, tmp_
         assert (last["mark"], last["corrected"]) == ("wrong_speaker", {"text": "Something else."})
         assert last["text"] == turn["text"]
         # The right speaker settles the mark of a wrong one, and a mark leaves the correction.
-        status, content, _ = page.correct(key, **heard | {"speaker": "SPEAKER_09"})
+        _, content, _ = page.correct(key, **heard | {"speaker": "SPEAKER_09"})
         saved = json.loads(content)
         assert (saved["mark"], saved["corrected"], saved["marks"]) == (None, {"speaker": "SPEAKER_09"}, 1)
         assert page.mark(key, "good")[0] == 200
