@@ -57,9 +57,7 @@ def small_sizes() -> dict[str, object]:
 
 def tokenizer(made: Checkpoint, device: torch.device, precision: str) -> StepAudioTokenizer:
     """A tokenizer on a device, with weights of its own: precisions change them."""
-    place = "stages.tokenize.step_audio.tokenizer.best_device"
-    with patch(place, lambda: device):
-        return StepAudioTokenizer(deepcopy(made), precision)  # type: ignore[arg-type]
+    return StepAudioTokenizer(deepcopy(made), precision, device=device.type)  # type: ignore[arg-type]
 
 
 def count(codes: Codes) -> int:
