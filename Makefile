@@ -16,7 +16,7 @@ export HF_HUB_OFFLINE = 1
 export PYANNOTE_METRICS_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow coverage lint types format docs lock clean
+.PHONY: help venv demo test test-slow gpu-check coverage lint types format docs lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ test: venv  ## Run the tests, in two processes; the slowest are listed
 
 test-slow: venv  ## Run the tests that take minutes each
 	$(BIN)/pytest -m 'slow and not gpu'
+
+gpu-check: venv  ## Measure in eight minutes what a GPU computes and how fast (without one: ARGS="--device cpu --tiny")
+	$(BIN)/python -m tests.gpu.check $(ARGS)
 
 coverage: venv  ## Run the tests and show which lines they miss (report in build/coverage)
 	$(BIN)/pytest -m 'not slow and not gpu' --cov=schemas --cov=stages --cov=pipeline \

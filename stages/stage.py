@@ -180,7 +180,7 @@ _SETUP_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENF
 _NO_HOST_MEMORY = re.compile(
     r"DefaultCPUAllocator|Failed to allocate memory for requested buffer|bad_alloc|Cannot allocate memory"
 )
-"""As PyTorch, ONNX Runtime (which runs on the CPU here), C++ and the system report it."""
+"""As PyTorch, ONNX Runtime (on CPUs and GPUs), C++ and the system report it."""
 _NO_GPU_MEMORY = re.compile(r"out of memory|_STATUS_ALLOC_FAILED", re.IGNORECASE)
 """As PyTorch and CTranslate2, and cuBLAS and cuDNN report it."""
 _GPU_FAILED = re.compile(r"\bCUDA (error|failed|driver)|\bCUDNN_STATUS|\bCUBLAS_STATUS|cuDNN error")
@@ -214,10 +214,14 @@ def _out_of_memory(error: BaseException, stage: str, memory_settings: Sequence[s
     no_memory = isinstance(error, OSError) and error.errno == errno.ENOMEM
     if no_memory or isinstance(error, MemoryError) or _NO_HOST_MEMORY.search(str(error)):
         return f"{where}out of memory: {_reason(error)}{lower}"
-    if _NO_GPU_MEMORY.search(str(error)):
+    if is_out_of_gpu_memory(error):
         share = f", or raise resources.{stage}.gpus so that fewer actors share a GPU" if stage else ""
         return f"{where}out of GPU memory: {_reason(error)}{lower}{share}"
     return None
+
+
+def is_out_of_gpu_memory(error: BaseException) -> bool:
+    return bool(_NO_GPU_MEMORY.search(str(error)))
 
 
 def _reason(error: BaseException) -> str:

@@ -109,13 +109,12 @@ def _text(facts: dict[str, Any]) -> str:
             f"{work['units']} units, about {work['hours']:.2f} hours" if work["stage"] != "pack" else "runs"
         )
         lines.append(f"  to run      {work['stage']}: {amount}{': ' if work['why'] else ''}{work['why']}")
-    has_gpu = any(stage["gpus"] for stage in facts["stages"])
     for stage in facts["stages"]:
         models = ", ".join(f"{m['reference']} ({m['bytes'] / 1e6:.0f} MB, present)" for m in stage["models"])
-        gpus = f", {stage['gpus']:g} GPU" if stage["gpus"] else ", on CPUs" if has_gpu else ""
+        where = f"on {stage['gpus']:g} GPU and" if stage["gpus"] else "on"
         least, most = stage["actors"]
         actors = f"{least} actor{'s' * (least > 1)}" if least == most else f"{least} to {most} actors"
-        needs = f"{actors} of {stage['cpus']:g} CPU{gpus}, {stage['memory_gb']:g} GB"
+        needs = f"{actors} {where} {stage['cpus']:g} CPU, {stage['memory_gb']:g} GB"
         lines.append(f"  {stage['name']:<11} {needs}{'; ' + models if models else ''}")
     machine = facts["machine"]
     share = "" if machine["cpu_share"] == 1 else f"; every stage gets {machine['cpu_share']:.0%} of its CPUs"

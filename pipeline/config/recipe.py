@@ -198,29 +198,36 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _gpus_are_used(self) -> Self:
-        reserved = self.resources.transcribe.gpus
-        recognisers = {"transcribe": self.transcribe, "transcribe.second": self.transcribe.second}
-        for name, settings in recognisers.items():
-            if settings and settings.device == "cpu" and reserved:
+        if self.resources.decode.gpus:
+            raise ValueError("decode has no use for a GPU: remove `resources.decode.gpus`")
+        stages = ("diarize", "transcribe", "quality", "tokenize")
+        devices = {name: getattr(self, name).device for name in stages}
+        if self.transcribe.second:
+            devices["transcribe.second"] = self.transcribe.second.device
+        for name, device in devices.items():
+            stage = name.partition(".")[0]
+            reserved = getattr(self.resources, stage).gpus
+            if device == "cpu" and reserved:
                 raise ValueError(
-                    f"`{name}.device: cpu` leaves the GPU idle that `resources.transcribe.gpus: "
-                    f"{reserved:g}` reserves: remove one of the two"
+                    f"`{name}.device: cpu` leaves the GPU idle that `resources.{stage}.gpus: {reserved:g}` "
+                    "reserves: remove one of the two"
                 )
-            if settings and settings.device == "cuda" and not reserved:
+            if device == "cuda" and not reserved:
                 raise ValueError(
-                    f"`{name}.device: cuda` needs a GPU: set `resources.transcribe.gpus`, to 0.5 for two "
-                    "actors on each"
+                    f"`{name}.device: cuda` needs a GPU: set `resources.{stage}.gpus`, to 0.5 for two actors "
+                    "on each"
                 )
         return self
 
     def content(self) -> dict[str, Any]:
-        """What determines the outputs: everything but paths and resources."""
+        """What determines the outputs: everything but paths, resources and devices."""
         unused = {"evaluation_prompts"} if self.select.marks else {"evaluation_prompts", "marks"}
         return self.model_dump(
             mode="json",
             exclude={
                 **dict.fromkeys(("inputs", "texts", "output", "scratch", "limit_hours"), True),
                 **dict.fromkeys(("resources", "units"), True),
+                **{name: {"device"} for name in ("diarize", "quality", "tokenize")},
                 "select": unused,
                 "synthesize": {"conversations"},
                 "preferences": {"candidates", "ratings"},

@@ -11,6 +11,7 @@ from schemas.errors import DataError
 from stages.diarize.config import DiarizeConfig
 from stages.diarize.embedding import SpeakerEmbedding
 from stages.evaluate.likeness import f0_correlation, mel_distance, voicing_agreement
+from stages.gpu import ctranslate2_finds_gpu
 from stages.quality import QualityConfig
 from stages.quality.dnsmos import Dnsmos
 from stages.quality.pitch import PitchTracker
@@ -19,7 +20,6 @@ from stages.tokenize.resample import to_16k
 from stages.train.vocoder.mel import log_mel
 from stages.train.vocoder.shape import RATE
 from stages.transcribe import TranscribeConfig
-from stages.transcribe.engines import gpu_available
 from stages.transcribe.whisper import WhisperRecogniser
 from stages.word_errors import Errors, errors
 
@@ -58,7 +58,7 @@ class SpeechJudge:
     """Computes all measures, on the CPU. Raises SetupError if a model is missing."""
 
     def __init__(self) -> None:
-        transcribe = TranscribeConfig().placed(gpu_available())
+        transcribe = TranscribeConfig().placed(ctranslate2_finds_gpu())
         quality_config, diarize = QualityConfig(), DiarizeConfig()
         references = (
             transcribe.model,

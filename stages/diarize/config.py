@@ -4,10 +4,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from stages.stage import Config
+from stages.gpu import DeviceConfig
 
 
-class DiarizeConfig(Config):
+class DiarizeConfig(DeviceConfig):
     """The models, and how to distinguish speakers and cut turns."""
 
     existing: Literal["use", "ignore"] = Field(

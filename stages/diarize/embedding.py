@@ -1,13 +1,14 @@
 """CAM++ speaker embeddings (Wang et al. 2023, arXiv:2303.00332)."""
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from schemas.errors import SetupError
 from stages.diarize.clustering import Vectors, VoiceClusters, unit
+from stages.gpu import DeviceName, device_of, halving_on_oom
 from stages.stage import SAMPLE_RATE, Samples
 
 MIN_SECONDS = 0.3
@@ -19,7 +20,8 @@ PIECE = 1.5
 """Length of a piece in seconds: long enough to identify a voice, short enough to contain a single speaker."""
 MAX_VOICE_PIECES = 20
 """Maximum number of pieces from which the voice of a given speaker is computed."""
-BATCH = 8
+BATCH = {"cpu": 8, "cuda": 256}
+"""Pieces at once."""
 
 
 class SpeakerEmbedding:
@@ -27,7 +29,7 @@ class SpeakerEmbedding:
 
     dimension = 192
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, device: DeviceName = "cpu") -> None:
         import torch
 
         # Loaded from its file, because importing the package would import its whole pipeline.
@@ -42,6 +44,8 @@ class SpeakerEmbedding:
         spec.loader.exec_module(module)
         self._model = module.CAMPPlus(feat_dim=80, embedding_size=self.dimension).eval()
         self._model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        self._device = device_of(device)
+        self._model.to(self._device)
 
     def __call__(self, pieces: list[Samples]) -> Vectors:
         """Unit-length embeddings [pieces, 192] of pieces [n] at 16 kHz; NaN for those under `MIN_SECONDS`."""
@@ -51,15 +55,20 @@ class SpeakerEmbedding:
         embeddings = np.full((len(pieces), self.dimension), np.nan)
         pieces = [_trimmed(piece) for piece in pieces]
         long_enough = [i for i, piece in enumerate(pieces) if len(piece) >= MIN_SECONDS * SAMPLE_RATE]
-        with torch.inference_mode():
-            for batch in _equal_lengths(pieces, long_enough):
-                features = []
-                for i in batch:
-                    # In 16-bit scale, since quiet recordings would be below Kaldi's energy floor.
-                    wave = torch.from_numpy(pieces[i])[None] * 32768
-                    bands = kaldi.fbank(wave, num_mel_bins=80, sample_frequency=SAMPLE_RATE, dither=0.0)
-                    features.append(bands - bands.mean(dim=0, keepdim=True))
-                embeddings[batch] = unit(self._model(torch.stack(features)).double().numpy())
+
+        def embedded(batch: Sequence[int]) -> Vectors:
+            features = []
+            for i in batch:
+                # In 16-bit scale, since quiet recordings would be below Kaldi's energy floor.
+                wave = torch.from_numpy(pieces[i])[None] * 32768
+                bands = kaldi.fbank(wave, num_mel_bins=80, sample_frequency=SAMPLE_RATE, dither=0.0)
+                features.append(bands - bands.mean(dim=0, keepdim=True))
+            with torch.inference_mode():
+                vectors = self._model(torch.stack(features).to(self._device))
+            return unit(vectors.double().cpu().numpy())
+
+        for batch in _equal_lengths(pieces, long_enough, BATCH[self._device.type]):
+            embeddings[batch] = np.concatenate(halving_on_oom(embedded, batch))
         return embeddings
 
 
@@ -68,12 +77,12 @@ def _trimmed(piece: Samples) -> Samples:
     return piece[rest // 2 : len(piece) - (rest - rest // 2)]
 
 
-def _equal_lengths(pieces: list[Samples], chosen: list[int]) -> list[list[int]]:
-    """Batches of pieces with equal lengths, so that none is padded."""
+def _equal_lengths(pieces: list[Samples], chosen: list[int], most: int) -> list[list[int]]:
+    """Batches of at most `most` pieces with equal lengths, so that none is padded."""
     batches: list[list[int]] = []
     for i in sorted(chosen, key=lambda i: (len(pieces[i]), i)):
         last = batches[-1] if batches else []
-        if last and len(last) < BATCH and len(pieces[last[0]]) == len(pieces[i]):
+        if last and len(last) < most and len(pieces[last[0]]) == len(pieces[i]):
             last.append(i)
         else:
             batches.append([i])

@@ -11,6 +11,7 @@ from stages.diarize.embedding import SpeakerEmbedding, voice_of
 from stages.diarize.vad import Stretch
 from stages.diarize.weights import weights_only
 from stages.diarize.window import WindowDiarization
+from stages.gpu import DeviceName, device_of
 from stages.stage import SAMPLE_RATE, Samples
 
 
@@ -20,8 +21,7 @@ class PipelineDiarizer:
     Raises SetupError if the pipeline can't be loaded.
     """
 
-    def __init__(self, path: Path, embedding: SpeakerEmbedding) -> None:
-        import torch
+    def __init__(self, path: Path, embedding: SpeakerEmbedding, device: DeviceName) -> None:
         from pyannote.audio import Pipeline
 
         try:
@@ -35,8 +35,7 @@ class PipelineDiarizer:
             ) from error
         if self._pipeline is None:
             raise SetupError(f"diarize.pipeline: {path} contains no pyannote pipeline")
-        if torch.cuda.is_available():
-            self._pipeline.to(torch.device("cuda"))
+        self._pipeline.to(device_of(device))
         self._embedding = embedding
         self._lock = threading.Lock()
 

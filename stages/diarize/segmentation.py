@@ -1,5 +1,6 @@
 """Local speaker segmentation with pyannote: up to three speakers per chunk of 10 s, 59 frames per second."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ from numpy.typing import NDArray
 
 from schemas.errors import SetupError
 from stages.diarize.weights import weights_only
+from stages.gpu import DeviceName, device_of, halving_on_oom
 from stages.stage import SAMPLE_RATE, Samples
 
 STEP_SHARE = 0.25
 """Step from one chunk to the next as a share of its length, as in pyannote's pipeline for these weights."""
-BATCH = 8
+BATCH = {"cpu": 8, "cuda": 64}
+"""Chunks at once."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class SpeakerActivity:
 class Segmentation:
     """A pyannote powerset segmentation model. Raises SetupError for any other model."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, device: DeviceName = "cpu") -> None:
         from pyannote.audio import Model
         from pyannote.audio.utils.powerset import Powerset
 
@@ -63,7 +66,8 @@ class Segmentation:
         specifications = getattr(model, "specifications", None)
         if specifications is None or not specifications.powerset:
             raise SetupError(f"{path}: diarize.segmentation must be a pyannote powerset segmentation model")
-        self._model = model.eval()
+        self._device = device_of(device)
+        self._model = model.to(self._device).eval()
         classes: Any = Powerset(len(specifications.classes), specifications.powerset_max_classes)
         self._speakers_of = classes.mapping.numpy().astype(bool)  # [powerset classes, local speakers]
         # Whether a class holds anybody else than each local speaker, [powerset classes, local speakers].
@@ -79,19 +83,23 @@ class Segmentation:
         import torch
 
         chunks = 1 + max(0, -(-(len(samples) - self._chunk) // self._hop))
-        local, others = [], []
-        for start in range(0, chunks, BATCH):
-            batch = np.zeros((min(BATCH, chunks - start), 1, self._chunk), dtype=np.float32)
-            for row in range(len(batch)):
-                begin = (start + row) * self._hop
-                piece = samples[begin : begin + self._chunk]
+
+        def scores_of(chunk: Sequence[int]) -> NDArray[np.float32]:
+            """Log probabilities [chunks, frames per chunk, powerset classes]."""
+            batch = np.zeros((len(chunk), 1, self._chunk), dtype=np.float32)
+            for row, number in enumerate(chunk):
+                piece = samples[number * self._hop : number * self._hop + self._chunk]
                 batch[row, 0, : len(piece)] = piece
             with torch.inference_mode():
-                scores = self._model(torch.from_numpy(batch)).numpy()
-            local.append(self._speakers_of[scores.argmax(axis=-1)])
-            others.append(
-                (np.exp(scores) @ self._others_of).astype(np.float16)
-            )  # scores are log probabilities
+                scores: Any = self._model(torch.from_numpy(batch).to(self._device))
+            return np.asarray(scores.cpu())
+
+        local, others = [], []
+        size = BATCH[self._device.type]
+        for start in range(0, chunks, size):
+            for scores in halving_on_oom(scores_of, range(start, min(start + size, chunks))):
+                local.append(self._speakers_of[scores.argmax(axis=-1)])
+                others.append((np.exp(scores) @ self._others_of).astype(np.float16))
         return self._activity(np.concatenate(local), np.concatenate(others), len(samples))
 
     def _activity(

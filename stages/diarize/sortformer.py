@@ -10,6 +10,7 @@ from stages.diarize.embedding import SpeakerEmbedding
 from stages.diarize.external import with_voices
 from stages.diarize.vad import Stretch
 from stages.diarize.window import WindowDiarization
+from stages.gpu import DeviceName, device_of
 from stages.stage import Samples
 
 
@@ -21,23 +22,22 @@ def nemo_file(path: Path) -> Path | None:
 
 
 class SortformerDiarizer:
-    """Sortformer for each window, on a GPU where there is one. CAM++ embeddings link speakers across windows.
+    """Sortformer for each window. CAM++ embeddings link speakers across windows.
 
     Raises SetupError if NeMo is not installed or the checkpoint can't be loaded.
     """
 
-    def __init__(self, checkpoint: Path, embedding: SpeakerEmbedding) -> None:
-        import torch
-
+    def __init__(self, checkpoint: Path, embedding: SpeakerEmbedding, device: DeviceName) -> None:
         try:
             from nemo.collections.asr.models import SortformerEncLabelModel
         except ImportError as error:
             raise SetupError(
                 f"diarize.pipeline: {checkpoint} needs NeMo: pip install 'nemo_toolkit[asr]' on every machine"
             ) from error
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            model: Any = SortformerEncLabelModel.restore_from(str(checkpoint), map_location=device)
+            model: Any = SortformerEncLabelModel.restore_from(
+                str(checkpoint), map_location=str(device_of(device))
+            )
         except Exception as error:
             raise SetupError(
                 f"diarize.pipeline: {checkpoint} can't be loaded as a Sortformer: {error}"

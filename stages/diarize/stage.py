@@ -57,15 +57,15 @@ class DiarizeStage(Stage[DiarizeConfig]):
         torch.set_num_threads(1)
         config, models = self._config, self._models
         self._vad = VoiceActivity(models[config.vad])
-        self._embedding = SpeakerEmbedding(models[config.embedding])
+        self._embedding = SpeakerEmbedding(models[config.embedding], config.device)
         self._diarizer: WindowDiarizer | PipelineDiarizer | SortformerDiarizer
         if config.pipeline and (checkpoint := nemo_file(models[config.pipeline])):
-            self._diarizer = SortformerDiarizer(checkpoint, self._embedding)
+            self._diarizer = SortformerDiarizer(checkpoint, self._embedding, config.device)
         elif config.pipeline:
-            self._diarizer = PipelineDiarizer(models[config.pipeline], self._embedding)
+            self._diarizer = PipelineDiarizer(models[config.pipeline], self._embedding, config.device)
         else:
             self._diarizer = WindowDiarizer(
-                Segmentation(models[config.segmentation]), self._embedding, config
+                Segmentation(models[config.segmentation], config.device), self._embedding, config
             )
 
     def __call__(self, unit: Unit) -> Unit:

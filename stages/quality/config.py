@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from stages.stage import Config
+from stages.gpu import DeviceConfig
 
 
-class QualityConfig(Config):
+class QualityConfig(DeviceConfig):
     """The models to measure with."""
 
     vad: str = Field("package:silero-vad", description="voice activity detection model")

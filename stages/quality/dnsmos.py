@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.gpu import DeviceName, device_of
 from stages.stage import Samples
 
 WINDOW = 144_160
 """Samples of the model's input: 9.01 s."""
+
+ON_GPU = "CUDAExecutionProvider"
 
 _MOS_POLYNOMIALS = {
     "signal": (-0.08397278, 1.22083953, 0.0052439),
@@ -31,14 +34,14 @@ class DnsmosScores:
 class Dnsmos:
     """The model, with a single thread per call; safe to call from several threads."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: DeviceName = "cpu") -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(
-            folder / "sig_bak_ovr.onnx", options, providers=["CPUExecutionProvider"]
+            folder / "sig_bak_ovr.onnx", options, providers=providers(device)
         )
 
     def score(self, samples: Samples) -> DnsmosScores:
@@ -53,6 +56,14 @@ class Dnsmos:
             for column, polynomial in enumerate(_MOS_POLYNOMIALS.values())
         ]
         return DnsmosScores(*means)
+
+
+def providers(device: DeviceName) -> list[str]:
+    """Where ONNX Runtime runs a model: on the GPU if there is one and the installed build can use it."""
+    import onnxruntime
+
+    on_gpu = device_of(device).type == "cuda" and ON_GPU in onnxruntime.get_available_providers()
+    return [*([ON_GPU] if on_gpu else []), "CPUExecutionProvider"]
 
 
 def windows(samples: Samples) -> list[NDArray[np.float32]]:

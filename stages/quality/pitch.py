@@ -9,6 +9,7 @@ from typing import cast
 
 import numpy as np
 
+from stages.gpu import DeviceName, device_of
 from stages.stage import SAMPLE_RATE, Samples
 
 MIN_VOICED_FRAMES = 10
@@ -29,8 +30,9 @@ class Pitch:
 class PitchTracker:
     """FCPE with one model instance per thread, because its mel front end keeps state."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, device: DeviceName = "cpu") -> None:
         self._path = path
+        self._device = device_of(device)
         self._local = threading.local()
 
     def track(self, samples: Samples) -> Pitch | None:
@@ -42,16 +44,18 @@ class PitchTracker:
         import torch
 
         # Resampled audio may exceed full scale, of which FCPE would tell on standard output.
-        wave = torch.from_numpy(samples).clamp(-1, 1)[None, :, None]
+        wave = torch.from_numpy(samples).clamp(-1, 1)[None, :, None].to(self._device)
         hz = self._model().infer(wave, SAMPLE_RATE, decoder_mode="local_argmax", threshold=0.006)
-        return cast(Samples, hz[0, :, 0].numpy())
+        return cast(Samples, hz[0, :, 0].cpu().numpy())
 
     def _model(self):  # type: ignore[no-untyped-def]  # noqa: ANN202
         if not hasattr(self._local, "model"):
             from torchfcpe import spawn_infer_model_from_pt
 
             with _LOADING, redirect_stdout(io.StringIO()):  # it prints; stdout is for our own output
-                self._local.model = spawn_infer_model_from_pt(str(self._path), "cpu", bundled_model=True)
+                self._local.model = spawn_infer_model_from_pt(
+                    str(self._path), str(self._device), bundled_model=True
+                )
         return self._local.model
 
 

@@ -39,8 +39,8 @@ class QualityStage(Stage[QualityConfig]):
 
         torch.set_num_threads(1)
         self._vad = SileroVADSequence(str(self._models[self._config.vad]))
-        self._dnsmos = Dnsmos(self._models[self._config.quality])
-        self._pitch = PitchTracker(self._models[self._config.pitch])
+        self._dnsmos = Dnsmos(self._models[self._config.quality], self._config.device)
+        self._pitch = PitchTracker(self._models[self._config.pitch], self._config.device)
 
     def __call__(self, unit: Unit) -> Unit:
         return self._each_recording(unit, self._measure_turns, lambda problems: QualityColumn((), problems))

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from stages.stage import Config
+from stages.gpu import DeviceConfig
 
 
-class TokenizeConfig(Config):
+class TokenizeConfig(DeviceConfig):
     """The tokenizer and its models."""
 
     tokenizer: Literal["whisper", "step-audio"] = Field(

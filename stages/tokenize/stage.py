@@ -7,6 +7,7 @@ from pathlib import Path
 
 from schemas.layout import GROUP_SECONDS, group_count
 from schemas.recording import Codes, Problem, Recording, TokenizeColumn, Unit
+from stages.gpu import device_of
 from stages.stage import Samples, Stage
 from stages.tokenize.config import TokenizeConfig
 from stages.tokenize.tokenizer import Tokenizer
@@ -30,9 +31,8 @@ class TokenizeStage(Stage[TokenizeConfig]):
 
     def _load_models(self) -> None:
         """Load the tokenizer. Raises SetupError if its files are missing, damaged or don't match."""
-        import ctranslate2
-
-        self._batch_seconds = GPU_BATCH_SECONDS if ctranslate2.get_cuda_device_count() else CPU_BATCH_SECONDS
+        on_gpu = device_of(self._config.device).type == "cuda"
+        self._batch_seconds = GPU_BATCH_SECONDS if on_gpu else CPU_BATCH_SECONDS
         self._tokenizer = load_tokenizer(self._config, self._models, self._threads)
 
     def __call__(self, unit: Unit) -> Unit:
@@ -101,7 +101,9 @@ def load_tokenizer(config: TokenizeConfig, models: Mapping[str, Path], threads: 
         from stages.tokenize.step_audio.tokenizer import StepAudioTokenizer
 
         torch.set_num_threads(1)
-        return StepAudioTokenizer(read(models[config.checkpoint]), config.precision, config.dither)
+        return StepAudioTokenizer(
+            read(models[config.checkpoint]), config.precision, config.dither, config.device
+        )
 
     from stages.tokenize.trained import checkpoint
 
@@ -114,13 +116,13 @@ def load_tokenizer(config: TokenizeConfig, models: Mapping[str, Path], threads: 
         torch.set_num_threads(1)
         model = models[config.model]
         codes = checkpoint.load(models[config.codebooks])
-        return TrainedTokenizer(read_whisper(model), weights_sha256(model), codes)
+        return TrainedTokenizer(read_whisper(model), weights_sha256(model), codes, config.device)
 
     from stages.tokenize.codebooks import Codebooks
     from stages.tokenize.whisper import WhisperEncoder, WhisperTokenizer
 
     codebooks = Codebooks.load(models[config.codebooks])
-    return WhisperTokenizer(WhisperEncoder(models[config.model], threads), codebooks)
+    return WhisperTokenizer(WhisperEncoder(models[config.model], threads, config.device), codebooks)
 
 
 def batches(turns: Sequence[LiveTurn], seconds: float) -> list[list[LiveTurn]]:

@@ -16,6 +16,7 @@ import numpy as np
 from schemas.arrow import Code
 from schemas.errors import SetupError
 from schemas.recording import Codes
+from stages.gpu import DeviceName, ctranslate2_finds_gpu, device_of
 from stages.stage import Samples
 from stages.tokenize.acoustics import PITCH, acoustics
 from stages.tokenize.codebooks import Codebook, Codebooks, Vectors
@@ -41,18 +42,18 @@ class Frames:
 
 
 class WhisperEncoder:
-    """Frames from a Whisper model in CTranslate2 format, on a GPU if there is one.
+    """Frames from a Whisper model in CTranslate2 format.
 
     They don't depend on the number of threads or on other windows. Raises SetupError if the model can't be
     loaded.
     """
 
-    def __init__(self, directory: Path, threads: int = 1) -> None:
+    def __init__(self, directory: Path, threads: int = 1, device: DeviceName = "auto") -> None:
         import ctranslate2
         from faster_whisper.feature_extractor import FeatureExtractor
 
         self.sha256 = weights_sha256(directory)
-        gpu = ctranslate2.get_cuda_device_count() > 0
+        gpu = device_of(device).type == "cuda" and ctranslate2_finds_gpu()
         try:
             self._model = ctranslate2.models.Whisper(
                 str(directory),

@@ -4,6 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from stages.gpu import DeviceName
 from stages.stage import Config
 from stages.transcribe.server import TranscriptionServerConfig
 
@@ -28,7 +29,7 @@ class RecogniserConfig(Config):
         None,
         description="OpenAI-compatible server with /audio/transcriptions, such as those of vLLM and FunASR",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
+    device: DeviceName = Field(
         "auto",
         description="device that the model runs on; auto: in a build a GPU if `resources.transcribe.gpus` "
         "reserves one, elsewhere a GPU if there is one",

@@ -11,13 +11,6 @@ from stages.transcribe.server import ServerEngine
 from stages.transcribe.whisper import WhisperRecogniser
 
 
-def gpu_available() -> bool:
-    """Whether this process may use a GPU."""
-    import torch
-
-    return torch.cuda.is_available()
-
-
 def load_recogniser(
     config: RecogniserConfig,
     models: Mapping[str, Path],

@@ -15,11 +15,12 @@ from schemas.recording import (
     Unit,
     Word,
 )
+from stages.gpu import ctranslate2_finds_gpu
 from stages.replies import Replies
 from stages.stage import Stage
 from stages.transcribe import measures
 from stages.transcribe.config import TranscribeConfig
-from stages.transcribe.engines import gpu_available, load_recogniser
+from stages.transcribe.engines import load_recogniser
 from stages.transcribe.existing import words_of_turns
 from stages.transcribe.inverse_normalisation import InverseNormaliser
 from stages.transcribe.languages import WITHOUT_SPACES, languages
@@ -55,7 +56,7 @@ class TranscribeStage(Stage[TranscribeConfig]):
 
     def _load_models(self) -> None:
         """Load the recognisers. Raises SetupError for a model that can't be loaded or a language it lacks."""
-        config = self._config.placed(gpu_available())
+        config = self._config.placed(ctranslate2_finds_gpu())
         aligner = None
         if not config.has_word_times:
             path = self._models[config.aligner]

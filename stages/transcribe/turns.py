@@ -8,6 +8,7 @@ from dataclasses import replace
 from schemas.errors import DataError
 from schemas.recording import Recording, Word
 from schemas.script import UNSPACED
+from stages.gpu import halving_on_oom
 from stages.stage import SAMPLE_RATE, AudioSource, Samples
 from stages.transcribe import measures
 from stages.transcribe.languages import WITHOUT_SPACES, sum_in_order
@@ -98,7 +99,11 @@ class TurnRecogniser:
         for first in range(0, len(windows), self._batch):
             batch = windows[first : first + self._batch]
             audio = [[self._read(recording, excerpt) for excerpt in window] for window in batch]
-            hypotheses = self._recogniser.recognise([join(parts) for parts in audio], language, allow_repeats)
+            recognised = halving_on_oom(
+                lambda some: self._recogniser.recognise(some, language, allow_repeats),
+                [join(parts) for parts in audio],
+            )
+            hypotheses = [hypothesis for some in recognised for hypothesis in some]
             for window, parts, hypothesis in zip(batch, audio, hypotheses, strict=True):
                 if isinstance(hypothesis, DataError):
                     by_turn |= dict.fromkeys((excerpt.turn for excerpt in window), hypothesis)

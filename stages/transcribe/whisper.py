@@ -9,6 +9,7 @@ import numpy as np
 
 from schemas.errors import SetupError
 from schemas.recording import Word
+from stages.gpu import require_cublas
 from stages.stage import SAMPLE_RATE, Samples
 from stages.transcribe.alignment import spread
 from stages.transcribe.recogniser import Hypothesis
@@ -37,6 +38,9 @@ class WhisperRecogniser:
 
     def __init__(self, path: Path, device: str, compute_type: str, beam: int, threads: int) -> None:
         from faster_whisper import WhisperModel
+
+        if device == "cuda":
+            require_cublas("transcribe")
 
         try:
             self._model = WhisperModel(

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 
 from schemas.recording import Codes
+from stages.gpu import device_of
 from stages.stage import SAMPLE_RATE, Samples
 from stages.tokenize.resample import to_16k
 from stages.tokenize.step_audio.checkpoint import Checkpoint
 from stages.tokenize.step_audio.counts import LEAST_PIECE, PIECE, linguistic_count
-from stages.tokenize.step_audio.device import best_device
 from stages.tokenize.step_audio.features import HOP, LogMel
 from stages.tokenize.step_audio.linguistic import (
     BACK,
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--precision", default="float32", choices=("float32", "tf32", "bfloat16"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    device = best_device()
+    device = device_of()
     utterances = speech(arguments.recordings, arguments.minutes)
     few = utterances[: max(1, round(len(utterances) * arguments.alone_minutes / arguments.minutes))]
 

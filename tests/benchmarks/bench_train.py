@@ -22,10 +22,9 @@ import resource
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -41,13 +40,15 @@ from stages.train import model as model_file
 from stages.train.batch import Batch, batch_of
 from stages.train.config import TrainConfig
 from stages.train.documents import Documents
-from stages.train.loop import Trainer, TrainingData
+from stages.train.loop import TrainingData
 from stages.train.loss import token_losses
 from stages.train.model import Step1, dense_attention, flex_attention_for
 from stages.train.packing import pack
-from stages.train.parallel import joined, parallelize
 from stages.train.plan import memory_of
 from stages.train.shape import PRESETS, Shape
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.benchmarks.first_steps import first_steps
 
 WARM_UP = 3
 """Steps that are not timed, in which kernels are compiled."""
@@ -74,10 +75,6 @@ class Measured:
             f"{self.objective:4} {self.form:6} {self.tokens_per_second:10,.0f} tokens/s{mfu}, "
             f"{self.peak_gb:.1f} GB, loss {self.losses[0]:.4f} .. {self.losses[-1]:.4f}"
         )
-
-
-class StepsDone(Exception):  # noqa: N818 (not an error)
-    """All timed steps are done."""
 
 
 def main() -> None:
@@ -150,32 +147,14 @@ def measured(objective: str, form: str, data: TrainingData, arguments: argparse.
         global_batch_size=arguments.batch,
         precision=arguments.precision or ("bfloat16" if arguments.device == "cuda" else "float32"),
         activation_checkpointing=not arguments.keep_activations,
-        steps=1_000_000,
-        checkpoint_every=1_000_000,
-        warmup=0,
     )
     shape = PRESETS[arguments.preset].with_vocabulary(-(-data.vocabulary["size"] // 64) * 64)
     if form == "plain":
         print(f"{objective}: planned {memory_of(shape, config, 1, arguments.device == 'cuda').line()}")
-    lines: list[dict[str, Any]] = []
-
-    def on_step(metrics: dict[str, Any]) -> None:
-        lines.append(metrics)
-        if len(lines) == WARM_UP + arguments.steps:
-            raise StepsDone
-
-    with ExitStack() as stack:
-        stack.enter_context(plain_forms() if form == "plain" else ExitStack())
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        world = stack.enter_context(joined(1))
-        with torch.device("meta"):
-            model = Step1(shape)
-        parallelize(model, world, config)
-        model.to_empty(device=world.device)
-        if arguments.device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        with suppress(StepsDone):
-            Trainer(config, data, model, folder, world).finish(lambda: initialised(model), on_step)
+    if arguments.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    with plain_forms() if form == "plain" else nullcontext():
+        lines = first_steps(shape, config, data, WARM_UP + arguments.steps)
     timed = lines[WARM_UP:]
     seconds = [line["tokens"] / line["tokens_per_second"] for line in timed]
     mfu = None
@@ -183,11 +162,6 @@ def measured(objective: str, form: str, data: TrainingData, arguments: argparse.
         mfu = float(np.average([line["mfu"] for line in timed], weights=seconds))
     speed = sum(line["tokens"] for line in timed) / sum(seconds)
     return Measured(objective, form, speed, mfu, peak_gb(), tuple(line["loss"] for line in lines))
-
-
-def initialised(model: Step1) -> str:
-    model.initialise(0)
-    return "random"
 
 
 @contextmanager

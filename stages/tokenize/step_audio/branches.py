@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from stages.gpu import halving_on_oom
 from stages.stage import SAMPLE_RATE
 from stages.tokenize.step_audio.checkpoint import Checkpoint
 from stages.tokenize.step_audio.codebook import Nearest
 from stages.tokenize.step_audio.counts import LEAST_PIECE, PIECE, linguistic_count, semantic_count
-from stages.tokenize.step_audio.device import halving_on_oom, to_device
+from stages.tokenize.step_audio.device import to_device
 from stages.tokenize.step_audio.features import FBANK_BINS, HOP, FilterBank, LogMel, framed, stacked
 from stages.tokenize.step_audio.linguistic import NEW, OLD, positioned, windows_of
 

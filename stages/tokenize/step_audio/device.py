@@ -1,7 +1,6 @@
-"""Device and precision of the encoders, and a fallback for limited GPU memory."""
+"""Precision of the encoders, and copies to their device."""
 
-from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,13 +9,6 @@ from torch import Tensor, nn
 from stages.tokenize.step_audio.layers import Conv1d, Linear
 
 Precision = Literal["float32", "tf32", "bfloat16"]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-def best_device() -> torch.device:
-    """The GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def set_precision(precision: Precision, *models: nn.Module) -> None:
@@ -38,19 +30,3 @@ def to_device(array: np.ndarray, device: torch.device) -> Tensor:
     """Copy an array to the device, asynchronously for a GPU."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
-
-
-def halving_on_oom(work: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> list[Result]:
-    """`work(items)`, or its results on halves of the items, as small as GPU memory requires.
-
-    Raises torch.OutOfMemoryError if memory is too small for a single item.
-    """
-    try:
-        return [work(items)]
-    except torch.OutOfMemoryError:
-        if len(items) == 1:
-            raise
-    # Outside of the handler, because the error references the tensors of the failed attempt.
-    torch.cuda.empty_cache()
-    middle = len(items) // 2
-    return [*halving_on_oom(work, items[:middle]), *halving_on_oom(work, items[middle:])]

@@ -10,17 +10,12 @@ from torch import Tensor
 from schemas.arrow import Code
 from schemas.errors import DataError, SetupError
 from schemas.recording import Codes
+from stages.gpu import DeviceName, device_of, halving_on_oom
 from stages.stage import Samples
 from stages.tokenize.step_audio.branches import LinguisticBranch, SemanticBranch
 from stages.tokenize.step_audio.checkpoint import Checkpoint
 from stages.tokenize.step_audio.counts import linguistic_count, semantic_count
-from stages.tokenize.step_audio.device import (
-    Precision,
-    best_device,
-    halving_on_oom,
-    set_precision,
-    to_device,
-)
+from stages.tokenize.step_audio.device import Precision, set_precision, to_device
 from stages.tokenize.step_audio.stream import StepAudioStream
 from stages.tokenize.tokenizer import peak_normalised
 
@@ -33,13 +28,15 @@ class StepAudioTokenizer:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, precision: Precision = "float32", dither: int | None = None
+        self,
+        checkpoint: Checkpoint,
+        precision: Precision = "float32",
+        dither: int | None = None,
+        device: DeviceName = "auto",
     ) -> None:
-        """`dither` is the seed of the noise that the original adds, the same for every utterance.
-
-        None adds no noise.
-        """
-        self._device = best_device()
+        """`dither` is the seed of the noise that the original adds, the same for every utterance; None
+        adds none."""
+        self._device = device_of(device)
         self._exact = precision == "float32"
         set_precision(precision, checkpoint.linguistic, checkpoint.semantic)
         self._linguistic = LinguisticBranch(checkpoint, dither).to(self._device)

@@ -17,6 +17,7 @@ from torch import Tensor
 from schemas.arrow import Code
 from schemas.errors import SetupError
 from schemas.recording import Codes
+from stages.gpu import DeviceName, device_of
 from stages.stage import Samples
 from stages.tokenize.trained.checkpoint import TrainedCodes
 from stages.tokenize.trained.layers import LowerEncoder, Weights
@@ -47,16 +48,18 @@ class SemanticFactors:
 
 
 class TrainedTokenizer(WindowTokenizer):
-    """`Tokenizer` of trained codes, on a GPU if there is one. Raises SetupError if the model is another."""
+    """`Tokenizer` of trained codes. Raises SetupError if the model is another."""
 
-    def __init__(self, weights: Weights, sha256: str, codes: TrainedCodes) -> None:
+    def __init__(
+        self, weights: Weights, sha256: str, codes: TrainedCodes, device: DeviceName = "auto"
+    ) -> None:
         """`weights` are those of a Whisper model, whose file has the hash `sha256`."""
         if codes.model_sha256 != sha256:
             raise SetupError(
                 f"the codes were trained for another model, with the hash {codes.model_sha256[:12]}; "
                 f"this one has {sha256[:12]}. Train codes for it with: aqaa-data codebooks fit"
             )
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = device_of(device)
         # On a CPU, a batch is no faster than one row after another.
         self._rows = GPU_ROWS if self._device.type == "cuda" else 1
         self._lower = LowerEncoder(weights, codes.shape.lower_layers).eval().requires_grad_(False)

@@ -24,6 +24,15 @@ def recipe(tmp_path):
     return file
 
 
+def test_the_text_says_which_stage_runs_where(recipe):
+    lines = preview(make_plan(load(recipe, ["resources.transcribe.gpus=0.5"]))).text.splitlines()
+    [transcribe], [diarize] = (
+        [line for line in lines if line.startswith(f"  {name} ")] for name in ("transcribe", "diarize")
+    )
+    assert "1 actor on 0.5 GPU and 2 CPU, 1.5 GB" in transcribe
+    assert "1 actor on 2 CPU, 1.5 GB" in diarize
+
+
 def facts_of(recipe, limit_hours=None):
     return preview(make_plan(load(recipe, limit_hours=limit_hours))).facts
 

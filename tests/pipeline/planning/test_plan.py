@@ -57,11 +57,23 @@ def test_transcribe_runs_on_the_gpu_that_is_reserved_for_it(recipe):
     assert device(reserved, "transcribe.compute_type=int8_float16") == ("cuda", "int8_float16")
 
 
+def test_a_device_that_only_rounds_otherwise_runs_nothing_again(recipe):
+    reserved = [f"resources.{stage}.gpus=0.25" for stage in ("diarize", "quality", "tokenize")]
+    devices = [f"{stage}.device=cuda" for stage in ("diarize", "quality", "tokenize")]
+    before, after = plan_of(recipe), plan_of(recipe, *reserved, *devices)
+    assert after.id == before.id
+    assert [stage.fingerprint for stage in after.stages] == [stage.fingerprint for stage in before.stages]
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
         (["resources.transcribe.gpus=0.5", "transcribe.device=cpu"], "leaves the GPU idle"),
         (["transcribe.device=cuda"], r"needs a GPU: set `resources\.transcribe\.gpus`"),
+        (["resources.quality.gpus=0.1", "quality.device=cpu"], r"`resources\.quality\.gpus: 0\.1` reserves"),
+        (["diarize.device=cuda"], r"needs a GPU: set `resources\.diarize\.gpus`"),
+        (["tokenize.device=cuda"], r"needs a GPU: set `resources\.tokenize\.gpus`"),
+        (["resources.decode.gpus=1"], "decode has no use for a GPU"),
         (["transcribe.second={device: cuda}"], r"`transcribe\.second\.device: cuda` needs a GPU"),
     ],
 )

@@ -13,6 +13,7 @@ from pipeline.models import resolve
 from schemas.errors import SetupError
 from schemas.recording import Companion, Diarization, DiarizeColumn, Problem, Recording, Turn, Unit
 from stages.transcribe import TranscribeConfig, TranscribeStage
+from stages.transcribe.whisper import WhisperRecogniser
 from tests.paths import DEMO
 
 MONOLOGUES = DEMO / "monologues"
@@ -182,3 +183,22 @@ def test_an_unsupported_language_or_a_missing_model_is_a_setup_error(audio_sourc
         TranscribeStage(FAST.model_copy(update={"language": "zh"}), audio_source, english).setup()
     with pytest.raises(SetupError, match="can't load the model"):
         TranscribeStage(FAST, audio_source, {FAST.model: tmp_path}).setup()
+
+
+def test_a_batch_too_large_for_gpu_memory_is_halved(transcribe, tmp_path, monkeypatch):
+    """As many windows at once as there is memory for, with the same words."""
+    recording = talk(tmp_path, SHOP, GUT, SHOP, GUT, SHOP, GUT, SHOP, GUT)
+    [whole] = transcribe(recording)
+    sizes = []
+    recognise = WhisperRecogniser.recognise
+
+    def limited(self, windows, *options):
+        if len(windows) > 1:
+            raise RuntimeError("CUDA failed with error out of memory")
+        sizes.append(len(windows))
+        return recognise(self, windows, *options)
+
+    monkeypatch.setattr(WhisperRecogniser, "recognise", limited)
+    [halved] = transcribe(recording)
+    assert [turn.text for turn in halved.turns] == [turn.text for turn in whole.turns]
+    assert len(sizes) > 1

@@ -23,7 +23,6 @@ from stages.tokenize.resample import to_16k
 from stages.tokenize.step_audio.branches import PADDING, buckets
 from stages.tokenize.step_audio.checkpoint import CENTRES, PARAFORMER, SEMANTIC, Checkpoint, read
 from stages.tokenize.step_audio.counts import PIECE
-from stages.tokenize.step_audio.device import halving_on_oom
 from stages.tokenize.step_audio.features import FilterBank, LogMel, framed
 from stages.tokenize.step_audio.tokenizer import StepAudioTokenizer
 from stages.tokenize.step_audio.trim import trimmed
@@ -291,15 +290,6 @@ def test_too_little_gpu_memory_for_one_utterance_is_a_setup_error(
     monkeypatch.setattr(tokenizer._semantic.encoder, "forward", forward)
     with pytest.raises(SetupError, match=r"too small for one utterance.* Tried to allocate 2 GiB"):
         tokenizer.encode([speech, speech])
-
-
-def test_halving_keeps_the_order():
-    def work(parts: Sequence[int]) -> list[int]:
-        if len(parts) > 3:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-        return list(parts)
-
-    assert halving_on_oom(work, range(11)) == [[0, 1], [2, 3, 4], [5, 6, 7], [8, 9, 10]]
 
 
 # --- streams
