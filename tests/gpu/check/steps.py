@@ -19,6 +19,4 @@ STEPS = (
     Step("training", 100),
     Step("vocoder", 40),
     Step("backbone", 30),
-    Step("annotate", 60),
-    Step("vocoder_training", 460),  # for as long as is left
 )
