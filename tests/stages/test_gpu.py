@@ -66,7 +66,8 @@ def test_on_a_gpu_float32_is_computed_without_tf32():
 @WITHOUT_GPU
 def test_a_missing_cublas_is_told_with_what_to_do():
     with pytest.raises(
-        SetupError, match=r"(?s)libcublas\.so\.12.*pip install nvidia-cublas-cu12.*resources\.transcribe\.gpus"
+        SetupError,
+        match=r"(?s)libcublas\.so\.12.*pip install nvidia-cublas-cu12.*resources\.transcribe\.gpus",
     ):
         require_cublas("transcribe")
 
