@@ -1,5 +1,6 @@
 """`aqaa-data codebooks fit --method trained`: codes that keep the words, from recordings."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_a_build_with_another_model_is_refused(report: FitReport):
         next(tokenize_files([str(recording)], f"file:{report.out}"))
 
 
-def test_a_stopped_training_goes_on_and_others_are_refused(tmp_path: Path):
+def test_a_stopped_training_goes_on_and_others_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     class StoppedError(Exception):
         pass
 
@@ -60,13 +61,16 @@ def test_a_stopped_training_goes_on_and_others_are_refused(tmp_path: Path):
         if line.startswith("step"):
             raise StoppedError
 
-    config = CodesTrainConfig(steps=25, batch_seconds=1.0, states_only=30, checkpoint_steps=24)
+    monkeypatch.setattr("stages.tokenize.trained.train.EVERY", 3)
+    config = replace(SHORT, states_only=0, rounded_from=1, checkpoint_steps=2)
     with pytest.raises(StoppedError):
         train(HELD, tmp_path / "out", MODEL, config, progress=stop)
     assert (tmp_path / "out" / WORK / "checkpoint.pt").exists()
     with pytest.raises(SetupError, match="other inputs or settings"):
         train(INPUTS, tmp_path / "out", MODEL, config)
-    train(HELD, tmp_path / "out", MODEL, config)
+    lines: list[str] = []
+    train(HELD, tmp_path / "out", MODEL, config, progress=lines.append)
+    assert "of the text's tokens read from codes" in lines[-1]
     assert not (tmp_path / "out" / WORK).exists()
     with pytest.raises(SetupError, match="already has codebooks"):
         train(HELD, tmp_path / "out", MODEL, config)
@@ -75,13 +79,6 @@ def test_a_stopped_training_goes_on_and_others_are_refused(tmp_path: Path):
 def test_speech_without_words_is_refused(tmp_path: Path):
     with pytest.raises(SetupError, match="nothing to learn from"):
         train([str(RECORDINGS / "bad/random.wav")], tmp_path / "out", MODEL, SHORT)
-
-
-def test_progress_tells_what_is_read_from_codes(tmp_path: Path):
-    lines: list[str] = []
-    config = CodesTrainConfig(steps=25, batch_seconds=1.0, states_only=0, rounded_from=1)
-    train(HELD, tmp_path / "out", MODEL, config, progress=lines.append)
-    assert "of the text's tokens read from codes" in lines[-1]
 
 
 def test_the_result_says_what_it_is_made_of(report: FitReport):

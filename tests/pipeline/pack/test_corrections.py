@@ -32,7 +32,7 @@ def test_the_text_takes_the_place_of_the_recognised_one_and_the_turn_says_what_t
 
 def test_what_a_recogniser_thought_of_the_old_text_is_no_reason_against_the_new_one():
     unsure = a_turn(text="mumble", average_log_probability=-3.0, no_speech_probability=0.9, longest_word=60)
-    assert select(unsure, SelectConfig()).code == "text_unsure"
+    assert select(unsure, SelectConfig()).code == "no_speech_likely"
     assert select(correct(unsure, text="I have lived here"), SelectConfig()) is None
 
 
