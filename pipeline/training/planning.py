@@ -13,6 +13,7 @@ from pipeline.training.recipe import StageConfig, TrainingRecipe
 from pipeline.training.training_folder import TrainingFolder
 from pipeline.versions.reader import Reference, Version, batches, open_version
 from schemas.errors import SetupError
+from stages.precision import computed_in
 from stages.train.plan import (
     MASTER,
     Layout,
@@ -161,7 +162,7 @@ def _stage_plan(
         hours=round(needed, 4),
         layout=layout,
         activation_checkpointing=config.activation_checkpointing,
-        precision=config.precision,
+        precision=computed_in(config.precision, "cuda"),
         trained_parameters=trained_parameters(shape, config.lora),
     )
 

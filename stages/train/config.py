@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from stages.precision import Precision
 from stages.stage import Config
 
 RENAMED_SETTINGS = {
@@ -86,8 +87,10 @@ class TrainConfig(Config):
     tensor_parallel: int = Field(
         1, gt=0, description="processes that split each layer; the others split the sequences"
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        "bfloat16", description="of the computation; weights, optimizer moments and gradient sums are float32"
+    precision: Precision = Field(
+        "auto",
+        description="of the computation (auto: bfloat16 where the device computes in it, float32 elsewhere); "
+        "weights, optimizer moments and gradient sums are float32",
     )
     activation_checkpointing: bool = Field(
         False,

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.errors import SetupError
+from stages.precision import computed_in
 from stages.train import snapshot
 from stages.train.batch import Batch, modality_of
 from stages.train.config import TrainConfig
@@ -292,7 +293,8 @@ class Trainer:
     def _log_probabilities(
         self, name: str, packed: PackedDocuments, numbers: Sequence[int | None]
     ) -> ReferenceLogProbs:
-        file = self.folder / f"reference-{name}-{self.config.precision}.parquet"
+        precision = computed_in(self.config.precision, self.device.type)
+        file = self.folder / f"reference-{name}-{precision}.parquet"
         if not self.world.first(file.exists):
             read = packed.batches(self.world.shares(numbers), self.config.micro_batch)
             batches = (batch.to(self.device) for batch in read)

@@ -36,6 +36,7 @@ from torch.distributed.tensor.parallel import (
 )
 
 from schemas.errors import SetupError
+from stages.precision import computed_in
 from stages.train.config import TrainConfig
 from stages.train.lora import AdaptedLinear, freeze_base
 from stages.train.model import Backbone, Step1
@@ -155,7 +156,7 @@ def parallelize(model: Backbone, world: World, config: TrainConfig) -> None:
     if config.activation_checkpointing:
         for n, layer in enumerate(model.layers):
             model.layers[n] = checkpoint_wrapper(layer, preserve_rng_state=False)
-    computed = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+    computed = getattr(torch, computed_in(config.precision, world.device.type))
     policy = MixedPrecisionPolicy(param_dtype=computed, reduce_dtype=torch.float32)
     for layer in model.layers:
         fully_shard(layer, mesh=world.data, mp_policy=policy)

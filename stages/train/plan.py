@@ -11,6 +11,7 @@ from functools import cache
 
 from schemas.errors import SetupError
 from schemas.vocabulary import LINGUISTIC_CODES, SEMANTIC_CODES
+from stages.precision import computed_in
 from stages.train.config import LoRAConfig, TrainConfig
 from stages.train.flops import DENSE_BF16, step_flops
 from stages.train.shape import Shape
@@ -82,7 +83,7 @@ def memory_of(
     frozen = round(stored * everything / devices) if lora else 0
     tensor = config.tensor_parallel
     ends = 2 * shape.vocabulary * shape.hidden
-    size = 2 if config.precision == "bfloat16" else 4
+    size = 2 if computed_in(config.precision, "cuda" if on_gpu else "cpu") == "bfloat16" else 4
     positions = config.micro_batch * config.sequence_length
     share = MASTER * trained // devices
     is_split = devices > tensor or size != (stored if lora else MASTER)

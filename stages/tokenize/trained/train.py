@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stages.precision import computed_in
 from stages.tokenize.trained.batch import Batches, SpeechBatch
 from stages.tokenize.trained.checkpoint import TrainedCodes
 from stages.tokenize.trained.fsq import FSQ
@@ -94,6 +95,7 @@ class CodesTrainer:
         self.config = replace(config, shape=shape)
         self._shape = shape
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._precision = computed_in("auto", self.device.type)
         layers = depth(weights, "encoder")
         lower = LowerEncoder(weights, shape.lower_layers)
         self._batches = Batches(speech, WhisperMel(lower.bands), config.batch_seconds, config.seed)
@@ -115,7 +117,7 @@ class CodesTrainer:
         self.step = self._resume()
 
     def _frozen(self, module: nn.Module) -> Any:
-        return module.eval().requires_grad_(False).to(self.device, torch.bfloat16)
+        return module.eval().requires_grad_(False).to(self.device, getattr(torch, self._precision))
 
     def _adamw(self) -> torch.optim.AdamW:
         layers = [self.quantizer.layers, self.reader.layers, self.reader.norm]
@@ -167,7 +169,7 @@ class CodesTrainer:
     def losses(self, batch: SpeechBatch, generator: torch.Generator) -> Losses:
         """Losses of a batch at the present step."""
         device, count = self.device, len(batch.states_B)
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
             disturbed_BTD = self._lower(batch.disturbed_BMF.to(device))
             length = disturbed_BTD.shape[1]
             clean_BTD = self._lower(batch.clean_BMF.to(device))

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from stages.precision import Precision
 from stages.stage import Config
 
 
@@ -36,8 +37,10 @@ class VocoderTrainConfig(Config):
         5000, ge=0, description="step from which the generator is trained with discriminators (null: never)"
     )
     discriminator_width: int = Field(16, gt=0, description="channels of the discriminators' first layers")
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="precision of the networks' computation"
+    precision: Precision = Field(
+        "float32",
+        description="precision of the networks' computation (auto: bfloat16 where the device computes in it, "
+        "float32 elsewhere)",
     )
     seed: int = Field(0, description="seed of the initial weights, the order, the excerpts and the noise")
     checkpoint_every: int = Field(

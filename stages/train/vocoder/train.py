@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from schemas.errors import SetupError
+from stages.precision import computed_in
 from stages.train.folder import BOARD, CHECKPOINTS, METRICS, MODEL, claim, emptied
 from stages.train.metrics import MetricsFile
 from stages.train.parallel import World, joined
@@ -181,7 +182,7 @@ class _Run:
 
     def _autocast(self) -> torch.autocast:
         """The networks' precision."""
-        reduced = self.config.precision == "bfloat16"
+        reduced = computed_in(self.config.precision, self.device.type) == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=reduced)
 
     def _flow_losses(self, batch: FlowBatch, generator: torch.Generator) -> dict[str, Tensor]:
