@@ -37,8 +37,8 @@ def export(reference: Reference, format: str, to: str, uri: NameForm, only_kept:
 
     rttm, stm, ctm, jsonl, srt, vtt and textgrid have a file per recording. nemo, kaldi and lhotse are
     manifests of all turns, which name the recordings where they are. hf is a folder of Parquet with the audio
-    and the codes of each turn. moshi has conversations of two in stereo. energon, mds, chat and chat-codes
-    have samples instead of turns.
+    and the codes of each turn. moshi has conversations of two in stereo. energon, mds, litdata, chat and
+    chat-codes have samples instead of turns.
     """
     exported = write_turns(open_version(reference), format, to, only_kept, uri, Progress())
     if as_json:

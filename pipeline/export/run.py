@@ -15,6 +15,7 @@ from pipeline.export.hugging_face import describe_hugging_face, write_hugging_fa
 from pipeline.export.json_lines import jsonl
 from pipeline.export.kaldi import write_kaldi
 from pipeline.export.lhotse import write_lhotse
+from pipeline.export.litdata import describe_litdata, write_litdata
 from pipeline.export.mds import describe_mds, write_mds
 from pipeline.export.moshi import speakers_of, write_moshi
 from pipeline.export.names import NameForm, RecordingNames, field
@@ -57,6 +58,7 @@ annotations."""
 SAMPLES: dict[str, Callable[[Version, Destination], Callable[[Shard, Path, int], int]]] = {
     "energon": lambda version, _: partial(write_energon, version),
     "mds": lambda version, _: partial(write_mds, version),
+    "litdata": lambda version, _: partial(write_litdata, version),
     "chat": lambda version, to: chat_writer(version, to.has),
     "chat-codes": lambda version, _: chat_codes_writer(version),
 }
@@ -67,6 +69,7 @@ DESCRIBED: dict[str, Callable[[Version, Path], None]] = {
     "hf": describe_hugging_face,
     "energon": describe_energon,
     "mds": describe_mds,
+    "litdata": describe_litdata,
 }
 """Format -> what writes the files that say what is in the others, after these."""
 

@@ -4,7 +4,8 @@ import struct
 import numpy as np
 import pytest
 
-from pipeline.export.mds import SHARD_BYTES, MDSFolder, describe_mds
+from pipeline.export.column_shards import SHARD_BYTES
+from pipeline.export.mds import describe_mds, mds_shards
 from pipeline.export.run import export
 from pipeline.versions.samples import samples
 
@@ -46,7 +47,7 @@ def test_every_sample_is_there_with_its_members(spoken, tmp_path):
 
 
 def test_a_full_shard_is_followed_by_another(tmp_path):
-    folder = MDSFolder(tmp_path / "train", {"key": "str", "sound": "bytes"})
+    folder = mds_shards(tmp_path / "train", ["key", "sound"], 0)
     sound = np.random.default_rng(0).bytes(SHARD_BYTES // 2 - 1000)
     for n in range(5):
         folder.add({"key": str(n).encode(), "sound": sound})
