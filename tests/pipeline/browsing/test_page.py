@@ -15,7 +15,7 @@ from tests.browser import browser
 from tests.pipeline.browsing.pages import STEVE, browse_page, small_version
 
 PICTURES = os.environ.get("BROWSE_PICTURES")
-"""Folder for the picture that is taken, such as docs/images; by default none is."""
+"""Folder for the pictures that are taken, such as docs/images; by default none are."""
 
 
 @pytest.fixture
@@ -230,10 +230,10 @@ def test_the_page_is_self_contained(version):
     assert "unsafe" not in policy
 
 
-@pytest.mark.skipif(PICTURES is None, reason="a picture is taken only where BROWSE_PICTURES names its folder")
-def test_a_picture(open_tab, small_build):
+@pytest.mark.skipif(PICTURES is None, reason="pictures are taken only where BROWSE_PICTURES names their folder")
+def test_pictures(open_tab, small_build, tmp_path):
     version = open_version(Reference.parse(str(small_build.dataset)))
-    with browse_page(version) as page:
+    with browse_page(version, marks=tmp_path / "marks.jsonl") as page:
         tab = open_tab()
         tab.show(1280, 860)
         go(tab, page, filter='{"among": {"status": ["used"]}}')
@@ -241,3 +241,7 @@ def test_a_picture(open_tab, small_build):
         tab.until("audio.currentTime > 2.5")
         tab.value("audio.pause(); scrollTo(0, 0)")
         tab.picture(Path(PICTURES or "") / "browse.png")
+        tab.show(1280, 560)
+        press(tab, "e")
+        tab.until("document.activeElement.id === 'said'")
+        tab.picture(Path(PICTURES or "") / "correct.png")
