@@ -230,7 +230,7 @@ def test_the_page_is_self_contained(version):
     assert "unsafe" not in policy
 
 
-@pytest.mark.skipif(PICTURES is None, reason="pictures are taken only where BROWSE_PICTURES names their folder")
+@pytest.mark.skipif(PICTURES is None, reason="BROWSE_PICTURES names the folder of pictures")
 def test_pictures(open_tab, small_build, tmp_path):
     version = open_version(Reference.parse(str(small_build.dataset)))
     with browse_page(version, marks=tmp_path / "marks.jsonl") as page:
