@@ -7,6 +7,8 @@ import click
 from pipeline.commands.arguments import json_option, print_json, settings_option
 from pipeline.commands.extras import require_extra
 
+GPUS_REMEDY = "reserve some, such as `resources: {transcribe: {gpus: 0.5}}` (docs/clusters.md)"
+
 
 @click.command(epilog="Example: aqaa-data submit recipe.yaml --overlay h100 --image my.registry/aqaa-data:1")
 @click.argument("recipe", type=click.Path(dir_okay=False))
@@ -42,11 +44,14 @@ def submit(
     from pipeline import api
     from pipeline.kubernetes.client import Cluster
     from pipeline.kubernetes.overlays import as_yaml
-    from pipeline.kubernetes.rayjob import check_images, job_resources
+    from pipeline.kubernetes.rayjob import check_images, idle_gpus, job_resources
     from schemas.errors import SetupError
 
     options = () if max_gpu_hours is None else ("--max-gpu-hours", f"{max_gpu_hours:g}")
-    *others, job = job_resources(api.load_recipe(recipe, *settings), overlay, image, options)
+    loaded = api.load_recipe(recipe, *settings)
+    *others, job = job_resources(loaded, overlay, image, options)
+    if idle_gpus(loaded, job):
+        click.echo(f"no stage of {recipe} uses the overlay's GPUs: {GPUS_REMEDY}", err=True)
     name = job["metadata"]["name"]
     if dry_run:
         if as_json:

@@ -69,6 +69,13 @@ def job_resources(
     return [*(r for r in resources if r is not job), job]
 
 
+def idle_gpus(recipe: Recipe, job: Resource) -> bool:
+    """Whether nodes of the job have GPUs, and no stage of the recipe reserves one."""
+    limits = [container.get("resources", {}).get("limits", {}) for container in containers([job])]
+    used = any(getattr(value, "gpus", 0) for _, value in recipe.resources)
+    return not used and any("nvidia.com/gpu" in limit for limit in limits)
+
+
 def check_images(job: Resource) -> None:
     """Raise SetupError for an image that is a placeholder."""
     for container in containers([job]):

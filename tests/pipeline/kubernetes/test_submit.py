@@ -80,6 +80,13 @@ def test_the_config_map_holds_the_recipe_with_its_lists(submit):
     }
 
 
+def test_gpus_that_no_stage_uses_are_told(submit):
+    assert "no stage of" in (plain := submit("--dry-run").stderr)
+    assert "reserve some, such as `resources: {transcribe: {gpus: 0.5}}`" in plain
+    assert submit("--dry-run", "--set", "resources={transcribe: {gpus: 0.5}}").stderr == ""
+    assert submit("--dry-run", "--overlay", "cpu-small").stderr == ""
+
+
 def test_a_job_is_submitted_and_followed_to_its_end(submit, api):
     api.statuses = [{}, RUNNING, RUNNING, DONE]
     api.pods = [pod("head", "Running"), pod("gpu-1", "Pending", "Insufficient nvidia.com/gpu")]
