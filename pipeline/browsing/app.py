@@ -7,9 +7,14 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from pipeline.browsing.audio import TurnAudio, piece
 from pipeline.browsing.filters import BROWSED, CATEGORIES, LIMIT_COLUMNS, MovedThreshold, Order, TurnFilter
@@ -24,10 +29,6 @@ from pipeline.versions.reader import Version, batches
 from schemas.errors import DataError, SetupError
 from schemas.sample import turns_in
 from stages.select import LIMITS, TurnCorrection
-
-if TYPE_CHECKING:
-    import uvicorn
-    from fastapi import FastAPI, Request
 
 LOG = logging.getLogger("aqaa_data.browse")
 PAGE_ROWS = 50
@@ -93,13 +94,8 @@ def is_local(host: str) -> bool:
 
 def create_browse_app(
     versions: Sequence[OpenVersion], marks: MarksFile | None = None, token: str | None = None
-) -> "FastAPI":
+) -> FastAPI:
     """With a token every request but the page itself needs it. Without, only this machine is answered."""
-    from fastapi import FastAPI, Request, Response
-    from fastapi.responses import HTMLResponse, JSONResponse
-    from starlette.concurrency import run_in_threadpool
-    from starlette.exceptions import HTTPException
-
     # FastAPI's documentation pages would load scripts from other hosts.
     app = FastAPI(openapi_url=None)
     page, policy = page_and_policy("pipeline.browsing")
@@ -286,16 +282,16 @@ def create_browse_app(
 
 def create_browse_server(
     versions: Sequence[OpenVersion], marks: MarksFile | None = None, token: str | None = None
-) -> "uvicorn.Server":
+) -> uvicorn.Server:
     return page_server(create_browse_app(versions, marks, token))
 
 
-def _host(request: "Request") -> str:
+def _host(request: Request) -> str:
     host = request.headers.get("host", "")
     return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
 
 
-def _has(request: "Request", token: str) -> bool:
+def _has(request: Request, token: str) -> bool:
     # Comparing hashes takes a time that says nothing about the token.
     given = bearer_token(request)
     hashes = (hashlib.sha256(text.encode(errors="replace")).digest() for text in (given, token))
@@ -331,7 +327,7 @@ def _unknown(what: str) -> BrowseRequestError:
     return BrowseRequestError(HTTPStatus.NOT_FOUND, f"there is no such {what} in what is open")
 
 
-async def _body(request: "Request") -> bytes:
+async def _body(request: Request) -> bytes:
     body = bytearray()
     async for part in request.stream():
         body += part

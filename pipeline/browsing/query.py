@@ -94,31 +94,33 @@ class TurnTable:
 
     def charts(self, wanted: TurnFilter, others: "Sequence[TurnTable]" = ()) -> Charts:
         where, values = self._where(wanted, others)
-        bins = [
-            f'CASE WHEN isfinite("{column}") THEN least(greatest(floor(("{column}" - {m.low}) '
-            f"/ {(m.high - m.low) / m.bins}), 0), {m.bins - 1})::INTEGER END AS c{number}"
+        # A filter is applied once, for all charts; without one, each chart reads its own column only.
+        source, begin = self._name, ""
+        if wanted != TurnFilter():
+            source = "filtered"
+            begin = f"WITH filtered AS MATERIALIZED (SELECT * FROM {self._name} WHERE {where}) "
+        bins = (
+            f'SELECT {number}, least(greatest(floor(("{column}" - {m.low}) / {(m.high - m.low) / m.bins}), '
+            f"0), {m.bins - 1})::INTEGER AS bin, NULL::VARCHAR, count(*) FROM {source} "
+            f'WHERE isfinite("{column}") GROUP BY bin'
             for number, (column, m) in enumerate(BROWSED.items())
-        ]
-        names = [f"{name} AS c{number}" for number, name in enumerate(CATEGORIES, len(bins))]
-        columns = [f"c{number}" for number in range(len(bins) + len(names))]
-        # One pass over the turns for all of them.
-        found = self._run(
-            f"SELECT grouping({', '.join(columns)}), {', '.join(columns)}, count(*) "
-            f"FROM (SELECT {', '.join([*bins, *names])} FROM {self._name} WHERE {where}) "
-            f"GROUP BY GROUPING SETS ({', '.join(f'({column})' for column in columns)})",
-            values,
         )
-        by_column: list[dict[Any, int]] = [{} for _ in columns]
-        for mask, *grouped, turns in found:
-            # The one bit of the mask that is 0 is that of the grouped column; the first has the highest.
-            at = len(columns) - (mask ^ ((1 << len(columns)) - 1)).bit_length()
-            by_column[at][grouped[at]] = turns
+        names = (
+            f"SELECT {number}, NULL, {name}, count(*) FROM {source} GROUP BY {name}"
+            for number, name in enumerate(CATEGORIES, len(BROWSED))
+        )
+        found: list[dict[Any, int]] = [{} for _ in (*BROWSED, *CATEGORIES)]
+        for number, bin, value, turns in self._run(begin + " UNION ALL ".join((*bins, *names)), values):
+            found[number][bin if number < len(BROWSED) else value] = turns
         return Charts(
             {
-                column: [by_column[at].get(n, 0) for n in range(measure.bins)]
-                for at, (column, measure) in enumerate(BROWSED.items())
+                column: [counted.get(n, 0) for n in range(measure.bins)]
+                for (column, measure), counted in zip(BROWSED.items(), found, strict=False)
             },
-            {name: _most_frequent(by_column[at]) for at, name in enumerate(CATEGORIES, len(bins))},
+            {
+                name: _most_frequent(counted)
+                for name, counted in zip(CATEGORIES, found[len(BROWSED) :], strict=True)
+            },
         )
 
     def rows(
