@@ -228,6 +228,14 @@ class Transcript:
     """What a second recogniser hears; None without one, or for a language that it doesn't have."""
     disagreement: float | None = None
     """Error rate of the second text against the recognised one; of characters in scripts without spaces."""
+    heard_text: str | None = None
+    """What the recogniser hears where the text was given; None where that wasn't asked."""
+    known_text: str | None = None
+    """What is known to be said, where a companion or the sidecar gives it and the recipe compares it with
+    what is heard: the text of the turn, or those lines of the sidecar's text that the turn is found in."""
+    known_text_error: float | None = None
+    """Error rate of what is heard against the known text; of characters in scripts without spaces. Pack
+    compares them, so the column of the transcribe stage has no known text yet."""
 
 
 @dataclass(frozen=True)
