@@ -361,6 +361,14 @@ class Recording:
         return dict(json.loads(self.sidecar))
 
     @property
+    def sings(self) -> bool:
+        """Whether it is a song: its sidecar says `singing`, or lyrics came with it."""
+        if (said := self.metadata.get("singing")) is not None:
+            return str(said).strip().casefold() in ("true", "yes", "1")
+        result = self.diarize.result if self.diarize else None
+        return "lyrics" in self.metadata or (result is not None and result.source == "lrc")
+
+    @property
     def synthesized(self) -> bool:
         """Whether the speech was synthesized from text; a companion file then states its turns and words."""
         return "synthesis" in self.metadata

@@ -21,7 +21,7 @@ from stages.identify import Identity
 from stages.interleave import lay_out
 from stages.pair_turns import pair_turns
 from stages.preferences.pair import prompt_group
-from stages.select import EvaluationPrompts, admit
+from stages.select import EvaluationPrompts, admit, with_known_text
 from stages.shard import group_of, split_of
 from stages.synthesize.checks import as_written
 
@@ -57,6 +57,8 @@ class GroupPacker:
         """Select, pair and compose one recording's turns, and record the outcome of each."""
         self._add_audio(recording)
         annotated = corrected_turns(turns_of(recording), self.recipe.select)
+        if self.recipe.select.compares_known_text(recording.sings):
+            annotated = list(map(with_known_text, annotated))
         refused = refused_turns(annotated, self.recipe, self.prompts, self.decisions)
         turns = list(map(as_written, annotated))
         kept = [turn for turn in turns if turn.index not in refused]
@@ -251,6 +253,7 @@ def _row(
         identity_similarity=identity.similarity if identity else None,
         identity_margin=identity.margin if identity else None,
         corrected_from=turn.corrected_from,
+        sings=turn.sings,
     )
 
 

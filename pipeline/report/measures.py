@@ -27,6 +27,7 @@ MEASURES = (
     Measure("assessment.speech_share", "Share of speech", "0 to 1", 0, 1),
     Measure("transcript.average_log_probability", "Mean log probability of the text", "", -2, 0),
     Measure("transcript.disagreement", "Error rate between two recognisers", "", 0, 1),
+    Measure("transcript.known_text_error", "Error rate against the given text", "", 0, 1),
     Measure("transcript.language_probability", "Certainty of the language", "0 to 1", 0, 1),
     Measure("transcript.compression_ratio", "Compression ratio of the text", "", 0, 3),
 )
