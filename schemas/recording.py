@@ -260,6 +260,15 @@ class QualityMeasures:
     """Integrated loudness (BS.1770); None for turns under 0.4 s or below its gate."""
     words_outside_speech: float | None = None
     """Share of the words that lie where the VAD hears no speech; None without times of words."""
+    voiced_share: float | None = None
+    """Share of the time that has a pitch; low in a whisper."""
+    sustained_share: float | None = None
+    """Share of the voiced time in which the pitch stays within a semitone for 0.3 s or more; high in song."""
+    alpha_ratio_db: float | None = None
+    """Level of 1 to 5 kHz over that of 50 to 1000 Hz in voiced frames; it rises with vocal effort."""
+    melody: tuple[float, ...] | None = None
+    """Pitch of every 40 ms as MIDI numbers (69 is A4) to a tenth, 0 where unvoiced; None where the recipe
+    didn't ask for it."""
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def _turn(row: dict[str, Any]) -> AnnotatedTurn:
 
 
 _TRANSCRIPT = [f.name for f in fields(Transcript) if f.name != "words"]
-_ASSESSMENT = [f.name for f in fields(QualityMeasures)]
+_ASSESSMENT = [f.name for f in fields(QualityMeasures) if f.name != "melody"]
 MEASURED = {
     **{
         name: ds.field(name)
@@ -126,4 +126,4 @@ MEASURED = {
     **{f"transcript.{name}": ds.field("transcript", name) for name in _TRANSCRIPT},
     **{f"assessment.{name}": ds.field("assessment", name) for name in _ASSESSMENT},
 }
-"""Columns of a turn that the report counts: everything except words and codes."""
+"""Columns of a turn that the report counts: everything except words, melody and codes."""
