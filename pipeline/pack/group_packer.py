@@ -1,6 +1,6 @@
 """Packs one group: samples by split, and a row for every turn and text with its outcome."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -52,6 +52,7 @@ class GroupPacker:
         self.audio_seconds = 0.0
         self.audio_notes: Counter[str] = Counter()
         self.kept_seconds = 0.0
+        self.songs: dict[str, float] = defaultdict(float)
 
     def add(self, recording: Recording) -> None:
         """Select, pair and compose one recording's turns, and record the outcome of each."""
@@ -77,6 +78,8 @@ class GroupPacker:
                 self._set_aside_turn(turn, stage or "", problem)
             if not problem:
                 self.kept_seconds += turn.turn.seconds
+            if turn.sings:
+                self.songs[f"{stage}/{problem.code}" if problem else "kept"] += turn.turn.seconds
             self.turns.append(_row(turn, recording, status, stage, problem, self._identity(turn)))
 
     def add_sampled(self, recording: Recording, used: bool) -> None:
@@ -134,6 +137,8 @@ class GroupPacker:
         decoded = recording.decode.result if recording.decode else None
         if decoded:
             self.audio_seconds += decoded.seconds
+            if recording.sings:
+                self.songs["audio"] += decoded.seconds
             self.audio_notes.update({note.kind for note in decoded.notes})
             self.audio_notes["start_offset"] += decoded.start_offset > 0
 

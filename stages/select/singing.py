@@ -13,7 +13,7 @@ class SingingConfig(Config):
     """
 
     known_text_error_max: float | None = Field(
-        0.5,
+        0.6,
         description="maximum error rate of what is heard against the lyrics; recognisers mishear songs, but "
         "hear hardly anything of lyrics that are not sung",
     )
