@@ -51,9 +51,8 @@ def lrc(text: str) -> Iterator[CompanionEntry]:
 
 def without_times(text: str) -> list[str]:
     """The lines of lyrics that hold words, with or without the times of LRC."""
-    plain = [
-        _WORD_TIME.sub(" ", _LINE_TIME.sub("", line)) for line in lines(text) if not _TAG.fullmatch(line)
-    ]
+    sung = (line for line in lines(text) if not _TAG.fullmatch(line.strip()))
+    plain = [_WORD_TIME.sub(" ", _LINE_TIME.sub("", line)) for line in sung]
     return [" ".join(line.split()) for line in plain if has_words(line)]
 
 

@@ -1,8 +1,8 @@
 """What is known to be said in a turn, and how far it differs from what a recogniser hears.
 
 A text is known from the companion that states the turns, or from the sidecar: `lyrics`, or the text of the
-recording (`text`, `transcript`, ..). That of a sidecar is about the whole recording, so each turn is looked up
-in it by itself: lines may be sung more often than they are written, and turns may have any order and length.
+recording (`text`, `transcript`, ..). That of a sidecar is about the whole recording, so each turn is looked
+up in it by itself: a line may be sung more often than it is written, and only in part.
 """
 
 import re

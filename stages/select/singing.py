@@ -8,8 +8,8 @@ from stages.stage import Config
 class SingingConfig(Config):
     """Limits in place of those of the same names in `select`, whose other limits apply to songs as well.
 
-    A song is a turn of a recording whose sidecar says `singing: true` or has `lyrics`, or that has a companion
-    with lyrics (LRC); a sidecar with `singing: false` says that it is none.
+    A song is a recording whose sidecar says `singing: true` or has `lyrics`, or whose turns a companion with
+    lyrics (LRC) states; a sidecar with `singing: false` says that it is none.
     """
 
     known_text_error_max: float | None = Field(

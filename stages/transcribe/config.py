@@ -117,8 +117,8 @@ class TranscribeConfig(RecogniserConfig):
     )
     existing: Literal["use", "check", "ignore"] = Field(
         "ignore",
-        description="use: take the text of the file that states the turns, and words of a CTM, if any; check: "
-        "take it, and hear these turns too, for `select.known_text_error_max`",
+        description="use: take the text of the file that states the turns, and words of a CTM, if any; "
+        "check: take it, and hear these turns too, for `select.known_text_error_max`",
     )
 
     @property
