@@ -375,7 +375,7 @@ class Recording:
         if (said := self.metadata.get("singing")) is not None:
             return str(said).strip().casefold() in ("true", "yes", "1")
         result = self.diarize.result if self.diarize else None
-        return "lyrics" in self.metadata or (result is not None and result.source == "lrc")
+        return bool(self.metadata.get("lyrics")) or (result is not None and result.source == "lrc")
 
     @property
     def synthesized(self) -> bool:

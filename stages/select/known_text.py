@@ -53,7 +53,7 @@ def text_in(sidecar: Mapping[str, Any]) -> str:
 def bad_lyrics(sidecar: Mapping[str, Any]) -> Problem | None:
     """What is wrong with the lyrics of a sidecar, if anything."""
     lyrics = sidecar.get("lyrics")
-    if lyrics is None or (isinstance(lyrics, str) and without_times(lyrics)):
+    if lyrics in (None, "") or (isinstance(lyrics, str) and without_times(lyrics)):
         return None
     what = "hold no words" if isinstance(lyrics, str) else f"are {type(lyrics).__name__}, not a text"
     return Problem(

@@ -75,7 +75,7 @@ def test_lyrics_come_before_the_text_of_a_sidecar():
 
 
 def test_lyrics_that_are_none_are_told():
-    assert bad_lyrics({}) is bad_lyrics({"lyrics": SONG}) is None
+    assert bad_lyrics({}) is bad_lyrics({"lyrics": ""}) is bad_lyrics({"lyrics": SONG}) is None
     assert "are list, not a text" in bad_lyrics({"lyrics": ["la", "la"]}).message
     assert "hold no words" in bad_lyrics({"lyrics": "[00:01.00]"}).message
 
