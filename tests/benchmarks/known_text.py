@@ -2,9 +2,9 @@
 
     python tests/benchmarks/known_text.py DATA/MANIFEST.jsonl [--model REFERENCE]
 
-Transcribes the English gold recordings of one speaker under 30 s, each as one turn. The wrong text is that of
-the next recording in the manifest. Both are looked up as texts of sidecars. The recordings are split in two by
-a hash of their name.
+Transcribes the English gold recordings of one speaker under 30 s, each as one turn. The wrong text is the next
+other one in the manifest. Both are looked up as texts of sidecars. The recordings are split in two by a hash of
+their name.
 """
 
 import argparse
@@ -46,8 +46,9 @@ def main() -> None:
     for number, (row, transcript) in enumerate(zip(rows, heard, strict=True)):
         if transcript is None:
             continue
-        following = rows[(number + 1) % len(rows)]
-        own, wrong = (look_up(transcript.text, text["transcript"], "en") for text in (row, following))
+        others = [other["transcript"] for other in (*rows[number:], *rows)]
+        wrong_text = next(text for text in others if text != row["transcript"])
+        own, wrong = (look_up(transcript.text, text, "en") for text in (row["transcript"], wrong_text))
         half = ("one", "other")[hashlib.sha256(Path(row["path"]).name.encode()).digest()[0] % 2]
         rates[half].append((own.error_rate, wrong.error_rate))
     for half, found in rates.items():
