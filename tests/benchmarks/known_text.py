@@ -2,9 +2,9 @@
 
     python tests/benchmarks/known_text.py DATA/MANIFEST.jsonl [--model REFERENCE]
 
-Transcribes the English gold recordings of one speaker under 30 s, each as one turn. The wrong text is the next
-other one in the manifest. Both are looked up as texts of sidecars. The recordings are split in two by a hash of
-their name.
+Transcribes the English gold recordings of one speaker under 30 s, each as one turn. The wrong text is the
+next other one in the manifest. Both are looked up as texts of sidecars. The recordings are split in two by a
+hash of their name.
 """
 
 import argparse
