@@ -110,6 +110,8 @@ class Manifest(_Model):
     """Kind of an `AudioNote` of decode, or `start_offset` -> number of recordings that have it."""
     companions: dict[str, int] = {}
     """`kind/code` -> number of companions: `used`, or why they were left."""
+    songs: dict[str, float] = {}
+    """Seconds of songs: `audio` of their recordings, `kept`, and `stage/code` that set their turns aside."""
     mixture: dict[str, Share] = {}
     """Family -> its requested and actual share."""
     rater_agreement: float | None = None

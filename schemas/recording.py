@@ -228,6 +228,14 @@ class Transcript:
     """What a second recogniser hears; None without one, or for a language that it doesn't have."""
     disagreement: float | None = None
     """Error rate of the second text against the recognised one; of characters in scripts without spaces."""
+    heard_text: str | None = None
+    """What the recogniser hears where the text was given; None where that wasn't asked."""
+    known_text: str | None = None
+    """What is known to be said, where a companion or the sidecar gives it and the recipe compares it with
+    what is heard: the text of the turn, or those lines of the sidecar's text that the turn is found in."""
+    known_text_error: float | None = None
+    """Error rate of what is heard against the known text; of characters in scripts without spaces. Pack
+    compares them, so the column of the transcribe stage has no known text yet."""
 
 
 @dataclass(frozen=True)
@@ -252,6 +260,15 @@ class QualityMeasures:
     """Integrated loudness (BS.1770); None for turns under 0.4 s or below its gate."""
     words_outside_speech: float | None = None
     """Share of the words that lie where the VAD hears no speech; None without times of words."""
+    voiced_share: float | None = None
+    """Share of the time that has a pitch; low in a whisper."""
+    sustained_share: float | None = None
+    """Share of the voiced time in which the pitch stays within a semitone for 0.3 s or more; high in song."""
+    alpha_ratio_db: float | None = None
+    """Level of 1 to 5 kHz over that of 50 to 1000 Hz in voiced frames; it rises with vocal effort."""
+    melody: tuple[float, ...] | None = None
+    """Pitch of every 40 ms as MIDI numbers (69 is A4) to a tenth, 0 where unvoiced; None where the recipe
+    didn't ask for it."""
 
 
 @dataclass(frozen=True)
@@ -351,6 +368,14 @@ class Recording:
     def metadata(self) -> dict[str, Any]:
         """The sidecar, parsed: read-only."""
         return dict(json.loads(self.sidecar))
+
+    @property
+    def sings(self) -> bool:
+        """Whether it is a song: its sidecar says `singing`, or lyrics came with it."""
+        if (said := self.metadata.get("singing")) is not None:
+            return str(said).strip().casefold() in ("true", "yes", "1")
+        result = self.diarize.result if self.diarize else None
+        return bool(self.metadata.get("lyrics")) or (result is not None and result.source == "lrc")
 
     @property
     def synthesized(self) -> bool:

@@ -41,6 +41,8 @@ class AnnotatedTurn:
     problem: Problem | None = None
     corrected_from: Uncorrected | None = None
     """What a person corrected; None for turns as they were annotated."""
+    sings: bool = False
+    """It is of a song, which has limits of its own."""
 
     @property
     def key(self) -> str:
@@ -72,6 +74,7 @@ def turns_of(recording: Recording) -> Iterator[AnnotatedTurn]:
             codes=_at(recording.tokenize.turns if recording.tokenize else (), index),
             stage=stage,
             problem=problem,
+            sings=recording.sings,
         )
 
 
@@ -119,6 +122,8 @@ class TurnRow:
     """By how much it is more like that voice than like any other, as a difference of cosines."""
     corrected_from: Uncorrected | None = None
     """What a person corrected; None for turns as they were annotated."""
+    sings: bool = False
+    """It is of a song: by the sidecar, or by lyrics that came with the recording."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def errors(language: str, reference: str, heard: str) -> Errors | None:
     letters = "".join(reference.split())
     if not any(letter.isalnum() for letter in letters):
         return None
-    characters = 2 * len(UNSPACED_LETTER.findall(letters)) > len(letters)
+    characters = in_characters(letters)
     alignment: Any
     if characters:
         alignment = jiwer.process_characters(letters, "".join(heard.split()))
@@ -47,6 +47,11 @@ def errors(language: str, reference: str, heard: str) -> Errors | None:
         alignment = jiwer.process_words(reference, heard)
     wrong = alignment.substitutions + alignment.deletions + alignment.insertions
     return Errors(wrong, alignment.substitutions + alignment.deletions + alignment.hits, characters)
+
+
+def in_characters(text: str) -> bool:
+    """Whether the errors in a text are counted by characters, as it is mostly in a script without spaces."""
+    return 2 * len(UNSPACED_LETTER.findall(text)) > len("".join(text.split()))
 
 
 @cache

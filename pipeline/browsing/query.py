@@ -222,14 +222,18 @@ class TurnTable:
         )
 
     def _passes(self, limits: dict[str, float | None]) -> Condition:
-        """Turns that some thresholds keep: a measure that is missing passes."""
+        """Turns that some thresholds keep: a measure that is missing passes, and songs keep their own."""
         parts, values = ["true"], []
         for field, limit in limits.items():
-            if limit is None:
-                continue
             value = self._values_of(LIMIT_COLUMNS[field])
-            parts.append(f"coalesce({value} {'>=' if field.endswith('_min') else '<='} ?, true)")
-            values.append(limit)
+            passes = f"coalesce({value} {'>=' if field.endswith('_min') else '<='} ?, true)"
+            of_turns = {"true": limit}
+            if self._select.is_own_of_songs(field, sings=True):
+                of_turns = {"sings": self._select.limit(field, sings=True), "NOT sings": limit}
+            for who, bound in of_turns.items():
+                if bound is not None:
+                    parts.append(f"(NOT {who} OR {passes})")
+                    values.append(bound)
         return " AND ".join(parts), values
 
     def _values_of(self, column: str) -> str:
@@ -302,6 +306,7 @@ def _columns(schema: pa.Schema) -> Iterator[str]:
     for name in ("status", "stage", "code", "language", "speaker", "identity", "source"):
         yield f"{name}" if name in schema.names else f"NULL::VARCHAR AS {name}"
     yield "stage || '/' || code AS reason"
+    yield "sings" if "sings" in schema.names else "false AS sings"
     for column in BROWSED:
         outer, _, inner = column.partition(".")
         known = outer in schema.names and (not inner or schema.field(outer).type.get_field_index(inner) >= 0)

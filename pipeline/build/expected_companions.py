@@ -51,7 +51,7 @@ def _uses(plan: Plan, companions: list[Companion]) -> list[tuple[Companion, bool
     for place, companion in enumerate(companions):
         if recipe.diarize.existing == "use" and place == 0:
             use = (companion, True, "turns, if it has labels" if companion.kind == "txt" else "turns")
-        elif recipe.transcribe.existing == "use" and companion.kind == "ctm":
+        elif recipe.transcribe.existing != "ignore" and companion.kind == "ctm":
             use = (companion, True, "words")
         elif recipe.diarize.existing == "use":
             use = (companion, False, "another kind is preferred")

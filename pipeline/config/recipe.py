@@ -219,6 +219,17 @@ class Recipe(Config):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _given_texts_are_heard(self) -> Self:
+        if self.transcribe.existing == "use":
+            for sings, name in ((False, "select"), (True, "select.singing")):
+                if self.select.compares_known_text(sings):
+                    raise ValueError(
+                        f"`{name}.known_text_error_max` compares given texts with what is heard: set "
+                        "`transcribe.existing: check`, which hears turns with a text, too"
+                    )
+        return self
+
     def content(self) -> dict[str, Any]:
         """What determines the outputs: everything but paths, resources and devices."""
         unused = {"evaluation_prompts"} if self.select.marks else {"evaluation_prompts", "marks"}

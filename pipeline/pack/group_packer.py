@@ -1,6 +1,6 @@
 """Packs one group: samples by split, and a row for every turn and text with its outcome."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,7 +21,7 @@ from stages.identify import Identity
 from stages.interleave import lay_out
 from stages.pair_turns import pair_turns
 from stages.preferences.pair import prompt_group
-from stages.select import EvaluationPrompts, admit
+from stages.select import EvaluationPrompts, admit, with_known_text
 from stages.shard import group_of, split_of
 from stages.synthesize.checks import as_written
 
@@ -52,11 +52,14 @@ class GroupPacker:
         self.audio_seconds = 0.0
         self.audio_notes: Counter[str] = Counter()
         self.kept_seconds = 0.0
+        self.songs: dict[str, float] = defaultdict(float)
 
     def add(self, recording: Recording) -> None:
         """Select, pair and compose one recording's turns, and record the outcome of each."""
         self._add_audio(recording)
         annotated = corrected_turns(turns_of(recording), self.recipe.select)
+        if self.recipe.select.compares_known_text(recording.sings):
+            annotated = list(map(with_known_text, annotated))
         refused = refused_turns(annotated, self.recipe, self.prompts, self.decisions)
         turns = list(map(as_written, annotated))
         kept = [turn for turn in turns if turn.index not in refused]
@@ -75,6 +78,8 @@ class GroupPacker:
                 self._set_aside_turn(turn, stage or "", problem)
             if not problem:
                 self.kept_seconds += turn.turn.seconds
+            if turn.sings:
+                self.songs[f"{stage}/{problem.code}" if problem else "kept"] += turn.turn.seconds
             self.turns.append(_row(turn, recording, status, stage, problem, self._identity(turn)))
 
     def add_sampled(self, recording: Recording, used: bool) -> None:
@@ -132,6 +137,8 @@ class GroupPacker:
         decoded = recording.decode.result if recording.decode else None
         if decoded:
             self.audio_seconds += decoded.seconds
+            if recording.sings:
+                self.songs["audio"] += decoded.seconds
             self.audio_notes.update({note.kind for note in decoded.notes})
             self.audio_notes["start_offset"] += decoded.start_offset > 0
 
@@ -251,6 +258,7 @@ def _row(
         identity_similarity=identity.similarity if identity else None,
         identity_margin=identity.margin if identity else None,
         corrected_from=turn.corrected_from,
+        sings=turn.sings,
     )
 
 

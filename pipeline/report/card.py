@@ -6,6 +6,7 @@ import yaml
 
 from pipeline.report.facts import TurnFacts
 from pipeline.report.page import template
+from pipeline.report.songs import PAPER_SHARE, song_funnel
 from pipeline.storage import dataset_layout as layout
 from schemas.manifest import Manifest
 from stages.stage import SAMPLE_RATE
@@ -21,6 +22,8 @@ def card(manifest: Manifest, facts: TurnFacts) -> str:
     return template("card.md").render(
         m=manifest,
         facts=facts,
+        songs=song_funnel(manifest.songs),
+        paper_share=PAPER_SHARE,
         train=_braces(train),
         configs=yaml.safe_dump(_configs(manifest), sort_keys=False),
         demonstration=any(model.reference in DEMONSTRATION for model in manifest.models),

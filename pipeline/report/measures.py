@@ -25,8 +25,12 @@ MEASURES = (
     Measure("assessment.pitch_range_semitones", "Pitch range", "semitones", 0, 24),
     Measure("assessment.words_per_second", "Speaking rate", "words a second", 0, 8),
     Measure("assessment.speech_share", "Share of speech", "0 to 1", 0, 1),
+    Measure("assessment.sustained_share", "Share of sustained pitch, high in song", "0 to 1", 0, 1),
+    Measure("assessment.voiced_share", "Share with a pitch, low in a whisper", "0 to 1", 0, 1),
+    Measure("assessment.alpha_ratio_db", "Alpha ratio, high in a loud voice", "dB", -40, 10),
     Measure("transcript.average_log_probability", "Mean log probability of the text", "", -2, 0),
     Measure("transcript.disagreement", "Error rate between two recognisers", "", 0, 1),
+    Measure("transcript.known_text_error", "Error rate against the given text", "", 0, 1),
     Measure("transcript.language_probability", "Certainty of the language", "0 to 1", 0, 1),
     Measure("transcript.compression_ratio", "Compression ratio of the text", "", 0, 3),
 )

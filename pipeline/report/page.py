@@ -13,6 +13,7 @@ from pipeline.report.listen import pick, sample_cards
 from pipeline.report.recording_audio import RecordingAudio
 from pipeline.report.rejected import rejected_clips
 from pipeline.report.sample_parts import PartsOf
+from pipeline.report.songs import PAPER_SHARE, song_funnel
 from pipeline.versions.provenance import select_of
 from schemas.manifest import Manifest
 from stages.select import SelectConfig
@@ -41,6 +42,8 @@ def render(
         histograms=[(h, charts.histogram(h, limits_of(h, select))) for h in others if h.filled],
         curves=[(drawn, charts.curve(drawn)) for drawn in facts.curves if not drawn.flat],
         flat=[drawn.field for drawn in facts.curves if drawn.flat],
+        songs=song_funnel(manifest.songs),
+        paper_share=PAPER_SHARE,
         rejected=rejected_clips(set_aside, turns, audio),
         cards=sample_cards(picked, turns, audio.clip, parts_of),
         companion_use=companion_use,

@@ -45,15 +45,15 @@ class Thresholds:
                 continue
             turn = _turn(row)
             values = {name: measure(turn) for name, (_, _, measure) in LIMITS.items()}
-            failed = [name for name, value in values.items() if self._fails(name, value)]
+            failed = [name for name, value in values.items() if self._fails(name, value, turn.sings)]
             for name in failed if len(failed) == 1 else LIMITS if not failed else ():
-                if (value := values[name]) is None:
+                if (value := values[name]) is None or self._select.is_own_of_songs(name, turn.sings):
                     self._unmeasured[name] += turn.turn.seconds
                 else:
                     self._points[name].extend((value, turn.turn.seconds))
 
-    def _fails(self, name: str, value: float | None) -> bool:
-        limit = getattr(self._select, name)
+    def _fails(self, name: str, value: float | None, sings: bool) -> bool:
+        limit = self._select.limit(name, sings)
         if limit is None or value is None:
             return False
         return bool(value < limit if name.endswith("_min") else value > limit)
@@ -101,11 +101,12 @@ def _turn(row: dict[str, Any]) -> AnnotatedTurn:
         else Transcript(**column("transcript", _TRANSCRIPT), words=()),
         assessment=QualityMeasures(**column("assessment", _ASSESSMENT)),
         codes=None,
+        sings=row["sings"],
     )
 
 
 _TRANSCRIPT = [f.name for f in fields(Transcript) if f.name != "words"]
-_ASSESSMENT = [f.name for f in fields(QualityMeasures)]
+_ASSESSMENT = [f.name for f in fields(QualityMeasures) if f.name != "melody"]
 MEASURED = {
     **{
         name: ds.field(name)
@@ -119,9 +120,10 @@ MEASURED = {
             "code",
             "language",
             "voice_similarity",
+            "sings",
         )
     },
     **{f"transcript.{name}": ds.field("transcript", name) for name in _TRANSCRIPT},
     **{f"assessment.{name}": ds.field("assessment", name) for name in _ASSESSMENT},
 }
-"""Columns of a turn that the report counts: everything except words and codes."""
+"""Columns of a turn that the report counts: everything except words, melody and codes."""

@@ -11,6 +11,7 @@ from schemas.companions.annotation import (
 )
 from schemas.companions.clip import CLIP, said_in
 from schemas.companions.json_lines import THE_END
+from schemas.companions.lyrics import without_times
 from schemas.companions.reading import SHORTEST, read
 from schemas.recording import Companion
 
@@ -28,9 +29,10 @@ __all__ = [
     "read",
     "said_in",
     "spaced",
+    "without_times",
 ]
 
-KINDS = ("stm", "jsonl", "textgrid", "eaf", "rttm", "ctm", "vtt", "srt", "txt")
+KINDS = ("stm", "jsonl", "textgrid", "eaf", "rttm", "ctm", "vtt", "srt", "lrc", "txt")
 """In order of preference: speakers and words, then speakers, then words."""
 
 PERHAPS = (CLIP, "txt")

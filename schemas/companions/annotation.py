@@ -1,5 +1,6 @@
 """What a companion says about a recording."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,9 @@ from schemas.script import UNSPACED_LETTER
 
 UNTIL_THE_END = float("inf")
 """End of a segment that lasts until the end of its recording."""
+
+_SOUND = re.compile(r"\[[^]]*\]|\([^)]*\)|[♪♫#*]")
+"""`[music]`, `(laughs)`: what is heard besides words."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,11 @@ def spaced(words: Sequence[CompanionSegment]) -> tuple[Word, ...]:
         probability = 1.0 if word.probability is None else word.probability
         found.append(Word(word.start, word.end, " " * bool(found and not joined) + said, probability))
     return tuple(found)
+
+
+def has_words(text: str) -> bool:
+    """Whether a text tells of more than sounds, such as `[music]`."""
+    return any(letter.isalnum() for letter in _SOUND.sub("", text))
 
 
 def number(value: object, field: str) -> float:

@@ -10,6 +10,7 @@ from schemas.companions.audacity import labels
 from schemas.companions.clip import CLIP, clip
 from schemas.companions.elan import elan
 from schemas.companions.json_lines import json_lines
+from schemas.companions.lyrics import lrc
 from schemas.companions.nist import ctm, rttm, stm
 from schemas.companions.subtitles import srt, vtt
 from schemas.companions.textgrid import textgrid
@@ -25,6 +26,7 @@ _PARSERS: dict[str, Callable[[str], Iterable[CompanionEntry]]] = {
     "eaf": elan,
     "vtt": vtt,
     "srt": srt,
+    "lrc": lrc,
     "txt": labels,
     CLIP: clip,
 }

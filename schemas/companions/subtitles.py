@@ -4,7 +4,7 @@ import html
 import re
 from collections.abc import Iterator
 
-from schemas.companions.annotation import CompanionEntry, CompanionSegment
+from schemas.companions.annotation import CompanionEntry, CompanionSegment, has_words
 from schemas.recording import UNKNOWN_SPEAKER
 from schemas.text_files import lines
 
@@ -15,8 +15,6 @@ _TAG = re.compile(r"</?[a-z0-9:.][^>]*>|\{\\[^}]*\}", re.IGNORECASE)
 """`<i>`, `</v>`, `<00:00:01.500>`, and `{\\an8}` of SubRip."""
 _TIME_IN_CUE = re.compile(rf"<{_TIME}>")
 """Of recognised captions that roll up: the last line of a cue is shown again in the next one."""
-_SOUND = re.compile(r"\[[^]]*\]|\([^)]*\)|[♪♫#*]")
-"""`[music]`, `(laughs)`: what is heard besides words."""
 
 
 def srt(text: str) -> Iterator[CompanionEntry]:
@@ -87,10 +85,9 @@ def _cue(at: int, times: str, said: list[str], voices: bool) -> CompanionEntry:
     plain = _plain(joined)
     plain = " ".join(html.unescape(plain).split()) if voices else plain
     speaker = html.unescape(names[0]) if names else UNKNOWN_SPEAKER
-    heard = plain if any(letter.isalnum() for letter in _SOUND.sub("", plain)) else None
-    if heard is None:
+    if not has_words(plain):
         return CompanionEntry(at, "", None)
-    return CompanionEntry(at, "", CompanionSegment(start, end, speaker, None, heard))
+    return CompanionEntry(at, "", CompanionSegment(start, end, speaker, None, plain))
 
 
 def _plain(said: str) -> str:

@@ -12,8 +12,8 @@ class DiarizeConfig(DeviceConfig):
 
     existing: Literal["use", "ignore"] = Field(
         "ignore",
-        description="use: take turns from an STM, JSONL, TextGrid, RTTM, CTM, VTT or SRT file next to the "
-        "recording, if any",
+        description="use: take turns from an STM, JSONL, TextGrid, ELAN, RTTM, CTM, VTT, SRT or LRC file "
+        "next to the recording, if any",
     )
     segmentation: str = Field(
         "package:pyannote-segmentation-3.0", description="pyannote segmentation model (powerset)"

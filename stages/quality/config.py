@@ -11,6 +11,9 @@ class QualityConfig(DeviceConfig):
     vad: str = Field("package:silero-vad", description="voice activity detection model")
     quality: str = Field("package:dnsmos", description="DNSMOS P.835 speech quality model")
     pitch: str = Field("package:fcpe", description="FCPE pitch model")
+    melody: bool = Field(
+        False, description="keep the pitch of each turn, a value every 40 ms; for songs and for prosody"
+    )
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ import numpy as np
 from schemas.recording import Problem, QualityColumn, QualityMeasures, Recording, Transcript, Unit
 from schemas.script import UNSPACED_LETTER
 from stages.quality.config import QualityConfig
+from stages.quality.pitch import pitch_of
+from stages.quality.voice import alpha_ratio, melody, sustained_share, voiced_share
 from stages.stage import SAMPLE_RATE, Samples, Stage
 
 CLIPPED = 32766 / 32768
@@ -27,7 +29,7 @@ class QualityStage(Stage[QualityConfig]):
     """Fills `Recording.quality`: measures every live turn. It judges none, which is left to select."""
 
     name = "quality"
-    version = 2
+    version = 3
 
     def _load_models(self) -> None:
         """Load voice activity detection, DNSMOS and the pitch tracker."""
@@ -64,7 +66,8 @@ class QualityStage(Stage[QualityConfig]):
         segments = self._speech(samples)
         speech = sum(end - begin for begin, end in segments) / SAMPLE_RATE
         scores = self._dnsmos.score(samples)
-        pitch = self._pitch.track(samples)
+        hz = self._pitch.hz(samples)
+        pitch = pitch_of(hz)
         return QualityMeasures(
             dnsmos_overall=scores.overall,
             dnsmos_signal=scores.signal,
@@ -79,6 +82,10 @@ class QualityStage(Stage[QualityConfig]):
                 transcript,
                 [(start + begin / SAMPLE_RATE, start + end / SAMPLE_RATE) for begin, end in segments],
             ),
+            voiced_share=voiced_share(hz),
+            sustained_share=sustained_share(hz),
+            alpha_ratio_db=alpha_ratio(samples, hz),
+            melody=melody(hz) if self._config.melody else None,
         )
 
     def _speech(self, samples: Samples) -> list[tuple[int, int]]:

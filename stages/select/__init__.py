@@ -4,6 +4,7 @@ from stages.select.checks import VERSION, ThresholdResult, admit, select, would_
 from stages.select.config import SelectConfig
 from stages.select.duplicates import Item, Signature, duplicates, recording_item, text_item
 from stages.select.evaluation import EvaluationPrompts
+from stages.select.known_text import with_known_text
 from stages.select.limits import LIMITS
 from stages.select.marks import TurnCorrection, TurnMark, mark_of, parse_marks
 from stages.select.personal import personal
@@ -26,5 +27,6 @@ __all__ = [
     "recording_item",
     "select",
     "text_item",
+    "with_known_text",
     "would_keep",
 ]

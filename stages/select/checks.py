@@ -11,11 +11,12 @@ from typing import Any
 from schemas.recording import Problem
 from schemas.turn import AnnotatedTurn, recording_key
 from stages.select.config import SelectConfig
+from stages.select.known_text import bad_lyrics
 from stages.select.limits import LIMITS
 from stages.select.marks import mark_of
 from stages.select.personal import personal
 
-VERSION = 5
+VERSION = 6
 
 
 def select(turn: AnnotatedTurn, config: SelectConfig) -> Problem | None:
@@ -25,6 +26,8 @@ def select(turn: AnnotatedTurn, config: SelectConfig) -> Problem | None:
 
 def admit(recording: str, metadata: dict[str, Any], config: SelectConfig) -> Problem | None:
     """The reason to set aside a whole recording, by its name or its sidecar; None if it is kept."""
+    if config.compares_known_text(sings=True) and (problem := bad_lyrics(metadata)):
+        return problem
     if config.denied & {recording, recording_key(recording)}:
         return Problem("denied", "the recipe's deny list names the recording")
     if config.consent == "required" and not _consents(metadata.get("consent")):
@@ -102,9 +105,9 @@ def _problems(turn: AnnotatedTurn, config: SelectConfig) -> Iterator[Problem]:
     elif config.pii and (kind := personal(turn.transcript.text)):
         yield problem("personal_data", f"the text holds {kind}")
     for field, (code, what, measure) in LIMITS.items() if not good else ():
-        limit = getattr(config, field)
+        limit = config.limit(field, turn.sings)
         value = measure(turn) if limit is not None else None
-        if value is None:
+        if limit is None or value is None:
             continue
         if field.endswith("_min") and value < limit:
             yield problem(code, f"{what} is {value:.4g}, under the limit of {limit:g}")

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from stages.select.duplicates import DuplicatesConfig
 from stages.select.marks import TurnMark
+from stages.select.singing import SingingConfig
 from stages.stage import Config
 
 Scalar = bool | int | float | str
@@ -48,6 +49,12 @@ class SelectConfig(Config):
         description="maximum error rate between the two recognisers of `transcribe`, 0 for the same words; "
         "turns that only one of them recognised pass (null: none)",
     )
+    known_text_error_max: float | None = Field(
+        None,
+        description="maximum error rate of what is heard against the text that came with the recording, in a "
+        "companion (with `transcribe.existing: check`) or in the sidecar (`lyrics`, `text`, `transcript`); 0 "
+        "for the same words; turns without such a text pass (null: they aren't compared)",
+    )
     compression_ratio_max: float | None = Field(
         2.4, description="maximum compression ratio of the text by zlib; repetitive text has a high one"
     )
@@ -79,6 +86,11 @@ class SelectConfig(Config):
         0.01, description="maximum share of samples at full scale, 0 to 1"
     )
     loudness_min: float | None = Field(-60.0, description="minimum loudness, in LUFS")
+    singing: SingingConfig | None = Field(
+        None,
+        description="limits of songs in place of those above (`{}` for the defaults); null: songs are judged "
+        "as speech, and most are set aside",
+    )
     sidecar: dict[str, Scalar | tuple[Scalar, ...]] = Field(
         {},
         description="field of the sidecar (with dots for nested fields) -> value or values to keep; "
@@ -118,6 +130,19 @@ class SelectConfig(Config):
     duplicates: DuplicatesConfig = Field(
         DuplicatesConfig(), description="removal of duplicate recordings and texts"
     )
+
+    def limit(self, field: str, sings: bool) -> float | None:
+        """The limit of a field of `LIMITS` for a turn that is sung, or that is spoken."""
+        value: float | None = getattr(self.singing if self.is_own_of_songs(field, sings) else self, field)
+        return value
+
+    def is_own_of_songs(self, field: str, sings: bool) -> bool:
+        """Whether songs have a limit of their own for a field, and a turn is one."""
+        return sings and self.singing is not None and field in SingingConfig.model_fields
+
+    def compares_known_text(self, sings: bool) -> bool:
+        """Whether what is heard in a turn is compared with the text that came with the recording."""
+        return self.limit("known_text_error_max", sings) is not None
 
     @cached_property
     def denied(self) -> frozenset[str]:

@@ -60,6 +60,11 @@ LIMITS: dict[str, tuple[str, str, Callable[[AnnotatedTurn], float | None]]] = {
         "the error rate between the two recognisers",
         _measure("transcript.disagreement"),
     ),
+    "known_text_error_max": (
+        "other_text",
+        "the error rate of what is heard against the text that came with the recording",
+        _measure("transcript.known_text_error"),
+    ),
     "characters_per_second_min": (
         "little_text",
         "the number of characters a second",

@@ -115,9 +115,10 @@ class TranscribeConfig(RecogniserConfig):
     chinese_script: Literal["simplified", "traditional", "keep"] = Field(
         "simplified", description="script of Chinese text"
     )
-    existing: Literal["use", "ignore"] = Field(
+    existing: Literal["use", "check", "ignore"] = Field(
         "ignore",
-        description="use: take the text of the file that states the turns, and words of a CTM, if any",
+        description="use: take the text of the file that states the turns, and words of a CTM, if any; "
+        "check: take it, and hear these turns too, for `select.known_text_error_max`",
     )
 
     @property

@@ -99,12 +99,19 @@ class TranscribeStage(Stage[TranscribeConfig]):
         transcripts: list[Transcript | None] = [None] * len(turns)
         for index, (text, words, source) in existing.items():
             transcripts[index] = self._transcript(turns[index], text, words, source, *spoken[index], None)
-        missing = excerpts(turns, [index for index in live if index not in existing])
+        check = self._config.existing == "check"
+        heard = excerpts(turns, [index for index in live if check or index not in existing])
         problems = [*given.lines]
         languages_spoken = {index: language for index, (language, _) in spoken.items()}
-        for index, hypothesis in self._recognise(recording, missing, languages_spoken).items():
+        for index, hypothesis in self._recognise(recording, heard, languages_spoken).items():
+            known = transcripts[index]
             if isinstance(hypothesis, DataError):
-                problems.append(Problem(hypothesis.code, hypothesis.message, index))
+                if known is None:  # a given text stays, unchecked
+                    problems.append(Problem(hypothesis.code, hypothesis.message, index))
+                continue
+            if known is not None:
+                text = self._script(known.language)(clean(hypothesis.text)).strip()
+                transcripts[index] = replace(known, heard_text=text)
                 continue
             transcripts[index] = self._transcript(
                 turns[index], hypothesis.text, hypothesis.words, "model", *spoken[index], hypothesis

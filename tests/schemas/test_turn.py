@@ -1,6 +1,7 @@
 """Turns of a recording with the output of every stage."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -57,3 +58,22 @@ def test_a_turn_has_the_results_of_the_stages_that_ran_and_the_problem_that_set_
 
 def test_a_recording_that_was_not_decoded_has_no_turns():
     assert list(turns_of(recording(2, decoded=None))) == []
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "source", "sings"),
+    [
+        ({}, "model", False),
+        ({"singing": True}, "model", True),
+        ({"singing": "yes"}, "model", True),
+        ({"lyrics": "la la la"}, "model", True),
+        ({"lyrics": ""}, "model", False),
+        ({}, "lrc", True),
+        ({"singing": False, "lyrics": "spoken lyrics"}, "lrc", False),
+    ],
+)
+def test_turns_of_a_song_are_sung(sidecar, source, sings):
+    one = recording(2)
+    diarized = replace(one.diarize, result=replace(one.diarize.result, source=source))
+    song = replace(one, sidecar=json.dumps(sidecar), diarize=diarized)
+    assert {turn.sings for turn in turns_of(song)} == {sings}

@@ -54,6 +54,7 @@ def a_turn(
         longest_word=7,
         phantom=False,
         disagreement=None,
+        known_text_error=None,
     )
     quality_measures = with_defaults(
         dnsmos_overall=2.9,

@@ -4,6 +4,7 @@ import json
 import math
 import random
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import pairwise
 
 import pyarrow.parquet as pq
@@ -30,7 +31,7 @@ from stages.select import LIMITS, SelectConfig, select, would_keep
 from tests.paths import FIXTURES
 from tests.stages.annotated import a_turn
 
-SELECT = SelectConfig(dnsmos_overall_min=2.0, words_min=2)
+SELECT = SelectConfig(dnsmos_overall_min=2.0, words_min=2, singing={"dnsmos_overall_min": 1.5})
 TEXTS = (
     "I have lived here all my life",
     "Good morning",
@@ -42,11 +43,11 @@ TEXTS = (
 
 
 def turns(number, seed):
-    """Annotated turns, good and bad, some without measures."""
+    """Annotated turns, good and bad, spoken and sung, some without measures."""
     chance = random.Random(seed)
     for at in range(number):
         unmeasured = chance.random() < 0.1
-        yield a_turn(
+        turn = a_turn(
             start=10.0 * at,
             end=10.0 * at + chance.uniform(0.3, 9),
             speaker=chance.choice("AB"),
@@ -60,6 +61,7 @@ def turns(number, seed):
             average_log_probability=chance.uniform(-1.5, 0),
             loudness_lufs=-math.inf if unmeasured else chance.uniform(-50, -10),
         )
+        yield replace(turn, sings=at % 4 == 0)
 
 
 def row_of(turn):
@@ -80,6 +82,7 @@ def row_of(turn):
         semantic_codes=0,
         source="model",
         voice_similarity=where.voice_similarity,
+        sings=turn.sings,
     )
 
 
@@ -238,7 +241,7 @@ def test_every_threshold_of_select_can_be_moved():
 
 def test_every_measure_of_a_turn_can_be_filtered():
     named = {column.partition(".")[2] for column in BROWSED if column.startswith("assessment.")}
-    assert named == set(QualityMeasures.__dataclass_fields__)
+    assert named == set(QualityMeasures.__dataclass_fields__) - {"melody"}
 
 
 def test_two_versions_are_compared_by_the_place_of_a_turn(tables):

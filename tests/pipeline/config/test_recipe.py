@@ -313,3 +313,12 @@ def test_a_mistake_in_an_item_of_a_list_is_told_alone(written, text, settings, m
     with pytest.raises(SetupError) as raised:
         read_yaml(file, settings).validated(Shelf)
     assert str(raised.value) == message.replace("{0}", str(file))
+
+
+@pytest.mark.parametrize("limit", ["select.known_text_error_max=0.3", "select.singing={}"])
+def test_a_limit_on_given_text_needs_somebody_who_hears_it(written, limit):
+    recipe = written("name: a\ninputs: [b]\n")
+    with pytest.raises(SetupError, match="hears turns with a text, too"):
+        load(recipe, ["transcribe.existing=use", limit])
+    for existing in ("check", "ignore"):
+        load(recipe, [f"transcribe.existing={existing}", limit])

@@ -1,5 +1,7 @@
 """Every threshold has its own reason code, reports the value and the limit, and can be turned off."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +67,38 @@ def test_turns_on_which_two_recognisers_disagree_are_set_aside_where_a_limit_is_
     assert select(a_turn(disagreement=0.2), limited) is None
     assert select(a_turn(disagreement=None), limited) is None
     assert select(a_turn(disagreement=1.0), DEFAULT) is None
+
+
+def test_turns_that_differ_from_the_text_that_came_with_them_are_set_aside_where_a_limit_is_set():
+    limited = SelectConfig(known_text_error_max=0.3)
+    assert select(a_turn(known_text_error=0.4), limited).code == "other_text"
+    assert select(a_turn(known_text_error=0.3), limited) is None
+    assert select(a_turn(known_text_error=None), limited) is None
+    assert select(a_turn(known_text_error=1.0), DEFAULT) is None
+
+
+SUNG = {"speech_share": 0.2, "repeated_share": 0.6, "compression_ratio": 3.0, "words_outside_speech": 0.6}
+
+
+def test_songs_have_limits_of_their_own():
+    song = replace(a_turn(**SUNG), sings=True)
+    own = SelectConfig(singing={})
+    assert select(song, own) is None
+    assert select(a_turn(**SUNG), own).code == select(song, DEFAULT).code == "repetitive"
+    wrong = replace(a_turn(**SUNG, known_text_error=0.9), sings=True)
+    assert select(wrong, own).code == "other_text"
+    assert "over the limit of 0.6" in select(wrong, own).message
+    assert select(replace(a_turn(clipped_share=0.2), sings=True), own).code == "clipped"
+
+
+def test_lyrics_that_are_no_text_set_their_recording_aside():
+    problem = admit("song.wav", {"lyrics": ["la"]}, SelectConfig(singing={}))
+    assert problem.code == "bad_lyrics"
+    assert admit("song.wav", {"lyrics": ["la"]}, DEFAULT) is None
+
+
+def test_every_limit_of_songs_is_one_of_speech():
+    assert set(SelectConfig(singing={}).singing.model_fields) <= set(LIMITS)
 
 
 def test_every_threshold_has_a_check():

@@ -128,6 +128,18 @@ def test_existing_text_replaces_the_models_unless_ignored(transcribe, tmp_path):
     assert word_error_rate(TEXTS[SHOP], ignored.turns[0].text) <= 0.15
 
 
+def test_existing_text_is_kept_and_what_is_heard_stands_beside_it_where_it_is_checked(transcribe, tmp_path):
+    recording = with_turns(talk(tmp_path, SHOP, GUT, source="stm"), text="as it is written")
+    [checked], [heard] = (
+        transcribe(recording, config=FAST.model_copy(update={"existing": existing}))
+        for existing in ("check", "ignore")
+    )
+    given, other = checked.turns
+    assert (given.text, given.source, given.heard_text) == ("as it is written", "stm", heard.turns[0].text)
+    assert (other.source, other.heard_text) == ("model", None)
+    assert other.text == heard.turns[1].text
+
+
 def test_a_ctm_companion_gives_words_and_times(transcribe, tmp_path):
     recording = talk(tmp_path, SHOP)
     ctm = tmp_path / "words.ctm"
