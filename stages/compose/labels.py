@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import Field
 
-from schemas.recording import UNKNOWN_SPEAKER, QualityMeasures
-from schemas.style import SCALES
+from schemas.recording import UNKNOWN_SPEAKER, HeardLabel, QualityMeasures
+from schemas.style import SCALES, emotion_of
 from schemas.turn import AnnotatedTurn
 from stages.stage import Config
 
@@ -50,6 +50,13 @@ class LabelsConfig(Config):
         description="a turn is `loud` or `soft` if its loudness differs from the speaker's median by at "
         "least this many loudness units (LU)",
     )
+    emotion_probability_min: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="a turn without a claimed emotion gets the one that `quality.ears.emotion` hears with at "
+        "least this probability; a claimed one is kept if it is heard at all, and else dropped",
+    )
 
 
 def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Labels]:
@@ -59,7 +66,8 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
     median. Emotion is not measured but read from the sidecar: `emotion` for the whole recording, or
     `emotions` as a list of `{start, end, emotion}` in seconds. Of the latter, a turn gets the emotion that
     covers most of it, if that is at least half of the turn. Synthesised turns are labelled with the style
-    that was requested.
+    that was requested. Where an ear named `emotion` heard the turn, an emotion counts only if it heard the
+    same, and turns that claim none get the one that it is sure of.
     """
     limits = {
         "rate": math.log(config.rate_factor),
@@ -91,7 +99,18 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
         if emotion:
             labels[turn.index]["emotion"] = emotion
         labels[turn.index] |= _requested_style(turn)
+        if turn.assessment and (heard := turn.assessment.heard_by("emotion")):
+            labels[turn.index] |= _heard_emotion(heard, labels[turn.index].pop("emotion", None), config)
     return dict(labels)
+
+
+def _heard_emotion(heard: HeardLabel, claimed: str | None, config: LabelsConfig) -> Labels:
+    """The emotion of a turn that may claim one, given what the ear heard; empty if it heard another."""
+    sure = heard.label is not None and heard.probability >= config.emotion_probability_min
+    name = emotion_of(heard.label or "")
+    if claimed is not None:
+        return {"emotion": claimed} if heard.label and emotion_of(claimed) == name else {}
+    return {"emotion": name} if sure else {}
 
 
 def _requested_style(turn: AnnotatedTurn) -> Labels:

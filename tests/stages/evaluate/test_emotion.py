@@ -55,5 +55,5 @@ def test_a_classifier_of_something_else_is_refused(tmp_path):
 
 
 def test_a_folder_without_a_classifier_is_refused(tmp_path):
-    with pytest.raises(SetupError, match="can't be loaded as a recogniser of emotions"):
+    with pytest.raises(SetupError, match=r"can.t be loaded as an audio classifier"):
         EmotionRecogniser(tmp_path)
