@@ -112,7 +112,7 @@ def _problems(turn: AnnotatedTurn, config: SelectConfig) -> Iterator[Problem]:
     for field, (code, what, measure) in LIMITS.items() if not good else ():
         limit = config.limit(field, turn.sings)
         value = measure(turn) if limit is not None else None
-        if value is None:
+        if limit is None or value is None:
             continue
         if field.endswith("_min") and value < limit:
             yield problem(code, f"{what} is {value:.4g}, under the limit of {limit:g}")

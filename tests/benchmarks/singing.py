@@ -4,8 +4,8 @@
 
 Songs are the manifest's recordings of the kind `singing`, and the WAV files of a folder. All recordings are
 measured in pieces of at most 10 s, each as if it were a turn. The recordings are split in two by a hash of
-their name (of a song's, where several people sing it): a threshold may be chosen on one half and is then looked
-at on the other.
+their name (of a song's, where several people sing it): a threshold may be chosen on one half and is then
+looked at on the other.
 """
 
 import argparse
