@@ -95,22 +95,37 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
                 deviation = value - speaker_median
                 labels[index][name] = scale[1 + (deviation >= limits[name]) - (deviation <= -limits[name])]
     for turn in turns:
-        emotion = _emotion(turn)
-        if emotion:
-            labels[turn.index]["emotion"] = emotion
         labels[turn.index] |= _requested_style(turn)
-        if turn.assessment and (heard := turn.assessment.heard_by("emotion")):
-            labels[turn.index] |= _heard_emotion(heard, labels[turn.index].pop("emotion", None), config)
+        labels[turn.index].pop("emotion", None)
+        if emotion := _known_emotion(turn, config):
+            labels[turn.index]["emotion"] = emotion
     return dict(labels)
 
 
-def _heard_emotion(heard: HeardLabel, claimed: str | None, config: LabelsConfig) -> Labels:
-    """The emotion of a turn that may claim one, given what the ear heard; empty if it heard another."""
-    sure = heard.label is not None and heard.probability >= config.emotion_probability_min
-    name = emotion_of(heard.label or "")
-    if claimed is not None:
-        return {"emotion": claimed} if heard.label and emotion_of(claimed) == name else {}
-    return {"emotion": name} if sure else {}
+def emotion_claim(turn: AnnotatedTurn) -> tuple[str, bool] | None:
+    """The emotion that a turn claims, and whether its ear heard it; None without a claim or an ear."""
+    claimed, heard = _claimed_emotion(turn), _emotion_heard(turn)
+    return (claimed, emotion_of(heard.label or "") == emotion_of(claimed)) if claimed and heard else None
+
+
+def _claimed_emotion(turn: AnnotatedTurn) -> str | None:
+    """The emotion that was requested of a synthesised turn, or that the sidecar names; None without one."""
+    return _requested_style(turn).get("emotion") or _emotion(turn)
+
+
+def _emotion_heard(turn: AnnotatedTurn) -> HeardLabel | None:
+    return turn.assessment.heard_by("emotion") if turn.assessment else None
+
+
+def _known_emotion(turn: AnnotatedTurn, config: LabelsConfig) -> str | None:
+    """The claimed emotion, unless the ear heard another; without a claim, what the ear is sure of."""
+    if (claim := emotion_claim(turn)) is not None:
+        claimed, confirmed = claim
+        return claimed if confirmed else None
+    heard = _emotion_heard(turn)
+    if heard is not None and heard.label and heard.probability >= config.emotion_probability_min:
+        return emotion_of(heard.label)
+    return _claimed_emotion(turn)
 
 
 def _requested_style(turn: AnnotatedTurn) -> Labels:

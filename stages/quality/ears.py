@@ -22,7 +22,7 @@ class EarConfig(Config):
     )
 
 
-class Ears:
+class TurnEars:
     """The classifiers of each ear. Raises SetupError as `AudioClassifier` does."""
 
     def __init__(
