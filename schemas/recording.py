@@ -239,6 +239,18 @@ class Transcript:
 
 
 @dataclass(frozen=True)
+class HeardLabel:
+    """What a classifier hears in a turn, or several that agree."""
+
+    ear: str
+    """Name of the ear in the recipe, such as `emotion`."""
+    label: str | None
+    """None where classifiers disagree."""
+    probability: float
+    """Of the likeliest label; the lowest of several classifiers."""
+
+
+@dataclass(frozen=True)
 class QualityMeasures:
     """Measures of the audio of one turn. A measure is None where it is undefined, as pitch without voice."""
 
@@ -269,6 +281,12 @@ class QualityMeasures:
     melody: tuple[float, ...] | None = None
     """Pitch of every 40 ms as MIDI numbers (69 is A4) to a tenth, 0 where unvoiced; None where the recipe
     didn't ask for it."""
+    heard: tuple[HeardLabel, ...] = ()
+    """What the ears of the recipe hear."""
+
+    def heard_by(self, ear: str) -> HeardLabel | None:
+        """What an ear hears; None if the recipe had none of this name."""
+        return next((heard for heard in self.heard if heard.ear == ear), None)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Labels for speaking styles, by the measure that they describe."""
+"""Labels for speaking styles, by the measure that they describe, and the names of emotions."""
 
 SCALES = {
     "rate": ("slow", "normal", "fast"),
@@ -12,3 +12,21 @@ SCALES = {
 def measure_of(label: str) -> str:
     """The measure that a label describes, or `emotion` for any other label."""
     return next((name for name, scale in SCALES.items() if label in scale and label != "normal"), "emotion")
+
+
+EMOTIONS = {
+    "angry": ("ang",),
+    "happy": ("hap", "joy"),
+    "sad": ("sad",),
+    "neutral": ("neu",),
+    "fearful": ("fea",),
+    "disgusted": ("dis",),
+    "surprised": ("sur",),
+}
+"""Emotion -> how names of it begin in the labels of public models, such as `ang`, `Anger` or `生气/angry`."""
+
+
+def emotion_of(label: str) -> str:
+    """The emotion that a label names."""
+    name = label.rpartition("/")[2].strip().lower()
+    return next((emotion for emotion, begins in EMOTIONS.items() if name.startswith(begins)), name)

@@ -11,7 +11,18 @@ from tests.paths import ROOT
 
 PACKAGES = ("schemas", "stages", "pipeline")
 
-SHARED = ("stage", "gpu", "precision", "replies", "budget", "connection", "endpoint", "espeak", "word_errors")
+SHARED = (
+    "stage",
+    "gpu",
+    "audio_classifier",
+    "precision",
+    "replies",
+    "budget",
+    "connection",
+    "endpoint",
+    "espeak",
+    "word_errors",
+)
 """The modules that every stage may import."""
 
 # Each may import those before it.

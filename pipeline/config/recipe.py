@@ -220,6 +220,17 @@ class Recipe(Config):
         return self
 
     @model_validator(mode="after")
+    def _named_ears_exist(self) -> Self:
+        for ear in self.select.heard:
+            if ear not in self.quality.ears:
+                ears = ", ".join(self.quality.ears) or "none"
+                raise ValueError(
+                    f"`select.heard` names the ear {ear}, and `quality.ears` has {ears}: add it there, with "
+                    "the classifiers that hear it"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _given_texts_are_heard(self) -> Self:
         if self.transcribe.existing == "use":
             for sings, name in ((False, "select"), (True, "select.singing")):

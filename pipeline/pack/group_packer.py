@@ -16,7 +16,7 @@ from schemas.recording import Problem, Recording
 from schemas.sample import Draft, Pair, Sample
 from schemas.turn import AnnotatedTurn, SetAsideRow, TurnRow, turns_of
 from schemas.vocabulary import Vocabulary
-from stages.compose import FAMILIES, Family, SampleSource, compose
+from stages.compose import FAMILIES, Family, SampleSource, compose, emotion_claim
 from stages.identify import Identity
 from stages.interleave import lay_out
 from stages.pair_turns import pair_turns
@@ -52,6 +52,7 @@ class GroupPacker:
         self.audio_seconds = 0.0
         self.audio_notes: Counter[str] = Counter()
         self.kept_seconds = 0.0
+        self.emotions: Counter[str] = Counter()
         self.songs: dict[str, float] = defaultdict(float)
 
     def add(self, recording: Recording) -> None:
@@ -78,6 +79,8 @@ class GroupPacker:
                 self._set_aside_turn(turn, stage or "", problem)
             if not problem:
                 self.kept_seconds += turn.turn.seconds
+                if claim := emotion_claim(turn):
+                    self.emotions[f"{claim[0]}/{'confirmed' if claim[1] else 'refused'}"] += 1
             if turn.sings:
                 self.songs[f"{stage}/{problem.code}" if problem else "kept"] += turn.turn.seconds
             self.turns.append(_row(turn, recording, status, stage, problem, self._identity(turn)))

@@ -54,6 +54,8 @@ class PackedGroup:
     """Kind of note (see `AudioNote`), or `start_offset` -> number of recordings that have it."""
     companions: dict[str, int] = field(default_factory=dict)
     """`kind/code` (see `CompanionUse`) -> number of companions."""
+    emotions: dict[str, int] = field(default_factory=dict)
+    """`emotion/confirmed` and `emotion/refused` -> number of kept turns that claim it and were heard."""
     songs: dict[str, float] = field(default_factory=dict)
     """Seconds of songs: `audio` of their recordings, `kept`, and `stage/code` that set their turns aside."""
     rater_agreement: float | None = None

@@ -4,6 +4,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.report.emotions import claimed_emotions
 from pipeline.report.facts import TurnFacts
 from pipeline.report.page import template
 from pipeline.report.songs import PAPER_SHARE, song_funnel
@@ -22,6 +23,7 @@ def card(manifest: Manifest, facts: TurnFacts) -> str:
     return template("card.md").render(
         m=manifest,
         facts=facts,
+        emotions=claimed_emotions(manifest.emotions),
         songs=song_funnel(manifest.songs),
         paper_share=PAPER_SHARE,
         train=_braces(train),

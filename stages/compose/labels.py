@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import Field
 
-from schemas.recording import UNKNOWN_SPEAKER, QualityMeasures
-from schemas.style import SCALES
+from schemas.recording import UNKNOWN_SPEAKER, HeardLabel, QualityMeasures
+from schemas.style import SCALES, emotion_of
 from schemas.turn import AnnotatedTurn
 from stages.stage import Config
 
@@ -50,6 +50,13 @@ class LabelsConfig(Config):
         description="a turn is `loud` or `soft` if its loudness differs from the speaker's median by at "
         "least this many loudness units (LU)",
     )
+    emotion_probability_min: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="a turn without a claimed emotion gets the one that `quality.ears.emotion` hears with at "
+        "least this probability; a claimed one is kept if it is heard at all, and else dropped",
+    )
 
 
 def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Labels]:
@@ -59,7 +66,8 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
     median. Emotion is not measured but read from the sidecar: `emotion` for the whole recording, or
     `emotions` as a list of `{start, end, emotion}` in seconds. Of the latter, a turn gets the emotion that
     covers most of it, if that is at least half of the turn. Synthesised turns are labelled with the style
-    that was requested.
+    that was requested. Where an ear named `emotion` heard the turn, an emotion counts only if it heard the
+    same, and turns that claim none get the one that it is sure of.
     """
     limits = {
         "rate": math.log(config.rate_factor),
@@ -87,11 +95,37 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
                 deviation = value - speaker_median
                 labels[index][name] = scale[1 + (deviation >= limits[name]) - (deviation <= -limits[name])]
     for turn in turns:
-        emotion = _emotion(turn)
-        if emotion:
-            labels[turn.index]["emotion"] = emotion
         labels[turn.index] |= _requested_style(turn)
+        labels[turn.index].pop("emotion", None)
+        if emotion := _known_emotion(turn, config):
+            labels[turn.index]["emotion"] = emotion
     return dict(labels)
+
+
+def emotion_claim(turn: AnnotatedTurn) -> tuple[str, bool] | None:
+    """The emotion that a turn claims, and whether its ear heard it; None without a claim or an ear."""
+    claimed, heard = _claimed_emotion(turn), _emotion_heard(turn)
+    return (claimed, emotion_of(heard.label or "") == emotion_of(claimed)) if claimed and heard else None
+
+
+def _claimed_emotion(turn: AnnotatedTurn) -> str | None:
+    """The emotion that was requested of a synthesised turn, or that the sidecar names; None without one."""
+    return _requested_style(turn).get("emotion") or _emotion(turn)
+
+
+def _emotion_heard(turn: AnnotatedTurn) -> HeardLabel | None:
+    return turn.assessment.heard_by("emotion") if turn.assessment else None
+
+
+def _known_emotion(turn: AnnotatedTurn, config: LabelsConfig) -> str | None:
+    """The claimed emotion, unless the ear heard another; without a claim, what the ear is sure of."""
+    if (claim := emotion_claim(turn)) is not None:
+        claimed, confirmed = claim
+        return claimed if confirmed else None
+    heard = _emotion_heard(turn)
+    if heard is not None and heard.label and heard.probability >= config.emotion_probability_min:
+        return emotion_of(heard.label)
+    return _claimed_emotion(turn)
 
 
 def _requested_style(turn: AnnotatedTurn) -> Labels:

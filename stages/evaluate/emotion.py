@@ -2,21 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from schemas.errors import SetupError
-from stages.stage import SAMPLE_RATE, Samples
-
-EMOTIONS = {
-    "angry": ("ang",),
-    "happy": ("hap", "joy"),
-    "sad": ("sad",),
-    "neutral": ("neu",),
-    "fearful": ("fea",),
-    "disgusted": ("dis",),
-    "surprised": ("sur",),
-}
-"""Emotion -> how names of it begin in the labels of public models, such as `ang`, `Anger` or `生气/angry`."""
+from schemas.style import EMOTIONS, emotion_of
+from stages.audio_classifier import AudioClassifier
+from stages.stage import Samples
 
 
 @dataclass(frozen=True)
@@ -27,43 +17,19 @@ class HeardEmotion:
 
 
 class EmotionRecogniser:
-    """A classifier in a folder of the format of transformers, on the CPU.
-
-    Raises SetupError if transformers is not installed, or the folder has no classifier that knows emotions.
-    """
+    """A classifier of emotions. Raises SetupError as `AudioClassifier` does, and if it knows no emotions."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
-        except ImportError as error:
+        self._classifier = AudioClassifier(path)
+        labels = self._classifier.labels
+        self._names = {label: emotion_of(label) for label in labels}
+        if not set(self._names.values()) & EMOTIONS.keys():
             raise SetupError(
-                "a recogniser of emotions needs the library transformers: pip install 'aqaa-data[hub]'"
-            ) from error
-        try:
-            self._features = AutoFeatureExtractor.from_pretrained(path, local_files_only=True)
-            self._model = AutoModelForAudioClassification.from_pretrained(path, local_files_only=True).eval()
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            raise SetupError(f"{path} can't be loaded as a recogniser of emotions: {error}") from error
-        labels: dict[int, str] = self._model.config.id2label
-        self.names = tuple(_emotion(labels[number]) for number in range(len(labels)))
-        if not set(self.names) & EMOTIONS.keys():
-            raise SetupError(
-                f"{path} is no recogniser of emotions: its labels are {', '.join(labels.values())}, and none "
+                f"{path} is no recogniser of emotions: its labels are {', '.join(labels)}, and none "
                 f"of them is {', '.join(EMOTIONS)}"
             )
 
     def __call__(self, samples: Samples) -> tuple[HeardEmotion, ...]:
         """The probability of each emotion in samples [n] at 16 kHz, likeliest first."""
-        import torch
-
-        inputs: Any = self._features(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt")
-        with torch.inference_mode():
-            probabilities = self._model(**inputs).logits[0].float().softmax(-1).tolist()
-        heard = map(HeardEmotion, self.names, probabilities)
+        heard = (HeardEmotion(self._names[name], share) for name, share in self._classifier(samples).items())
         return tuple(sorted(heard, key=lambda each: -each.probability))
-
-
-def _emotion(label: str) -> str:
-    """The emotion that a label names."""
-    name = label.rpartition("/")[2].strip().lower()
-    return next((emotion for emotion, begins in EMOTIONS.items() if name.startswith(begins)), name)

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from stages.gpu import DeviceConfig
+from stages.quality.ears import EarConfig
 
 
 class QualityConfig(DeviceConfig):
@@ -15,7 +16,14 @@ class QualityConfig(DeviceConfig):
         False, description="keep the pitch of each turn, a value every 40 ms; for songs and for prosody"
     )
 
+    ears: dict[str, tuple[EarConfig, ...]] = Field(
+        {},
+        description="what else is heard in every turn, by a name such as emotion, sound or dialect: "
+        "classifiers, of which several must agree",
+    )
+
     @property
     def models(self) -> tuple[str, ...]:
         """References of the models that the stage loads."""
-        return (self.vad, self.quality, self.pitch)
+        listed = (ear.model for ears in self.ears.values() for ear in ears)
+        return (self.vad, self.quality, self.pitch, *dict.fromkeys(listed))

@@ -37,12 +37,14 @@ class QualityStage(Stage[QualityConfig]):
         from silero_vad.sequence_vad import SileroVADSequence
 
         from stages.quality.dnsmos import Dnsmos
+        from stages.quality.ears import TurnEars
         from stages.quality.pitch import PitchTracker
 
         torch.set_num_threads(1)
         self._vad = SileroVADSequence(str(self._models[self._config.vad]))
         self._dnsmos = Dnsmos(self._models[self._config.quality], self._config.device)
         self._pitch = PitchTracker(self._models[self._config.pitch], self._config.device)
+        self._ears = TurnEars(self._config.ears, self._models, self._config.device)
 
     def __call__(self, unit: Unit) -> Unit:
         return self._each_recording(unit, self._measure_turns, lambda problems: QualityColumn((), problems))
@@ -86,6 +88,7 @@ class QualityStage(Stage[QualityConfig]):
             sustained_share=sustained_share(hz),
             alpha_ratio_db=alpha_ratio(samples, hz),
             melody=melody(hz) if self._config.melody else None,
+            heard=self._ears(samples),
         )
 
     def _speech(self, samples: Samples) -> list[tuple[int, int]]:

@@ -104,6 +104,11 @@ def _problems(turn: AnnotatedTurn, config: SelectConfig) -> Iterator[Problem]:
         yield problem("other_language", f"the language is {turn.transcript.language}, not one of {wanted}")
     elif config.pii and (kind := personal(turn.transcript.text)):
         yield problem("personal_data", f"the text holds {kind}")
+    for ear, labels in config.heard.items() if not good else ():
+        heard = turn.assessment.heard_by(ear) if turn.assessment else None
+        if heard is not None and heard.label not in labels:
+            said = heard.label or "nothing that its classifiers agree on"
+            yield problem("heard_otherwise", f"{ear} hears {said}, not {' or '.join(labels)}")
     for field, (code, what, measure) in LIMITS.items() if not good else ():
         limit = config.limit(field, turn.sings)
         value = measure(turn) if limit is not None else None

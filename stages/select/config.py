@@ -91,6 +91,11 @@ class SelectConfig(Config):
         description="limits of songs in place of those above (`{}` for the defaults); null: songs are judged "
         "as speech, and most are set aside",
     )
+    heard: dict[str, tuple[str, ...]] = Field(
+        {},
+        description="ear of `quality.ears` -> the labels to keep, such as {sound: [Speech], dialect: "
+        "[cantonese]}; turns in which it hears another, or several classifiers disagree, are set aside",
+    )
     sidecar: dict[str, Scalar | tuple[Scalar, ...]] = Field(
         {},
         description="field of the sidecar (with dots for nested fields) -> value or values to keep; "

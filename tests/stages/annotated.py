@@ -67,6 +67,7 @@ def a_turn(
         pitch_range_semitones=6.0,
         loudness_lufs=-27.0,
         words_outside_speech=0.0,
+        heard=(),
     )
     assert not measures, f"no such measure: {measures}"
     transcribed = Transcript(

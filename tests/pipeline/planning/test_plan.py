@@ -71,6 +71,10 @@ def test_a_device_that_only_rounds_otherwise_runs_nothing_again(recipe):
         (["resources.transcribe.gpus=0.5", "transcribe.device=cpu"], "leaves the GPU idle"),
         (["transcribe.device=cuda"], r"needs a GPU: set `resources\.transcribe\.gpus`"),
         (["resources.quality.gpus=0.1", "quality.device=cpu"], r"`resources\.quality\.gpus: 0\.1` reserves"),
+        (
+            ["select.heard={sound: [Speech]}"],
+            r"names the ear sound, and `quality\.ears` has none: add it there",
+        ),
         (["diarize.device=cuda"], r"needs a GPU: set `resources\.diarize\.gpus`"),
         (["tokenize.device=cuda"], r"needs a GPU: set `resources\.tokenize\.gpus`"),
         (["resources.decode.gpus=1"], "decode has no use for a GPU"),

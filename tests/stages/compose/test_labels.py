@@ -2,8 +2,8 @@
 
 import pytest
 
-from schemas.recording import Problem
-from stages.compose import ComposeConfig, label
+from schemas.recording import HeardLabel, Problem
+from stages.compose import ComposeConfig, emotion_claim, label
 from stages.compose.labels import LabelsConfig
 from tests.stages.annotated import a_turn
 
@@ -79,6 +79,40 @@ def test_emotion_comes_from_the_sidecar():
     turns = turns_of("loudness_lufs", [None] * 5, sidecar={"emotions": segments, "emotion": "sad"})
     assert labels(turns, "emotion") == ["calm", "angry", "angry", "angry", "sad"]
     assert labels([a_turn(start=5.0, end=100.0, sidecar={"emotions": segments})], "emotion") == [None]
+
+
+def hears(label, probability=0.9):
+    return {"heard": (HeardLabel("emotion", label, probability),)}
+
+
+@pytest.mark.parametrize(
+    ("claimed", "heard", "expected"),
+    [
+        ("sad", hears("Sadness"), "sad"),
+        ("sad", hears("sad", 0.3), "sad"),
+        ("sad", hears("angry"), None),
+        ("sad", hears(None), None),
+        (None, hears("ang"), "angry"),
+        (None, hears("ang", 0.5), None),
+        (None, hears(None), None),
+        ("sad", {"heard": (HeardLabel("sound", "music", 0.9),)}, "sad"),
+    ],
+)
+def test_a_claimed_emotion_counts_if_it_is_heard_and_a_sure_ear_gives_one_to_other_turns(
+    claimed, heard, expected
+):
+    turn = a_turn(sidecar={"emotion": claimed} if claimed else {}, **heard)
+    assert labels([turn], "emotion") == [expected]
+
+
+def test_the_emotion_of_a_style_that_was_requested_must_be_heard_too():
+    sidecar = {"synthesis": {"spoken": [{"labels": {"emotion": "happy", "rate": "fast"}}]}}
+    for heard, confirmed in (("hap", True), ("neutral", False)):
+        turn = a_turn(sidecar=sidecar, **hears(heard))
+        assert label([turn], CONFIG)[0] == {"rate": "fast"} | ({"emotion": "happy"} if confirmed else {})
+        assert emotion_claim(turn) == ("happy", confirmed)
+    assert emotion_claim(a_turn(sidecar=sidecar)) is None
+    assert emotion_claim(a_turn(**hears("happy"))) is None
 
 
 def test_the_thresholds_come_from_the_recipe():

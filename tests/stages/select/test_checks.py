@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.recording import Problem, Word
+from schemas.recording import HeardLabel, Problem, Word
 from stages.select import (
     LIMITS,
     EvaluationPrompts,
@@ -359,3 +359,13 @@ class TestDuplicates:
             recording_item("silent", "3" * 64, [], 8),
         ]
         assert duplicates(items, 0.8) == {"mp3": "copy", "original": "copy"}
+
+
+@pytest.mark.parametrize(
+    ("label", "code"), [("Speech", None), ("Music", "heard_otherwise"), (None, "heard_otherwise")]
+)
+def test_turns_in_which_an_ear_hears_something_else_are_set_aside(label, code):
+    turn = a_turn(heard=(HeardLabel("sound", label, 0.9),))
+    problem = select(turn, SelectConfig(heard={"sound": ("Speech",)}))
+    assert (problem.code if problem else None) == code
+    assert select(turn, SelectConfig(heard={"dialect": ("cantonese",)})) is None
