@@ -27,7 +27,7 @@ from stages.synthesize.audio import MARGIN, SynthesizedAudio, join_utterances
 from stages.synthesize.changes import VoiceChange
 from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.speech import Backend, SpeechConfig, SpeechServer, speakable
-from stages.synthesize.styles import PLAIN, draw_styles, halves, labels_of
+from stages.synthesize.styles import PLAIN, draw_styles, labels_of, split
 
 SIDECAR_FIELDS = ("licence", "license", "language", "consent")
 """Fields of a row that are copied into the sidecar."""
@@ -111,7 +111,7 @@ class ChatRecorder:
                     limit = f"over the limit of {self._config.characters_max:,}"
                     raise DataError("too_long", f"message {index + 1} has {len(text):,} characters, {limit}")
                 voice = _drawn(self._config.speech.voices(message.role, text), f"{key} {message.role}")
-                spans = self._spans(text, message.role, key, chat.answer_style)
+                spans = self._spans(text, message.role, key, chat.answer_styles)
                 styled = len(spans) > 1 or spans[0][1] != PLAIN
                 changes = self._config.voice_changes if message.role == "human" else None
                 change = changes.drawn(key) if changes else None
@@ -123,24 +123,33 @@ class ChatRecorder:
             raise DataError("nothing_to_speak", "nothing of it is to be spoken")
         return script
 
-    def _spans(self, text: str, role: str, key: str, requested: str | None) -> list[tuple[str, str]]:
-        """(text, style) of each span: the whole answer in the style that its row requests, two halves for a
-        share of the other answers, else the whole text. Raises DataError for a style that isn't there."""
+    def _spans(self, text: str, role: str, key: str, requested: Sequence[str]) -> list[tuple[str, str]]:
+        """(text, style) of each span: of an answer as its row requests, several of a share of the other
+        answers, else the whole text.
+
+        Raises DataError `no_style` for a style that isn't there, `not_split` for an answer with too few
+        sentences for the styles that its row requests.
+        """
         config = self._config
-        if role == "assistant" and requested is not None:
-            if requested not in (PLAIN, *config.styles):
-                named = f"the row asks for the style {requested!r}"
-                raise DataError("no_style", f"{named}, which synthesize.styles doesn't have: add it there")
-            return [(text, requested)]
-        wanted = (
-            role == "assistant"
-            and config.styles
-            and hash_fraction(f"{key} halves", bits=48) < config.style_share
-        )
-        spans = halves(text) if wanted else None
-        if spans is None:
+        if role != "assistant":
             return [(text, PLAIN)]
-        return list(zip(spans, draw_styles(f"{key} styles", config.styles), strict=True))
+        for style in requested:
+            if style not in (PLAIN, *config.styles):
+                named = f"the row asks for the style {style!r}"
+                raise DataError("no_style", f"{named}, which synthesize.styles doesn't have: add it there")
+        if requested:
+            spans = split(text, len(requested)) if len(requested) > 1 else (text,)
+            if spans is None:
+                wanted = f"the row asks for {len(requested)} styles"
+                raise DataError("not_split", f"{wanted}, but its answer has too few sentences: ask for fewer")
+            return list(zip(spans, requested, strict=True))
+        if config.styles and hash_fraction(f"{key} halves", bits=48) < config.style_share:
+            most = 2 + int(hash_fraction(f"{key} spans", bits=48) * (config.style_spans_max - 1))
+            for number in range(most, 1, -1):
+                if spans := split(text, number):
+                    styles = draw_styles(f"{key} styles", config.styles, number)
+                    return list(zip(spans, styles, strict=True))
+        return [(text, PLAIN)]
 
     def _speak(self, parts: Iterable[SpokenPart]) -> dict[SpokenPart, SynthesizedAudio | DataError]:
         """Speak all parts, those of one voice, style and speed in one batch; changes are made later."""

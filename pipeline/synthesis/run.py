@@ -116,6 +116,7 @@ def _fingerprint(config: SynthesizeConfig, models: SpeechModels, embedding: Mode
             if config.style_share or config.styles != STYLES
             else 0.0,
             **({"changes": changes.model_dump(mode="json")} if (changes := config.voice_changes) else {}),
+            **({"style_spans": config.style_spans_max} if config.style_spans_max > 2 else {}),
             "voices": models.hashes,
             "embedding": embedding.sha256,
         }

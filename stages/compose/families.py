@@ -13,7 +13,7 @@ from stages.compose.source import SampleSource
 VERSION = 3
 
 Kind = Literal["turn", "exchange", "passage", "document"]
-"""A single turn; a question and its answer; two consecutive turns of one speaker; a text document."""
+"""A single turn; a question and its answer; consecutive turns of one speaker; a text document."""
 
 FAMILIES: dict[Family, tuple[Kind, Callable[[str, SampleSource, ComposeConfig], tuple[Message, ...]]]] = {
     "continuation": ("turn", continuation),

@@ -94,15 +94,19 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
     return dict(labels)
 
 
+def synthesised(turn: AnnotatedTurn) -> Mapping[str, Any]:
+    """What synthesis noted of a turn that it spoke: its `voice`, the `labels` of its style and so on; empty
+    for turns of people."""
+    match turn.metadata.get("synthesis"):
+        case {"spoken": [*spoken]} if turn.index < len(spoken) and isinstance(spoken[turn.index], dict):
+            return dict(spoken[turn.index])
+    return {}
+
+
 def _requested_style(turn: AnnotatedTurn) -> Labels:
     """The labels of the style that was requested for a synthesised turn; empty for other turns."""
-    match turn.metadata.get("synthesis"):
-        case {"spoken": [*spoken]} if turn.index < len(spoken):
-            spoken_turn = spoken[turn.index]
-            labels = spoken_turn.get("labels") if isinstance(spoken_turn, dict) else None
-            if isinstance(labels, dict):
-                return {str(name): str(value) for name, value in labels.items()}
-    return {}
+    labels = synthesised(turn).get("labels")
+    return {str(name): str(value) for name, value in labels.items()} if isinstance(labels, dict) else {}
 
 
 def _log(value: float | None, factor: float = 1.0) -> float | None:

@@ -23,7 +23,8 @@ class SynthesizeConfig(Config):
     conversations: tuple[str, ...] = Field(
         (),
         description='JSON Lines or Parquet files, a conversation per row: `{"messages": [{role, content}]}`, '
-        "with `answer_style` if the last answer is to be spoken in one of `styles`",
+        "with `answer_style` if the last answer is to be spoken in one of `styles`, or a list of them for as "
+        "many spans of it",
     )
     answers: AnswersConfig | None = Field(
         None,
@@ -50,8 +51,15 @@ class SynthesizeConfig(Config):
         0.0,
         ge=0,
         le=1,
-        description="share of spoken answers that change their style halfway, for the family `controlled`, "
-        "among answers that can be split at a sentence or clause",
+        description="share of spoken answers that change their style on the way, for the family "
+        "`controlled`, among answers that can be split at a sentence or clause",
+    )
+    style_spans_max: int = Field(
+        2,
+        ge=2,
+        le=5,
+        description="maximum number of spans of these answers, each in a style other than the one before; "
+        "how many, from 2 on, is drawn for each",
     )
     reference: str = Field(
         "The quick brown fox jumps over the lazy dog, and everybody in the garden laughs about it.",

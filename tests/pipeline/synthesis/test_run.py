@@ -24,7 +24,7 @@ from stages.decode.config import DecodeConfig
 from stages.diarize import DiarizeStage
 from stages.diarize.config import DiarizeConfig
 from stages.synthesize.checks import check, error_rate, letters
-from stages.synthesize.styles import STYLES, halves
+from stages.synthesize.styles import STYLES, split
 from stages.transcribe import TranscribeConfig, TranscribeStage
 from tests.paths import DEMO
 from tests.served import Answer, completion, serving
@@ -228,7 +228,7 @@ def test_the_halves_of_an_answer_are_turns_of_their_own_styles(tmp_path):
         turns = [json.loads(line) for line in Path(f"{path}.jsonl").read_text().splitlines()]
         assert [(turn["speaker"], turn["text"]) for turn in turns] == [
             ("human", rows[0]["messages"][0]["content"].replace("Leeds", turns[0]["text"].split()[5])),
-            *(("assistant", half) for half in halves(IN_TWO)),
+            *(("assistant", half) for half in split(IN_TWO, 2)),
         ]
         question, *spans = sidecar["synthesis"]["spoken"]
         assert (question["labels"], [span["message"] for span in spans]) == ({}, [1, 1])
