@@ -110,6 +110,9 @@ class Manifest(_Model):
     """Kind of an `AudioNote` of decode, or `start_offset` -> number of recordings that have it."""
     companions: dict[str, int] = {}
     """`kind/code` -> number of companions: `used`, or why they were left."""
+    styles: dict[str, int] = {}
+    """`style/outcome` -> number of kept turns that were synthesised in the style, by whether they measure so:
+    `confirmed`, `refused` or `not_measured`."""
     mixture: dict[str, Share] = {}
     """Family -> its requested and actual share."""
     rater_agreement: float | None = None

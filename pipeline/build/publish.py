@@ -200,6 +200,7 @@ def _manifest(
         licences=_sum(g.licences for g in packed),
         audio_notes=_sum(g.audio_notes for g in packed),
         companions=_sum(g.companions for g in packed),
+        styles=_sum(g.styles for g in packed),
         mixture=_mixture(plan, packed),
         rater_agreement=next((g.rater_agreement for g in packed if g.rater_agreement is not None), None),
         splits=_sum({shard.split: shard.samples} for shard in shards),

@@ -54,6 +54,9 @@ class PackedGroup:
     """Kind of note (see `AudioNote`), or `start_offset` -> number of recordings that have it."""
     companions: dict[str, int] = field(default_factory=dict)
     """`kind/code` (see `CompanionUse`) -> number of companions."""
+    styles: dict[str, int] = field(default_factory=dict)
+    """Style and outcome (`slow/confirmed`, `slow/refused`, `slow/not_measured`) -> number of kept turns that
+    were synthesised in it."""
     rater_agreement: float | None = None
     """Krippendorff's alpha of the ratings that its pairs come from."""
 

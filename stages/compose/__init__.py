@@ -3,7 +3,7 @@
 from stages.compose.config import ComposeConfig, Family
 from stages.compose.controlled import passages
 from stages.compose.families import FAMILIES, VERSION, Kind, compose
-from stages.compose.labels import Labels, label
+from stages.compose.labels import Labels, label, outcomes
 from stages.compose.source import SampleSource, SourceSpan, of_turns
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "compose",
     "label",
     "of_turns",
+    "outcomes",
     "passages",
 ]

@@ -10,7 +10,7 @@ from itertools import pairwise
 from schemas.errors import DataError
 from schemas.hashing import hash_fraction
 from schemas.recording import UNKNOWN_SPEAKER
-from schemas.sample import Message, Text
+from schemas.sample import Message, Speech, Text
 from schemas.turn import AnnotatedTurn
 from stages.compose.config import ComposeConfig
 from stages.compose.dialogue import chat
@@ -59,6 +59,8 @@ def _voice(turn: AnnotatedTurn) -> tuple[object, ...]:
 def controlled(key: str, source: SampleSource, config: ComposeConfig) -> tuple[Message, ...]:
     """Instruction with a spoken question or a text to read -> the spans, each in text and speech.
 
+    A question that asks aloud for the way to speak has no other instruction.
+
     Raises:
         DataError: `several_voices` if the spans are not of one voice, `no_change` if the labels of no two
             neighbours differ, `no_instruction` if the recipe has no instruction for the language.
@@ -66,12 +68,15 @@ def controlled(key: str, source: SampleSource, config: ComposeConfig) -> tuple[M
     spans = source.answer
     if len({_voice(span.turn) for span in spans if span.turn}) > 1:
         raise DataError("several_voices", "another voice speaks, which is no change of style")
-    instruction = Text(_instruction(key, source, config))
+    instruction = Text(_instruction(key, source, config))  # raises for an answer without a change
     separator = word_separator(source.language)
     texts = [Text(separator * (n > 0) + span.text.text) for n, span in enumerate(spans)]
     content = tuple(part for text, span in zip(texts, spans, strict=True) for part in (text, span.speech))
-    prompt = source.question.speech if source.question else Text("".join(text.text for text in texts))
-    return chat(key, source, config, (instruction, prompt), content, interleaved=True)
+    prompt: Text | Speech = (
+        source.question.speech if source.question else Text("".join(text.text for text in texts))
+    )
+    question: tuple[Text | Speech, ...] = (prompt,) if source.asks_aloud else (instruction, prompt)
+    return chat(key, source, config, question, content, interleaved=True)
 
 
 def _instruction(key: str, source: SampleSource, config: ComposeConfig) -> str:

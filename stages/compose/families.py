@@ -33,4 +33,4 @@ def compose(family: Family, source: SampleSource, config: ComposeConfig) -> Draf
     """Compose one sample of a family. Raises DataError if the source is not suitable for the family."""
     _, messages = FAMILIES[family]
     key = f"{source.key}-{family}"
-    return Draft(key, family, messages(key, source, config), source.record())
+    return Draft(key, family, messages(key, source, config), source.record(config.labels))

@@ -61,12 +61,7 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
     covers most of it, if that is at least half of the turn. Synthesised turns are labelled with the style
     that was requested.
     """
-    limits = {
-        "rate": math.log(config.rate_factor),
-        "pitch": config.pitch_semitones,
-        "liveliness": math.log(config.liveliness_factor),
-        "loudness": config.loudness_lu,
-    }
+    limits = _limits(config)
     by_speaker: dict[str, list[AnnotatedTurn]] = {}
     for turn in turns:
         known = turn.turn.speaker != UNKNOWN_SPEAKER  # turns of somebody may be of several people
@@ -84,14 +79,67 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
                 continue
             speaker_median = median(values.values())
             for index, value in values.items():
-                deviation = value - speaker_median
-                labels[index][name] = scale[1 + (deviation >= limits[name]) - (deviation <= -limits[name])]
+                labels[index][name] = _on(scale, value - speaker_median, limits[name])
     for turn in turns:
         emotion = _emotion(turn)
         if emotion:
             labels[turn.index]["emotion"] = emotion
-        labels[turn.index] |= _requested_style(turn)
+        labels[turn.index] |= requested_labels(turn)
     return dict(labels)
+
+
+def heard_labels(turn: AnnotatedTurn, config: LabelsConfig) -> Labels:
+    """What the measures of a synthesised turn say of its style, against the same words that its voice spoke
+    plainly; empty for turns that were not spoken plainly too."""
+    plain, measured = synthesised(turn).get("plain"), turn.assessment
+    if not isinstance(plain, dict) or measured is None:
+        return {}
+    deviations = {
+        # The same words: less time is a higher rate.
+        "rate": _apart(_log(plain.get("speech_seconds")), _log(measured.speech_share * turn.turn.seconds)),
+        "pitch": _apart(_MEASURES["pitch"](measured), _semitones(plain.get("pitch_median_hz"))),
+        "liveliness": _apart(_MEASURES["liveliness"](measured), _log(plain.get("pitch_range_semitones"))),
+        "loudness": _apart(measured.loudness_lufs, plain.get("loudness_lufs")),
+    }
+    limits = _limits(config)
+    return {
+        name: _on(scale, deviation, limits[name])
+        for name, scale in SCALES.items()
+        if (deviation := deviations[name]) is not None
+    }
+
+
+def requested_labels(turn: AnnotatedTurn) -> Labels:
+    """The labels of the style that was requested for a synthesised turn; empty for other turns."""
+    labels = synthesised(turn).get("labels")
+    return {str(name): str(value) for name, value in labels.items()} if isinstance(labels, dict) else {}
+
+
+def outcomes(turn: AnnotatedTurn, config: LabelsConfig) -> list[str]:
+    """`slow/confirmed`, `slow/refused` or `slow/not_measured` for each style that a synthesised turn was to
+    have."""
+    heard = heard_labels(turn, config)
+    outcome = {None: "not_measured", True: "confirmed", False: "refused"}
+    return [
+        f"{label}/{outcome[heard[name] == label if name in heard else None]}"
+        for name, label in requested_labels(turn).items()
+        if label not in ("normal", "neutral")
+    ]
+
+
+def _limits(config: LabelsConfig) -> dict[str, float]:
+    """Measure -> difference on the scale of `_MEASURES` from which speech has another label than `normal`."""
+    return {
+        "rate": math.log(config.rate_factor),
+        "pitch": config.pitch_semitones,
+        "liveliness": math.log(config.liveliness_factor),
+        "loudness": config.loudness_lu,
+    }
+
+
+def _on(scale: tuple[str, str, str], deviation: float, limit: float) -> str:
+    """The label of a deviation from what is normal."""
+    return scale[1 + (deviation >= limit) - (deviation <= -limit)]
 
 
 def synthesised(turn: AnnotatedTurn) -> Mapping[str, Any]:
@@ -103,19 +151,21 @@ def synthesised(turn: AnnotatedTurn) -> Mapping[str, Any]:
     return {}
 
 
-def _requested_style(turn: AnnotatedTurn) -> Labels:
-    """The labels of the style that was requested for a synthesised turn; empty for other turns."""
-    labels = synthesised(turn).get("labels")
-    return {str(name): str(value) for name, value in labels.items()} if isinstance(labels, dict) else {}
+def _log(value: float | None) -> float | None:
+    return math.log(value) if value is not None and value > 0 else None
 
 
-def _log(value: float | None, factor: float = 1.0) -> float | None:
-    return factor * math.log(value) if value is not None and value > 0 else None
+def _semitones(hz: float | None) -> float | None:
+    return 12 * math.log2(hz) if hz is not None and hz > 0 else None
+
+
+def _apart(value: float | None, reference: float | None) -> float | None:
+    return None if value is None or reference is None else value - reference
 
 
 _MEASURES: dict[str, Callable[[QualityMeasures], float | None]] = {
     "rate": lambda measures: _log(measures.words_per_second),
-    "pitch": lambda measures: _log(measures.pitch_median_hz, 12 / math.log(2)),
+    "pitch": lambda measures: _semitones(measures.pitch_median_hz),
     "liveliness": lambda measures: _log(measures.pitch_range_semitones),
     "loudness": lambda measures: measures.loudness_lufs,
 }

@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from stages.stage import Config
 from stages.synthesize.answers import AnswersConfig
+from stages.synthesize.asking import SpokenInstructionsConfig
 from stages.synthesize.changes import VoiceChangesConfig
 from stages.synthesize.checks import CheckConfig
 from stages.synthesize.kokoro import CHINESE_REFERENCE, language_of
@@ -61,6 +62,10 @@ class SynthesizeConfig(Config):
         description="maximum number of spans of these answers, each in a style other than the one before; "
         "how many, from 2 on, is drawn for each",
     )
+    spoken_instructions: SpokenInstructionsConfig | None = Field(
+        None,
+        description="questions that ask aloud for a way to speak, which the answer then has (null: none)",
+    )
     reference: str = Field(
         "The quick brown fox jumps over the lazy dog, and everybody in the garden laughs about it.",
         description="sentence that each voice speaks for its reference embedding, in the voices' language; "
@@ -72,6 +77,12 @@ class SynthesizeConfig(Config):
     checks: CheckConfig = Field(
         CheckConfig(), description="checks of synthesised turns, applied when the data is packed"
     )
+
+    @property
+    def measures_plain(self) -> bool:
+        """Whether what is spoken in a style is spoken plainly too, to be compared with. Recordings of recipes
+        with neither of the two keys stay those of earlier releases."""
+        return self.spoken_instructions is not None or self.style_spans_max > 2
 
     def style(self, name: str) -> StyleConfig:
         return UNCHANGED if name == PLAIN else self.styles[name]

@@ -109,3 +109,16 @@ def split(text: str, number: int) -> tuple[str, ...] | None:
         if min(map(letters, spans)) >= least:
             return spans
     return None
+
+
+def changing_styles(
+    text: str, key: str, styles: Collection[str], share: float, spans_max: int
+) -> tuple[str, ...]:
+    """The styles of the spans of a share of the texts, drawn by a hash of the key; empty for the other texts,
+    and for those that can't be split."""
+    if styles and hash_fraction(f"{key} halves", bits=48) < share:
+        most = 2 + int(hash_fraction(f"{key} spans", bits=48) * (spans_max - 1))
+        for number in range(most, 1, -1):
+            if split(text, number):
+                return draw_styles(f"{key} styles", styles, number)
+    return ()

@@ -336,7 +336,7 @@ def test_a_voice_that_speaks_on_both_sides_is_told_before_and_while_it_speaks(tm
 def test_a_spoken_conversation_stays_what_it_was_before_there_were_engines(tmp_path):
     recipe = recipe_of(tmp_path, talk("How far is it?"))
     models, embedding = speech_models(recipe.synthesize.speech), resolve(recipe.synthesize.embedding)
-    assert _fingerprint(recipe.synthesize, models, embedding) == "7d0d4d807298efb7"
+    assert _fingerprint(recipe.synthesize, models, embedding, {}) == "7d0d4d807298efb7"
 
 
 def test_conversations_are_relative_to_the_recipe(tmp_path):
