@@ -24,7 +24,7 @@ from stages.endpoint import Endpoint, EndpointConfig
 from stages.replies import Replies
 from stages.stage import Samples
 from stages.synthesize.answers import with_answer
-from stages.synthesize.asking import Phrasings, SpeakingRequest, with_request
+from stages.synthesize.asking import AskingTemplates, SpeakingRequest, with_request
 from stages.synthesize.audio import MARGIN, SynthesizedAudio, join_utterances
 from stages.synthesize.changes import VoiceChange
 from stages.synthesize.config import SynthesizeConfig
@@ -63,7 +63,7 @@ class ChatRecorder:
         folder: str,
         models: SpeechModels,
         embedding: Path,
-        phrasings: Mapping[str, Phrasings],
+        phrasings: Mapping[str, AskingTemplates],
     ) -> None:
         """`phrasings`: language -> ways to ask for a way to speak."""
         self._config = config
@@ -115,9 +115,9 @@ class ChatRecorder:
         return with_answer(chat, self._config.answers, self._answers)
 
     def _asking(self, key: str, chat: Chat) -> tuple[Chat, SpeakingRequest | None]:
-        """The conversation with a request for a way to speak, if the recipe wants one of it."""
+        """The conversation with a request for a way to speak, if it is to have one."""
         wanted = self._config.spoken_instructions
-        if wanted is None:
+        if wanted is None or len(self._config.speak) < 2:  # what asks and what obeys are both to be heard
             return chat, None
         changing = self._changing_styles(speakable(chat.messages[-1].text), key)
         return with_request(chat, key, self._config.styles, changing, wanted, self._phrasings)

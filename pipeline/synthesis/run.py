@@ -26,7 +26,7 @@ from schemas.chat import Chat, parse
 from schemas.errors import DataError
 from schemas.recording import Companion
 from schemas.turn import SetAsideRow, recording_key
-from stages.synthesize.asking import Phrasings, SpokenInstructionsConfig
+from stages.synthesize.asking import AskingTemplates, SpokenInstructionsConfig
 from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.speech import SpeechConfig
 from stages.synthesize.styles import STYLES
@@ -107,7 +107,7 @@ _AUDIO_SETTINGS = {"speak", "characters_max", "pause", "reference"}
 
 
 def _fingerprint(
-    config: SynthesizeConfig, models: SpeechModels, embedding: Model, phrasings: Mapping[str, Phrasings]
+    config: SynthesizeConfig, models: SpeechModels, embedding: Model, phrasings: Mapping[str, AskingTemplates]
 ) -> str:
     """Hash of everything that determines answers and audio, except the conversations themselves."""
     server = config.speech.server
@@ -132,7 +132,7 @@ def _fingerprint(
 
 
 def _instructions(
-    config: SpokenInstructionsConfig, phrasings: Mapping[str, Phrasings]
+    config: SpokenInstructionsConfig, phrasings: Mapping[str, AskingTemplates]
 ) -> dict[str, dict[str, Any]]:
     settings = config.model_dump(mode="json", exclude={"phrasings"})
     return {"instructions": settings | {name: each.text for name, each in phrasings.items()}}

@@ -36,7 +36,7 @@ class _Alternative:
     line: int
 
 
-class Phrasings:
+class AskingTemplates:
     """The phrasings of one language."""
 
     def __init__(self, text: str, where: str) -> None:
@@ -71,8 +71,9 @@ class Phrasings:
                 parts += "".join(self._filled(draws, "{then}", style) for style in styles[1:])
                 phrasing = phrasing.replace("{parts}", parts)
             if is_held_out(phrasing) == held_out and ("{request}" not in phrasing or _is_request(question)):
-                request = question.rstrip(".。")
-                return phrasing, phrasing.replace("{question}", question).replace("{request}", request)
+                if "{request}" in phrasing:
+                    return phrasing, phrasing.replace("{request}", question.rstrip(".。"))
+                return phrasing, phrasing.replace("{question}", question)
         return None
 
     def _read(self, line: str, number: int) -> None:
@@ -107,7 +108,8 @@ class Phrasings:
         for alternative in self._of(name, style):
             for slot in _SLOT.findall(alternative.text):
                 if slot in _LATER["change"]:
-                    told = f"{{{slot}}} can't stand in `{name}`" if slot not in _LATER.get(name, ()) else None
+                    fits = slot in _LATER.get(name, ())
+                    told = None if fits else f"{{{slot}}} can't stand in `{name}`: take it out"
                 elif slot in (*inside, name):
                     told = f"{{{slot}}} stands within itself: take it out"
                 elif self._of(slot, style):

@@ -9,7 +9,7 @@ from pydantic import Field
 from schemas.chat import Chat, ChatMessage
 from schemas.hashing import hash_fraction
 from stages.stage import Config
-from stages.synthesize.asking.phrasings import Form, Phrasings
+from stages.synthesize.asking.phrasings import AskingTemplates, Form
 from stages.synthesize.mandarin import HAN
 from stages.synthesize.talk.draws import Draws
 
@@ -61,7 +61,7 @@ def with_request(
     styles: Mapping[str, Any],
     changing: tuple[str, ...],
     config: SpokenInstructionsConfig,
-    phrasings: Mapping[str, Phrasings],
+    phrasings: Mapping[str, AskingTemplates],
 ) -> tuple[Chat, SpeakingRequest | None]:
     """The conversation with a request for a way to speak; unchanged if it is to have none.
 

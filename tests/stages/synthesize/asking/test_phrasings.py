@@ -6,7 +6,7 @@ import pytest
 
 import stages.synthesize.asking
 from schemas.errors import SetupError
-from stages.synthesize.asking.phrasings import Phrasings, is_held_out
+from stages.synthesize.asking.phrasings import AskingTemplates, is_held_out
 from stages.synthesize.talk.draws import Draws
 
 FOLDER = Path(stages.synthesize.asking.__file__).parent
@@ -24,7 +24,7 @@ loud.style: loudly
 
 
 def packaged(language):
-    return Phrasings((FOLDER / f"{language}.txt").read_text(encoding="utf-8"), f"{language}.txt")
+    return AskingTemplates((FOLDER / f"{language}.txt").read_text(encoding="utf-8"), f"{language}.txt")
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -61,7 +61,7 @@ class TestPackaged:
 
 
 def test_slots_combine_and_some_belong_to_a_style():
-    phrasings = Phrasings(SMALL, "small.txt")
+    phrasings = AskingTemplates(SMALL, "small.txt")
     assert phrasings.styles == {"slow", "loud"}
     assert list(phrasings.phrasings("with", "slow")) == [
         "{question} Speak slowly.",
@@ -89,9 +89,9 @@ def test_slots_combine_and_some_belong_to_a_style():
 )
 def test_what_is_wrong_is_told_with_its_line_and_a_remedy(wrong, told):
     with pytest.raises(SetupError, match=told):
-        Phrasings(SMALL + wrong, "small.txt")
+        AskingTemplates(SMALL + wrong, "small.txt")
 
 
 def test_a_missing_form_is_told():
     with pytest.raises(SetupError, match=r"small\.txt has no line `again: \.\.`"):
-        Phrasings(SMALL.replace("again: Now {how}.\n", ""), "small.txt")
+        AskingTemplates(SMALL.replace("again: Now {how}.\n", ""), "small.txt")
