@@ -30,18 +30,19 @@ class Chat:
 
     @property
     def key(self) -> str:
-        """16 hexadecimal digits that identify the messages, and the style of the answer if it is to have one,
-        whatever row they come from."""
+        """16 hexadecimal digits that identify the messages, and the styles of the answer if it is to have
+        any, whatever row they come from."""
         content: list[Any] = [(message.role, message.text) for message in self.messages]
-        if self.answer_style is not None:
-            content.append(self.answer_style)
+        if styles := self.answer_styles:
+            content.append(styles[0] if len(styles) == 1 else styles)
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     @property
-    def answer_style(self) -> str | None:
-        """The style in which the last answer is to be spoken, one of `synthesize.styles`; None: any."""
+    def answer_styles(self) -> tuple[str, ...]:
+        """The styles of `synthesize.styles` in which the last answer is to be spoken: one for all of it, or
+        one for each of its spans. Empty: any."""
         style = self.fields.get("answer_style")
-        return None if style is None else str(style)
+        return tuple(map(str, style)) if isinstance(style, list) else () if style is None else (str(style),)
 
     def last(self, role: str) -> int | None:
         """Index of the last message with a role; None if there is none."""

@@ -110,9 +110,9 @@ class Manifest(_Model):
     """Kind of an `AudioNote` of decode, or `start_offset` -> number of recordings that have it."""
     companions: dict[str, int] = {}
     """`kind/code` -> number of companions: `used`, or why they were left."""
-    emotions: dict[str, int] = {}
-    """`emotion/confirmed` and `emotion/refused` -> number of kept turns that claim it, in the sidecar
-    or as the style of a synthesised answer, and whose ear heard it or another."""
+    styles: dict[str, int] = {}
+    """`style/outcome` -> number of kept turns that were synthesised in the style, or whose sidecar claims the
+    emotion, by whether they are heard to be so: `confirmed`, `refused` or `not_measured`."""
     songs: dict[str, float] = {}
     """Seconds of songs: `audio` of their recordings, `kept`, and `stage/code` that set their turns aside."""
     mixture: dict[str, Share] = {}

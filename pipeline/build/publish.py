@@ -200,7 +200,7 @@ def _manifest(
         licences=_sum(g.licences for g in packed),
         audio_notes=_sum(g.audio_notes for g in packed),
         companions=_sum(g.companions for g in packed),
-        emotions=_sum(g.emotions for g in packed),
+        styles=_sum(g.styles for g in packed),
         songs={
             name: round(sum(g.songs.get(name, 0.0) for g in packed), 3)
             for name in sorted({name for g in packed for name in g.songs})

@@ -251,7 +251,7 @@ class Recipe(Config):
                 **dict.fromkeys(("resources", "units"), True),
                 **{name: {"device"} for name in ("diarize", "quality", "tokenize")},
                 "select": unused,
-                "synthesize": {"conversations"},
+                "synthesize": {"conversations": True, "spoken_instructions": {"phrasings"}},
                 "preferences": {"candidates", "ratings"},
                 "identify": {"voices"} if self.identify.is_used else True,
             },
@@ -280,6 +280,10 @@ def load(
     _read_lists(file, parsed.values)
     recipe = parsed.validated(Recipe)
     conversations = tuple(beside(file, uri) for uri in recipe.synthesize.conversations)
+    asking = recipe.synthesize.spoken_instructions
+    if asking:
+        files = {language: beside(file, uri) for language, uri in asking.phrasings.items()}
+        asking = asking.model_copy(update={"phrasings": files})
     sampled = {
         name: tuple(beside(file, uri) for uri in getattr(recipe.preferences, name))
         for name in ("candidates", "ratings")
@@ -288,7 +292,9 @@ def load(
     voices = recipe.identify.voices and beside(file, recipe.identify.voices)
     return recipe.model_copy(
         update={
-            "synthesize": recipe.synthesize.model_copy(update={"conversations": conversations}),
+            "synthesize": recipe.synthesize.model_copy(
+                update={"conversations": conversations, "spoken_instructions": asking}
+            ),
             "preferences": recipe.preferences.model_copy(update=sampled),
             "inputs": tuple(inputs) or tuple(beside(file, uri) for uri in recipe.inputs),
             "texts": tuple(beside(file, uri) for uri in recipe.texts),

@@ -70,7 +70,7 @@ def describe_litdata(version: Version, folder: Path) -> None:
 
 def _dictionary_of(columns: list[str]) -> str:
     """A dictionary with these columns as keys, as torch's trees are written (`treespec_dumps`)."""
-    leaf = {"type": None, "context": None, "children_spec": []}
+    leaf: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
     tree = {
         "type": "builtins.dict",
         "context": json.dumps(columns),

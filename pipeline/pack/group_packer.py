@@ -16,7 +16,7 @@ from schemas.recording import Problem, Recording
 from schemas.sample import Draft, Pair, Sample
 from schemas.turn import AnnotatedTurn, SetAsideRow, TurnRow, turns_of
 from schemas.vocabulary import Vocabulary
-from stages.compose import FAMILIES, Family, SampleSource, compose, emotion_claim
+from stages.compose import FAMILIES, Family, SampleSource, compose, outcomes
 from stages.identify import Identity
 from stages.interleave import lay_out
 from stages.pair_turns import pair_turns
@@ -49,10 +49,10 @@ class GroupPacker:
         self.left_out: Counter[str] = Counter()
         self.licences: Counter[str] = Counter()
         self.companions: Counter[str] = Counter()
+        self.styles: Counter[str] = Counter()
         self.audio_seconds = 0.0
         self.audio_notes: Counter[str] = Counter()
         self.kept_seconds = 0.0
-        self.emotions: Counter[str] = Counter()
         self.songs: dict[str, float] = defaultdict(float)
 
     def add(self, recording: Recording) -> None:
@@ -64,6 +64,7 @@ class GroupPacker:
         refused = refused_turns(annotated, self.recipe, self.prompts, self.decisions)
         turns = list(map(as_written, annotated))
         kept = [turn for turn in turns if turn.index not in refused]
+        self.styles.update(outcome for turn in kept for outcome in outcomes(turn, self.recipe.compose.labels))
         used: set[int] = set()
         if kept:
             used = self._compose(turns, kept)
@@ -79,8 +80,6 @@ class GroupPacker:
                 self._set_aside_turn(turn, stage or "", problem)
             if not problem:
                 self.kept_seconds += turn.turn.seconds
-                if claim := emotion_claim(turn):
-                    self.emotions[f"{claim[0]}/{'confirmed' if claim[1] else 'refused'}"] += 1
             if turn.sings:
                 self.songs[f"{stage}/{problem.code}" if problem else "kept"] += turn.turn.seconds
             self.turns.append(_row(turn, recording, status, stage, problem, self._identity(turn)))

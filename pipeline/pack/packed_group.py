@@ -54,8 +54,9 @@ class PackedGroup:
     """Kind of note (see `AudioNote`), or `start_offset` -> number of recordings that have it."""
     companions: dict[str, int] = field(default_factory=dict)
     """`kind/code` (see `CompanionUse`) -> number of companions."""
-    emotions: dict[str, int] = field(default_factory=dict)
-    """`emotion/confirmed` and `emotion/refused` -> number of kept turns that claim it and were heard."""
+    styles: dict[str, int] = field(default_factory=dict)
+    """Style and outcome (`slow/confirmed`, `slow/refused`, `slow/not_measured`) -> number of kept turns that
+    were synthesised in it, or whose sidecar claims the emotion."""
     songs: dict[str, float] = field(default_factory=dict)
     """Seconds of songs: `audio` of their recordings, `kept`, and `stage/code` that set their turns aside."""
     rater_agreement: float | None = None

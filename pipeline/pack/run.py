@@ -163,7 +163,7 @@ def _write(packer: GroupPacker, dataset: Store, folder: str, flac: FlacOf | None
         kept_seconds=packer.kept_seconds,
         audio_notes=dict(+packer.audio_notes),
         companions=dict(packer.companions),
-        emotions=dict(packer.emotions),
+        styles=dict(packer.styles),
         songs=dict(packer.songs),
     )
 

@@ -59,11 +59,11 @@ def sources_of(
     """The sources of a recording's samples, by kind; `kept` is the subset of `turns` that is kept."""
     labels = label(turns, recipe.compose.labels)
     spoken = _synthesized_chat(kept, labels, recipe)
-    exchanges, halves = spoken or _real_conversation(turns, kept, conversation, labels, recipe)
+    exchanges, controlled = spoken or _real_conversation(turns, kept, conversation, labels, recipe)
     return {
         "turn": [of_turns([turn], labels=labels) for turn in kept],
         "exchange": exchanges,
-        "passage": halves,
+        "passage": controlled,
         "document": [],
     }
 
@@ -77,13 +77,13 @@ def _real_conversation(
 ) -> Sources:
     """Exchanges between real speakers, and passages in which one of them continues."""
     pair_of_answer = {pair.answer.index: pair for pair in conversation.pairs}
-    halves = []
-    for first, second in passages(turns, {turn.index for turn in kept}, recipe.compose):
-        pair = pair_of_answer.get(first.index)
+    controlled = []
+    for passage in passages(turns, {turn.index for turn in kept}, recipe.compose):
+        pair = pair_of_answer.get(passage[0].index)
         question, history = (pair.question, pair.history) if pair else (None, ())
-        halves.append(of_turns([first, second], question, history, labels))
+        controlled.append(of_turns(passage, question, history, labels))
     exchanges = [of_turns([p.answer], p.question, p.history, labels) for p in conversation.pairs]
-    return exchanges, halves
+    return exchanges, controlled
 
 
 def _synthesized_chat(
@@ -109,11 +109,13 @@ def _synthesized_chat(
     question = next(iter(turns_by_message.get(last - 1, ())), None)
     source = replace(source, question=_spoken(source.question, question))
     answers = turns_by_message.get(last, [])
-    if messages.count(last) < 2:
+    spans = messages.count(last)
+    if spans < 2:
         answer = _spoken(source.answer[0], next(iter(answers), None))
         return [replace(source, answer=(answer,))], []
-    passage = [replace(source, answer=of_turns(answers, labels=labels).answer)] if len(answers) == 2 else []
-    return [source], passage
+    if len(answers) < spans:  # a part of an answer is no answer
+        return [source], []
+    return [source], [replace(source, answer=of_turns(answers, labels=labels).answer)]
 
 
 def _spoken(span: SourceSpan, turn: AnnotatedTurn | None) -> SourceSpan:

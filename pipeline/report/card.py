@@ -4,7 +4,6 @@ from typing import Any
 
 import yaml
 
-from pipeline.report.emotions import claimed_emotions
 from pipeline.report.facts import TurnFacts
 from pipeline.report.page import template
 from pipeline.report.songs import PAPER_SHARE, song_funnel
@@ -23,13 +22,23 @@ def card(manifest: Manifest, facts: TurnFacts) -> str:
     return template("card.md").render(
         m=manifest,
         facts=facts,
-        emotions=claimed_emotions(manifest.emotions),
         songs=song_funnel(manifest.songs),
         paper_share=PAPER_SHARE,
         train=_braces(train),
         configs=yaml.safe_dump(_configs(manifest), sort_keys=False),
+        styles=_styles(manifest),
         demonstration=any(model.reference in DEMONSTRATION for model in manifest.models),
     )
+
+
+def _styles(manifest: Manifest) -> dict[str, dict[str, int]]:
+    """Style -> outcome -> number of turns."""
+    styles: dict[str, dict[str, int]] = {}
+    for name, number in sorted(manifest.styles.items()):
+        style, _, outcome = name.rpartition("/")
+        counts = styles.setdefault(style, {"confirmed": 0, "refused": 0, "not_measured": 0})
+        counts[outcome] = number
+    return styles
 
 
 _SAMPLE = {"tokens.npy": "int32", "loss.npy": "uint8"}

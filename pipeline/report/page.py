@@ -8,7 +8,6 @@ import pyarrow.dataset as ds
 import yaml
 
 from pipeline.report import charts
-from pipeline.report.emotions import claimed_emotions
 from pipeline.report.facts import Histogram, TurnFacts, every_nth, families, reasons
 from pipeline.report.listen import pick, sample_cards
 from pipeline.report.recording_audio import RecordingAudio
@@ -43,7 +42,6 @@ def render(
         histograms=[(h, charts.histogram(h, limits_of(h, select))) for h in others if h.filled],
         curves=[(drawn, charts.curve(drawn)) for drawn in facts.curves if not drawn.flat],
         flat=[drawn.field for drawn in facts.curves if drawn.flat],
-        emotions=claimed_emotions(manifest.emotions),
         songs=song_funnel(manifest.songs),
         paper_share=PAPER_SHARE,
         rejected=rejected_clips(set_aside, turns, audio),

@@ -2,9 +2,9 @@
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,23 @@ import numpy as np
 
 from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
+from pipeline.synthesis.plain_speech import PlainSpeech
 from pipeline.synthesis.speech_models import SpeechModels
 from pipeline.synthesis.spoken_once import SpokenOnce
 from pipeline.synthesis.voice_check import VoiceCheck
 from schemas.chat import Chat
 from schemas.errors import DataError
-from schemas.hashing import hash_fraction, hash_integer
+from schemas.hashing import hash_integer
 from stages.endpoint import Endpoint, EndpointConfig
 from stages.replies import Replies
 from stages.stage import Samples
 from stages.synthesize.answers import with_answer
+from stages.synthesize.asking import AskingTemplates, SpeakingRequest, with_request
 from stages.synthesize.audio import MARGIN, SynthesizedAudio, join_utterances
 from stages.synthesize.changes import VoiceChange
 from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.speech import Backend, SpeechConfig, SpeechServer, speakable
-from stages.synthesize.styles import PLAIN, draw_styles, halves, labels_of
+from stages.synthesize.styles import PLAIN, changing_styles, labels_of, split
 
 SIDECAR_FIELDS = ("licence", "license", "language", "consent")
 """Fields of a row that are copied into the sidecar."""
@@ -55,8 +57,15 @@ class ChatRecorder:
     """Answers and speaks conversations; used by several threads at once."""
 
     def __init__(
-        self, config: SynthesizeConfig, dataset: Store, folder: str, models: SpeechModels, embedding: Path
+        self,
+        config: SynthesizeConfig,
+        dataset: Store,
+        folder: str,
+        models: SpeechModels,
+        embedding: Path,
+        phrasings: Mapping[str, AskingTemplates],
     ) -> None:
+        """`phrasings`: language -> ways to ask for a way to speak."""
         self._config = config
         self._dataset = dataset
         self._folder = folder
@@ -64,6 +73,8 @@ class ChatRecorder:
         self._backend = self._speaker(config.speech, models)
         self._answers = self._endpoint(config.answers, layout.ANSWERS) if config.answers else None
         self._voice_check = VoiceCheck(self._backend, config, embedding)
+        self._plain_speech = PlainSpeech() if config.measures_plain else None
+        self._phrasings = phrasings
 
     def close(self) -> None:
         self._resources.close()
@@ -80,17 +91,20 @@ class ChatRecorder:
     def record(self, chats: Sequence[Chat]) -> Refused:
         """Make the recordings of some conversations. Returns those without a recording, with the reason."""
         refused: Refused = []
-        scripts: list[tuple[Chat, Chat, list[SpokenPart]]] = []
+        scripts: list[tuple[Chat, Chat, SpeakingRequest | None, list[SpokenPart]]] = []
         for chat in chats:
             try:
-                whole = self._answered(chat)
-                scripts.append((chat, whole, self._script(chat.key, whole)))
+                whole, request = self._asking(chat.key, self._answered(chat))
+                scripts.append((chat, whole, request, self._script(chat.key, whole)))
             except DataError as error:
                 refused.append((chat, error))
-        spoken = self._speak({part for *_, script in scripts for part in script})
-        for chat, whole, script in scripts:
+        parts = {part for *_, script in scripts for part in script}
+        spoken = self._speak(parts | {_plainly(part) for part in parts if self._is_compared(part)})
+        for chat, whole, request, script in scripts:
             try:
-                self._write(chat, whole, [(part, _or_raise(spoken[part])) for part in script])
+                said = [(part, _or_raise(spoken[part])) for part in script]
+                plain = [spoken[_plainly(part)] if self._is_compared(part) else None for part in script]
+                self._write(chat, whole, request, said, plain)
             except DataError as error:
                 refused.append((chat, error))
         return refused
@@ -99,6 +113,18 @@ class ChatRecorder:
         if self._config.answers is None or self._answers is None:
             return chat
         return with_answer(chat, self._config.answers, self._answers)
+
+    def _asking(self, key: str, chat: Chat) -> tuple[Chat, SpeakingRequest | None]:
+        """The conversation with a request for a way to speak, if it is to have one."""
+        wanted = self._config.spoken_instructions
+        if wanted is None or len(self._config.speak) < 2:  # what asks and what obeys are both to be heard
+            return chat, None
+        changing = self._changing_styles(speakable(chat.messages[-1].text), key)
+        return with_request(chat, key, self._config.styles, changing, wanted, self._phrasings)
+
+    def _is_compared(self, part: SpokenPart) -> bool:
+        """Whether a part in a style is spoken plainly too."""
+        return self._plain_speech is not None and part.style != PLAIN
 
     def _script(self, key: str, chat: Chat) -> list[SpokenPart]:
         """The parts to speak: the last question and its answer, as the recipe's `speak` requests."""
@@ -111,7 +137,7 @@ class ChatRecorder:
                     limit = f"over the limit of {self._config.characters_max:,}"
                     raise DataError("too_long", f"message {index + 1} has {len(text):,} characters, {limit}")
                 voice = _drawn(self._config.speech.voices(message.role, text), f"{key} {message.role}")
-                spans = self._spans(text, message.role, key, chat.answer_style)
+                spans = self._spans(text, message.role, key, chat.answer_styles)
                 styled = len(spans) > 1 or spans[0][1] != PLAIN
                 changes = self._config.voice_changes if message.role == "human" else None
                 change = changes.drawn(key) if changes else None
@@ -123,24 +149,30 @@ class ChatRecorder:
             raise DataError("nothing_to_speak", "nothing of it is to be spoken")
         return script
 
-    def _spans(self, text: str, role: str, key: str, requested: str | None) -> list[tuple[str, str]]:
-        """(text, style) of each span: the whole answer in the style that its row requests, two halves for a
-        share of the other answers, else the whole text. Raises DataError for a style that isn't there."""
+    def _spans(self, text: str, role: str, key: str, requested: Sequence[str]) -> list[tuple[str, str]]:
+        """(text, style) of each span: of an answer as its row requests, several of a share of the other
+        answers, else the whole text.
+
+        Raises DataError `no_style` for a style that isn't there, `not_split` for an answer with too few
+        sentences for the styles that its row requests.
+        """
         config = self._config
-        if role == "assistant" and requested is not None:
-            if requested not in (PLAIN, *config.styles):
-                named = f"the row asks for the style {requested!r}"
-                raise DataError("no_style", f"{named}, which synthesize.styles doesn't have: add it there")
-            return [(text, requested)]
-        wanted = (
-            role == "assistant"
-            and config.styles
-            and hash_fraction(f"{key} halves", bits=48) < config.style_share
-        )
-        spans = halves(text) if wanted else None
-        if spans is None:
+        if role != "assistant":
             return [(text, PLAIN)]
-        return list(zip(spans, draw_styles(f"{key} styles", config.styles), strict=True))
+        for style in requested:
+            if style not in (PLAIN, *config.styles):
+                named = f"the row asks for the style {style!r}"
+                raise DataError("no_style", f"{named}, which synthesize.styles doesn't have: add it there")
+        styles = requested or self._changing_styles(text, key)
+        spans = split(text, len(styles)) if len(styles) > 1 else (text,)
+        if spans is None:
+            wanted = f"the row asks for {len(styles)} styles"
+            raise DataError("not_split", f"{wanted}, but its answer has too few sentences: ask for fewer")
+        return list(zip(spans, styles or (PLAIN,), strict=True))
+
+    def _changing_styles(self, text: str, key: str) -> tuple[str, ...]:
+        config = self._config
+        return changing_styles(text, key, config.styles, config.style_share, config.style_spans_max)
 
     def _speak(self, parts: Iterable[SpokenPart]) -> dict[SpokenPart, SynthesizedAudio | DataError]:
         """Speak all parts, those of one voice, style and speed in one batch; changes are made later."""
@@ -158,7 +190,14 @@ class ChatRecorder:
             spoken |= zip(batch, self._backend.speak(texts, voice, paced), strict=True)
         return spoken
 
-    def _write(self, chat: Chat, whole: Chat, parts: Sequence[tuple[SpokenPart, SynthesizedAudio]]) -> None:
+    def _write(
+        self,
+        chat: Chat,
+        whole: Chat,
+        request: SpeakingRequest | None,
+        parts: Sequence[tuple[SpokenPart, SynthesizedAudio]],
+        plain: Sequence[SynthesizedAudio | DataError | None],
+    ) -> None:
         """Write sidecar, turns and then the recording: a recording that exists is complete."""
         messages = [part.message for part, _ in parts]
         pauses = [MARGIN if a == b else self._config.pause for a, b in pairwise(messages)]
@@ -173,7 +212,8 @@ class ChatRecorder:
                 "labels": labels_of(part.style, self._config.styles) if part.styled else {},
             }
             | ({"change": part.change.as_json()} if part.change else {})
-            for part, utterance in parts
+            | self._compared_with(plainly)
+            for (part, utterance), plainly in zip(parts, plain, strict=True)
         ]
         server, answers = self._config.speech.server, self._config.answers
         sidecar: dict[str, Any] = {name: chat.fields[name] for name in SIDECAR_FIELDS if name in chat.fields}
@@ -185,6 +225,7 @@ class ChatRecorder:
                 "spoken": spoken,
                 "speech": server.model if server else self._config.speech.engine,
                 "answers": answers.model if answers else None,
+                **({"instruction": request.as_json()} if request else {}),
             },
         }
         turns = [
@@ -195,6 +236,16 @@ class ChatRecorder:
         self._dataset.put_new(f"{name}.json", _json(sidecar))
         self._dataset.put_new(f"{name}.jsonl", b"\n".join(map(_json, turns)) + b"\n")
         self._dataset.put_new(name, _flac(samples, rate))
+
+    def _compared_with(self, plain: SynthesizedAudio | DataError | None) -> dict[str, Any]:
+        """What is noted of the same words, spoken plainly; empty if they weren't."""
+        if self._plain_speech is None or not isinstance(plain, SynthesizedAudio):
+            return {}
+        return {"plain": self._plain_speech.measures(plain)}
+
+
+def _plainly(part: SpokenPart) -> SpokenPart:
+    return replace(part, style=PLAIN)
 
 
 def _flac(samples: Samples, rate: int) -> bytes:

@@ -5,11 +5,12 @@ as `.jsonl`, its turns are stored next to it. Existing recordings are not made a
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import Any
 
 from pipeline.config.recipe import Recipe, digest
 from pipeline.inputs.listing import InputRoot, ListedRecording
@@ -17,6 +18,7 @@ from pipeline.inputs.row_files import read_rows
 from pipeline.models import Model, resolve
 from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
+from pipeline.synthesis.phrasings import phrasings_of
 from pipeline.synthesis.recorder import ChatRecorder, Refused
 from pipeline.synthesis.speech_models import SpeechModels, speech_models
 from pipeline.versions.forget import forgotten
@@ -24,6 +26,7 @@ from schemas.chat import Chat, parse
 from schemas.errors import DataError
 from schemas.recording import Companion
 from schemas.turn import SetAsideRow, recording_key
+from stages.synthesize.asking import AskingTemplates, SpokenInstructionsConfig
 from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.speech import SpeechConfig
 from stages.synthesize.styles import STYLES
@@ -61,7 +64,8 @@ def synthesize(recipe: Recipe, progress: Callable[[str], None], make: bool = Tru
     if make:
         dataset.check_writable()
     models, embedding = speech_models(config.speech), resolve(config.embedding)
-    folder = layout.synthesis(_fingerprint(config, models, embedding))
+    phrasings = phrasings_of(config.spoken_instructions)
+    folder = layout.synthesis(_fingerprint(config, models, embedding, phrasings))
     existing = {stored.path for stored in dataset.list(folder)}
     set_aside: list[SetAsideRow] = []
     keys: dict[str, None] = {}  # in the order of the rows
@@ -77,7 +81,8 @@ def synthesize(recipe: Recipe, progress: Callable[[str], None], make: bool = Tru
         progress(f"{sum(1 for _ in todo)} conversations to speak{_note_on_voices(config.speech)}")
     for first in todo:  # voices are loaded only if there is something to speak
         progress(f"{config.speech.engine} speaks{_note_on_voices(config.speech)}")
-        with closing(ChatRecorder(config, dataset, folder, models, embedding.path)) as recorder:
+        recorder = ChatRecorder(config, dataset, folder, models, embedding.path, phrasings)
+        with closing(recorder):
             for chats, refused in _in_threads(recorder.record, chain([first], todo), _threads(config)):
                 created += chats - len(refused)
                 set_aside += [_set_aside_row(chat.row, error) for chat, error in refused]
@@ -101,7 +106,9 @@ def _note_on_voices(speech: SpeechConfig) -> str:
 _AUDIO_SETTINGS = {"speak", "characters_max", "pause", "reference"}
 
 
-def _fingerprint(config: SynthesizeConfig, models: SpeechModels, embedding: Model) -> str:
+def _fingerprint(
+    config: SynthesizeConfig, models: SpeechModels, embedding: Model, phrasings: Mapping[str, AskingTemplates]
+) -> str:
     """Hash of everything that determines answers and audio, except the conversations themselves."""
     server = config.speech.server
     return digest(
@@ -116,10 +123,19 @@ def _fingerprint(config: SynthesizeConfig, models: SpeechModels, embedding: Mode
             if config.style_share or config.styles != STYLES
             else 0.0,
             **({"changes": changes.model_dump(mode="json")} if (changes := config.voice_changes) else {}),
+            **({"style_spans": config.style_spans_max} if config.style_spans_max > 2 else {}),
+            **(_instructions(config.spoken_instructions, phrasings) if config.spoken_instructions else {}),
             "voices": models.hashes,
             "embedding": embedding.sha256,
         }
     )
+
+
+def _instructions(
+    config: SpokenInstructionsConfig, phrasings: Mapping[str, AskingTemplates]
+) -> dict[str, dict[str, Any]]:
+    settings = config.model_dump(mode="json", exclude={"phrasings"})
+    return {"instructions": settings | {name: each.text for name, each in phrasings.items()}}
 
 
 def _chats(config: SynthesizeConfig, keys: dict[str, None], set_aside: list[SetAsideRow]) -> Iterator[Chat]:

@@ -3,7 +3,7 @@
 from stages.compose.config import ComposeConfig, Family
 from stages.compose.controlled import passages
 from stages.compose.families import FAMILIES, VERSION, Kind, compose
-from stages.compose.labels import Labels, emotion_claim, label
+from stages.compose.labels import Labels, label, outcomes
 from stages.compose.source import SampleSource, SourceSpan, of_turns
 
 __all__ = [
@@ -16,8 +16,8 @@ __all__ = [
     "SampleSource",
     "SourceSpan",
     "compose",
-    "emotion_claim",
     "label",
     "of_turns",
+    "outcomes",
     "passages",
 ]

@@ -32,12 +32,19 @@ class ComposeConfig(Config):
         gt=0,
         description="minimum silence between two words that ends a clause without punctuation, in seconds",
     )
+    controlled_spans_max: int = Field(
+        2,
+        ge=2,
+        le=5,
+        description="maximum number of consecutive turns of one speaker in a `controlled` sample; how many, "
+        "from 2 on, is drawn for each. For answers of synthesised voices see `synthesize.style_spans_max`",
+    )
     controlled_gap_seconds_max: float = Field(
-        3.0, ge=0, description="maximum silence between the two turns of a `controlled` sample, in seconds"
+        3.0, ge=0, description="maximum silence between two turns of a `controlled` sample, in seconds"
     )
     controlled_speaker_margin_min: float | None = Field(
         0.2,
-        description="minimum by which the voices of both turns of a `controlled` sample are more like their "
+        description="minimum by which the voices of all turns of a `controlled` sample are more like their "
         "speaker's than like any other's, as a difference of cosines",
     )
     labels: LabelsConfig = Field(LabelsConfig(), description="when a turn is fast, slow, loud and so on")
@@ -72,9 +79,19 @@ class ComposeConfig(Config):
         description="instructions of `controlled` samples that answer a question, in the format of "
         "`asr_instructions`; `{change}` is replaced by what changes",
     )
+    controlled_parts_reading_instructions: Phrasings = Field(
+        instructions.CONTROLLED_PARTS_READING,
+        description="the same for samples of more than two turns; `{parts}` is replaced by the style of the "
+        "first part and what changes from part to part",
+    )
+    controlled_parts_answer_instructions: Phrasings = Field(
+        instructions.CONTROLLED_PARTS_ANSWER,
+        description="the same for samples of more than two turns that answer a question",
+    )
     style_words: dict[str, dict[str, str]] = Field(
         instructions.WORDS,
-        description="names of styles and changes in instructions: language -> label or change -> wording",
+        description="names of styles and changes in instructions: language -> label or change -> wording; "
+        "`first`, `then` and `normal` are for samples of more than two turns",
     )
     system_prompts: Phrasings = Field(
         {},
@@ -86,6 +103,6 @@ class ComposeConfig(Config):
     @classmethod
     def _all_keys_present(cls, value: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
         for language, words in {"en": {}, **value}.items():
-            if missing := sorted(instructions.WORDS["en"].keys() - words.keys()):
+            if missing := sorted(instructions.WORDS["en"].keys() - instructions.PART_WORDS - words.keys()):
                 raise ValueError(f"{language} is missing {', '.join(missing)}")
         return value

@@ -1,89 +1,100 @@
-"""Answers whose rate, pitch, liveliness, loudness or emotion changes halfway, as the instruction requests.
+"""Answers whose rate, pitch, liveliness, loudness or emotion changes on the way, as the instruction requests.
 
-The two halves are consecutive turns of one speaker, or two spans that were synthesised in different styles.
-The instruction is derived from the difference between their labels.
+The spans, two to five, are consecutive turns of one speaker, or were synthesised by one voice in different
+styles. The instruction is derived from the labels that differ between neighbouring spans.
 """
 
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 from schemas.errors import DataError
+from schemas.hashing import hash_fraction
 from schemas.recording import UNKNOWN_SPEAKER
 from schemas.sample import Message, Speech, Text
-from schemas.style import SCALES
 from schemas.turn import AnnotatedTurn
 from stages.compose.config import ComposeConfig
 from stages.compose.dialogue import chat
-from stages.compose.source import SampleSource, SourceSpan, word_separator
-
-_CHANGE_NAMES = {
-    "rate": ("slower", "faster"),
-    "pitch": ("lower", "higher"),
-    "liveliness": ("flatter", "livelier"),
-    "loudness": ("softer", "louder"),
-}
-"""Measure -> the names of a change down and up its scale."""
+from stages.compose.labels import synthesised
+from stages.compose.source import SampleSource, word_separator
+from stages.compose.wording import change_in_words, parts_in_words, words_of
 
 
 def passages(
     turns: Sequence[AnnotatedTurn], kept: Collection[int], config: ComposeConfig
-) -> list[tuple[AnnotatedTurn, AnnotatedTurn]]:
-    """Pairs of consecutive kept turns of one speaker, with no turn in between; pairs share no turns."""
+) -> list[tuple[AnnotatedTurn, ...]]:
+    """Consecutive kept turns of one voice, with no turn in between; passages share no turns.
+
+    Each has two turns up to a number that is drawn for it, at most `controlled_spans_max`.
+    """
     kept = frozenset(kept)
-    ordered = sorted(turns, key=lambda turn: (turn.turn.start, turn.turn.end, turn.index))
-    pairs: list[tuple[AnnotatedTurn, AnnotatedTurn]] = []
-    for first, second in pairwise(ordered):
-        gap = second.turn.start - first.turn.end
-        if (
-            first.index in kept
-            and second.index in kept
-            and (first.turn.speaker, first.turn.track) == (second.turn.speaker, second.turn.track)
-            and first.turn.speaker != UNKNOWN_SPEAKER
-            and first.turn.is_surely_its_speakers(config.controlled_speaker_margin_min)
-            and second.turn.is_surely_its_speakers(config.controlled_speaker_margin_min)
-            and 0 <= gap <= config.controlled_gap_seconds_max
-            and not (pairs and pairs[-1][1] is first)
-        ):
-            pairs.append((first, second))
-    return pairs
+    runs: list[list[AnnotatedTurn]] = []
+    for turn in sorted(turns, key=lambda turn: (turn.turn.start, turn.turn.end, turn.index)):
+        usable = (
+            turn.index in kept
+            and turn.turn.speaker != UNKNOWN_SPEAKER
+            and turn.turn.is_surely_its_speakers(config.controlled_speaker_margin_min)
+        )
+        run = runs[-1] if runs else []
+        if usable and run and len(run) < _spans_wanted(run[0], config) and _continues(run[-1], turn, config):
+            run.append(turn)
+        else:
+            runs.append([turn] if usable else [])
+    return [tuple(run) for run in runs if len(run) > 1]
+
+
+def _spans_wanted(first: AnnotatedTurn, config: ComposeConfig) -> int:
+    return 2 + int(hash_fraction(f"spans:{first.key}", bits=48) * (config.controlled_spans_max - 1))
+
+
+def _continues(before: AnnotatedTurn, turn: AnnotatedTurn, config: ComposeConfig) -> bool:
+    gap = turn.turn.start - before.turn.end
+    return _voice(before) == _voice(turn) and 0 <= gap <= config.controlled_gap_seconds_max
+
+
+def _voice(turn: AnnotatedTurn) -> tuple[object, ...]:
+    """Whose voice it is: a speaker on a track, and the synthetic voice that spoke for them, if one did."""
+    return turn.turn.speaker, turn.turn.track, synthesised(turn).get("voice")
 
 
 def controlled(key: str, source: SampleSource, config: ComposeConfig) -> tuple[Message, ...]:
-    """Instruction with a spoken question or a text to read -> two halves, interleaved in text and speech.
+    """Instruction with a spoken question or a text to read -> the spans, each in text and speech.
+
+    A question that asks aloud for the way to speak has no other instruction.
 
     Raises:
-        DataError: `no_change` if the labels of the halves do not differ, `no_instruction` if the recipe has
-            no instruction for the language.
+        DataError: `several_voices` if the spans are not of one voice, `no_change` if the labels of no two
+            neighbours differ, `no_instruction` if the recipe has no instruction for the language.
     """
-    first, second = source.answer
-    changes = _describe_changes(first, second, source, config)
-    second_text = Text(word_separator(source.language) + second.text.text)
-    content = (first.text, first.speech, second_text, second.speech)
-    if source.question is None:
-        instruction = source.choose(config.controlled_reading_instructions, key)
-        prompt: tuple[Text | Speech, ...] = (Text(first.text.text + second_text.text),)
-    else:
-        instruction = source.choose(config.controlled_answer_instructions, key)
-        prompt = (source.question.speech,)
-    if instruction is None:
-        raise DataError("no_instruction", "the recipe has no instruction for a change in this language")
-    question = (Text(instruction.replace("{change}", changes)), *prompt)
+    spans = source.answer
+    if len({_voice(span.turn) for span in spans if span.turn}) > 1:
+        raise DataError("several_voices", "another voice speaks, which is no change of style")
+    instruction = Text(_instruction(key, source, config))  # raises for an answer without a change
+    separator = word_separator(source.language)
+    texts = [Text(separator * (n > 0) + span.text.text) for n, span in enumerate(spans)]
+    content = tuple(part for text, span in zip(texts, spans, strict=True) for part in (text, span.speech))
+    prompt: Text | Speech = (
+        source.question.speech if source.question else Text("".join(text.text for text in texts))
+    )
+    question: tuple[Text | Speech, ...] = (prompt,) if source.asks_aloud else (instruction, prompt)
     return chat(key, source, config, question, content, interleaved=True)
 
 
-def _describe_changes(
-    first: SourceSpan, second: SourceSpan, source: SampleSource, config: ComposeConfig
-) -> str:
-    """The changes from the first half to the second, in the wording of an instruction."""
-    words = config.style_words.get(source.language or "en") or config.style_words["en"]
-    changes = []
-    for measure, scale in SCALES.items():
-        before, after = first.labels.get(measure), second.labels.get(measure)
-        if before is not None and after is not None and before != after:
-            changes.append(words[_CHANGE_NAMES[measure][scale.index(after) > scale.index(before)]])
-    emotion = second.labels.get("emotion")
-    if emotion and first.labels.get("emotion") not in (None, emotion):
-        changes.append(words["emotion"].replace("{emotion}", emotion))
+def _instruction(key: str, source: SampleSource, config: ComposeConfig) -> str:
+    """A phrasing of the changes from span to span; spans that sound alike are one part of the answer."""
+    labels, words = [span.labels for span in source.answer], words_of(source.language, config)
+    changes = [change for a, b in pairwise(labels) if (change := change_in_words(a, b, words))]
     if not changes:
-        raise DataError("no_change", "both halves sound alike")
-    return words["and"].join(changes)
+        raise DataError("no_change", "neighbouring spans sound alike")
+    if len(labels) == 2:
+        answer, read = config.controlled_answer_instructions, config.controlled_reading_instructions
+        slot, wording = "{change}", changes[0]
+    else:
+        answer, read = (
+            config.controlled_parts_answer_instructions,
+            config.controlled_parts_reading_instructions,
+        )
+        slot, wording = "{parts}", parts_in_words(labels[0], changes, words)
+    template = source.choose(answer if source.question else read, key)
+    if template is None:
+        raise DataError("no_instruction", "the recipe has no instruction for a change in this language")
+    return template.replace(slot, wording)

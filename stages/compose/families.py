@@ -13,7 +13,7 @@ from stages.compose.source import SampleSource
 VERSION = 3
 
 Kind = Literal["turn", "exchange", "passage", "document"]
-"""A single turn; a question and its answer; two consecutive turns of one speaker; a text document."""
+"""A single turn; a question and its answer; consecutive turns of one speaker; a text document."""
 
 FAMILIES: dict[Family, tuple[Kind, Callable[[str, SampleSource, ComposeConfig], tuple[Message, ...]]]] = {
     "continuation": ("turn", continuation),
@@ -33,4 +33,4 @@ def compose(family: Family, source: SampleSource, config: ComposeConfig) -> Draf
     """Compose one sample of a family. Raises DataError if the source is not suitable for the family."""
     _, messages = FAMILIES[family]
     key = f"{source.key}-{family}"
-    return Draft(key, family, messages(key, source, config), source.record())
+    return Draft(key, family, messages(key, source, config), source.record(config.labels))

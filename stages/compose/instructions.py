@@ -68,6 +68,26 @@ CONTROLLED_ANSWER: Phrasings = {
 }
 """Instructions to answer a question in two turns."""
 
+CONTROLLED_PARTS_READING: Phrasings = {
+    "en": ("Read this aloud, {parts}:\n", "Say this, {parts}:\n"),
+    "zh": ("请朗读下面的文字，{parts}：\n", "请说出下面的话，{parts}：\n"),
+    "de": ("Lies das vor, {parts}:\n", "Sprich das, {parts}:\n"),
+    "es": ("Lee esto en voz alta, {parts}:\n",),
+    "fr": ("Lis ceci à voix haute, {parts} :\n",),
+    "ja": ("次の文章を、{parts}読み上げてください：\n",),
+}
+"""Instructions to read more than two turns that do not answer a question."""
+
+CONTROLLED_PARTS_ANSWER: Phrasings = {
+    "en": ("Answer, and speak {parts}.\n", "Answer me, {parts}.\n"),
+    "zh": ("请回答，{parts}。\n", "回答的时候，{parts}。\n"),
+    "de": ("Antworte, und sprich {parts}.\n", "Gib mir eine Antwort, {parts}.\n"),
+    "es": ("Responde y di {parts}.\n",),
+    "fr": ("Réponds, et dis {parts}.\n",),
+    "ja": ("{parts}答えてください。\n",),
+}
+"""Instructions to answer a question in more than two turns."""
+
 _LANGUAGES = ("en", "zh", "de", "es", "fr", "ja")
 _WORDS = {
     "slower": ("slower", "慢一点", "langsamer", "más despacio", "plus lentement", "もっとゆっくり"),
@@ -102,8 +122,31 @@ _WORDS = {
         "{emotion}の口調で",
     ),
     "and": (" and ", "、", " und ", " y ", " et ", "、"),
+    "first": (
+        "the first part {style}",
+        "第一部分{style}",
+        "den ersten Teil {style}",
+        "la primera parte {style}",
+        "la première partie {style}",
+        "最初は{style}",
+    ),
+    "then": (
+        ", then {change}",
+        "，然后{change}",
+        ", dann {change}",
+        ", luego {change}",
+        ", puis {change}",
+        "、次に{change}",
+    ),
+    "normal": ("normally", "正常地", "normal", "con normalidad", "normalement", "普通に"),
 }
 WORDS: dict[str, dict[str, str]] = {
     language: {name: words[n] for name, words in _WORDS.items()} for n, language in enumerate(_LANGUAGES)
 }
-"""Language -> change or style -> its wording in an instruction; `and` joins two of them."""
+"""Language -> change or style -> its wording in an instruction; `and` joins two of them.
+
+`first` and `then` say what becomes of the parts of an answer, one after another.
+"""
+
+PART_WORDS = frozenset({"first", "then", "normal"})
+"""Words that only answers of more than two turns need."""

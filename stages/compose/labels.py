@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from schemas.recording import UNKNOWN_SPEAKER, HeardLabel, QualityMeasures
+from schemas.recording import UNKNOWN_SPEAKER, QualityMeasures
 from schemas.style import SCALES, emotion_of
 from schemas.turn import AnnotatedTurn
 from stages.stage import Config
@@ -69,12 +69,7 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
     that was requested. Where an ear named `emotion` heard the turn, an emotion counts only if it heard the
     same, and turns that claim none get the one that it is sure of.
     """
-    limits = {
-        "rate": math.log(config.rate_factor),
-        "pitch": config.pitch_semitones,
-        "liveliness": math.log(config.liveliness_factor),
-        "loudness": config.loudness_lu,
-    }
+    limits = _limits(config)
     by_speaker: dict[str, list[AnnotatedTurn]] = {}
     for turn in turns:
         known = turn.turn.speaker != UNKNOWN_SPEAKER  # turns of somebody may be of several people
@@ -92,60 +87,116 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
                 continue
             speaker_median = median(values.values())
             for index, value in values.items():
-                deviation = value - speaker_median
-                labels[index][name] = scale[1 + (deviation >= limits[name]) - (deviation <= -limits[name])]
+                labels[index][name] = _on(scale, value - speaker_median, limits[name])
     for turn in turns:
-        labels[turn.index] |= _requested_style(turn)
+        labels[turn.index] |= claimed_labels(turn)
         labels[turn.index].pop("emotion", None)
         if emotion := _known_emotion(turn, config):
             labels[turn.index]["emotion"] = emotion
     return dict(labels)
 
 
-def emotion_claim(turn: AnnotatedTurn) -> tuple[str, bool] | None:
-    """The emotion that a turn claims, and whether its ear heard it; None without a claim or an ear."""
-    claimed, heard = _claimed_emotion(turn), _emotion_heard(turn)
-    return (claimed, emotion_of(heard.label or "") == emotion_of(claimed)) if claimed and heard else None
-
-
-def _claimed_emotion(turn: AnnotatedTurn) -> str | None:
-    """The emotion that was requested of a synthesised turn, or that the sidecar names; None without one."""
-    return _requested_style(turn).get("emotion") or _emotion(turn)
-
-
-def _emotion_heard(turn: AnnotatedTurn) -> HeardLabel | None:
-    return turn.assessment.heard_by("emotion") if turn.assessment else None
+def claimed_labels(turn: AnnotatedTurn) -> Labels:
+    """The labels of the style that was requested for a synthesised turn, and the emotion of the sidecar."""
+    emotion = _emotion(turn)
+    return {**({"emotion": emotion} if emotion else {}), **_requested_labels(turn)}
 
 
 def _known_emotion(turn: AnnotatedTurn, config: LabelsConfig) -> str | None:
     """The claimed emotion, unless the ear heard another; without a claim, what the ear is sure of."""
-    if (claim := emotion_claim(turn)) is not None:
-        claimed, confirmed = claim
-        return claimed if confirmed else None
-    heard = _emotion_heard(turn)
-    if heard is not None and heard.label and heard.probability >= config.emotion_probability_min:
-        return emotion_of(heard.label)
-    return _claimed_emotion(turn)
+    claimed = claimed_labels(turn).get("emotion")
+    heard = turn.assessment.heard_by("emotion") if turn.assessment else None
+    if heard is None:
+        return claimed
+    name = emotion_of(heard.label or "")
+    if claimed is not None:
+        return claimed if emotion_of(claimed) == name else None
+    return name if heard.label and heard.probability >= config.emotion_probability_min else None
 
 
-def _requested_style(turn: AnnotatedTurn) -> Labels:
+def heard_labels(turn: AnnotatedTurn, config: LabelsConfig) -> Labels:
+    """What is heard of a turn's style: by measures of a synthesised turn, against the same words that its
+    voice spoke plainly, where it did; and by an ear named `emotion`, if the recipe has one."""
+    heard = turn.assessment.heard_by("emotion") if turn.assessment else None
+    emotion = {} if heard is None else {"emotion": emotion_of(heard.label or "several")}
+    return {**emotion, **_measured_labels(turn, config)}
+
+
+def _measured_labels(turn: AnnotatedTurn, config: LabelsConfig) -> Labels:
+    plain, measured = synthesised(turn).get("plain"), turn.assessment
+    if not isinstance(plain, dict) or measured is None:
+        return {}
+    deviations = {
+        # The same words: less time is a higher rate.
+        "rate": _apart(_log(plain.get("speech_seconds")), _log(measured.speech_share * turn.turn.seconds)),
+        "pitch": _apart(_MEASURES["pitch"](measured), _semitones(plain.get("pitch_median_hz"))),
+        "liveliness": _apart(_MEASURES["liveliness"](measured), _log(plain.get("pitch_range_semitones"))),
+        "loudness": _apart(measured.loudness_lufs, plain.get("loudness_lufs")),
+    }
+    limits = _limits(config)
+    return {
+        name: _on(scale, deviation, limits[name])
+        for name, scale in SCALES.items()
+        if (deviation := deviations[name]) is not None
+    }
+
+
+def _requested_labels(turn: AnnotatedTurn) -> Labels:
     """The labels of the style that was requested for a synthesised turn; empty for other turns."""
+    labels = synthesised(turn).get("labels")
+    return {str(name): str(value) for name, value in labels.items()} if isinstance(labels, dict) else {}
+
+
+def outcomes(turn: AnnotatedTurn, config: LabelsConfig) -> list[str]:
+    """`slow/confirmed`, `slow/refused` or `slow/not_measured` for each claimed style and emotion."""
+    heard = heard_labels(turn, config)
+    outcome = {None: "not_measured", True: "confirmed", False: "refused"}
+    return [
+        f"{label}/{outcome[heard[name] in (label, emotion_of(label)) if name in heard else None]}"
+        for name, label in claimed_labels(turn).items()
+        if label not in ("normal", "neutral")
+    ]
+
+
+def _limits(config: LabelsConfig) -> dict[str, float]:
+    """Measure -> difference on the scale of `_MEASURES` from which speech has another label than `normal`."""
+    return {
+        "rate": math.log(config.rate_factor),
+        "pitch": config.pitch_semitones,
+        "liveliness": math.log(config.liveliness_factor),
+        "loudness": config.loudness_lu,
+    }
+
+
+def _on(scale: tuple[str, str, str], deviation: float, limit: float) -> str:
+    """The label of a deviation from what is normal."""
+    return scale[1 + (deviation >= limit) - (deviation <= -limit)]
+
+
+def synthesised(turn: AnnotatedTurn) -> Mapping[str, Any]:
+    """What synthesis noted of a turn that it spoke: its `voice`, the `labels` of its style and so on; empty
+    for turns of people."""
     match turn.metadata.get("synthesis"):
-        case {"spoken": [*spoken]} if turn.index < len(spoken):
-            spoken_turn = spoken[turn.index]
-            labels = spoken_turn.get("labels") if isinstance(spoken_turn, dict) else None
-            if isinstance(labels, dict):
-                return {str(name): str(value) for name, value in labels.items()}
+        case {"spoken": [*spoken]} if turn.index < len(spoken) and isinstance(spoken[turn.index], dict):
+            return dict(spoken[turn.index])
     return {}
 
 
-def _log(value: float | None, factor: float = 1.0) -> float | None:
-    return factor * math.log(value) if value is not None and value > 0 else None
+def _log(value: float | None) -> float | None:
+    return math.log(value) if value is not None and value > 0 else None
+
+
+def _semitones(hz: float | None) -> float | None:
+    return 12 * math.log2(hz) if hz is not None and hz > 0 else None
+
+
+def _apart(value: float | None, reference: float | None) -> float | None:
+    return None if value is None or reference is None else value - reference
 
 
 _MEASURES: dict[str, Callable[[QualityMeasures], float | None]] = {
     "rate": lambda measures: _log(measures.words_per_second),
-    "pitch": lambda measures: _log(measures.pitch_median_hz, 12 / math.log(2)),
+    "pitch": lambda measures: _semitones(measures.pitch_median_hz),
     "liveliness": lambda measures: _log(measures.pitch_range_semitones),
     "loudness": lambda measures: measures.loudness_lufs,
 }

@@ -10,10 +10,10 @@ replay        text alone, as in pre-training
 from schemas.errors import DataError
 from schemas.hashing import hash_fraction
 from schemas.sample import Message, Text
-from schemas.style import SCALES
 from stages.compose.clauses import clauses
 from stages.compose.config import ComposeConfig
 from stages.compose.source import SampleSource
+from stages.compose.wording import style_in_words, words_of
 
 Messages = tuple[Message, ...]
 
@@ -58,11 +58,9 @@ def replay(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
 def _styled_instruction(key: str, source: SampleSource, config: ComposeConfig) -> str | None:
     """An instruction that names the style of the turn; None for turns outside `tts_style_share`."""
     (span,) = source.answer
-    words = config.style_words.get(source.language or "en") or config.style_words["en"]
-    styles = [words[span.labels[name]] for name in SCALES if span.labels.get(name, "normal") != "normal"]
-    if emotion := span.labels.get("emotion"):
-        styles.append(words["emotion"].replace("{emotion}", emotion))
-    if not styles or hash_fraction(f"style:{key}", bits=48) >= config.tts_style_share:
+    words = words_of(source.language, config)
+    style = style_in_words(span.labels, words)
+    if not style or hash_fraction(f"style:{key}", bits=48) >= config.tts_style_share:
         return None
     template = source.choose(config.styled_tts_instructions, key)
-    return template.replace("{style}", words["and"].join(styles)) if template else None
+    return template.replace("{style}", style) if template else None

@@ -11,7 +11,7 @@ from schemas.layout import whole_groups
 from schemas.sample import Clip, Message, Speech, Text
 from schemas.turn import AnnotatedTurn, recording_key
 from stages.compose.instructions import Phrasings
-from stages.compose.labels import Labels
+from stages.compose.labels import Labels, LabelsConfig, claimed_labels, heard_labels
 
 UNSPACED_LANGUAGES = {"zh", "yue", "ja", "th", "lo", "my", "km"}
 """Languages that are written without spaces between words (ISO 639)."""
@@ -79,15 +79,21 @@ class SampleSource:
         spans = (self.question, *self.answer)
         return tuple(span.turn.index for span in spans if span is not None and span.turn is not None)
 
-    def record(self) -> dict[str, Any]:
-        """The part of the sample's record that describes its source."""
+    @property
+    def asks_aloud(self) -> bool:
+        """Whether the spoken question itself asks for the way to speak."""
+        synthesis = self.metadata.get("synthesis")
+        return self.question is not None and isinstance(synthesis, dict) and "instruction" in synthesis
+
+    def record(self, limits: LabelsConfig) -> dict[str, Any]:
+        """The part of the sample's record that describes its source; `limits` are for measured labels."""
         spans = (self.question, *self.answer)
         spoken = [(span.turn, span.labels) for span in spans if span is not None and span.turn is not None]
         return {
             "speakers": sorted({turn.turn.speaker for turn, _ in spoken}),
             "language": self.language,
             "source": self.origin,
-            "turns": [_turn_record(turn, labels) for turn, labels in spoken],
+            "turns": [_turn_record(turn, labels, limits) for turn, labels in spoken],
             "sidecar": self.metadata,
         }
 
@@ -153,11 +159,13 @@ def _history_messages(history: Sequence[AnnotatedTurn], question: AnnotatedTurn)
     return tuple(Message(role, (Text(text),)) for role, text in merged)
 
 
-def _turn_record(turn: AnnotatedTurn, labels: Labels) -> dict[str, Any]:
+def _turn_record(turn: AnnotatedTurn, labels: Labels, limits: LabelsConfig) -> dict[str, Any]:
     transcript = to_row(turn.transcript)
     if transcript is not None:
         del transcript["words"]  # stored in turns.parquet
     position = {name: getattr(turn.turn, name) for name in ("start", "end", "speaker", "track")}
     measured = {"transcript": transcript, "assessment": to_row(turn.assessment), "labels": dict(labels)}
     corrected = {"corrected_from": to_row(turn.corrected_from)} if turn.corrected_from else {}
-    return {"index": turn.index, **position, **measured, **corrected}
+    heard = heard_labels(turn, limits)
+    style = {"asked": dict(claimed_labels(turn)), "heard": dict(heard)} if heard else {}
+    return {"index": turn.index, **position, **measured, **style, **corrected}

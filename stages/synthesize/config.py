@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from stages.stage import Config
 from stages.synthesize.answers import AnswersConfig
+from stages.synthesize.asking import SpokenInstructionsConfig
 from stages.synthesize.changes import VoiceChangesConfig
 from stages.synthesize.checks import CheckConfig
 from stages.synthesize.kokoro import CHINESE_REFERENCE, language_of
@@ -23,7 +24,8 @@ class SynthesizeConfig(Config):
     conversations: tuple[str, ...] = Field(
         (),
         description='JSON Lines or Parquet files, a conversation per row: `{"messages": [{role, content}]}`, '
-        "with `answer_style` if the last answer is to be spoken in one of `styles`",
+        "with `answer_style` if the last answer is to be spoken in one of `styles`, or a list of them for as "
+        "many spans of it",
     )
     answers: AnswersConfig | None = Field(
         None,
@@ -50,8 +52,19 @@ class SynthesizeConfig(Config):
         0.0,
         ge=0,
         le=1,
-        description="share of spoken answers that change their style halfway, for the family `controlled`, "
-        "among answers that can be split at a sentence or clause",
+        description="share of spoken answers that change their style on the way, for the family "
+        "`controlled`, among answers that can be split at a sentence or clause",
+    )
+    style_spans_max: int = Field(
+        2,
+        ge=2,
+        le=5,
+        description="maximum number of spans of these answers, each in a style other than the one before; "
+        "how many, from 2 on, is drawn for each",
+    )
+    spoken_instructions: SpokenInstructionsConfig | None = Field(
+        None,
+        description="questions that ask aloud for a way to speak, which the answer then has (null: none)",
     )
     reference: str = Field(
         "The quick brown fox jumps over the lazy dog, and everybody in the garden laughs about it.",
@@ -64,6 +77,12 @@ class SynthesizeConfig(Config):
     checks: CheckConfig = Field(
         CheckConfig(), description="checks of synthesised turns, applied when the data is packed"
     )
+
+    @property
+    def measures_plain(self) -> bool:
+        """Whether what is spoken in a style is spoken plainly too, to be compared with. Recordings of recipes
+        with neither of the two keys stay those of earlier releases."""
+        return self.spoken_instructions is not None or self.style_spans_max > 2
 
     def style(self, name: str) -> StyleConfig:
         return UNCHANGED if name == PLAIN else self.styles[name]

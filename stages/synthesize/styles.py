@@ -1,8 +1,8 @@
-"""Speaking styles, and answers that change their style halfway."""
+"""Speaking styles, and answers that change their style on the way."""
 
 import re
 from collections.abc import Collection
-from itertools import permutations
+from itertools import pairwise
 
 from pydantic import Field
 
@@ -14,8 +14,8 @@ from stages.synthesize.checks import letters
 PLAIN = "plain"
 """Name of the unmodified voice."""
 
-HALF_LETTERS_MIN = 8
-"""Minimum number of letters in a half, for its style to be audible."""
+SPAN_LETTERS_MIN = 8
+"""Minimum number of letters in a span of an answer, for its style to be audible."""
 
 
 class StyleConfig(Config):
@@ -74,25 +74,51 @@ def labels_of(style: str, styles: Collection[str]) -> dict[str, str]:
     return plain if style == PLAIN else plain | {measure_of(style): style}
 
 
-def draw_styles(key: str, styles: Collection[str]) -> tuple[str, str]:
-    """Two different styles, one of which may be `PLAIN`, drawn by a hash of the key."""
-    pairs = list(permutations([PLAIN, *sorted(styles)], 2))
-    return pairs[int(hash_fraction(key, bits=48) * len(pairs))]
+def draw_styles(key: str, styles: Collection[str], number: int) -> tuple[str, ...]:
+    """The styles of a number of spans, `PLAIN` among them, drawn by a hash of the key; neighbours differ."""
+    names = [PLAIN, *sorted(styles)]
+    drawn: list[str] = []
+    sequences = len(names) * (len(names) - 1) ** (number - 1)
+    left = int(hash_fraction(key, bits=48) * sequences)
+    for _ in range(number):
+        others = [name for name in names if name not in drawn[-1:]]
+        sequences //= len(others)
+        place, left = divmod(left, sequences)
+        drawn.append(others[place])
+    return tuple(drawn)
 
 
-_SENTENCE = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|[。！？…]+[”’」』）]*")
-_CLAUSE = re.compile(r"[,;:][\"'”’)\]]*(?=\s)|\s[–—-](?=\s)|[，；：、]+")
+_SENTENCE = r"[.!?…]+[\"'”’)\]]*(?=\s)|[。！？…]+[”’」』）]*"
+_CLAUSE = r"[,;:][\"'”’)\]]*(?=\s)|\s[–—-](?=\s)|[，；：、]+"
+_ENDS = (re.compile(_SENTENCE), re.compile(f"{_SENTENCE}|{_CLAUSE}"))
 
 
-def halves(text: str) -> tuple[str, str] | None:
-    """A text split between two sentences, or else two clauses, as close to the middle as possible.
+def split(text: str, number: int) -> tuple[str, ...] | None:
+    """A text split into a number of spans of about one length, between sentences, or else clauses too.
 
-    None if each such split leaves a half with under a quarter of the letters, or under `HALF_LETTERS_MIN`.
+    None if that leaves a span with under half of its share of the letters, or under `SPAN_LETTERS_MIN`.
     """
-    least = max(HALF_LETTERS_MIN, letters(text) / 4)
-    for ends in (_SENTENCE, _CLAUSE):
-        cuts = [(text[: end.end()].strip(), text[end.end() :].strip()) for end in ends.finditer(text)]
-        fit = [cut for cut in cuts if min(map(letters, cut)) >= least]
-        if fit:
-            return min(fit, key=lambda cut: abs(letters(cut[0]) - letters(cut[1])))
+    total = letters(text)
+    least = max(SPAN_LETTERS_MIN, total / (2 * number))
+    for ends in _ENDS:
+        before = {end.end(): letters(text[: end.end()]) for end in ends.finditer(text)}
+        if not before:
+            continue
+        cuts = [min(before, key=lambda cut: abs(number * before[cut] - n * total)) for n in range(1, number)]
+        spans = tuple(text[start:end].strip() for start, end in pairwise([0, *cuts, len(text)]))
+        if min(map(letters, spans)) >= least:
+            return spans
     return None
+
+
+def changing_styles(
+    text: str, key: str, styles: Collection[str], share: float, spans_max: int
+) -> tuple[str, ...]:
+    """The styles of the spans of a share of the texts, drawn by a hash of the key; empty for the other texts,
+    and for those that can't be split."""
+    if styles and hash_fraction(f"{key} halves", bits=48) < share:
+        most = 2 + int(hash_fraction(f"{key} spans", bits=48) * (spans_max - 1))
+        for number in range(most, 1, -1):
+            if split(text, number):
+                return draw_styles(f"{key} styles", styles, number)
+    return ()

@@ -29,10 +29,12 @@ def test_text_parts_are_joined():
 
 def test_the_key_depends_on_the_requested_style_too():
     row = {"messages": [message("user", "Hi?"), message("assistant", "Hi.")]}
-    plain, slow = (parse(row | style, "a:1") for style in ({}, {"answer_style": "slow"}))
-    assert (plain.answer_style, slow.answer_style) == (None, "slow")
-    assert plain.key != slow.key
+    asked = ({}, {"answer_style": "slow"}, {"answer_style": ["slow", "loud"]})
+    plain, slow, then_loud = (parse(row | style, "a:1") for style in asked)
+    assert [chat.answer_styles for chat in (plain, slow, then_loud)] == [(), ("slow",), ("slow", "loud")]
+    assert len({plain.key, slow.key, then_loud.key}) == 3
     assert plain.key == parse(row | {"answer_style": None}, "a:1").key
+    assert slow.key == parse(row | {"answer_style": ["slow"]}, "a:1").key
 
 
 def test_the_key_depends_only_on_roles_and_texts():

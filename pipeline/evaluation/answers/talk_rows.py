@@ -26,7 +26,7 @@ def talk_question(fields: dict[str, Any], where: str) -> BenchmarkRow | None:
     if [message.role for message in chat.messages] != ["human", "assistant"]:
         return None
     question, answer = chat.messages
-    family, style = fields["family"], chat.answer_style
+    family, style = fields["family"], ", then ".join(chat.answer_styles)
     row = {
         "id": f"{str(family).replace(' ', '-')}-{chat.key}",
         "dimension": family,

@@ -34,7 +34,7 @@ def test_the_recipe_reads_the_dialogues_and_has_their_styles(talk):
     recipe = load(talk / "recipe.yaml")
     chats = [parse(row.value, row.where) for row in read_rows(recipe.synthesize.conversations)]
     assert len(chats) == 20_000
-    assert {chat.answer_style for chat in chats} == {None, *recipe.synthesize.styles}
+    assert {chat.answer_styles for chat in chats} == {(), *((name,) for name in recipe.synthesize.styles)}
     assert not set(recipe.synthesize.speech.human_voices) & set(recipe.synthesize.speech.assistant_voices)
 
 

@@ -453,6 +453,37 @@ class TestSynthesis:
         assert record["source"]["recording"] == "s.flac"
         assert read(found["aqta"][1], vocabulary)[-1].text == self.IN_TWO
 
+    def test_a_question_that_asks_aloud_needs_no_written_instruction(self, tmp_path, vocabulary):
+        turns = list(self.in_halves())
+        synthesis = self.IN_HALVES["synthesis"] | {"instruction": {"styles": ["soft", "slow"]}}
+        sidecar = self.IN_HALVES | {"synthesis": synthesis}
+        asking = [replace(turn, metadata=sidecar) for turn in turns]
+        checks = {"checks": {"error_rate_max": None}}
+        plan = planned(tmp_path, {"s.flac": asking}, compose={"families": ["controlled"]}, synthesize=checks)
+        ((record, tokens),) = samples_of(plan, packed(plan))
+        *_, human, assistant = read(tokens, vocabulary)
+        assert (human.text, len(human.codes), assistant.text) == ("", 1, self.IN_TWO)
+        assert record["sidecar"]["synthesis"]["instruction"] == {"styles": ["soft", "slow"]}
+
+    def test_what_was_asked_and_what_is_heard_is_recorded_and_counted(self, tmp_path):
+        plain = {"speech_seconds": 1.0, "loudness_lufs": -27.0}
+        spoken = [
+            {"message": 3, "labels": {}},
+            {"message": 4, "labels": {"rate": "slow", "loudness": "normal"}, "plain": plain},
+            {"message": 4, "labels": {"rate": "normal", "loudness": "soft"}, "plain": plain},
+        ]
+        sidecar = self.IN_HALVES | {"synthesis": {"spoken": spoken}}
+        turns = [replace(turn, metadata=sidecar) for turn in self.in_halves()]  # 1.8 s of speech, -27 LUFS
+        checks = {"checks": {"error_rate_max": None}}
+        plan = planned(tmp_path, {"s.flac": turns}, compose={"families": ["controlled"]}, synthesize=checks)
+        manifest = packed(plan)
+        assert manifest.styles == {"slow/confirmed": 1, "soft/refused": 1}
+        ((record, _),) = samples_of(plan, manifest)
+        assert [(turn.get("asked"), turn.get("heard")) for turn in record["turns"]] == [
+            (None, None),
+            *((part["labels"], {"rate": "slow", "loudness": "normal"}) for part in spoken[1:]),
+        ]
+
     def test_a_prompt_is_on_one_side_of_the_split_whoever_answers_it(self, tmp_path, texts):
         def chat(n):
             question = {"role": "human", "content": f"What is {n // 3} and {n // 3}?"}
@@ -501,7 +532,7 @@ def test_the_bytes_of_shards_stay(tmp_path):
     assert shard.sha256 == GOLDEN_SHARD
 
 
-GOLDEN_SHARD = "a33c78527fab1369c209a3a3f6ade8989c87cda75d905d4508104a521ffe6dbe"
+GOLDEN_SHARD = "0b4fc8c1d7801267c9cab9c2a182d3bdf87f3e1b3c3028a3de6fb42fc88ed508"
 """Another value changes the ids of all versions: raise a stage's VERSION and add a line to the changelog."""
 
 
@@ -510,7 +541,7 @@ def test_the_summary_of_a_packed_group_keeps_its_form():
         name: {}
         for name in (
             *("recordings", "texts", "turns", "set_aside", "samples", "tokens", "family_tokens", "left_out"),
-            *("not_composed", "licences", "companions", "audio_notes"),
+            *("not_composed", "licences", "companions", "audio_notes", "styles", "songs"),
         )
     }
     shard = {"name": "train-000000.tar", "split": "train", "samples": 2, "bytes": 10240, "sha256": "0" * 64}
@@ -519,7 +550,7 @@ def test_the_summary_of_a_packed_group_keeps_its_form():
     group = PackedGroup.from_json(stored)
     assert group.shards == (PackedShard(**shard),)
     assert group.to_json() == stored
-    new = ("companions", "audio_notes")
+    new = ("companions", "audio_notes", "styles", "songs")
     earlier = {name: value for name, value in json.loads(stored).items() if name not in new}
     assert PackedGroup.from_json(json.dumps(earlier).encode()) == group, "as earlier builds wrote it"
 

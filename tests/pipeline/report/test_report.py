@@ -344,5 +344,13 @@ def test_the_card_shows_how_far_two_recognisers_agree(version, tables):
     assert "disagreement_max" in {curve.field for curve in facts.curves}
 
 
+def test_the_card_counts_the_styles_that_are_heard(version, facts):
+    styles = {"slow/confirmed": 7, "slow/refused": 2, "sad/not_measured": 3}
+    text = card(version.manifest.model_copy(update={"styles": styles}), facts)
+    assert "| slow | 9 | 7 | 2 | 0 |" in text
+    assert "| sad | 3 | 0 | 0 | 3 |" in text
+    assert "synthesised in a style" not in card(version.manifest, facts)
+
+
 def test_the_card_of_one_recogniser_does_not_speak_of_two(version, facts):
     assert "two recognisers" not in card(version.manifest, facts)

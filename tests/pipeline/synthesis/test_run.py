@@ -3,12 +3,14 @@
 import json
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+import stages.synthesize.asking
 from pipeline.config.recipe import Recipe, UnitsConfig, load
 from pipeline.inputs.listing import ListedRecording
 from pipeline.inputs.spooled_audio import SpooledAudio
@@ -19,12 +21,15 @@ from pipeline.synthesis.speech_models import speech_models
 from schemas.errors import SetupError
 from schemas.recording import Recording, Unit
 from schemas.turn import turns_of
+from stages.compose.labels import LabelsConfig, heard_labels, outcomes
 from stages.decode import DecodeStage
 from stages.decode.config import DecodeConfig
 from stages.diarize import DiarizeStage
 from stages.diarize.config import DiarizeConfig
+from stages.quality.config import QualityConfig
+from stages.quality.stage import QualityStage
 from stages.synthesize.checks import check, error_rate, letters
-from stages.synthesize.styles import STYLES, halves
+from stages.synthesize.styles import STYLES, split
 from stages.transcribe import TranscribeConfig, TranscribeStage
 from tests.paths import DEMO
 from tests.served import Answer, completion, serving
@@ -228,7 +233,7 @@ def test_the_halves_of_an_answer_are_turns_of_their_own_styles(tmp_path):
         turns = [json.loads(line) for line in Path(f"{path}.jsonl").read_text().splitlines()]
         assert [(turn["speaker"], turn["text"]) for turn in turns] == [
             ("human", rows[0]["messages"][0]["content"].replace("Leeds", turns[0]["text"].split()[5])),
-            *(("assistant", half) for half in halves(IN_TWO)),
+            *(("assistant", half) for half in split(IN_TWO, 2)),
         ]
         question, *spans = sidecar["synthesis"]["spoken"]
         assert (question["labels"], [span["message"] for span in spans]) == ({}, [1, 1])
@@ -259,6 +264,77 @@ def test_a_row_requests_the_style_of_its_answer(tmp_path):
         assert (turn["text"], answer["likeness"] > 0.75) == (ANSWER, True)
         seconds[answer["labels"].get("rate")] = turn["end"] - turn["start"]
     assert seconds["slow"] > 1.4 * seconds[None]
+
+
+def test_a_row_requests_a_style_for_each_span_of_its_answer(tmp_path):
+    styles = {"slow": {"speed": 0.7}, "soft": {"gain_db": -12}}
+    row, long = (talk("When?", IN_TWO, answer_style=["slow", *rest]) for rest in (["soft"], ["plain"] * 7))
+    found = run(recipe_of(tmp_path, row, long, styles=styles))
+    assert [(row.recording, row.code) for row in found.set_aside] == [("chats.jsonl:2", "not_split")]
+    ((sidecar, turns),) = sidecars_of(found)
+    assert [turn["text"] for turn in turns[1:]] == list(split(IN_TWO, 2))
+    assert [part["labels"]["rate"] for part in sidecar["synthesis"]["spoken"][1:]] == ["slow", "normal"]
+
+
+def test_answers_change_their_style_as_often_as_the_recipe_lets_them(tmp_path):
+    answer = f"{IN_TWO} Tickets are sold at the station. You can bring a bicycle. It is free on Sundays."
+    rows = [talk(f"When does number {n} leave?", answer) for n in range(4)]
+    styles = {"slow": {"speed": 0.7}, "soft": {"gain_db": -12}}
+    found = run(recipe_of(tmp_path, *rows, styles=styles, style_share=1, style_spans_max=5))
+    numbers = set()
+    for sidecar, turns in sidecars_of(found):
+        spans = sidecar["synthesis"]["spoken"][1:]
+        numbers.add(len(spans))
+        assert " ".join(turn["text"] for turn in turns[1:]) == answer
+        assert all(a["labels"] != b["labels"] for a, b in pairwise(spans))
+        in_style = [span["labels"] != {"rate": "normal", "loudness": "normal"} for span in spans]
+        assert ["plain" in span for span in spans] == in_style
+    assert max(numbers) > 2
+
+
+def test_a_question_asks_aloud_for_a_way_to_speak_and_the_answer_is_heard_to_have_it(tmp_path):
+    asking = {"share": 1, "again_share": 0.5}
+    styles = {"slow": {"speed": 0.6}}
+    rows = [talk(QUESTION.replace("Edinburgh", city), ANSWER) for city in ("York", "Leeds", "Bath", "Hull")]
+    found = run(recipe_of(tmp_path, *rows, styles=styles, spoken_instructions=asking))
+    forms = set()
+    for sidecar, (question, answer) in sidecars_of(found):
+        instruction, messages = sidecar["synthesis"]["instruction"], sidecar["messages"]
+        forms.add(instruction["form"])
+        assert (instruction["styles"], instruction["held_out"]) == (["slow"], False)
+        assert question["text"] == messages[-2]["content"]
+        assert answer["text"] == messages[-1]["content"] == ANSWER
+        assert len(messages) == (4 if instruction["form"] == "again" else 2)
+        assert ("platform" in question["text"]) == (instruction["form"] == "with")
+    assert forms == {"again", "with"}
+    source = SpooledAudio(tmp_path / "audio", DecodeConfig(), "test")
+    recording = annotated(source, found.recordings[0])
+    quality = QualityStage(QualityConfig(), source, {n: resolve(n).path for n in QualityConfig().models})
+    quality.setup()
+    (measured,) = quality(Unit("u", (recording,))).recordings
+    question, answer = turns_of(measured)
+    assert heard_labels(question, LabelsConfig()) == {}
+    assert heard_labels(answer, LabelsConfig())["rate"] == "slow"
+    assert heard_labels(answer, LabelsConfig())["loudness"] == "normal"
+    assert outcomes(answer, LabelsConfig()) == ["slow/confirmed"]
+
+
+def test_what_is_wrong_with_own_phrasings_is_told_before_anything_is_spoken(tmp_path):
+    packaged = Path(stages.synthesize.asking.__file__).with_name("en.txt").read_text(encoding="utf-8")
+    own = tmp_path / "own.txt"
+    own.write_text(f"{packaged}again: Say that {{moore}}.\n")
+    recipe = recipe_of(tmp_path, talk("When?", IN_TWO), spoken_instructions={"phrasings": {"en": str(own)}})
+    line = len(packaged.splitlines()) + 1
+    with pytest.raises(SetupError, match=rf"own\.txt:{line}: unknown slot \{{moore\}}: add a line"):
+        synthesize(recipe, silent, make=False)
+
+
+def sidecars_of(found: Synthesis):
+    """The sidecar and the turns of each recording."""
+    for listed in found.recordings:
+        path = listed.uri.removeprefix("file://")
+        turns = [json.loads(line) for line in Path(f"{path}.jsonl").read_text().splitlines()]
+        yield json.loads(Path(f"{path}.json").read_text()), turns
 
 
 def audio_of(found: Synthesis) -> list[bytes]:
@@ -336,7 +412,7 @@ def test_a_voice_that_speaks_on_both_sides_is_told_before_and_while_it_speaks(tm
 def test_a_spoken_conversation_stays_what_it_was_before_there_were_engines(tmp_path):
     recipe = recipe_of(tmp_path, talk("How far is it?"))
     models, embedding = speech_models(recipe.synthesize.speech), resolve(recipe.synthesize.embedding)
-    assert _fingerprint(recipe.synthesize, models, embedding) == "7d0d4d807298efb7"
+    assert _fingerprint(recipe.synthesize, models, embedding, {}) == "7d0d4d807298efb7"
 
 
 def test_conversations_are_relative_to_the_recipe(tmp_path):

@@ -14,7 +14,7 @@ from schemas.errors import DataError
 from schemas.layout import ReadMessage, header, read, whole_groups
 from schemas.recording import Codes, Word
 from schemas.sample import Clip, Message, Speech, Text, turns_in
-from stages.compose import FAMILIES, ComposeConfig, SampleSource, SourceSpan, compose, of_turns, passages
+from stages.compose import FAMILIES, ComposeConfig, SampleSource, SourceSpan, compose, of_turns
 from stages.compose.clauses import clauses
 from stages.interleave import InterleaveConfig, lay_out
 from tests.stages.annotated import a_turn
@@ -245,72 +245,6 @@ class TestInterleaved:
             with pytest.raises(DataError) as caught:
                 compose("interleaved", of_turns([turn]), CONFIG)
             assert caught.value.code == code
-
-
-class TestControlled:
-    def test_the_instruction_names_the_changes(self):
-        source = of_turns([TURN, SECOND], QUESTION, labels=LABELS)
-        config = ComposeConfig(controlled_answer_instructions={"en": ("Say the second half {change}.\n",)})
-        human, assistant = compose("controlled", source, config).messages
-        instruction, question = human.content
-        assert instruction == Text("Say the second half slower and louder.\n")
-        assert question.text == "Where did you grow up?"
-        first, first_speech, second, second_speech = assistant.content
-        assert assistant.interleaved
-        assert (first, second) == (Text("In a small town by the sea."), Text(" And then I moved away."))
-        assert (first_speech.turn, second_speech.turn) == (12, 13)
-        assert second_speech.text == "And then I moved away."
-
-    def test_without_a_question_the_text_is_read_aloud(self):
-        config = ComposeConfig(controlled_reading_instructions={"en": ("Read, second half {change}:\n",)})
-        human, _ = compose("controlled", of_turns([TURN, SECOND], labels=LABELS), config).messages
-        assert human.content == (
-            Text("Read, second half slower and louder:\n"),
-            Text("In a small town by the sea. And then I moved away."),
-        )
-
-    def test_languages_without_spaces_are_joined_without_a_space(self):
-        turns = [
-            a_turn(index=n, text=t, language="zh") for n, t in [(12, "我在海边长大。"), (13, "后来走了。")]
-        ]
-        human, _ = compose("controlled", of_turns(turns, labels=LABELS), CONFIG).messages
-        assert "慢一点、大声一点" in human.content[0].text
-        assert human.content[1] == Text("我在海边长大。后来走了。")
-
-    def test_a_change_of_emotion_is_named(self):
-        labels = {12: {"emotion": "calm"}, 13: {"emotion": "happy"}}
-        human, _ = compose("controlled", of_turns([TURN, SECOND], labels=labels), CONFIG).messages
-        assert "sounding happy" in human.content[0].text
-
-    @pytest.mark.parametrize("labels", [{}, {12: LABELS[12], 13: LABELS[12]}, {12: {}, 13: LABELS[13]}])
-    def test_halves_with_equal_or_unknown_labels_are_rejected(self, labels):
-        with pytest.raises(DataError) as caught:
-            compose("controlled", of_turns([TURN, SECOND], labels=labels), CONFIG)
-        assert caught.value.code == "no_change"
-
-    def test_passages_are_consecutive_turns_of_one_speaker_and_do_not_share_turns(self):
-        turns = [a_turn(start=5.0 * n, end=5.0 * n + 4, index=n, speaker="AAABAAB"[n]) for n in range(7)]
-        pairs = passages(turns, set(range(7)), CONFIG)
-        assert [(a.index, b.index) for a, b in pairs] == [(0, 1), (4, 5)]
-        assert passages(turns, {0, 2, 4}, CONFIG) == []
-        assert passages(turns, set(range(7)), ComposeConfig(controlled_gap_seconds_max=0.5)) == []
-
-    def test_turns_of_somebody_are_no_passage(self):
-        turns = [a_turn(start=5.0 * n, end=5.0 * n + 4, index=n, speaker="somebody") for n in range(2)]
-        assert passages(turns, {0, 1}, CONFIG) == []
-
-    def test_the_kept_turns_are_iterated_at_most_once(self):
-        class Kept(frozenset):
-            times_read = 0
-
-            def __iter__(self):
-                self.times_read += 1
-                return super().__iter__()
-
-        kept = Kept(range(50))
-        turns = [a_turn(start=5.0 * n, end=5.0 * n + 4, index=n, speaker="A") for n in range(50)]
-        assert len(passages(turns, kept, CONFIG)) == 25
-        assert kept.times_read <= 1
 
 
 def test_a_share_of_tts_instructions_names_the_style_of_the_labels():

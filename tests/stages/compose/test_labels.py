@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.recording import HeardLabel, Problem
-from stages.compose import ComposeConfig, emotion_claim, label
+from stages.compose import ComposeConfig, label, outcomes
 from stages.compose.labels import LabelsConfig
 from tests.stages.annotated import a_turn
 
@@ -110,9 +110,10 @@ def test_the_emotion_of_a_style_that_was_requested_must_be_heard_too():
     for heard, confirmed in (("hap", True), ("neutral", False)):
         turn = a_turn(sidecar=sidecar, **hears(heard))
         assert label([turn], CONFIG)[0] == {"rate": "fast"} | ({"emotion": "happy"} if confirmed else {})
-        assert emotion_claim(turn) == ("happy", confirmed)
-    assert emotion_claim(a_turn(sidecar=sidecar)) is None
-    assert emotion_claim(a_turn(**hears("happy"))) is None
+        heard_so = "confirmed" if confirmed else "refused"
+        assert outcomes(turn, CONFIG) == [f"happy/{heard_so}", "fast/not_measured"]
+    assert outcomes(a_turn(sidecar=sidecar), CONFIG) == ["happy/not_measured", "fast/not_measured"]
+    assert outcomes(a_turn(**hears("happy")), CONFIG) == []
 
 
 def test_the_thresholds_come_from_the_recipe():

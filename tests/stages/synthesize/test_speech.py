@@ -1,6 +1,7 @@
 """Speech from piper and from servers, speaking styles, and the checks of synthesised turns."""
 
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from stages.synthesize.checks import CheckConfig, as_written, check, error_rate,
 from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.kokoro import HUMAN_VOICES
 from stages.synthesize.speech import ByVoice, Piper, SpeechConfig, SpeechServer, speakable
-from stages.synthesize.styles import STYLES, UNCHANGED, StyleConfig, draw_styles, halves, labels_of
+from stages.synthesize.styles import STYLES, UNCHANGED, StyleConfig, draw_styles, labels_of, split
 from tests.paths import DEMO
 from tests.served import Answer, serving
 from tests.stages.annotated import a_turn
@@ -241,7 +242,7 @@ def test_chinese_voices_have_a_reference_sentence_of_their_own():
     assert "今天" in config.reference_of("zf_xiaoyi")
 
 
-# Answers in two styles
+# Answers in several styles
 
 
 @pytest.mark.parametrize(
@@ -259,7 +260,7 @@ def test_chinese_voices_have_a_reference_sentence_of_their_own():
     ],
 )
 def test_an_answer_is_split_after_a_sentence_or_clause(text, first, second):
-    assert halves(text) == (first, second or text.removeprefix(first).strip())
+    assert split(text, 2) == (first, second or text.removeprefix(first).strip())
 
 
 @pytest.mark.parametrize(
@@ -267,23 +268,49 @@ def test_an_answer_is_split_after_a_sentence_or_clause(text, first, second):
     ["", "Yes. It does.", "No, because I said so and that is that", "It costs 3.50 euros"],
 )
 def test_an_answer_without_a_suitable_boundary_is_not_split(text):
-    assert halves(text) is None
+    assert split(text, 2) is None
 
 
-@given(st.text(st.sampled_from('abc .,!?。，、0"’'), max_size=120) | st.text(max_size=60))
-def test_the_halves_contain_the_whole_text(text):
-    cut = halves(text)
-    if cut is not None:
-        assert "".join(cut).split() != []
-        assert "".join("".join(cut).split()) == "".join(text.split())
-        assert all(letters(half) >= letters(text) / 4 for half in cut)
+@given(st.text(st.sampled_from('abc .,!?。，、0"’'), max_size=120) | st.text(max_size=60), st.integers(2, 5))
+def test_the_spans_contain_the_whole_text_in_order(text, number):
+    spans = split(text, number)
+    if spans is not None:
+        assert len(spans) == number
+        assert "".join("".join(spans).split()) == "".join(text.split())
+        assert all(letters(span) >= letters(text) / (2 * number) for span in spans)
 
 
-def test_the_two_styles_of_an_answer_differ():
-    drawn = {draw_styles(f"{n}", STYLES) for n in range(200)}
-    assert len(drawn) == 4 * 3
-    assert all(first != second for first, second in drawn)
-    assert draw_styles("a", STYLES) == draw_styles("a", dict(reversed(STYLES.items())))
+def test_an_answer_is_split_into_as_many_spans_as_are_asked_for():
+    text = "It leaves at six. Be there by half past five, and bring warm clothes. It is cold up there."
+    assert split(text, 3) == (
+        "It leaves at six.",
+        "Be there by half past five, and bring warm clothes.",
+        "It is cold up there.",
+    )
+    assert split(text, 4) == (
+        "It leaves at six.",
+        "Be there by half past five,",
+        "and bring warm clothes.",
+        "It is cold up there.",
+    )
+    assert split(text, 5) is None
+
+
+@pytest.mark.parametrize("number", [2, 3, 5])
+def test_neighbouring_styles_of_an_answer_differ_and_all_orders_are_drawn(number):
+    drawn = {draw_styles(f"{n}", STYLES, number) for n in range(4000)}
+    assert all(len(styles) == number for styles in drawn)
+    assert all(before != after for styles in drawn for before, after in pairwise(styles))
+    assert len(drawn) == 4 * 3 ** (number - 1)
+    assert draw_styles("a", STYLES, number) == draw_styles("a", dict(reversed(STYLES.items())), number)
+
+
+def test_the_two_styles_of_an_answer_stay_those_of_earlier_releases():
+    assert [draw_styles(f"{n}", STYLES, 2) for n in range(3)] == [
+        ("fast", "slow"),
+        ("fast", "soft"),
+        ("soft", "plain"),
+    ]
 
 
 def test_a_style_has_its_label_and_default_labels_otherwise():

@@ -42,7 +42,7 @@ def test_dialogues_are_different_conversations_that_synthesis_reads(training):
     chats = [parse(dialogue.row(), "row") for dialogue in training]
     assert len({chat.key for chat in chats}) == DIALOGUES
     assert len({tuple(m.text for m in chat.messages[:-1]) for chat in chats}) == DIALOGUES
-    assert {chat.answer_style for chat in chats} == {None, *REQUESTED}
+    assert {chat.answer_styles for chat in chats} == {(), *((style,) for style in REQUESTED)}
     assert set(STYLES) <= set(REQUESTED)
     assert all(chat.fields["licence"] == "CC0-1.0" for chat in chats)
 

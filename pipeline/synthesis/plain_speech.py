@@ -1,0 +1,37 @@
+"""Measures of what a voice says plainly, with which the same words in a style are compared."""
+
+from typing import Any
+
+from pipeline.models import resolve
+from stages.quality.config import QualityConfig
+from stages.quality.pitch import PitchTracker
+from stages.quality.stage import loudness
+from stages.stage import SAMPLE_RATE
+from stages.synthesize.audio import SynthesizedAudio, resample
+
+
+class PlainSpeech:
+    """Measures utterances as the quality stage measures turns; used by several threads at once."""
+
+    def __init__(self) -> None:
+        from silero_vad.sequence_vad import SileroVADSequence
+
+        models = QualityConfig()
+        self._vad = SileroVADSequence(str(resolve(models.vad).path))
+        self._pitch = PitchTracker(resolve(models.pitch).path)
+
+    def measures(self, utterance: SynthesizedAudio) -> dict[str, Any]:
+        """`speech_seconds`, `pitch_median_hz`, `pitch_range_semitones` and `loudness_lufs`, those that are
+        defined."""
+        from silero_vad.sequence_vad import get_speech_timestamps_sequence
+
+        samples = resample(utterance, SAMPLE_RATE)
+        speech = get_speech_timestamps_sequence(samples, self._vad)
+        pitch = self._pitch.track(samples)
+        measures = {
+            "speech_seconds": sum(segment["end"] - segment["start"] for segment in speech) / SAMPLE_RATE,
+            "pitch_median_hz": pitch.median_hz if pitch else None,
+            "pitch_range_semitones": pitch.range_semitones if pitch else None,
+            "loudness_lufs": loudness(samples),
+        }
+        return {name: round(float(value), 3) for name, value in measures.items() if value is not None}
