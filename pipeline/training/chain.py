@@ -203,11 +203,11 @@ def _record_digest(folder: Path) -> str:
 
 def _refuse_other_settings(recipe: TrainingRecipe, stage: PlannedTraining, folder: TrainingFolder) -> None:
     """Raise SetupError if a finished stage is not what the recipe describes."""
-    from stages.train.folder import read_record
+    from stages.train.folder import read_record, recorded
 
     record = read_record(folder.stage(stage.name))
     trained = {**record["config"], **record}
-    wanted = {**stage.config.trained.model_dump(mode="json"), **_identity(recipe, stage, folder)}
+    wanted = {**recorded(stage.config.trained), **_identity(recipe, stage, folder)}
     for name, value in json.loads(json.dumps(wanted)).items():
         if name in trained and trained[name] != value:
             raise SetupError(

@@ -2,11 +2,12 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from schemas.errors import SetupError
+from stages.stage import Config
 from stages.train.config import RENAMED_SETTINGS
 
 RUN = "run.json"
@@ -25,6 +26,13 @@ BASE = "base.txt"
 """Hash of the frozen weights that adapters are trained for."""
 MODEL = "model"
 """The finished model."""
+
+
+def recorded(config: Config, exclude: Collection[str] = ()) -> dict[str, Any]:
+    """Settings as a run's record has them. `precision: auto` counts as the bfloat16 that it stands for where
+    there is a choice, and that was the default of earlier releases: a run may go on where it is float32."""
+    settings = config.model_dump(mode="json", exclude=set(exclude))
+    return settings | ({"precision": "bfloat16"} if settings["precision"] == "auto" else {})
 
 
 def claim(folder: Path, identity: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from schemas.errors import SetupError
 from stages.train import checkpoint, lora
 from stages.train.backbone import blank
 from stages.train.config import LoRAConfig, TrainConfig
-from stages.train.folder import MODEL, claim, claim_base, emptied
+from stages.train.folder import MODEL, claim, claim_base, emptied, recorded
 from stages.train.loop import Trainer, TrainingData
 from stages.train.model import Backbone, Step1
 from stages.train.parallel import World, joined, parallelize
@@ -116,7 +116,7 @@ def run(
     """
     with joined(config.tensor_parallel) as world:
         data = open_data()
-        record = {"config": config.model_dump(mode="json", exclude=_COMPUTATION), "start": start.describe()}
+        record = {"config": recorded(config, _COMPUTATION), "start": start.describe()}
         world.first(lambda: claim(folder, {**record, **data.identity}))
         finished = folder / MODEL
         if not world.first(finished.exists):

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from schemas.errors import SetupError
 from stages.precision import computed_in
-from stages.train.folder import BOARD, CHECKPOINTS, METRICS, MODEL, claim, emptied
+from stages.train.folder import BOARD, CHECKPOINTS, METRICS, MODEL, claim, emptied, recorded
 from stages.train.metrics import MetricsFile
 from stages.train.parallel import World, joined
 from stages.train.progress import ProgressCallback
@@ -86,7 +86,7 @@ def train_vocoder(
     refuse_empty(speech)
     finished = folder / MODEL
     with joined(tensor_parallel=1) as world:
-        record = {"config": config.model_dump(mode="json", exclude=_UNRECORDED), **identity}
+        record = {"config": recorded(config, _UNRECORDED), **identity}
         world.first(lambda: claim(folder, record))
         if not world.first(finished.exists):
             run = _Run(config, speech, held_out, folder, world, voice, factors, measure)
