@@ -285,6 +285,9 @@ def _fields(model: Any, path: KeyPath) -> list[str]:
         if isinstance(key, int) and typing.get_origin(model) in (list, tuple):
             model = typing.get_args(model)[0]
             continue
+        if typing.get_origin(model) is dict:
+            model = typing.get_args(model)[1]
+            continue
         if not (isinstance(model, type) and issubclass(model, BaseModel)) or key not in model.model_fields:
             return []
         model = _plain(model.model_fields[key].annotation)

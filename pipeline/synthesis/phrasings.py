@@ -24,5 +24,6 @@ def phrasings_of(config: SpokenInstructionsConfig | None) -> dict[str, AskingTem
             found[language] = AskingTemplates(read_text(uri, LARGEST), uri)
         except DataError as error:
             where = f"synthesize.spoken_instructions.phrasings.{language}"
-            raise SetupError(f"{where}: {error}; name a file with templates") from error
+            told = f"there is no file {uri}" if error.code == "vanished" else str(error)
+            raise SetupError(f"{where}: {told}: name a file with templates") from error
     return found

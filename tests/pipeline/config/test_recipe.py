@@ -89,6 +89,11 @@ def test_settings_reach_into_sections_and_keep_their_type(written):
         ("name: a\n", ["select.words_min=x"], "--set select.words_min=x: `select.words_min`"),
         ("name: a\n", ["words"], "--set words: write it as key=value or section.key=value"),
         ("name: a\n", ["select.wrods_min=1"], "did you mean `words_min`?"),
+        (
+            "name: a\nquality: {ears: {sound: [{modl: x}]}}\n",
+            [],
+            "unknown key `quality.ears.sound.0.modl`; did you mean `model`?",
+        ),
         ("name: a\n", ["select.dnsmos_min=2"], "did you mean `dnsmos_overall_min`?"),
         ("name: a\n", ["inputs=&a [*a]"], "--set inputs=&a [*a]: an alias (`*name`) refers to"),
         ("name: a\n", ["inputs=[x"], "--set inputs=[x: `[` is not closed"),

@@ -327,6 +327,9 @@ def test_what_is_wrong_with_own_phrasings_is_told_before_anything_is_spoken(tmp_
     line = len(packaged.splitlines()) + 1
     with pytest.raises(SetupError, match=rf"own\.txt:{line}: unknown slot \{{moore\}}: add a line"):
         synthesize(recipe, silent, make=False)
+    own.unlink()
+    with pytest.raises(SetupError, match=r"there is no file .*own\.txt: name a file with templates"):
+        synthesize(recipe, silent, make=False)
 
 
 def sidecars_of(found: Synthesis):
