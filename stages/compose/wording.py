@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from schemas.errors import DataError
 from schemas.style import SCALES
 from stages.compose.config import ComposeConfig
+from stages.compose.instructions import PART_WORDS
 from stages.compose.labels import Labels
 
 Words = Mapping[str, str]
@@ -50,9 +51,7 @@ def parts_in_words(first: Labels, changes: list[str], words: Words) -> str:
 
     Raises DataError `no_instruction` if the recipe's words have none for parts.
     """
-    if not {"first", "then", "normal"} <= words.keys():
-        raise DataError(
-            "no_instruction", "compose.style_words has no `first`, `then` and `normal` in this language"
-        )
+    if missing := sorted(PART_WORDS - words.keys()):
+        raise DataError("no_instruction", f"compose.style_words has no {', '.join(missing)} in this language")
     start = words["first"].replace("{style}", style_in_words(first, words) or words["normal"])
     return start + "".join(words["then"].replace("{change}", change) for change in changes)

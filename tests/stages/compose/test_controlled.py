@@ -141,7 +141,7 @@ class TestParts:
         older = {name: word for name, word in WORDS["en"].items() if name not in PART_WORDS}
         config = ComposeConfig(style_words={"en": older})
         assert "faster" in asked(self.PLAIN, self.FAST, config=config)
-        with pytest.raises(DataError, match="no `first`, `then` and `normal`"):
+        with pytest.raises(DataError, match="no first, normal, then in this language"):
             asked(self.PLAIN, self.FAST, self.PLAIN, config=config)
 
 
