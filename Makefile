@@ -43,7 +43,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@rm -f .venv/made*
 	@touch .venv/made $@
 
-demo: venv  ## Build a dataset version from the bundled recordings (two minutes on two cores)
+demo: venv  ## Build a dataset version from the bundled recordings (two to five minutes on two cores)
 	$(BIN)/aqaa-data build pipeline/recipes/demo.yaml
 
 test: venv  ## Run the tests, in two processes; the slowest are listed
