@@ -313,6 +313,8 @@ def _samples(version: Version, turn: Row) -> list[dict[str, Any]]:
     """The samples that use a turn, with their parts: prompt and target."""
     import pyarrow.dataset as ds  # slow, and not needed to open the page
 
+    if not version.manifest.files:
+        return []  # it isn't packed yet
     parts_of = stored_parts(version.store, layout.version(version.id))
     with version.table("index") as index:
         of_recording = ds.field("recording") == turn["recording"]

@@ -71,7 +71,7 @@ def publish(plan: Plan, packed: list[PackedGroup], pages: Pages) -> tuple[Manife
         }
         files = [_file(name, path) for name, path in tables.items()]
         version = version_id(shards, files)
-        manifest = _manifest(plan, packed, version, shards, files)
+        manifest = manifest_of(plan, packed, version, shards, files)
         folder = layout.version(version)
         new = not dataset.exists(layout.manifest(version))
         if new:
@@ -153,9 +153,10 @@ def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
-def _manifest(
+def manifest_of(
     plan: Plan, packed: list[PackedGroup], version: str, shards: list[Shard], files: list[File]
 ) -> Manifest:
+    """The manifest of the version that packed groups make up; all counts are theirs."""
     recordings, turns = _sum(g.recordings for g in packed), _sum(g.turns for g in packed)
     texts = _sum(g.texts for g in packed)
     models = {m.reference: m for stage in plan.stages for m in stage.models}

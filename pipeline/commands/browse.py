@@ -3,21 +3,33 @@
 import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import click
 
-from pipeline.commands.arguments import ReferenceType, print_json
+from pipeline import api
+from pipeline.commands.arguments import ReferenceType, print_json, settings_option
 from pipeline.commands.extras import require_extra
 from pipeline.report.links import BROWSE_PORT
 from pipeline.serving.address import bind, url_of
 from pipeline.versions.reader import Reference, open_version
 
+if TYPE_CHECKING:
+    from stages.select import SelectConfig
+
 
 @click.command(epilog="Example: aqaa-data browse datasets/demo@latest --marks marks.jsonl")
-@click.argument("references", metavar="DATASET..", nargs=-1, required=True, type=ReferenceType())
+@click.argument("references", metavar="[DATASET]..", nargs=-1, type=ReferenceType())
+@click.option(
+    "--recipe",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Recipe of a build: the turns that are annotated so far, under its thresholds, without packing.",
+)
+@settings_option("select.words_min=2")
 @click.option(
     "--marks",
     "marks_file",
@@ -43,6 +55,8 @@ from pipeline.versions.reader import Reference, open_version
 )
 def browse(
     references: tuple[Reference, ...],
+    recipe: str | None,
+    settings: tuple[str, ...],
     marks_file: Path | None,
     vocoder: Path | None,
     turn: str | None,
@@ -52,10 +66,14 @@ def browse(
 ) -> None:
     """Search, listen and decide over the turns of versions, on a page of this machine.
 
-    DATASET is [URI/]NAME[@VERSION|@TAG]; several can be compared. The page filters by every measure and
-    category, plays turns, shows what another threshold of `select` would keep, and marks turns for
-    `select.marks` of the next build.
+    DATASET is [URI/]NAME[@VERSION|@TAG]; several can be compared, also with what --recipe has annotated. The
+    page filters by every measure and category, plays turns, shows what another threshold of `select` would
+    keep, and marks turns for `select.marks` of the next build.
     """
+    if not references and recipe is None:
+        raise click.UsageError("name a dataset to browse, or a build with --recipe")
+    if settings and recipe is None:
+        raise click.UsageError("--set changes settings of a recipe: give --recipe too")
     require_extra("browse")
     from pipeline.browsing.query import turn_tables
     from pipeline.versions.provenance import select_of
@@ -64,7 +82,15 @@ def browse(
     bound = bind(host, port)
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     with ExitStack() as stack:
+        files: list[tuple[AbstractContextManager[Path], SelectConfig]]
         files = [(version.local("turns.parquet"), select_of(version.manifest)) for version in versions]
+        if recipe is not None:
+            from pipeline.browsing.unpacked import annotated_part, unpacked_turns, unpacked_version
+
+            annotated = annotated_part(api.plan(api.load_recipe(recipe, *settings), dry_run=True))
+            versions.insert(0, unpacked_version(annotated))
+            turns = nullcontext(stack.enter_context(unpacked_turns(annotated)))
+            files.insert(0, (turns, annotated.recipe.select))
         # DuckDB reads the turns while Python imports the rest.
         reading = stack.enter_context(ThreadPoolExecutor(1)).submit(stack.enter_context, turn_tables(files))
         from pipeline.browsing.app import OpenVersion, create_browse_server, is_local

@@ -20,6 +20,8 @@ from pipeline.browsing.audio import audio_of
 from pipeline.browsing.marks import MarksFile
 from pipeline.browsing.query import turn_tables
 from pipeline.browsing.tokens import SpokenTokens
+from pipeline.browsing.unpacked import unpacked_turns, unpacked_version
+from pipeline.planning.plan import Plan
 from pipeline.versions.provenance import select_of
 from pipeline.versions.reader import Reference, Version, open_version
 from tests.paths import DEMO, FIXTURES
@@ -79,10 +81,16 @@ class BrowsePage:
 
 @contextmanager
 def browse_page(
-    *versions: Version, marks: Path | None = None, token: str | None = None
+    *versions: Version,
+    marks: Path | None = None,
+    token: str | None = None,
+    annotated: Sequence[Plan] = (),
 ) -> Iterator[BrowsePage]:
+    """A page of some versions, and of annotations that aren't packed."""
     with ExitStack() as stack:
         files = [(version.local("turns.parquet"), select_of(version.manifest)) for version in versions]
+        files += [(unpacked_turns(plan), plan.recipe.select) for plan in annotated]
+        versions = (*versions, *map(unpacked_version, annotated))
         tables = stack.enter_context(turn_tables(files))
         opened = [
             OpenVersion(version, table, stack.enter_context(audio_of(version)), SpokenTokens(version))
