@@ -304,7 +304,6 @@ def _about(one: OpenVersion) -> dict[str, Any]:
         "dataset": manifest.dataset,
         "id": one.version.id,
         **asdict(one.turns.whole),
-        "charts": asdict(one.turns.whole_charts),
         "limits": {name: getattr(select, name) for name in LIMITS},
     }
 

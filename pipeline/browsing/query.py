@@ -1,8 +1,9 @@
 """The turns of a version as a table that filters and histograms are answered from, by DuckDB.
 
-Measures and categories of all turns are in memory, about 300 bytes a turn; keys, texts and words stay in the
-version's Parquet file and are read for the turns that are shown. What a reader asks for is bound as values:
-the text of a query is made of constants of this package alone.
+Measures and categories of all turns are in memory, about 300 bytes a turn, which are read while the first
+turns are looked at; keys, texts and words stay in the version's Parquet file and are read for the turns that
+are shown. What a reader asks for is bound as values: the text of a query is made of constants of this package
+alone.
 """
 
 import math
@@ -69,23 +70,41 @@ class TurnTable:
         """`path` is the version's turns.parquet; `number` is unique among the tables of the connection."""
         self._connection = connection
         self._number = number
-        self._name = f"turns_{number}"
         self._path = str(path)
+        self._columns = ", ".join(_columns(pq.read_schema(path)))
         self._select = select
         self._lock = threading.Lock()
         self._made: set[str] = set()
-        schema = pq.read_schema(path)
-        self._run(
-            f"CREATE TABLE {self._name} AS SELECT file_row_number AS row, {', '.join(_columns(schema))} "
-            f"FROM {self._parquet}",
-            [self._path],
+        self._whole_lock = threading.Lock()
+        self._whole_charts: Charts | None = None
+        ((turns, seconds),) = self._run(
+            f'SELECT count(*), coalesce(sum("end" - start), 0) FROM {self._parquet}', [self._path]
         )
-        self.whole = self.count(TurnFilter())
-        self.whole_charts = self.charts(TurnFilter())
+        self.whole = Amount(turns, seconds)
+        """All turns."""
 
     _parquet = "read_parquet(?, file_row_number = true)"
 
+    @property
+    def _name(self) -> str:
+        """The table in memory, which is read when it is first asked for."""
+        name = f"turns_{self._number}"
+        self._make(
+            name,
+            f"CREATE TABLE {name} AS SELECT file_row_number AS row, {self._columns} FROM {self._parquet}",
+            [self._path],
+        )
+        return name
+
+    def whole_charts(self) -> Charts:
+        """All turns by value; counted once."""
+        with self._whole_lock:
+            self._whole_charts = self._whole_charts or self._counted("", [], self._name)
+        return self._whole_charts
+
     def count(self, wanted: TurnFilter, others: "Sequence[TurnTable]" = ()) -> Amount:
+        if wanted == TurnFilter():
+            return self.whole
         where, values = self._where(wanted, others)
         ((turns, seconds),) = self._run(
             f"SELECT count(*), coalesce(sum(seconds), 0) FROM {self._name} WHERE {where}", values
@@ -93,12 +112,14 @@ class TurnTable:
         return Amount(turns, seconds)
 
     def charts(self, wanted: TurnFilter, others: "Sequence[TurnTable]" = ()) -> Charts:
+        if wanted == TurnFilter():
+            return self.whole_charts()
         where, values = self._where(wanted, others)
         # A filter is applied once, for all charts; without one, each chart reads its own column only.
-        source, begin = self._name, ""
-        if wanted != TurnFilter():
-            source = "filtered"
-            begin = f"WITH filtered AS MATERIALIZED (SELECT * FROM {self._name} WHERE {where}) "
+        filtered = f"WITH filtered AS MATERIALIZED (SELECT * FROM {self._name} WHERE {where}) "
+        return self._counted(filtered, values, "filtered")
+
+    def _counted(self, begin: str, values: list[Any], source: str) -> Charts:
         bins = (
             f'SELECT {number}, least(greatest(floor(("{column}" - {m.low}) / {(m.high - m.low) / m.bins}), '
             f"0), {m.bins - 1})::INTEGER AS bin, NULL::VARCHAR, count(*) FROM {source} "
@@ -132,13 +153,17 @@ class TurnTable:
         others: "Sequence[TurnTable]" = (),
     ) -> list[Row]:
         """What the table shows of some turns, in the order that was asked for."""
-        where, values = self._where(wanted, others)
-        by = f'"{order.by}" {"DESC" if order.descending else "ASC"} NULLS LAST, row' if order.by else "row"
-        ordered = f', "{order.by}"' if order.by else ", NULL"
-        found = self._run(
-            f"SELECT row{ordered} FROM {self._name} WHERE {where} ORDER BY {by} LIMIT ? OFFSET ?",
-            [*values, number, offset],
-        )
+        found: Sequence[tuple[int, Any]]
+        if wanted == TurnFilter() and not order.by:  # doesn't wait for the table in memory
+            found = [(row, None) for row in range(offset, min(offset + number, self.whole.turns))]
+        else:
+            where, values = self._where(wanted, others)
+            column = f'"{order.by}"' if order.by else "NULL"
+            by = f"{column} {'DESC' if order.descending else 'ASC'} NULLS LAST, row" if order.by else "row"
+            found = self._run(
+                f"SELECT row, {column} FROM {self._name} WHERE {where} ORDER BY {by} LIMIT ? OFFSET ?",
+                [*values, number, offset],
+            )
         shown = {row["file_row_number"]: row for row in self._read(_SHOWN, [row for row, _ in found])}
         return [shown[row] | {"ordered": _finite(value)} for row, value in found]
 

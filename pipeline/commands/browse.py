@@ -91,8 +91,8 @@ def browse(
             versions.insert(0, unpacked_version(annotated))
             turns = nullcontext(stack.enter_context(unpacked_turns(annotated)))
             files.insert(0, (turns, annotated.recipe.select))
-        # DuckDB reads the turns while Python imports the rest.
-        reading = stack.enter_context(ThreadPoolExecutor(1)).submit(stack.enter_context, turn_tables(files))
+        beside = stack.enter_context(ThreadPoolExecutor(1))
+        reading = beside.submit(stack.enter_context, turn_tables(files))
         from pipeline.browsing.app import OpenVersion, create_browse_server, is_local
         from pipeline.browsing.audio import audio_of
         from pipeline.browsing.marks import MarksFile
@@ -118,6 +118,8 @@ def browse(
         )
         server = create_browse_server(opened, marks, token)
         bound.listen()
+        for table in tables:  # by then the first turns are looked at
+            beside.submit(table.whole_charts)
         try:
             if as_json:
                 print_json({"url": link, "versions": [version.id for version in versions]})

@@ -110,9 +110,14 @@ def measure(dataset: Path) -> Iterator[tuple[str, float, float]]:
         try:
             assert process.stdout is not None
             url = json.loads(process.stdout.readline())["url"]
-            with urlopen(f"{url}api/state") as answer:
-                answer.read()
-            yield "opened, from the start of the command", time.monotonic() - start, cpu_seconds(process.pid)
+            for what, part in (
+                ("opened, from the start of the command: the first turns", "turns"),
+                ("the same, with the histograms of all turns", "charts"),
+            ):
+                for asked in ("state", f"versions/0/{part}"):
+                    with urlopen(f"{url}api/{asked}") as answer:
+                        answer.read()
+                yield what, time.monotonic() - start, cpu_seconds(process.pid)
             for name, wanted in FILTERS.items():
                 times = []
                 for _ in range(REPEATS):

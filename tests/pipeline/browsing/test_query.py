@@ -180,12 +180,12 @@ def test_a_histogram_counts_values_in_their_bins_and_others_at_its_ends(table):
         if (value := value_of(row, measure.column)) is not None:
             at = math.floor((value - measure.low) / ((measure.high - measure.low) / measure.bins))
             expected[min(max(at, 0), measure.bins - 1)] += 1
-    assert table.whole_charts.histograms[measure.column] == expected
+    assert table.whole_charts().histograms[measure.column] == expected
     assert sum(expected) < len(ROWS)  # some have no measure
 
 
 def test_values_of_a_category_are_counted_the_most_frequent_first(table):
-    counted = table.whole_charts.values["reason"]
+    counted = table.whole_charts().values["reason"]
     assert counted == {
         reason: sum(category_of(row, "reason") == reason for row in ROWS) for reason in counted
     }
@@ -279,7 +279,7 @@ def test_a_version_of_an_earlier_release_lacks_columns_and_opens():
     (path,) = FIXTURES.glob("dataset-0.1.0/before/versions/*/turns.parquet")
     with turn_tables([(nullcontext(path), SelectConfig())]) as (table,):
         assert table.whole.turns == 8
-        assert sum(table.whole_charts.histograms["speaker_margin"]) == 0
+        assert sum(table.whole_charts().histograms["speaker_margin"]) == 0
         assert table.count(TurnFilter(text="REAL-TIME")).turns == 2
         assert table.moved(MovedThreshold(limit="seconds_min", value=0.5))["comes"].turns == 3
 
