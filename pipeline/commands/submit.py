@@ -23,7 +23,7 @@ GPUS_REMEDY = "reserve some, such as `resources: {transcribe: {gpus: 0.5}}` (doc
 @click.option(
     "--max-gpu-hours",
     type=click.FloatRange(0, min_open=True),
-    help="Stop once GPUs have been held for this many hours.",
+    help="Stop a build once GPUs have been held for this many hours.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the resources without submitting them.")
 @json_option
@@ -37,21 +37,28 @@ def submit(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Run a build on Kubernetes as a Ray job, and follow it until it ends.
+    """Run a build or a training on Kubernetes as a Ray job, and follow it until it ends.
 
+    RECIPE is that of `build` or `train`, and the overlay runs that command (h100 builds, h100-train trains).
     Needs the KubeRay operator in the cluster and an image (infra/README.md). Ctrl-C leaves the job running.
     """
     from pipeline import api
     from pipeline.kubernetes.client import Cluster
     from pipeline.kubernetes.overlays import as_yaml
     from pipeline.kubernetes.rayjob import check_images, idle_gpus, job_resources
+    from pipeline.training import cluster_job
     from schemas.errors import SetupError
 
-    options = () if max_gpu_hours is None else ("--max-gpu-hours", f"{max_gpu_hours:g}")
-    loaded = api.load_recipe(recipe, *settings)
-    *others, job = job_resources(loaded, overlay, image, options)
-    if idle_gpus(loaded, job):
-        click.echo(f"no stage of {recipe} uses the overlay's GPUs: {GPUS_REMEDY}", err=True)
+    if cluster_job.is_training(recipe):
+        if max_gpu_hours is not None:
+            raise click.UsageError("--max-gpu-hours is for builds: a training takes what its steps take")
+        *others, job = cluster_job.training_resources(cluster_job.load(recipe, settings), overlay, image)
+    else:
+        options = () if max_gpu_hours is None else ("--max-gpu-hours", f"{max_gpu_hours:g}")
+        loaded = api.load_recipe(recipe, *settings)
+        *others, job = job_resources(loaded, overlay, image, options)
+        if idle_gpus(loaded, job):
+            click.echo(f"no stage of {recipe} uses the overlay's GPUs: {GPUS_REMEDY}", err=True)
     name = job["metadata"]["name"]
     if dry_run:
         if as_json:

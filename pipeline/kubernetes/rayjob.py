@@ -1,10 +1,12 @@
-"""A build as a Ray job on Kubernetes: the resources of an overlay with a recipe, a name and an image."""
+"""A recipe as a Ray job on Kubernetes: the resources of an overlay with the recipe, a name and an image."""
 
 import hashlib
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -17,6 +19,8 @@ PLACEHOLDER = "registry.example/"
 """How the name of the image begins in an overlay that is not configured yet."""
 
 SCRATCH = "/scratch"
+GPU = "nvidia.com/gpu"
+"""The resource of a node."""
 
 _NAME_LETTERS = 40
 """KubeRay derives names of pods and services from it, which may have 63 letters."""
@@ -25,55 +29,111 @@ _RECIPE_BYTES = 900_000
 """A ConfigMap holds at most 1 MiB."""
 
 
-def job_name(recipe: Recipe) -> str:
-    """The name of the job in Kubernetes: one per dataset, so that two builds of it can't run at once."""
-    name = re.sub(r"[^a-z0-9]+", "-", recipe.name).strip("-")
-    if name != recipe.name or len(name) > _NAME_LETTERS:
-        name = f"{name[:_NAME_LETTERS]}-{hashlib.sha256(recipe.name.encode()).hexdigest()[:6]}"
-    return f"aqaa-data-{name}"
+def job_name(name: str, kind: str = "aqaa-data") -> str:
+    """The name of the job in Kubernetes: one per dataset or training, so that no two write to it at once."""
+    cleaned = re.sub(r"[^a-z0-9]+", "-", name).strip("-")
+    if cleaned != name or len(cleaned) > _NAME_LETTERS:
+        cleaned = f"{cleaned[:_NAME_LETTERS]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return f"{kind}-{cleaned}"
+
+
+@dataclass(frozen=True)
+class OverlayJob:
+    """The resources of an overlay: its RayJob, the ConfigMap with the job's recipe, and others."""
+
+    folder: Path
+    resources: list[Resource]
+    job: Resource
+    config: Resource
+
+    @classmethod
+    def rendered(cls, overlay: str, command: str) -> "OverlayJob":
+        """An overlay whose job runs a command of aqaa-data, such as `build`.
+
+        Raises SetupError for an overlay that can't be used, or runs something else.
+        """
+        folder = overlay_folder(overlay)
+        resources = render(folder)
+        jobs = [r for r in resources if r["kind"] == "RayJob"]
+        recipes = [r for r in resources if r["kind"] == "ConfigMap" and "recipe.yaml" in r.get("data", {})]
+        if len(jobs) != 1 or len(recipes) != 1:
+            raise SetupError(
+                f"{folder}: an overlay needs exactly one RayJob and one ConfigMap with a recipe.yaml"
+            )
+        entrypoint = jobs[0]["spec"]["entrypoint"]
+        if shlex.split(entrypoint)[:2] != ["aqaa-data", command]:
+            raise SetupError(
+                f"{folder}: its job runs `{entrypoint}`, and this recipe is for `aqaa-data {command}`: name "
+                "another overlay (docs/clusters.md)"
+            )
+        return cls(folder, resources, jobs[0], recipes[0])
+
+    @property
+    def mounts(self) -> list[str]:
+        """Where the pods' volumes are mounted."""
+        return [m["mountPath"] for c in containers([self.job]) for m in c.get("volumeMounts", ())]
+
+    def check_paths(self, uris: Iterable[tuple[str, str]]) -> None:
+        """`uris` are keys of the recipe with their values. Raises SetupError for a path that only exists on
+        this machine."""
+        shared = [mount for mount in self.mounts if not _private(mount)]
+        for key, uri in uris:
+            path = normalize_uri(uri)
+            if path.startswith("file://") and not any(
+                local_path(path).is_relative_to(mount) for mount in shared
+            ):
+                raise SetupError(
+                    f"{key}: {uri} is on this machine, and the cluster can't read it: use s3:// or gs://, or "
+                    "mount a volume with it on all nodes in an overlay"
+                )
+
+    def filled(
+        self, name: str, recipe: dict[str, Any], image: str | None, options: Sequence[str] = ()
+    ) -> list[Resource]:
+        """The resources to submit, the RayJob last: with a name, an image (None: the overlay's), the values
+        of a recipe, and options of the command. Raises SetupError for a recipe that is too large."""
+        old = self.config["metadata"]["name"]
+        self.config["metadata"]["name"] = f"{name}-recipe"
+        self.config["data"] = {"recipe.yaml": _text(recipe)}
+        for template in pod_templates([self.job]):
+            for volume in template["spec"].get("volumes", ()):
+                if volume.get("configMap", {}).get("name") == old:
+                    volume["configMap"]["name"] = f"{name}-recipe"
+        spec = self.job["spec"]
+        self.job["metadata"]["name"] = name
+        spec["entrypoint"] = shlex.join([*shlex.split(spec["entrypoint"]), *options])
+        for container in containers([self.job]):
+            container["image"] = image or container["image"]
+        return [*(r for r in self.resources if r is not self.job), self.job]
 
 
 def job_resources(
     recipe: Recipe, overlay: str, image: str | None = None, options: Sequence[str] = ()
 ) -> list[Resource]:
-    """The resources to submit, the RayJob last. `options` are options of `aqaa-data build`.
+    """The resources that run a build, the RayJob last. `options` are options of `aqaa-data build`.
 
     Raises SetupError for an overlay that can't be used, or a recipe with paths that the cluster can't read.
     """
-    folder = overlay_folder(overlay)
-    resources = render(folder)
-    jobs = [r for r in resources if r["kind"] == "RayJob"]
-    recipes = [r for r in resources if r["kind"] == "ConfigMap" and "recipe.yaml" in r.get("data", {})]
-    if len(jobs) != 1 or len(recipes) != 1:
-        raise SetupError(
-            f"{folder}: an overlay needs exactly one RayJob and one ConfigMap with a recipe.yaml"
-        )
-    (job,), (config,) = jobs, recipes
-    mounts = [m["mountPath"] for c in containers(jobs) for m in c.get("volumeMounts", ())]
-    if recipe.scratch is None and SCRATCH in mounts:
+    rendered = OverlayJob.rendered(overlay, "build")
+    if recipe.scratch is None and SCRATCH in rendered.mounts:
         recipe = recipe.model_copy(update={"scratch": SCRATCH})
-    _check_paths(recipe, mounts)
-    name, old = job_name(recipe), config["metadata"]["name"]
-    config["metadata"]["name"] = f"{name}-recipe"
-    config["data"] = {"recipe.yaml": _text(recipe)}
-    for template in pod_templates(jobs):
-        for volume in template["spec"].get("volumes", ()):
-            if volume.get("configMap", {}).get("name") == old:
-                volume["configMap"]["name"] = f"{name}-recipe"
-    job["metadata"]["name"] = name
-    job["spec"]["entrypoint"] = shlex.join([*shlex.split(job["spec"]["entrypoint"]), *options])
+    rendered.check_paths(_uris(recipe))
     if "--max-gpu-hours" in options:
-        job["spec"]["backoffLimit"] = 0  # each start would count from zero
-    for container in containers(jobs):
-        container["image"] = image or container["image"]
-    return [*(r for r in resources if r is not job), job]
+        rendered.job["spec"]["backoffLimit"] = 0  # each start would count from zero
+    # The contents of lists are in the recipe by now.
+    values = recipe.model_dump(mode="json", exclude_defaults=True)
+    return rendered.filled(job_name(recipe.name), values, image, options)
 
 
 def idle_gpus(recipe: Recipe, job: Resource) -> bool:
     """Whether nodes of the job have GPUs, and no stage of the recipe reserves one."""
+    return has_gpus(job) and not any(getattr(value, "gpus", 0) for _, value in recipe.resources)
+
+
+def has_gpus(job: Resource) -> bool:
+    """Whether nodes of the job have GPUs."""
     limits = [container.get("resources", {}).get("limits", {}) for container in containers([job])]
-    used = any(getattr(value, "gpus", 0) for _, value in recipe.resources)
-    return not used and any("nvidia.com/gpu" in limit for limit in limits)
+    return any(GPU in limit for limit in limits)
 
 
 def check_images(job: Resource) -> None:
@@ -86,29 +146,13 @@ def check_images(job: Resource) -> None:
             )
 
 
-def _text(recipe: Recipe) -> str:
-    """The recipe as YAML: settings other than defaults, with the contents of the lists that it refers to."""
-    text = yaml.safe_dump(
-        recipe.model_dump(mode="json", exclude_defaults=True), allow_unicode=True, sort_keys=False
-    )
+def _text(recipe: dict[str, Any]) -> str:
+    text = yaml.safe_dump(recipe, allow_unicode=True, sort_keys=False)
     if len(text.encode()) > _RECIPE_BYTES:
         raise SetupError(
             f"recipe and lists have {len(text.encode()):,} bytes, Kubernetes allows {_RECIPE_BYTES:,}"
         )
     return text
-
-
-def _check_paths(recipe: Recipe, mounts: Sequence[str]) -> None:
-    """Raise SetupError for a path that only exists on this machine."""
-    for key, uri in _uris(recipe):
-        path = normalize_uri(uri)
-        if path.startswith("file://") and not any(
-            local_path(path).is_relative_to(mount) for mount in mounts if not _private(mount)
-        ):
-            raise SetupError(
-                f"{key}: {uri} is on this machine, and the cluster can't read it: use s3:// or gs://, or "
-                "mount a volume with it on all nodes in an overlay"
-            )
 
 
 def _private(mount: str) -> bool:

@@ -36,7 +36,9 @@ def is_first() -> bool:
 def launch(job: TrainingJob, workers: WorkersConfig, on_progress: ProgressCallback) -> None:
     """Train in the number of processes that the recipe requests, or under torchrun in those that it started.
     Raises SetupError."""
-    if "RANK" in os.environ or workers.count == 1:
+    # The driver of a cluster's job may have no GPU.
+    elsewhere = workers.count > 1 or (workers.gpu and "RAY_ADDRESS" in os.environ)
+    if "RANK" in os.environ or not elsewhere:
         job(on_progress)
     else:
         _on_ray(job, workers, on_progress)

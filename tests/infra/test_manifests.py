@@ -17,7 +17,8 @@ from pipeline.kubernetes.overlays import render
 from tests.paths import ROOT
 
 INFRA = ROOT / "infra"
-OVERLAYS = ["cpu-small", "h100"]
+COMMANDS = {"cpu-small": "build", "h100": "build", "h100-train": "train"}
+OVERLAYS = sorted(COMMANDS)
 KUBERNETES = "1.32"
 
 POD = object()
@@ -176,7 +177,7 @@ def test_a_slip_in_the_rayjob_is_found(rayjob, change, told):
     assert any(told in found for found in strange(rayjob["spec"], RAYJOB))
 
 
-def test_what_the_pods_name_is_there(resources, rayjob):
+def test_what_the_pods_name_is_there(overlay, resources, rayjob):
     for template in templates(rayjob):
         spec = template["spec"]
         assert ("ServiceAccount", spec["serviceAccountName"]) in resources
@@ -190,7 +191,7 @@ def test_what_the_pods_name_is_there(resources, rayjob):
                 claim = volume["persistentVolumeClaim"]["claimName"]
                 assert ("PersistentVolumeClaim", claim) in resources
     recipe = yaml.safe_load(resources["ConfigMap", "aqaa-data-recipe"]["data"]["recipe.yaml"])
-    assert rayjob["spec"]["entrypoint"] == "aqaa-data build /recipe/recipe.yaml"
+    assert rayjob["spec"]["entrypoint"] == f"aqaa-data {COMMANDS[overlay]} /recipe/recipe.yaml"
     assert recipe["output"].startswith("s3://")
 
 

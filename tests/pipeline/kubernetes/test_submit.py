@@ -177,11 +177,12 @@ def test_an_unreachable_cluster_is_an_error(api, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--overlay", "h10"], "infra/overlays has cpu-small, h100"),
+        (["--overlay", "h10"], "infra/overlays has cpu-small, h100, h100-train"),
         (["--set", "output=/data/out"], "output: file:///data/out is on this machine"),
         (["--set", "inputs=[calls]"], "is on this machine"),
         (["--image", "registry.example/aqaa-data:1"], "name it with --image"),
         (["--set", "selct.x=1"], "did you mean `select`?"),
+        (["--overlay", "h100-train"], "this recipe is for `aqaa-data build`: name another overlay"),
     ],
 )
 def test_what_cannot_run_on_the_cluster_is_refused_before_anything_is_sent(submit, api, options, message):

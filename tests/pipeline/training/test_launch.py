@@ -1,8 +1,8 @@
-"""Errors of Ray Train's workers, as one message for the user."""
+"""Where a training runs, and errors of Ray Train's workers as one message for the user."""
 
 import pytest
 
-from pipeline.training.launch import _ERROR_FILE, _worker, _workers_failed
+from pipeline.training.launch import _ERROR_FILE, _worker, _workers_failed, launch
 from pipeline.training.recipe import WorkersConfig
 from schemas.errors import SetupError
 
@@ -35,3 +35,23 @@ def test_a_workers_setup_error_is_written_down(tmp_path, error, written):
         _worker({"job": job, "error_file": file})
     assert file.read_text() == written
     _worker({"job": job, "error_file": file})  # a restarted worker ends at once
+
+
+@pytest.mark.parametrize(
+    ("workers", "address", "on_ray"),
+    [
+        (WorkersConfig(count=2), None, True),
+        (WorkersConfig(gpu=True), None, False),
+        (WorkersConfig(gpu=True), "10.0.0.1:6379", True),  # the driver of a cluster's job has no GPU
+        (WorkersConfig(), "10.0.0.1:6379", False),
+    ],
+)
+def test_one_process_trains_in_this_one_unless_a_cluster_has_its_gpu(monkeypatch, workers, address, on_ray):
+    trained = []
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr("pipeline.training.launch._on_ray", lambda *_: trained.append("ray"))
+    launch(lambda on_progress: trained.append("here"), workers, print)
+    assert trained == ["ray" if on_ray else "here"]
