@@ -14,6 +14,7 @@ import yaml
 from kubernetes_validate import ValidationError, validate
 
 from pipeline.kubernetes.overlays import render
+from stages.gpu import INSTALL_CUBLAS
 from tests.paths import ROOT
 
 INFRA = ROOT / "infra"
@@ -272,6 +273,7 @@ def test_the_image_is_pinned_runs_as_the_pods_do_and_copies_what_is_there(rayjob
     context = templates(rayjob)[0]["spec"]["securityContext"]
     assert said["USER"] == [f"{context['runAsUser']}:{context['runAsGroup']}"]
     assert "--constraint constraints.txt" in text
+    assert re.search(rf"{INSTALL_CUBLAS.split()[-1]}==\d+", text), "for CTranslate2, by its exact version"
     sent = {
         line[1:] for line in (INFRA / "Dockerfile.dockerignore").read_text().splitlines() if line[0] == "!"
     }
