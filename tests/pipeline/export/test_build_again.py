@@ -39,10 +39,9 @@ def built_again(folder: Path) -> Version:
 
 
 def kept(version: Version, folder: Path):
-    """Rows of the kept turns with their codes, in the order of their recordings' names."""
+    """Rows of the kept turns with their codes."""
     export(version, "hf", folder, only_kept=True)
-    rows = [row for file in sorted((folder / "data").iterdir()) for row in pq.read_table(file).to_pylist()]
-    return sorted(rows, key=lambda row: (row["recording"].rpartition("/")[2], row["start"]))
+    return [row for file in sorted((folder / "data").iterdir()) for row in pq.read_table(file).to_pylist()]
 
 
 @pytest.mark.parametrize(
@@ -56,5 +55,7 @@ def test_kept_turns_have_the_same_times_texts_and_codes(original, tmp_path, form
     if format == "kaldi":  # other recordings than WAV are piped, and pipes are refused
         before = [row for row in before if row["recording"].endswith(".wav")]
     same = ["text", "linguistic", "semantic"] + ["start", "end"] * (format not in OF_TURNS)
-    assert [[row[name] for name in same] for row in after] == [[row[name] for name in same] for row in before]
+    # Each format names recordings in its own way.
+    found, exported = (sorted([row[name] for name in same] for row in rows) for rows in (after, before))
+    assert found == exported
     assert before
