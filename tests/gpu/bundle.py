@@ -4,8 +4,8 @@
     bash FOLDER/run.sh [--output RESULTS]       # on the machine; other options are those of tests.gpu.check
 
 That machine has Python, PyTorch, transformers, Triton, NumPy, SciPy, numba and pyarrow. FOLDER gets the code
-and wheels, of the versions that are pinned here, of what else the steps import. It must be smaller than 64 MiB,
-and has no CTranslate2, whose cuBLAS would be larger: where they aren't installed, the step says so.
+and wheels, of the versions that are pinned here, of what else the steps import. It must be smaller than
+64 MiB, and has no CTranslate2, whose cuBLAS would be larger: where they aren't installed, the step says so.
 """
 
 import argparse
