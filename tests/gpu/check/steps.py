@@ -19,4 +19,5 @@ STEPS = (
     Step("training", 100),
     Step("vocoder", 40),
     Step("backbone", 30),
+    Step("vocoder_training", 60),
 )
