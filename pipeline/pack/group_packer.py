@@ -10,13 +10,13 @@ from pipeline.pack.corrections import corrected_turns
 from pipeline.pack.groups import Decisions
 from pipeline.pack.identities import speaker_key
 from pipeline.pack.preferences import contrast_pairs
-from pipeline.pack.selection import refused_text, refused_turns, sources_of
+from pipeline.pack.selection import STYLE_NOT_HEARD, refused_text, refused_turns, sources_of
 from schemas.errors import DataError
 from schemas.recording import Problem, Recording
 from schemas.sample import Draft, Pair, Sample
 from schemas.turn import AnnotatedTurn, SetAsideRow, TurnRow, turns_of
 from schemas.vocabulary import Vocabulary
-from stages.compose import FAMILIES, Family, SampleSource, compose, outcomes
+from stages.compose import FAMILIES, Family, SampleSource, compose, outcomes, synthetic_voice
 from stages.identify import Identity
 from stages.interleave import lay_out
 from stages.pair_turns import pair_turns
@@ -50,6 +50,7 @@ class GroupPacker:
         self.licences: Counter[str] = Counter()
         self.companions: Counter[str] = Counter()
         self.styles: Counter[str] = Counter()
+        self.voice_styles: Counter[str] = Counter()
         self.audio_seconds = 0.0
         self.audio_notes: Counter[str] = Counter()
         self.kept_seconds = 0.0
@@ -64,7 +65,10 @@ class GroupPacker:
         refused = refused_turns(annotated, self.recipe, self.prompts, self.decisions)
         turns = list(map(as_written, annotated))
         kept = [turn for turn in turns if turn.index not in refused]
-        self.styles.update(outcome for turn in kept for outcome in outcomes(turn, self.recipe.compose.labels))
+        for turn in turns:
+            _, problem = refused.get(turn.index, (None, None))
+            if problem is None or problem.code == STYLE_NOT_HEARD:
+                self._add_styles(turn)
         used: set[int] = set()
         if kept:
             used = self._compose(turns, kept)
@@ -129,6 +133,13 @@ class GroupPacker:
         """Add pairs of sampled answers; all pairs of one prompt fall on the same side of the split."""
         for pair in pairs:
             self.samples[self._split(prompt_group(pair, self.vocabulary))].append(pair)
+
+    def _add_styles(self, turn: AnnotatedTurn) -> None:
+        """Count which of the turn's claimed styles are heard."""
+        found = outcomes(turn, self.recipe.compose.labels)
+        self.styles.update(found)
+        if voice := synthetic_voice(turn):
+            self.voice_styles.update(f"{voice}/{outcome}" for outcome in found)
 
     def _set_aside_turn(self, turn: AnnotatedTurn, stage: str, problem: Problem) -> None:
         where = (turn.recording, turn.index, turn.turn.start, turn.turn.end)

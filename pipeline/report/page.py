@@ -14,6 +14,7 @@ from pipeline.report.recording_audio import RecordingAudio
 from pipeline.report.rejected import rejected_clips
 from pipeline.report.sample_parts import PartsOf
 from pipeline.report.songs import PAPER_SHARE, song_funnel
+from pipeline.report.styles import style_counts
 from pipeline.versions.provenance import select_of
 from schemas.manifest import Manifest
 from stages.select import SelectConfig
@@ -43,6 +44,7 @@ def render(
         curves=[(drawn, charts.curve(drawn)) for drawn in facts.curves if not drawn.flat],
         flat=[drawn.field for drawn in facts.curves if drawn.flat],
         songs=song_funnel(manifest.songs),
+        styles=style_counts(manifest.styles) + style_counts(manifest.voice_styles),
         paper_share=PAPER_SHARE,
         rejected=rejected_clips(set_aside, turns, audio),
         cards=sample_cards(picked, turns, audio.clip, parts_of),

@@ -3,7 +3,7 @@
 from stages.compose.config import ComposeConfig, Family
 from stages.compose.controlled import passages
 from stages.compose.families import FAMILIES, VERSION, Kind, compose
-from stages.compose.labels import Labels, label, outcomes
+from stages.compose.labels import Labels, label, outcomes, synthetic_voice, unheard_style
 from stages.compose.source import SampleSource, SourceSpan, of_turns
 
 __all__ = [
@@ -20,4 +20,6 @@ __all__ = [
     "of_turns",
     "outcomes",
     "passages",
+    "synthetic_voice",
+    "unheard_style",
 ]
