@@ -16,7 +16,7 @@ from schemas.recording import Problem, Recording
 from schemas.sample import Draft, Pair, Sample
 from schemas.turn import AnnotatedTurn, SetAsideRow, TurnRow, turns_of
 from schemas.vocabulary import Vocabulary
-from stages.compose import FAMILIES, Family, SampleSource, compose, outcomes, synthetic_voice
+from stages.compose import FAMILIES, Family, SampleSource, compose, marked, outcomes, synthetic_voice
 from stages.identify import Identity
 from stages.interleave import lay_out
 from stages.pair_turns import pair_turns
@@ -64,6 +64,8 @@ class GroupPacker:
             annotated = list(map(with_known_text, annotated))
         refused = refused_turns(annotated, self.recipe, self.prompts, self.decisions)
         turns = list(map(as_written, annotated))
+        if self.recipe.compose.marks:
+            turns = list(map(marked, turns))
         kept = [turn for turn in turns if turn.index not in refused]
         for turn in turns:
             _, problem = refused.get(turn.index, (None, None))

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from schemas.recording import Problem
 from schemas.script import UNSPACED, UNSPACED_LETTER
+from schemas.speech_marks import without_marks
 from schemas.turn import AnnotatedTurn
 from stages.stage import Config
 
@@ -94,8 +95,8 @@ _WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+(?:['’][^\W_{UNSPACED}]+)*
 
 
 def _words(text: str) -> list[str]:
-    """Case-folded words, and single characters of scripts without spaces."""
-    plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+    """Case-folded words, and single characters of scripts without spaces; no marks of what else is heard."""
+    plain = unicodedata.normalize("NFKC", without_marks(text)).casefold().replace("’", "'")
     return _WORD.findall(re.sub(r"(?<=\d)[.,:](?=\d)", "", plain))
 
 
