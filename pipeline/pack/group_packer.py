@@ -1,7 +1,7 @@
 """Packs one group: samples by split, and a row for every turn and text with its outcome."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipeline.config.recipe import Recipe
@@ -67,10 +67,11 @@ class GroupPacker:
         if self.recipe.compose.marks:
             turns = list(map(marked, turns))
         kept = [turn for turn in turns if turn.index not in refused]
-        for turn in turns:
-            _, problem = refused.get(turn.index, (None, None))
-            if problem is None or problem.code == STYLE_NOT_HEARD:
-                self._add_styles(turn)
+        styles = {
+            turn.index: outcomes(turn, self.recipe.compose.labels)
+            for turn in turns
+            if turn.index not in refused or refused[turn.index][1].code == STYLE_NOT_HEARD
+        }
         used: set[int] = set()
         if kept:
             used = self._compose(turns, kept)
@@ -88,7 +89,9 @@ class GroupPacker:
                 self.kept_seconds += turn.turn.seconds
             if turn.sings:
                 self.songs[f"{stage}/{problem.code}" if problem else "kept"] += turn.turn.seconds
-            self.turns.append(_row(turn, recording, status, stage, problem, self._identity(turn)))
+            found = styles.get(turn.index, ())
+            self._add_styles(turn, found)
+            self.turns.append(_row(turn, recording, status, stage, problem, self._identity(turn), found))
 
     def add_sampled(self, recording: Recording, used: bool) -> None:
         """Record the outcome of a recording that is for pairs only; `used` if a pair contains it."""
@@ -136,9 +139,8 @@ class GroupPacker:
         for pair in pairs:
             self.samples[self._split(prompt_group(pair, self.vocabulary))].append(pair)
 
-    def _add_styles(self, turn: AnnotatedTurn) -> None:
-        """Count which of the turn's claimed styles are heard."""
-        found = outcomes(turn, self.recipe.compose.labels)
+    def _add_styles(self, turn: AnnotatedTurn, found: Sequence[str]) -> None:
+        """Count which of a turn's claimed styles are heard."""
         self.styles.update(found)
         if voice := synthetic_voice(turn):
             self.voice_styles.update(f"{voice}/{outcome}" for outcome in found)
@@ -245,6 +247,7 @@ def _row(
     stage: str | None,
     problem: Problem | None,
     identity: Identity | None = None,
+    styles: Sequence[str] = (),
 ) -> TurnRow:
     transcript, channels = turn.transcript, turn.decoded.track_channels
     return TurnRow(
@@ -274,6 +277,7 @@ def _row(
         identity_margin=identity.margin if identity else None,
         corrected_from=turn.corrected_from,
         sings=turn.sings,
+        styles=tuple(styles),
     )
 
 

@@ -9,6 +9,7 @@ import yaml
 
 from pipeline.report import charts
 from pipeline.report.facts import Histogram, TurnFacts, every_nth, families, reasons
+from pipeline.report.labelled import labelled_clips
 from pipeline.report.listen import pick, sample_cards
 from pipeline.report.recording_audio import RecordingAudio
 from pipeline.report.rejected import rejected_clips
@@ -46,6 +47,9 @@ def render(
         songs=song_funnel(manifest.songs),
         styles=style_counts(manifest.styles) + style_counts(manifest.voice_styles),
         paper_share=PAPER_SHARE,
+        labelled=labelled_clips(turns, audio)
+        if manifest.styles or manifest.recipe["quality"]["ears"]
+        else [],
         rejected=rejected_clips(set_aside, turns, audio),
         cards=sample_cards(picked, turns, audio.clip, parts_of),
         companion_use=companion_use,

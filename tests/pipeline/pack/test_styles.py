@@ -50,3 +50,12 @@ def test_what_is_heard_otherwise_is_set_aside_with_both_values(tmp_path):
         "slow/confirmed": 1,
         "slow/refused": 1,
     }  # the share is of all that was asked for
+
+
+def test_turns_of_each_outcome_are_in_the_report_and_in_the_table(tmp_path):
+    _, folder = published(tmp_path)
+    rows = pq.read_table(folder / "turns.parquet").to_pylist()
+    assert [row["styles"] for row in rows] == [[], ["slow/confirmed"], [], ["slow/refused"]]
+    report = (folder / "report.html").read_text()
+    for outcome in ("confirmed", "refused"):
+        assert f"slow, {outcome}: listen to 1 of 1 turn<" in report
