@@ -141,6 +141,14 @@ class VoiceObeys(_AboutTurn):
         return self
 
 
+class VoiceTurns(_AboutTurn):
+    """Within the answer the voice becomes slower, faster, lower, higher, flatter, livelier, softer or louder:
+    after the middle of its words, in comparison with before, by measure."""
+
+    kind: Literal["voice_turns"]
+    label: Literal["slow", "fast", "low", "high", "flat", "lively", "soft", "loud"]
+
+
 class SoundsLike(_AboutTurn):
     """The voice has this emotion. Counts only where a recogniser of emotions is named that knows it."""
 
@@ -160,6 +168,7 @@ Check = Annotated[
     | Differs
     | Spells
     | VoiceObeys
+    | VoiceTurns
     | SoundsLike,
     Field(discriminator="kind"),
 ]

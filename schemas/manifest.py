@@ -111,8 +111,11 @@ class Manifest(_Model):
     companions: dict[str, int] = {}
     """`kind/code` -> number of companions: `used`, or why they were left."""
     styles: dict[str, int] = {}
-    """`style/outcome` -> number of kept turns that were synthesised in the style, or whose sidecar claims the
-    emotion, by whether they are heard to be so: `confirmed`, `refused` or `not_measured`."""
+    """`style/outcome` -> number of turns that were synthesised in the style, or whose sidecar claims the
+    emotion, and that nothing else sets aside, by whether they are heard to be so: `confirmed`, `refused` or
+    `not_measured`."""
+    voice_styles: dict[str, int] = {}
+    """The same for synthesised turns, by what spoke: `kokoro: af_heart/slow/confirmed` -> number of turns."""
     songs: dict[str, float] = {}
     """Seconds of songs: `audio` of their recordings, `kept`, and `stage/code` that set their turns aside."""
     mixture: dict[str, Share] = {}

@@ -124,6 +124,9 @@ class TurnRow:
     """What a person corrected; None for turns as they were annotated."""
     sings: bool = False
     """It is of a song: by the sidecar, or by lyrics that came with the recording."""
+    styles: tuple[str, ...] = ()
+    """The styles it was synthesised in and the emotion that its sidecar claims, with whether they are heard,
+    such as `slow/confirmed`; those that `styles` of the manifest counts."""
 
 
 @dataclass(frozen=True)

@@ -77,11 +77,12 @@ class Endpoint:
         read: Callable[[bytes], tuple[Reply, Cost | None]],
         file: bytes | None = None,
         watch: Callable[[bytes], None] | None = None,
+        take: int = 0,
     ) -> Reply:
         """The reply to a body, parsed by `read`. Requests with a cached reply are not sent again.
 
         The body is JSON, or with `file`, a WAV file, the fields of a form. `watch` gets each piece of the
-        reply as it arrives, and before each try an empty one.
+        reply as it arrives, and before each try an empty one. Each `take` of a body has a reply of its own.
 
         `max_cost` is the upper bound of the cost of one try. `read` returns the parsed reply and its cost, if
         the reply reports it, and raises ValueError for an unusable reply. Raises DataError (`timeout`,
@@ -92,7 +93,8 @@ class Endpoint:
             content, kind = json.dumps(body, sort_keys=True, ensure_ascii=False).encode(), "application/json"
         else:
             content, kind = _form(body, file)
-        request = hashlib.sha256(f"{path}\n".encode() + content).hexdigest()
+        of_take = f"\ntake {take}".encode() if take else b""
+        request = hashlib.sha256(f"{path}\n".encode() + content + of_take).hexdigest()
         cached = self._replies.get(request)
         if cached is not None:
             return read(cached)[0]

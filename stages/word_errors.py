@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from schemas.script import UNSPACED_LETTER
+from schemas.speech_marks import without_marks
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,9 @@ class Errors:
 def errors(language: str, reference: str, heard: str) -> Errors | None:
     """Count the errors of a transcript against its reference (minimum edit distance, Levenshtein).
 
-    English is normalised with Whisper's English normaliser (spelling, numbers), other languages with its
-    basic one. Chinese is converted to simplified characters first.
+    Marks of what is heard besides words don't count. English is normalised with Whisper's English normaliser
+    (spelling, numbers), other languages with its basic one. Chinese is converted to simplified characters
+    first.
 
     Args:
         language: ISO 639-1 code.
@@ -35,7 +37,7 @@ def errors(language: str, reference: str, heard: str) -> Errors | None:
     import jiwer
 
     normalise = normaliser(language)
-    reference, heard = normalise(reference).strip(), normalise(heard).strip()
+    reference, heard = (normalise(without_marks(text)).strip() for text in (reference, heard))
     letters = "".join(reference.split())
     if not any(letter.isalnum() for letter in letters):
         return None

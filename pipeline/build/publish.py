@@ -202,6 +202,7 @@ def manifest_of(
         audio_notes=_sum(g.audio_notes for g in packed),
         companions=_sum(g.companions for g in packed),
         styles=_sum(g.styles for g in packed),
+        voice_styles=_sum(g.voice_styles for g in packed),
         songs={
             name: round(sum(g.songs.get(name, 0.0) for g in packed), 3)
             for name in sorted({name for g in packed for name in g.songs})

@@ -241,6 +241,11 @@ class Recipe(Config):
                     )
         return self
 
+    @property
+    def measures_plain_speech(self) -> bool:
+        """Whether what is synthesised in a style is also spoken plainly, to be compared with."""
+        return self.synthesize.measures_plain or self.select.styles == "confirmed"
+
     def content(self) -> dict[str, Any]:
         """What determines the outputs: everything but paths, resources and devices."""
         unused = {"evaluation_prompts"} if self.select.marks else {"evaluation_prompts", "marks"}

@@ -1,7 +1,7 @@
 """Packs one group: samples by split, and a row for every turn and text with its outcome."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipeline.config.recipe import Recipe
@@ -10,13 +10,13 @@ from pipeline.pack.corrections import corrected_turns
 from pipeline.pack.groups import Decisions
 from pipeline.pack.identities import speaker_key
 from pipeline.pack.preferences import contrast_pairs
-from pipeline.pack.selection import refused_text, refused_turns, sources_of
+from pipeline.pack.selection import STYLE_NOT_HEARD, refused_text, refused_turns, sources_of
 from schemas.errors import DataError
 from schemas.recording import Problem, Recording
 from schemas.sample import Draft, Pair, Sample
 from schemas.turn import AnnotatedTurn, SetAsideRow, TurnRow, turns_of
 from schemas.vocabulary import Vocabulary
-from stages.compose import FAMILIES, Family, SampleSource, compose, outcomes
+from stages.compose import FAMILIES, Family, SampleSource, compose, marked, outcomes, synthetic_voice
 from stages.identify import Identity
 from stages.interleave import lay_out
 from stages.pair_turns import pair_turns
@@ -50,6 +50,7 @@ class GroupPacker:
         self.licences: Counter[str] = Counter()
         self.companions: Counter[str] = Counter()
         self.styles: Counter[str] = Counter()
+        self.voice_styles: Counter[str] = Counter()
         self.audio_seconds = 0.0
         self.audio_notes: Counter[str] = Counter()
         self.kept_seconds = 0.0
@@ -63,8 +64,14 @@ class GroupPacker:
             annotated = list(map(with_known_text, annotated))
         refused = refused_turns(annotated, self.recipe, self.prompts, self.decisions)
         turns = list(map(as_written, annotated))
+        if self.recipe.compose.marks:
+            turns = list(map(marked, turns))
         kept = [turn for turn in turns if turn.index not in refused]
-        self.styles.update(outcome for turn in kept for outcome in outcomes(turn, self.recipe.compose.labels))
+        styles = {
+            turn.index: outcomes(turn, self.recipe.compose.labels)
+            for turn in turns
+            if turn.index not in refused or refused[turn.index][1].code == STYLE_NOT_HEARD
+        }
         used: set[int] = set()
         if kept:
             used = self._compose(turns, kept)
@@ -82,7 +89,9 @@ class GroupPacker:
                 self.kept_seconds += turn.turn.seconds
             if turn.sings:
                 self.songs[f"{stage}/{problem.code}" if problem else "kept"] += turn.turn.seconds
-            self.turns.append(_row(turn, recording, status, stage, problem, self._identity(turn)))
+            found = styles.get(turn.index, ())
+            self._add_styles(turn, found)
+            self.turns.append(_row(turn, recording, status, stage, problem, self._identity(turn), found))
 
     def add_sampled(self, recording: Recording, used: bool) -> None:
         """Record the outcome of a recording that is for pairs only; `used` if a pair contains it."""
@@ -129,6 +138,12 @@ class GroupPacker:
         """Add pairs of sampled answers; all pairs of one prompt fall on the same side of the split."""
         for pair in pairs:
             self.samples[self._split(prompt_group(pair, self.vocabulary))].append(pair)
+
+    def _add_styles(self, turn: AnnotatedTurn, found: Sequence[str]) -> None:
+        """Count which of a turn's claimed styles are heard."""
+        self.styles.update(found)
+        if voice := synthetic_voice(turn):
+            self.voice_styles.update(f"{voice}/{outcome}" for outcome in found)
 
     def _set_aside_turn(self, turn: AnnotatedTurn, stage: str, problem: Problem) -> None:
         where = (turn.recording, turn.index, turn.turn.start, turn.turn.end)
@@ -232,6 +247,7 @@ def _row(
     stage: str | None,
     problem: Problem | None,
     identity: Identity | None = None,
+    styles: Sequence[str] = (),
 ) -> TurnRow:
     transcript, channels = turn.transcript, turn.decoded.track_channels
     return TurnRow(
@@ -261,6 +277,7 @@ def _row(
         identity_margin=identity.margin if identity else None,
         corrected_from=turn.corrected_from,
         sings=turn.sings,
+        styles=tuple(styles),
     )
 
 

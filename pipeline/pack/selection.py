@@ -11,10 +11,22 @@ from schemas.chat import parse
 from schemas.errors import DataError
 from schemas.recording import Problem
 from schemas.turn import AnnotatedTurn
-from stages.compose import Kind, Labels, SampleSource, SourceSpan, label, of_turns, passages
+from stages.compose import (
+    Kind,
+    Labels,
+    SampleSource,
+    SourceSpan,
+    label,
+    of_turns,
+    passages,
+    unheard_style,
+)
 from stages.pair_turns import Conversation
 from stages.select import EvaluationPrompts, SelectConfig, personal, select
 from stages.synthesize.checks import check
+
+STYLE_NOT_HEARD = "style_not_heard"
+"""Code of turns that are set aside for their style alone."""
 
 Sources = tuple[list[SampleSource], list[SampleSource]]
 """Exchanges and passages."""
@@ -32,6 +44,8 @@ def refused_turns(
             refused[turn.index] = ("synthesize", problem)
         elif problem := _shared(turn, prompts) or decisions.of(turn.recording, turn.key):
             refused[turn.index] = ("select", replace(problem, turn=turn.index))
+        elif recipe.select.styles and (told := unheard_style(turn, recipe.compose.labels)):
+            refused[turn.index] = ("select", Problem(STYLE_NOT_HEARD, told, turn.index))
     return refused
 
 

@@ -7,6 +7,7 @@ import yaml
 from pipeline.report.facts import TurnFacts
 from pipeline.report.page import template
 from pipeline.report.songs import PAPER_SHARE, song_funnel
+from pipeline.report.styles import style_counts
 from pipeline.storage import dataset_layout as layout
 from schemas.manifest import Manifest
 from stages.stage import SAMPLE_RATE
@@ -26,19 +27,10 @@ def card(manifest: Manifest, facts: TurnFacts) -> str:
         paper_share=PAPER_SHARE,
         train=_braces(train),
         configs=yaml.safe_dump(_configs(manifest), sort_keys=False),
-        styles=_styles(manifest),
+        styles=style_counts(manifest.styles),
+        voices=style_counts(manifest.voice_styles),
         demonstration=any(model.reference in DEMONSTRATION for model in manifest.models),
     )
-
-
-def _styles(manifest: Manifest) -> dict[str, dict[str, int]]:
-    """Style -> outcome -> number of turns."""
-    styles: dict[str, dict[str, int]] = {}
-    for name, number in sorted(manifest.styles.items()):
-        style, _, outcome = name.rpartition("/")
-        counts = styles.setdefault(style, {"confirmed": 0, "refused": 0, "not_measured": 0})
-        counts[outcome] = number
-    return styles
 
 
 _SAMPLE = {"tokens.npy": "int32", "loss.npy": "uint8"}

@@ -9,11 +9,13 @@ import yaml
 
 from pipeline.report import charts
 from pipeline.report.facts import Histogram, TurnFacts, every_nth, families, reasons
+from pipeline.report.labelled import labelled_clips
 from pipeline.report.listen import pick, sample_cards
 from pipeline.report.recording_audio import RecordingAudio
 from pipeline.report.rejected import rejected_clips
 from pipeline.report.sample_parts import PartsOf
 from pipeline.report.songs import PAPER_SHARE, song_funnel
+from pipeline.report.styles import style_counts
 from pipeline.versions.provenance import select_of
 from schemas.manifest import Manifest
 from stages.select import SelectConfig
@@ -43,7 +45,11 @@ def render(
         curves=[(drawn, charts.curve(drawn)) for drawn in facts.curves if not drawn.flat],
         flat=[drawn.field for drawn in facts.curves if drawn.flat],
         songs=song_funnel(manifest.songs),
+        styles=style_counts(manifest.styles) + style_counts(manifest.voice_styles),
         paper_share=PAPER_SHARE,
+        labelled=labelled_clips(turns, audio)
+        if manifest.styles or manifest.recipe["quality"]["ears"]
+        else [],
         rejected=rejected_clips(set_aside, turns, audio),
         cards=sample_cards(picked, turns, audio.clip, parts_of),
         companion_use=companion_use,

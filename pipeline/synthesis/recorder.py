@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.config.recipe import Recipe
 from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from pipeline.synthesis.plain_speech import PlainSpeech
 from pipeline.synthesis.speech_models import SpeechModels
 from pipeline.synthesis.spoken_once import SpokenOnce
+from pipeline.synthesis.takes import TakeJudge
 from pipeline.synthesis.voice_check import VoiceCheck
 from schemas.chat import Chat
 from schemas.errors import DataError
@@ -27,7 +29,6 @@ from stages.synthesize.answers import with_answer
 from stages.synthesize.asking import AskingTemplates, SpeakingRequest, with_request
 from stages.synthesize.audio import MARGIN, SynthesizedAudio, join_utterances
 from stages.synthesize.changes import VoiceChange
-from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.speech import Backend, SpeechConfig, SpeechServer, speakable
 from stages.synthesize.styles import PLAIN, changing_styles, labels_of, split
 
@@ -51,6 +52,7 @@ class SpokenPart:
 
 
 Refused = list[tuple[Chat, DataError]]
+Spoken = dict[SpokenPart, SynthesizedAudio | DataError]
 
 
 class ChatRecorder:
@@ -58,7 +60,7 @@ class ChatRecorder:
 
     def __init__(
         self,
-        config: SynthesizeConfig,
+        recipe: Recipe,
         dataset: Store,
         folder: str,
         models: SpeechModels,
@@ -66,24 +68,28 @@ class ChatRecorder:
         phrasings: Mapping[str, AskingTemplates],
     ) -> None:
         """`phrasings`: language -> ways to ask for a way to speak."""
-        self._config = config
+        self._config = config = recipe.synthesize
         self._dataset = dataset
         self._folder = folder
         self._resources = ExitStack()
-        self._backend = self._speaker(config.speech, models)
+        self._backends = self._speakers(config.speech, models)
         self._answers = self._endpoint(config.answers, layout.ANSWERS) if config.answers else None
-        self._voice_check = VoiceCheck(self._backend, config, embedding)
-        self._plain_speech = PlainSpeech() if config.measures_plain else None
+        self._voice_check = VoiceCheck(self._backends[0], config, embedding)
+        self._plain_speech = PlainSpeech() if recipe.measures_plain_speech else None
+        takes = len(self._backends) > 1 and self._plain_speech
+        self._take_judge = TakeJudge(recipe, takes) if takes else None
         self._phrasings = phrasings
 
     def close(self) -> None:
         self._resources.close()
 
-    def _speaker(self, speech: SpeechConfig, models: SpeechModels) -> Backend:
+    def _speakers(self, speech: SpeechConfig, models: SpeechModels) -> list[Backend]:
+        """What speaks each take."""
         if speech.server:
-            return SpeechServer(speech, self._endpoint(speech.server, layout.SPEECH))
+            endpoint = self._endpoint(speech.server, layout.SPEECH)
+            return [SpeechServer(speech, endpoint, take) for take in range(self._config.takes)]
         voices = {name: models.hash_of(name) for name in models.voices}
-        return SpokenOnce(models.speaker(speech.speed), self._dataset, speech.speed, voices)
+        return [SpokenOnce(models.speaker(speech.speed), self._dataset, speech.speed, voices)]
 
     def _endpoint(self, settings: EndpointConfig, folder: str) -> Endpoint:
         return self._resources.enter_context(closing(Endpoint(settings, Replies(self._dataset, folder))))
@@ -99,12 +105,14 @@ class ChatRecorder:
             except DataError as error:
                 refused.append((chat, error))
         parts = {part for *_, script in scripts for part in script}
-        spoken = self._speak(parts | {_plainly(part) for part in parts if self._is_compared(part)})
+        compared = {part for part in parts if self._is_compared(part)}
+        spoken = self._speak(parts | set(map(_plainly, compared)), self._backends[0])
+        notes = {part: self._measured_plainly(spoken[_plainly(part)]) for part in compared}
+        self._choose_takes(compared, spoken, notes)
         for chat, whole, request, script in scripts:
             try:
                 said = [(part, _or_raise(spoken[part])) for part in script]
-                plain = [spoken[_plainly(part)] if self._is_compared(part) else None for part in script]
-                self._write(chat, whole, request, said, plain)
+                self._write(chat, whole, request, said, notes)
             except DataError as error:
                 refused.append((chat, error))
         return refused
@@ -174,20 +182,40 @@ class ChatRecorder:
         config = self._config
         return changing_styles(text, key, config.styles, config.style_share, config.style_spans_max)
 
-    def _speak(self, parts: Iterable[SpokenPart]) -> dict[SpokenPart, SynthesizedAudio | DataError]:
+    def _choose_takes(
+        self, parts: set[SpokenPart], spoken: Spoken, notes: Mapping[SpokenPart, dict[str, Any]]
+    ) -> None:
+        """Speak parts again, as often as the recipe asks for; the best takes replace those in `spoken`."""
+        if self._take_judge is None:
+            return
+        others = [self._speak(parts, backend) for backend in self._backends[1:]]
+        for part in parts:
+            takes = [spoken[part], *(take[part] for take in others)]
+            likenesses = [
+                None
+                if isinstance(take, DataError)
+                else self._voice_check.likeness(take, part.voice, part.style)
+                for take in takes
+            ]
+            plain = notes[part].get("plain", {})
+            best = self._take_judge.best(takes, likenesses, part.text, part.style, plain)
+            spoken[part] = best.utterance
+            notes[part]["takes"] = {"spoken": len(takes), "confirmed": best.confirmed}
+
+    def _speak(self, parts: Iterable[SpokenPart], backend: Backend) -> Spoken:
         """Speak all parts, those of one voice, style and speed in one batch; changes are made later."""
 
         def manner(part: SpokenPart) -> tuple[str, str, float]:
             return part.voice, part.style, part.change.speed if part.change else 1.0
 
-        spoken: dict[SpokenPart, SynthesizedAudio | DataError] = {}
+        spoken: Spoken = {}
         ordered = sorted(parts, key=lambda part: (*manner(part), part.text, part.message))
         for (voice, name, speed), group in groupby(ordered, key=manner):
             batch = list(group)
             style = self._config.style(name)
             paced = style if speed == 1 else style.model_copy(update={"speed": style.speed * speed})
             texts = [part.text for part in batch]
-            spoken |= zip(batch, self._backend.speak(texts, voice, paced), strict=True)
+            spoken |= zip(batch, backend.speak(texts, voice, paced), strict=True)
         return spoken
 
     def _write(
@@ -196,9 +224,12 @@ class ChatRecorder:
         whole: Chat,
         request: SpeakingRequest | None,
         parts: Sequence[tuple[SpokenPart, SynthesizedAudio]],
-        plain: Sequence[SynthesizedAudio | DataError | None],
+        notes: Mapping[SpokenPart, dict[str, Any]],
     ) -> None:
-        """Write sidecar, turns and then the recording: a recording that exists is complete."""
+        """Write sidecar, turns and then the recording: a recording that exists is complete.
+
+        `notes` are what else the sidecar says of a part.
+        """
         messages = [part.message for part, _ in parts]
         pauses = [MARGIN if a == b else self._config.pause for a, b in pairwise(messages)]
         utterances = [part.change(utterance) if part.change else utterance for part, utterance in parts]
@@ -212,8 +243,8 @@ class ChatRecorder:
                 "labels": labels_of(part.style, self._config.styles) if part.styled else {},
             }
             | ({"change": part.change.as_json()} if part.change else {})
-            | self._compared_with(plainly)
-            for (part, utterance), plainly in zip(parts, plain, strict=True)
+            | notes.get(part, {})
+            for part, utterance in parts
         ]
         server, answers = self._config.speech.server, self._config.answers
         sidecar: dict[str, Any] = {name: chat.fields[name] for name in SIDECAR_FIELDS if name in chat.fields}
@@ -237,9 +268,9 @@ class ChatRecorder:
         self._dataset.put_new(f"{name}.jsonl", b"\n".join(map(_json, turns)) + b"\n")
         self._dataset.put_new(name, _flac(samples, rate))
 
-    def _compared_with(self, plain: SynthesizedAudio | DataError | None) -> dict[str, Any]:
-        """What is noted of the same words, spoken plainly; empty if they weren't."""
-        if self._plain_speech is None or not isinstance(plain, SynthesizedAudio):
+    def _measured_plainly(self, plain: SynthesizedAudio | DataError) -> dict[str, Any]:
+        """What is noted of words that are spoken plainly; empty if they weren't."""
+        if self._plain_speech is None or isinstance(plain, DataError):
             return {}
         return {"plain": self._plain_speech.measures(plain)}
 

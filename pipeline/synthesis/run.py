@@ -21,6 +21,7 @@ from pipeline.storage.store import Store
 from pipeline.synthesis.phrasings import phrasings_of
 from pipeline.synthesis.recorder import ChatRecorder, Refused
 from pipeline.synthesis.speech_models import SpeechModels, speech_models
+from pipeline.synthesis.takes import models_of_takes
 from pipeline.versions.forget import forgotten
 from schemas.chat import Chat, parse
 from schemas.errors import DataError
@@ -29,7 +30,7 @@ from schemas.turn import SetAsideRow, recording_key
 from stages.synthesize.asking import AskingTemplates, SpokenInstructionsConfig
 from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.speech import SpeechConfig
-from stages.synthesize.styles import STYLES
+from stages.synthesize.styles import STYLES, StyleConfig
 
 VERSION = 2
 _BATCH_CHATS = 16
@@ -65,7 +66,7 @@ def synthesize(recipe: Recipe, progress: Callable[[str], None], make: bool = Tru
         dataset.check_writable()
     models, embedding = speech_models(config.speech), resolve(config.embedding)
     phrasings = phrasings_of(config.spoken_instructions)
-    folder = layout.synthesis(_fingerprint(config, models, embedding, phrasings))
+    folder = layout.synthesis(_fingerprint(recipe, models, embedding, phrasings))
     existing = {stored.path for stored in dataset.list(folder)}
     set_aside: list[SetAsideRow] = []
     keys: dict[str, None] = {}  # in the order of the rows
@@ -81,7 +82,7 @@ def synthesize(recipe: Recipe, progress: Callable[[str], None], make: bool = Tru
         progress(f"{sum(1 for _ in todo)} conversations to speak{_note_on_voices(config.speech)}")
     for first in todo:  # voices are loaded only if there is something to speak
         progress(f"{config.speech.engine} speaks{_note_on_voices(config.speech)}")
-        recorder = ChatRecorder(config, dataset, folder, models, embedding.path, phrasings)
+        recorder = ChatRecorder(recipe, dataset, folder, models, embedding.path, phrasings)
         with closing(recorder):
             for chats, refused in _in_threads(recorder.record, chain([first], todo), _threads(config)):
                 created += chats - len(refused)
@@ -107,9 +108,10 @@ _AUDIO_SETTINGS = {"speak", "characters_max", "pause", "reference"}
 
 
 def _fingerprint(
-    config: SynthesizeConfig, models: SpeechModels, embedding: Model, phrasings: Mapping[str, AskingTemplates]
+    recipe: Recipe, models: SpeechModels, embedding: Model, phrasings: Mapping[str, AskingTemplates]
 ) -> str:
     """Hash of everything that determines answers and audio, except the conversations themselves."""
+    config = recipe.synthesize
     server = config.speech.server
     return digest(
         {
@@ -119,16 +121,37 @@ def _fingerprint(
             "speech": config.speech.model_dump(mode="json", exclude={"server", "engine"}),
             "rest": config.model_dump(mode="json", include=_AUDIO_SETTINGS),
             # Rows may request styles without a share; the default styles only change with the version.
-            "styles": config.model_dump(mode="json", include={"styles", "style_share"})
+            "styles": {"style_share": config.style_share, "styles": _settings_of(config.styles)}
             if config.style_share or config.styles != STYLES
             else 0.0,
             **({"changes": changes.model_dump(mode="json")} if (changes := config.voice_changes) else {}),
             **({"style_spans": config.style_spans_max} if config.style_spans_max > 2 else {}),
             **(_instructions(config.spoken_instructions, phrasings) if config.spoken_instructions else {}),
+            **({"plain": True} if recipe.measures_plain_speech and not config.measures_plain else {}),
+            **(_takes(recipe) if config.takes > 1 else {}),
             "voices": models.hashes,
             "embedding": embedding.sha256,
         }
     )
+
+
+def _settings_of(styles: Mapping[str, StyleConfig]) -> dict[str, Any]:
+    """Without tags where there are none, so that recordings stay those of earlier releases."""
+    return {
+        label: style.model_dump(mode="json", exclude=None if style.tag else {"tag"})
+        for label, style in styles.items()
+    }
+
+
+def _takes(recipe: Recipe) -> dict[str, Any]:
+    """What decides which of several takes is kept."""
+    ears = [ear.content() for ear in recipe.quality.ears.get("emotion", ())]
+    return {
+        "takes": recipe.synthesize.takes,
+        "checks": recipe.synthesize.checks.content(),
+        "labels": recipe.compose.labels.limits,
+        "heard_by": [ears, {name: model.sha256 for name, model in models_of_takes(recipe).items()}],
+    }
 
 
 def _instructions(

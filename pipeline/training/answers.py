@@ -84,7 +84,7 @@ class AnswersInTraining:
 
 def _of_words(benchmark: Benchmark) -> Benchmark:
     """Without the checks of the voice, which no answer passes that isn't spoken."""
-    of_voice = ("voice", "emotion")
+    of_voice = ("voice", "voice_turns", "emotion")
     rows = [
         row.model_copy(update={"checks": tuple(check for check in row.checks if check.kind not in of_voice)})
         for row in benchmark.rows

@@ -3,7 +3,8 @@
 from stages.compose.config import ComposeConfig, Family
 from stages.compose.controlled import passages
 from stages.compose.families import FAMILIES, VERSION, Kind, compose
-from stages.compose.labels import Labels, label, outcomes
+from stages.compose.labels import Labels, label, outcomes, synthetic_voice, unheard_style
+from stages.compose.marked_text import marked
 from stages.compose.source import SampleSource, SourceSpan, of_turns
 
 __all__ = [
@@ -17,7 +18,10 @@ __all__ = [
     "SourceSpan",
     "compose",
     "label",
+    "marked",
     "of_turns",
     "outcomes",
     "passages",
+    "synthetic_voice",
+    "unheard_style",
 ]

@@ -47,6 +47,11 @@ class ComposeConfig(Config):
         description="minimum by which the voices of all turns of a `controlled` sample are more like their "
         "speaker's than like any other's, as a difference of cosines",
     )
+    marks: bool = Field(
+        False,
+        description="write marks in the texts of samples for what is heard besides words, such as [Laughter] "
+        "and [Pause], where a given transcript or the times of words tell of it; false: as it came",
+    )
     labels: LabelsConfig = Field(LabelsConfig(), description="when a turn is fast, slow, loud and so on")
     asr_instructions: Phrasings = Field(
         instructions.ASR,

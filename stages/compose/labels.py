@@ -14,6 +14,13 @@ from pydantic import Field
 from schemas.recording import UNKNOWN_SPEAKER, QualityMeasures
 from schemas.style import SCALES, emotion_of
 from schemas.turn import AnnotatedTurn
+from stages.compose.plain_comparison import (
+    PlainComparison,
+    compare_with_plain,
+    logarithm,
+    on_scale,
+    semitones,
+)
 from stages.stage import Config
 
 Labels = Mapping[str, str]
@@ -58,6 +65,17 @@ class LabelsConfig(Config):
         "least this probability; a claimed one is kept if it is heard at all, and else dropped",
     )
 
+    @property
+    def limits(self) -> dict[str, float]:
+        """Measure -> difference from which speech has another label than `normal`: logarithms of rate and
+        liveliness, semitones and loudness units."""
+        return {
+            "rate": math.log(self.rate_factor),
+            "pitch": self.pitch_semitones,
+            "liveliness": math.log(self.liveliness_factor),
+            "loudness": self.loudness_lu,
+        }
+
 
 def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Labels]:
     """Label the turns of one recording: turn index -> labels.
@@ -69,7 +87,7 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
     that was requested. Where an ear named `emotion` heard the turn, an emotion counts only if it heard the
     same, and turns that claim none get the one that it is sure of.
     """
-    limits = _limits(config)
+    limits = config.limits
     by_speaker: dict[str, list[AnnotatedTurn]] = {}
     for turn in turns:
         known = turn.turn.speaker != UNKNOWN_SPEAKER  # turns of somebody may be of several people
@@ -87,7 +105,7 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
                 continue
             speaker_median = median(values.values())
             for index, value in values.items():
-                labels[index][name] = _on(scale, value - speaker_median, limits[name])
+                labels[index][name] = on_scale(scale, value - speaker_median, limits[name])
     for turn in turns:
         labels[turn.index] |= claimed_labels(turn)
         labels[turn.index].pop("emotion", None)
@@ -119,26 +137,22 @@ def heard_labels(turn: AnnotatedTurn, config: LabelsConfig) -> Labels:
     voice spoke plainly, where it did; and by an ear named `emotion`, if the recipe has one."""
     heard = turn.assessment.heard_by("emotion") if turn.assessment else None
     emotion = {} if heard is None else {"emotion": emotion_of(heard.label or "several")}
-    return {**emotion, **_measured_labels(turn, config)}
+    return {**emotion, **{name: found.label for name, found in compared(turn, config).items()}}
 
 
-def _measured_labels(turn: AnnotatedTurn, config: LabelsConfig) -> Labels:
+def compared(turn: AnnotatedTurn, config: LabelsConfig) -> dict[str, PlainComparison]:
+    """Measure -> comparison of a synthesised turn with the same words that its voice spoke plainly; empty if
+    it didn't."""
     plain, measured = synthesised(turn).get("plain"), turn.assessment
     if not isinstance(plain, dict) or measured is None:
         return {}
-    deviations = {
-        # The same words: less time is a higher rate.
-        "rate": _apart(_log(plain.get("speech_seconds")), _log(measured.speech_share * turn.turn.seconds)),
-        "pitch": _apart(_MEASURES["pitch"](measured), _semitones(plain.get("pitch_median_hz"))),
-        "liveliness": _apart(_MEASURES["liveliness"](measured), _log(plain.get("pitch_range_semitones"))),
-        "loudness": _apart(measured.loudness_lufs, plain.get("loudness_lufs")),
+    heard = {
+        "speech_seconds": measured.speech_share * turn.turn.seconds,
+        "pitch_median_hz": measured.pitch_median_hz,
+        "pitch_range_semitones": measured.pitch_range_semitones,
+        "loudness_lufs": measured.loudness_lufs,
     }
-    limits = _limits(config)
-    return {
-        name: _on(scale, deviation, limits[name])
-        for name, scale in SCALES.items()
-        if (deviation := deviations[name]) is not None
-    }
+    return compare_with_plain(plain, heard, config.limits)
 
 
 def _requested_labels(turn: AnnotatedTurn) -> Labels:
@@ -151,26 +165,27 @@ def outcomes(turn: AnnotatedTurn, config: LabelsConfig) -> list[str]:
     """`slow/confirmed`, `slow/refused` or `slow/not_measured` for each claimed style and emotion."""
     heard = heard_labels(turn, config)
     outcome = {None: "not_measured", True: "confirmed", False: "refused"}
-    return [
-        f"{label}/{outcome[heard[name] in (label, emotion_of(label)) if name in heard else None]}"
-        for name, label in claimed_labels(turn).items()
-        if label not in ("normal", "neutral")
-    ]
+    return [f"{label}/{outcome[is_heard(name, label, heard)]}" for name, label in _styles_of(turn)]
 
 
-def _limits(config: LabelsConfig) -> dict[str, float]:
-    """Measure -> difference on the scale of `_MEASURES` from which speech has another label than `normal`."""
-    return {
-        "rate": math.log(config.rate_factor),
-        "pitch": config.pitch_semitones,
-        "liveliness": math.log(config.liveliness_factor),
-        "loudness": config.loudness_lu,
-    }
+def is_heard(measure: str, label: str, heard: Labels) -> bool | None:
+    """Whether a label of a measure, or an emotion, is heard; None if nothing is heard of its measure."""
+    return heard[measure] in (label, emotion_of(label)) if measure in heard else None
 
 
-def _on(scale: tuple[str, str, str], deviation: float, limit: float) -> str:
-    """The label of a deviation from what is normal."""
-    return scale[1 + (deviation >= limit) - (deviation <= -limit)]
+def unheard_style(turn: AnnotatedTurn, config: LabelsConfig) -> str | None:
+    """What is claimed of a turn's style and heard otherwise, with what is measured; None if nothing is."""
+    heard, measured = heard_labels(turn, config), compared(turn, config)
+    for name, label in _styles_of(turn):
+        if is_heard(name, label, heard) is False:
+            values = f": {measured[name]}" if name in measured else ""
+            return f"it is to be {label}, and is heard as {heard[name]}{values}"
+    return None
+
+
+def _styles_of(turn: AnnotatedTurn) -> list[tuple[str, str]]:
+    """The claimed labels that are not of plain speech."""
+    return [item for item in claimed_labels(turn).items() if item[1] not in ("normal", "neutral")]
 
 
 def synthesised(turn: AnnotatedTurn) -> Mapping[str, Any]:
@@ -182,22 +197,16 @@ def synthesised(turn: AnnotatedTurn) -> Mapping[str, Any]:
     return {}
 
 
-def _log(value: float | None) -> float | None:
-    return math.log(value) if value is not None and value > 0 else None
-
-
-def _semitones(hz: float | None) -> float | None:
-    return 12 * math.log2(hz) if hz is not None and hz > 0 else None
-
-
-def _apart(value: float | None, reference: float | None) -> float | None:
-    return None if value is None or reference is None else value - reference
+def synthetic_voice(turn: AnnotatedTurn) -> str | None:
+    """What spoke a synthesised turn and with which voice, such as `kokoro: af_heart`; None for people."""
+    voice = synthesised(turn).get("voice")
+    return f"{turn.metadata['synthesis'].get('speech')}: {voice}" if isinstance(voice, str) else None
 
 
 _MEASURES: dict[str, Callable[[QualityMeasures], float | None]] = {
-    "rate": lambda measures: _log(measures.words_per_second),
-    "pitch": lambda measures: _semitones(measures.pitch_median_hz),
-    "liveliness": lambda measures: _log(measures.pitch_range_semitones),
+    "rate": lambda measures: logarithm(measures.words_per_second),
+    "pitch": lambda measures: semitones(measures.pitch_median_hz),
+    "liveliness": lambda measures: logarithm(measures.pitch_range_semitones),
     "loudness": lambda measures: measures.loudness_lufs,
 }
 """Measures on a scale where equal differences are equally audible: logarithmic, semitones or LUFS."""

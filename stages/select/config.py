@@ -96,6 +96,11 @@ class SelectConfig(Config):
         description="ear of `quality.ears` -> the labels to keep, such as {sound: [Speech], dialect: "
         "[cantonese]}; turns in which it hears another, or several classifiers disagree, are set aside",
     )
+    styles: Literal["confirmed"] | None = Field(
+        None,
+        description="`confirmed` sets aside turns that are heard in another style than they were synthesised "
+        "in, or with another emotion than their sidecar claims; those of which nothing is heard pass",
+    )
     sidecar: dict[str, Scalar | tuple[Scalar, ...]] = Field(
         {},
         description="field of the sidecar (with dots for nested fields) -> value or values to keep; "

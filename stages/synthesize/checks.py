@@ -10,6 +10,7 @@ from pydantic import Field
 
 from schemas.recording import Problem
 from schemas.script import UNSPACED, UNSPACED_LETTER
+from schemas.speech_marks import without_marks
 from schemas.turn import AnnotatedTurn
 from stages.stage import Config
 
@@ -42,26 +43,31 @@ def check(turn: AnnotatedTurn, config: CheckConfig) -> Problem | None:
     if not isinstance(synthesis, dict) or written is None or turn.transcript is None:
         return None
 
-    def problem(code: str, message: str) -> Problem:
-        return Problem(code, message, turn.index)
+    spoken = synthesis.get("spoken") or []
+    likeness = spoken[turn.index].get("likeness") if turn.index < len(spoken) else None
+    problem = fault(written, turn.transcript.text, turn.turn.seconds, likeness, config)
+    return problem and replace(problem, turn=turn.index)
 
-    rate = error_rate(written, turn.transcript.text)
+
+def fault(
+    written: str, heard: str, seconds: float, likeness: float | None, config: CheckConfig
+) -> Problem | None:
+    """What is wrong with an utterance of `seconds`; None if it passes."""
+    rate = error_rate(written, heard)
     if config.error_rate_max is not None and rate > config.error_rate_max:
-        heard = turn.transcript.text[:200]
-        return problem("misspoken", f"{rate:.0%} of its words are heard otherwise than written: {heard}")
-    letter_total, seconds = letters(written), turn.turn.seconds
+        told = f"{rate:.0%} of its words are heard otherwise than written: {heard[:200]}"
+        return Problem("misspoken", told)
+    letter_total = letters(written)
     if config.letters_per_second_max is not None and letter_total > config.letters_per_second_max * seconds:
-        return problem("too_short", f"{letter_total} letters in {seconds:.2f} s: some of it is not spoken")
+        return Problem("too_short", f"{letter_total} letters in {seconds:.2f} s: some of it is not spoken")
     if config.letters_per_second_min is not None:
         longest = letter_total / config.letters_per_second_min + SILENCE_SECONDS
         if seconds > longest:
-            return problem(
+            return Problem(
                 "too_long", f"{letter_total} letters in {seconds:.2f} s: there is more in it than the text"
             )
-    spoken = synthesis.get("spoken") or []
-    likeness = spoken[turn.index].get("likeness") if turn.index < len(spoken) else None
     if config.likeness_min is not None and likeness is not None and likeness < config.likeness_min:
-        return problem("other_voice", f"a likeness of {likeness:.2f} to the voice that it is said to be")
+        return Problem("other_voice", f"a likeness of {likeness:.2f} to the voice that it is said to be")
     return None
 
 
@@ -89,8 +95,8 @@ _WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+(?:['’][^\W_{UNSPACED}]+)*
 
 
 def _words(text: str) -> list[str]:
-    """Case-folded words, and single characters of scripts without spaces."""
-    plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+    """Case-folded words, and single characters of scripts without spaces; no marks of what else is heard."""
+    plain = unicodedata.normalize("NFKC", without_marks(text)).casefold().replace("’", "'")
     return _WORD.findall(re.sub(r"(?<=\d)[.,:](?=\d)", "", plain))
 
 

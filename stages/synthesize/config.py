@@ -62,6 +62,13 @@ class SynthesizeConfig(Config):
         description="maximum number of spans of these answers, each in a style other than the one before; "
         "how many, from 2 on, is drawn for each",
     )
+    takes: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="how often a server speaks each part in a style; the best take whose style is heard is "
+        "kept. Packaged voices say a text always in the same way, so they have one take",
+    )
     spoken_instructions: SpokenInstructionsConfig | None = Field(
         None,
         description="questions that ask aloud for a way to speak, which the answer then has (null: none)",
@@ -81,8 +88,8 @@ class SynthesizeConfig(Config):
     @property
     def measures_plain(self) -> bool:
         """Whether what is spoken in a style is spoken plainly too, to be compared with. Recordings of recipes
-        with neither of the two keys stay those of earlier releases."""
-        return self.spoken_instructions is not None or self.style_spans_max > 2
+        without these keys stay those of earlier releases."""
+        return self.spoken_instructions is not None or self.style_spans_max > 2 or self.takes > 1
 
     def style(self, name: str) -> StyleConfig:
         return UNCHANGED if name == PLAIN else self.styles[name]
@@ -97,13 +104,24 @@ class SynthesizeConfig(Config):
         for label, style in self.styles.items():
             if label in (PLAIN, "normal", "neutral"):
                 raise ValueError(f"`{label}` is not a style: it means the unmodified voice")
-            if style.instructions and not self.speech.server:
-                raise ValueError(f"style `{label}`: `instructions` need a server (`speech.server`)")
+            if refusal := self.speech.refusal(style):
+                raise ValueError(f"`styles.{label}`: {refusal}")
             if not style.matches(label):
                 raise ValueError(
                     f"the settings of style `{label}` don't match its label: slow and fast need a `speed`, "
                     "low and high need `semitones`, soft and loud need a `gain_db`, emotions "
-                    "need `speed` and `semitones`; these and other labels may have `instructions` to a "
-                    "server instead"
+                    "need `speed` and `semitones`; these and other labels may have `instructions` or a "
+                    "`tag` of a server instead"
                 )
+        if self.takes > 1 and not self.speech.server:
+            raise ValueError(
+                f"`takes`: {self.speech.engine} says a text always in the same way, so all takes would be "
+                "alike: leave `takes` at 1, or name a server (`speech.server`)"
+            )
+        speeds = self.voice_changes.speeds if self.voice_changes else ()
+        if self.speech.server and not self.speech.server.follows_speed and {*speeds, self.speech.speed} - {1}:
+            raise ValueError(
+                "`speech.speed` and `voice_changes.speeds` need a server that follows `speed`, and "
+                "`speech.server.follows_speed` is false: leave them at 1"
+            )
         return self

@@ -21,13 +21,39 @@ from stages.synthesize.styles import UNCHANGED, StyleConfig
 PIPER_VOICES = ("package:piper-joe",)
 
 
+class SpeechServerConfig(EndpointConfig):
+    """A server that speaks, and which styles it can."""
+
+    follows_speed: bool = Field(
+        True, description="whether it follows `speed`; false: styles that need another speed are refused"
+    )
+    instructions_field: str | None = Field(
+        "instructions",
+        description="field of a request that has the `instructions` of a style, such as `instruct_text` "
+        "(null: it follows none, and styles that have some are refused)",
+    )
+    tags: tuple[str, ...] = Field(
+        (),
+        description="marks that it takes as a style at the start of a text, such as [(happy), (四川话), "
+        "(RAP)]; styles with another `tag` are refused",
+    )
+
+    def reply_settings(self) -> dict[str, Any]:
+        """What the server is said to be able to do changes no reply, but for the name of a field."""
+        settings = super().reply_settings()
+        unchanged = {"follows_speed", "tags"}
+        if self.instructions_field in ("instructions", None):
+            unchanged.add("instructions_field")
+        return {name: value for name, value in settings.items() if name not in unchanged}
+
+
 class SpeechConfig(Config):
     engine: Literal["piper", "kokoro", "server"] = Field(
         "piper",
         description="piper: a local program with one voice; kokoro: a local model with several voices (extra "
         "`kokoro`), beside which voices of piper may speak; server: `server`, the default where it is set",
     )
-    server: EndpointConfig | None = Field(
+    server: SpeechServerConfig | None = Field(
         None,
         description="OpenAI-compatible server with /audio/speech, such as those of CosyVoice and "
         "Step-Audio-TTS (null: `engine` speaks on this machine)",
@@ -76,6 +102,27 @@ class SpeechConfig(Config):
         """The voices of a role for a text, by its language where the engine's voices have one."""
         voices = self.human_voices if role == "human" else self.assistant_voices
         return voices_for(text, voices) if self.engine == "kokoro" else voices
+
+    def refusal(self, style: StyleConfig) -> str | None:
+        """Why what speaks can't have a style, with the key and what to do; None if it can."""
+        server = self.server
+        if server is None:
+            needs = "`instructions` need" if style.instructions else "a `tag` needs" if style.tag else None
+            has = "`speed`, `semitones` or `gain_db`"
+            return needs and f"{needs} a server: name one in `speech.server`, or use {has}"
+        if style.pace != 1 and not server.follows_speed:
+            key = "speed" if style.speed != 1 else "semitones"
+            return (
+                f"`{key}` needs another speed, and `speech.server.follows_speed` is false: use `instructions`"
+            )
+        if style.instructions and server.instructions_field is None:
+            return "`instructions` need a field of the request: name it in `speech.server.instructions_field`"
+        if style.tag and style.tag not in server.tags:
+            known = ", ".join(server.tags) or "none"
+            return (
+                f"the server knows no `tag` {style.tag}: `speech.server.tags` has {known}; add it if it does"
+            )
+        return None
 
     @property
     def shared_voices(self) -> tuple[str, ...]:
@@ -187,13 +234,17 @@ class ByVoice:
 
 
 class SpeechServer:
-    """Client of `POST /audio/speech` on an OpenAI-compatible server."""
+    """Client of `POST /audio/speech` on an OpenAI-compatible server.
 
-    def __init__(self, config: SpeechConfig, endpoint: Endpoint) -> None:
+    A server may speak the same text differently each time: each `take` is a request of its own.
+    """
+
+    def __init__(self, config: SpeechConfig, endpoint: Endpoint, take: int = 0) -> None:
         assert config.server is not None
-        self._model = config.server.model
+        self._server = config.server
         self._speed = config.speed
         self._endpoint = endpoint
+        self._take = take
 
     def speak(
         self, texts: Sequence[str], voice: str, style: StyleConfig = UNCHANGED
@@ -201,15 +252,23 @@ class SpeechServer:
         return [self._speak(text, voice, style) for text in texts]
 
     def _speak(self, text: str, voice: str, style: StyleConfig) -> SynthesizedAudio | DataError:
-        body: dict[str, Any] = {"model": self._model, "input": text, "voice": voice, "response_format": "wav"}
+        said = f"{style.tag or ''}{text}"
+        body: dict[str, Any] = {
+            "model": self._server.model,
+            "input": said,
+            "voice": voice,
+            "response_format": "wav",
+        }
         speed = round(self._speed * style.pace, 4)
         if speed != 1:  # not all servers support it
             body["speed"] = speed
-        if style.instructions:
-            body["instructions"] = style.instructions
-        cost = Cost(requests=1, characters=len(text) + len(style.instructions or ""))
+        if style.instructions and self._server.instructions_field:
+            body[self._server.instructions_field] = style.instructions
+        cost = Cost(requests=1, characters=len(said) + len(style.instructions or ""))
         try:
-            spoken = self._endpoint.post("/audio/speech", body, cost, lambda reply: (read_audio(reply), cost))
+            spoken = self._endpoint.post(
+                "/audio/speech", body, cost, lambda reply: (read_audio(reply), cost), take=self._take
+            )
         except DataError as error:
             return error
         return apply_style(spoken, style)

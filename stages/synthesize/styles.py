@@ -39,6 +39,12 @@ class StyleConfig(Config):
         None,
         description="instructions to a server, such as `Speak sadly.`, for what the other keys can't express",
     )
+    tag: str | None = Field(
+        None,
+        min_length=1,
+        description="mark before the text that a server takes as a style, such as `(happy)` or `(四川话)`: "
+        "one of `speech.server.tags`",
+    )
 
     @property
     def pace(self) -> float:
@@ -57,7 +63,7 @@ class StyleConfig(Config):
         }
         if measure_of(label) == "emotion":
             numbers[label] = self.speed != 1 and self.semitones != 0
-        return bool(self.instructions) or numbers.get(label, False)
+        return bool(self.instructions or self.tag) or numbers.get(label, False)
 
 
 UNCHANGED = StyleConfig()

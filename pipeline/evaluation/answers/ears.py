@@ -1,6 +1,8 @@
 """What is heard in a spoken answer: words, language, rate, pitch, loudness, quality and voice."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -9,12 +11,14 @@ from pipeline.evaluation.answers.exchange import SpokenAnswer
 from pipeline.evaluation.speech_judge import SpeechJudge
 from pipeline.models import resolve
 from schemas.arrow import from_row, to_row
+from schemas.recording import Word
 from stages.evaluate.emotion import EmotionRecogniser, HeardEmotion
 from stages.quality import QualityConfig
 from stages.quality.stage import loudness
 from stages.stage import SAMPLE_RATE, Samples
 from stages.synthesize.checks import letters
 from stages.tokenize.resample import to_16k
+from stages.transcribe.recogniser import Hypothesis
 from stages.transcribe.text import script_converter
 from stages.word_errors import errors
 
@@ -22,6 +26,16 @@ WINDOW = 28 * SAMPLE_RATE
 """Longest piece that is recognised at once."""
 LANGUAGE_SECONDS = 30.0
 MIN_SPEECH_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class HeardHalf:
+    """Measures of the voice in half of an answer, as those of `Heard`."""
+
+    letters_per_second: float | None
+    pitch_hz: float | None
+    pitch_range: float | None
+    loudness: float | None
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,8 @@ class Heard:
     """Unit-length embedding; empty if the speech is too short for one."""
     emotions: tuple[HeardEmotion, ...] = ()
     """Likeliest first; empty if no recogniser of emotions is named."""
+    halves: tuple[HeardHalf, ...] = ()
+    """Before and after the middle of the time in which words are heard; empty without words."""
 
     def as_json(self) -> dict[str, Any]:
         row: dict[str, Any] = to_row(self)
@@ -95,9 +111,15 @@ class Ears:
 
     def transcribe(self, samples: Samples, language: str) -> str:
         """The words of samples [n] at 16 kHz of any length; Chinese in simplified characters."""
+        return self._written(self._pieces(samples, language), language)
+
+    def _pieces(self, samples: Samples, language: str) -> list[Hypothesis]:
+        """What is heard in each `WINDOW` of samples [n]."""
         pieces = [samples[start : start + WINDOW] for start in range(0, len(samples), WINDOW)]
-        heard = [self.judge.recogniser.recognise([piece], language)[0].text.strip() for piece in pieces]
-        text = ("" if language == "zh" else " ").join(heard)
+        return [self.judge.recogniser.recognise([piece], language)[0] for piece in pieces]
+
+    def _written(self, pieces: Sequence[Hypothesis], language: str) -> str:
+        text = ("" if language == "zh" else " ").join(piece.text.strip() for piece in pieces)
         return self._simplified(text) if language == "zh" else text
 
     def hear(self, answer: SpokenAnswer) -> Heard:
@@ -110,7 +132,8 @@ class Ears:
         if speech < MIN_SPEECH_SECONDS:
             return Heard("", seconds=seconds, speech_seconds=speech)
         language, probability = self.language(samples)
-        text = self.transcribe(samples, language)
+        pieces = self._pieces(samples, language)
+        text = self._written(pieces, language)
         found = errors(language, answer.text, text) if answer.text.strip() else None
         pitch = self.judge.pitch.track(samples)
         [vector] = self.judge.embedding([samples])
@@ -128,6 +151,27 @@ class Ears:
             loudness(samples),
             () if np.isnan(vector).any() else tuple(float(value) for value in vector),
             self._emotions(samples) if self._emotions else (),
+            self._halves(samples, _words(pieces)),
+        )
+
+    def _halves(self, samples: Samples, words: Sequence[Word]) -> tuple[HeardHalf, ...]:
+        """Measures of samples [n] at 16 kHz before and after the middle of their words."""
+        if not words:
+            return ()
+        middle = (words[0].start + words[-1].end) / 2
+        cut = round(middle * SAMPLE_RATE)
+        before = [word for word in words if (word.start + word.end) / 2 < middle]
+        halves = (samples[:cut], before), (samples[cut:], words[len(before) :])
+        return tuple(self._half(half, said) for half, said in halves)
+
+    def _half(self, samples: Samples, words: Sequence[Word]) -> HeardHalf:
+        speech = self._speech_seconds(samples)
+        pitch = self.judge.pitch.track(samples)
+        return HeardHalf(
+            letters("".join(word.text for word in words)) / speech if speech >= MIN_SPEECH_SECONDS else None,
+            pitch.median_hz if pitch else None,
+            pitch.range_semitones if pitch else None,
+            loudness(samples),
         )
 
     def _speech_seconds(self, samples: Samples) -> float:
@@ -135,6 +179,15 @@ class Ears:
 
         segments = get_speech_timestamps_sequence(samples, self._vad)
         return sum(int(segment["end"]) - int(segment["start"]) for segment in segments) / SAMPLE_RATE
+
+
+def _words(pieces: Sequence[Hypothesis]) -> list[Word]:
+    """The words of consecutive windows, at their times in all of them."""
+    return [
+        replace(word, start=word.start + start, end=word.end + start)
+        for start, piece in zip(count(0.0, WINDOW / SAMPLE_RATE), pieces, strict=False)
+        for word in piece.words
+    ]
 
 
 def voice_likeness(answers: list[Heard]) -> float | None:

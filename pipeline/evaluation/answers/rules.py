@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 from math import log2
 from typing import Any
 
-from pipeline.evaluation.answers.ears import Heard
+from pipeline.evaluation.answers.ears import Heard, HeardHalf
 from pipeline.evaluation.answers.wording import (
     found,
     language_of_text,
@@ -30,6 +30,7 @@ from schemas.benchmark import (
     SoundsLike,
     Spells,
     VoiceObeys,
+    VoiceTurns,
 )
 from schemas.style import SCALES, measure_of
 from stages.evaluate.emotion import HeardEmotion
@@ -106,8 +107,9 @@ def _result(check: Check, row: BenchmarkRow, turns: Sequence[AnswerTurn]) -> Che
         emotions = answer.heard.emotions
         passed = float(bool(emotions) and emotions[0].name == check.label)
         return CheckResult(check.kind, number, passed, passed, f"{check.label}: {_emotions_told(emotions)}")
-    if isinstance(check, VoiceObeys):
-        passed, why = _voice_change(check, number, turns)
+    if isinstance(check, VoiceObeys | VoiceTurns):
+        between = _halves(answer.heard) if isinstance(check, VoiceTurns) else _answers(check, number, turns)
+        passed, why = _voice_change(check.label, *between)
         return CheckResult(check.kind, number, passed, passed, why)
     told = not answer.empty and _passes(check, answer.told, row, turns, number, lambda turn: turn.told)
     written = bool(answer.written.strip()) and _passes(
@@ -190,16 +192,28 @@ def _likeness(a: str, b: str, language: str) -> float:
     return SequenceMatcher(None, words(a, language), words(b, language), autojunk=False).ratio()
 
 
-def _voice_change(check: VoiceObeys, number: int, turns: Sequence[AnswerTurn]) -> tuple[float, str]:
-    """Whether a measure has changed as asked; not without the measure in both answers."""
-    before, after = turns[(check.earlier or number - 1) - 1].heard, turns[number - 1].heard
-    measure = measure_of(check.label)
+def _answers(check: VoiceObeys, number: int, turns: Sequence[AnswerTurn]) -> tuple[Heard, Heard]:
+    return turns[(check.earlier or number - 1) - 1].heard, turns[number - 1].heard
+
+
+def _halves(heard: Heard) -> tuple[Heard | HeardHalf, Heard | HeardHalf]:
+    """Both halves of an answer; the whole twice, which never changes, if it has none."""
+    match heard.halves:
+        case (before, after):
+            return before, after
+    return heard, heard
+
+
+def _voice_change(label: str, before: Heard | HeardHalf, after: Heard | HeardHalf) -> tuple[float, str]:
+    """Whether a measure has changed as asked; not without the measure on both sides."""
+    measure = measure_of(label)
     change = _change(measure, before, after)
     if change is None:
-        return 0.0, f"{check.label}: the {measure} can't be measured in both answers"
-    wanted = 1 if SCALES[measure].index(check.label) == 2 else -1
+        both = "halves" if isinstance(before, HeardHalf) else "answers"
+        return 0.0, f"{label}: the {measure} can't be measured in both {both}"
+    wanted = 1 if SCALES[measure].index(label) == 2 else -1
     passed = float(wanted * change >= _least(measure))
-    return passed, f"{check.label}: the {measure} {_told(measure, change)}"
+    return passed, f"{label}: the {measure} {_told(measure, change)}"
 
 
 def _least(measure: str) -> float:
@@ -212,7 +226,7 @@ def _told(measure: str, change: float) -> str:
     return f"changed by {change:+.1f} {'LU' if measure == 'loudness' else 'semitones'}"
 
 
-def _change(measure: str, before: Heard, after: Heard) -> float | None:
+def _change(measure: str, before: Heard | HeardHalf, after: Heard | HeardHalf) -> float | None:
     """Octaves of the rate, semitones of the pitch and of its range, or LU."""
     if measure == "rate":
         a, b = before.letters_per_second, after.letters_per_second

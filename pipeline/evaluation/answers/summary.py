@@ -53,7 +53,7 @@ class RowOutcome:
 
     @property
     def obeyed(self) -> float | None:
-        changes = [check.score for check in self.checks if check.kind == "voice"]
+        changes = [check.score for check in self.checks if check.kind in ("voice", "voice_turns")]
         return sum(changes) / len(changes) if changes and not self.kept.failed else None
 
     def value(self, measure: str) -> float | None:

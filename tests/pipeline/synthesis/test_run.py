@@ -1,10 +1,12 @@
 """Text conversations become recordings that are annotated like any other."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -29,11 +31,13 @@ from stages.diarize.config import DiarizeConfig
 from stages.quality.config import QualityConfig
 from stages.quality.stage import QualityStage
 from stages.synthesize.checks import check, error_rate, letters
-from stages.synthesize.styles import STYLES, split
+from stages.synthesize.speech import Piper
+from stages.synthesize.styles import STYLES, StyleConfig, split
 from stages.transcribe import TranscribeConfig, TranscribeStage
 from tests.paths import DEMO
 from tests.served import Answer, completion, serving
 
+JOE = "package:piper-joe"
 QUESTION = "Could you tell me which platform the train to Edinburgh departs from?"
 ANSWER = "The train to Edinburgh goes from platform seven, behind the ticket office."
 
@@ -319,6 +323,46 @@ def test_a_question_asks_aloud_for_a_way_to_speak_and_the_answer_is_heard_to_hav
     assert outcomes(answer, LabelsConfig()) == ["slow/confirmed"]
 
 
+def obeying(orders: Callable[[dict, int], float]):
+    """A server that speaks with piper at the speed of `orders`, by the body and how often it came before."""
+    piper = Piper({JOE: resolve(JOE).path})
+    times: dict[str, int] = {}
+    lock = Lock()
+
+    def answer(request):
+        body, key = request["body"], json.dumps(request["body"])
+        with lock:
+            times[key] = times.get(key, -1) + 1
+            speed = orders(body, times[key])
+        text = body["input"].removeprefix("(slowly)")
+        (spoken,) = piper.speak([text], JOE, StyleConfig(speed=speed))
+        wav = io.BytesIO()
+        soundfile.write(wav, spoken.samples, spoken.rate, format="WAV")
+        return Answer(body=wav.getvalue())
+
+    return answer
+
+
+def test_of_several_takes_of_a_server_the_one_that_is_heard_in_its_style_is_kept(tmp_path):
+    def orders(body, before):
+        return 0.6 if "(slowly)" in body["input"] and before == 1 else 1.0
+
+    row = talk("How far is it?", ANSWER, answer_style="slow")
+    with serving(obeying(orders)) as server:
+        speech = {"server": {"url": server.url, "model": "tts", "tags": ["(slowly)"]}}
+        styles = {"slow": {"tag": "(slowly)"}}
+        recipe = recipe_of(tmp_path, row, speech=speech, styles=styles, takes=3)
+        ((sidecar, (_, answer)),) = sidecars_of(run(recipe))
+        said = [body["input"] for body in server.bodies]
+        assert (run(recipe).created, len(server.bodies)) == (0, len(said))
+    assert said.count(f"(slowly){ANSWER}") == 3
+    assert said.count(ANSWER) == said.count("How far is it?") == 1
+    _, spoken = sidecar["synthesis"]["spoken"]
+    assert spoken["takes"] == {"spoken": 3, "confirmed": 1}
+    assert answer["text"] == ANSWER
+    assert answer["end"] - answer["start"] > 1.3 * spoken["plain"]["speech_seconds"]
+
+
 def test_what_is_wrong_with_own_phrasings_is_told_before_anything_is_spoken(tmp_path):
     packaged = Path(stages.synthesize.asking.__file__).with_name("en.txt").read_text(encoding="utf-8")
     own = tmp_path / "own.txt"
@@ -415,7 +459,7 @@ def test_a_voice_that_speaks_on_both_sides_is_told_before_and_while_it_speaks(tm
 def test_a_spoken_conversation_stays_what_it_was_before_there_were_engines(tmp_path):
     recipe = recipe_of(tmp_path, talk("How far is it?"))
     models, embedding = speech_models(recipe.synthesize.speech), resolve(recipe.synthesize.embedding)
-    assert _fingerprint(recipe.synthesize, models, embedding, {}) == "7d0d4d807298efb7"
+    assert _fingerprint(recipe, models, embedding, {}) == "7d0d4d807298efb7"
 
 
 def test_conversations_are_relative_to_the_recipe(tmp_path):

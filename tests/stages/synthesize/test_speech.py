@@ -12,13 +12,20 @@ from pipeline.models import resolve
 from pipeline.storage.store import Store
 from schemas.errors import DataError, SetupError
 from stages.budget import Budget
-from stages.endpoint import Endpoint, EndpointConfig
+from stages.endpoint import Endpoint
 from stages.replies import Replies
 from stages.synthesize.audio import SynthesizedAudio, apply_style, read_audio
 from stages.synthesize.checks import CheckConfig, as_written, check, error_rate, letters
 from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.kokoro import HUMAN_VOICES
-from stages.synthesize.speech import ByVoice, Piper, SpeechConfig, SpeechServer, speakable
+from stages.synthesize.speech import (
+    ByVoice,
+    Piper,
+    SpeechConfig,
+    SpeechServer,
+    SpeechServerConfig,
+    speakable,
+)
 from stages.synthesize.styles import STYLES, UNCHANGED, StyleConfig, draw_styles, labels_of, split
 from tests.paths import DEMO
 from tests.served import Answer, serving
@@ -129,7 +136,9 @@ def test_text_without_words_is_rejected():
 
 
 def server_of(url, folder, **settings):
-    config = SpeechConfig(server=EndpointConfig(url=url, model="tts", backoff=0.01, retries=1, **settings))
+    config = SpeechConfig(
+        server=SpeechServerConfig(url=url, model="tts", backoff=0.01, retries=1, **settings)
+    )
     return SpeechServer(config, Endpoint(config.server, Replies(Store(str(folder)), "replies")))
 
 
@@ -154,6 +163,28 @@ def test_a_style_is_sent_to_the_server_as_speed_and_instructions(tmp_path):
     assert (first["speed"], first["instructions"]) == (0.8, "Speak sadly.")
     assert not {"speed", "instructions"} & second.keys()
     assert np.allclose(sad.samples, plain.samples / 10)
+
+
+def test_a_tag_stands_before_the_text_and_instructions_in_the_field_that_the_server_reads(tmp_path):
+    with serving([Answer(body=WAV.read_bytes())]) as server:
+        speech = server_of(server.url, tmp_path, instructions_field="instruct_text", tags=("(四川话)",))
+        speech.speak(["你好。"], "alloy", StyleConfig(tag="(四川话)", instructions="Speak happily."))
+    (body,) = server.bodies
+    assert (body["input"], body["instruct_text"]) == ("(四川话)你好。", "Speak happily.")
+    assert "instructions" not in body
+
+
+def test_each_take_is_asked_for_once_and_has_an_answer_of_its_own(tmp_path):
+    other = DEMO / "monologues" / "1998-15444-0004.flac"
+    with serving([Answer(body=WAV.read_bytes()), Answer(body=other.read_bytes())]) as server:
+        config = SpeechConfig(server=SpeechServerConfig(url=server.url, model="tts"))
+        endpoint = Endpoint(config.server, Replies(Store(str(tmp_path)), "replies"))
+        takes = [SpeechServer(config, endpoint, take) for take in (0, 1, 0, 1)]
+        spoken = [take.speak(["Hello."], "alloy")[0].samples for take in takes]
+    assert len(server.bodies) == 2
+    assert len(spoken[0]) != len(spoken[1])
+    assert np.array_equal(spoken[0], spoken[2])
+    assert np.array_equal(spoken[1], spoken[3])
 
 
 def test_a_reply_without_audio_sets_only_its_text_aside(tmp_path):
@@ -331,13 +362,64 @@ def test_an_emotion_without_a_server_is_a_pace_and_a_pitch():
         ({"slow": {"speed": 1.2}}, "settings of style `slow` don't match"),
         ({"sad": {"speed": 0.8}}, "settings of style `sad`"),
         ({"loud": {"gain_db": -3}}, "settings of style `loud`"),
-        ({"sad": {"instructions": "Speak sadly."}}, "need a server"),
+        (
+            {"sad": {"instructions": "Speak sadly."}},
+            "`styles.sad`: `instructions` need a server: name one in",
+        ),
+        ({"sad": {"tag": "(sad)"}}, "`styles.sad`: a `tag` needs a server: name one in `speech.server`"),
         ({"normal": {"speed": 1.2}}, "not a style"),
     ],
 )
 def test_a_style_whose_settings_do_not_match_its_label_is_rejected(styles, message):
     with pytest.raises(ValueError, match=message):
         SynthesizeConfig(styles=styles)
+
+
+SERVER = {"url": "http://localhost:9000/v1", "model": "tts"}
+
+
+@pytest.mark.parametrize(
+    ("server", "styles", "message"),
+    [
+        (
+            {"tags": ["(happy)", "(四川话)"]},
+            {"happy": {"tag": "(hapy)"}},
+            r"`styles\.happy`: the server knows no `tag` \(hapy\): .* has \(happy\), \(四川话\); add it",
+        ),
+        ({}, {"rap": {"tag": "(RAP)"}}, r"`speech\.server\.tags` has none; add it"),
+        (
+            {"instructions_field": None},
+            {"sad": {"instructions": "Speak sadly."}},
+            r"name it in `speech\.server\.instructions_field`",
+        ),
+        ({"follows_speed": False}, {"slow": {"speed": 0.7}}, r"`speed` needs another speed, .* is false"),
+        ({"follows_speed": False}, {"high": {"semitones": 2}}, "`semitones` needs another speed"),
+    ],
+)
+def test_a_style_that_a_server_cannot_have_is_refused_with_its_key(server, styles, message):
+    with pytest.raises(ValueError, match=message):
+        SynthesizeConfig(speech={"server": SERVER | server}, styles=styles)
+
+
+def test_a_server_that_does_not_follow_speed_has_styles_that_need_none():
+    speech = {"server": SERVER | {"follows_speed": False}}
+    styles = {"soft": {"gain_db": -10}, "slow": {"instructions": "Speak slowly."}}
+    assert SynthesizeConfig(speech=speech, styles=styles).style("slow").pace == 1
+    with pytest.raises(ValueError, match=r"`voice_changes\.speeds` need a server that follows"):
+        SynthesizeConfig(speech=speech, styles=styles, voice_changes={"speeds": [0.9]})
+
+
+def test_what_a_server_is_said_to_be_able_to_do_speaks_nothing_anew():
+    plain = SpeechServerConfig(**SERVER).reply_settings()
+    assert plain == SpeechServerConfig(**SERVER, tags=("(RAP)",), follows_speed=False).reply_settings()
+    assert plain != SpeechServerConfig(**SERVER, instructions_field="instruct").reply_settings()
+
+
+@pytest.mark.parametrize("engine", ["piper", "kokoro"])
+def test_several_takes_of_a_voice_that_always_speaks_alike_are_refused(engine):
+    with pytest.raises(ValueError, match=rf"`takes`: {engine} says a text always in the same way"):
+        SynthesizeConfig(speech=engine, takes=4)
+    assert SynthesizeConfig(speech={"server": SERVER}, takes=4).measures_plain
 
 
 @pytest.mark.parametrize(

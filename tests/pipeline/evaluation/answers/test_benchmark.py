@@ -5,8 +5,11 @@ from collections import Counter
 import pytest
 
 from pipeline.evaluation.answers.benchmark import FOLDER, open_benchmark
+from pipeline.synthesis.phrasings import phrasings_of
 from schemas.benchmark import DIMENSIONS
 from schemas.errors import SetupError
+from stages.synthesize.asking import SpokenInstructionsConfig
+from stages.synthesize.asking.phrasings import is_held_out
 
 ROW = {"id": "a", "dimension": "gaming", "turns": [{"text": "Hello."}]}
 
@@ -16,14 +19,39 @@ def write(file, *rows):
     return str(file)
 
 
-def test_the_shipped_benchmark_has_15_conversations_in_each_of_nine_dimensions():
+def test_the_shipped_benchmark_has_15_conversations_in_each_of_nine_dimensions_and_those_about_controls():
     shipped = open_benchmark("builtin")
     assert shipped.refused == ()
-    assert Counter(row.dimension for row in shipped.rows) == dict.fromkeys(DIMENSIONS, 15)
+    others = [row for row in shipped.rows if not row.id.startswith("control-")]
+    assert Counter(row.dimension for row in others) == dict.fromkeys(DIMENSIONS, 15)
     assert all(len(row.turns) > 1 and row.checks for row in shipped.rows)
-    languages = Counter(row.spoken_language for row in shipped.rows)
-    assert languages == {"en": 90, "zh": 45}
+    assert Counter(row.spoken_language for row in others) == {"en": 90, "zh": 45}
+    assert {row.dimension for row in shipped.rows} == set(DIMENSIONS)
+    # The first rows of a dimension, which a limit takes, stay what they were.
+    assert not any(row.id.startswith("control-") for row in shipped.limited(15).rows)
     assert "CC0" in (FOLDER / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("language", "two_sentences"), [("en", "Answer in two sentences."), ("zh", "请用两句话回答。")]
+)
+def test_every_way_to_speak_that_is_taught_is_asked_for_in_held_out_phrasings(language, two_sentences):
+    templates = phrasings_of(SpokenInstructionsConfig())[language]
+    rows = [row for row in open_benchmark("builtin").rows if row.id.startswith("control-")]
+    asked, changes = set(), 0
+    for row in [row for row in rows if row.spoken_language == language]:
+        *_, check = row.checks
+        said = row.turns[-1].text
+        if check.kind == "voice_turns":
+            changes += 1
+            _, _, phrasing = said.partition(two_sentences)
+            assert is_held_out(f"{{question}}{phrasing}")
+        else:
+            asked.add(check.label)
+            assert said in templates.phrasings("again", check.label)
+            assert is_held_out(said)
+    assert asked == templates.styles - {"plain"}
+    assert changes >= 2
 
 
 def test_questions_of_the_shipped_benchmark_are_all_different():

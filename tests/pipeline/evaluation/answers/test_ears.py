@@ -8,6 +8,7 @@ from pipeline.evaluation.answers.ears import SILENCE, Ears, Heard, voice_likenes
 from pipeline.evaluation.answers.exchange import SpokenAnswer
 from pipeline.evaluation.answers.rules import AnswerTurn, judge_by_rules
 from schemas.benchmark import parse_row
+from stages.synthesize.audio import SynthesizedAudio, resample
 from tests.pipeline.tiny_models import QUESTION
 
 RATE = 16_000
@@ -52,6 +53,19 @@ def test_slower_lower_and_softer_speech_is_measured_as_such(heard):
         check = {"kind": "voice", "label": label}
         row = parse_row({"id": "a", "dimension": "d", "turns": turns, "checks": [check]}, "x")
         assert judge_by_rules(row, [AnswerTurn("", each) for each in heard])[0].score == passed
+
+
+def test_what_changes_on_the_way_is_measured_in_the_halves_of_an_answer(ears, speech):
+    slower = resample(SynthesizedAudio(speech, round(0.7 * RATE)), RATE)
+    heard = ears.hear(SpokenAnswer("", np.concatenate([speech, slower / 3]), RATE))
+    first, second = heard.halves
+    assert second.letters_per_second < 0.85 * first.letters_per_second
+    assert second.pitch_hz < 0.85 * first.pitch_hz
+    assert second.loudness < first.loudness - 5
+    for label, passed in (("slow", 1), ("fast", 0), ("low", 1), ("soft", 1), ("loud", 0)):
+        check = {"kind": "voice_turns", "label": label}
+        row = parse_row({"id": "a", "dimension": "d", "turns": [{"text": "?"}], "checks": [check]}, "x")
+        assert judge_by_rules(row, [AnswerTurn("", heard)])[0].score == passed
 
 
 def test_one_voice_is_like_itself(heard, ears):

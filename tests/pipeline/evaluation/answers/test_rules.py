@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.evaluation.answers.ears import SILENCE, Heard
+from pipeline.evaluation.answers.ears import SILENCE, Heard, HeardHalf
 from pipeline.evaluation.answers.rules import AnswerTurn, judge_by_rules, score_of
 from schemas.benchmark import parse_row
 from stages.evaluate.emotion import HeardEmotion
@@ -114,6 +114,25 @@ def test_a_change_of_the_voice_counts_only_if_it_is_measured(label, change):
     assert checked(check, [before, after]).score == 1
     assert checked(check, [after, before]).score == 0
     assert checked(check, [before, before]).score == 0
+
+
+@pytest.mark.parametrize(
+    ("label", "change"),
+    [
+        ("slow", {"letters_per_second": 10.0}),
+        ("fast", {"letters_per_second": 14.0}),
+        ("low", {"pitch_hz": 140.0}),
+        ("lively", {"pitch_range": 9.0}),
+        ("soft", {"loudness": -29.0}),
+    ],
+)
+def test_a_change_within_an_answer_counts_in_its_direction(label, change):
+    check = {"kind": "voice_turns", "label": label}
+    first = HeardHalf(letters_per_second=12.0, pitch_hz=150.0, pitch_range=6.0, loudness=-23.0)
+    second = replace(first, **change)
+    for halves, score in (((first, second), 1), ((second, first), 0), ((first, first), 0), ((), 0)):
+        answer = AnswerTurn("Hello there.", replace(VOICE, halves=halves))
+        assert checked(check, [answer]).score == score
 
 
 def test_to_say_that_it_is_slower_is_not_to_be_slower():

@@ -1,0 +1,92 @@
+"""Which of several takes of a part in a style is kept: the best one whose style is heard."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.config.recipe import Recipe
+from pipeline.models import Model, resolve
+from pipeline.synthesis.plain_speech import PlainSpeech
+from schemas.errors import DataError
+from schemas.style import emotion_of, measure_of
+from stages.compose.labels import is_heard
+from stages.compose.plain_comparison import compare_with_plain
+from stages.quality.ears import TurnEars
+from stages.stage import SAMPLE_RATE
+from stages.synthesize.audio import SynthesizedAudio, resample
+from stages.synthesize.checks import error_rate, fault
+from stages.transcribe.whisper import WhisperRecogniser
+
+RECOGNISER = "package:whisper-base"
+_WINDOW = 30 * SAMPLE_RATE
+"""Samples that Whisper hears at once."""
+
+
+@dataclass(frozen=True)
+class BestTake:
+    utterance: SynthesizedAudio | DataError
+    confirmed: int
+    """Number of takes whose style is heard."""
+
+
+def models_of_takes(recipe: Recipe) -> dict[str, Model]:
+    """Reference -> what hears the takes of a recipe."""
+    ears = recipe.quality.ears.get("emotion", ())
+    return {reference: resolve(reference) for reference in (RECOGNISER, *(ear.model for ear in ears))}
+
+
+class TakeJudge:
+    """Hears takes with a packaged recogniser, the measures of `PlainSpeech`, and the recipe's ear for
+    emotions; used by several threads at once. Raises SetupError for a model that can't be loaded."""
+
+    def __init__(self, recipe: Recipe, plain_speech: PlainSpeech) -> None:
+        models = models_of_takes(recipe)
+        self._recogniser = WhisperRecogniser(models[RECOGNISER].path, "cpu", "int8", beam=5, threads=1)
+        ears = {name: ears for name, ears in recipe.quality.ears.items() if name == "emotion"}
+        self._ears = TurnEars(ears, {name: model.path for name, model in models.items()}, "cpu")
+        self._plain_speech = plain_speech
+        self._limits = recipe.compose.labels.limits
+        self._checks = recipe.synthesize.checks
+
+    def best(
+        self,
+        takes: Sequence[SynthesizedAudio | DataError],
+        likenesses: Sequence[float | None],
+        text: str,
+        style: str,
+        plain: Mapping[str, Any],
+    ) -> BestTake:
+        """The first of the takes that are best: that pass the checks, whose style is heard, and whose words
+        and voice are as they should be, in this order.
+
+        `likenesses` are those of the takes to their voice, and `plain` the measures of the plain speech. If
+        nothing was spoken, it is the error of the first take.
+        """
+        confirmed = 0
+        ranks: list[tuple[bool, bool, float, float]] = []
+        for take, likeness in zip(takes, likenesses, strict=True):
+            if isinstance(take, DataError):
+                ranks.append((True, True, 1.0, 0.0))
+                continue
+            words = self._words(take)
+            seconds = len(take.samples) / take.rate
+            fails = fault(text, words, seconds, likeness, self._checks) is not None
+            is_confirmed = is_heard(measure_of(style), style, self._heard(take, plain)) is True
+            confirmed += is_confirmed
+            ranks.append((fails, not is_confirmed, error_rate(text, words), -(likeness or 0)))
+        spoken = [n for n, take in enumerate(takes) if not isinstance(take, DataError)]
+        return BestTake(takes[min(spoken, key=lambda n: ranks[n], default=0)], confirmed)
+
+    def _heard(self, take: SynthesizedAudio, plain: Mapping[str, Any]) -> dict[str, str]:
+        """Measure or `emotion` -> the label that is heard."""
+        compared = compare_with_plain(plain, self._plain_speech.measures(take), self._limits)
+        heard = self._ears(resample(take, SAMPLE_RATE))
+        emotions = {label.ear: emotion_of(label.label or "several") for label in heard}
+        return {**emotions, **{name: found.label for name, found in compared.items()}}
+
+    def _words(self, take: SynthesizedAudio) -> str:
+        samples = resample(take, SAMPLE_RATE)
+        probabilities = self._recogniser.language_probabilities(samples[:_WINDOW], 30)
+        language = max(probabilities, key=lambda name: probabilities[name])
+        windows = [samples[start : start + _WINDOW] for start in range(0, len(samples), _WINDOW)]
+        return "".join(part.text for part in self._recogniser.recognise(windows, language))
