@@ -161,16 +161,10 @@ class ChatRecorder:
         """(text, style) of each span: of an answer as its row requests, several of a share of the other
         answers, else the whole text.
 
-        Raises DataError `no_style` for a style that isn't there, `not_split` for an answer with too few
-        sentences for the styles that its row requests.
+        Raises DataError `not_split` for an answer with too few sentences for the styles of its row.
         """
-        config = self._config
         if role != "assistant":
             return [(text, PLAIN)]
-        for style in requested:
-            if style not in (PLAIN, *config.styles):
-                named = f"the row asks for the style {style!r}"
-                raise DataError("no_style", f"{named}, which synthesize.styles doesn't have: add it there")
         styles = requested or self._changing_styles(text, key)
         spans = split(text, len(styles)) if len(styles) > 1 else (text,)
         if spans is None:

@@ -30,7 +30,7 @@ from schemas.turn import SetAsideRow, recording_key
 from stages.synthesize.asking import AskingTemplates, SpokenInstructionsConfig
 from stages.synthesize.config import SynthesizeConfig
 from stages.synthesize.speech import SpeechConfig
-from stages.synthesize.styles import STYLES, StyleConfig
+from stages.synthesize.styles import PLAIN, STYLES, StyleConfig
 
 VERSION = 2
 _BATCH_CHATS = 16
@@ -79,7 +79,9 @@ def synthesize(recipe: Recipe, progress: Callable[[str], None], make: bool = Tru
     )
     created = 0
     if not make:
-        progress(f"{sum(1 for _ in todo)} conversations to speak{_note_on_voices(config.speech)}")
+        number = sum(1 for _ in todo)
+        aside = f"; {len(set_aside)} set aside, such as {_told(set_aside[0])}" if set_aside else ""
+        progress(f"{number} conversations to speak{aside}{_note_on_voices(config.speech)}")
     for first in todo:  # voices are loaded only if there is something to speak
         progress(f"{config.speech.engine} speaks{_note_on_voices(config.speech)}")
         recorder = ChatRecorder(recipe, dataset, folder, models, embedding.path, phrasings)
@@ -170,11 +172,26 @@ def _chats(config: SynthesizeConfig, keys: dict[str, None], set_aside: list[SetA
             chat = parse(row.value, row.where)
             if chat.key in keys:
                 raise DataError("duplicate", "the same conversation stands in a row before")
+            _check_styles(chat, config)
         except DataError as error:
             set_aside.append(_set_aside_row(row.where, error))
             continue
         keys[chat.key] = None
         yield chat
+
+
+def _check_styles(chat: Chat, config: SynthesizeConfig) -> None:
+    """Raises DataError `no_style` for a style that a row asks for and that can't be spoken."""
+    for style in chat.answer_styles if "assistant" in config.speak else ():
+        named = f"the row asks for the style {style!r}"
+        if style not in (PLAIN, *config.styles):
+            raise DataError("no_style", f"{named}, which synthesize.styles doesn't have: add it there")
+        if refusal := config.speech.refusal(config.style(style)):
+            raise DataError("no_style", f"{named}, and {refusal}")
+
+
+def _told(row: SetAsideRow) -> str:
+    return f"{row.recording}: {row.message}"
 
 
 def _threads(config: SynthesizeConfig) -> int:

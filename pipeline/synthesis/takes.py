@@ -62,20 +62,21 @@ class TakeJudge:
         `likenesses` are those of the takes to their voice, and `plain` the measures of the plain speech. If
         nothing was spoken, it is the error of the first take.
         """
-        confirmed = 0
-        ranks: list[tuple[bool, bool, float, float]] = []
-        for take, likeness in zip(takes, likenesses, strict=True):
-            if isinstance(take, DataError):
-                ranks.append((True, True, 1.0, 0.0))
-                continue
-            words = self._words(take)
-            seconds = len(take.samples) / take.rate
-            fails = fault(text, words, seconds, likeness, self._checks) is not None
-            is_confirmed = is_heard(measure_of(style), style, self._heard(take, plain)) is True
-            confirmed += is_confirmed
-            ranks.append((fails, not is_confirmed, error_rate(text, words), -(likeness or 0)))
-        spoken = [n for n, take in enumerate(takes) if not isinstance(take, DataError)]
-        return BestTake(takes[min(spoken, key=lambda n: ranks[n], default=0)], confirmed)
+        spoken = {n: take for n, take in enumerate(takes) if not isinstance(take, DataError)}
+        if not spoken:
+            return BestTake(takes[0], 0)
+        measure = measure_of(style)
+        confirmed = [n for n in spoken if is_heard(measure, style, self._heard(spoken[n], plain)) is True]
+        language = self._language(next(iter(spoken.values())))
+        ranks: dict[int, tuple[bool, bool, float, float]] = {}
+        for n in sorted(spoken, key=lambda n: n not in confirmed):
+            if n not in confirmed and any(not fails for fails, *_ in ranks.values()):
+                break  # one that is confirmed is good
+            words = self._words(spoken[n], language)
+            seconds = len(spoken[n].samples) / spoken[n].rate
+            fails = fault(text, words, seconds, likenesses[n], self._checks) is not None
+            ranks[n] = (fails, n not in confirmed, error_rate(text, words), -(likenesses[n] or 0))
+        return BestTake(spoken[min(ranks, key=lambda n: ranks[n])], len(confirmed))
 
     def _heard(self, take: SynthesizedAudio, plain: Mapping[str, Any]) -> dict[str, str]:
         """Measure or `emotion` -> the label that is heard."""
@@ -84,9 +85,11 @@ class TakeJudge:
         emotions = {label.ear: emotion_of(label.label or "several") for label in heard}
         return {**emotions, **{name: found.label for name, found in compared.items()}}
 
-    def _words(self, take: SynthesizedAudio) -> str:
+    def _language(self, take: SynthesizedAudio) -> str:
+        probabilities = self._recogniser.language_probabilities(resample(take, SAMPLE_RATE)[:_WINDOW], 1)
+        return max(probabilities, key=lambda name: probabilities[name])
+
+    def _words(self, take: SynthesizedAudio, language: str) -> str:
         samples = resample(take, SAMPLE_RATE)
-        probabilities = self._recogniser.language_probabilities(samples[:_WINDOW], 30)
-        language = max(probabilities, key=lambda name: probabilities[name])
         windows = [samples[start : start + _WINDOW] for start in range(0, len(samples), _WINDOW)]
         return "".join(part.text for part in self._recogniser.recognise(windows, language))

@@ -101,10 +101,12 @@ class SynthesizeConfig(Config):
 
     @model_validator(mode="after")
     def _check_styles(self) -> "SynthesizeConfig":
+        # Of the default styles, a row may still ask for one; it is then set aside.
+        are_used = self.styles != STYLES or self.style_share or self.spoken_instructions
         for label, style in self.styles.items():
             if label in (PLAIN, "normal", "neutral"):
                 raise ValueError(f"`{label}` is not a style: it means the unmodified voice")
-            if refusal := self.speech.refusal(style):
+            if are_used and (refusal := self.speech.refusal(style)):
                 raise ValueError(f"`styles.{label}`: {refusal}")
             if not style.matches(label):
                 raise ValueError(

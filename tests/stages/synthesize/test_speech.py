@@ -405,6 +405,9 @@ def test_a_server_that_does_not_follow_speed_has_styles_that_need_none():
     speech = {"server": SERVER | {"follows_speed": False}}
     styles = {"soft": {"gain_db": -10}, "slow": {"instructions": "Speak slowly."}}
     assert SynthesizeConfig(speech=speech, styles=styles).style("slow").pace == 1
+    assert SynthesizeConfig(speech=speech).styles == STYLES  # which nothing uses
+    with pytest.raises(ValueError, match=r"`styles\.slow`: `speed` needs another speed"):
+        SynthesizeConfig(speech=speech, style_share=0.1)
     with pytest.raises(ValueError, match=r"`voice_changes\.speeds` need a server that follows"):
         SynthesizeConfig(speech=speech, styles=styles, voice_changes={"speeds": [0.9]})
 
