@@ -66,6 +66,13 @@ class TextCounts(_Model):
     set_aside: int
 
 
+class DialectCounts(_Model):
+    """Kept turns in one dialect."""
+
+    turns: int
+    seconds: float
+
+
 class Share(_Model):
     """Share of a family in the mixture, in tokens."""
 
@@ -111,8 +118,10 @@ class Manifest(_Model):
     companions: dict[str, int] = {}
     """`kind/code` -> number of companions: `used`, or why they were left."""
     styles: dict[str, int] = {}
-    """`style/outcome` -> number of kept turns that were synthesised in the style, or whose sidecar claims the
-    emotion, by whether they are heard to be so: `confirmed`, `refused` or `not_measured`."""
+    """`style/outcome` -> number of kept turns that were synthesised in the style, or which claim an
+    emotion or a dialect, by whether they are heard to be so: `confirmed`, `refused` or `not_measured`."""
+    dialects: dict[str, DialectCounts] = {}
+    """Dialect -> kept turns in it, by sidecars, sources and ears."""
     songs: dict[str, float] = {}
     """Seconds of songs: `audio` of their recordings, `kept`, and `stage/code` that set their turns aside."""
     mixture: dict[str, Share] = {}

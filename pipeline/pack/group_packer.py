@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from pipeline.config.recipe import Recipe
@@ -16,7 +17,7 @@ from schemas.recording import Problem, Recording
 from schemas.sample import Draft, Pair, Sample
 from schemas.turn import AnnotatedTurn, SetAsideRow, TurnRow, turns_of
 from schemas.vocabulary import Vocabulary
-from stages.compose import FAMILIES, Family, SampleSource, compose, outcomes
+from stages.compose import FAMILIES, Family, SampleSource, compose, dialect_in, outcomes
 from stages.identify import Identity
 from stages.interleave import lay_out
 from stages.pair_turns import pair_turns
@@ -50,6 +51,7 @@ class GroupPacker:
         self.licences: Counter[str] = Counter()
         self.companions: Counter[str] = Counter()
         self.styles: Counter[str] = Counter()
+        self.dialects: dict[str, tuple[int, float]] = {}
         self.audio_seconds = 0.0
         self.audio_notes: Counter[str] = Counter()
         self.kept_seconds = 0.0
@@ -78,11 +80,16 @@ class GroupPacker:
             status = "used" if turn.index in used else "set_aside" if problem else "eligible"
             if problem and not recording.set_aside:
                 self._set_aside_turn(turn, stage or "", problem)
+            dialect = dialect_in(turn, self.recipe.compose.labels)
             if not problem:
                 self.kept_seconds += turn.turn.seconds
+                if dialect:
+                    number, seconds = self.dialects.get(dialect, (0, 0.0))
+                    self.dialects[dialect] = number + 1, seconds + turn.turn.seconds
             if turn.sings:
                 self.songs[f"{stage}/{problem.code}" if problem else "kept"] += turn.turn.seconds
-            self.turns.append(_row(turn, recording, status, stage, problem, self._identity(turn)))
+            row = _row(turn, recording, status, stage, problem, self._identity(turn))
+            self.turns.append(replace(row, dialect=dialect))
 
     def add_sampled(self, recording: Recording, used: bool) -> None:
         """Record the outcome of a recording that is for pairs only; `used` if a pair contains it."""

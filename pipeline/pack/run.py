@@ -164,6 +164,7 @@ def _write(packer: GroupPacker, dataset: Store, folder: str, flac: FlacOf | None
         audio_notes=dict(+packer.audio_notes),
         companions=dict(packer.companions),
         styles=dict(packer.styles),
+        dialects=packer.dialects,
         songs=dict(packer.songs),
     )
 

@@ -112,7 +112,8 @@ def _synthesized_chat(
     spans = messages.count(last)
     if spans < 2:
         answer = _spoken(source.answer[0], next(iter(answers), None))
-        return [replace(source, answer=(answer,))], []
+        of_answer = labels.get(answer.turn.index, {}) if answer.turn else {}
+        return [replace(source, answer=(replace(answer, labels=of_answer),))], []
     if len(answers) < spans:  # a part of an answer is no answer
         return [source], []
     return [source], [replace(source, answer=of_turns(answers, labels=labels).answer)]

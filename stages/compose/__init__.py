@@ -3,7 +3,7 @@
 from stages.compose.config import ComposeConfig, Family
 from stages.compose.controlled import passages
 from stages.compose.families import FAMILIES, VERSION, Kind, compose
-from stages.compose.labels import Labels, label, outcomes
+from stages.compose.labels import Labels, dialect_in, label, outcomes
 from stages.compose.source import SampleSource, SourceSpan, of_turns
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "SampleSource",
     "SourceSpan",
     "compose",
+    "dialect_in",
     "label",
     "of_turns",
     "outcomes",

@@ -10,7 +10,17 @@ from stages.compose.labels import LabelsConfig
 from stages.stage import Config
 
 Family = Literal[
-    "continuation", "interleaved", "asr", "tts", "tqta", "aqta", "taqta", "aqtaa", "controlled", "replay"
+    "continuation",
+    "interleaved",
+    "asr",
+    "tts",
+    "tqta",
+    "aqta",
+    "taqta",
+    "aqtaa",
+    "dialect",
+    "controlled",
+    "replay",
 ]
 
 
@@ -88,10 +98,16 @@ class ComposeConfig(Config):
         instructions.CONTROLLED_PARTS_ANSWER,
         description="the same for samples of more than two turns that answer a question",
     )
+    dialect_instructions: Phrasings = Field(
+        instructions.DIALECT,
+        description="instructions of `dialect` samples, in the format of `asr_instructions` and in the "
+        "language of the question; `{dialect}` is replaced by the dialect or language of the answer",
+    )
     style_words: dict[str, dict[str, str]] = Field(
         instructions.WORDS,
         description="names of styles and changes in instructions: language -> label or change -> wording; "
-        "`first`, `then` and `normal` are for samples of more than two turns",
+        "`first`, `then` and `normal` are for samples of more than two turns, names of dialects and "
+        "languages and `dialect` for those that ask for one",
     )
     system_prompts: Phrasings = Field(
         {},
@@ -103,6 +119,7 @@ class ComposeConfig(Config):
     @classmethod
     def _all_keys_present(cls, value: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
         for language, words in {"en": {}, **value}.items():
-            if missing := sorted(instructions.WORDS["en"].keys() - instructions.PART_WORDS - words.keys()):
+            optional = instructions.PART_WORDS | instructions.DIALECT_WORDS
+            if missing := sorted(instructions.WORDS["en"].keys() - optional - words.keys()):
                 raise ValueError(f"{language} is missing {', '.join(missing)}")
         return value

@@ -6,11 +6,11 @@ from typing import Literal
 from schemas.sample import Draft, Message
 from stages.compose.config import ComposeConfig, Family
 from stages.compose.controlled import controlled
-from stages.compose.dialogue import aqta, aqtaa, taqta, tqta
+from stages.compose.dialogue import aqta, aqtaa, dialect, taqta, tqta
 from stages.compose.monologue import asr, continuation, interleaved, replay, tts
 from stages.compose.source import SampleSource
 
-VERSION = 3
+VERSION = 4
 
 Kind = Literal["turn", "exchange", "passage", "document"]
 """A single turn; a question and its answer; consecutive turns of one speaker; a text document."""
@@ -24,6 +24,7 @@ FAMILIES: dict[Family, tuple[Kind, Callable[[str, SampleSource, ComposeConfig], 
     "aqta": ("exchange", aqta),
     "taqta": ("exchange", taqta),
     "aqtaa": ("exchange", aqtaa),
+    "dialect": ("exchange", dialect),
     "controlled": ("passage", controlled),
     "replay": ("document", replay),
 }

@@ -109,7 +109,7 @@ def source_of(family, turn=TURN):
         case "turn":
             return of_turns([turn])
         case "exchange":
-            return of_turns([turn], QUESTION)
+            return of_turns([turn], QUESTION, labels={turn.index: {"dialect": "cantonese"}})
         case "passage":
             return of_turns([turn, SECOND], QUESTION, labels=LABELS)
     return SampleSource("0123456789abcdef-row-00007", (SourceSpan("Once upon a time."),), "en", {}, {})
@@ -202,6 +202,56 @@ class TestAnswers:
         assert draft.record["speakers"] == ["A"]
 
 
+class TestDialect:
+    """The instruction names what the answer is in, in the language of the question."""
+
+    def instruction(self, dialect=None, language="zh", asked_in="zh", **config):
+        question = replace(QUESTION, transcript=replace(QUESTION.transcript, language=asked_in))
+        answer = replace(TURN, transcript=replace(TURN.transcript, language=language))
+        labels = {12: {"dialect": dialect} if dialect else {}}
+        human, assistant = compose(
+            "dialect", of_turns([answer], question, labels=labels), ComposeConfig(**config)
+        ).messages
+        assert assistant == compose("aqtaa", of_turns([answer], question), CONFIG).messages[-1]
+        assert human.content[1].text == "Where did you grow up?"
+        return human.content[0].text
+
+    @pytest.mark.parametrize(
+        ("dialect", "language", "asked_in", "named"),
+        [
+            ("cantonese", "yue", "yue", "用粤语"),
+            ("sichuanese", "zh", "zh", "用四川话"),
+            ("cantonese", "yue", "en", "in Cantonese"),
+            (None, "ja", "en", "in Japanese"),
+            (None, "ja", "zh", "用日语"),
+            (None, "en", "ja", "英語で"),
+            ("苏州话", "zh", "zh", "用苏州话"),
+            ("xiang", "zh", "fi", "in the dialect xiang"),
+        ],
+    )
+    def test_it_is_named_in_the_language_of_the_question(self, dialect, language, asked_in, named):
+        assert named in self.instruction(dialect, language, asked_in)
+
+    def test_the_instructions_are_those_of_the_recipe(self):
+        given = {"zh": ("{dialect}，谢谢。",)}
+        assert self.instruction("cantonese", dialect_instructions=given) == "用粤语，谢谢。"
+
+    def test_an_answer_in_the_language_of_its_question_and_no_dialect_is_none(self):
+        with pytest.raises(DataError) as caught:
+            self.instruction()
+        assert caught.value.code == "no_dialect"
+
+    def test_a_language_without_a_name_is_not_asked_for(self):
+        with pytest.raises(DataError, match="has no name for fi in this language"):
+            self.instruction(language="fi")
+
+    def test_reading_aloud_may_ask_for_it_too(self):
+        turn = replace(TURN, transcript=replace(TURN.transcript, language="zh"))
+        source = of_turns([turn], labels={12: {"dialect": "cantonese", "rate": "slow"}})
+        human, _ = compose("tts", source, ComposeConfig(tts_style_share=1)).messages
+        assert "慢慢地、用粤语" in human.content[0].text
+
+
 class TestInterleaved:
     def test_clauses_alternate_between_text_and_speech(self):
         (message,) = compose("interleaved", of_turns([CLAUSES]), CONFIG).messages
@@ -291,14 +341,16 @@ def test_the_record_has_the_origin_and_measures_of_a_sample():
     assert json.loads(json.dumps(record)) == record
 
 
-@pytest.mark.parametrize("family", ["asr", "tts", "tqta", "aqta", "taqta", "aqtaa", "controlled"])
+@pytest.mark.parametrize("family", ["asr", "tts", "tqta", "aqta", "taqta", "aqtaa", "dialect", "controlled"])
 def test_a_turn_without_words_is_rejected(family):
     with pytest.raises(DataError) as caught:
         compose(family, source_of(family, replace(TURN, transcript=None)), CONFIG)
     assert caught.value.code == "no_text"
 
 
-@pytest.mark.parametrize("family", ["continuation", "interleaved", "asr", "tts", "aqtaa", "controlled"])
+@pytest.mark.parametrize(
+    "family", ["continuation", "interleaved", "asr", "tts", "aqtaa", "dialect", "controlled"]
+)
 @pytest.mark.parametrize("codes", [None, Codes((), ()), Codes((1, 2), (1, 2)), Codes((1,), (1, 2, 3))])
 def test_a_turn_without_a_whole_group_of_codes_is_rejected(family, codes):
     with pytest.raises(DataError) as caught:
@@ -332,7 +384,7 @@ class TestRoundTrip:
         labels = {3: {"rate": "slow"}, 4: {"rate": "fast"}}
         source = {
             "turn": of_turns([answer]),
-            "exchange": of_turns([answer], question, history),
+            "exchange": of_turns([answer], question, history, {3: {"dialect": "sichuanese"}}),
             "passage": of_turns([answer, second], question, history, labels),
             "document": SampleSource("k", (SourceSpan(answer_text),), None, {}, {}),
         }[FAMILIES[family][0]]
