@@ -11,7 +11,7 @@ from schemas.chat import parse
 from schemas.errors import DataError
 from schemas.recording import Problem
 from schemas.turn import AnnotatedTurn
-from stages.compose import Kind, Labels, SampleSource, SourceSpan, label, of_turns, passages
+from stages.compose import Kind, Labels, SampleSource, SourceSpan, label, lines_in_a_row, of_turns, passages
 from stages.pair_turns import Conversation
 from stages.select import EvaluationPrompts, SelectConfig, personal, select
 from stages.synthesize.checks import check
@@ -60,8 +60,14 @@ def sources_of(
     labels = label(turns, recipe.compose.labels)
     spoken = _synthesized_chat(kept, labels, recipe)
     exchanges, controlled = spoken or _real_conversation(turns, kept, conversation, labels, recipe)
+    each = [of_turns([turn], labels=labels) for turn in kept]
+    gap = recipe.compose.nextline_gap_seconds_max
     return {
-        "turn": [of_turns([turn], labels=labels) for turn in kept],
+        "turn": each,
+        "line": each if kept[0].sings else [],
+        "lines": [
+            of_turns([b], a, (), labels) for a, b in lines_in_a_row(turns, {t.index for t in kept}, gap)
+        ],
         "exchange": exchanges,
         "passage": controlled,
         "document": [],

@@ -4,6 +4,7 @@ from stages.compose.config import ComposeConfig, Family
 from stages.compose.controlled import passages
 from stages.compose.families import FAMILIES, VERSION, Kind, compose
 from stages.compose.labels import Labels, dialect_in, label, outcomes
+from stages.compose.singing import lines_in_a_row
 from stages.compose.source import SampleSource, SourceSpan, of_turns
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "compose",
     "dialect_in",
     "label",
+    "lines_in_a_row",
     "of_turns",
     "outcomes",
     "passages",

@@ -20,6 +20,10 @@ Family = Literal[
     "aqtaa",
     "dialect",
     "controlled",
+    "sing",
+    "nextline",
+    "lyrics",
+    "songname",
     "replay",
 ]
 
@@ -56,6 +60,9 @@ class ComposeConfig(Config):
         0.2,
         description="minimum by which the voices of all turns of a `controlled` sample are more like their "
         "speaker's than like any other's, as a difference of cosines",
+    )
+    nextline_gap_seconds_max: float = Field(
+        5.0, ge=0, description="maximum silence between the two lines of a `nextline` sample, in seconds"
     )
     labels: LabelsConfig = Field(LabelsConfig(), description="when a turn is fast, slow, loud and so on")
     asr_instructions: Phrasings = Field(
@@ -102,6 +109,21 @@ class ComposeConfig(Config):
         instructions.DIALECT,
         description="instructions of `dialect` samples, in the format of `asr_instructions` and in the "
         "language of the question; `{dialect}` is replaced by the dialect or language of the answer",
+    )
+    sing_instructions: Phrasings = Field(
+        instructions.SING, description="instructions of `sing` samples, in the format of `asr_instructions`"
+    )
+    nextline_instructions: Phrasings = Field(
+        instructions.NEXTLINE,
+        description="instructions of `nextline` samples, in the format of `asr_instructions`",
+    )
+    lyrics_instructions: Phrasings = Field(
+        instructions.LYRICS,
+        description="instructions of `lyrics` samples, in the format of `asr_instructions`",
+    )
+    songname_instructions: Phrasings = Field(
+        instructions.SONGNAME,
+        description="instructions of `songname` samples, in the format of `asr_instructions`",
     )
     style_words: dict[str, dict[str, str]] = Field(
         instructions.WORDS,

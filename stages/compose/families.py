@@ -8,12 +8,14 @@ from stages.compose.config import ComposeConfig, Family
 from stages.compose.controlled import controlled
 from stages.compose.dialogue import aqta, aqtaa, dialect, taqta, tqta
 from stages.compose.monologue import asr, continuation, interleaved, replay, tts
+from stages.compose.singing import lyrics, nextline, sing, songname
 from stages.compose.source import SampleSource
 
 VERSION = 4
 
-Kind = Literal["turn", "exchange", "passage", "document"]
-"""A single turn; a question and its answer; consecutive turns of one speaker; a text document."""
+Kind = Literal["turn", "exchange", "passage", "line", "lines", "document"]
+"""A single turn; a question and its answer; consecutive turns of one speaker; a turn of a song; such a turn
+as the answer to the one before it; a text document."""
 
 FAMILIES: dict[Family, tuple[Kind, Callable[[str, SampleSource, ComposeConfig], tuple[Message, ...]]]] = {
     "continuation": ("turn", continuation),
@@ -26,6 +28,10 @@ FAMILIES: dict[Family, tuple[Kind, Callable[[str, SampleSource, ComposeConfig], 
     "aqtaa": ("exchange", aqtaa),
     "dialect": ("exchange", dialect),
     "controlled": ("passage", controlled),
+    "sing": ("line", sing),
+    "nextline": ("lines", nextline),
+    "lyrics": ("line", lyrics),
+    "songname": ("line", songname),
     "replay": ("document", replay),
 }
 

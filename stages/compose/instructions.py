@@ -100,6 +100,37 @@ DIALECT: Phrasings = {
 }
 """Instructions to answer a question in a dialect or another language."""
 
+SING: Phrasings = {
+    "en": ("Sing this line:\n", "Sing the following:\n", "Sing these words:\n", "Sing this for me:\n"),
+    "zh": ("请唱这句歌词：\n", "把下面这句唱出来：\n", "唱一下这句：\n", "请把这段歌词唱给我听：\n"),
+}
+
+NEXTLINE: Phrasings = {
+    "en": ("Go on singing.\n", "Sing the next line.\n", "What comes next? Sing it.\n", "Keep singing.\n"),
+    "zh": ("请接着唱。\n", "唱下一句。\n", "下一句是什么？唱出来。\n", "继续唱下去。\n"),
+}
+
+LYRICS: Phrasings = {
+    "en": (
+        "Say the words of this line.\n",
+        "What are the words that are sung?\n",
+        "Speak these lyrics.\n",
+        "Give me the lyrics of this.\n",
+    ),
+    "zh": ("请说出这句歌词。\n", "唱的是什么词？\n", "把这句歌词念出来。\n", "告诉我这段的歌词。\n"),
+}
+
+SONGNAME: Phrasings = {
+    "en": ("Which song is this?\n", "What is this song called?\n", "Name this song, and who sings it.\n"),
+    "zh": ("这是哪首歌？\n", "这首歌叫什么名字？\n", "这是谁的什么歌？\n"),
+}
+
+SONG_NAMES: dict[str, tuple[str, str]] = {
+    "en": ("It is “{title}” by {artist}.", "It is “{title}”."),
+    "zh": ("这是{artist}的《{title}》。", "这是《{title}》。"),
+}
+"""Language -> the answer that names a song, with and without who sings it."""
+
 _LANGUAGES = ("en", "zh", "de", "es", "fr", "ja")
 _WORDS = {
     "slower": ("slower", "慢一点", "langsamer", "más despacio", "plus lentement", "もっとゆっくり"),

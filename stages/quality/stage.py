@@ -9,6 +9,7 @@ from schemas.recording import Problem, QualityColumn, QualityMeasures, Recording
 from schemas.script import UNSPACED_LETTER
 from stages.quality.config import QualityConfig
 from stages.quality.pitch import pitch_of
+from stages.quality.song import SongMeasures, song_measures
 from stages.quality.voice import alpha_ratio, melody, sustained_share, voiced_share
 from stages.stage import SAMPLE_RATE, Samples, Stage
 
@@ -29,7 +30,7 @@ class QualityStage(Stage[QualityConfig]):
     """Fills `Recording.quality`: measures every live turn. It judges none, which is left to select."""
 
     name = "quality"
-    version = 3
+    version = 4
 
     def _load_models(self) -> None:
         """Load voice activity detection, DNSMOS and the pitch tracker."""
@@ -58,18 +59,22 @@ class QualityStage(Stage[QualityConfig]):
             turn = recording.turns[index]
             samples = self._audio.read(recording, turn.track, turn.start, turn.end)
             try:
-                measures[index] = self._measure(samples, turn.start, transcripts[index])
+                measures[index] = self._measure(samples, turn.start, transcripts[index], recording.sings)
             except Exception as error:
                 problems.append(self._problem_of(error, index))
         return QualityColumn(tuple(measures), tuple(problems))
 
-    def _measure(self, samples: Samples, start: float, transcript: Transcript | None) -> QualityMeasures:
-        """Measures of one turn from its samples [n], its start in the recording and its transcript."""
+    def _measure(
+        self, samples: Samples, start: float, transcript: Transcript | None, sings: bool
+    ) -> QualityMeasures:
+        """Measures of one turn from its samples [n], its start in the recording, its transcript, and whether
+        it is of a song."""
         segments = self._speech(samples)
         speech = sum(end - begin for begin, end in segments) / SAMPLE_RATE
         scores = self._dnsmos.score(samples)
         hz = self._pitch.hz(samples)
         pitch = pitch_of(hz)
+        song = song_measures(samples, hz) if sings else SongMeasures()
         return QualityMeasures(
             dnsmos_overall=scores.overall,
             dnsmos_signal=scores.signal,
@@ -88,6 +93,10 @@ class QualityStage(Stage[QualityConfig]):
             sustained_share=sustained_share(hz),
             alpha_ratio_db=alpha_ratio(samples, hz),
             melody=melody(hz) if self._config.melody else None,
+            key=song.key,
+            tempo_bpm=song.tempo_bpm,
+            vibrato_hz=song.vibrato_hz,
+            vibrato_cents=song.vibrato_cents,
             heard=self._ears(samples),
         )
 

@@ -103,6 +103,12 @@ SECOND = a_turn(index=13, start=16.4, end=22.0, text="And then I moved away.")
 LABELS = {12: {"rate": "normal", "loudness": "normal"}, 13: {"rate": "slow", "loudness": "loud"}}
 
 
+def as_line(turn):
+    """A turn as a line of a song, with its words from an LRC file."""
+    transcript = turn.transcript and replace(turn.transcript, source="lrc")
+    return replace(turn, sings=True, metadata={"title": "By the sea", "artist": "Ann"}, transcript=transcript)
+
+
 def source_of(family, turn=TURN):
     """A source of the kind that the family needs, with `turn` as the (first) answer."""
     match FAMILIES[family][0]:
@@ -110,6 +116,10 @@ def source_of(family, turn=TURN):
             return of_turns([turn])
         case "exchange":
             return of_turns([turn], QUESTION, labels={turn.index: {"dialect": "cantonese"}})
+        case "line":
+            return of_turns([as_line(turn)])
+        case "lines":
+            return of_turns([as_line(turn)], as_line(QUESTION))
         case "passage":
             return of_turns([turn, SECOND], QUESTION, labels=LABELS)
     return SampleSource("0123456789abcdef-row-00007", (SourceSpan("Once upon a time."),), "en", {}, {})
@@ -134,7 +144,13 @@ def test_keys_are_short_and_plain_and_contain_family_and_turns(family):
     assert re.fullmatch(r"[a-z0-9-]{1,99}", key)
     assert key.endswith(f"-{family}")
     if family != "replay":
-        indices = {"turn": (12,), "exchange": (11, 12), "passage": (11, 12, 13)}[FAMILIES[family][0]]
+        indices = {
+            "turn": (12,),
+            "line": (12,),
+            "lines": (11, 12),
+            "exchange": (11, 12),
+            "passage": (11, 12, 13),
+        }[FAMILIES[family][0]]
         assert key.startswith(TURN.key[:16])
         assert turns_in(key) == indices
 
@@ -341,7 +357,10 @@ def test_the_record_has_the_origin_and_measures_of_a_sample():
     assert json.loads(json.dumps(record)) == record
 
 
-@pytest.mark.parametrize("family", ["asr", "tts", "tqta", "aqta", "taqta", "aqtaa", "dialect", "controlled"])
+@pytest.mark.parametrize(
+    "family",
+    ["asr", "tts", "tqta", "aqta", "taqta", "aqtaa", "dialect", "controlled", "sing", "lyrics"],
+)
 def test_a_turn_without_words_is_rejected(family):
     with pytest.raises(DataError) as caught:
         compose(family, source_of(family, replace(TURN, transcript=None)), CONFIG)
@@ -386,6 +405,8 @@ class TestRoundTrip:
             "turn": of_turns([answer]),
             "exchange": of_turns([answer], question, history, {3: {"dialect": "sichuanese"}}),
             "passage": of_turns([answer, second], question, history, labels),
+            "line": of_turns([as_line(answer)]),
+            "lines": of_turns([as_line(second)], as_line(answer)),
             "document": SampleSource("k", (SourceSpan(answer_text),), None, {}, {}),
         }[FAMILIES[family][0]]
         config = ComposeConfig(clause_seconds_min=0.1)
