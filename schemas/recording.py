@@ -70,7 +70,8 @@ class AudioNote:
 
     kind: str
     """`gap`, `overlap` or `clock` (of the time stamps), `format` or `joined` (changes within the file),
-    `header` (it doesn't fit the data), `streams` (others were left out), `damage`, or `truncated`."""
+    `header` (it doesn't fit the data), `streams` (others were left out), `damage`, `truncated`,
+    or `separated` (of a song, only the vocals are left)."""
     message: str
     """One sentence for a reader."""
     start: float | None = None

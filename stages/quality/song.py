@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from stages.quality.voice import semitones
 from stages.stage import SAMPLE_RATE, Samples
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 FRAME = 0.01
 """Seconds of a frame of pitch or of onsets."""
@@ -104,8 +105,8 @@ def tempo(samples: Samples) -> float | None:
 def vibrato(hz: Samples) -> tuple[float, float] | None:
     """Rate in Hz, and extent in cents to each side, of the vibrato in frequencies [frames] in Hz: the medians
     over the windows that have one; None if none has."""
-    time: Floats = np.arange(VIBRATO_WINDOW) * FRAME
-    trend: Floats = np.polynomial.polynomial.polyvander(time - time.mean(), 2)
+    time = np.arange(VIBRATO_WINDOW) * FRAME
+    trend = np.polynomial.polynomial.polyvander(time - time.mean(), 2)
     rates = np.arange(VIBRATO_HZ[0], VIBRATO_HZ[1] + 0.01, 0.1)
     found: list[tuple[float, float]] = []
     for pitch in _voiced_stretches(hz):
