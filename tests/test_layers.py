@@ -15,6 +15,7 @@ SHARED = (
     "stage",
     "gpu",
     "audio_classifier",
+    "voice_activity",
     "precision",
     "replies",
     "budget",

@@ -139,7 +139,7 @@ def _sine(rest: Floats, time: Floats, trend: Floats, rate: float) -> tuple[float
 
 def _voiced_stretches(hz: Samples) -> list[Floats]:
     pitch, place = semitones(hz), 0
-    stretches = []
+    stretches: list[Floats] = []
     for voiced, frames in groupby(hz > 0):
         length = len(list(frames))
         if voiced:

@@ -12,6 +12,7 @@ from stages.quality.pitch import pitch_of
 from stages.quality.song import SongMeasures, song_measures
 from stages.quality.voice import alpha_ratio, melody, sustained_share, voiced_share
 from stages.stage import SAMPLE_RATE, Samples, Stage
+from stages.voice_activity import VoiceActivity
 
 CLIPPED = 32766 / 32768
 """Magnitude, of full scale at 1.0, from which a sample of the 16-bit spool counts as clipped."""
@@ -35,14 +36,13 @@ class QualityStage(Stage[QualityConfig]):
     def _load_models(self) -> None:
         """Load voice activity detection, DNSMOS and the pitch tracker."""
         import torch
-        from silero_vad.sequence_vad import SileroVADSequence
 
         from stages.quality.dnsmos import Dnsmos
         from stages.quality.ears import TurnEars
         from stages.quality.pitch import PitchTracker
 
         torch.set_num_threads(1)
-        self._vad = SileroVADSequence(str(self._models[self._config.vad]))
+        self._vad = VoiceActivity(self._models[self._config.vad])
         self._dnsmos = Dnsmos(self._models[self._config.quality], self._config.device)
         self._pitch = PitchTracker(self._models[self._config.pitch], self._config.device)
         self._ears = TurnEars(self._config.ears, self._models, self._config.device)
@@ -69,8 +69,8 @@ class QualityStage(Stage[QualityConfig]):
     ) -> QualityMeasures:
         """Measures of one turn from its samples [n], its start in the recording, its transcript, and whether
         it is of a song."""
-        segments = self._speech(samples)
-        speech = sum(end - begin for begin, end in segments) / SAMPLE_RATE
+        segments = self._vad.speech(samples, sings)
+        speech = sum(end - begin for begin, end in segments)
         scores = self._dnsmos.score(samples)
         hz = self._pitch.hz(samples)
         pitch = pitch_of(hz)
@@ -87,7 +87,7 @@ class QualityStage(Stage[QualityConfig]):
             loudness_lufs=loudness(samples),
             words_outside_speech=words_outside(
                 transcript,
-                [(start + begin / SAMPLE_RATE, start + end / SAMPLE_RATE) for begin, end in segments],
+                [(start + begin, start + end) for begin, end in segments],
             ),
             voiced_share=voiced_share(hz),
             sustained_share=sustained_share(hz),
@@ -99,13 +99,6 @@ class QualityStage(Stage[QualityConfig]):
             vibrato_cents=song.vibrato_cents,
             heard=self._ears(samples),
         )
-
-    def _speech(self, samples: Samples) -> list[tuple[int, int]]:
-        """(start, end) in samples [n] of each segment that the VAD hears as speech."""
-        from silero_vad.sequence_vad import get_speech_timestamps_sequence
-
-        segments = get_speech_timestamps_sequence(samples, self._vad)
-        return [(int(segment["start"]), int(segment["end"])) for segment in segments]
 
 
 def words_outside(transcript: Transcript | None, speech: Sequence[tuple[float, float]]) -> float | None:
