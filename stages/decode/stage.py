@@ -28,9 +28,11 @@ class DecodeStage(Stage[DecodeConfig]):
     name = "decode"
     version = 2
 
+    _separator: Separator | None = None
+
     def _load_models(self) -> None:
-        config = self._config.separator
-        self._separator = Separator(self._models[config.model], config) if config else None
+        if config := self._config.separator:
+            self._separator = Separator(self._models[config.model], config)
 
     def __call__(self, unit: Unit) -> Unit:
         return self._each_recording(unit, self._decode, lambda problems: DecodeColumn(None, problems))
