@@ -31,13 +31,13 @@ def style_in_words(labels: Labels, words: Words) -> str:
     styles = [words[labels[name]] for name in SCALES if labels.get(name, "normal") != "normal"]
     if emotion := labels.get("emotion"):
         styles.append(words["emotion"].replace("{emotion}", emotion))
-    if (dialect := labels.get("dialect")) and (named := dialect_in_words(dialect, words)):
-        styles.append(named)
     return words["and"].join(styles)
 
 
-def dialect_in_words(name: str, words: Words) -> str | None:
-    """A dialect or language, such as "in Cantonese"; None for one without a name in these words."""
+def dialect_in_words(name: str | None, words: Words) -> str | None:
+    """A dialect or language, such as "in Cantonese"; None for none, and one without a name in these words."""
+    if name is None:
+        return None
     if name in words:
         return words[name]
     is_code = name.isascii() and len(name) <= 3  # ISO 639, which is no name
