@@ -66,6 +66,13 @@ class TextCounts(_Model):
     set_aside: int
 
 
+class DialectCounts(_Model):
+    """Kept turns in one dialect."""
+
+    turns: int
+    seconds: float
+
+
 class Share(_Model):
     """Share of a family in the mixture, in tokens."""
 
@@ -111,11 +118,13 @@ class Manifest(_Model):
     companions: dict[str, int] = {}
     """`kind/code` -> number of companions: `used`, or why they were left."""
     styles: dict[str, int] = {}
-    """`style/outcome` -> number of turns that were synthesised in the style, or whose sidecar claims the
-    emotion, and that nothing else sets aside, by whether they are heard to be so: `confirmed`, `refused` or
+    """`style/outcome` -> number of turns that were synthesised in the style, or which claim an emotion or a
+    dialect, and that nothing else sets aside, by whether they are heard to be so: `confirmed`, `refused` or
     `not_measured`."""
     voice_styles: dict[str, int] = {}
     """The same for synthesised turns, by what spoke: `kokoro: af_heart/slow/confirmed` -> number of turns."""
+    dialects: dict[str, DialectCounts] = {}
+    """Dialect -> kept turns in it, by sidecars, sources and ears."""
     songs: dict[str, float] = {}
     """Seconds of songs: `audio` of their recordings, `kept`, and `stage/code` that set their turns aside."""
     mixture: dict[str, Share] = {}

@@ -70,7 +70,8 @@ class AudioNote:
 
     kind: str
     """`gap`, `overlap` or `clock` (of the time stamps), `format` or `joined` (changes within the file),
-    `header` (it doesn't fit the data), `streams` (others were left out), `damage`, or `truncated`."""
+    `header` (it doesn't fit the data), `streams` (others were left out), `damage`, `truncated`,
+    or `separated` (of a song, only the vocals are left)."""
     message: str
     """One sentence for a reader."""
     start: float | None = None
@@ -281,6 +282,14 @@ class QualityMeasures:
     melody: tuple[float, ...] | None = None
     """Pitch of every 40 ms as MIDI numbers (69 is A4) to a tenth, 0 where unvoiced; None where the recipe
     didn't ask for it."""
+    key: str | None = None
+    """Of songs: the key of what is sung, such as `A minor` or `F# major`; None without a clear one."""
+    tempo_bpm: float | None = None
+    """Of songs: beats per minute; None for turns under 6 s and without a regular beat."""
+    vibrato_hz: float | None = None
+    """Of songs: waves of the pitch per second; None without a vibrato."""
+    vibrato_cents: float | None = None
+    """How far a vibrato goes up and down from its middle."""
     heard: tuple[HeardLabel, ...] = ()
     """What the ears of the recipe hear."""
 

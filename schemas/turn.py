@@ -122,6 +122,8 @@ class TurnRow:
     """By how much it is more like that voice than like any other, as a difference of cosines."""
     corrected_from: Uncorrected | None = None
     """What a person corrected; None for turns as they were annotated."""
+    dialect: str | None = None
+    """By the sidecar, the source or an ear; None where nothing says which."""
     sings: bool = False
     """It is of a song: by the sidecar, or by lyrics that came with the recording."""
     styles: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Limit the hours of each speaker and language, and the proportions of sample families.
+"""Limit the hours of each speaker, language and dialect, and the proportions of sample families.
 
 The turns and samples to drop are chosen by hash, so that the choice is deterministic and stable as the
 dataset grows. Samples are never repeated: the family with the least data relative to its weight limits all
@@ -36,6 +36,15 @@ class MixtureConfig(Config):
     language_hours_max: PositiveFloat | None = Field(
         None, description="maximum hours of kept turns per language"
     )
+    dialect_hours_max: PositiveFloat | None = Field(
+        None, description="maximum hours of kept turns per dialect; turns without one are not limited"
+    )
+
+    @property
+    def hours_max(self) -> dict[str, float]:
+        """The property of a turn that is limited -> hours for each of its values."""
+        named = {name: getattr(self, f"{name}_hours_max") for name in ("speaker", "language", "dialect")}
+        return {name: hours for name, hours in named.items() if hours is not None}
 
 
 @dataclass(frozen=True)
@@ -48,22 +57,21 @@ class MixtureTurn:
     seconds: float
     speaker: str
     language: str
+    dialect: str | None = None
 
 
 def exceeding_caps(turns: Sequence[MixtureTurn], config: MixtureConfig) -> dict[str, str]:
-    """Turn key -> the cap that the turn exceeds, `speaker` or `language`, for turns to be dropped."""
+    """Turn key -> the cap that the turn exceeds, such as `speaker`, for turns to be dropped."""
     ordered = sorted(
         turns, key=lambda turn: (_hash(f"{turn.recording} {turn.start // CAP_WINDOW_SECONDS}"), turn.key)
     )
     exceeding: dict[str, str] = {}
-    for name, hours in (("speaker", config.speaker_hours_max), ("language", config.language_hours_max)):
-        if hours is None:
-            continue
+    for name, hours in config.hours_max.items():
         seconds: dict[str, float] = {}
         for turn in ordered:
-            if turn.key in exceeding:
-                continue
             value = getattr(turn, name)
+            if turn.key in exceeding or value is None:
+                continue
             seconds[value] = seconds.get(value, 0.0) + turn.seconds
             if seconds[value] > hours * 3600:
                 exceeding[turn.key] = name

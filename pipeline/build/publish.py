@@ -27,6 +27,7 @@ from pipeline.versions.provenance import code_version
 from pipeline.versions.tags import tag
 from schemas.arrow import schema_of
 from schemas.manifest import (
+    DialectCounts,
     File,
     Manifest,
     ModelUsed,
@@ -203,6 +204,13 @@ def manifest_of(
         companions=_sum(g.companions for g in packed),
         styles=_sum(g.styles for g in packed),
         voice_styles=_sum(g.voice_styles for g in packed),
+        dialects={
+            name: DialectCounts(
+                turns=sum(g.dialects.get(name, (0, 0.0))[0] for g in packed),
+                seconds=round(sum(g.dialects.get(name, (0, 0.0))[1] for g in packed), 3),
+            )
+            for name in sorted({name for g in packed for name in g.dialects})
+        },
         songs={
             name: round(sum(g.songs.get(name, 0.0) for g in packed), 3)
             for name in sorted({name for g in packed for name in g.songs})

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -14,8 +15,10 @@ import numpy as np
 
 from pipeline.inputs.recording_files import RecordingFiles
 from pipeline.inputs.small_files import read_text
+from pipeline.models import resolve
+from schemas.errors import SetupError
 from schemas.recording import Recording
-from stages.decode import decode_file
+from stages.decode import SEPARATED, Separator, decode_file, decode_song
 from stages.decode.config import DecodeConfig
 from stages.stage import SAMPLE_RATE, Samples
 
@@ -88,8 +91,20 @@ class SpooledAudio:
                 os.utime(path)  # so that `sweep` sees it in use
                 return path.open("rb")
             with self.fetch(recording) as raw:
-                decode_file(raw, path, self._config)
+                decoded = recording.decode.result if recording.decode else None
+                if decoded and any(note.kind == SEPARATED for note in decoded.notes):
+                    decode_song(raw, path, self._config, self._separator)
+                else:
+                    decode_file(raw, path, self._config)
             self._decoded.append(path)
+
+    @cached_property
+    def _separator(self) -> Separator:
+        """The separator of songs that are decoded again."""
+        config = self._config.separator
+        if config is None:
+            raise SetupError("the vocals of a song were separated, and the recipe has no `decode.separator`")
+        return Separator(resolve(config.model).path, config)
 
     def sweep(self) -> None:
         """Delete what killed processes left behind: partly written files, and spools that nobody reads."""

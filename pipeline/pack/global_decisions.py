@@ -28,10 +28,11 @@ from schemas.arrow import table_of
 from schemas.recording import Problem, Recording
 from schemas.turn import turns_of
 from schemas.vocabulary import Vocabulary
+from stages.compose import dialect_in
 from stages.mixture import MixtureTurn, exceeding_caps, fit_mixture
 from stages.select import EvaluationPrompts, Item, Signature, duplicates, recording_item, text_item
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class SurveyRow:
     seconds: float
     speaker: str
     language: str
+    dialect: str | None
     content: str | None
     """Hash of its content; None where no duplicates are searched for."""
     signature: tuple[int, ...]
@@ -69,7 +71,7 @@ def decide(
 ) -> list[Decisions]:
     """The decisions for each group, in the order of the groups."""
     config, mixture = recipe.select.duplicates, recipe.mixture
-    refuses = config.recordings or config.texts or mixture.speaker_hours_max or mixture.language_hours_max
+    refuses = config.recordings or config.texts or mixture.hours_max
     decided = [Decisions() for _ in groups]
     if not refuses and not mixture.weights and not recipe.identify.is_used:
         return decided
@@ -175,7 +177,9 @@ def _survey_rows(group: Group, recipe: Recipe, dataset: Store) -> Iterator[Surve
         yield from _rows_of_recording(recording, recipe, prompts, group.decisions)
     for _, row in read_texts(group.texts, recipe) if group.texts else ():
         if isinstance(row, TextRow) and refused_text(row, recipe.select, prompts, Decisions()) is None:
-            surveyed = SurveyRow(row.key, "row", row.where, 0.0, 0.0, "", row.source.language or "", None, ())
+            surveyed = SurveyRow(
+                row.key, "row", row.where, 0.0, 0.0, "", row.source.language or "", None, None, ()
+            )
             config = recipe.select.duplicates
             item = text_item(row.key, row.text, config.words_min) if config.texts else None
             yield _with_item(surveyed, item)
@@ -194,7 +198,7 @@ def _rows_of_recording(
     id = recording.id
     if config.recordings:
         item = recording_item(id, kept[0].decoded.sha256, annotated, config.words_min)
-        yield _with_item(SurveyRow(id, "recording", id, 0.0, 0.0, "", "", None, ()), item)
+        yield _with_item(SurveyRow(id, "recording", id, 0.0, 0.0, "", "", None, None, ()), item)
     named = kept[0].metadata.get("speaker")
     for turn in kept:
         key = speaker_key(id, turn.turn.speaker)
@@ -205,7 +209,8 @@ def _rows_of_recording(
         text = turn.transcript.text if turn.transcript else ""
         language = turn.transcript.language if turn.transcript else ""
         start, seconds = turn.turn.start, turn.turn.seconds
-        surveyed = SurveyRow(turn.key, "turn", id, start, seconds, speaker, language, None, ())
+        dialect = dialect_in(turn, recipe.compose.labels)
+        surveyed = SurveyRow(turn.key, "turn", id, start, seconds, speaker, language, dialect, None, ())
         yield _with_item(surveyed, text_item(turn.key, text, config.words_min) if config.texts else None)
 
 
@@ -238,7 +243,7 @@ def _refused(surveyed: pa.Table, recipe: Recipe) -> dict[str, Problem]:
         for row in rows
         if row["kind"] == "turn" and row["key"] not in refused and row["recording"] not in refused
     ]
-    hours = {"speaker": recipe.mixture.speaker_hours_max, "language": recipe.mixture.language_hours_max}
+    hours = recipe.mixture.hours_max
     for key, cap in exceeding_caps(spoken, recipe.mixture).items():
         refused[key] = Problem(f"over_{cap}_cap", f"there are {hours[cap]:g} hours of its {cap} without it")
     return refused

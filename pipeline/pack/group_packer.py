@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pipeline.config.recipe import Recipe
@@ -16,7 +17,16 @@ from schemas.recording import Problem, Recording
 from schemas.sample import Draft, Pair, Sample
 from schemas.turn import AnnotatedTurn, SetAsideRow, TurnRow, turns_of
 from schemas.vocabulary import Vocabulary
-from stages.compose import FAMILIES, Family, SampleSource, compose, marked, outcomes, synthetic_voice
+from stages.compose import (
+    FAMILIES,
+    Family,
+    SampleSource,
+    compose,
+    dialect_in,
+    marked,
+    outcomes,
+    synthetic_voice,
+)
 from stages.identify import Identity
 from stages.interleave import lay_out
 from stages.pair_turns import pair_turns
@@ -51,6 +61,7 @@ class GroupPacker:
         self.companions: Counter[str] = Counter()
         self.styles: Counter[str] = Counter()
         self.voice_styles: Counter[str] = Counter()
+        self.dialects: dict[str, tuple[int, float]] = {}
         self.audio_seconds = 0.0
         self.audio_notes: Counter[str] = Counter()
         self.kept_seconds = 0.0
@@ -85,13 +96,18 @@ class GroupPacker:
             status = "used" if turn.index in used else "set_aside" if problem else "eligible"
             if problem and not recording.set_aside:
                 self._set_aside_turn(turn, stage or "", problem)
+            dialect = dialect_in(turn, self.recipe.compose.labels)
             if not problem:
                 self.kept_seconds += turn.turn.seconds
+                if dialect:
+                    number, seconds = self.dialects.get(dialect, (0, 0.0))
+                    self.dialects[dialect] = number + 1, seconds + turn.turn.seconds
             if turn.sings:
                 self.songs[f"{stage}/{problem.code}" if problem else "kept"] += turn.turn.seconds
             found = styles.get(turn.index, ())
             self._add_styles(turn, found)
-            self.turns.append(_row(turn, recording, status, stage, problem, self._identity(turn), found))
+            row = _row(turn, recording, status, stage, problem, self._identity(turn))
+            self.turns.append(replace(row, styles=tuple(found), dialect=dialect))
 
     def add_sampled(self, recording: Recording, used: bool) -> None:
         """Record the outcome of a recording that is for pairs only; `used` if a pair contains it."""
@@ -247,7 +263,6 @@ def _row(
     stage: str | None,
     problem: Problem | None,
     identity: Identity | None = None,
-    styles: Sequence[str] = (),
 ) -> TurnRow:
     transcript, channels = turn.transcript, turn.decoded.track_channels
     return TurnRow(
@@ -277,7 +292,6 @@ def _row(
         identity_margin=identity.margin if identity else None,
         corrected_from=turn.corrected_from,
         sings=turn.sings,
-        styles=tuple(styles),
     )
 
 

@@ -56,9 +56,11 @@ class PackedGroup:
     """`kind/code` (see `CompanionUse`) -> number of companions."""
     styles: dict[str, int] = field(default_factory=dict)
     """Style and outcome (`slow/confirmed`, `slow/refused`, `slow/not_measured`) -> number of turns that were
-    synthesised in it, or whose sidecar claims the emotion, and that nothing else sets aside."""
+    synthesised in it, or which claim the emotion or dialect, and that nothing else sets aside."""
     voice_styles: dict[str, int] = field(default_factory=dict)
     """The same by what spoke: `kokoro: af_heart/slow/confirmed`."""
+    dialects: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Dialect -> number of kept turns, and their seconds."""
     songs: dict[str, float] = field(default_factory=dict)
     """Seconds of songs: `audio` of their recordings, `kept`, and `stage/code` that set their turns aside."""
     rater_agreement: float | None = None

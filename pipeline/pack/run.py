@@ -165,6 +165,7 @@ def _write(packer: GroupPacker, dataset: Store, folder: str, flac: FlacOf | None
         companions=dict(packer.companions),
         styles=dict(packer.styles),
         voice_styles=dict(packer.voice_styles),
+        dialects=packer.dialects,
         songs=dict(packer.songs),
     )
 

@@ -17,6 +17,7 @@ from stages.compose import (
     SampleSource,
     SourceSpan,
     label,
+    lines_in_a_row,
     of_turns,
     passages,
     unheard_style,
@@ -74,8 +75,14 @@ def sources_of(
     labels = label(turns, recipe.compose.labels)
     spoken = _synthesized_chat(kept, labels, recipe)
     exchanges, controlled = spoken or _real_conversation(turns, kept, conversation, labels, recipe)
+    each = [of_turns([turn], labels=labels) for turn in kept]
+    gap = recipe.compose.nextline_gap_seconds_max
     return {
-        "turn": [of_turns([turn], labels=labels) for turn in kept],
+        "turn": each,
+        "line": each if kept[0].sings else [],
+        "lines": [
+            of_turns([b], a, (), labels) for a, b in lines_in_a_row(turns, {t.index for t in kept}, gap)
+        ],
         "exchange": exchanges,
         "passage": controlled,
         "document": [],
@@ -126,7 +133,8 @@ def _synthesized_chat(
     spans = messages.count(last)
     if spans < 2:
         answer = _spoken(source.answer[0], next(iter(answers), None))
-        return [replace(source, answer=(answer,))], []
+        of_answer = labels.get(answer.turn.index, {}) if answer.turn else {}
+        return [replace(source, answer=(replace(answer, labels=of_answer),))], []
     if len(answers) < spans:  # a part of an answer is no answer
         return [source], []
     return [source], [replace(source, answer=of_turns(answers, labels=labels).answer)]

@@ -77,6 +77,7 @@ AUDIO_NOTES = {
     "streams": "have several audio streams, of which one was used",
     "damage": "are damaged in places",
     "truncated": "were cut off",
+    "separated": "are songs of which the vocals are kept, without their accompaniment",
 }
 """What the recordings with a kind of note do."""
 

@@ -106,7 +106,7 @@ def _turn(row: dict[str, Any]) -> AnnotatedTurn:
 
 
 _TRANSCRIPT = [f.name for f in fields(Transcript) if f.name != "words"]
-_ASSESSMENT = [f.name for f in fields(QualityMeasures) if f.name not in ("melody", "heard")]
+_ASSESSMENT = [f.name for f in fields(QualityMeasures) if f.name not in ("melody", "heard", "key")]
 MEASURED = {
     **{
         name: ds.field(name)

@@ -10,7 +10,21 @@ from stages.compose.labels import LabelsConfig
 from stages.stage import Config
 
 Family = Literal[
-    "continuation", "interleaved", "asr", "tts", "tqta", "aqta", "taqta", "aqtaa", "controlled", "replay"
+    "continuation",
+    "interleaved",
+    "asr",
+    "tts",
+    "tqta",
+    "aqta",
+    "taqta",
+    "aqtaa",
+    "dialect",
+    "controlled",
+    "sing",
+    "nextline",
+    "lyrics",
+    "songname",
+    "replay",
 ]
 
 
@@ -51,6 +65,9 @@ class ComposeConfig(Config):
         False,
         description="write marks in the texts of samples for what is heard besides words, such as [Laughter] "
         "and [Pause], where a given transcript or the times of words tell of it; false: as it came",
+    )
+    nextline_gap_seconds_max: float = Field(
+        5.0, ge=0, description="maximum silence between the two lines of a `nextline` sample, in seconds"
     )
     labels: LabelsConfig = Field(LabelsConfig(), description="when a turn is fast, slow, loud and so on")
     asr_instructions: Phrasings = Field(
@@ -93,10 +110,31 @@ class ComposeConfig(Config):
         instructions.CONTROLLED_PARTS_ANSWER,
         description="the same for samples of more than two turns that answer a question",
     )
+    dialect_instructions: Phrasings = Field(
+        instructions.DIALECT,
+        description="instructions of `dialect` samples, in the format of `asr_instructions` and in the "
+        "language of the question; `{dialect}` is replaced by the dialect or language of the answer",
+    )
+    sing_instructions: Phrasings = Field(
+        instructions.SING, description="instructions of `sing` samples, in the format of `asr_instructions`"
+    )
+    nextline_instructions: Phrasings = Field(
+        instructions.NEXTLINE,
+        description="instructions of `nextline` samples, in the format of `asr_instructions`",
+    )
+    lyrics_instructions: Phrasings = Field(
+        instructions.LYRICS,
+        description="instructions of `lyrics` samples, in the format of `asr_instructions`",
+    )
+    songname_instructions: Phrasings = Field(
+        instructions.SONGNAME,
+        description="instructions of `songname` samples, in the format of `asr_instructions`",
+    )
     style_words: dict[str, dict[str, str]] = Field(
         instructions.WORDS,
         description="names of styles and changes in instructions: language -> label or change -> wording; "
-        "`first`, `then` and `normal` are for samples of more than two turns",
+        "`first`, `then` and `normal` are for samples of more than two turns, names of dialects and "
+        "languages and `dialect` for those that ask for one",
     )
     system_prompts: Phrasings = Field(
         {},
@@ -108,6 +146,7 @@ class ComposeConfig(Config):
     @classmethod
     def _all_keys_present(cls, value: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
         for language, words in {"en": {}, **value}.items():
-            if missing := sorted(instructions.WORDS["en"].keys() - instructions.PART_WORDS - words.keys()):
+            optional = instructions.PART_WORDS | instructions.DIALECT_WORDS
+            if missing := sorted(instructions.WORDS["en"].keys() - optional - words.keys()):
                 raise ValueError(f"{language} is missing {', '.join(missing)}")
         return value

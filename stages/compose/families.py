@@ -6,14 +6,16 @@ from typing import Literal
 from schemas.sample import Draft, Message
 from stages.compose.config import ComposeConfig, Family
 from stages.compose.controlled import controlled
-from stages.compose.dialogue import aqta, aqtaa, taqta, tqta
+from stages.compose.dialogue import aqta, aqtaa, dialect, taqta, tqta
 from stages.compose.monologue import asr, continuation, interleaved, replay, tts
+from stages.compose.singing import lyrics, nextline, sing, songname
 from stages.compose.source import SampleSource
 
-VERSION = 3
+VERSION = 4
 
-Kind = Literal["turn", "exchange", "passage", "document"]
-"""A single turn; a question and its answer; consecutive turns of one speaker; a text document."""
+Kind = Literal["turn", "exchange", "passage", "line", "lines", "document"]
+"""A single turn; a question and its answer; consecutive turns of one speaker; a turn of a song; such a turn
+as the answer to the one before it; a text document."""
 
 FAMILIES: dict[Family, tuple[Kind, Callable[[str, SampleSource, ComposeConfig], tuple[Message, ...]]]] = {
     "continuation": ("turn", continuation),
@@ -24,7 +26,12 @@ FAMILIES: dict[Family, tuple[Kind, Callable[[str, SampleSource, ComposeConfig], 
     "aqta": ("exchange", aqta),
     "taqta": ("exchange", taqta),
     "aqtaa": ("exchange", aqtaa),
+    "dialect": ("exchange", dialect),
     "controlled": ("passage", controlled),
+    "sing": ("line", sing),
+    "nextline": ("lines", nextline),
+    "lyrics": ("line", lyrics),
+    "songname": ("line", songname),
     "replay": ("document", replay),
 }
 

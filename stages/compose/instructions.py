@@ -1,5 +1,7 @@
 """Default instructions: language -> equivalent phrasings. Languages that are not listed use `en`."""
 
+from schemas.dialect import DIALECTS
+
 Phrasings = dict[str, tuple[str, ...]]
 
 ASR: Phrasings = {
@@ -88,6 +90,47 @@ CONTROLLED_PARTS_ANSWER: Phrasings = {
 }
 """Instructions to answer a question in more than two turns."""
 
+DIALECT: Phrasings = {
+    "en": ("Answer {dialect}.\n", "Please answer me {dialect}.\n", "Reply {dialect}.\n"),
+    "zh": ("请{dialect}回答。\n", "{dialect}回答我。\n", "请{dialect}说。\n"),
+    "de": ("Antworte {dialect}.\n", "Bitte antworte mir {dialect}.\n"),
+    "es": ("Responde {dialect}.\n",),
+    "fr": ("Réponds {dialect}.\n",),
+    "ja": ("{dialect}答えてください。\n",),
+}
+"""Instructions to answer a question in a dialect or another language."""
+
+SING: Phrasings = {
+    "en": ("Sing this line:\n", "Sing the following:\n", "Sing these words:\n", "Sing this for me:\n"),
+    "zh": ("请唱这句歌词：\n", "把下面这句唱出来：\n", "唱一下这句：\n", "请把这段歌词唱给我听：\n"),
+}
+
+NEXTLINE: Phrasings = {
+    "en": ("Go on singing.\n", "Sing the next line.\n", "What comes next? Sing it.\n", "Keep singing.\n"),
+    "zh": ("请接着唱。\n", "唱下一句。\n", "下一句是什么？唱出来。\n", "继续唱下去。\n"),
+}
+
+LYRICS: Phrasings = {
+    "en": (
+        "Say the words of this line.\n",
+        "What are the words that are sung?\n",
+        "Speak these lyrics.\n",
+        "Give me the lyrics of this.\n",
+    ),
+    "zh": ("请说出这句歌词。\n", "唱的是什么词？\n", "把这句歌词念出来。\n", "告诉我这段的歌词。\n"),
+}
+
+SONGNAME: Phrasings = {
+    "en": ("Which song is this?\n", "What is this song called?\n", "Name this song, and who sings it.\n"),
+    "zh": ("这是哪首歌？\n", "这首歌叫什么名字？\n", "这是谁的什么歌？\n"),
+}
+
+SONG_NAMES: dict[str, tuple[str, str]] = {
+    "en": ("It is “{title}” by {artist}.", "It is “{title}”."),
+    "zh": ("这是{artist}的《{title}》。", "这是《{title}》。"),
+}
+"""Language -> the answer that names a song, with and without who sings it."""
+
 _LANGUAGES = ("en", "zh", "de", "es", "fr", "ja")
 _WORDS = {
     "slower": ("slower", "慢一点", "langsamer", "más despacio", "plus lentement", "もっとゆっくり"),
@@ -139,14 +182,61 @@ _WORDS = {
         "、次に{change}",
     ),
     "normal": ("normally", "正常地", "normal", "con normalidad", "normalement", "普通に"),
+    "cantonese": ("in Cantonese", "用粤语", "auf Kantonesisch", "en cantonés", "en cantonais", "広東語で"),
+    "sichuanese": (
+        "in Sichuanese",
+        "用四川话",
+        "auf Sichuanesisch",
+        "en sichuanés",
+        "en sichuanais",
+        "四川語で",
+    ),
+    "shanghainese": (
+        "in Shanghainese",
+        "用上海话",
+        "auf Shanghaiisch",
+        "en shanghainés",
+        "en shanghaïen",
+        "上海語で",
+    ),
+    "hokkien": ("in Hokkien", "用闽南话", "auf Hokkien", "en hokkien", "en hokkien", "閩南語で"),
+    "mandarin": (
+        "in Mandarin",
+        "用普通话",
+        "auf Hochchinesisch",
+        "en mandarín",
+        "en mandarin",
+        "標準中国語で",
+    ),
+    "zh": ("in Chinese", "用中文", "auf Chinesisch", "en chino", "en chinois", "中国語で"),
+    "en": ("in English", "用英语", "auf Englisch", "en inglés", "en anglais", "英語で"),
+    "ja": ("in Japanese", "用日语", "auf Japanisch", "en japonés", "en japonais", "日本語で"),
+    "ko": ("in Korean", "用韩语", "auf Koreanisch", "en coreano", "en coréen", "韓国語で"),
+    "de": ("in German", "用德语", "auf Deutsch", "en alemán", "en allemand", "ドイツ語で"),
+    "es": ("in Spanish", "用西班牙语", "auf Spanisch", "en español", "en espagnol", "スペイン語で"),
+    "fr": ("in French", "用法语", "auf Französisch", "en francés", "en français", "フランス語で"),
+    "dialect": (
+        "in the dialect {dialect}",
+        "用{dialect}",
+        "auf {dialect}",
+        "en {dialect}",
+        "en {dialect}",
+        "{dialect}で",
+    ),
 }
 WORDS: dict[str, dict[str, str]] = {
     language: {name: words[n] for name, words in _WORDS.items()} for n, language in enumerate(_LANGUAGES)
 }
 """Language -> change or style -> its wording in an instruction; `and` joins two of them.
 
-`first` and `then` say what becomes of the parts of an answer, one after another.
+`first` and `then` say what becomes of the parts of an answer, one after another. `cantonese` and so on name
+a dialect, `ja` and so on a language, and `dialect` any other dialect.
 """
 
 PART_WORDS = frozenset({"first", "then", "normal"})
 """Words that only answers of more than two turns need."""
+
+DIALECT_WORDS = frozenset(
+    {*DIALECTS, "dialect", *("zh", "en", "ja", "ko", "de", "es", "fr")},
+)
+"""Words that only answers in a dialect or another language need."""

@@ -1,4 +1,4 @@
-"""Style labels of turns: slow or fast, low or high, flat or lively, soft or loud.
+"""Style labels of turns: slow or fast, low or high, flat or lively, soft or loud, and their dialects.
 
 Labels are relative to the speaker: each turn is compared with the median of all turns of its speaker in the
 recording.
@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
+from schemas.dialect import dialect_of
 from schemas.recording import UNKNOWN_SPEAKER, QualityMeasures
 from schemas.style import SCALES, emotion_of
 from schemas.turn import AnnotatedTurn
@@ -24,7 +25,10 @@ from stages.compose.plain_comparison import (
 from stages.stage import Config
 
 Labels = Mapping[str, str]
-"""`rate`, `pitch`, `liveliness`, `loudness`, `emotion` -> label; labels that are unknown are missing."""
+"""`rate`, `pitch`, `liveliness`, `loudness`, `emotion`, `dialect` -> label; unknown labels are missing."""
+
+_CLAIMED = {"emotion": emotion_of, "dialect": dialect_of}
+"""Labels that are claimed by sidecars and heard by ears of the same name -> what a name of one means."""
 
 
 class LabelsConfig(Config):
@@ -64,6 +68,14 @@ class LabelsConfig(Config):
         description="a turn without a claimed emotion gets the one that `quality.ears.emotion` hears with at "
         "least this probability; a claimed one is kept if it is heard at all, and else dropped",
     )
+    dialect_probability_min: float = Field(
+        0.6, ge=0, le=1, description="the same for dialects and `quality.ears.dialect`"
+    )
+    dialect_sources: dict[str, str] = Field(
+        {},
+        description="beginning of the paths of recordings -> the dialect that is spoken in them, such as "
+        "{sichuan/: sichuanese}; the longest that fits counts, and a sidecar's `dialect` counts more",
+    )
 
     @property
     def limits(self) -> dict[str, float]:
@@ -83,9 +95,9 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
     Turns that were set aside, and turns with overlapping speech, are neither compared nor included in the
     median. Emotion is not measured but read from the sidecar: `emotion` for the whole recording, or
     `emotions` as a list of `{start, end, emotion}` in seconds. Of the latter, a turn gets the emotion that
-    covers most of it, if that is at least half of the turn. Synthesised turns are labelled with the style
-    that was requested. Where an ear named `emotion` heard the turn, an emotion counts only if it heard the
-    same, and turns that claim none get the one that it is sure of.
+    covers most of it, if that is at least half of the turn. Likewise `dialect` and `dialects`. Synthesised
+    turns are labelled with the style that was requested. Where an ear named `emotion` or `dialect` heard the
+    turn, a claim counts only if it heard the same, and turns that claim none get what it is sure of.
     """
     limits = config.limits
     by_speaker: dict[str, list[AnnotatedTurn]] = {}
@@ -107,37 +119,53 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
             for index, value in values.items():
                 labels[index][name] = on_scale(scale, value - speaker_median, limits[name])
     for turn in turns:
-        labels[turn.index] |= claimed_labels(turn)
-        labels[turn.index].pop("emotion", None)
-        if emotion := _known_emotion(turn, config):
-            labels[turn.index]["emotion"] = emotion
+        labels[turn.index] |= claimed_labels(turn, config)
+        for name in _CLAIMED:
+            labels[turn.index].pop(name, None)
+            if named := _known(turn, name, config):
+                labels[turn.index][name] = named
     return dict(labels)
 
 
-def claimed_labels(turn: AnnotatedTurn) -> Labels:
-    """The labels of the style that was requested for a synthesised turn, and the emotion of the sidecar."""
-    emotion = _emotion(turn)
-    return {**({"emotion": emotion} if emotion else {}), **_requested_labels(turn)}
+def claimed_labels(turn: AnnotatedTurn, config: LabelsConfig) -> Labels:
+    """The labels of the style that was requested for a synthesised turn, the emotion and the dialect of the
+    sidecar, or the dialect of the recording's source."""
+    said = {name: value for name in _CLAIMED if (value := _said(turn, name))}
+    source = max((s for s in config.dialect_sources if turn.recording.startswith(s)), key=len, default=None)
+    if source is not None:
+        said.setdefault("dialect", config.dialect_sources[source])
+    claimed = {**said, **_requested_labels(turn)}
+    return claimed | ({"dialect": dialect_of(claimed["dialect"])} if "dialect" in claimed else {})
 
 
-def _known_emotion(turn: AnnotatedTurn, config: LabelsConfig) -> str | None:
-    """The claimed emotion, unless the ear heard another; without a claim, what the ear is sure of."""
-    claimed = claimed_labels(turn).get("emotion")
-    heard = turn.assessment.heard_by("emotion") if turn.assessment else None
+def dialect_in(turn: AnnotatedTurn, config: LabelsConfig) -> str | None:
+    """The dialect that is spoken in a turn; None where nothing says which."""
+    return _known(turn, "dialect", config)
+
+
+def _known(turn: AnnotatedTurn, name: str, config: LabelsConfig) -> str | None:
+    """The claimed emotion or dialect, unless the ear heard another; without a claim, what the ear is sure of,
+    or what the language implies."""
+    claimed, meaning = claimed_labels(turn, config).get(name), _CLAIMED[name]
+    heard = turn.assessment.heard_by(name) if turn.assessment else None
     if heard is None:
-        return claimed
-    name = emotion_of(heard.label or "")
+        language = turn.transcript.language if turn.transcript else None
+        return claimed or ("cantonese" if name == "dialect" and language == "yue" else None)
     if claimed is not None:
-        return claimed if emotion_of(claimed) == name else None
-    return name if heard.label and heard.probability >= config.emotion_probability_min else None
+        return claimed if meaning(claimed) == meaning(heard.label or "") else None
+    sure = heard.probability >= getattr(config, f"{name}_probability_min")
+    return meaning(heard.label) if heard.label and sure else None
 
 
 def heard_labels(turn: AnnotatedTurn, config: LabelsConfig) -> Labels:
     """What is heard of a turn's style: by measures of a synthesised turn, against the same words that its
-    voice spoke plainly, where it did; and by an ear named `emotion`, if the recipe has one."""
-    heard = turn.assessment.heard_by("emotion") if turn.assessment else None
-    emotion = {} if heard is None else {"emotion": emotion_of(heard.label or "several")}
-    return {**emotion, **{name: found.label for name, found in compared(turn, config).items()}}
+    voice spoke plainly, where it did; and by ears named `emotion` and `dialect`, if the recipe has them."""
+    by_ear = {
+        name: meaning(heard.label or "several")
+        for name, meaning in _CLAIMED.items()
+        if turn.assessment and (heard := turn.assessment.heard_by(name)) is not None
+    }
+    return {**by_ear, **{name: found.label for name, found in compared(turn, config).items()}}
 
 
 def compared(turn: AnnotatedTurn, config: LabelsConfig) -> dict[str, PlainComparison]:
@@ -162,30 +190,30 @@ def _requested_labels(turn: AnnotatedTurn) -> Labels:
 
 
 def outcomes(turn: AnnotatedTurn, config: LabelsConfig) -> list[str]:
-    """`slow/confirmed`, `slow/refused` or `slow/not_measured` for each claimed style and emotion."""
+    """`slow/confirmed`, `slow/refused` or `slow/not_measured` for each claimed style, emotion and dialect."""
     heard = heard_labels(turn, config)
     outcome = {None: "not_measured", True: "confirmed", False: "refused"}
-    return [f"{label}/{outcome[is_heard(name, label, heard)]}" for name, label in _styles_of(turn)]
+    return [f"{label}/{outcome[is_heard(name, label, heard)]}" for name, label in _styles_of(turn, config)]
 
 
 def is_heard(measure: str, label: str, heard: Labels) -> bool | None:
-    """Whether a label of a measure, or an emotion, is heard; None if nothing is heard of its measure."""
+    """Whether a label of a measure, an emotion or a dialect is heard; None if nothing is heard of it."""
     return heard[measure] in (label, emotion_of(label)) if measure in heard else None
 
 
 def unheard_style(turn: AnnotatedTurn, config: LabelsConfig) -> str | None:
     """What is claimed of a turn's style and heard otherwise, with what is measured; None if nothing is."""
     heard, measured = heard_labels(turn, config), compared(turn, config)
-    for name, label in _styles_of(turn):
+    for name, label in _styles_of(turn, config):
         if is_heard(name, label, heard) is False:
             values = f": {measured[name]}" if name in measured else ""
             return f"it is to be {label}, and is heard as {heard[name]}{values}"
     return None
 
 
-def _styles_of(turn: AnnotatedTurn) -> list[tuple[str, str]]:
+def _styles_of(turn: AnnotatedTurn, config: LabelsConfig) -> list[tuple[str, str]]:
     """The claimed labels that are not of plain speech."""
-    return [item for item in claimed_labels(turn).items() if item[1] not in ("normal", "neutral")]
+    return [item for item in claimed_labels(turn, config).items() if item[1] not in ("normal", "neutral")]
 
 
 def synthesised(turn: AnnotatedTurn) -> Mapping[str, Any]:
@@ -212,18 +240,20 @@ _MEASURES: dict[str, Callable[[QualityMeasures], float | None]] = {
 """Measures on a scale where equal differences are equally audible: logarithmic, semitones or LUFS."""
 
 
-def _emotion(turn: AnnotatedTurn) -> str | None:
+def _said(turn: AnnotatedTurn, name: str) -> str | None:
+    """The emotion or dialect that the sidecar gives for a turn: of the segments that it lists, or of all."""
     sidecar = turn.metadata
     seconds: dict[str, float] = {}
-    segments = sidecar.get("emotions")
+    segments = sidecar.get(f"{name}s")
     for segment in segments if isinstance(segments, list) else ():
         match segment:
-            case {"start": int() | float() as start, "end": int() | float() as end, "emotion": str(emotion)}:
-                seconds[emotion] = seconds.get(emotion, 0.0) + _overlap(turn, start, end)
+            case {"start": int() | float() as start, "end": int() | float() as end}:
+                if isinstance(label := segment.get(name), str):
+                    seconds[label] = seconds.get(label, 0.0) + _overlap(turn, start, end)
     if any(seconds.values()):
-        longest = max(seconds, key=lambda emotion: (seconds[emotion], emotion))
+        longest = max(seconds, key=lambda label: (seconds[label], label))
         return longest if seconds[longest] >= turn.turn.seconds / 2 else None
-    whole: Any = sidecar.get("emotion")
+    whole: Any = sidecar.get(name)
     return whole if isinstance(whole, str) and whole else None
 
 

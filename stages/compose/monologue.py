@@ -13,7 +13,7 @@ from schemas.sample import Message, Text
 from stages.compose.clauses import clauses
 from stages.compose.config import ComposeConfig
 from stages.compose.source import SampleSource
-from stages.compose.wording import style_in_words, words_of
+from stages.compose.wording import dialect_in_words, style_in_words, words_of
 
 Messages = tuple[Message, ...]
 
@@ -59,7 +59,8 @@ def _styled_instruction(key: str, source: SampleSource, config: ComposeConfig) -
     """An instruction that names the style of the turn; None for turns outside `tts_style_share`."""
     (span,) = source.answer
     words = words_of(source.language, config)
-    style = style_in_words(span.labels, words)
+    named = style_in_words(span.labels, words), dialect_in_words(span.labels.get("dialect"), words)
+    style = words["and"].join(filter(None, named))
     if not style or hash_fraction(f"style:{key}", bits=48) >= config.tts_style_share:
         return None
     template = source.choose(config.styled_tts_instructions, key)

@@ -13,6 +13,12 @@ from schemas.turn import AnnotatedTurn, recording_key
 from stages.compose.instructions import Phrasings
 from stages.compose.labels import Labels, LabelsConfig, claimed_labels, heard_labels
 
+
+def written_as(language: str | None) -> str:
+    """The language of the instructions for speech in a language (ISO 639): Cantonese has those of Chinese."""
+    return "zh" if language == "yue" else language or "en"
+
+
 UNSPACED_LANGUAGES = {"zh", "yue", "ja", "th", "lo", "my", "km"}
 """Languages that are written without spaces between words (ISO 639)."""
 
@@ -70,7 +76,7 @@ class SampleSource:
 
     def choose(self, phrasings: Phrasings, key: str) -> str | None:
         """One of the phrasings in the source's language, chosen by the hash of `key`; None if it has none."""
-        choices = phrasings.get(self.language or "en") or phrasings.get("en") or ()
+        choices = phrasings.get(written_as(self.language)) or phrasings.get("en") or ()
         return choices[int(hash_fraction(key, bits=48) * len(choices))] if choices else None
 
     @property
@@ -167,5 +173,5 @@ def _turn_record(turn: AnnotatedTurn, labels: Labels, limits: LabelsConfig) -> d
     measured = {"transcript": transcript, "assessment": to_row(turn.assessment), "labels": dict(labels)}
     corrected = {"corrected_from": to_row(turn.corrected_from)} if turn.corrected_from else {}
     heard = heard_labels(turn, limits)
-    style = {"asked": dict(claimed_labels(turn)), "heard": dict(heard)} if heard else {}
+    style = {"asked": dict(claimed_labels(turn, limits)), "heard": dict(heard)} if heard else {}
     return {"index": turn.index, **position, **measured, **style, **corrected}

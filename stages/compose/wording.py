@@ -7,6 +7,7 @@ from schemas.style import SCALES
 from stages.compose.config import ComposeConfig
 from stages.compose.instructions import PART_WORDS
 from stages.compose.labels import Labels
+from stages.compose.source import written_as
 
 Words = Mapping[str, str]
 """Label or change -> its wording in one language."""
@@ -22,7 +23,7 @@ _CHANGES = {
 
 def words_of(language: str | None, config: ComposeConfig) -> Words:
     """The words of a language (ISO 639-1), or those of English if it has none."""
-    return config.style_words.get(language or "en") or config.style_words["en"]
+    return config.style_words.get(written_as(language)) or config.style_words["en"]
 
 
 def style_in_words(labels: Labels, words: Words) -> str:
@@ -31,6 +32,16 @@ def style_in_words(labels: Labels, words: Words) -> str:
     if emotion := labels.get("emotion"):
         styles.append(words["emotion"].replace("{emotion}", emotion))
     return words["and"].join(styles)
+
+
+def dialect_in_words(name: str | None, words: Words) -> str | None:
+    """A dialect or language, such as "in Cantonese"; None for none, and one without a name in these words."""
+    if name is None:
+        return None
+    if name in words:
+        return words[name]
+    is_code = name.isascii() and len(name) <= 3  # ISO 639, which is no name
+    return None if is_code or "dialect" not in words else words["dialect"].replace("{dialect}", name)
 
 
 def change_in_words(before: Labels, after: Labels, words: Words) -> str:

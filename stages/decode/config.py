@@ -1,9 +1,10 @@
 """Settings of the decode stage."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
+from stages.decode.separator import SeparatorConfig
 from stages.stage import Config
 
 
@@ -29,7 +30,15 @@ class DecodeConfig(Config):
         description="maximum share of samples that are not finite or far beyond full scale, and silenced",
     )
 
+    separator: SeparatorConfig | None = Field(
+        None, description="model that leaves of songs their vocals, for all later stages; null: none"
+    )
+
     @property
     def models(self) -> tuple[str, ...]:
-        """References of the models that the stage loads: none."""
-        return ()
+        """References of the models that the stage loads."""
+        return (self.separator.model,) if self.separator else ()
+
+    def content(self) -> dict[str, Any]:
+        """As in `Config`; without a separator as before there were any, so that nothing is decoded again."""
+        return self.model_dump(mode="json", exclude=None if self.separator else {"separator"})

@@ -1,18 +1,22 @@
 """The decode stage: two passes over each file, one to check and measure it, one to write the spool."""
 
 import hashlib
+import os
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from schemas.recording import DecodeColumn, DecodedAudio, Recording, Unit
+from schemas.recording import AudioNote, DecodeColumn, DecodedAudio, Recording, Unit
 from stages.decode.channels import Tracks, choose
 from stages.decode.checks import check
 from stages.decode.config import DecodeConfig
 from stages.decode.loudness import Loudness
 from stages.decode.reading import AudioReader, open_audio
 from stages.decode.resampling import Resampler
+from stages.decode.separator import Separator, is_accompanied
 from stages.decode.spool import write_spool
 from stages.decode.timeline import Silence, silence
 from stages.stage import SAMPLE_RATE, Samples, Stage
@@ -24,12 +28,40 @@ class DecodeStage(Stage[DecodeConfig]):
     name = "decode"
     version = 2
 
+    _separator: Separator | None = None
+
+    def _load_models(self) -> None:
+        if config := self._config.separator:
+            self._separator = Separator(self._models[config.model], config)
+
     def __call__(self, unit: Unit) -> Unit:
         return self._each_recording(unit, self._decode, lambda problems: DecodeColumn(None, problems))
 
     def _decode(self, recording: Recording) -> DecodeColumn:
         with self._audio.fetch(recording) as path:
-            return DecodeColumn(decode_file(path, self._audio.spool(recording), self._config))
+            spool = self._audio.spool(recording)
+            if self._separator and is_accompanied(recording):
+                return DecodeColumn(decode_song(path, spool, self._config, self._separator))
+            return DecodeColumn(decode_file(path, spool, self._config))
+
+
+SEPARATED = "separated"
+"""Kind of the note on a recording of which only the vocals are in the spool."""
+
+
+def decode_song(path: Path, spool: Path, config: DecodeConfig, separator: Separator) -> DecodedAudio:
+    """As `decode_file`, to a spool of one track that has the vocals alone.
+
+    Raises what `decode_file` and `Separator.write_vocals` raise.
+    """
+    song = spool.with_name(f"{spool.name}.{os.getpid()}-{threading.get_ident()}.song")
+    try:
+        decoded = decode_file(path, song, config.model_copy(update={"channels": "mix"}))
+        separator.write_vocals(song, spool, config.min_level_dbfs)
+    finally:
+        song.unlink(missing_ok=True)
+    note = AudioNote(SEPARATED, "the vocals are kept, without their accompaniment")
+    return replace(decoded, notes=(*decoded.notes, note))
 
 
 def decode_file(path: Path, spool: Path, config: DecodeConfig) -> DecodedAudio:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.recording import Turn
 from stages.diarize.segmentation import SpeakerActivity
-from stages.diarize.vad import Stretch
+from stages.voice_activity import Stretch
 
 MOST_OTHERS = 0.22
 """Probability of another speaker above which a frame is doubtful."""

@@ -8,11 +8,11 @@ from typing import Any
 from schemas.errors import SetupError
 from stages.diarize.clustering import VoiceClusters, stack
 from stages.diarize.embedding import SpeakerEmbedding, voice_of
-from stages.diarize.vad import Stretch
 from stages.diarize.weights import weights_only
 from stages.diarize.window import WindowDiarization
 from stages.gpu import DeviceName, device_of
 from stages.stage import SAMPLE_RATE, Samples
+from stages.voice_activity import Stretch
 
 
 class PipelineDiarizer:

@@ -8,10 +8,10 @@ from typing import Any
 from schemas.errors import SetupError
 from stages.diarize.embedding import SpeakerEmbedding
 from stages.diarize.external import with_voices
-from stages.diarize.vad import Stretch
 from stages.diarize.window import WindowDiarization
 from stages.gpu import DeviceName, device_of
 from stages.stage import Samples
+from stages.voice_activity import Stretch
 
 
 def nemo_file(path: Path) -> Path | None:

@@ -33,9 +33,10 @@ from stages.diarize.pieces import VoicePieces, along, joined_pieces, measured, v
 from stages.diarize.segmentation import Segmentation
 from stages.diarize.sortformer import SortformerDiarizer, nemo_file
 from stages.diarize.turns import Quietest, taking_turns, turns_of
-from stages.diarize.vad import Stretch, VoiceActivity, without_crosstalk
+from stages.diarize.vad import without_crosstalk
 from stages.diarize.window import UNKNOWN, WindowDiarizer
 from stages.stage import SAMPLE_RATE, Samples, Stage
+from stages.voice_activity import Stretch, VoiceActivity
 
 MIN_SPEECH = 0.2
 """Seconds of voice activity in a recording below which nobody speaks in it."""
@@ -47,7 +48,7 @@ class DiarizeStage(Stage[DiarizeConfig]):
     """Fills `Recording.diarize`: from a companion file, from separate channels, or with models."""
 
     name = "diarize"
-    version = 3
+    version = 4
     memory_settings = ("diarize.window_minutes",)
 
     def _load_models(self) -> None:
@@ -138,7 +139,7 @@ class DiarizeStage(Stage[DiarizeConfig]):
             last = decoded.seconds - start <= MAX_WINDOWS_MERGED * limit
             end = decoded.seconds if last else start + limit
             tracks = [self._audio.read(recording, track, start, end) for track in range(decoded.tracks)]
-            speech = [self._vad.speech(samples) for samples in tracks]
+            speech = [self._vad.speech(samples, recording.sings) for samples in tracks]
             if not last:
                 length = _longest_pause([stretch for track in speech for stretch in track], limit)
                 end = start + length

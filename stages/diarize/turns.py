@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from schemas.recording import Problem, Segment, Turn
 from stages.diarize.config import DiarizeConfig
-from stages.diarize.vad import Stretch
+from stages.voice_activity import Stretch
 
 SLIVER = 0.02
 """Seconds below which no part is cut off a turn."""

@@ -1,15 +1,12 @@
-"""Voice activity detection with Silero VAD, and removal of crosstalk between channels."""
+"""Removal of crosstalk between channels from what is heard as speech on each."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.stage import SAMPLE_RATE, Samples
-
-Stretch = tuple[float, float]
-"""Start and end in seconds."""
+from stages.voice_activity import Stretch
 
 MIN_LEVEL_DB = 10.0
 MIN_CORRELATION = 0.5
@@ -22,22 +19,6 @@ MIN_ABOVE_DB = 6.0
 """Decibels by which a channel's own speech is louder than its crosstalk."""
 MAX_LAG = 0.03
 """Maximum delay of crosstalk in seconds, from a mouth to the far microphone."""
-
-
-class VoiceActivity:
-    """Silero VAD on whole sequences: the same probabilities as the streaming model, without its state."""
-
-    def __init__(self, path: Path) -> None:
-        from silero_vad.sequence_vad import SileroVADSequence
-
-        self._model = SileroVADSequence(str(path))
-
-    def speech(self, samples: Samples) -> list[Stretch]:
-        """Stretches of speech in samples [n] at 16 kHz, in order."""
-        from silero_vad.sequence_vad import get_speech_timestamps_sequence
-
-        segments = get_speech_timestamps_sequence(samples, self._model)
-        return [(s["start"] / SAMPLE_RATE, s["end"] / SAMPLE_RATE) for s in segments]
 
 
 def without_crosstalk(

@@ -15,8 +15,8 @@ from stages.diarize.embedding import PIECE, SpeakerEmbedding
 from stages.diarize.pieces import VoicePieces
 from stages.diarize.segmentation import Segmentation, SpeakerActivity
 from stages.diarize.turns import joined
-from stages.diarize.vad import Stretch
 from stages.stage import SAMPLE_RATE, Samples
+from stages.voice_activity import Stretch
 
 UNKNOWN = -1
 """Index of a speaker who is only heard in overlaps, so that their voice is unknown."""

@@ -9,8 +9,10 @@ from schemas.recording import Problem, QualityColumn, QualityMeasures, Recording
 from schemas.script import UNSPACED_LETTER
 from stages.quality.config import QualityConfig
 from stages.quality.pitch import pitch_of
+from stages.quality.song import SongMeasures, song_measures
 from stages.quality.voice import alpha_ratio, melody, sustained_share, voiced_share
 from stages.stage import SAMPLE_RATE, Samples, Stage
+from stages.voice_activity import VoiceActivity
 
 CLIPPED = 32766 / 32768
 """Magnitude, of full scale at 1.0, from which a sample of the 16-bit spool counts as clipped."""
@@ -29,19 +31,18 @@ class QualityStage(Stage[QualityConfig]):
     """Fills `Recording.quality`: measures every live turn. It judges none, which is left to select."""
 
     name = "quality"
-    version = 3
+    version = 4
 
     def _load_models(self) -> None:
         """Load voice activity detection, DNSMOS and the pitch tracker."""
         import torch
-        from silero_vad.sequence_vad import SileroVADSequence
 
         from stages.quality.dnsmos import Dnsmos
         from stages.quality.ears import TurnEars
         from stages.quality.pitch import PitchTracker
 
         torch.set_num_threads(1)
-        self._vad = SileroVADSequence(str(self._models[self._config.vad]))
+        self._vad = VoiceActivity(self._models[self._config.vad])
         self._dnsmos = Dnsmos(self._models[self._config.quality], self._config.device)
         self._pitch = PitchTracker(self._models[self._config.pitch], self._config.device)
         self._ears = TurnEars(self._config.ears, self._models, self._config.device)
@@ -58,18 +59,22 @@ class QualityStage(Stage[QualityConfig]):
             turn = recording.turns[index]
             samples = self._audio.read(recording, turn.track, turn.start, turn.end)
             try:
-                measures[index] = self._measure(samples, turn.start, transcripts[index])
+                measures[index] = self._measure(samples, turn.start, transcripts[index], recording.sings)
             except Exception as error:
                 problems.append(self._problem_of(error, index))
         return QualityColumn(tuple(measures), tuple(problems))
 
-    def _measure(self, samples: Samples, start: float, transcript: Transcript | None) -> QualityMeasures:
-        """Measures of one turn from its samples [n], its start in the recording and its transcript."""
-        segments = self._speech(samples)
-        speech = sum(end - begin for begin, end in segments) / SAMPLE_RATE
+    def _measure(
+        self, samples: Samples, start: float, transcript: Transcript | None, sings: bool
+    ) -> QualityMeasures:
+        """Measures of one turn from its samples [n], its start in the recording, its transcript, and whether
+        it is of a song."""
+        segments = self._vad.speech(samples, sings)
+        speech = sum(end - begin for begin, end in segments)
         scores = self._dnsmos.score(samples)
         hz = self._pitch.hz(samples)
         pitch = pitch_of(hz)
+        song = song_measures(samples, hz) if sings else SongMeasures()
         return QualityMeasures(
             dnsmos_overall=scores.overall,
             dnsmos_signal=scores.signal,
@@ -82,21 +87,18 @@ class QualityStage(Stage[QualityConfig]):
             loudness_lufs=loudness(samples),
             words_outside_speech=words_outside(
                 transcript,
-                [(start + begin / SAMPLE_RATE, start + end / SAMPLE_RATE) for begin, end in segments],
+                [(start + begin, start + end) for begin, end in segments],
             ),
             voiced_share=voiced_share(hz),
             sustained_share=sustained_share(hz),
             alpha_ratio_db=alpha_ratio(samples, hz),
             melody=melody(hz) if self._config.melody else None,
+            key=song.key,
+            tempo_bpm=song.tempo_bpm,
+            vibrato_hz=song.vibrato_hz,
+            vibrato_cents=song.vibrato_cents,
             heard=self._ears(samples),
         )
-
-    def _speech(self, samples: Samples) -> list[tuple[int, int]]:
-        """(start, end) in samples [n] of each segment that the VAD hears as speech."""
-        from silero_vad.sequence_vad import get_speech_timestamps_sequence
-
-        segments = get_speech_timestamps_sequence(samples, self._vad)
-        return [(int(segment["start"]), int(segment["end"])) for segment in segments]
 
 
 def words_outside(transcript: Transcript | None, speech: Sequence[tuple[float, float]]) -> float | None:

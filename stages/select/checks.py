@@ -11,12 +11,12 @@ from typing import Any
 from schemas.recording import Problem
 from schemas.turn import AnnotatedTurn, recording_key
 from stages.select.config import SelectConfig
-from stages.select.known_text import bad_lyrics
+from stages.select.known_text import bad_lyrics, other_language
 from stages.select.limits import LIMITS
 from stages.select.marks import mark_of
 from stages.select.personal import personal
 
-VERSION = 6
+VERSION = 7
 
 
 def select(turn: AnnotatedTurn, config: SelectConfig) -> Problem | None:
@@ -114,6 +114,8 @@ def _problems(turn: AnnotatedTurn, config: SelectConfig) -> Iterator[Problem]:
         value = measure(turn) if limit is not None else None
         if limit is None or value is None:
             continue
+        if field == "known_text_error_max" and value > limit and (told := other_language(turn)):
+            yield problem("text_in_other_language", told)
         if field.endswith("_min") and value < limit:
             yield problem(code, f"{what} is {value:.4g}, under the limit of {limit:g}")
         if field.endswith("_max") and value > limit:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from schemas.companions import said_in, without_times
 from schemas.recording import Problem
+from schemas.script import script_of
 from schemas.turn import AnnotatedTurn
 from stages.word_errors import errors, in_characters, normaliser
 
@@ -58,6 +59,28 @@ def bad_lyrics(sidecar: Mapping[str, Any]) -> Problem | None:
     what = "hold no words" if isinstance(lyrics, str) else f"are {type(lyrics).__name__}, not a text"
     return Problem(
         "bad_lyrics", f"the sidecar's lyrics {what}: write them as one text, with or without times (LRC)"
+    )
+
+
+def other_language(turn: AnnotatedTurn) -> str | None:
+    """How the text that came with a recording is in another language than what is heard, as a sentence; None
+    where that can't be told: languages of one script differ only where the sidecar names its own."""
+    transcript = turn.transcript
+    if transcript is None:
+        return None
+    given = transcript.text if transcript.heard_text is not None else turn.turn.text or text_in(turn.metadata)
+    heard = transcript.heard_text or transcript.recognised_text or transcript.text
+    scripts = script_of(given), script_of(heard)
+    named = turn.metadata.get("language")
+    if None not in scripts and scripts[0] != scripts[1]:
+        differ = f"is in {scripts[0]}, and what is heard in {scripts[1]}"
+    elif isinstance(named, str) and named and named[:2] != transcript.language[:2]:
+        differ = f"is in {named} by the sidecar, and what is heard in {transcript.language}"
+    else:
+        return None
+    return (
+        f"the text that came with the recording {differ}: give the words that are sung or spoken, not a "
+        "translation, or name a recogniser that knows the language"
     )
 
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy.signal import butter, fftconvolve, sosfilt
 
 from pipeline.models import resolve
-from stages.diarize.vad import VoiceActivity
+from stages.voice_activity import VoiceActivity
 
 Signal = NDArray[np.float64]
 

@@ -37,6 +37,9 @@ def a_turn(
     problem=None,
     transcript=True,
     words=(),
+    sings=False,
+    known_text=None,
+    source="model",
     **measures,
 ):
     """A good turn, except where arguments say otherwise; measures are given by the name of their field."""
@@ -71,7 +74,12 @@ def a_turn(
     )
     assert not measures, f"no such measure: {measures}"
     transcribed = Transcript(
-        text=text, language=language, words=tuple(words), source="model", **transcript_measures
+        text=text,
+        language=language,
+        words=tuple(words),
+        source=source,
+        known_text=known_text,
+        **transcript_measures,
     )
     return AnnotatedTurn(
         recording=recording,
@@ -87,6 +95,7 @@ def a_turn(
         ),
         stage="transcribe" if problem else None,
         problem=problem,
+        sings=sings,
     )
 
 

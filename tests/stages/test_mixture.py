@@ -1,5 +1,8 @@
 """Caps on the hours of speakers and languages, and mixing families in proportion to their weights."""
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -85,6 +88,17 @@ class TestCaps:
         assert len(dropped) == 300 - 180
         assert set(dropped.values()) == {"language"}
         assert all(key.startswith("zh") for key in dropped)
+
+    def test_the_hours_of_a_dialect_are_capped_and_other_turns_are_not(self):
+        plain = turns(100, language="zh")
+        spoken = [
+            replace(turn, key=f"{turn.key}-{dialect}", dialect=dialect)
+            for dialect in ("cantonese", "sichuanese")
+            for turn in turns(100, recordings=3, language="zh")
+        ]
+        dropped = exceeding_caps([*plain, *spoken], MixtureConfig(dialect_hours_max=0.5))
+        assert set(dropped.values()) == {"dialect"}
+        assert Counter(key.rpartition("-")[2] for key in dropped) == {"cantonese": 120, "sichuanese": 120}
 
     def test_without_caps_no_turn_is_dropped(self):
         assert exceeding_caps(turns(1000), MixtureConfig()) == {}

@@ -1,5 +1,7 @@
 """A song with its lyrics is kept and one with those of another song is set aside, step by step."""
 
+import json
+import tarfile
 from dataclasses import replace
 
 import pyarrow.parquet as pq
@@ -44,12 +46,15 @@ def sung(tmp_path_factory):
     return list(turns_of(unit.recordings[0]))
 
 
-def version_of(folder, sung, **select):
+def version_of(folder, sung, families=("asr",), **select):
     turns = {
-        name: [replace(turn, recording=name, metadata={"lyrics": lyrics}) for turn in sung]
+        name: [
+            replace(turn, recording=name, metadata={"lyrics": lyrics, "title": "Happy birthday"})
+            for turn in sung
+        ]
         for name, lyrics in LYRICS.items()
     }
-    plan = planned(folder, turns, select=select, compose={"families": ["asr"]})
+    plan = planned(folder, turns, select=select, compose={"families": list(families)})
     manifest = packed(plan, with_pages=True)
     return manifest, folder / "out" / "given" / "versions" / manifest.version
 
@@ -65,6 +70,7 @@ def test_a_song_with_right_lyrics_is_kept_and_one_with_wrong_lyrics_set_aside(tm
     for row in right:
         assert row["transcript"]["known_text"].startswith("Happy birthday")
         assert row["assessment"]["sustained_share"] > 0.2
+        assert {"key", "tempo_bpm", "vibrato_hz", "vibrato_cents"} <= row["assessment"].keys()
         assert len(row["assessment"]["melody"]) == pytest.approx(25 * (row["end"] - row["start"]), abs=2)
     seconds = sum(row["end"] - row["start"] for row in right)
     assert manifest.songs["kept"] == pytest.approx(seconds, abs=0.01)
@@ -79,3 +85,33 @@ def test_without_limits_of_their_own_songs_are_judged_as_speech_and_not_compared
     assert {row["transcript"]["known_text_error"] for row in rows} == {None}
     right, wrong = ([row["status"] for row in rows if row["recording"] == name] for name in LYRICS)
     assert right == wrong
+
+
+def test_lines_are_sung_spoken_gone_on_with_and_named(tmp_path, sung):
+    families = ("sing", "nextline", "lyrics", "songname")
+    manifest, version = version_of(tmp_path, sung, families, singing={})
+    assert {"sing", "lyrics", "songname"} <= set(manifest.samples)
+    samples = list(samples_of(version))
+    assert {sample["source"]["recording"] for sample in samples} == {"right.flac"}
+    for sample in samples:
+        human, assistant = sample["messages"]
+        given, answer = human["content"][-1], assistant["content"][0]
+        match sample["family"]:
+            case "sing":
+                assert (given["type"], answer["type"]) == ("text", "audio")
+                assert given["text"].startswith("Happy birthday")
+            case "lyrics":
+                assert (given["type"], answer["type"]) == ("audio", "text")
+                assert answer["text"].startswith("Happy birthday")
+            case "nextline":
+                assert answer["turn"] > given["turn"]
+            case "songname":
+                assert answer["text"] == "It is “Happy birthday”."
+
+
+def samples_of(version):
+    for shard in (version / "shards").glob("*.tar"):
+        with tarfile.open(shard) as tar:
+            for member in tar:
+                if member.name.endswith(".json"):
+                    yield json.load(tar.extractfile(member))

@@ -103,13 +103,23 @@ SECOND = a_turn(index=13, start=16.4, end=22.0, text="And then I moved away.")
 LABELS = {12: {"rate": "normal", "loudness": "normal"}, 13: {"rate": "slow", "loudness": "loud"}}
 
 
+def as_line(turn):
+    """A turn as a line of a song, with its words from an LRC file."""
+    transcript = turn.transcript and replace(turn.transcript, source="lrc")
+    return replace(turn, sings=True, metadata={"title": "By the sea", "artist": "Ann"}, transcript=transcript)
+
+
 def source_of(family, turn=TURN):
     """A source of the kind that the family needs, with `turn` as the (first) answer."""
     match FAMILIES[family][0]:
         case "turn":
             return of_turns([turn])
         case "exchange":
-            return of_turns([turn], QUESTION)
+            return of_turns([turn], QUESTION, labels={turn.index: {"dialect": "cantonese"}})
+        case "line":
+            return of_turns([as_line(turn)])
+        case "lines":
+            return of_turns([as_line(turn)], as_line(QUESTION))
         case "passage":
             return of_turns([turn, SECOND], QUESTION, labels=LABELS)
     return SampleSource("0123456789abcdef-row-00007", (SourceSpan("Once upon a time."),), "en", {}, {})
@@ -134,7 +144,13 @@ def test_keys_are_short_and_plain_and_contain_family_and_turns(family):
     assert re.fullmatch(r"[a-z0-9-]{1,99}", key)
     assert key.endswith(f"-{family}")
     if family != "replay":
-        indices = {"turn": (12,), "exchange": (11, 12), "passage": (11, 12, 13)}[FAMILIES[family][0]]
+        indices = {
+            "turn": (12,),
+            "line": (12,),
+            "lines": (11, 12),
+            "exchange": (11, 12),
+            "passage": (11, 12, 13),
+        }[FAMILIES[family][0]]
         assert key.startswith(TURN.key[:16])
         assert turns_in(key) == indices
 
@@ -200,6 +216,56 @@ class TestAnswers:
         (speech,) = draft.messages[0].content
         assert (speech.text, speech.clip.recording) == ("Two and two?", "speech/1.wav")
         assert draft.record["speakers"] == ["A"]
+
+
+class TestDialect:
+    """The instruction names what the answer is in, in the language of the question."""
+
+    def instruction(self, dialect=None, language="zh", asked_in="zh", **config):
+        question = replace(QUESTION, transcript=replace(QUESTION.transcript, language=asked_in))
+        answer = replace(TURN, transcript=replace(TURN.transcript, language=language))
+        labels = {12: {"dialect": dialect} if dialect else {}}
+        human, assistant = compose(
+            "dialect", of_turns([answer], question, labels=labels), ComposeConfig(**config)
+        ).messages
+        assert assistant == compose("aqtaa", of_turns([answer], question), CONFIG).messages[-1]
+        assert human.content[1].text == "Where did you grow up?"
+        return human.content[0].text
+
+    @pytest.mark.parametrize(
+        ("dialect", "language", "asked_in", "named"),
+        [
+            ("cantonese", "yue", "yue", "用粤语"),
+            ("sichuanese", "zh", "zh", "用四川话"),
+            ("cantonese", "yue", "en", "in Cantonese"),
+            (None, "ja", "en", "in Japanese"),
+            (None, "ja", "zh", "用日语"),
+            (None, "en", "ja", "英語で"),
+            ("苏州话", "zh", "zh", "用苏州话"),
+            ("xiang", "zh", "fi", "in the dialect xiang"),
+        ],
+    )
+    def test_it_is_named_in_the_language_of_the_question(self, dialect, language, asked_in, named):
+        assert named in self.instruction(dialect, language, asked_in)
+
+    def test_the_instructions_are_those_of_the_recipe(self):
+        given = {"zh": ("{dialect}，谢谢。",)}
+        assert self.instruction("cantonese", dialect_instructions=given) == "用粤语，谢谢。"
+
+    def test_an_answer_in_the_language_of_its_question_and_no_dialect_is_none(self):
+        with pytest.raises(DataError) as caught:
+            self.instruction()
+        assert caught.value.code == "no_dialect"
+
+    def test_a_language_without_a_name_is_not_asked_for(self):
+        with pytest.raises(DataError, match="has no name for fi in this language"):
+            self.instruction(language="fi")
+
+    def test_reading_aloud_may_ask_for_it_too(self):
+        turn = replace(TURN, transcript=replace(TURN.transcript, language="zh"))
+        source = of_turns([turn], labels={12: {"dialect": "cantonese", "rate": "slow"}})
+        human, _ = compose("tts", source, ComposeConfig(tts_style_share=1)).messages
+        assert "慢慢地、用粤语" in human.content[0].text
 
 
 class TestInterleaved:
@@ -291,14 +357,19 @@ def test_the_record_has_the_origin_and_measures_of_a_sample():
     assert json.loads(json.dumps(record)) == record
 
 
-@pytest.mark.parametrize("family", ["asr", "tts", "tqta", "aqta", "taqta", "aqtaa", "controlled"])
+@pytest.mark.parametrize(
+    "family",
+    ["asr", "tts", "tqta", "aqta", "taqta", "aqtaa", "dialect", "controlled", "sing", "lyrics"],
+)
 def test_a_turn_without_words_is_rejected(family):
     with pytest.raises(DataError) as caught:
         compose(family, source_of(family, replace(TURN, transcript=None)), CONFIG)
     assert caught.value.code == "no_text"
 
 
-@pytest.mark.parametrize("family", ["continuation", "interleaved", "asr", "tts", "aqtaa", "controlled"])
+@pytest.mark.parametrize(
+    "family", ["continuation", "interleaved", "asr", "tts", "aqtaa", "dialect", "controlled"]
+)
 @pytest.mark.parametrize("codes", [None, Codes((), ()), Codes((1, 2), (1, 2)), Codes((1,), (1, 2, 3))])
 def test_a_turn_without_a_whole_group_of_codes_is_rejected(family, codes):
     with pytest.raises(DataError) as caught:
@@ -332,8 +403,10 @@ class TestRoundTrip:
         labels = {3: {"rate": "slow"}, 4: {"rate": "fast"}}
         source = {
             "turn": of_turns([answer]),
-            "exchange": of_turns([answer], question, history),
+            "exchange": of_turns([answer], question, history, {3: {"dialect": "sichuanese"}}),
             "passage": of_turns([answer, second], question, history, labels),
+            "line": of_turns([as_line(answer)]),
+            "lines": of_turns([as_line(second)], as_line(answer)),
             "document": SampleSource("k", (SourceSpan(answer_text),), None, {}, {}),
         }[FAMILIES[family][0]]
         config = ComposeConfig(clause_seconds_min=0.1)

@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.recording import HeardLabel, Problem
-from stages.compose import ComposeConfig, label, outcomes
+from stages.compose import ComposeConfig, dialect_in, label, outcomes
 from stages.compose.labels import LabelsConfig
 from tests.stages.annotated import a_turn
 
@@ -120,3 +120,45 @@ def test_the_thresholds_come_from_the_recipe():
     turns = turns_of("words_per_second", [2.0, 2.5, 2.6])
     config = ComposeConfig(labels=LabelsConfig(rate_factor=1.5)).labels
     assert labels(turns, "rate", config) == ["normal"] * 3
+
+
+def spoken_in(dialect=None, probability=0.9, recording="sichuan/1.wav", **arguments):
+    heard = (HeardLabel("dialect", dialect, probability),) if dialect else ()
+    return a_turn(recording=recording, heard=heard, **arguments)
+
+
+class TestDialects:
+    SOURCES = LabelsConfig(dialect_sources={"sichuan/": "四川话", "sichuan/canton/": "Cantonese"})
+
+    @pytest.mark.parametrize(
+        ("turn", "dialect"),
+        [
+            (spoken_in(), "sichuanese"),
+            (spoken_in(recording="sichuan/canton/1.wav"), "cantonese"),
+            (spoken_in(recording="other/1.wav"), None),
+            (spoken_in(recording="other/1.wav", language="yue"), "cantonese"),
+            (spoken_in(sidecar={"dialect": "Shanghai"}), "shanghainese"),
+            (spoken_in(sidecar={"dialects": [{"start": 0, "end": 3, "dialect": "粤语"}]}), "cantonese"),
+            (spoken_in(sidecar={"dialects": [{"start": 0, "end": 1, "dialect": "粤语"}]}), "sichuanese"),
+            (spoken_in(sidecar={"dialects": [{"start": 0, "end": 1}]}), "sichuanese"),
+            (spoken_in("Sichuan Mandarin"), "sichuanese"),
+            (spoken_in("yue"), None),
+            (spoken_in("yue", recording="other/1.wav"), "cantonese"),
+            (spoken_in("yue", 0.5, recording="other/1.wav"), None),
+        ],
+    )
+    def test_the_dialect_is_the_claimed_one_where_it_is_heard(self, turn, dialect):
+        assert dialect_in(turn, self.SOURCES) == dialect
+        assert label([turn], self.SOURCES)[0].get("dialect") == dialect
+
+    @pytest.mark.parametrize(
+        ("turn", "outcome"),
+        [
+            (spoken_in(), ["sichuanese/not_measured"]),
+            (spoken_in("四川话"), ["sichuanese/confirmed"]),
+            (spoken_in("Cantonese"), ["sichuanese/refused"]),
+            (spoken_in("Cantonese", recording="other/1.wav"), []),
+        ],
+    )
+    def test_claims_are_counted_by_what_is_heard(self, turn, outcome):
+        assert outcomes(turn, self.SOURCES) == outcome

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
+from torchaudio.functional import resample
 
 from pipeline.models import resolve
 from schemas.recording import (
@@ -26,7 +28,7 @@ from stages.quality.dnsmos import WINDOW, windows
 from stages.quality.pitch import pitch_of
 from stages.quality.stage import loudness, words_outside, words_per_second
 from stages.stage import SAMPLE_RATE
-from tests.paths import DEMO
+from tests.paths import DEMO, RECORDINGS
 
 LOW, HIGH = "monologues/librivox_ss_0870.mp3", "monologues/1998-15444-0004.flac"
 TEXT = Transcript("six words are said in it", "en", 1.0, (), "model", -0.2, 0.0, 1.0, 0.0, 9.0, 5, False)
@@ -146,6 +148,18 @@ def test_a_turn_that_cannot_be_measured_is_set_aside_alone(clips, measured):
     done = stage_for(clips)(Unit("u", (recording_of("low", clips["low"], turns),))).recordings[0].quality
     assert done.turns == (measured["low"], None)
     assert [problem.turn for problem in done.problems] == [1]
+
+
+def test_only_songs_have_a_key_a_tempo_and_a_vibrato():
+    samples, rate = soundfile.read(RECORDINGS / "tokenizer" / "stepaudio_singing.wav", dtype="float32")
+    sung = resample(torch.from_numpy(samples), rate, SAMPLE_RATE).numpy()
+    stage = stage_for({"song": sung, "said": sung})
+    song = replace(recording_of("song", sung), sidecar='{"singing": true}')
+    unit = stage(Unit("u", (song, recording_of("said", sung))))
+    found, none = (recording.quality.turns[0] for recording in unit.recordings)
+    assert found.key == "G# major"
+    assert found.tempo_bpm is not None
+    assert (none.key, none.tempo_bpm, none.vibrato_hz, none.vibrato_cents) == (None,) * 4
 
 
 def test_windows_cover_all_samples_and_short_audio_is_repeated():

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.recording import Turn
-from stages.select.known_text import bad_lyrics, look_up, text_in, with_known_text
+from stages.select import SelectConfig, select
+from stages.select.known_text import bad_lyrics, look_up, other_language, text_in, with_known_text
 from tests.stages.annotated import a_turn
 
 SONG = "Row, row, row your boat\nGently down the stream\nMerrily merrily merrily merrily\nLife is but a dream"
@@ -94,3 +95,57 @@ def test_any_stretch_of_a_text_is_found_without_an_error(text, data):
 @given(words, words)
 def test_an_error_rate_is_a_share(heard, text):
     assert 0 <= look_up(" ".join(heard), " ".join(text), "de").error_rate <= 1
+
+
+class TestOtherLanguage:
+    """Lyrics in another language than what is heard are told as such."""
+
+    CHINESE = "好一朵美丽的茉莉花"
+
+    @pytest.mark.parametrize(
+        ("turn", "told"),
+        [
+            (a_turn(sidecar={"lyrics": CHINESE}), "is in Chinese characters, and what is heard in Latin"),
+            (
+                a_turn(text="きれいな花", language="ja", sidecar={"lyrics": CHINESE}),
+                "is in Chinese characters, and what is heard in Japanese",
+            ),
+            (
+                a_turn(text="Красная роза", sidecar={"lyrics": SONG}),
+                "is in Latin, and what is heard in Cyrillic",
+            ),
+            (
+                a_turn(sidecar={"lyrics": "Frère Jacques, dormez-vous", "language": "fr"}),
+                "is in fr by the sidecar, and what is heard in en",
+            ),
+        ],
+    )
+    def test_it_is_told_with_both_and_what_to_do(self, turn, told):
+        message = other_language(turn)
+        assert told in message
+        assert "give the words that are sung" in message
+
+    def test_given_lines_are_compared_with_what_is_heard_in_them(self):
+        turn = a_turn(text=self.CHINESE, source="lrc")
+        heard = replace(turn, transcript=replace(turn.transcript, heard_text="such a pretty flower"))
+        assert "is in Chinese characters" in other_language(heard)
+
+    @pytest.mark.parametrize(
+        "turn",
+        [
+            a_turn(sidecar={"lyrics": SONG}),
+            a_turn(sidecar={"lyrics": SONG, "language": "en-GB"}),
+            a_turn(sidecar={"lyrics": ""}),
+            a_turn(text="12", sidecar={"lyrics": CHINESE}),
+            a_turn(transcript=False),
+        ],
+    )
+    def test_what_cannot_be_told_is_not(self, turn):
+        assert other_language(turn) is None
+
+    def test_only_where_the_words_differ_the_turn_is_set_aside(self):
+        config = SelectConfig(known_text_error_max=0.6)
+        other = a_turn(sidecar={"lyrics": self.CHINESE}, known_text_error=1.0)
+        assert select(other, config).code == "text_in_other_language"
+        same = a_turn(sidecar={"lyrics": SONG, "language": "fr"}, known_text_error=0.2)
+        assert select(same, config) is None
