@@ -21,6 +21,9 @@ BROWSED: dict[str, Measure] = {
         Measure("transcript.longest_word", "Longest word", "letters", 0, 40),
         Measure("assessment.clipped_share", "Share of clipped samples", "0 to 1", 0, 0.02),
         Measure("assessment.words_outside_speech", "Words where no speech is heard", "0 to 1", 0, 1),
+        Measure("assessment.tempo_bpm", "Tempo of songs", "beats per minute", 40, 200),
+        Measure("assessment.vibrato_hz", "Vibrato of songs", "Hz", 4, 8),
+        Measure("assessment.vibrato_cents", "Extent of the vibrato", "cents", 0, 200),
     )
 }
 """Column of a turn -> the measure, in the order of the page."""
@@ -30,6 +33,7 @@ CATEGORIES = {
     "reason": "Reason",
     "stage": "Stage that set it aside",
     "language": "Language",
+    "dialect": "Dialect",
     "speaker": "Speaker",
     "identity": "Person",
     "source": "Source",

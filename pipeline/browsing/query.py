@@ -328,7 +328,7 @@ def _most_frequent(turns: dict[str | None, int]) -> dict[str, int]:
 def _columns(schema: pa.Schema) -> Iterator[str]:
     """What is kept in memory of each turn; versions of earlier releases lack columns."""
     yield '("end" - start)::DOUBLE AS seconds'
-    for name in ("status", "stage", "code", "language", "speaker", "identity", "source"):
+    for name in ("status", "stage", "code", "language", "dialect", "speaker", "identity", "source"):
         yield f"{name}" if name in schema.names else f"NULL::VARCHAR AS {name}"
     yield "stage || '/' || code AS reason"
     yield "sings" if "sings" in schema.names else "false AS sings"

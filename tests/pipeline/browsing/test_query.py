@@ -241,7 +241,7 @@ def test_every_threshold_of_select_can_be_moved():
 
 def test_every_measure_of_a_turn_can_be_filtered():
     named = {column.partition(".")[2] for column in BROWSED if column.startswith("assessment.")}
-    assert named == set(QualityMeasures.__dataclass_fields__) - {"melody", "heard"}
+    assert named == set(QualityMeasures.__dataclass_fields__) - {"melody", "heard", "key"}
 
 
 def test_two_versions_are_compared_by_the_place_of_a_turn(tables):
