@@ -1,5 +1,7 @@
 """Labels for speaking styles, by the measure that they describe, and the names of emotions."""
 
+from schemas.dialect import DIALECTS, dialect_of
+
 SCALES = {
     "rate": ("slow", "normal", "fast"),
     "pitch": ("low", "normal", "high"),
@@ -10,8 +12,9 @@ SCALES = {
 
 
 def measure_of(label: str) -> str:
-    """The measure that a label describes, or `emotion` for any other label."""
-    return next((name for name, scale in SCALES.items() if label in scale and label != "normal"), "emotion")
+    """The measure that a label describes; `dialect` for the name of a known one, else `emotion`."""
+    other = "dialect" if dialect_of(label) in DIALECTS else "emotion"
+    return next((name for name, scale in SCALES.items() if label in scale and label != "normal"), other)
 
 
 EMOTIONS = {

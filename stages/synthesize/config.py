@@ -112,8 +112,8 @@ class SynthesizeConfig(Config):
                 raise ValueError(
                     f"the settings of style `{label}` don't match its label: slow and fast need a `speed`, "
                     "low and high need `semitones`, soft and loud need a `gain_db`, emotions "
-                    "need `speed` and `semitones`; these and other labels may have `instructions` or a "
-                    "`tag` of a server instead"
+                    "need `speed` and `semitones`; these, dialects and other labels may have `instructions` "
+                    "or a `tag` of a server instead"
                 )
         if self.takes > 1 and not self.speech.server:
             raise ValueError(

@@ -75,8 +75,10 @@ STYLES = {
 
 
 def labels_of(style: str, styles: Collection[str]) -> dict[str, str]:
-    """Measure or `emotion` -> label, for speech in `style` among all `styles` of the recipe."""
+    """Measure, `emotion` or `dialect` -> label, for speech in `style` among all `styles` of the recipe. Plain
+    speech has no label for its dialect."""
     plain = {measure: "neutral" if measure == "emotion" else "normal" for measure in map(measure_of, styles)}
+    plain.pop("dialect", None)
     return plain if style == PLAIN else plain | {measure_of(style): style}
 
 

@@ -116,6 +116,12 @@ def test_the_emotion_of_a_style_that_was_requested_must_be_heard_too():
     assert outcomes(a_turn(**hears("happy")), CONFIG) == []
 
 
+def test_a_dialect_that_a_voice_was_asked_for_is_that_of_its_turn():
+    sidecar = {"synthesis": {"spoken": [{"labels": {"dialect": "四川话"}}]}}
+    assert dialect_in(a_turn(sidecar=sidecar), CONFIG) == "sichuanese"
+    assert outcomes(a_turn(sidecar=sidecar), CONFIG) == ["sichuanese/not_measured"]
+
+
 def test_the_thresholds_come_from_the_recipe():
     turns = turns_of("words_per_second", [2.0, 2.5, 2.6])
     config = ComposeConfig(labels=LabelsConfig(rate_factor=1.5)).labels

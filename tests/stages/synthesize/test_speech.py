@@ -347,6 +347,8 @@ def test_the_two_styles_of_an_answer_stay_those_of_earlier_releases():
 def test_a_style_has_its_label_and_default_labels_otherwise():
     assert labels_of("slow", STYLES) == {"rate": "slow", "loudness": "normal"}
     assert labels_of("plain", STYLES) == {"rate": "normal", "loudness": "normal"}
+    assert labels_of("四川话", ["四川话", "happy"]) == {"emotion": "neutral", "dialect": "四川话"}
+    assert labels_of("plain", ["四川话", "happy"]) == {"emotion": "neutral"}, "in which dialect isn't known"
     assert labels_of("sad", ["sad", "happy", "low"]) == {"emotion": "sad", "pitch": "normal"}
     assert labels_of("low", ["sad", "happy", "low"]) == {"emotion": "neutral", "pitch": "low"}
 
