@@ -19,5 +19,6 @@ STEPS = (
     Step("training", 100),
     Step("vocoder", 40),
     Step("backbone", 30),
-    Step("vocoder_training", 60),
+    Step("annotate", 40),
+    Step("vocoder_training", 50),
 )

@@ -12,15 +12,12 @@ from stages.stage import SAMPLE_RATE
 from stages.tokenize.step_audio.checkpoint import Checkpoint
 from stages.tokenize.step_audio.tokenizer import StepAudioTokenizer
 from tests.benchmarks import bench_tokenizer
+from tests.gpu.check.recordings import PATHS
 from tests.gpu.check.setting import Facts, Setting
-from tests.paths import DEMO
-
-SPEECH = ("LJ002-0020.wav", "1688-142285-0003.flac", "1998-15444-0004.flac")
 
 
 def measure(setting: Setting) -> Iterator[Facts]:
-    recordings = [DEMO / "monologues" / name for name in SPEECH]
-    utterances = bench_tokenizer.speech(recordings, setting.pick(20.0, 0.3))
+    utterances = bench_tokenizer.speech(PATHS, setting.pick(20.0, 0.3))
     few = utterances[: setting.pick(4, 2)]
     with patch.multiple(bench_tokenizer, **setting.pick({}, small_sizes())), torch.inference_mode():
         made = bench_tokenizer.random_checkpoint(torch.device("cpu"), utterances[0])

@@ -5,17 +5,14 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import soundfile
-import soxr
 from numpy.typing import NDArray
 
 from stages.train.vocoder.config import VocoderTrainConfig
 from stages.train.vocoder.shape import HOP, RATE, frames_of
 from stages.train.vocoder.train import train_vocoder
 from stages.train.vocoder.utterances import InMemoryUtterances, VocoderUtterance
+from tests.gpu.check.recordings import speech
 from tests.gpu.check.setting import Facts, Setting
-from tests.gpu.check.tokenizer import SPEECH
-from tests.paths import DEMO
 
 TOKENS = 120
 """Of an utterance: 2.9 s."""
@@ -73,10 +70,8 @@ def utterances() -> InMemoryUtterances:
     """Real speech; the codes are random, so what is learnt of them is by heart."""
     random, size = np.random.default_rng(0), frames_of(TOKENS) * HOP
     found = []
-    for name in SPEECH:
-        samples, rate = soundfile.read(DEMO / "monologues" / name, dtype="float32", always_2d=True)
-        speech = soxr.resample(samples.mean(axis=1), rate, RATE)
-        for start in range(0, len(speech) - size, size):
+    for number, samples in enumerate(speech(RATE)):
+        for start in range(0, len(samples) - size, size):
             codes = random.integers(0, 5120, TOKENS).astype(np.int32)
-            found.append(VocoderUtterance(f"{name}-{start}", codes, speech[start : start + size]))
+            found.append(VocoderUtterance(f"{number}-{start}", codes, samples[start : start + size]))
     return InMemoryUtterances(found)
