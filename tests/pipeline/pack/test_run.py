@@ -541,7 +541,8 @@ def test_the_summary_of_a_packed_group_keeps_its_form():
         name: {}
         for name in (
             *("recordings", "texts", "turns", "set_aside", "samples", "tokens", "family_tokens", "left_out"),
-            *("not_composed", "licences", "companions", "audio_notes", "styles", "songs"),
+            *("not_composed", "licences", "companions", "audio_notes", "styles", "voice_styles"),
+            *("dialects", "songs"),
         )
     }
     shard = {"name": "train-000000.tar", "split": "train", "samples": 2, "bytes": 10240, "sha256": "0" * 64}
@@ -550,7 +551,7 @@ def test_the_summary_of_a_packed_group_keeps_its_form():
     group = PackedGroup.from_json(stored)
     assert group.shards == (PackedShard(**shard),)
     assert group.to_json() == stored
-    new = ("companions", "audio_notes", "styles", "songs")
+    new = ("companions", "audio_notes", "styles", "voice_styles", "dialects", "songs")
     earlier = {name: value for name, value in json.loads(stored).items() if name not in new}
     assert PackedGroup.from_json(json.dumps(earlier).encode()) == group, "as earlier builds wrote it"
 
