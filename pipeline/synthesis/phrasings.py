@@ -24,6 +24,6 @@ def phrasings_of(config: SpokenInstructionsConfig | None) -> dict[str, AskingTem
             found[language] = AskingTemplates(read_text(uri, LARGEST), uri)
         except DataError as error:
             where = f"synthesize.spoken_instructions.phrasings.{language}"
-            told = f"there is no file {uri}" if error.code == "vanished" else str(error)
+            told = f"{uri} doesn't exist" if error.code == "vanished" else str(error)
             raise SetupError(f"{where}: {told}: name a file with templates") from error
     return found

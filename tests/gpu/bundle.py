@@ -73,6 +73,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="new")
     parser.add_argument("--python", default="3.12", metavar="VERSION", help="that of the machine")
     arguments = parser.parse_args()
+    try:
+        arguments.folder.mkdir(parents=True)
+    except OSError as error:
+        sys.exit(f"{arguments.folder}: {error.strerror}: name a new folder")
     bundle(arguments.folder, arguments.python)
     size = sum(file.stat().st_size for file in arguments.folder.rglob("*") if file.is_file())
     print(f"{arguments.folder}: {size / 1024**2:.1f} MiB; run it with bash {arguments.folder}/run.sh")

@@ -1,4 +1,4 @@
-"""Songs keep their vocals: separators of several shapes, and what is told of those that don't work.
+"""Songs keep their vocals: separators of several shapes, and the messages for those that don't work.
 
 No separator with a clear licence is in a package registry, so these are made here: filters of one band.
 """
