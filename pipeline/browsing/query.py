@@ -8,7 +8,7 @@ alone.
 
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +99,7 @@ class TurnTable:
     def whole_charts(self) -> Charts:
         """All turns by value; counted once."""
         with self._whole_lock:
-            self._whole_charts = self._whole_charts or self._counted("", [], self._name)
+            self._whole_charts = self._whole_charts or self._counted("", [], self._name, BROWSED)
         return self._whole_charts
 
     def count(self, wanted: TurnFilter, others: "Sequence[TurnTable]" = ()) -> Amount:
@@ -117,14 +117,17 @@ class TurnTable:
         where, values = self._where(wanted, others)
         # A filter is applied once, for all charts; without one, each chart reads its own column only.
         filtered = f"WITH filtered AS MATERIALIZED (SELECT * FROM {self._name} WHERE {where}) "
-        return self._counted(filtered, values, "filtered")
+        # Songs alone have some measures: what no turn of the version has is not counted again.
+        whole = self.whole_charts().histograms
+        return self._counted(filtered, values, "filtered", [name for name in BROWSED if any(whole[name])])
 
-    def _counted(self, begin: str, values: list[Any], source: str) -> Charts:
+    def _counted(self, begin: str, values: list[Any], source: str, columns: Collection[str]) -> Charts:
         bins = (
             f'SELECT {number}, least(greatest(floor(("{column}" - {m.low}) / {(m.high - m.low) / m.bins}), '
             f"0), {m.bins - 1})::INTEGER AS bin, NULL::VARCHAR, count(*) FROM {source} "
             f'WHERE isfinite("{column}") GROUP BY bin'
             for number, (column, m) in enumerate(BROWSED.items())
+            if column in columns
         )
         names = (
             f"SELECT {number}, NULL, {name}, count(*) FROM {source} GROUP BY {name}"
