@@ -31,7 +31,8 @@ def version(tmp_path):
 
 def go(tab, page, **fields):
     tab.call("Page.navigate", url=f"{page.url}#{'&'.join(f'{k}={quote(v)}' for k, v in fields.items())}")
-    tab.until("document.querySelectorAll('#rows tr').length")
+    # The first turns are there before the filters.
+    tab.until("document.querySelector('#rows tr') && document.querySelector('.histogram .part')?.getAttribute('d')")
 
 
 def keys(tab):
