@@ -1,12 +1,14 @@
 """The models that speak on this machine: of the engine, and of each voice that a recipe names."""
 
 import difflib
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.models import Model, resolve
 from schemas.errors import SetupError
-from stages.synthesize.kokoro import MODEL, Kokoro, is_pipers
+from stages.synthesize.flite import Flite, is_flites
+from stages.synthesize.kokoro import MODEL, Kokoro, is_kokoros
 from stages.synthesize.speech import Backend, ByVoice, Piper, SpeechConfig
 
 VOICES = "package:kokoro-voices"
@@ -29,30 +31,44 @@ class SpeechModels:
 
     def hash_of(self, voice: str) -> str:
         """Of all that determines how a voice sounds."""
-        engine = "" if self.engine is None or is_pipers(voice) else self.engine.sha256
+        engine = self.engine.sha256 if self.engine and is_kokoros(voice) else ""
         return f"{engine}{self.voices[voice].sha256}"
 
     def speaker(self, speed: float) -> Backend:
         """What speaks with all of the voices; not for a server. Raises SetupError: no piper, no such file."""
-        paths = {name: model.path for name, model in self.voices.items()}
-        if self.engine is None:
-            return Piper(paths, speed)
-        pipers = {name: path for name, path in paths.items() if is_pipers(name)}
-        own = {name: path for name, path in paths.items() if name not in pipers}
-        kokoro = Kokoro(self.engine.path, own, speed)
-        if not pipers:
-            return kokoro
-        return ByVoice(dict.fromkeys(own, kokoro) | dict.fromkeys(pipers, Piper(pipers, speed)))
+        flites = [name for name in self.voices if is_flites(name)]
+        others = [name for name in self.voices if name not in flites]
+        kokoros = [name for name in others if self.engine and is_kokoros(name)]
+        pipers = [name for name in others if name not in kokoros]
+        backends: dict[str, Backend] = {}
+        if flites:
+            backends |= dict.fromkeys(flites, Flite(flites, speed))
+        if kokoros:
+            assert self.engine is not None
+            paths = {name: self.voices[name].path for name in kokoros}
+            backends |= dict.fromkeys(kokoros, Kokoro(self.engine.path, paths, speed))
+        if pipers:
+            paths = {name: self.voices[name].path for name in pipers}
+            backends |= dict.fromkeys(pipers, Piper(paths, speed))
+        return ByVoice(backends)
 
 
 def speech_models(speech: SpeechConfig) -> SpeechModels:
     """Raises SetupError: no such voice, a package that is not installed."""
     names = sorted({*speech.human_voices, *speech.assistant_voices})
     if speech.engine == "piper":
-        return SpeechModels({name: resolve(name) for name in names})
+        return SpeechModels({name: _voice(name) for name in names})
     if speech.engine == "kokoro":
-        return SpeechModels({name: _kokoro_voice(name) for name in names}, resolve(MODEL))
+        return SpeechModels({name: _voice(name, kokoros=True) for name in names}, resolve(MODEL))
     return SpeechModels({})
+
+
+def _voice(name: str, kokoros: bool = False) -> Model:
+    if is_flites(name):
+        program = Flite([name])
+        sha256 = hashlib.sha256(f"{name} {program.version}".encode()).hexdigest()
+        return Model(name, program.program, program.program.stat().st_size, sha256, "CMU flite, permissive")
+    return _kokoro_voice(name) if kokoros else resolve(name)
 
 
 def _kokoro_voice(name: str) -> Model:

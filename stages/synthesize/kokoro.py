@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from schemas.errors import DataError, SetupError
 from stages.stage import Samples
 from stages.synthesize.audio import LEVELS, SynthesizedAudio, apply_style
+from stages.synthesize.flite import is_flites
 from stages.synthesize.mandarin import HAN
 from stages.synthesize.phonemes import LANGUAGES, PHONEMES_MAX, Phonemes, pieces
 from stages.synthesize.styles import UNCHANGED, StyleConfig
@@ -41,13 +42,17 @@ def is_pipers(voice: str) -> bool:
     return voice.startswith("package:") or voice.endswith(".onnx")
 
 
+def is_kokoros(voice: str) -> bool:
+    return not (is_pipers(voice) or is_flites(voice))
+
+
 def language_of(voice: str) -> str:
     """The key in `LANGUAGES` of a voice, by its name: that of `af_heart` and `file:/x/af_sky.bin` is `a`, and
-    so is that of any voice of piper.
+    so is that of any voice of piper or flite.
 
     Raises SetupError for a name of another form.
     """
-    if is_pipers(voice):
+    if not is_kokoros(voice):
         return "a"
     name = Path(voice).name
     if not re.match(rf"[{''.join(LANGUAGES)}][fm]_", name):

@@ -51,7 +51,8 @@ class SpeechConfig(Config):
     engine: Literal["piper", "kokoro", "server"] = Field(
         "piper",
         description="piper: a local program with one voice; kokoro: a local model with several voices (extra "
-        "`kokoro`), beside which voices of piper may speak; server: `server`, the default where it is set",
+        "`kokoro`); beside both, voices of flite may speak, and beside kokoro's those of piper; server: "
+        "`server`, the default where it is set",
     )
     server: SpeechServerConfig | None = Field(
         None,
@@ -62,8 +63,8 @@ class SpeechConfig(Config):
         PIPER_VOICES,
         min_length=1,
         description="voices to draw from for each conversation, with kokoro among those of the text's "
-        "language: names on the server, references to piper voices, or kokoro's names and file:/PATH "
-        "(with kokoro the default is those of its own voices that the assistant doesn't have)",
+        "language: names on the server, references to piper voices, flite:NAME, or kokoro's names and "
+        "file:/PATH (with kokoro the default is those of its own voices that the assistant doesn't have)",
     )
     assistant_voices: tuple[str, ...] = Field(
         PIPER_VOICES, min_length=1, description="voices of the assistant, as in `human_voices`"
