@@ -33,6 +33,8 @@ DOCUMENTS = "documents.arrow"
 """Index of the documents that a stage has chosen; `documents.json` next to it has the counts."""
 VALIDATION_DOCUMENTS = "validation.arrow"
 """Index of the documents that its loss is measured on, if it is."""
+_INDEXED_AT_ONCE = 1024 * 1024
+"""Bytes that are read of a shard at once when it is indexed: nearly all of it is, but for its audio."""
 READERS = 32
 """Documents that a process reads from storage at the same time."""
 
@@ -141,7 +143,7 @@ def indexed(version: Version, folder: Path, split: str = SPLIT) -> pa.Table:
         number, path = numbered
         file = folder / f"{Path(path).stem}.arrow"
         if not file.exists():
-            with version.store.open(version.path(path)) as shard:
+            with version.store.open(version.path(path), _INDEXED_AT_ONCE) as shard:
                 write_table(file, index_shard(cast(BinaryIO, shard), number))
         return pa.ipc.open_file(pa.memory_map(str(file))).read_all()
 
