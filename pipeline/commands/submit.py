@@ -54,7 +54,9 @@ def submit(
     is_evaluation = answers_recipe.is_answers_recipe(recipe)
     is_training = cluster_job.is_training(recipe)
     if max_gpu_hours is not None and (is_evaluation or is_training):
-        raise click.UsageError("--max-gpu-hours is for builds: a training takes what its steps take")
+        raise click.UsageError(
+            "--max-gpu-hours is for builds: trainings and evaluations end with their steps and rows"
+        )
     if is_evaluation:
         evaluation = answers_recipe.load(recipe, option_names(), settings)
         *others, job = evaluation_resources(evaluation, overlay, image)

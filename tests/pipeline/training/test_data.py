@@ -12,6 +12,7 @@ from pipeline.training.shard_copies import copied
 from pipeline.versions.reader import Version, version_at, version_ids
 from schemas.errors import SetupError
 from stages.train.documents import Document
+from stages.train.metrics import read_metrics
 from tests.paths import ROOT
 
 DATASET = ROOT / "tests" / "fixtures" / "dataset-0.1.0" / "before"
@@ -67,3 +68,18 @@ def test_a_disk_that_cannot_be_written_is_told_with_the_setting(tmp_path):
         SetupError, match=r"copy_shards_to: can't copy .*train-000000.tar .*: Not a directory"
     ):
         copied(version, shards_of(version), tmp_path / "full")
+
+
+def test_a_training_on_copies_has_the_same_losses(untrained, command, tmp_path):
+    only = dict.fromkeys(("pretrain", "sft2", "dpo", "merge"), "absent")
+    recipe = untrained(sft1={"steps": 3}, **only)
+    losses = []
+    for setting in (f"copy_shards_to={tmp_path / 'copies'}", "copy_shards_to=null"):
+        output = tmp_path / f"runs-{len(losses)}"
+        done = command("train", recipe, "--set", setting, "--set", f"output={output}")
+        assert done.code == 0, done.stderr
+        losses.append([line["loss"] for line in read_metrics(output / "chain" / "sft1" / "metrics.jsonl")])
+    assert len(losses[0]) == 3
+    assert losses[0] == losses[1]
+    names = {path.name.rpartition("-")[0] for path in (tmp_path / "copies").rglob("*.tar")}
+    assert names == {"train"}, "shards of pairs aren't read"
