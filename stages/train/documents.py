@@ -32,8 +32,11 @@ INDEX = pa.schema(
 )
 """Columns of the index of a version's documents."""
 
-SAMPLE = {"tokens.npy": np.dtype(np.int32), "loss.npy": np.dtype(np.uint8)}
-PAIR = dict.fromkeys(("prompt.npy", "chosen.npy", "rejected.npy"), np.dtype(np.int32))
+SAMPLE: dict[str, np.dtype[Any]] = {"tokens.npy": np.dtype(np.int32), "loss.npy": np.dtype(np.uint8)}
+PAIR: dict[str, np.dtype[Any]] = dict.fromkeys(
+    ("prompt.npy", "chosen.npy", "rejected.npy"), np.dtype(np.int32)
+)
+"""Member of a sample, or of a pair -> the type of its elements."""
 
 Range = tuple[int, int, int]
 """Number of a shard, first byte, number of bytes."""
