@@ -5,6 +5,7 @@ import contextlib
 import re
 import shlex
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -15,7 +16,9 @@ import aqaa_data
 from pipeline.ablation.recipe import load as load_ablation
 from pipeline.alignment.recipe import load as load_align
 from pipeline.cli import root
+from pipeline.commands.evaluate_answers import option_names
 from pipeline.config.recipe import load as load_data
+from pipeline.evaluation.answers.recipe import load as load_answers
 from pipeline.models import resolve
 from pipeline.training.recipe import load as load_training
 from pipeline.training.vocoder import load as load_vocoder
@@ -55,6 +58,8 @@ def test_every_recipe_is_accepted(tmp_path, capsys, text):
         load = load_ablation
     elif "checkpoint" in values:
         load = load_align
+    elif "answers" in values:
+        load = partial(load_answers, options=option_names())
     elif "vocoder" in values:
         load = load_vocoder
     elif values.keys() & TRAINING:

@@ -7,8 +7,6 @@ import click
 from pipeline.commands.arguments import json_option, print_json, settings_option
 from pipeline.commands.extras import require_extra
 
-GPUS_REMEDY = "reserve some, such as `resources: {transcribe: {gpus: 0.5}}` (docs/clusters.md)"
-
 
 @click.command(epilog="Example: aqaa-data submit recipe.yaml --overlay h100 --image my.registry/aqaa-data:1")
 @click.argument("recipe", type=click.Path(dir_okay=False))
@@ -37,28 +35,36 @@ def submit(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Run a build or a training on Kubernetes as a Ray job, and follow it until it ends.
+    """Run a build, a training or an evaluation on Kubernetes as a Ray job, and follow it until it ends.
 
-    RECIPE is that of `build` or `train`, and the overlay runs that command (h100 builds, h100-train trains).
-    Needs the KubeRay operator in the cluster and an image (infra/README.md). Ctrl-C leaves the job running.
+    RECIPE is that of `build`, `train` or `evaluate answers`, and the overlay runs that command: h100 builds,
+    h100-train trains, h100-evaluate evaluates. Needs the KubeRay operator in the cluster and an image
+    (infra/README.md). Ctrl-C leaves the job running.
     """
     from pipeline import api
+    from pipeline.commands.evaluate_answers import option_names
+    from pipeline.evaluation.answers import recipe as answers_recipe
     from pipeline.kubernetes.client import Cluster
+    from pipeline.kubernetes.evaluation_job import evaluation_resources
     from pipeline.kubernetes.overlays import as_yaml
-    from pipeline.kubernetes.rayjob import check_images, idle_gpus, job_resources
+    from pipeline.kubernetes.rayjob import check_images, job_resources
     from pipeline.training import cluster_job
     from schemas.errors import SetupError
 
-    if cluster_job.is_training(recipe):
-        if max_gpu_hours is not None:
-            raise click.UsageError("--max-gpu-hours is for builds: a training takes what its steps take")
+    is_evaluation = answers_recipe.is_answers_recipe(recipe)
+    is_training = cluster_job.is_training(recipe)
+    if max_gpu_hours is not None and (is_evaluation or is_training):
+        raise click.UsageError(
+            "--max-gpu-hours is for builds: trainings and evaluations end with their steps and rows"
+        )
+    if is_evaluation:
+        evaluation = answers_recipe.load(recipe, option_names(), settings)
+        *others, job = evaluation_resources(evaluation, overlay, image)
+    elif is_training:
         *others, job = cluster_job.training_resources(cluster_job.load(recipe, settings), overlay, image)
     else:
         options = () if max_gpu_hours is None else ("--max-gpu-hours", f"{max_gpu_hours:g}")
-        loaded = api.load_recipe(recipe, *settings)
-        *others, job = job_resources(loaded, overlay, image, options)
-        if idle_gpus(loaded, job):
-            click.echo(f"no stage of {recipe} uses the overlay's GPUs: {GPUS_REMEDY}", err=True)
+        *others, job = job_resources(api.load_recipe(recipe, *settings), overlay, image, options)
     name = job["metadata"]["name"]
     if dry_run:
         if as_json:

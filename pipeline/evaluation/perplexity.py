@@ -226,7 +226,8 @@ def documents_of(sequences: Sequence[Ids]) -> Documents:
         offset += sum(array.nbytes for array in arrays)
     data = b"".join(content)
     return Documents(
-        pa.Table.from_pylist(rows, schema=INDEX), lambda shard, start, size: data[start : start + size]
+        pa.Table.from_pylist(rows, schema=INDEX),
+        lambda ranges: [data[start : start + size] for _, start, size in ranges],
     )
 
 

@@ -14,6 +14,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.kubernetes.overlays import Resource, containers, overlay_folder, pod_templates, render
 from pipeline.storage.uri import local_path, normalize_uri
 from schemas.errors import SetupError
+from stages.stage import Resources
 
 PLACEHOLDER = "registry.example/"
 """How the name of the image begins in an overlay that is not configured yet."""
@@ -69,6 +70,12 @@ class OverlayJob:
         return cls(folder, resources, jobs[0], recipes[0])
 
     @property
+    def groups(self) -> list[dict[str, Any]]:
+        """The groups of nodes that run stages or workers."""
+        found: list[dict[str, Any]] = self.job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+        return found
+
+    @property
     def mounts(self) -> list[str]:
         """Where the pods' volumes are mounted."""
         return [m["mountPath"] for c in containers([self.job]) for m in c.get("volumeMounts", ())]
@@ -112,12 +119,14 @@ def job_resources(
 ) -> list[Resource]:
     """The resources that run a build, the RayJob last. `options` are options of `aqaa-data build`.
 
-    Raises SetupError for an overlay that can't be used, or a recipe with paths that the cluster can't read.
+    Raises SetupError for an overlay that can't be used, for a recipe with paths that the cluster can't read,
+    and where the stages don't use the nodes' GPUs or need more than a node has.
     """
     rendered = OverlayJob.rendered(overlay, "build")
     if recipe.scratch is None and SCRATCH in rendered.mounts:
         recipe = recipe.model_copy(update={"scratch": SCRATCH})
     rendered.check_paths(_uris(recipe))
+    _check_gpus(recipe, rendered)
     if "--max-gpu-hours" in options:
         rendered.job["spec"]["backoffLimit"] = 0  # each start would count from zero
     # The contents of lists are in the recipe by now.
@@ -125,15 +134,29 @@ def job_resources(
     return rendered.filled(job_name(recipe.name), values, image, options)
 
 
-def idle_gpus(recipe: Recipe, job: Resource) -> bool:
-    """Whether nodes of the job have GPUs, and no stage of the recipe reserves one."""
-    return has_gpus(job) and not any(getattr(value, "gpus", 0) for _, value in recipe.resources)
+def _check_gpus(recipe: Recipe, rendered: OverlayJob) -> None:
+    """Raise SetupError for a stage that needs more GPUs than a node has, and for GPUs that no stage uses."""
+    most = max((of_node(group, GPU) for group in rendered.groups), default=0)
+    stages = {name: value.gpus for name, value in recipe.resources if isinstance(value, Resources)}
+    for name, gpus in stages.items():
+        if gpus > most:
+            raise SetupError(
+                f"resources.{name}.gpus is {gpus:g}, and a node in {rendered.folder} has {most:g}: lower it, "
+                "or name another overlay"
+            )
+    if most and not any(stages.values()):
+        raise SetupError(
+            f"no stage uses the GPUs that {rendered.folder} reserves: give some to diarize, transcribe, "
+            "quality or tokenize, such as `resources: {transcribe: {gpus: 0.5}}`, or name an overlay without "
+            "GPUs"
+        )
 
 
-def has_gpus(job: Resource) -> bool:
-    """Whether nodes of the job have GPUs."""
-    limits = [container.get("resources", {}).get("limits", {}) for container in containers([job])]
-    return any(GPU in limit for limit in limits)
+def of_node(group: dict[str, Any], resource: str) -> float:
+    """How much of a resource a node of a group has: cores or GPUs."""
+    (container, *_) = group["template"]["spec"]["containers"]
+    amount = str(container.get("resources", {}).get("limits", {}).get(resource, 0))
+    return float(amount[:-1]) / 1000 if amount.endswith("m") else float(amount)
 
 
 def check_images(job: Resource) -> None:

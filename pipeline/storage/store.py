@@ -299,16 +299,21 @@ class Store:
         meta = self._retry(path, lambda: obstore.head(self._obstore, path))
         return self._object(meta)
 
-    def open(self, path: str) -> IO[bytes]:
-        """An object as a seekable file; of a remote object only the ranges that are read are downloaded."""
+    def open(self, path: str, at_once: int = _HEADER) -> IO[bytes]:
+        """An object as a seekable file; of a remote object only the ranges that are read are downloaded, with
+        at least `at_once` bytes in a request."""
         if self.is_local:
             return self._inside(path).open("rb")
-        return io.BufferedReader(RangeFile(self.head(path).bytes, partial(self.read, path)), _HEADER)
+        return io.BufferedReader(RangeFile(self.head(path).bytes, partial(self.read, path)), at_once)
 
     def read(self, path: str, start: int, end: int) -> bytes:
         """The bytes [start, end) of an object; fewer at its end."""
         if start >= end:
             return b""
+        if self.is_local:
+            with explain_errors(self.join(path)), self.open(path) as file:
+                file.seek(start)
+                return file.read(end - start)
         return self._retry(path, lambda: bytes(obstore.get_range(self._obstore, path, start=start, end=end)))
 
     @contextmanager

@@ -130,7 +130,12 @@ def _run(
     identity = _identity(recipe, stage, folder)
     validation_documents = stage_folder / VALIDATION_DOCUMENTS if stage.config.validation else None
     data = VersionData(
-        stage.version.store.uri, stage.version.id, stage_folder / DOCUMENTS, identity, validation_documents
+        stage.version.store.uri,
+        stage.version.id,
+        stage_folder / DOCUMENTS,
+        identity,
+        validation_documents,
+        Path(recipe.copy_shards_to).expanduser() if recipe.copy_shards_to else None,
     )
     checkpoint = _checkpoint(recipe, stage.parent, folder)
     start = (

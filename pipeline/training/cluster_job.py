@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from pipeline.config.yaml_config import read_yaml
 from pipeline.kubernetes.overlays import Resource
-from pipeline.kubernetes.rayjob import GPU, OverlayJob, job_name
+from pipeline.kubernetes.rayjob import GPU, OverlayJob, job_name, of_node
 from pipeline.models import is_reference
 from pipeline.training import recipe as language_model
 from pipeline.training import vocoder
@@ -51,18 +50,17 @@ def training_resources(
 
 def _set_nodes(rendered: OverlayJob, workers: WorkersConfig) -> None:
     """Have as many nodes as the workers fill, from the start: none of them can train without the others."""
-    groups = rendered.job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
-    suitable = [group for group in groups if (_of_node(group, GPU) > 0) == workers.gpu]
+    suitable = [group for group in rendered.groups if (of_node(group, GPU) > 0) == workers.gpu]
     if not suitable:
         raise SetupError(
             f"workers.gpu is {str(workers.gpu).lower()}, and {rendered.folder} has no group of nodes "
             f"{'with' if workers.gpu else 'without'} GPUs: change one of them"
         )
     group = suitable[0]
-    cores = _of_node(group, "cpu")
+    cores = of_node(group, "cpu")
     fits = math.floor(cores / workers.cpus)
     if workers.gpu:
-        fits = min(fits, math.floor(_of_node(group, GPU)))
+        fits = min(fits, math.floor(of_node(group, GPU)))
     if not fits:
         raise SetupError(
             f"a worker needs {workers.cpus:g} cores (workers.cpus), and a node of {group['groupName']} in "
@@ -70,13 +68,6 @@ def _set_nodes(rendered: OverlayJob, workers: WorkersConfig) -> None:
         )
     nodes = math.ceil(workers.count / fits)
     group.update(replicas=nodes, minReplicas=nodes, maxReplicas=nodes)
-
-
-def _of_node(group: dict[str, Any], resource: str) -> float:
-    """How much of a resource a node of a group has: cores or GPUs."""
-    (container, *_) = group["template"]["spec"]["containers"]
-    amount = str(container.get("resources", {}).get("limits", {}).get(resource, 0))
-    return float(amount[:-1]) / 1000 if amount.endswith("m") else float(amount)
 
 
 def _uris(recipe: TrainingRecipe | VocoderRecipe) -> Iterator[tuple[str, str]]:

@@ -4,10 +4,9 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -18,6 +17,7 @@ import pyarrow.dataset as ds
 
 from pipeline.storage.store import Store
 from pipeline.training.recipe import MEASURES, StageConfig
+from pipeline.training.shard_copies import copied
 from pipeline.training.training_folder import RUN
 from pipeline.versions.provenance import ids_of
 from pipeline.versions.reader import Version, batches, version_at
@@ -25,7 +25,7 @@ from schemas.errors import SetupError
 from stages.mixture import fit_mixture
 
 if TYPE_CHECKING:
-    from stages.train.documents import Read
+    from stages.train.documents import Range, Read
     from stages.train.loop import TrainingData
 
 SPLIT, VALIDATION_SPLIT = "train", "validation"
@@ -33,8 +33,10 @@ DOCUMENTS = "documents.arrow"
 """Index of the documents that a stage has chosen; `documents.json` next to it has the counts."""
 VALIDATION_DOCUMENTS = "validation.arrow"
 """Index of the documents that its loss is measured on, if it is."""
-_BLOCK = 128 * 1024
-"""Bytes that are read from a shard at once: the arrays of a sample are next to each other."""
+_INDEXED_AT_ONCE = 1024 * 1024
+"""Bytes that are read of a shard at once when it is indexed: nearly all of it is, but for its audio."""
+READERS = 32
+"""Documents that a process reads from storage at the same time."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class VersionData:
     identity: Mapping[str, Any]
     validation: Path | None = None
     """Index of the documents that the loss is measured on."""
+    copies: Path | None = None
+    """A folder on the disk of each node, to which shards are copied before they are read."""
 
     def __call__(self) -> "TrainingData":
         from stages.train.documents import Documents
@@ -57,27 +61,27 @@ class VersionData:
 
         def opened(index: Path, split: str) -> Documents:
             table = pa.ipc.open_file(pa.memory_map(str(index))).read_all()
-            return Documents(table, _reading(version, split))
+            paths = shards_of(version, split)
+            if self.copies is None:
+                return Documents(table, _reading(version.store, [version.path(path) for path in paths]))
+            used = [paths[number] for number in table["shard"].unique().to_pylist()]
+            return Documents(table, _reading(Store(str(copied(version, used, self.copies))), paths))
 
         documents = opened(self.documents, SPLIT)
         held_out = opened(self.validation, VALIDATION_SPLIT) if self.validation else None
         return TrainingData(documents, ids_of(version.manifest), self.identity, held_out)
 
 
-def _reading(version: Version, split: str) -> "Read":
-    """Reads ranges of a version's shards, some of which stay in memory."""
-    paths = [version.path(path) for path in shards_of(version, split)]
+def _reading(store: Store, shards: Sequence[str]) -> "Read":
+    """Reads ranges of shards, given by their paths in a store, many at the same time."""
+    readers = ThreadPoolExecutor(READERS)
 
-    @lru_cache(maxsize=64)
-    def block(shard: int, number: int) -> bytes:
-        return version.store.read(paths[shard], number * _BLOCK, (number + 1) * _BLOCK)
+    def one(wanted: "Range") -> bytes:
+        shard, start, size = wanted
+        return store.read(shards[shard], start, start + size)
 
-    def read(shard: int, start: int, size: int) -> bytes:
-        first, last = start // _BLOCK, (start + size - 1) // _BLOCK
-        content = b"".join(block(shard, number) for number in range(first, last + 1))
-        return content[start - first * _BLOCK :][:size]
-
-    return read
+    each: Any = map if store.is_local else readers.map  # a local disk answers at once
+    return lambda ranges: list(each(one, ranges))
 
 
 def shards_of(version: Version, split: str = SPLIT) -> list[str]:
@@ -139,7 +143,7 @@ def indexed(version: Version, folder: Path, split: str = SPLIT) -> pa.Table:
         number, path = numbered
         file = folder / f"{Path(path).stem}.arrow"
         if not file.exists():
-            with version.store.open(version.path(path)) as shard:
+            with version.store.open(version.path(path), _INDEXED_AT_ONCE) as shard:
                 write_table(file, index_shard(cast(BinaryIO, shard), number))
         return pa.ipc.open_file(pa.memory_map(str(file))).read_all()
 

@@ -187,6 +187,11 @@ class TrainingRecipe(Config):
         None,
         description="directory for runs with a remote output (default: user's cache); shared by all workers",
     )
+    copy_shards_to: str | None = Field(
+        None,
+        description="directory on each node's own disk that shards are copied to before a stage reads them, "
+        "such as /scratch/shards (null: documents are read one by one from where the dataset is)",
+    )
     backbone: BackboneConfig = Field(description="shape and initial weights of the model")
     workers: WorkersConfig = Field(WorkersConfig(), description="processes of the training")
     train: TrainConfig = Field(

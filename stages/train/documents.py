@@ -7,7 +7,7 @@ import json
 import tarfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -32,11 +32,17 @@ INDEX = pa.schema(
 )
 """Columns of the index of a version's documents."""
 
-SAMPLE = ("tokens.npy", "loss.npy")
-PAIR = ("prompt.npy", "chosen.npy", "rejected.npy")
+SAMPLE: dict[str, np.dtype[Any]] = {"tokens.npy": np.dtype(np.int32), "loss.npy": np.dtype(np.uint8)}
+PAIR: dict[str, np.dtype[Any]] = dict.fromkeys(
+    ("prompt.npy", "chosen.npy", "rejected.npy"), np.dtype(np.int32)
+)
+"""Member of a sample, or of a pair -> the type of its elements."""
 
-Read = Callable[[int, int, int], bytes]
-"""(number of a shard, first byte, number of bytes) -> the bytes: passed in by the pipeline."""
+Range = tuple[int, int, int]
+"""Number of a shard, first byte, number of bytes."""
+
+Read = Callable[[Sequence[Range]], Sequence[bytes]]
+"""The bytes of ranges, in order: passed in by the pipeline."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +70,9 @@ def index_shard(file: BinaryIO, number: int) -> pa.Table:
                 record = json.load(content)
                 row |= {"family": record["family"], "differs_in": record.get("differs_in")}
             elif name in SAMPLE or name in PAIR:
-                part = SAMPLE.index(name) if name in SAMPLE else PAIR.index(name)
-                row[f"n_{part}"] = _elements(
-                    content, member.name, np.uint8 if name == "loss.npy" else np.int32
-                )
+                parts = SAMPLE if name in SAMPLE else PAIR
+                part = list(parts).index(name)
+                row[f"n_{part}"] = _elements(content, member.name, parts[name])
                 row[f"at_{part}"] = member.offset_data + content.tell()
     for row in rows.values():
         counts = [cast(int, row[f"n_{part}"]) for part in range(3)]
@@ -75,13 +80,13 @@ def index_shard(file: BinaryIO, number: int) -> pa.Table:
     return pa.Table.from_pylist(list(rows.values()), schema=INDEX)
 
 
-def _elements(file: BinaryIO, name: str, dtype: type) -> int:
+def _elements(file: BinaryIO, name: str, dtype: np.dtype[Any]) -> int:
     """Length of a one-dimensional .npy; leaves the file at its first element."""
     if npy.read_magic(file) != (1, 0):
         raise SetupError(f"{name} is not a .npy file of version 1.0")
     shape, _, actual = npy.read_array_header_1_0(file)
-    if len(shape) != 1 or actual != np.dtype(dtype):
-        raise SetupError(f"{name} holds {actual} of shape {shape}, not {np.dtype(dtype)} of one dimension")
+    if len(shape) != 1 or actual != dtype:
+        raise SetupError(f"{name} holds {actual} of shape {shape}, not {dtype} of one dimension")
     return int(shape[0])
 
 
@@ -91,6 +96,10 @@ class Documents:
     def __init__(self, index: pa.Table, read: Read) -> None:
         self.index = index.combine_chunks()
         self._read = read
+        self._shard = self.index["shard"].to_numpy()
+        self._at, self._n = (
+            [self.index[f"{name}_{part}"].to_numpy() for part in range(3)] for name in ("at", "n")
+        )
 
     def __len__(self) -> int:
         return int(self.index.num_rows)
@@ -102,7 +111,7 @@ class Documents:
 
     def side_lengths(self, entries: NDArray) -> NDArray[np.int64]:
         """Number of ids of each document of some entries; a pair has two documents."""
-        first, second, third = (self.index[f"n_{part}"].to_numpy()[entries] for part in range(3))
+        first, second, third = (n[entries] for n in self._n)
         is_pair = third > 0
         sides = [np.where(is_pair, first + second, first), (first + third)[is_pair]]
         return np.concatenate(sides).astype(np.int64)
@@ -120,23 +129,49 @@ class Documents:
     def keys(self, entries: Iterable[int]) -> list[str]:
         return [self.index["key"][int(entry)].as_py() for entry in entries]
 
-    def read(self, entry: int) -> tuple[Document, ...]:
-        """The sample, or the chosen and the rejected side of a pair, each after the prompt."""
-        row = {name: self.index[name][entry].as_py() for name in INDEX.names}
-        first = self._array(row, 0, np.int32)
-        if not row["n_2"]:
-            return (Document(row["key"], row["family"], first, self._array(row, 1, np.uint8)),)
-        sides = (self._array(row, part, np.int32) for part in (1, 2))
-        return tuple(
+    def read(self, entries: Sequence[int] | NDArray) -> list[Document]:
+        """The documents of entries, in order: a sample, or the chosen and the rejected side of a pair, each
+        after the prompt."""
+        places = [self._place(int(entry)) for entry in entries]
+        contents = self._read([place.range for place in places])
+        return [
+            document
+            for place, content in zip(places, contents, strict=True)
+            for document in self._documents(place, content)
+        ]
+
+    def _place(self, entry: int) -> "_Place":
+        dtypes = (PAIR if self._n[2][entry] else SAMPLE).values()
+        parts = [
+            (int(at[entry]), int(n[entry]), dtype)
+            for at, n, dtype in zip(self._at, self._n, dtypes, strict=False)
+        ]
+        first = min(at for at, _, _ in parts)
+        last = max(at + n * dtype.itemsize for at, n, dtype in parts)
+        return _Place(entry, (int(self._shard[entry]), first, last - first), parts)
+
+    def _documents(self, place: "_Place", content: bytes) -> list[Document]:
+        key, family = (self.index[name][place.entry].as_py() for name in ("key", "family"))
+        _, start, _ = place.range
+        first, *others = (np.frombuffer(content, dtype, n, at - start) for at, n, dtype in place.parts)
+        if len(others) == 1:
+            return [Document(key, family, first, others[0])]
+        return [
             Document(
-                row["key"],
-                row["family"],
+                key,
+                family,
                 np.concatenate([first, side]),
                 np.repeat(np.array([0, 1], np.uint8), [len(first), len(side)]),
             )
-            for side in sides
-        )
+            for side in others
+        ]
 
-    def _array(self, row: dict[str, int], part: int, dtype: type) -> NDArray:
-        size = row[f"n_{part}"] * np.dtype(dtype).itemsize
-        return np.frombuffer(self._read(row["shard"], row[f"at_{part}"], size), dtype)
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the arrays of an entry are: next to each other in a shard, so that one range has them all."""
+
+    entry: int
+    range: Range
+    parts: list[tuple[int, int, np.dtype[Any]]]
+    """First byte in the shard, number of elements and their type."""

@@ -9,7 +9,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +38,7 @@ from stages.train.packed import PackedDocuments
 from stages.train.packing import Packing, pack, sequences_of
 from stages.train.parallel import World
 from stages.train.progress import ProgressCallback
+from stages.train.read_ahead import read_ahead
 from stages.train.reference import ReferenceLogProbs, compute
 from stages.train.validation import Validator
 from stages.train.validation_loss import held_out
@@ -100,7 +100,8 @@ class Trainer:
             if self.world.is_first:
                 board = self.folder / BOARD
                 file = stack.enter_context(closing(MetricsFile(self.folder / METRICS, board, first)))
-            for step, batches in enumerate(self._read_ahead(first), first):
+            # This process's micro-batches of each step.
+            for step, batches in enumerate(read_ahead(self._micro_batches, range(first, self.steps)), first):
                 metrics = self._step(step, batches)
                 if self._is_validated(step + 1):
                     metrics[VALIDATION] = self._validation()
@@ -150,16 +151,6 @@ class Trainer:
         }
         written(self.folder / LEFT_OUT, lambda path: path.write_text(json.dumps(left_out, indent=1) + "\n"))
         written(file, packing.save)
-
-    def _read_ahead(self, first: int) -> Iterator[list[Batch]]:
-        """This process's micro-batches of each step, read while the previous step is computed."""
-        with ThreadPoolExecutor(1) as reader:
-            ahead = [reader.submit(self._micro_batches, first)]
-            for step in range(first + 1, self.steps + 1):
-                batches = ahead.pop().result()
-                if step < self.steps:
-                    ahead.append(reader.submit(self._micro_batches, step))
-                yield batches
 
     def _sequences(self, step: int) -> list[int]:
         return sequences_of(step, self.config.global_batch_size, self.packing.sequences, self.config.seed)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from stages.train.batch import Batch, batch_of
 from stages.train.documents import Document, Documents
 from stages.train.packing import Packing
+from stages.train.read_ahead import read_ahead
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,16 @@ class PackedDocuments:
 
     def batches(self, numbers: Sequence[int | None], size: int) -> Iterator[Batch]:
         """Batches of `size` of the numbered sequences; None is a sequence of padding."""
-        for first in range(0, len(numbers), size):
-            sequences = [self._read(number) for number in numbers[first : first + size]]
-            yield batch_of(sequences, self.length, self.pad)
+        parts = [numbers[first : first + size] for first in range(0, len(numbers), size)]
+        return read_ahead(self._batch, parts)
+
+    def _batch(self, numbers: Sequence[int | None]) -> Batch:
+        return batch_of([self._read(number) for number in numbers], self.length, self.pad)
 
     def _read(self, number: int | None) -> list[Document]:
         if number is None:
             return []
-        entries = self.entries[self.packing.documents(number)]
-        return [document for entry in entries for document in self.documents.read(int(entry))]
+        return self.documents.read(self.entries[self.packing.documents(number)])
 
     def entries_of(self, numbers: Sequence[int]) -> NDArray:
         """Numbers of the documents of some sequences."""

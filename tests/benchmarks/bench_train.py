@@ -241,8 +241,7 @@ def first_sequence(documents: Documents, length: int, pad: int) -> Batch:
     packing = pack(documents.lengths, length, seed=0)
     if not packing.sequences:
         raise SetupError(f"the version has no document of at most {length} tokens")
-    entries = packing.documents(0)
-    return batch_of([[part for entry in entries for part in documents.read(int(entry))]], length, pad)
+    return batch_of([documents.read(packing.documents(0))], length, pad)
 
 
 def difference(a: Tensor, b: Tensor) -> float:

@@ -18,7 +18,12 @@ from stages.gpu import INSTALL_CUBLAS
 from tests.paths import ROOT
 
 INFRA = ROOT / "infra"
-COMMANDS = {"cpu-small": "build", "h100": "build", "h100-train": "train"}
+COMMANDS = {
+    "cpu-small": "build",
+    "h100": "build",
+    "h100-evaluate": "evaluate answers --recipe",
+    "h100-train": "train",
+}
 OVERLAYS = sorted(COMMANDS)
 KUBERNETES = "1.32"
 
@@ -166,9 +171,7 @@ def test_the_rayjob_has_only_known_fields_and_values(rayjob):
             "num-cpus: 0 is no str",
         ),
         (
-            lambda spec: spec["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"].update(
-                contaners=[]
-            ),
+            lambda spec: spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"].update(contaners=[]),
             "contaners",
         ),
     ],
@@ -242,6 +245,7 @@ def test_h100_adds_nodes_with_a_gpu_each_and_cpu_small_has_none():
 
     assert gpus("cpu-small") == [None, None]
     assert gpus("h100") == [None, None, "1"]
+    assert gpus("h100-evaluate") == ["1"]
 
 
 def test_secrets_are_named_and_never_held(rayjob):

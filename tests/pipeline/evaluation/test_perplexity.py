@@ -106,7 +106,7 @@ def test_codes_of_a_kind_are_between_bos_and_eos():
 def test_documents_in_memory_are_read_like_those_of_shards():
     documents = documents_of([np.array([1, 5, 9, 2], np.int32), np.array([1, 7, 2], np.int32)])
     assert documents.lengths.tolist() == [4, 3]
-    [document] = documents.read(1)
+    [document] = documents.read([1])
     assert document.tokens.tolist() == [1, 7, 2]
     assert document.loss.tolist() == [0, 1, 1]
 

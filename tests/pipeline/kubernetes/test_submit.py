@@ -1,6 +1,7 @@
 """Submitting a recipe as a Ray job on Kubernetes, and following it until it ends."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pipeline.kubernetes.client import Cluster
 from pipeline.kubernetes.overlays import overlay_folder, render
 from pipeline.kubernetes.rayjob import job_resources
 from schemas.errors import SetupError
-from tests.kubernetes_api import TOKEN, kubernetes_api, trouble
+from tests.kubernetes_api import TOKEN, trouble
 
 JOBS = "/apis/ray.io/v1/namespaces/builds/rayjobs"
 JOB = f"{JOBS}/aqaa-data-calls"
@@ -33,19 +34,12 @@ def recipe(tmp_path):
 
 
 @pytest.fixture
-def api(tmp_path, monkeypatch):
-    with kubernetes_api() as api:
-        (tmp_path / "kubeconfig").write_text(api.kubeconfig())
-        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-        monkeypatch.setattr("pipeline.kubernetes.client.POLL", 0.01)
-        yield api
-
-
-@pytest.fixture
 def submit(command, recipe):
+    """Submits the recipe to an overlay with GPUs, which transcribe uses."""
+    on_gpu = ("--overlay", "h100", "--set", "resources.transcribe.gpus=0.5")
+
     def run(*options):
-        return command("submit", recipe, "--overlay", "h100", "--image", "mine/aqaa-data:1", *options)
+        return command("submit", recipe, *on_gpu, "--image", "mine/aqaa-data:1", *options)
 
     return run
 
@@ -76,15 +70,32 @@ def test_the_config_map_holds_the_recipe_with_its_lists(submit):
         "output": "s3://b/sets",
         "scratch": "/scratch",
         "units": {"recordings": 8},
+        "resources": {"transcribe": {"gpus": 0.5}},
         "select": {"deny": ["secret/call.wav"]},
     }
 
 
-def test_gpus_that_no_stage_uses_are_told(submit):
-    assert "no stage of" in (plain := submit("--dry-run").stderr)
-    assert "reserve some, such as `resources: {transcribe: {gpus: 0.5}}`" in plain
-    assert submit("--dry-run", "--set", "resources={transcribe: {gpus: 0.5}}").stderr == ""
-    assert submit("--dry-run", "--overlay", "cpu-small").stderr == ""
+@pytest.mark.parametrize(
+    ("overlay", "gpus", "told"),
+    [
+        ("h100", 0, "no stage uses the GPUs that .*h100 reserves: .* `resources: {transcribe: {gpus: 0.5}}`"),
+        ("h100", 2, "resources.transcribe.gpus is 2, and a node in .*h100 has 1: lower it"),
+        ("cpu-small", 0.5, "resources.transcribe.gpus is 0.5, and a node in .*cpu-small has 0: lower it"),
+    ],
+)
+def test_gpus_of_stages_and_of_nodes_that_contradict_each_other_are_refused(submit, api, overlay, gpus, told):
+    done = submit("--overlay", overlay, "--set", f"resources.transcribe.gpus={gpus}")
+    assert done.code == 1
+    assert re.search(told, done.stderr), done.stderr
+    assert api.seen == []
+
+
+@pytest.mark.parametrize("overlay", ["cpu-small", "h100"])
+def test_the_recipe_of_an_overlay_uses_what_it_reserves(command, overlay, tmp_path):
+    config = next(r for r in render(overlay_folder(overlay)) if r["kind"] == "ConfigMap")
+    (tmp_path / "its.yaml").write_text(config["data"]["recipe.yaml"])
+    done = command("submit", tmp_path / "its.yaml", "--overlay", overlay, "--dry-run")
+    assert done.code == 0, done.stderr
 
 
 def test_a_job_is_submitted_and_followed_to_its_end(submit, api):
@@ -177,7 +188,7 @@ def test_an_unreachable_cluster_is_an_error(api, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--overlay", "h10"], "infra/overlays has cpu-small, h100, h100-train"),
+        (["--overlay", "h10"], "infra/overlays has cpu-small, h100, h100-evaluate, h100-train"),
         (["--set", "output=/data/out"], "output: file:///data/out is on this machine"),
         (["--set", "inputs=[calls]"], "is on this machine"),
         (["--image", "registry.example/aqaa-data:1"], "name it with --image"),

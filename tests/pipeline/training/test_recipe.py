@@ -69,8 +69,9 @@ def test_the_rates_of_train_are_not_those_of_dpo(written):
     assert (own.learning_rate, own.final_learning_rate) == (5e-6, 1e-7)
 
 
-def test_pre_training_of_the_3b_recipe_has_the_rate_of_random_weights():
-    recipe = load(str(Path(pipeline.__file__).parent / "recipes" / "train" / "step1-3b.yaml"))
+@pytest.mark.parametrize("preset", ["step1-3b", "step1-130b"])
+def test_pre_training_of_a_large_recipe_has_the_rate_of_random_weights(preset):
+    recipe = load(str(Path(pipeline.__file__).parent / "recipes" / "train" / f"{preset}.yaml"))
     assert [stage.learning_rate for stage in recipe.pretrain] == [3e-4] * 3
     assert recipe.sft1.learning_rate == 2e-5
 

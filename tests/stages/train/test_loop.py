@@ -34,7 +34,7 @@ def test_the_first_loss_equals_a_computation_by_hand(data, tmp_path):
     start = model()
     each = []
     for entry in range(len(data.documents)):
-        (document,) = data.documents.read(entry)
+        (document,) = data.documents.read([entry])
         with torch.no_grad():
             logits = start(torch.from_numpy(document.tokens.astype("int64"))[None])[0, :-1]
         targets = torch.from_numpy(document.tokens[1:].astype("int64"))

@@ -41,7 +41,7 @@ def on_cpu(documents, start, config):
     """Loss and gradient norm of the first step, in float32."""
     packing = pack(documents.lengths, config.sequence_length, config.seed)
     numbers = sequences_of(0, config.global_batch_size, packing.sequences, config.seed)
-    sequences = [[d for e in packing.documents(n) for d in documents.read(int(e))] for n in numbers]
+    sequences = [documents.read(packing.documents(n)) for n in numbers]
     batch = batch_of(sequences, config.sequence_length, pad=0)
     model = load(start.checkpoint)
     loss = model.losses(batch.tokens_BL, batch.documents_BL, batch.at_N, batch.targets_N).mean()

@@ -78,7 +78,7 @@ def test_documents_are_what_webdataset_reads(small_build, opened):
     assert len(documents) == manifest["splits"]["train"]
     expected = webdataset.WebDataset([str(path) for path in shards], shardshuffle=False).decode()
     for entry, sample in enumerate(expected):
-        (document,) = documents.read(entry)
+        (document,) = documents.read([entry])
         assert document.key == sample["__key__"]
         assert document.family == sample["json"]["family"]
         assert np.array_equal(document.tokens, sample["tokens.npy"])
@@ -91,7 +91,7 @@ def test_a_pair_is_read_as_two_documents_after_one_prompt(pair_shards, pairs, op
     assert len(pair_shards) > 1
     assert documents.keys(range(len(documents))) == [pair.key for pair in pairs]
     for entry, pair in enumerate(pairs):
-        sides = documents.read(entry)
+        sides = documents.read([entry])
         for document, answer in zip(sides, (pair.chosen, pair.rejected), strict=True):
             assert np.array_equal(document.tokens, np.concatenate([pair.prompt, answer]))
             assert document.loss.tolist() == [0] * len(pair.prompt) + [1] * len(answer)
@@ -117,7 +117,7 @@ def test_a_target_is_the_next_token_of_the_same_document(small_build, opened):
     documents = opened(sorted(small_build.version.glob("shards/train-*.tar")))
     length = int(documents.lengths.max()) + 100
     packing = pack(documents.lengths, length, seed=0)
-    sequences = [[d for e in packing.documents(s) for d in documents.read(e)] for s in range(2)]
+    sequences = [documents.read(packing.documents(s)) for s in range(2)]
     batch = batch_of(sequences, length, pad=7)
     target_of = dict(zip(batch.at_N.tolist(), batch.targets_N.tolist(), strict=True))
     document_of = dict(zip(batch.at_N.tolist(), batch.document_N.tolist(), strict=True))

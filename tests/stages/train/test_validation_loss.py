@@ -62,7 +62,7 @@ def losses_apart(model, documents, entries):
     """(family, modality, loss) of every target, each document alone, with whole logits."""
     found = []
     for entry in entries:
-        (document,) = documents.read(entry)
+        (document,) = documents.read([entry])
         tokens = torch.from_numpy(document.tokens.astype("int64"))
         with torch.no_grad():
             losses = F.cross_entropy(model(tokens[None])[0, :-1], tokens[1:], reduction="none")
