@@ -73,9 +73,15 @@ class LabelsConfig(Config):
     )
     dialect_sources: dict[str, str] = Field(
         {},
-        description="beginning of the paths of recordings -> the dialect that is spoken in them, such as "
-        "{sichuan/: sichuanese}; the longest that fits counts, and a sidecar's `dialect` counts more",
+        description="beginning of the paths or of the URIs of recordings -> the dialect that is spoken in "
+        "them, such as {sichuan/: sichuanese, s3://yue/: cantonese}; the longest that fits counts, and a "
+        "sidecar's `dialect` counts more",
     )
+
+    @property
+    def names_places(self) -> bool:
+        """Whether labels depend on where recordings are."""
+        return any("://" in source for source in self.dialect_sources)
 
     @property
     def limits(self) -> dict[str, float]:
@@ -131,8 +137,9 @@ def claimed_labels(turn: AnnotatedTurn, config: LabelsConfig) -> Labels:
     """The labels of the style that was requested for a synthesised turn, the emotion and the dialect of the
     sidecar, or the dialect of the recording's source."""
     said = {name: value for name in _CLAIMED if (value := _said(turn, name))}
-    source = max((s for s in config.dialect_sources if turn.recording.startswith(s)), key=len, default=None)
-    if source is not None:
+    places = turn.recording, turn.uri
+    sources = (s for s in config.dialect_sources if any(place.startswith(s) for place in places))
+    if (source := max(sources, key=len, default=None)) is not None:
         said.setdefault("dialect", config.dialect_sources[source])
     claimed = {**said, **_requested_labels(turn)}
     return claimed | ({"dialect": dialect_of(claimed["dialect"])} if "dialect" in claimed else {})

@@ -96,6 +96,7 @@ def a_turn(
         stage="transcribe" if problem else None,
         problem=problem,
         sings=sings,
+        uri=f"s3://bucket/{recording}",
     )
 
 

@@ -32,7 +32,9 @@ def version(tmp_path):
 def go(tab, page, **fields):
     tab.call("Page.navigate", url=f"{page.url}#{'&'.join(f'{k}={quote(v)}' for k, v in fields.items())}")
     # The first turns are there before the filters.
-    tab.until("document.querySelector('#rows tr') && document.querySelector('.histogram .part')?.getAttribute('d')")
+    tab.until(
+        "document.querySelector('#rows tr') && document.querySelector('.histogram .part')?.getAttribute('d')"
+    )
 
 
 def keys(tab):

@@ -134,13 +134,21 @@ def spoken_in(dialect=None, probability=0.9, recording="sichuan/1.wav", **argume
 
 
 class TestDialects:
-    SOURCES = LabelsConfig(dialect_sources={"sichuan/": "四川话", "sichuan/canton/": "Cantonese"})
+    SOURCES = LabelsConfig(
+        dialect_sources={
+            "sichuan/": "四川话",
+            "sichuan/canton/": "Cantonese",
+            "s3://bucket/hokkien/": "Hokkien",
+            "s3://another/": "Mandarin",
+        }
+    )
 
     @pytest.mark.parametrize(
         ("turn", "dialect"),
         [
             (spoken_in(), "sichuanese"),
             (spoken_in(recording="sichuan/canton/1.wav"), "cantonese"),
+            (spoken_in(recording="hokkien/1.wav"), "hokkien"),
             (spoken_in(recording="other/1.wav"), None),
             (spoken_in(recording="other/1.wav", language="yue"), "cantonese"),
             (spoken_in(sidecar={"dialect": "Shanghai"}), "shanghainese"),
