@@ -27,7 +27,7 @@ class GivenPlan:
     pack: dict = field(default_factory=dict)
     texts: tuple = ()
     pair_only: frozenset = frozenset()
-    recipe: Recipe = Recipe(name="given", inputs=("in",), output="out")
+    recipe: Recipe = field(default_factory=lambda: Recipe(name="given", inputs=("in",), output="out"))
 
     def committed(self):
         return {"decode": {unit.name: [f"annotations/{unit.name}.parquet"] for unit in self.units}}
