@@ -1,6 +1,6 @@
 """How well the share of speech with a pitch tells whispers from other speech, on recordings with labels.
 
-    python tests/benchmarks/whispering.py DATA/MANIFEST.jsonl SPOKEN [--threshold 0.49]
+    python -m tests.benchmarks.whispering DATA/MANIFEST.jsonl SPOKEN [--threshold 0.49]
 
 SPOKEN is a folder of WAV files `VOICE_NUMBER.wav`; those of af_nicole, a voice of Kokoro, and of the variants
 `whisper` and `whisperf` of espeak-ng are whispered, and those of other voices aren't. The first 10 s of each
