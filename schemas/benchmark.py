@@ -142,11 +142,18 @@ class VoiceObeys(_AboutTurn):
 
 
 class VoiceTurns(_AboutTurn):
-    """Within the answer the voice becomes slower, faster, lower, higher, flatter, livelier, softer or louder:
-    after the middle of its words, in comparison with before, by measure."""
+    """Within the answer the voice becomes slower, faster, lower, higher, flatter, livelier, softer or louder,
+    part by part, by measure. The parts have equal shares of its letters."""
 
     kind: Literal["voice_turns"]
-    label: Literal["slow", "fast", "low", "high", "flat", "lively", "soft", "loud"]
+    changes: tuple[Literal["slow", "fast", "low", "high", "flat", "lively", "soft", "loud"], ...] = Field(
+        min_length=1, max_length=4
+    )
+    """What each part but the first is in comparison with the one before."""
+
+    @property
+    def parts(self) -> int:
+        return len(self.changes) + 1
 
 
 class SoundsLike(_AboutTurn):
@@ -203,6 +210,7 @@ class BenchmarkRow(_RowPart):
 
     @model_validator(mode="after")
     def _turns_exist(self) -> "BenchmarkRow":
+        parts: dict[int, int] = {}
         for number, check in enumerate(self.checks):
             own = check.turn or len(self.turns)
             earlier = getattr(check, "earlier", None)
@@ -212,7 +220,15 @@ class BenchmarkRow(_RowPart):
                 raise ValueError(f"checks.{number}.earlier is {earlier}, which is not before turn {own}")
             if check.kind == "voice" and own == 1:
                 raise ValueError(f"checks.{number} compares the first turn with one before it")
+            if check.kind == "voice_turns" and parts.setdefault(own, check.parts) != check.parts:
+                told = f"{check.parts} parts, and another check into {parts[own]}"
+                raise ValueError(f"checks.{number} divides the answer into {told}: use one check")
         return self
+
+    def parts(self, turn: int) -> int:
+        """The number of parts in which the voice of an answer is measured; `turn` from 1."""
+        checks = (each for each in self.checks if each.kind == "voice_turns")
+        return next((each.parts for each in checks if (each.turn or len(self.turns)) == turn), 1)
 
     @property
     def spoken_language(self) -> str:

@@ -10,9 +10,14 @@ SCALES = {
 }
 """Measure -> its labels, from low to high."""
 
+WHISPERED = "whispered"
+"""The label of the measure `voicing`, which isn't relative to how somebody else speaks."""
+
 
 def measure_of(label: str) -> str:
     """The measure that a label describes; `dialect` for the name of a known one, else `emotion`."""
+    if label == WHISPERED:
+        return "voicing"
     other = "dialect" if dialect_of(label) in DIALECTS else "emotion"
     return next((name for name, scale in SCALES.items() if label in scale and label != "normal"), other)
 

@@ -43,6 +43,8 @@ class AnnotatedTurn:
     """What a person corrected; None for turns as they were annotated."""
     sings: bool = False
     """It is of a song, which has limits of its own."""
+    uri: str = ""
+    """Where the recording is."""
 
     @property
     def key(self) -> str:
@@ -75,6 +77,7 @@ def turns_of(recording: Recording) -> Iterator[AnnotatedTurn]:
             stage=stage,
             problem=problem,
             sings=recording.sings,
+            uri=recording.uri,
         )
 
 

@@ -100,17 +100,17 @@ def _judged(candidates: dict[str, Any], row: BenchmarkRow, folder: Path, ears: E
     scores: dict[str, float] = {}
     word_errors: dict[str, float | None] = {}
     for answer in candidates["answers"]:
-        heard = _heard(answer, folder, ears)
+        heard = _heard(answer, folder, ears, row.parts(len(row.turns)))
         scores[answer["id"]] = score_of(judge_by_rules(row, [AnswerTurn(answer["text"], heard)])) or 0.0
         word_errors[answer["id"]] = heard.word_errors
     return JudgedPrompt(candidates, scores, word_errors)
 
 
-def _heard(answer: dict[str, Any], folder: Path, ears: Ears) -> Heard:
+def _heard(answer: dict[str, Any], folder: Path, ears: Ears, parts: int) -> Heard:
     if "audio" not in answer:
         return SILENCE
     samples, rate = EvaluationFolder(folder).samples(answer["audio"])
-    return ears.hear(SpokenAnswer(answer["text"], samples, rate))
+    return ears.hear(SpokenAnswer(answer["text"], samples, rate), parts)
 
 
 def _write_text(question: SpokenQuestion) -> None:

@@ -46,6 +46,11 @@ class PlannedUnit:
         tags = [[r.id, sidecar.etag] for r in self.recordings if (sidecar := r.sidecar)]
         return layout.sidecars(self.id, _hash(tags)[:12]) if tags else ""
 
+    @cached_property
+    def places(self) -> str:
+        """Hash of where its recordings are."""
+        return _hash([r.uri for r in self.recordings])
+
     @property
     def bytes(self) -> int:
         return sum(r.bytes for r in self.recordings)

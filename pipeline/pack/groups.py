@@ -4,7 +4,7 @@ import logging
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any, TypeVar
 
 from pipeline.config.recipe import digest
@@ -68,11 +68,11 @@ class Group:
     """Recordings of its units that are used for preference pairs only."""
 
     def recordings(self, dataset: Store) -> list[Recording]:
-        """The recordings that samples are made of, with their current sidecars, sorted by id."""
+        """The recordings that samples are made of, with their current sidecars and URIs, sorted by id."""
         ledger = Ledger(dataset)
         sidecars = read_sidecars(self.sidecars, dataset)
         recordings = (
-            with_sidecar(recording, sidecars.get(recording.id))
+            replace(with_sidecar(recording, sidecars.get(recording.id)), uri=self.uris[recording.id])
             for files in self.files
             for recording in ledger.recordings(files)
         )
@@ -89,7 +89,14 @@ def cut(plan: Plan) -> list[Group]:
         sidecars = tuple(UnitSidecars.of(unit) for unit in units if unit.sidecars)
         paths = [unit.path for unit in sidecars]
         pair_only = plan.pair_only & uris.keys()
-        content = {"files": files, "prefix": prefix, "sidecars": paths, "pair_only": sorted(pair_only)}
+        content: dict[str, Any] = {
+            "files": files,
+            "prefix": prefix,
+            "sidecars": paths,
+            "pair_only": sorted(pair_only),
+        }
+        if plan.recipe.compose.labels.names_places:
+            content["places"] = [unit.places for unit in units]
         fingerprint = digest({"pack": plan.pack} | content)
         groups.append(Group(prefix, fingerprint, files, uris, sidecars, pair_only=pair_only))
     for texts in plan.texts:

@@ -71,7 +71,7 @@ def pack_group(group: Group, recipe: Recipe, dataset: Store, decode_fingerprint:
     for where, row in read_texts(group.texts, recipe) if group.texts else ():
         packer.add_text(where, row)
     packer.add_contrasts()
-    by_id = {r.id: replace(r, uri=group.uris[r.id]) for r in recordings}
+    by_id = {r.id: r for r in recordings}
     with SpooledAudio(scratch_folder(recipe.scratch), recipe.decode, decode_fingerprint) as audio:
 
         def flac(sample: Sample) -> bytes | None:

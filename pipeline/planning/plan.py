@@ -105,9 +105,12 @@ class Plan:
     def id(self) -> str:
         """Hash of inputs, recipe, stage versions and models: everything that determines the outputs."""
         preferences = self.recipe.preferences
+        placed = self.recipe.compose.labels.names_places
         return digest(
             {
-                "units": [[unit.name, unit.sidecars] for unit in self.units],
+                "units": [
+                    [unit.name, unit.sidecars, *([unit.places] if placed else [])] for unit in self.units
+                ],
                 "synthesis": self.synthesis
                 and [[row.recording, row.code] for row in self.synthesis.set_aside],
                 "sampled": [

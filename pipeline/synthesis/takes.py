@@ -56,8 +56,9 @@ class TakeJudge:
         style: str,
         plain: Mapping[str, Any],
     ) -> BestTake:
-        """The first of the takes that are best: that pass the checks, whose style is heard, and whose words
-        and voice are as they should be, in this order.
+        """The first of the takes that are best: whose style is heard, that pass the checks, and whose words
+        and voice are as they should be, in this order. One that fails the checks is set aside when it is
+        packed; one whose style isn't heard would be learnt as what it isn't.
 
         `likenesses` are those of the takes to their voice, and `plain` the measures of the plain speech. If
         nothing was spoken, it is the error of the first take.
@@ -68,14 +69,12 @@ class TakeJudge:
         measure = measure_of(style)
         confirmed = [n for n in spoken if is_heard(measure, style, self._heard(spoken[n], plain)) is True]
         language = self._language(next(iter(spoken.values())))
-        ranks: dict[int, tuple[bool, bool, float, float]] = {}
-        for n in sorted(spoken, key=lambda n: n not in confirmed):
-            if n not in confirmed and any(not fails for fails, *_ in ranks.values()):
-                break  # one that is confirmed is good
+        ranks: dict[int, tuple[bool, float, float]] = {}
+        for n in confirmed or spoken:
             words = self._words(spoken[n], language)
             seconds = len(spoken[n].samples) / spoken[n].rate
             fails = fault(text, words, seconds, likenesses[n], self._checks) is not None
-            ranks[n] = (fails, n not in confirmed, error_rate(text, words), -(likenesses[n] or 0))
+            ranks[n] = (fails, error_rate(text, words), -(likenesses[n] or 0))
         return BestTake(spoken[min(ranks, key=lambda n: ranks[n])], len(confirmed))
 
     def _heard(self, take: SynthesizedAudio, plain: Mapping[str, Any]) -> dict[str, str]:

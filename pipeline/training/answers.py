@@ -62,7 +62,7 @@ class AnswersInTraining:
             raise SetupError(f"no row of {config.benchmark} can be asked: {next(iter(not_asked.values()))}")
         answerer = answerer_of(self.ids, "the dataset version")
         vocoder: AnswerVocoder | None = None
-        hear: Callable[[SpokenAnswer], Heard] = _unheard
+        hear: Callable[[SpokenAnswer, int], Heard] = _unheard
         if config.speak:
             vocoder = open_answer_vocoder(Path(config.vocoder) if config.vocoder else None)
             vocoder.check(self.ids[MADE_BY]["models"])
@@ -92,7 +92,7 @@ def _of_words(benchmark: Benchmark) -> Benchmark:
     return replace(benchmark, rows=tuple(rows))
 
 
-def _unheard(answer: SpokenAnswer) -> Heard:
+def _unheard(answer: SpokenAnswer, parts: int) -> Heard:
     return SILENCE
 
 

@@ -134,7 +134,7 @@ class ComposeConfig(Config):
         instructions.WORDS,
         description="names of styles and changes in instructions: language -> label or change -> wording; "
         "`first`, `then` and `normal` are for samples of more than two turns, names of dialects and "
-        "languages and `dialect` for those that ask for one",
+        "languages and `dialect` for those that ask for one, `whispered` and `aloud` for whispers",
     )
     system_prompts: Phrasings = Field(
         {},
@@ -146,7 +146,7 @@ class ComposeConfig(Config):
     @classmethod
     def _all_keys_present(cls, value: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
         for language, words in {"en": {}, **value}.items():
-            optional = instructions.PART_WORDS | instructions.DIALECT_WORDS
+            optional = instructions.PART_WORDS | instructions.DIALECT_WORDS | instructions.WHISPER_WORDS
             if missing := sorted(instructions.WORDS["en"].keys() - optional - words.keys()):
                 raise ValueError(f"{language} is missing {', '.join(missing)}")
         return value

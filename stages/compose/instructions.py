@@ -1,6 +1,7 @@
 """Default instructions: language -> equivalent phrasings. Languages that are not listed use `en`."""
 
 from schemas.dialect import DIALECTS
+from schemas.style import WHISPERED
 
 Phrasings = dict[str, tuple[str, ...]]
 
@@ -131,6 +132,9 @@ SONG_NAMES: dict[str, tuple[str, str]] = {
 }
 """Language -> the answer that names a song, with and without who sings it."""
 
+ALOUD = "aloud"
+"""What a voice becomes that no longer whispers."""
+
 _LANGUAGES = ("en", "zh", "de", "es", "fr", "ja")
 _WORDS = {
     "slower": ("slower", "慢一点", "langsamer", "más despacio", "plus lentement", "もっとゆっくり"),
@@ -156,6 +160,22 @@ _WORDS = {
     "lively": ("in a lively way", "生动地", "lebhaft", "con viveza", "avec entrain", "生き生きと"),
     "soft": ("softly", "轻声地", "leise", "en voz baja", "doucement", "小さい声で"),
     "loud": ("loudly", "大声地", "laut", "en voz fuerte", "fort", "大きい声で"),
+    WHISPERED: (
+        "in a whisper",
+        "用耳语",
+        "im Flüsterton",
+        "en un susurro",
+        "en chuchotant",
+        "ささやき声で",
+    ),
+    ALOUD: (
+        "aloud again",
+        "恢复正常音量地",
+        "wieder laut",
+        "de nuevo en voz alta",
+        "de nouveau à voix haute",
+        "また普通の声で",
+    ),
     "emotion": (
         "sounding {emotion}",
         "用{emotion}的语气",
@@ -235,6 +255,9 @@ a dialect, `ja` and so on a language, and `dialect` any other dialect.
 
 PART_WORDS = frozenset({"first", "then", "normal"})
 """Words that only answers of more than two turns need."""
+
+WHISPER_WORDS = frozenset({WHISPERED, ALOUD})
+"""Words that only whispers need."""
 
 DIALECT_WORDS = frozenset(
     {*DIALECTS, "dialect", *("zh", "en", "ja", "ko", "de", "es", "fr")},

@@ -1,7 +1,7 @@
-"""Style labels of turns: slow or fast, low or high, flat or lively, soft or loud, and their dialects.
+"""Style labels of turns: slow or fast, low or high, flat or lively, soft or loud, whispers, and dialects.
 
-Labels are relative to the speaker: each turn is compared with the median of all turns of its speaker in the
-recording.
+All but the last two are relative to the speaker: each turn is compared with the median of all turns of its
+speaker in the recording.
 """
 
 import math
@@ -13,7 +13,7 @@ from pydantic import Field
 
 from schemas.dialect import dialect_of
 from schemas.recording import UNKNOWN_SPEAKER, QualityMeasures
-from schemas.style import SCALES, emotion_of
+from schemas.style import SCALES, WHISPERED, emotion_of
 from schemas.turn import AnnotatedTurn
 from stages.compose.plain_comparison import (
     PlainComparison,
@@ -25,7 +25,7 @@ from stages.compose.plain_comparison import (
 from stages.stage import Config
 
 Labels = Mapping[str, str]
-"""`rate`, `pitch`, `liveliness`, `loudness`, `emotion`, `dialect` -> label; unknown labels are missing."""
+"""`rate`, `pitch`, `liveliness`, `loudness`, `voicing`, `emotion`, `dialect` -> label, of those known."""
 
 _CLAIMED = {"emotion": emotion_of, "dialect": dialect_of}
 """Labels that are claimed by sidecars and heard by ears of the same name -> what a name of one means."""
@@ -61,6 +61,13 @@ class LabelsConfig(Config):
         description="a turn is `loud` or `soft` if its loudness differs from the speaker's median by at "
         "least this many loudness units (LU)",
     )
+    whisper_voiced_max: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="a turn is `whispered` if at most this share of its speech has a pitch, such as 0.49 "
+        "(none: no turn is); see the benchmarks for how well that tells",
+    )
     emotion_probability_min: float = Field(
         0.6,
         ge=0,
@@ -73,9 +80,15 @@ class LabelsConfig(Config):
     )
     dialect_sources: dict[str, str] = Field(
         {},
-        description="beginning of the paths of recordings -> the dialect that is spoken in them, such as "
-        "{sichuan/: sichuanese}; the longest that fits counts, and a sidecar's `dialect` counts more",
+        description="beginning of the paths or of the URIs of recordings -> the dialect that is spoken in "
+        "them, such as {sichuan/: sichuanese, s3://yue/: cantonese}; the longest that fits counts, and a "
+        "sidecar's `dialect` counts more",
     )
+
+    @property
+    def names_places(self) -> bool:
+        """Whether labels depend on where recordings are."""
+        return any("://" in source for source in self.dialect_sources)
 
     @property
     def limits(self) -> dict[str, float]:
@@ -87,6 +100,17 @@ class LabelsConfig(Config):
             "liveliness": math.log(self.liveliness_factor),
             "loudness": self.loudness_lu,
         }
+
+
+def voicing(turn: AnnotatedTurn, config: LabelsConfig) -> Labels:
+    """Whether a turn is whispered or normal; empty if that isn't asked or measured."""
+    measured = turn.assessment
+    if config.whisper_voiced_max is None or measured is None:
+        return {}
+    if measured.voiced_share is None or not measured.speech_share:
+        return {}
+    whispered = measured.voiced_share <= config.whisper_voiced_max * measured.speech_share
+    return {"voicing": WHISPERED if whispered else "normal"}
 
 
 def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Labels]:
@@ -118,6 +142,12 @@ def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Lab
             speaker_median = median(values.values())
             for index, value in values.items():
                 labels[index][name] = on_scale(scale, value - speaker_median, limits[name])
+        for turn in speaker_turns:
+            own = labels[turn.index]
+            own |= voicing(turn, config)
+            if own.get("voicing") == WHISPERED:  # there is hardly any pitch to compare
+                own.pop("pitch", None)
+                own.pop("liveliness", None)
     for turn in turns:
         labels[turn.index] |= claimed_labels(turn, config)
         for name in _CLAIMED:
@@ -131,8 +161,9 @@ def claimed_labels(turn: AnnotatedTurn, config: LabelsConfig) -> Labels:
     """The labels of the style that was requested for a synthesised turn, the emotion and the dialect of the
     sidecar, or the dialect of the recording's source."""
     said = {name: value for name in _CLAIMED if (value := _said(turn, name))}
-    source = max((s for s in config.dialect_sources if turn.recording.startswith(s)), key=len, default=None)
-    if source is not None:
+    places = turn.recording, turn.uri
+    sources = (s for s in config.dialect_sources if any(place.startswith(s) for place in places))
+    if (source := max(sources, key=len, default=None)) is not None:
         said.setdefault("dialect", config.dialect_sources[source])
     claimed = {**said, **_requested_labels(turn)}
     return claimed | ({"dialect": dialect_of(claimed["dialect"])} if "dialect" in claimed else {})
@@ -158,14 +189,16 @@ def _known(turn: AnnotatedTurn, name: str, config: LabelsConfig) -> str | None:
 
 
 def heard_labels(turn: AnnotatedTurn, config: LabelsConfig) -> Labels:
-    """What is heard of a turn's style: by measures of a synthesised turn, against the same words that its
-    voice spoke plainly, where it did; and by ears named `emotion` and `dialect`, if the recipe has them."""
+    """What is heard of a turn's style: whether it is whispered; by measures of a synthesised turn, against
+    the same words that its voice spoke plainly, where it did; and by ears named `emotion` and `dialect`, if
+    the recipe has them."""
     by_ear = {
         name: meaning(heard.label or "several")
         for name, meaning in _CLAIMED.items()
         if turn.assessment and (heard := turn.assessment.heard_by(name)) is not None
     }
-    return {**by_ear, **{name: found.label for name, found in compared(turn, config).items()}}
+    against_plain = {name: found.label for name, found in compared(turn, config).items()}
+    return {**by_ear, **voicing(turn, config), **against_plain}
 
 
 def compared(turn: AnnotatedTurn, config: LabelsConfig) -> dict[str, PlainComparison]:

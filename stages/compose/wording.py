@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from schemas.errors import DataError
-from schemas.style import SCALES
+from schemas.style import SCALES, WHISPERED
 from stages.compose.config import ComposeConfig
-from stages.compose.instructions import PART_WORDS
+from stages.compose.instructions import ALOUD, PART_WORDS, WHISPER_WORDS
 from stages.compose.labels import Labels
 from stages.compose.source import written_as
 
@@ -29,9 +29,16 @@ def words_of(language: str | None, config: ComposeConfig) -> Words:
 def style_in_words(labels: Labels, words: Words) -> str:
     """What is not normal about some speech, such as "slowly and softly"; empty if nothing is."""
     styles = [words[labels[name]] for name in SCALES if labels.get(name, "normal") != "normal"]
+    styles += _whispered(labels, words)
     if emotion := labels.get("emotion"):
         styles.append(words["emotion"].replace("{emotion}", emotion))
     return words["and"].join(styles)
+
+
+def _whispered(labels: Labels, words: Words) -> list[str]:
+    """The wording of a whisper; empty without one, or in a language that has no words for it."""
+    named = labels.get("voicing") == WHISPERED and words.keys() >= WHISPER_WORDS
+    return [words[WHISPERED]] if named else []
 
 
 def dialect_in_words(name: str | None, words: Words) -> str | None:
@@ -51,6 +58,8 @@ def change_in_words(before: Labels, after: Labels, words: Words) -> str:
         a, b = before.get(measure), after.get(measure)
         if a is not None and b is not None and a != b:
             changes.append(words[_CHANGES[measure][scale.index(b) > scale.index(a)]])
+    if _whispered(before, words) != _whispered(after, words):
+        changes += _whispered(after, words) or [words[ALOUD]]
     emotion = after.get("emotion")
     if emotion and before.get("emotion") not in (None, emotion):
         changes.append(words["emotion"].replace("{emotion}", emotion))

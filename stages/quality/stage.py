@@ -7,6 +7,7 @@ import numpy as np
 
 from schemas.recording import Problem, QualityColumn, QualityMeasures, Recording, Transcript, Unit
 from schemas.script import UNSPACED_LETTER
+from schemas.speech_marks import without_marks
 from stages.quality.config import QualityConfig
 from stages.quality.pitch import pitch_of
 from stages.quality.song import SongMeasures, song_measures
@@ -31,7 +32,7 @@ class QualityStage(Stage[QualityConfig]):
     """Fills `Recording.quality`: measures every live turn. It judges none, which is left to select."""
 
     name = "quality"
-    version = 4
+    version = 5
 
     def _load_models(self) -> None:
         """Load voice activity detection, DNSMOS and the pitch tracker."""
@@ -103,25 +104,26 @@ class QualityStage(Stage[QualityConfig]):
 
 def words_outside(transcript: Transcript | None, speech: Sequence[tuple[float, float]]) -> float | None:
     """Share of the words without speech within `WORD_MARGIN`; None without words that have times."""
-    if transcript is None or not transcript.words:
+    words = [word for word in transcript.words if without_marks(word.text)] if transcript else []
+    if not words:
         return None
     outside = [
         word
-        for word in transcript.words
+        for word in words
         if not any(start < word.end + WORD_MARGIN and word.start - WORD_MARGIN < end for start, end in speech)
     ]
-    return len(outside) / len(transcript.words)
+    return len(outside) / len(words)
 
 
 def words_per_second(transcript: Transcript | None, speech: float) -> float | None:
     """Words per second of speech, given the seconds of speech; None without a transcript or speech.
 
     In scripts without spaces, two characters count as one word, and so do two digits: "2813" is spoken as two
-    to four words.
+    to four words. Marks, such as [Laughter], are none.
     """
     if transcript is None or speech < MIN_SPEECH_SECONDS:
         return None
-    spaced, unspaced = UNSPACED_LETTER.subn(" ", transcript.text)
+    spaced, unspaced = UNSPACED_LETTER.subn(" ", without_marks(transcript.text))
     words = sum(max(1, -(-sum(map(str.isdigit, word)) // 2)) for word in spaced.split())
     return (words + unspaced / 2) / speech
 

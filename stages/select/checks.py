@@ -16,7 +16,7 @@ from stages.select.limits import LIMITS
 from stages.select.marks import mark_of
 from stages.select.personal import personal
 
-VERSION = 7
+VERSION = 8
 
 
 def select(turn: AnnotatedTurn, config: SelectConfig) -> Problem | None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from schemas.companions import said_in, without_times
 from schemas.recording import Problem
 from schemas.script import script_of
+from schemas.speech_marks import without_marks
 from schemas.turn import AnnotatedTurn
 from stages.word_errors import errors, in_characters, normaliser
 
@@ -121,7 +122,7 @@ def _known(text: str, language: str) -> tuple[list[str], list[str], list[int]]:
 
 
 def _words(text: str, language: str, characters: bool) -> list[str]:
-    words = normaliser(language)(text).split()
+    words = normaliser(language)(without_marks(text)).split()
     return list("".join(words)) if characters else words
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from operator import attrgetter
 
 from schemas.script import UNSPACED_LETTER
+from schemas.speech_marks import without_marks
 from schemas.turn import AnnotatedTurn
 
 
@@ -17,7 +18,7 @@ def _measure(path: str) -> Callable[[AnnotatedTurn], float | None]:
 def _word_count(turn: AnnotatedTurn) -> float | None:
     if turn.transcript is None:
         return None
-    spaced, unspaced = UNSPACED_LETTER.subn(" ", turn.transcript.text)
+    spaced, unspaced = UNSPACED_LETTER.subn(" ", without_marks(turn.transcript.text))
     return len(re.findall(r"\w+(?:['’-]\w+)*", spaced)) + unspaced / 2
 
 

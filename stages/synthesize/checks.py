@@ -14,7 +14,7 @@ from schemas.speech_marks import without_marks
 from schemas.turn import AnnotatedTurn
 from stages.stage import Config
 
-VERSION = 1
+VERSION = 2
 
 SILENCE_SECONDS = 0.6
 """Silence in an utterance before, between and after its words."""
@@ -57,7 +57,7 @@ def fault(
     if config.error_rate_max is not None and rate > config.error_rate_max:
         told = f"{rate:.0%} of its words are heard otherwise than written: {heard[:200]}"
         return Problem("misspoken", told)
-    letter_total = letters(written)
+    letter_total = letters(without_marks(written))
     if config.letters_per_second_max is not None and letter_total > config.letters_per_second_max * seconds:
         return Problem("too_short", f"{letter_total} letters in {seconds:.2f} s: some of it is not spoken")
     if config.letters_per_second_min is not None:

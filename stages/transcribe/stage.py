@@ -15,6 +15,7 @@ from schemas.recording import (
     Unit,
     Word,
 )
+from schemas.speech_marks import without_marks
 from stages.gpu import ctranslate2_finds_gpu
 from stages.replies import Replies
 from stages.stage import Stage
@@ -51,7 +52,7 @@ class TranscribeStage(Stage[TranscribeConfig]):
     """Fills `Recording.transcribe`. Each thread holds `batch` windows of 30 s in memory at a time."""
 
     name = "transcribe"
-    version = 4
+    version = 5
     memory_settings = ("transcribe.batch", "transcribe.beam")
 
     def _load_models(self) -> None:
@@ -216,12 +217,14 @@ class TranscribeStage(Stage[TranscribeConfig]):
         probability: float,
         hypothesis: Hypothesis | None,
     ) -> Transcript:
-        """The cleaned text, and measures of it as recognised. `hypothesis` is None for existing text."""
+        """The cleaned text, and measures of its words as recognised: marks, such as [Laughter], are none.
+        `hypothesis` is None for existing text."""
         convert = self._script(language)
         text = convert(clean(text)).strip()
         timed = tuple(replace(_clip(word, turn), text=convert(clean(word.text))) for word in words)
         written = self._written(timed, language) if hypothesis else timed
-        counted = measures.words_of(text, language)
+        said = without_marks(text)
+        counted = measures.words_of(said, language)
         return Transcript(
             text=text if written == timed else "".join(word.text for word in written).strip(),
             language=language,
@@ -230,9 +233,9 @@ class TranscribeStage(Stage[TranscribeConfig]):
             source=source,
             average_log_probability=hypothesis.average_log_probability if hypothesis else None,
             no_speech_probability=hypothesis.no_speech_probability if hypothesis else None,
-            compression_ratio=measures.compression_ratio(text),
+            compression_ratio=measures.compression_ratio(said),
             repeated_share=measures.repeated_share(counted, 4 if language in WITHOUT_SPACES else 3),
-            characters_per_second=measures.letters(text) / turn.seconds,
+            characters_per_second=measures.letters(said) / turn.seconds,
             longest_word=max(map(len, counted), default=0),
             phantom=measures.is_phantom(text),
             recognised_text=None if written == timed else text,

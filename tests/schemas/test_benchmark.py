@@ -42,6 +42,11 @@ def test_the_language_is_that_of_the_questions(asked, language):
         ),
         ({"checks": [{"kind": "voice", "label": "slower"}]}, "'slower', not one of slow"),
         ({"checks": [{"kind": "voice", "label": "slow", "turn": 1}]}, "compares the first turn"),
+        (
+            {"checks": [{"kind": "voice_turns", "changes": each} for each in (["slow"], ["slow", "fast"])]},
+            "checks.1 divides the answer into 3 parts, and another check into 2: use one check",
+        ),
+        ({"checks": [{"kind": "voice_turns", "changes": []}]}, "`checks.0.voice_turns.changes`"),
         ({"checks": [{"kind": "says", "earlier": 2}]}, "which is not before turn 2"),
         ({"checks": [{"kind": "says"}]}, "needs either `text` or `earlier`"),
     ],

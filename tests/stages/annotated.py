@@ -70,6 +70,7 @@ def a_turn(
         pitch_range_semitones=6.0,
         loudness_lufs=-27.0,
         words_outside_speech=0.0,
+        voiced_share=None,
         heard=(),
     )
     assert not measures, f"no such measure: {measures}"
@@ -96,6 +97,7 @@ def a_turn(
         stage="transcribe" if problem else None,
         problem=problem,
         sings=sings,
+        uri=f"s3://bucket/{recording}",
     )
 
 

@@ -61,7 +61,7 @@ def answer_benchmark(
     questions: dict[str, tuple[SpokenQuestion, ...]],
     sampling: AnswerSampling,
     folder: EvaluationFolder,
-    hear: Callable[[SpokenAnswer], Heard],
+    hear: Callable[[SpokenAnswer, int], Heard],
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, KeptRow]:
     """Answer every row that isn't answered in the folder yet, hear the answers and keep both.
@@ -78,7 +78,9 @@ def answer_benchmark(
             own = replace(sampling, seed=hash_integer(f"{sampling.seed} {row.id}", 32))
             try:
                 history = answer_row(model, questions[row.id], own)
-                folder.keep(model.name, row.id, [(each.answer, hear(each.answer)) for each in history])
+                answered = enumerate((each.answer for each in history), 1)
+                heard = [(answer, hear(answer, row.parts(turn))) for turn, answer in answered]
+                folder.keep(model.name, row.id, heard)
             except (DataError, OSError) as error:
                 problem = problem_of(error)
                 folder.keep_failure(model.name, row.id, problem.code, problem.message)

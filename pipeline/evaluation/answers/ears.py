@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,8 @@ MIN_SPEECH_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
-class HeardHalf:
-    """Measures of the voice in half of an answer, as those of `Heard`."""
+class HeardPart:
+    """Measures of the voice in part of an answer, as those of `Heard`."""
 
     letters_per_second: float | None
     pitch_hz: float | None
@@ -67,8 +67,8 @@ class Heard:
     """Unit-length embedding; empty if the speech is too short for one."""
     emotions: tuple[HeardEmotion, ...] = ()
     """Likeliest first; empty if no recogniser of emotions is named."""
-    halves: tuple[HeardHalf, ...] = ()
-    """Before and after the middle of the time in which words are heard; empty without words."""
+    parts: tuple[HeardPart, ...] = ()
+    """Those that a check is about; empty without one, and without words."""
 
     def as_json(self) -> dict[str, Any]:
         row: dict[str, Any] = to_row(self)
@@ -122,8 +122,8 @@ class Ears:
         text = ("" if language == "zh" else " ").join(piece.text.strip() for piece in pieces)
         return self._simplified(text) if language == "zh" else text
 
-    def hear(self, answer: SpokenAnswer) -> Heard:
-        """Measure an answer; its text is what it should say."""
+    def hear(self, answer: SpokenAnswer, parts: int = 1) -> Heard:
+        """Measure an answer, whose text is what it should say, and each of several parts of it."""
         if answer.samples is None or not len(answer.samples):
             return SILENCE
         samples = to_16k(np.ascontiguousarray(answer.samples), answer.rate)
@@ -151,23 +151,29 @@ class Ears:
             loudness(samples),
             () if np.isnan(vector).any() else tuple(float(value) for value in vector),
             self._emotions(samples) if self._emotions else (),
-            self._halves(samples, _words(pieces)),
+            self._parts(samples, _words(pieces), parts),
         )
 
-    def _halves(self, samples: Samples, words: Sequence[Word]) -> tuple[HeardHalf, ...]:
-        """Measures of samples [n] at 16 kHz before and after the middle of their words."""
-        if not words:
+    def _parts(self, samples: Samples, words: Sequence[Word], number: int) -> tuple[HeardPart, ...]:
+        """Measures of a number of parts of samples [n] at 16 kHz, which have equal shares of the letters."""
+        if not words or number < 2:
             return ()
-        middle = (words[0].start + words[-1].end) / 2
-        cut = round(middle * SAMPLE_RATE)
-        before = [word for word in words if (word.start + word.end) / 2 < middle]
-        halves = (samples[:cut], before), (samples[cut:], words[len(before) :])
-        return tuple(self._half(half, said) for half, said in halves)
+        ends = np.cumsum([letters(word.text) for word in words])
+        middles = ends - np.diff(ends, prepend=0) / 2
+        firsts = np.searchsorted(middles, ends[-1] * np.arange(1, number) / number)
+        bounds = [0, *(int(first) for first in firsts), len(words)]
+        cuts = [0, *(_between(words, first) for first in bounds[1:-1]), len(samples)]
+        return tuple(
+            self._part(samples[start:end], words[first:last])
+            for (start, end), (first, last) in zip(pairwise(cuts), pairwise(bounds), strict=True)
+        )
 
-    def _half(self, samples: Samples, words: Sequence[Word]) -> HeardHalf:
+    def _part(self, samples: Samples, words: Sequence[Word]) -> HeardPart:
+        if not words:
+            return HeardPart(None, None, None, None)
         speech = self._speech_seconds(samples)
         pitch = self.judge.pitch.track(samples)
-        return HeardHalf(
+        return HeardPart(
             letters("".join(word.text for word in words)) / speech if speech >= MIN_SPEECH_SECONDS else None,
             pitch.median_hz if pitch else None,
             pitch.range_semitones if pitch else None,
@@ -188,6 +194,12 @@ def _words(pieces: Sequence[Hypothesis]) -> list[Word]:
         for start, piece in zip(count(0.0, WINDOW / SAMPLE_RATE), pieces, strict=False)
         for word in piece.words
     ]
+
+
+def _between(words: Sequence[Word], number: int) -> int:
+    """The sample, at 16 kHz, between a word and the one before."""
+    before, after = words[max(0, number - 1)], words[min(number, len(words) - 1)]
+    return round((before.end + after.start) / 2 * SAMPLE_RATE)
 
 
 def voice_likeness(answers: list[Heard]) -> float | None:

@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 from math import log2
 from typing import Any
 
-from pipeline.evaluation.answers.ears import Heard, HeardHalf
+from pipeline.evaluation.answers.ears import Heard, HeardPart
 from pipeline.evaluation.answers.wording import (
     found,
     language_of_text,
@@ -108,8 +108,11 @@ def _result(check: Check, row: BenchmarkRow, turns: Sequence[AnswerTurn]) -> Che
         passed = float(bool(emotions) and emotions[0].name == check.label)
         return CheckResult(check.kind, number, passed, passed, f"{check.label}: {_emotions_told(emotions)}")
     if isinstance(check, VoiceObeys | VoiceTurns):
-        between = _halves(answer.heard) if isinstance(check, VoiceTurns) else _answers(check, number, turns)
-        passed, why = _voice_change(check.label, *between)
+        if isinstance(check, VoiceTurns):
+            passed, why = _voice_changes(check, answer.heard.parts)
+        else:
+            before = turns[(check.earlier or number - 1) - 1].heard
+            passed, why = _voice_change(check.label, before, answer.heard)
         return CheckResult(check.kind, number, passed, passed, why)
     told = not answer.empty and _passes(check, answer.told, row, turns, number, lambda turn: turn.told)
     written = bool(answer.written.strip()) and _passes(
@@ -192,24 +195,20 @@ def _likeness(a: str, b: str, language: str) -> float:
     return SequenceMatcher(None, words(a, language), words(b, language), autojunk=False).ratio()
 
 
-def _answers(check: VoiceObeys, number: int, turns: Sequence[AnswerTurn]) -> tuple[Heard, Heard]:
-    return turns[(check.earlier or number - 1) - 1].heard, turns[number - 1].heard
+def _voice_changes(check: VoiceTurns, parts: Sequence[HeardPart]) -> tuple[float, str]:
+    """Whether each part differs from the one before as asked."""
+    if len(parts) != check.parts:
+        return 0.0, f"{', '.join(check.changes)}: no words are heard"
+    found = [_voice_change(*change) for change in zip(check.changes, parts, parts[1:], strict=False)]
+    return min(passed for passed, _ in found), "; ".join(why for _, why in found)
 
 
-def _halves(heard: Heard) -> tuple[Heard | HeardHalf, Heard | HeardHalf]:
-    """Both halves of an answer; the whole twice, which never changes, if it has none."""
-    match heard.halves:
-        case (before, after):
-            return before, after
-    return heard, heard
-
-
-def _voice_change(label: str, before: Heard | HeardHalf, after: Heard | HeardHalf) -> tuple[float, str]:
+def _voice_change(label: str, before: Heard | HeardPart, after: Heard | HeardPart) -> tuple[float, str]:
     """Whether a measure has changed as asked; not without the measure on both sides."""
     measure = measure_of(label)
     change = _change(measure, before, after)
     if change is None:
-        both = "halves" if isinstance(before, HeardHalf) else "answers"
+        both = "parts" if isinstance(before, HeardPart) else "answers"
         return 0.0, f"{label}: the {measure} can't be measured in both {both}"
     wanted = 1 if SCALES[measure].index(label) == 2 else -1
     passed = float(wanted * change >= _least(measure))
@@ -226,7 +225,7 @@ def _told(measure: str, change: float) -> str:
     return f"changed by {change:+.1f} {'LU' if measure == 'loudness' else 'semitones'}"
 
 
-def _change(measure: str, before: Heard | HeardHalf, after: Heard | HeardHalf) -> float | None:
+def _change(measure: str, before: Heard | HeardPart, after: Heard | HeardPart) -> float | None:
     """Octaves of the rate, semitones of the pitch and of its range, or LU."""
     if measure == "rate":
         a, b = before.letters_per_second, after.letters_per_second

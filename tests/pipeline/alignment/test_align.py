@@ -27,7 +27,7 @@ class Echo:
     def __init__(self, emotions=None):
         assert emotions is None
 
-    def hear(self, answer):
+    def hear(self, answer, parts):
         if answer.samples is None:
             return SILENCE
         return Heard(answer.text, "en", 1.0, len(answer.samples) / answer.rate, 1.0, 0.0)

@@ -1,7 +1,10 @@
 """Dialects of sidecars, sources and ears: counted, limited in hours and asked for."""
 
+from dataclasses import replace
+
 import pyarrow.parquet as pq
 
+from pipeline.inputs.units import PlannedUnit
 from schemas.recording import HeardLabel
 from tests.pipeline.annotations import packed, planned
 from tests.stages.annotated import two_who_talk
@@ -42,6 +45,22 @@ def test_turns_and_hours_are_counted_in_manifest_card_report_and_table(tmp_path)
     rows = pq.read_table(version / "turns.parquet", columns=["recording", "dialect"]).to_pylist()
     assert {row["dialect"] for row in rows if row["recording"] == "other.wav"} == {None}
     assert [row["dialect"] for row in rows if row["recording"] == "canton.wav"] == ["cantonese"] * 3 + [None]
+
+
+def test_an_input_names_the_dialect_of_its_recordings_and_moves_with_it(tmp_path):
+    turns = {"1.wav": two_who_talk("1.wav", 2, chinese)}
+    for source, dialect, places_count in (
+        (f"{(tmp_path / 'in').as_uri()}/", "sichuanese", True),
+        ("s3://sichuan/", None, True),
+        ("sichuan/", None, False),
+    ):
+        plan = planned(tmp_path, turns, compose={"labels": {"dialect_sources": {source: "sichuanese"}}})
+        assert packed(plan).dialects.keys() == ({dialect} if dialect else set())
+        (unit,) = plan.units
+        elsewhere = tuple(replace(recording, uri="s3://sichuan/1.wav") for recording in unit.recordings)
+        moved = replace(plan, units=(PlannedUnit(elsewhere),))
+        assert (moved.id != plan.id) is places_count
+        assert (packed(moved).dialects.keys() != packed(plan).dialects.keys()) is places_count
 
 
 def test_answers_in_a_dialect_are_asked_for(tmp_path):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from pipeline.config.recipe import Recipe
 from pipeline.inputs.listing import ListedRecording
 from pipeline.inputs.units import PlannedUnit
 from pipeline.pack.groups import UNITS_PER_GROUP, Group, cut, each_group, units_by_prefix
@@ -26,6 +27,7 @@ class GivenPlan:
     pack: dict = field(default_factory=dict)
     texts: tuple = ()
     pair_only: frozenset = frozenset()
+    recipe: Recipe = field(default_factory=lambda: Recipe(name="given", inputs=("in",), output="out"))
 
     def committed(self):
         return {"decode": {unit.name: [f"annotations/{unit.name}.parquet"] for unit in self.units}}

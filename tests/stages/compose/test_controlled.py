@@ -13,7 +13,7 @@ from schemas.recording import Codes
 from schemas.sample import Speech, Text
 from schemas.style import SCALES
 from stages.compose import ComposeConfig, compose, of_turns, passages
-from stages.compose.instructions import PART_WORDS, WORDS
+from stages.compose.instructions import PART_WORDS, WHISPER_WORDS, WORDS
 from stages.interleave import InterleaveConfig, lay_out
 from tests.stages.annotated import a_turn
 
@@ -55,6 +55,22 @@ def test_languages_without_spaces_are_joined_without_a_space():
     human, _ = compose("controlled", of_turns(turns, labels=LABELS), CONFIG).messages
     assert "慢一点、大声一点" in human.content[0].text
     assert human.content[1] == Text("我在海边长大。后来走了。")
+
+
+def test_a_whisper_and_its_end_are_named():
+    def change(first, second, **config):
+        labels = {12: {"voicing": first}, 13: {"voicing": second}}
+        config = ComposeConfig(controlled_reading_instructions={"en": ("{change}",)}, **config)
+        human, _ = compose("controlled", of_turns([TURN, SECOND], labels=labels), config).messages
+        return human.content[0].text
+
+    assert change("normal", "whispered") == "in a whisper"
+    assert change("whispered", "normal") == "aloud again"
+    older = {"en": {name: word for name, word in WORDS["en"].items() if name not in WHISPER_WORDS}}
+    for config in ({}, {"style_words": older}):
+        with pytest.raises(DataError) as error:
+            change("whispered", "normal" if config else "whispered", **config)
+        assert error.value.code == "no_change"
 
 
 def test_a_change_of_emotion_is_named():

@@ -5,6 +5,7 @@ import pytest
 from schemas.recording import HeardLabel, Problem
 from stages.compose import ComposeConfig, dialect_in, label, outcomes
 from stages.compose.labels import LabelsConfig
+from stages.synthesize.styles import labels_of
 from tests.stages.annotated import a_turn
 
 CONFIG = LabelsConfig()
@@ -53,6 +54,23 @@ def test_speakers_with_too_few_turns_get_no_labels():
 def test_turns_of_somebody_get_no_labels():
     turns = [a_turn(index=n, speaker="somebody", pitch_median_hz=100 + 50 * n) for n in range(4)]
     assert labels(turns, "pitch") == [None] * 4
+
+
+def test_a_whisper_has_little_pitch_in_its_speech():
+    turns = [a_turn(index=n, speech_share=0.8, voiced_share=share) for n, share in enumerate((0, 0.3, 0.6))]
+    turns.append(a_turn(index=3, voiced_share=None))
+    config = LabelsConfig(whisper_voiced_max=0.49)
+    assert labels(turns, "voicing", config) == ["whispered", "whispered", "normal", None]
+    assert labels(turns, "pitch", config) == [None, None, "normal", "normal"]
+    assert labels(turns, "voicing") == [None] * 4
+
+
+def test_a_style_that_asks_for_a_whisper_is_confirmed_by_what_is_heard():
+    config = LabelsConfig(whisper_voiced_max=0.49)
+    sidecar = {"synthesis": {"spoken": [{"labels": labels_of("whispered", ["whispered"])}]}}
+    for share, outcome in ((0.1, "confirmed"), (0.7, "refused"), (None, "not_measured")):
+        turn = a_turn(sidecar=sidecar, voiced_share=share)
+        assert outcomes(turn, config) == [f"whispered/{outcome}"]
 
 
 def test_a_missing_measure_has_no_label():
@@ -134,13 +152,21 @@ def spoken_in(dialect=None, probability=0.9, recording="sichuan/1.wav", **argume
 
 
 class TestDialects:
-    SOURCES = LabelsConfig(dialect_sources={"sichuan/": "四川话", "sichuan/canton/": "Cantonese"})
+    SOURCES = LabelsConfig(
+        dialect_sources={
+            "sichuan/": "四川话",
+            "sichuan/canton/": "Cantonese",
+            "s3://bucket/hokkien/": "Hokkien",
+            "s3://another/": "Mandarin",
+        }
+    )
 
     @pytest.mark.parametrize(
         ("turn", "dialect"),
         [
             (spoken_in(), "sichuanese"),
             (spoken_in(recording="sichuan/canton/1.wav"), "cantonese"),
+            (spoken_in(recording="hokkien/1.wav"), "hokkien"),
             (spoken_in(recording="other/1.wav"), None),
             (spoken_in(recording="other/1.wav", language="yue"), "cantonese"),
             (spoken_in(sidecar={"dialect": "Shanghai"}), "shanghainese"),

@@ -185,6 +185,11 @@ def test_two_characters_count_as_a_word_in_scripts_without_spaces():
     assert words_per_second(TEXT, 0.0) is None
 
 
+def test_marks_are_no_words():
+    assert words_per_second(replace(TEXT, text="one [laughter] two <breath> three"), 1.5) == pytest.approx(2)
+    assert words_per_second(replace(TEXT, text="今天（笑）天气"), 1.0) == pytest.approx(2)
+
+
 def test_silence_and_very_short_audio_have_no_loudness():
     assert loudness(np.zeros(SAMPLE_RATE, np.float32)) is None
     assert loudness(np.ones(100, np.float32)) is None
@@ -205,6 +210,9 @@ def test_words_where_nobody_speaks_are_counted():
     assert words_outside(heard, []) == 1
     assert words_outside(TEXT, [(10.0, 14.0)]) is None
     assert words_outside(None, []) is None
+    laughs = Word(14.0, 15.0, " [laughs]", 1.0)
+    assert words_outside(replace(TEXT, words=(*words, laughs)), [(10.0, 13.5)]) == 0
+    assert words_outside(replace(TEXT, words=(laughs,)), []) is None
 
 
 def test_words_that_are_made_up_over_silence_are_seen():

@@ -36,6 +36,7 @@ def test_a_good_turn_is_kept():
         ("seconds_min", a_turn(end=0.6), "too_short"),
         ("seconds_max", a_turn(end=90.0), "too_long"),
         ("words_min", a_turn(text="..."), "few_words"),
+        ("words_min", a_turn(text="[laughter] (breath)"), "few_words"),
         ("language_probability_min", a_turn(language_probability=0.2), "language_unsure"),
         ("average_log_probability_min", a_turn(average_log_probability=-1.9), "text_unsure"),
         ("no_speech_probability_max", a_turn(no_speech_probability=0.95), "no_speech_likely"),

@@ -66,6 +66,7 @@ def test_scripts_without_spaces_are_compared_by_characters_and_variants_are_equa
 
 def test_lyrics_may_have_times_and_a_text_may_be_in_sentences():
     assert look_up("gently down", "[00:01.00]Row\n[00:02.00]Gently down", "en").text == "Gently down"
+    assert look_up("and sat down", "He came in. And [laughs] sat down! He left.", "en").error_rate == 0
     assert look_up("and sat down", "He came in. And sat down! Then left.", "en").text == "And sat down!"
 
 

@@ -128,6 +128,23 @@ def test_existing_text_replaces_the_models_unless_ignored(transcribe, tmp_path):
     assert word_error_rate(TEXTS[SHOP], ignored.turns[0].text) <= 0.15
 
 
+def test_marks_in_existing_text_are_no_words(transcribe, tmp_path):
+    recording = talk(tmp_path, SHOP, GUT, source="stm")
+    first, second = (
+        replace(turn, text=text)
+        for turn, text in zip(
+            recording.turns, ("<laughs> it is [hesitation] written", "[laughter]"), strict=True
+        )
+    )
+    result = replace(recording.diarize.result, turns=(first, second))
+    [column] = transcribe(replace(recording, diarize=DiarizeColumn(result)))
+    marked = column.turns[0]
+    assert marked.text == "<laughs> it is [hesitation] written"
+    assert marked.longest_word == len("written")
+    assert marked.characters_per_second == pytest.approx(len("itiswritten") / first.seconds)
+    assert [(problem.code, problem.turn) for problem in column.problems] == [("no_words", 1)]
+
+
 def test_existing_text_is_kept_and_what_is_heard_stands_beside_it_where_it_is_checked(transcribe, tmp_path):
     recording = with_turns(talk(tmp_path, SHOP, GUT, source="stm"), text="as it is written")
     [checked], [heard] = (

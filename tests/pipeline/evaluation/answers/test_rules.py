@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.evaluation.answers.ears import SILENCE, Heard, HeardHalf
+from pipeline.evaluation.answers.ears import SILENCE, Heard, HeardPart
 from pipeline.evaluation.answers.rules import AnswerTurn, judge_by_rules, score_of
 from schemas.benchmark import parse_row
 from stages.evaluate.emotion import HeardEmotion
@@ -20,6 +20,7 @@ VOICE = Heard(
     pitch_range=6.0,
     loudness=-23.0,
 )
+PART = HeardPart(letters_per_second=12.0, pitch_hz=150.0, pitch_range=6.0, loudness=-23.0)
 
 
 def judged(check, *answers, language="en"):
@@ -127,12 +128,35 @@ def test_a_change_of_the_voice_counts_only_if_it_is_measured(label, change):
     ],
 )
 def test_a_change_within_an_answer_counts_in_its_direction(label, change):
-    check = {"kind": "voice_turns", "label": label}
-    first = HeardHalf(letters_per_second=12.0, pitch_hz=150.0, pitch_range=6.0, loudness=-23.0)
-    second = replace(first, **change)
-    for halves, score in (((first, second), 1), ((second, first), 0), ((first, first), 0), ((), 0)):
-        answer = AnswerTurn("Hello there.", replace(VOICE, halves=halves))
+    check = {"kind": "voice_turns", "changes": [label]}
+    second = replace(PART, **change)
+    for parts, score in (((PART, second), 1), ((second, PART), 0), ((PART, PART), 0), ((), 0)):
+        answer = AnswerTurn("Hello there.", replace(VOICE, parts=parts))
         assert checked(check, [answer]).score == score
+
+
+def test_each_part_of_an_answer_is_compared_with_the_one_before():
+    check = {"kind": "voice_turns", "changes": ["slow", "fast", "loud"]}
+    slow, loud = replace(PART, letters_per_second=9.0), replace(PART, loudness=-19.0)
+
+    def result(*parts):
+        return checked(check, [AnswerTurn("Hello there.", replace(VOICE, parts=parts))])
+
+    obeyed = result(PART, slow, PART, loud)
+    assert obeyed.score == 1
+    assert obeyed.why.split("; ") == [
+        "slow: the rate changed by -25%",
+        "fast: the rate changed by +33%",
+        "loud: the loudness changed by +4.0 LU",
+    ]
+    assert result(PART, slow, PART, PART).score == 0
+    assert result(PART, slow, loud, PART).score == 0
+    unmeasured = result(PART, HeardPart(None, None, None, None), PART, loud)
+    assert (unmeasured.score, unmeasured.why.partition(";")[0]) == (
+        0,
+        "slow: the rate can't be measured in both parts",
+    )
+    assert result(PART, slow, PART).score == 0
 
 
 def test_to_say_that_it_is_slower_is_not_to_be_slower():
