@@ -129,9 +129,7 @@ def plan(
     `on_progress` receives a line about each step. Raises SetupError.
     """
     if recipe.partitions:
-        raise SetupError(
-            "the recipe has `partitions`: build it with build_partitions, which plans each of them"
-        )
+        raise SetupError("the recipe has `partitions`, each with a plan of its own: use build_partitions")
     from pipeline.planning.plan import make_plan
     from pipeline.synthesis.run import synthesize
 

@@ -85,7 +85,7 @@ class Share(_Model):
     """Tokens left out because they exceeded the requested share."""
 
 
-class Part(_Model):
+class PartitionVersion(_Model):
     """A partition of a version, which is a version of a dataset of its own."""
 
     partition: str
@@ -155,7 +155,7 @@ class Manifest(_Model):
     vocabulary: dict[str, Any]
     shards: list[Shard]
     files: list[File]
-    parts: list[Part] = []
+    parts: list[PartitionVersion] = []
     """Of a build in partitions, which has no shards, files and ledgers of its own; counts are of all."""
 
     @property

@@ -22,7 +22,7 @@ from pipeline.versions.provenance import code_version
 from pipeline.versions.reader import LATEST, tags_of
 from pipeline.versions.tags import tag
 from schemas.errors import SetupError
-from schemas.manifest import DialectCounts, Manifest, Part, Share
+from schemas.manifest import DialectCounts, Manifest, PartitionVersion, Share
 
 Progress = Callable[[str], None]
 
@@ -84,7 +84,7 @@ def build_partitions(
             seconds[name] = round(seconds.get(name, 0.0) + spent, 3)
     if not versions:
         raise NoRecordingsError(f"no recording found in any partition of {', '.join(recipe.inputs)}")
-    manifest = _head(recipe, dataset, versions)
+    manifest = head_of(recipe, dataset, versions)
     new = dataset.put_new(layout.manifest(manifest.version), stored_manifest(manifest))
     tag(dataset, LATEST, manifest.version)
     return Built(manifest, "published" if new else "nothing new", seconds)
@@ -104,12 +104,12 @@ def _latest(dataset: Store) -> Manifest | None:
     return head
 
 
-def _head(recipe: Recipe, dataset: Store, versions: Mapping[str, str]) -> Manifest:
+def head_of(recipe: Recipe, dataset: Store, versions: Mapping[str, str]) -> Manifest:
     """The head of the versions of partitions, which are kept from now on as long as it is.
 
     Raises SetupError if they were built with different settings.
     """
-    parts: list[Part] = []
+    parts: list[PartitionVersion] = []
     total: Manifest | None = None
     for name in sorted(versions):
         manifest = Manifest.model_validate_json(_of(dataset, name).get(layout.manifest(versions[name])))
@@ -120,7 +120,7 @@ def _head(recipe: Recipe, dataset: Store, versions: Mapping[str, str]) -> Manife
                 "without --partition, so that all have the recipe's"
             )
         parts.append(
-            Part(
+            PartitionVersion(
                 partition=name,
                 version=manifest.version,
                 settings=settings,

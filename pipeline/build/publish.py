@@ -9,6 +9,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
@@ -44,6 +45,9 @@ TABLES: dict[str, type] = {"turns": TurnRow, "set_aside": SetAsideRow, "index": 
 Pages = Callable[[Manifest, dict[str, ds.Dataset]], dict[str, bytes]]
 """Renders `README.md` and `report.html` from a manifest and the tables."""
 
+COPIES = 16
+"""Shards that an object store copies at once."""
+
 ROW_GROUP = 50_000
 """Rows of a table in memory at a time, approximately."""
 
@@ -75,8 +79,13 @@ def publish(plan: Plan, packed: list[PackedGroup], pages: Pages) -> tuple[Manife
         folder = layout.version(version)
         new = not dataset.exists(layout.manifest(version))
         if new:
-            for (group, name), target in names.items():
-                dataset.copy_new(f"{group}/{name}", f"{folder}/{target}")
+            with ThreadPoolExecutor(COPIES) as pool:
+                copies = [
+                    pool.submit(dataset.copy_new, f"{group}/{name}", f"{folder}/{target}")
+                    for (group, name), target in names.items()
+                ]
+                for copy in copies:
+                    copy.result()
             datasets = {name: ds.dataset(tables[f"{name}.parquet"]) for name in TABLES}
             contents: dict[str, Path | bytes] = {**tables, **pages(manifest, datasets)}
             for name, content in contents.items():

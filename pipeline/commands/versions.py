@@ -34,7 +34,7 @@ from pipeline.versions.reader import (
 from pipeline.versions.tags import NONE
 from pipeline.versions.tags import tag as move_tag
 from pipeline.versions.verify import faults
-from schemas.manifest import Part
+from schemas.manifest import PartitionVersion
 
 
 @click.group()
@@ -297,7 +297,7 @@ def _samples(version: Version) -> int:
     return sum(version.manifest.splits.values())
 
 
-def _partitions(parts: list[Part]) -> str:
+def _partitions(parts: list[PartitionVersion]) -> str:
     shown = ", ".join(f"{part.partition}@{part.version}" for part in parts[:8])
     return shown + (f" and {len(parts) - 8:,} more" if len(parts) > 8 else "")
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from schemas.errors import SetupError
-from schemas.manifest import Manifest, Part
+from schemas.manifest import Manifest, PartitionVersion
 
 if TYPE_CHECKING:  # pyarrow.dataset imports pandas, which takes as long as all that a version needs
     import pyarrow as pa
@@ -159,7 +159,7 @@ def version_at(store: Store, id: str) -> Version:
     return Version(store, head.manifest.model_copy(update={"shards": shards}))
 
 
-def folder_of(part: Part) -> str:
+def folder_of(part: PartitionVersion) -> str:
     """Where the files of a part are, relative to the dataset."""
     return f"{layout.partition(part.partition)}/{layout.version(part.version)}"
 
