@@ -12,7 +12,7 @@ by the functions that need them.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -42,6 +42,7 @@ __all__ = [
     "SetupError",
     "answer",
     "build",
+    "build_partitions",
     "load_recipe",
     "open_dataset",
     "plan",
@@ -127,6 +128,8 @@ def plan(
     Where the recipe synthesizes conversations, their recordings are made here, unless `dry_run` is set;
     `on_progress` receives a line about each step. Raises SetupError.
     """
+    if recipe.partitions:
+        raise SetupError("the recipe has `partitions`, each with a plan of its own: use build_partitions")
     from pipeline.planning.plan import make_plan
     from pipeline.synthesis.run import synthesize
 
@@ -146,6 +149,25 @@ def build(plan: "Plan", *, retry: bool = False, recorder: "BuildRecorder | None"
     from pipeline.build.run import build
 
     return build(plan, retry, recorder)
+
+
+def build_partitions(
+    recipe: "Recipe",
+    only: Sequence[str] = (),
+    *,
+    retry: bool = False,
+    recorder: "BuildRecorder | None" = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> "Built":
+    """Plan and build each partition of a recipe with `partitions`, and publish a version of all of them.
+
+        built = build_partitions(load_recipe("recipe.yaml"), only=["2026-07"])
+
+    With `only`, the others are those of the latest version. Raises SetupError, as `build` does.
+    """
+    from pipeline.build.partitions import build_partitions
+
+    return build_partitions(recipe, only, retry, recorder, on_progress or _ignore)
 
 
 def tokenize(files: Iterable[str], tokenizer: str = "whisper") -> "Iterator[Tokenized | Refused]":

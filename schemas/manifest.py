@@ -85,6 +85,19 @@ class Share(_Model):
     """Tokens left out because they exceeded the requested share."""
 
 
+class PartitionVersion(_Model):
+    """A partition of a version, which is a version of a dataset of its own."""
+
+    partition: str
+    """Name of that dataset, under `partitions/`."""
+    version: str
+    settings: str
+    """Hash of everything but the inputs that determined its outputs; equal in all parts of a version."""
+    shards: int
+    bytes: int
+    """Of its shards and files."""
+
+
 class Manifest(_Model):
     schema_version: int = SCHEMA_VERSION
     dataset: str
@@ -142,3 +155,17 @@ class Manifest(_Model):
     vocabulary: dict[str, Any]
     shards: list[Shard]
     files: list[File]
+    parts: list[PartitionVersion] = []
+    """Of a build in partitions, which has no shards, files and ledgers of its own; counts are of all."""
+
+    @property
+    def shard_count(self) -> int:
+        """Of all parts, without reading them."""
+        return sum(part.shards for part in self.parts) if self.parts else len(self.shards)
+
+    @property
+    def bytes(self) -> int:
+        """Of all shards and files."""
+        if self.parts:
+            return sum(part.bytes for part in self.parts)
+        return sum(file.bytes for file in (*self.shards, *self.files))

@@ -9,9 +9,9 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -45,6 +45,9 @@ TABLES: dict[str, type] = {"turns": TurnRow, "set_aside": SetAsideRow, "index": 
 Pages = Callable[[Manifest, dict[str, ds.Dataset]], dict[str, bytes]]
 """Renders `README.md` and `report.html` from a manifest and the tables."""
 
+COPIES = 16
+"""Shards that an object store copies at once."""
+
 ROW_GROUP = 50_000
 """Rows of a table in memory at a time, approximately."""
 
@@ -76,8 +79,13 @@ def publish(plan: Plan, packed: list[PackedGroup], pages: Pages) -> tuple[Manife
         folder = layout.version(version)
         new = not dataset.exists(layout.manifest(version))
         if new:
-            for (group, name), target in names.items():
-                dataset.copy_new(f"{group}/{name}", f"{folder}/{target}")
+            with ThreadPoolExecutor(COPIES) as pool:
+                copies = [
+                    pool.submit(dataset.copy_new, f"{group}/{name}", f"{folder}/{target}")
+                    for (group, name), target in names.items()
+                ]
+                for copy in copies:
+                    copy.result()
             datasets = {name: ds.dataset(tables[f"{name}.parquet"]) for name in TABLES}
             contents: dict[str, Path | bytes] = {**tables, **pages(manifest, datasets)}
             for name, content in contents.items():
@@ -85,7 +93,7 @@ def publish(plan: Plan, packed: list[PackedGroup], pages: Pages) -> tuple[Manife
             # Hash the stored files: a concurrent build of the same version may have written them first.
             files = [_stored(dataset, folder, name) for name in sorted(contents)]
             manifest = manifest.model_copy(update={"files": files})
-            new = dataset.put_new(layout.manifest(version), _json(manifest.model_dump(mode="json")))
+            new = dataset.put_new(layout.manifest(version), stored_manifest(manifest))
     # As it is stored, whoever wrote it.
     manifest = Manifest.model_validate_json(dataset.get(layout.manifest(version)))
     record_published(plan, version)
@@ -143,11 +151,14 @@ def _stored(dataset: Store, folder: str, name: str) -> File:
         return _file(name, path)
 
 
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+def stored_manifest(manifest: Manifest) -> bytes:
+    """A manifest as it is stored."""
+    content = manifest.model_dump(mode="json", exclude=None if manifest.parts else {"parts"})
+    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+def summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    """The sum of each count, sorted by name."""
     total: Counter[str] = Counter()
     for count in counts:
         total.update(count)
@@ -158,8 +169,8 @@ def manifest_of(
     plan: Plan, packed: list[PackedGroup], version: str, shards: list[Shard], files: list[File]
 ) -> Manifest:
     """The manifest of the version that packed groups make up; all counts are theirs."""
-    recordings, turns = _sum(g.recordings for g in packed), _sum(g.turns for g in packed)
-    texts = _sum(g.texts for g in packed)
+    recordings, turns = summed(g.recordings for g in packed), summed(g.turns for g in packed)
+    texts = summed(g.texts for g in packed)
     models = {m.reference: m for stage in plan.stages for m in stage.models}
     models[plan.vocabulary.reference] = plan.vocabulary
     committed = plan.committed()
@@ -196,14 +207,14 @@ def manifest_of(
             eligible=texts.get("eligible", 0),
             set_aside=texts.get("set_aside", 0),
         ),
-        set_aside=_sum(g.set_aside for g in packed),
-        samples=_sum(g.samples for g in packed),
-        not_composed=_sum(g.not_composed for g in packed),
-        licences=_sum(g.licences for g in packed),
-        audio_notes=_sum(g.audio_notes for g in packed),
-        companions=_sum(g.companions for g in packed),
-        styles=_sum(g.styles for g in packed),
-        voice_styles=_sum(g.voice_styles for g in packed),
+        set_aside=summed(g.set_aside for g in packed),
+        samples=summed(g.samples for g in packed),
+        not_composed=summed(g.not_composed for g in packed),
+        licences=summed(g.licences for g in packed),
+        audio_notes=summed(g.audio_notes for g in packed),
+        companions=summed(g.companions for g in packed),
+        styles=summed(g.styles for g in packed),
+        voice_styles=summed(g.voice_styles for g in packed),
         dialects={
             name: DialectCounts(
                 turns=sum(g.dialects.get(name, (0, 0.0))[0] for g in packed),
@@ -217,8 +228,8 @@ def manifest_of(
         },
         mixture=_mixture(plan, packed),
         rater_agreement=next((g.rater_agreement for g in packed if g.rater_agreement is not None), None),
-        splits=_sum({shard.split: shard.samples} for shard in shards),
-        tokens=_sum(g.tokens for g in packed),
+        splits=summed({shard.split: shard.samples} for shard in shards),
+        tokens=summed(g.tokens for g in packed),
         audio_seconds=round(sum(g.audio_seconds for g in packed), 3),
         kept_seconds=round(sum(g.kept_seconds for g in packed), 3),
         vocabulary=vocabulary_of(plan.recipe).describe(),
@@ -229,7 +240,7 @@ def manifest_of(
 
 def _mixture(plan: Plan, packed: list[PackedGroup]) -> dict[str, Share]:
     weights = plan.recipe.mixture.weights
-    tokens, left_out = _sum(g.family_tokens for g in packed), _sum(g.left_out for g in packed)
+    tokens, left_out = summed(g.family_tokens for g in packed), summed(g.left_out for g in packed)
     return {
         family: Share(
             asked=round(weights[family] / sum(weights.values()), 6) if weights else None,

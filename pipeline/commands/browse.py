@@ -79,6 +79,8 @@ def browse(
     from pipeline.versions.provenance import select_of
 
     versions = [open_version(reference) for reference in references]
+    for version in versions:
+        version.refuse_partitions("each is browsed by itself")
     bound = bind(host, port)
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     with ExitStack() as stack:

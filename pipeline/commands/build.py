@@ -14,6 +14,7 @@ from schemas.manifest import Manifest
 
 if TYPE_CHECKING:
     from pipeline.build.run import Built
+    from pipeline.config.recipe import Recipe
 
 
 class Hours(click.ParamType):
@@ -39,6 +40,13 @@ class Hours(click.ParamType):
 )
 @click.option("--output", metavar="URI", help="Where datasets are stored, instead of the recipe's output.")
 @settings_option("select.words_min=2")
+@click.option(
+    "--partition",
+    "only",
+    metavar="NAME",
+    multiple=True,
+    help="Build only this partition of the recipe's; the others stay as they are. Repeatable.",
+)
 @click.option("--limit", type=Hours(), help="Process only about this much audio, for a pilot: 10h, 90m.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, without doing it.")
 @click.option("--retry", is_flag=True, help="Retry recordings that were set aside.")
@@ -54,6 +62,7 @@ def build(
     inputs: tuple[str, ...],
     output: str | None,
     settings: tuple[str, ...],
+    only: tuple[str, ...],
     limit: float | None,
     dry_run: bool,
     retry: bool,
@@ -66,23 +75,54 @@ def build(
     Work that was committed by an earlier build is not repeated, and a build that was stopped resumes.
     """
     from pipeline.monitoring.event_log import EventLog
+    from pipeline.monitoring.recorder import BuildRecorder
 
-    event_log = EventLog(log)
+    recorder = BuildRecorder(EventLog(log), max_gpu_hours)
     loaded = api.load_recipe(recipe, *settings, inputs=inputs, output=output, limit_hours=limit)
-    planned = api.plan(loaded, dry_run=dry_run, on_progress=lambda line: click.echo(line, err=True))
+    if loaded.partitions:
+        if dry_run:
+            _preview_partitions(loaded, only, as_json)
+        else:
+            built = api.build_partitions(loaded, only, retry=retry, recorder=recorder, on_progress=_tell)
+            _print(built, f"{loaded.output}/{loaded.name}", as_json)
+        return
+    if only:
+        raise click.UsageError("--partition names one of a recipe with `partitions`, which this one hasn't")
+    planned = api.plan(loaded, dry_run=dry_run, on_progress=_tell)
     if dry_run:
         from pipeline.build.dry_run import preview
 
         shown = preview(planned)
         click.echo(json.dumps(shown.facts, ensure_ascii=False) if as_json else shown.text)
         return
-    from pipeline.monitoring.recorder import BuildRecorder
+    _print(api.build(planned, retry=retry, recorder=recorder), planned.dataset.uri, as_json)
 
-    built = api.build(planned, retry=retry, recorder=BuildRecorder(event_log, max_gpu_hours))
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _preview_partitions(recipe: "Recipe", only: tuple[str, ...], as_json: bool) -> None:
+    """Show the recipe's partitions, and the preview of the first."""
+    from pipeline.build.dry_run import preview
+    from pipeline.build.partitions import chosen, planned
+
+    partitions = chosen(recipe, only)
+    names = [partition.name for partition in partitions]
+    first = preview(planned(recipe, partitions[0]))
+    if as_json:
+        print_json({"partitions": names, "first": first.facts})
+        return
+    more = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
+    click.echo(f"{len(names):,} partitions: {', '.join(names[:20])}{more}. The first of them:")
+    click.echo(first.text)
+
+
+def _print(built: "Built", dataset: str, as_json: bool) -> None:
     if as_json:
         print_json(facts(built))
     else:
-        click.echo(summary(built, planned.dataset.uri))
+        click.echo(summary(built, dataset))
 
 
 def facts(built: "Built") -> dict[str, Any]:
@@ -98,6 +138,7 @@ def facts(built: "Built") -> dict[str, Any]:
         "samples": manifest.samples,
         "audio_seconds": manifest.audio_seconds,
         "shards": [shard.model_dump(exclude={"split"}) for shard in manifest.shards],
+        "partitions": {part.partition: part.version for part in manifest.parts},
         "seconds": built.seconds,
         "stages": [asdict(row) for row in built.table.rows] if built.table else [],
         "bound": built.table.bound if built.table else None,
@@ -108,7 +149,8 @@ def summary(built: "Built", dataset: str) -> str:
     """The result for people."""
     manifest = built.manifest
     counts, turns = manifest.recordings, manifest.turns
-    folder = f"{dataset.removeprefix('file://')}/versions/{manifest.version}"
+    dataset = dataset.removeprefix("file://")
+    folder = f"{dataset}/versions/{manifest.version}"
     heads = {
         "published": "published",
         "unchanged": "unchanged: another build has published the same outputs",
@@ -123,12 +165,15 @@ def summary(built: "Built", dataset: str) -> str:
         f"  samples     {', '.join(f'{family} {n}' for family, n in manifest.samples.items()) or 'none'}"
         f" ({', '.join(f'{split} {n}' for split, n in manifest.splits.items())})",
         f"  tokens      {', '.join(f'{kind} {n:,}' for kind, n in manifest.tokens.items())}",
-        f"  shards      {len(manifest.shards)}, {sum(s.bytes for s in manifest.shards) / 1e6:.1f} MB",
+        f"  shards      {manifest.shard_count}, {manifest.bytes / 1e6:.1f} MB",
         f"  set aside   {_reasons(manifest) or 'nothing'}",
     ]
     if built.table:
         lines += table_lines(built.table)
-    lines.append(f"  report      {folder}/report.html")
+    if manifest.parts:
+        lines.append(f"  partitions  {len(manifest.parts)}, each with its report in {dataset}/partitions")
+    else:
+        lines.append(f"  report      {folder}/report.html")
     return "\n".join(lines)
 
 

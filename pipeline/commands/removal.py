@@ -13,9 +13,11 @@ from pipeline.commands.arguments import (
     table_of,
     wide_console,
 )
+from pipeline.storage import dataset_layout as layout
 from pipeline.versions.forget import ContainingVersion, purge, tombstone, versions_containing
 from pipeline.versions.gc import DAYS, Garbage, collect, garbage
 from pipeline.versions.reader import Reference, dataset_of
+from schemas.errors import SetupError
 
 
 @click.command(epilog="Example: aqaa-data versions gc datasets/demo --older-than 7 --delete")
@@ -77,6 +79,11 @@ def forget(reference: Reference, recordings: tuple[str, ...], confirm: bool, as_
     killed, the next build on that machine deletes it after 7 days.
     """
     dataset = dataset_of(reference)
+    if parts := dataset.folders(layout.PARTITIONS):
+        raise SetupError(
+            f"{dataset.uri} consists of {len(parts)} partitions: name the one that has the recordings, such "
+            f"as {dataset.join(layout.partition(parts[0]))}"
+        )
     containing = versions_containing(dataset, recordings)
     still_latest = any("latest" in version.tags for version in containing)
     deleted: list[str] = []

@@ -34,6 +34,7 @@ from pipeline.versions.reader import (
 from pipeline.versions.tags import NONE
 from pipeline.versions.tags import tag as move_tag
 from pipeline.versions.verify import faults
+from schemas.manifest import PartitionVersion
 
 
 @click.group()
@@ -123,7 +124,8 @@ def show(reference: Reference, recording_ids: tuple[str, ...], as_json: bool) ->
     facts.add_row("dataset", f"[bold]{manifest.dataset}[/] version {manifest.version}")
     facts.add_row("location", version.uri)
     facts.add_row("published", f"{_published(version)[:16].replace('T', ' ')} UTC")
-    facts.add_row("report", version.store.join(version.path("report.html")))
+    if not manifest.parts:
+        facts.add_row("report", version.store.join(version.path("report.html")))
     facts.add_row("plan", f"{manifest.plan}, built by aqaa-data {manifest.code_version}")
     facts.add_row("audio", f"{_hours(manifest.audio_seconds)} in, {_hours(manifest.kept_seconds)} kept")
     facts.add_row(
@@ -142,6 +144,8 @@ def show(reference: Reference, recording_ids: tuple[str, ...], as_json: bool) ->
     facts.add_row(
         "shards", f"{len(manifest.shards):,}, {sum(s.bytes for s in manifest.shards) / 1e6:,.1f} MB"
     )
+    if manifest.parts:
+        facts.add_row("partitions", _partitions(manifest.parts))
     if runs := [str(use.get("run", use)) for use in _made(version, "training")]:
         facts.add_row("trainings", "\n".join(runs))
     if evaluations := [_evaluation(use) for use in _made(version, "evaluation")]:
@@ -278,8 +282,8 @@ def _row(version: Version, tags: list[str]) -> dict[str, Any]:
         "recordings": manifest.recordings.in_,
         "turns": manifest.turns.diarized,
         "samples": _samples(version),
-        "shards": len(manifest.shards),
-        "bytes": sum(file.bytes for file in (*manifest.shards, *manifest.files)),
+        "shards": manifest.shard_count,
+        "bytes": manifest.bytes,
     }
 
 
@@ -290,7 +294,12 @@ def _published(version: Version) -> str:
 
 
 def _samples(version: Version) -> int:
-    return sum(shard.samples for shard in version.manifest.shards)
+    return sum(version.manifest.splits.values())
+
+
+def _partitions(parts: list[PartitionVersion]) -> str:
+    shown = ", ".join(f"{part.partition}@{part.version}" for part in parts[:8])
+    return shown + (f" and {len(parts) - 8:,} more" if len(parts) > 8 else "")
 
 
 def _hours(seconds: float) -> str:

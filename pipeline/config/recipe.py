@@ -114,6 +114,15 @@ class UnitsConfig(Config):
     megabytes: int = Field(512, ge=1, description="maximum size, unless a single file is larger")
 
 
+class PartitionsConfig(Config):
+    """Inputs that are too many to be planned at once: each folder is a dataset of its own, and a version of
+    all lists their versions."""
+
+    folders: int = Field(
+        1, ge=1, le=8, description="levels of folders below the inputs that make a partition"
+    )
+
+
 class Recipe(Config):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name of the dataset")
     inputs: tuple[str, ...] = Field(
@@ -129,6 +138,10 @@ class Recipe(Config):
         None, description="local directory for decoded audio (default: the system's temporary directory)"
     )
     limit_hours: float | None = Field(None, gt=0, description="use only about this many hours, for a pilot")
+    partitions: PartitionsConfig | None = Field(
+        None,
+        description="build the inputs folder by folder, for tens of millions of recordings (null: at once)",
+    )
     units: UnitsConfig = Field(UnitsConfig(), description="the unit of work that is committed and resumed")
     decode: DecodeConfig = Field(DecodeConfig(), description="decoding to 16 kHz mono FLAC")
     diarize: DiarizeConfig = Field(DiarizeConfig(), description="who speaks when")
@@ -220,6 +233,22 @@ class Recipe(Config):
         return self
 
     @model_validator(mode="after")
+    def _partitions_are_of_inputs(self) -> Self:
+        if self.partitions:
+            others = {
+                "texts": self.texts,
+                "synthesize.conversations": self.synthesize.conversations,
+                "preferences.candidates": self.preferences.candidates,
+                "limit_hours": self.limit_hours,
+            }
+            if named := next((name for name, value in others.items() if value), None):
+                raise ValueError(
+                    f"`partitions` are of the inputs, and `{named}` is in none of them: build it as another "
+                    "dataset, without `partitions`"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _named_ears_exist(self) -> Self:
         for ear in self.select.heard:
             if ear not in self.quality.ears:
@@ -252,7 +281,7 @@ class Recipe(Config):
         return self.model_dump(
             mode="json",
             exclude={
-                **dict.fromkeys(("inputs", "texts", "output", "scratch", "limit_hours"), True),
+                **dict.fromkeys(("inputs", "texts", "output", "scratch", "limit_hours", "partitions"), True),
                 **dict.fromkeys(("resources", "units"), True),
                 **{name: {"device"} for name in ("diarize", "quality", "tokenize")},
                 "select": unused,

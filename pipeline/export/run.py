@@ -103,6 +103,8 @@ def export(
         "uri": uri,
         "release": code_version(),
     }
+    if format not in SAMPLES:
+        version.refuse_partitions("turns are exported from each")
     there = Destination(str(to), request)
     if format in SAMPLES:
         write = SAMPLES[format](version, there)

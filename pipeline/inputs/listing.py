@@ -26,7 +26,12 @@ from schemas.errors import SetupError
 from schemas.recording import Companion
 from schemas.text_files import fold
 
-__all__ = ["InputRoot", "ListedRecording", "Listing", "extension", "list_inputs"]
+__all__ = ["InputRoot", "ListedRecording", "Listing", "NoRecordingsError", "extension", "list_inputs"]
+
+
+class NoRecordingsError(SetupError):
+    """The inputs have no recording."""
+
 
 STRAYS_SHOWN = 20
 """Companions without a recording that an input names."""
@@ -58,7 +63,7 @@ def list_inputs(uris: Sequence[str]) -> Listing:
     """Every recording under files, directories, globs or prefixes, or named by manifests.
 
     An input that exists is taken as it is, even if its name looks like a glob. Raises SetupError if an input
-    doesn't exist, or no recording was found.
+    doesn't exist, and NoRecordingsError if no recording was found.
     """
     found: list[tuple[str, list[ListedRecording]]] = []
     roots: list[InputRoot] = []
@@ -78,7 +83,9 @@ def list_inputs(uris: Sequence[str]) -> Listing:
     recordings = sorted(_distinct(found), key=lambda r: r.id)
     if not recordings:
         shown = ", ".join(uris) or "(no input)"
-        raise SetupError(f"no recording found under {shown}: name a file, a directory, a glob or a manifest")
+        raise NoRecordingsError(
+            f"no recording found under {shown}: name a file, a directory, a glob or a manifest"
+        )
     return Listing(tuple(recordings), tuple(roots))
 
 

@@ -5,7 +5,7 @@ outputs.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -137,13 +137,17 @@ class Plan:
         }
 
 
-def make_plan(recipe: Recipe, synthesis: Synthesis | None = None) -> Plan:
+def make_plan(recipe: Recipe, synthesis: Synthesis | None = None, folder: str = "") -> Plan:
     """List the inputs, cut units and resolve models. Raises SetupError; starts and writes nothing.
 
-    The recordings of `synthesis` join those of the inputs.
+    The recordings of `synthesis` join those of the inputs. With a `folder`, ids of recordings begin with it:
+    that of a partition, which the inputs are.
     """
     dataset = Store(f"{recipe.output}/{recipe.name}")
     listed, pair_only = _listing(recipe, synthesis)
+    if folder:
+        named = (replace(recording, id=f"{folder}/{recording.id}") for recording in listed.recordings)
+        listed = Listing(tuple(named), listed.roots)
     listing = without_forgotten(listed, dataset)
     estimate = HoursEstimate.of(listing.recordings)
     units = tuple(cut(listing.recordings, recipe.units))

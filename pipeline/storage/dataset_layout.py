@@ -12,6 +12,7 @@
     lineage/<version id>/<name>                                  something that was made from a version
     leases/<kind>-<time>-<random>                                a running build or removal
     forgotten/<recording key>.json                               a tombstone
+    partitions/<name>/                                           a partition, laid out as a dataset of its own
     runs/<time>-<plan id>.json                                   times of one run of a build
     synthesis/<fingerprint>/<conversation>.flac[.json|.jsonl]    synthesized recordings and their companions
     utterances/<voice>/<utterance>.flac                          what a local voice spoke, for all recordings
@@ -31,6 +32,7 @@ FORGOTTEN = "forgotten"
 LEASES = "leases"
 LINEAGE = "lineage"
 PACKS = "packs"
+PARTITIONS = "partitions"
 PLANS = "plans"
 REFS = "refs"
 RUNS = "runs"
@@ -104,6 +106,15 @@ def survey(group: str, table: str) -> str:
 
 def death(fingerprint: str, unit: str, attempt: int, number: int) -> str:
     return f"{DEATHS}/{fingerprint}/{unit}.{attempt}/{number}.json"
+
+
+def partition(name: str) -> str:
+    """The folder of one partition."""
+    return f"{PARTITIONS}/{name}"
+
+
+def is_in_partition(path: str) -> bool:
+    return path.startswith(f"{PARTITIONS}/")
 
 
 def plan(id: str, number: int = 0) -> str:

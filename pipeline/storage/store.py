@@ -226,8 +226,17 @@ class Store:
         """Names of the folders directly under a prefix, without listing their contents."""
         if self.is_local and not (self.directory / prefix).is_dir():
             return []
-        listed = self._retry(prefix, lambda: obstore.list_with_delimiter(self._obstore, prefix or None))
+        listed = self._listed(prefix)
         return sorted(path.rstrip("/").rpartition("/")[2] for path in listed["common_prefixes"])
+
+    def files(self, prefix: str = "") -> Sequence[str]:
+        """Paths of the objects directly under a prefix, without those in its folders."""
+        if self.is_local and not (self.directory / prefix).is_dir():
+            return []
+        return sorted(meta["path"] for meta in self._listed(prefix)["objects"])
+
+    def _listed(self, prefix: str) -> Any:
+        return self._retry(prefix, lambda: obstore.list_with_delimiter(self._obstore, prefix or None))
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Objects under a prefix, in the store's order, page by page."""

@@ -17,6 +17,9 @@ from pipeline.versions.reader import Version, tags_of, version_at
 
 DAYS = 30.0
 
+PART_OF = "part of"
+"""Kind of the use of a version by a version of all partitions."""
+
 
 @dataclass(frozen=True)
 class Garbage:
@@ -48,8 +51,14 @@ def use_paths(dataset: Store, version: str) -> list[str]:
 
 
 def needed(dataset: Store) -> set[str]:
-    """Ids of the versions with a tag or a recorded use."""
-    return set(tags_of(dataset).values()) | set(dataset.folders(layout.LINEAGE))
+    """Ids of the versions with a tag or a use that lasts, as that by a version of all partitions may not."""
+    used = (id for id in dataset.folders(layout.LINEAGE) if any(map(_lasts, uses(dataset, id))))
+    return {*tags_of(dataset).values(), *used}
+
+
+def _lasts(use: dict[str, Any]) -> bool:
+    whole = use if use.get("kind") == PART_OF else None
+    return whole is None or Store(whole["dataset"]).exists(layout.manifest(whole["version"]))
 
 
 def garbage(dataset: Store, days: float = DAYS) -> Iterator[Garbage]:

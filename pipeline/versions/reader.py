@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import ValidationError
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from schemas.errors import SetupError
-from schemas.manifest import Manifest
+from schemas.manifest import Manifest, PartitionVersion
 
 if TYPE_CHECKING:  # pyarrow.dataset imports pandas, which takes as long as all that a version needs
     import pyarrow as pa
@@ -71,9 +72,26 @@ class Version:
     def uri(self) -> str:
         return self.store.join(self.path())
 
+    @property
+    def parts(self) -> "Iterator[Version]":
+        """The versions of its partitions, one after another; itself if it has none."""
+        if not self.manifest.parts:
+            yield self
+        for part in self.manifest.parts:
+            yield version_at(Store(self.store.join(layout.partition(part.partition))), part.version)
+
+    def refuse_partitions(self, what: str) -> None:
+        """Raises SetupError with what is done by partitions if the version has some."""
+        if self.manifest.parts:
+            first = layout.partition(self.manifest.parts[0].partition)
+            raise SetupError(
+                f"{self.uri} consists of {len(self.manifest.parts)} partitions, and {what}: name one, "
+                f"such as {self.store.join(first)}@{self.manifest.parts[0].version}"
+            )
+
     def path(self, file: str = "") -> str:
-        """The path of a file of the version in the store."""
-        return layout.version(self.id, file)
+        """The path of a file of the version, or of one of its parts, in the store."""
+        return file if layout.is_in_partition(file) else layout.version(self.id, file)
 
     @contextmanager
     def local(self, file: str) -> Iterator[Path]:
@@ -92,8 +110,15 @@ class Version:
         """One of the version's tables; read it with `batches`."""
         import pyarrow.dataset as ds
 
-        with self.local(f"{name}.parquet") as path:
-            yield ds.dataset(path, format="parquet")
+        with ExitStack() as stack:
+            files = [stack.enter_context(part.local(f"{name}.parquet")) for part in self.parts]
+            if name == "index" and self.manifest.parts:
+                folder = stack.enter_context(TemporaryDirectory(prefix="aqaa-data-index-"))
+                files = [
+                    _with_paths(file, f"{folder_of(part)}/", Path(folder) / part.version)
+                    for file, part in zip(files, self.manifest.parts, strict=True)
+                ]
+            yield ds.dataset(files, format="parquet")
 
 
 def dataset_of(reference: Reference) -> Store:
@@ -122,7 +147,25 @@ def open_version(reference: Reference) -> Version:
 
 
 def version_at(store: Store, id: str) -> Version:
-    """The version with an id. Raises SetupError if its manifest is invalid."""
+    """The version with an id, and the shards of its partitions. Raises SetupError for an invalid manifest."""
+    head = head_at(store, id)
+    if not head.manifest.parts:
+        return head
+    shards = [
+        shard.model_copy(update={"path": f"{folder_of(part)}/{shard.path}"})
+        for part, version in zip(head.manifest.parts, head.parts, strict=True)
+        for shard in version.manifest.shards
+    ]
+    return Version(store, head.manifest.model_copy(update={"shards": shards}))
+
+
+def folder_of(part: PartitionVersion) -> str:
+    """Where the files of a part are, relative to the dataset."""
+    return f"{layout.partition(part.partition)}/{layout.version(part.version)}"
+
+
+def head_at(store: Store, id: str) -> Version:
+    """The version with an id and without the shards of its partitions, of which nothing is read."""
     path = layout.manifest(id)
     try:
         return Version(store, Manifest.model_validate_json(store.get(path)))
@@ -143,13 +186,13 @@ def version_ids(dataset: Store) -> list[str]:
 
 
 def published(reference: Reference) -> list[tuple[Version, list[str]]]:
-    """Every version of a dataset with its tags, newest first. Raises SetupError if there is none."""
+    """The head of every version of a dataset with its tags, newest first. Raises SetupError without any."""
     store = dataset_of(reference)
     ids = version_ids(store)
     tags = tags_of(store)
     order = {ref_target(store, LATEST, number): number for number in ref_numbers(store, LATEST)}
     ids.sort(key=lambda id: order.get(id, -1), reverse=True)
-    return [(version_at(store, id), [tag for tag in tags if tags[tag] == id]) for id in ids]
+    return [(head_at(store, id), [tag for tag in tags if tags[tag] == id]) for id in ids]
 
 
 def tags_of(dataset: Store) -> dict[str, str]:
@@ -198,6 +241,19 @@ def _nearest(wrong: str, right: Iterable[str]) -> str:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
+def _with_paths(index: Path, folder: str, target: Path) -> Path:
+    """A copy of a table whose shards are relative to the dataset, as those of the manifest are."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(index) as source, pq.ParquetWriter(target, source.schema_arrow) as writer:
+        column = source.schema_arrow.get_field_index("shard")
+        for batch in source.iter_batches():
+            paths = pa.array([folder + path for path in batch["shard"].to_pylist()], pa.string())
+            writer.write_batch(batch.set_column(column, "shard", paths))
+    return target
 
 
 def batches(

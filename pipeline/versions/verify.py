@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from pipeline.storage import dataset_layout as layout
-from pipeline.versions.reader import Table, Version, batches
+from pipeline.versions.reader import Table, Version, batches, folder_of
 from schemas.manifest import Manifest, Shard, version_id
 
 
@@ -26,8 +26,13 @@ class Fault:
 def faults(version: Version, on_file: Callable[[str], None] = lambda path: None) -> Iterator[Fault]:
     """All differences between a version and its manifest; calls `on_file` with each path before reading it.
 
-    Hidden files (`.DS_Store`, `.nfs0001`) are ignored.
+    Hidden files (`.DS_Store`, `.nfs0001`) are ignored. Of a version in partitions, every part is verified.
     """
+    if version.manifest.parts:
+        for part, own in zip(version.manifest.parts, version.parts, strict=True):
+            for fault in faults(own, on_file):
+                yield Fault(f"{folder_of(part)}/{fault.path}", fault.what)
+        return
     manifest = version.manifest
     listed = {file.path: file for file in (*manifest.shards, *manifest.files)}
     prefix = version.path() + "/"

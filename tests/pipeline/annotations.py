@@ -37,6 +37,14 @@ def planned(
 ) -> Plan:
     """The plan of a recipe whose recordings have these turns, and speakers if they matter; recipe, inputs and
     output are in `folder`."""
+    file = recipe_of(folder, turns, **recipe)
+    plan = make_plan(load(file))
+    commit(plan, turns, speakers)
+    return plan
+
+
+def recipe_of(folder: Path, turns: Mapping[str, Sequence[AnnotatedTurn]], **recipe: Any) -> Path:
+    """The recipe, and files in the place of its recordings."""
     inputs = folder / "in"
     inputs.mkdir(parents=True, exist_ok=True)
     for name, own in turns.items():
@@ -47,7 +55,15 @@ def planned(
                 (inputs / f"{name}.json").write_text(json.dumps(own[0].metadata))
     file = folder / "recipe.yaml"
     file.write_text(yaml.safe_dump({"name": "given", "inputs": ["in"], "output": "out"} | recipe))
-    plan = make_plan(load(file))
+    return file
+
+
+def commit(
+    plan: Plan,
+    turns: Mapping[str, Sequence[AnnotatedTurn]],
+    speakers: Mapping[str, tuple[Speaker, ...]] = MappingProxyType({}),
+) -> None:
+    """Write the annotations of a plan's units."""
     ledger = Ledger(plan.dataset)
     for unit in plan.units:
         recordings = [
@@ -56,7 +72,6 @@ def planned(
         ]
         for stage in plan.stages:
             ledger.write(stage.name, stage.fingerprint, unit.name, recordings)
-    return plan
 
 
 def packed(plan: Plan, with_pages: bool = False) -> Manifest:

@@ -1,0 +1,182 @@
+"""A build in partitions has the samples of one at once, and builds a new partition alone."""
+
+import numpy as np
+import pytest
+
+from pipeline.build.partitions import build_partitions, chosen, planned
+from pipeline.build.run import build
+from pipeline.config.recipe import load
+from pipeline.planning.plan import make_plan
+from pipeline.storage.store import Store
+from pipeline.training.data import shards_of
+from pipeline.versions.forget import tombstone
+from pipeline.versions.gc import garbage, needed
+from pipeline.versions.reader import Reference, open_version, published, version_at
+from pipeline.versions.samples import samples
+from pipeline.versions.verify import faults
+from schemas.errors import SetupError
+from tests.pipeline.annotations import commit, recipe_of
+from tests.stages.annotated import a_turn
+
+JULY, AUGUST = ("2026/07/a.wav", "2026/07/b.wav"), ("2026/08/c.wav",)
+
+
+def said(*names):
+    return {
+        name: [
+            a_turn(start=5.0 * n, end=5.0 * n + 4.5, index=n, recording=name, text=f"words of {name} {n}")
+            for n in range(2)
+        ]
+        for name in names
+    }
+
+
+def partitioned(folder, *names, **recipe):
+    """The recipe of a build in partitions whose recordings are annotated."""
+    turns = said(*names)
+    loaded = load(recipe_of(folder, turns, partitions={"folders": 2}, **recipe))
+    for partition in chosen(loaded, ()):
+        commit(planned(loaded, partition), turns)
+    return loaded
+
+
+def opened(recipe):
+    return open_version(Reference(recipe.output, recipe.name))
+
+
+def content(version):
+    return {
+        sample.key: (sample.family, sample.record["source"]["recording"], np.array(sample.tokens).tobytes())
+        for sample in samples(version)
+    }
+
+
+def test_it_has_the_samples_and_counts_of_a_build_at_once(tmp_path):
+    recipe = partitioned(tmp_path, *JULY, *AUGUST)
+    built = build_partitions(recipe)
+    version = opened(recipe)
+    at_once = recipe.model_copy(update={"partitions": None, "name": "at-once"})
+    plan = make_plan(at_once)
+    commit(plan, said(*JULY, *AUGUST))
+    whole = build(plan).manifest
+    assert content(version) == content(version_at(plan.dataset, whole.version))
+    assert [part.partition for part in built.manifest.parts] == ["2026-07", "2026-08"]
+    for counts in (
+        "recordings",
+        "turns",
+        "samples",
+        "tokens",
+        "splits",
+        "set_aside",
+        "kept_seconds",
+        "stages",
+    ):
+        assert getattr(built.manifest, counts) == getattr(whole, counts), counts
+    assert sum(root["recordings"] for root in built.manifest.inputs) == 3
+    assert list(faults(version)) == []
+
+
+def test_tables_name_the_shards_of_the_manifest(tmp_path):
+    recipe = partitioned(tmp_path, *JULY, *AUGUST)
+    build_partitions(recipe)
+    version = opened(recipe)
+    shards = {shard.path for shard in version.manifest.shards}
+    with version.table("index") as index, version.table("turns") as turns:
+        assert set(index.to_table()["shard"].to_pylist()) == shards
+        assert turns.count_rows() == version.manifest.turns.diarized == 6
+    assert all(version.store.exists(version.path(shard)) for shard in shards_of(version, "train"))
+
+
+def test_a_new_partition_is_built_alone_and_the_others_stay(tmp_path):
+    recipe = partitioned(tmp_path, *JULY)
+    first = build_partitions(recipe).manifest
+    recipe = partitioned(tmp_path, *JULY, *AUGUST)
+    (tmp_path / "in" / "2026" / "07" / "later.wav").write_bytes(b"not annotated, nor looked at")
+    told = []
+    second = build_partitions(recipe, ["2026-08"], on_progress=told.append)
+    assert told == ["partition 2026-08, 1 of 1"]
+    assert second.status == "published"
+    assert second.manifest.parts[0] == first.parts[0]
+    assert second.manifest.recordings.in_ == 3
+    assert build_partitions(recipe, ["2026-08"]).status == "nothing new"
+    listed = published(Reference(recipe.output, recipe.name))
+    assert [version.id for version, _ in listed] == [second.manifest.version, first.version]
+    assert listed[0][0].manifest.shards == []  # heads alone
+    assert listed[0][0].manifest.shard_count == len(opened(recipe).manifest.shards)
+
+
+def test_parts_of_other_settings_are_refused(tmp_path):
+    build_partitions(partitioned(tmp_path, *JULY, *AUGUST))
+    other = partitioned(tmp_path, *JULY, *AUGUST, compose={"families": ["asr"]})
+    with pytest.raises(
+        SetupError, match="2026-07 and 2026-08 were built with different settings: build without"
+    ):
+        build_partitions(other, ["2026-08"])
+    assert build_partitions(other).status == "published"
+
+
+def test_parts_are_kept_as_long_as_a_version_of_all_is(tmp_path):
+    recipe = partitioned(tmp_path, *JULY, *AUGUST)
+    build_partitions(recipe)
+    other = partitioned(tmp_path, *JULY, *AUGUST, compose={"families": ["asr"]})
+    build_partitions(other)
+    whole = Store(f"{recipe.output}/given")
+    july = Store(whole.join("partitions/2026-07"))
+    assert len(needed(july)) == 2
+    (old,) = [item for item in garbage(whole, days=0) if item.kind == "version"]
+    whole.delete(old.paths)
+    assert len(needed(july)) == 1
+
+
+def test_a_forgotten_recording_is_left_out_by_its_partition(tmp_path):
+    recipe = partitioned(tmp_path, *JULY, *AUGUST)
+    tombstone(Store(f"{recipe.output}/given/partitions/2026-07"), [JULY[0]])
+    partitioned(tmp_path, *JULY, *AUGUST)  # the unit without it is another one
+    assert build_partitions(recipe).manifest.recordings.in_ == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "levels", "message"),
+    [
+        (("a.wav", "x/b.wav"), 1, r"in/a\.wav is in no partition: .*move it into one"),
+        (("x/a.wav", "x/y/b.wav"), 2, r"in/x/a\.wav is in no partition"),
+        (("x/a.wav",), 2, r"x/a\.wav is in no partition"),
+        (
+            ("A b/a.wav", "a-b/b.wav"),
+            1,
+            "the partitions A b and a-b would both be called a-b: rename a folder",
+        ),
+    ],
+)
+def test_recordings_outside_of_partitions_are_told(tmp_path, names, levels, message):
+    recipe = load(recipe_of(tmp_path, said(*names), partitions={"folders": levels}))
+    with pytest.raises(SetupError, match=message):
+        chosen(recipe, ())
+
+
+def test_what_is_in_no_folder_of_the_inputs_is_refused(tmp_path):
+    with pytest.raises(SetupError, match=r"`partitions` are of the inputs, and `texts` is in none of them"):
+        load(recipe_of(tmp_path, said(*JULY), partitions={"folders": 1}, texts=["texts.jsonl"]))
+    recipe = load(recipe_of(tmp_path, said(*JULY), partitions={"folders": 2}))
+    with pytest.raises(SetupError, match="no partition is called 2026-09: there is 2026-07"):
+        chosen(recipe, ["2026-09"])
+    with pytest.raises(SetupError, match="--partition"):
+        chosen(recipe.model_copy(update={"limit_hours": 1.0}), ())
+
+
+def test_an_empty_folder_is_told_and_left_out(tmp_path):
+    recipe = partitioned(tmp_path, *JULY)
+    (tmp_path / "in" / "2026" / "09").mkdir()
+    told = []
+    built = build_partitions(recipe, on_progress=told.append)
+    assert "partition 2026-09 has no recordings" in told
+    assert [part.partition for part in built.manifest.parts] == ["2026-07"]
+
+
+def test_a_dataset_without_partitions_does_not_become_one_with(tmp_path):
+    recipe = partitioned(tmp_path, *JULY)
+    at_once = make_plan(recipe.model_copy(update={"partitions": None}))
+    commit(at_once, said(*JULY))
+    build(at_once)
+    with pytest.raises(SetupError, match="versions without partitions: give the recipe another `name`"):
+        build_partitions(recipe)
