@@ -7,6 +7,7 @@ What is decided over a whole dataset (duplicates, speakers, caps and mixture) is
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from pipeline.build.publish import stored_manifest, summed
 from pipeline.build.run import Built, build
@@ -20,7 +21,7 @@ from pipeline.storage.store import Store
 from pipeline.versions.gc import PART_OF, record_use
 from pipeline.versions.provenance import code_version
 from pipeline.versions.reader import LATEST, tags_of
-from pipeline.versions.tags import tag
+from pipeline.versions.tags import NONE, TagMovedError, tag
 from schemas.errors import SetupError
 from schemas.manifest import DialectCounts, Manifest, PartitionVersion, Share
 
@@ -62,14 +63,13 @@ def build_partitions(
 ) -> Built:
     """Build the partitions one after another, and publish a version of all of them.
 
-    With `only`, the other parts are those of the latest version. Raises SetupError: as of any build, or if
-    these were built with other settings.
+    With `only`, the other parts are those of the latest version, so that several builds may each make some.
+    Raises SetupError: as of any build, or if the others were built with other settings.
     """
     dataset = Store(f"{recipe.output}/{recipe.name}")
     partitions = chosen(recipe, only)
-    earlier = _latest(dataset)
-    kept = {part.partition: part for part in earlier.parts} if only and earlier else {}
-    versions: dict[str, str] = {name: part.version for name, part in kept.items()}
+    _latest(dataset)  # refused now, and not after hours
+    versions: dict[str, str] = {}
     seconds: dict[str, float] = {}
     for number, partition in enumerate(partitions, 1):
         on_progress(f"partition {partition.name}, {number} of {len(partitions)}")
@@ -84,10 +84,14 @@ def build_partitions(
             seconds[name] = round(seconds.get(name, 0.0) + spent, 3)
     if not versions:
         raise NoRecordingsError(f"no recording found in any partition of {', '.join(recipe.inputs)}")
-    manifest = head_of(recipe, dataset, versions)
-    new = dataset.put_new(layout.manifest(manifest.version), stored_manifest(manifest))
-    tag(dataset, LATEST, manifest.version)
-    return Built(manifest, "published" if new else "nothing new", seconds)
+    while True:  # until no other build publishes at the same time
+        earlier = _latest(dataset)
+        others = {part.partition: part.version for part in earlier.parts} if only and earlier else {}
+        manifest = head_of(recipe, dataset, others | versions)
+        new = dataset.put_new(layout.manifest(manifest.version), stored_manifest(manifest))
+        with suppress(TagMovedError):
+            tag(dataset, LATEST, manifest.version, earlier.version if earlier else NONE)
+            return Built(manifest, "published" if new else "nothing new", seconds)
 
 
 def _latest(dataset: Store) -> Manifest | None:

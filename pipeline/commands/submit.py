@@ -19,6 +19,13 @@ from pipeline.commands.extras import require_extra
 @click.option("--namespace", help="Namespace, instead of the kubeconfig's.")
 @settings_option("select.words_min=2")
 @click.option(
+    "--partition",
+    "partitions",
+    metavar="NAME",
+    multiple=True,
+    help="Build only this partition of the recipe's, beside other jobs; repeatable.",
+)
+@click.option(
     "--max-gpu-hours",
     type=click.FloatRange(0, min_open=True),
     help="Stop a build once GPUs have been held for this many hours.",
@@ -31,6 +38,7 @@ def submit(
     image: str | None,
     namespace: str | None,
     settings: tuple[str, ...],
+    partitions: tuple[str, ...],
     max_gpu_hours: float | None,
     dry_run: bool,
     as_json: bool,
@@ -57,6 +65,8 @@ def submit(
         raise click.UsageError(
             "--max-gpu-hours is for builds: trainings and evaluations end with their steps and rows"
         )
+    if partitions and (is_evaluation or is_training or not api.load_recipe(recipe, *settings).partitions):
+        raise click.UsageError("--partition names one of a build's recipe with `partitions`")
     if is_evaluation:
         evaluation = answers_recipe.load(recipe, option_names(), settings)
         *others, job = evaluation_resources(evaluation, overlay, image)
@@ -64,7 +74,7 @@ def submit(
         *others, job = cluster_job.training_resources(cluster_job.load(recipe, settings), overlay, image)
     else:
         options = () if max_gpu_hours is None else ("--max-gpu-hours", f"{max_gpu_hours:g}")
-        *others, job = job_resources(api.load_recipe(recipe, *settings), overlay, image, options)
+        *others, job = job_resources(api.load_recipe(recipe, *settings), overlay, image, options, partitions)
     name = job["metadata"]["name"]
     if dry_run:
         if as_json:

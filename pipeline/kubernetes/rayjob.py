@@ -115,9 +115,14 @@ class OverlayJob:
 
 
 def job_resources(
-    recipe: Recipe, overlay: str, image: str | None = None, options: Sequence[str] = ()
+    recipe: Recipe,
+    overlay: str,
+    image: str | None = None,
+    options: Sequence[str] = (),
+    partitions: Sequence[str] = (),
 ) -> list[Resource]:
-    """The resources that run a build, the RayJob last. `options` are options of `aqaa-data build`.
+    """The resources that run a build, the RayJob last. `options` are options of `aqaa-data build`, and
+    `partitions` those that it builds, after which the job is named.
 
     Raises SetupError for an overlay that can't be used, for a recipe with paths that the cluster can't read,
     and where the stages don't use the nodes' GPUs or need more than a node has.
@@ -131,7 +136,8 @@ def job_resources(
         rendered.job["spec"]["backoffLimit"] = 0  # each start would count from zero
     # The contents of lists are in the recipe by now.
     values = recipe.model_dump(mode="json", exclude_defaults=True)
-    return rendered.filled(job_name(recipe.name), values, image, options)
+    only = [word for name in partitions for word in ("--partition", name)]
+    return rendered.filled(job_name("-".join((recipe.name, *partitions))), values, image, [*options, *only])
 
 
 def _check_gpus(recipe: Recipe, rendered: OverlayJob) -> None:

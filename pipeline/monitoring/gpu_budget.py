@@ -16,6 +16,11 @@ class GpuHours:
         self._held = 0.0
         self._at = time.monotonic()
 
+    def start(self) -> None:
+        """Nothing has been held until now: another part of the build begins."""
+        self._held = 0.0
+        self._at = time.monotonic()
+
     def update(self, progress: Any) -> None:
         """Add what was held since the last update; stop the build where the limit is reached."""
         import ray

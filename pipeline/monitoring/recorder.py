@@ -37,6 +37,7 @@ class BuildRecorder:
         import ray
 
         self.cpus = ray.cluster_resources().get("CPU", 1.0)
+        self.gpus.start()
 
         def collect() -> None:
             self._add(ray.get(progress.collect.remote(), timeout=5))

@@ -14,6 +14,11 @@ from schemas.errors import SetupError
 NONE = "none"
 """The expected version of a tag that doesn't exist yet."""
 
+
+class TagMovedError(SetupError):
+    """A tag refers to another version than was expected."""
+
+
 _LOOKS_LIKE_AN_ID = re.compile(r"[0-9a-f]{4,16}")
 
 
@@ -21,7 +26,7 @@ def tag(dataset: Store, name: str, version: str, expected: str | None = None) ->
     """Move a tag to a version.
 
     With `expected`, only if the tag refers to that version now (`none`: if there is no such tag). Raises
-    SetupError if the name can't be a tag, or the tag refers to another version.
+    TagMovedError if it refers to another, and SetupError if the name can't be a tag.
     """
     if not layout.is_tag_name(name) or _LOOKS_LIKE_AN_ID.fullmatch(name) or name == NONE:
         raise SetupError(
@@ -31,7 +36,7 @@ def tag(dataset: Store, name: str, version: str, expected: str | None = None) ->
         last = max(ref_numbers(dataset, name), default=0)
         current = ref_target(dataset, name, last) if last else NONE
         if expected is not None and current != expected:
-            raise SetupError(f"the tag {name} refers to {current}, not {expected}: nothing was changed")
+            raise TagMovedError(f"the tag {name} refers to {current}, not {expected}: nothing was changed")
         if current == version or dataset.put_new(layout.ref(name, last + 1), f"{version}\n".encode()):
             return
     raise SetupError(f"the tag {name} of {dataset.uri} is constantly moved by others: run the command again")

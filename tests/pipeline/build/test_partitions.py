@@ -1,5 +1,7 @@
 """A build in partitions has the samples of one at once, and builds a new partition alone."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -103,6 +105,17 @@ def test_a_new_partition_is_built_alone_and_the_others_stay(tmp_path):
     assert [version.id for version, _ in listed] == [second.manifest.version, first.version]
     assert listed[0][0].manifest.shards == []  # heads alone
     assert listed[0][0].manifest.shard_count == len(opened(recipe).manifest.shards)
+
+
+def test_builds_of_different_partitions_at_the_same_time_lose_none(tmp_path):
+    names = [f"2026/{month:02}/a.wav" for month in range(1, 7)]
+    recipe = partitioned(tmp_path, *names)
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda n: build_partitions(recipe, [f"2026-{n:02}"]), range(1, 7)))
+    manifest = opened(recipe).manifest
+    assert [part.partition for part in manifest.parts] == [f"2026-{month:02}" for month in range(1, 7)]
+    assert manifest.recordings.in_ == 6
+    assert manifest.version == build_partitions(recipe).manifest.version
 
 
 def test_parts_of_other_settings_are_refused(tmp_path):

@@ -44,6 +44,14 @@ def submit(command, recipe):
     return run
 
 
+def test_a_job_of_a_partition_has_its_name(submit):
+    done = submit("--dry-run", "--set", "partitions.folders=1", "--partition", "2026-07")
+    assert done.code == 0, done.stderr
+    (job,) = (r for r in yaml.safe_load_all(done.stdout) if r["kind"] == "RayJob")
+    assert job["metadata"]["name"] == "aqaa-data-calls-2026-07"
+    assert job["spec"]["entrypoint"] == "aqaa-data build /recipe/recipe.yaml --partition 2026-07"
+
+
 def test_a_dry_run_prints_the_resources_and_needs_no_cluster(submit, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", "/no/such/file")
     done = submit("--dry-run", "--max-gpu-hours", "5")
