@@ -36,6 +36,9 @@ from pipeline.versions.tags import tag as move_tag
 from pipeline.versions.verify import faults
 from schemas.manifest import PartitionVersion
 
+SHOWN = 8
+"""Inputs and partitions of a version."""
+
 
 @click.group()
 def versions() -> None:
@@ -137,7 +140,7 @@ def show(reference: Reference, recording_ids: tuple[str, ...], as_json: bool) ->
     facts.add_row("splits", _counts(manifest.splits))
     facts.add_row("tokens", _counts(manifest.tokens))
     facts.add_row("set aside", _counts(manifest.set_aside))
-    facts.add_row("inputs", "\n".join(str(root.get("uri", root)) for root in manifest.inputs))
+    facts.add_row("inputs", _inputs(manifest.inputs))
     facts.add_row(
         "models", "\n".join(f"{m.reference} ({m.licence}, {m.sha256[:12]})" for m in manifest.models)
     )
@@ -297,9 +300,14 @@ def _samples(version: Version) -> int:
     return sum(version.manifest.splits.values())
 
 
+def _inputs(inputs: list[dict[str, Any]]) -> str:
+    shown = [str(root.get("uri", root)) for root in inputs[:SHOWN]]
+    return "\n".join([*shown, *([f"and {len(inputs) - SHOWN:,} more"] if len(inputs) > SHOWN else [])])
+
+
 def _partitions(parts: list[PartitionVersion]) -> str:
-    shown = ", ".join(f"{part.partition}@{part.version}" for part in parts[:8])
-    return shown + (f" and {len(parts) - 8:,} more" if len(parts) > 8 else "")
+    shown = ", ".join(f"{part.partition}@{part.version}" for part in parts[:SHOWN])
+    return shown + (f" and {len(parts) - SHOWN:,} more" if len(parts) > SHOWN else "")
 
 
 def _hours(seconds: float) -> str:
