@@ -23,7 +23,7 @@ _DATASET = {"__module__": "megatron.energon", "__class__": "CrudeWebdataset"}
 def write_energon(version: Version, shard: Shard, folder: Path, _: int) -> int:
     """Copy a shard into the dataset of its subset, as all samples of one have the same members. Returns the
     number of samples."""
-    target = folder / layout.shard_subset(shard.path) / shard.path.rpartition("/")[2]
+    target = folder / layout.shard_subset(shard.path) / layout.shard_file(shard.path)
     target.parent.mkdir()
     with version.local(shard.path) as path:
         shutil.copyfile(path, target)
@@ -39,10 +39,10 @@ def describe_energon(version: Version, folder: Path) -> None:
     for subset, shards in by_subset.items():
         meta = folder / subset / ".nv-meta"
         meta.mkdir(parents=True)
-        counts = {shard.path.rpartition("/")[2]: shard.samples for shard in shards}
+        counts = {layout.shard_file(shard.path): shard.samples for shard in shards}
         parts: dict[str, list[str]] = {name: [] for name in SPLITS.values()}
         for shard in shards:
-            parts[SPLITS[shard.split]].append(shard.path.rpartition("/")[2])
+            parts[SPLITS[shard.split]].append(layout.shard_file(shard.path))
         (meta / "dataset.yaml").write_text(yaml.safe_dump(_DATASET))
         (meta / "split.yaml").write_text(yaml.safe_dump({"split_parts": parts, "exclude": []}))
         (meta / ".info.json").write_text(json.dumps({"shard_counts": counts}, indent=1))

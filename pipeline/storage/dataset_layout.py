@@ -161,6 +161,13 @@ def shard_subset(path: str) -> str:
     return shard_prefix(path).partition("-")[2] or "default"
 
 
+def shard_file(path: str) -> str:
+    """A name for what is made of a shard, unique in its version: `train-000007.tar`, and in a partition
+    `2026-07-train-000007.tar`."""
+    partition = f"{path.split('/')[1]}-" if is_in_partition(path) else ""
+    return partition + path.rpartition("/")[2]
+
+
 def refs(tag: str) -> str:
     """The folder of one tag."""
     return f"{REFS}/{tag}"

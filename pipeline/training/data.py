@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from pipeline.training.recipe import MEASURES, StageConfig
 from pipeline.training.shard_copies import copied
@@ -141,7 +142,7 @@ def indexed(version: Version, folder: Path, split: str = SPLIT) -> pa.Table:
 
     def of_shard(numbered: tuple[int, str]) -> pa.Table:
         number, path = numbered
-        file = folder / f"{Path(path).stem}.arrow"
+        file = folder / f"{layout.shard_file(path).removesuffix('.tar')}.arrow"
         if not file.exists():
             with version.store.open(version.path(path), _INDEXED_AT_ONCE) as shard:
                 write_table(file, index_shard(cast(BinaryIO, shard), number))

@@ -8,15 +8,17 @@ import pytest
 from pipeline.build.partitions import build_partitions, chosen, planned
 from pipeline.build.run import build
 from pipeline.config.recipe import load
+from pipeline.export.run import export
 from pipeline.planning.plan import make_plan
 from pipeline.storage.store import Store
-from pipeline.training.data import shards_of
+from pipeline.training.data import indexed, shards_of
 from pipeline.versions.forget import tombstone
 from pipeline.versions.gc import garbage, needed
 from pipeline.versions.reader import Reference, open_version, published, version_at
 from pipeline.versions.samples import samples
 from pipeline.versions.verify import faults
 from schemas.errors import SetupError
+from stages.train.documents import Documents
 from tests.pipeline.annotations import commit, recipe_of
 from tests.stages.annotated import a_turn
 
@@ -87,6 +89,32 @@ def test_tables_name_the_shards_of_the_manifest(tmp_path):
         assert set(index.to_table()["shard"].to_pylist()) == shards
         assert turns.count_rows() == version.manifest.turns.diarized == 6
     assert all(version.store.exists(version.path(shard)) for shard in shards_of(version, "train"))
+
+
+def test_it_is_trained_on_and_exported_like_any_other(tmp_path):
+    recipe = partitioned(tmp_path, *JULY, *AUGUST)
+    build_partitions(recipe)
+    version = opened(recipe)
+    of_train = {sample.key for sample in samples(version, "train")}
+    documents = Documents(
+        indexed(version, tmp_path / "index"), lambda ranges: [_read(version, *one) for one in ranges]
+    )
+    assert {document.key for document in documents.read(range(len(documents)))} == of_train
+    done = export(version, "energon", tmp_path / "energon")
+    assert done.samples == sum(version.manifest.splits.values())
+    assert len(list((tmp_path / "energon").rglob("*.tar"))) == len(version.manifest.shards) > 1
+
+
+def _read(version, shard, start, size):
+    return version.store.read(version.path(shards_of(version, "train")[shard]), start, start + size)
+
+
+@pytest.mark.parametrize("format", ["jsonl", "lhotse"])
+def test_turns_are_exported_by_partition(tmp_path, format):
+    recipe = partitioned(tmp_path, *JULY, *AUGUST)
+    build_partitions(recipe)
+    with pytest.raises(SetupError, match="2 partitions, and turns are exported from each: name one"):
+        export(opened(recipe), format, tmp_path / "turns")
 
 
 def test_a_new_partition_is_built_alone_and_the_others_stay(tmp_path):
