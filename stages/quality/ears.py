@@ -34,11 +34,34 @@ class TurnEars:
         }
 
     def __call__(self, samples: Samples) -> tuple[HeardLabel, ...]:
-        """What each ear hears in samples [n] at 16 kHz."""
-        return tuple(
-            agreed(name, [classifier(samples) for classifier in classifiers])
+        """What each ear hears in samples [n] at 16 kHz. Raises whatever a classifier raises."""
+        (heard,) = self.each([samples])
+        if isinstance(heard, Exception):
+            raise heard
+        return heard
+
+    def each(self, turns: Sequence[Samples]) -> list[tuple[HeardLabel, ...] | Exception]:
+        """What each ear hears in each turn (samples [n] at 16 kHz), or the error where one can't hear it."""
+        heard = {
+            name: [classifier.each(turns) for classifier in classifiers]
             for name, classifiers in self._classifiers.items()
-        )
+        }
+        return [
+            _of_turn({name: [of[number] for of in several] for name, several in heard.items()})
+            for number in range(len(turns))
+        ]
+
+
+def _of_turn(
+    heard: Mapping[str, Sequence[Mapping[str, float] | Exception]],
+) -> tuple[HeardLabel, ...] | Exception:
+    labels: list[HeardLabel] = []
+    for name, several in heard.items():
+        found = [each for each in several if not isinstance(each, Exception)]
+        if len(found) < len(several):
+            return next(each for each in several if isinstance(each, Exception))
+        labels.append(agreed(name, found))
+    return tuple(labels)
 
 
 def agreed(ear: str, heard: Sequence[Mapping[str, float]]) -> HeardLabel:

@@ -2,12 +2,22 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from schemas.recording import Problem, QualityColumn, QualityMeasures, Recording, Transcript, Unit
+from schemas.recording import (
+    HeardLabel,
+    Problem,
+    QualityColumn,
+    QualityMeasures,
+    Recording,
+    Transcript,
+    Unit,
+)
 from schemas.script import UNSPACED_LETTER
 from schemas.speech_marks import without_marks
+from stages.audio_classifier import BATCH
 from stages.quality.config import QualityConfig
 from stages.quality.pitch import pitch_of
 from stages.quality.song import SongMeasures, song_measures
@@ -56,20 +66,23 @@ class QualityStage(Stage[QualityConfig]):
         measures: list[QualityMeasures | None] = [None] * len(recording.turns)
         problems: list[Problem] = []
         transcripts = recording.transcribe.turns if recording.transcribe else ()
-        for index in recording.live_turns():
-            turn = recording.turns[index]
-            samples = self._audio.read(recording, turn.track, turn.start, turn.end)
-            try:
-                measures[index] = self._measure(samples, turn.start, transcripts[index], recording.sings)
-            except Exception as error:
-                problems.append(self._problem_of(error, index))
+        live = list(recording.live_turns())
+        for first in range(0, len(live), BATCH):  # the samples of so many turns are in memory
+            several = [(index, recording.turns[index]) for index in live[first : first + BATCH]]
+            read = [self._audio.read(recording, turn.track, turn.start, turn.end) for _, turn in several]
+            for (index, turn), samples, heard in zip(several, read, self._ears.each(read), strict=True):
+                try:
+                    measured = self._measure(samples, turn.start, transcripts[index], recording.sings)
+                    measures[index] = replace(measured, heard=_found(heard))
+                except Exception as error:
+                    problems.append(self._problem_of(error, index))
         return QualityColumn(tuple(measures), tuple(problems))
 
     def _measure(
         self, samples: Samples, start: float, transcript: Transcript | None, sings: bool
     ) -> QualityMeasures:
-        """Measures of one turn from its samples [n], its start in the recording, its transcript, and whether
-        it is of a song."""
+        """Measures of one turn, but for what ears hear, from its samples [n], its start in the recording, its
+        transcript, and whether it is of a song."""
         segments = self._vad.speech(samples, sings)
         speech = sum(end - begin for begin, end in segments)
         scores = self._dnsmos.score(samples)
@@ -98,8 +111,13 @@ class QualityStage(Stage[QualityConfig]):
             tempo_bpm=song.tempo_bpm,
             vibrato_hz=song.vibrato_hz,
             vibrato_cents=song.vibrato_cents,
-            heard=self._ears(samples),
         )
+
+
+def _found(heard: tuple[HeardLabel, ...] | Exception) -> tuple[HeardLabel, ...]:
+    if isinstance(heard, Exception):
+        raise heard
+    return heard
 
 
 def words_outside(transcript: Transcript | None, speech: Sequence[tuple[float, float]]) -> float | None:

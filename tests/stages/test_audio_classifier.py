@@ -27,6 +27,24 @@ def test_the_labels_of_a_tagger_do_not_exclude_each_other(tmp_path):
     assert AudioClassifier(tmp_path, named)(noise()) == pytest.approx({"angry": angry, "happy": max(happy)})
 
 
+def test_turns_are_heard_together_as_they_are_alone(tmp_path):
+    classifier = AudioClassifier(saved(tmp_path, LABELS))
+    turns = [noise(seed)[: 16_000 - 4_000 * (seed % 3)] for seed in range(40)]
+    alone = [classifier(samples) for samples in turns]
+    passes = []
+    classifier._model.register_forward_pre_hook(lambda *_: passes.append(1))
+    together = classifier.each(turns)
+    assert len(passes) == 3  # one for each length
+    for one, other in zip(alone, together, strict=True):
+        assert other == pytest.approx(one, abs=1e-6)
+
+
+def test_a_turn_that_is_too_short_fails_alone(tmp_path):
+    heard = AudioClassifier(saved(tmp_path, LABELS)).each([noise()[:3], noise()])
+    assert isinstance(heard[0], Exception)
+    assert sum(heard[1].values()) == pytest.approx(1)
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [

@@ -4,7 +4,7 @@ import pytest
 
 from schemas.recording import HeardLabel
 from stages.quality import QualityConfig
-from stages.quality.ears import TurnEars, agreed
+from stages.quality.ears import EarConfig, TurnEars, agreed
 from tests.audio_classifiers import logits, noise, saved
 
 
@@ -34,3 +34,11 @@ def test_each_ear_hears_with_its_own_classifiers(tmp_path):
         expected = logits(folder, noise()).softmax(0)
         assert heard[folder.name].label == labels[int(expected.argmax())]
         assert heard[folder.name].probability == pytest.approx(float(expected.max()))
+
+
+def test_a_turn_that_one_of_them_cannot_hear_has_its_error(tmp_path):
+    ears = {name: (EarConfig(model=name),) for name in ("emotion", "sound")}
+    models = {name: saved(tmp_path / name, ("a", "b")) for name in ears}
+    heard = TurnEars(ears, models, "cpu").each([noise(), noise()[:3]])
+    assert [label.ear for label in heard[0]] == ["emotion", "sound"]
+    assert isinstance(heard[1], Exception)
