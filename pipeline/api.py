@@ -128,8 +128,6 @@ def plan(
     Where the recipe synthesizes conversations, their recordings are made here, unless `dry_run` is set;
     `on_progress` receives a line about each step. Raises SetupError.
     """
-    if recipe.partitions:
-        raise SetupError("the recipe has `partitions`, each with a plan of its own: use build_partitions")
     from pipeline.planning.plan import make_plan
     from pipeline.synthesis.run import synthesize
 

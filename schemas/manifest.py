@@ -98,6 +98,12 @@ class PartitionVersion(_Model):
     """Of its shards and files."""
 
 
+def version_id_of_parts(parts: Iterable[PartitionVersion]) -> str:
+    """Id of a version of all partitions, a hash of the ids of their versions."""
+    listed = sorted((part.partition, part.version) for part in parts)
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:16]
+
+
 class Manifest(_Model):
     schema_version: int = SCHEMA_VERSION
     dataset: str

@@ -4,9 +4,8 @@ versions. The driver holds one partition at a time.
 What is decided over a whole dataset (duplicates, speakers, caps and mixture) is decided in each partition.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from pipeline.build.publish import stored_manifest, summed
@@ -20,10 +19,10 @@ from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from pipeline.versions.gc import PART_OF, record_use
 from pipeline.versions.provenance import code_version
-from pipeline.versions.reader import LATEST, tags_of
+from pipeline.versions.reader import LATEST, head_at, tags_of, version_at
 from pipeline.versions.tags import NONE, TagMovedError, tag
 from schemas.errors import SetupError
-from schemas.manifest import DialectCounts, Manifest, PartitionVersion, Share
+from schemas.manifest import DialectCounts, Manifest, PartitionVersion, Share, version_id_of_parts
 
 Progress = Callable[[str], None]
 
@@ -33,10 +32,18 @@ def planned(recipe: Recipe, partition: Partition) -> Plan:
     changed = {
         "name": partition.name,
         "inputs": partition.inputs,
-        "output": Store(f"{recipe.output}/{recipe.name}").join(layout.PARTITIONS),
+        "output": f"{recipe.output}/{recipe.name}/{layout.PARTITIONS}",
         "partitions": None,
     }
     return make_plan(recipe.model_copy(update=changed), folder=partition.folder)
+
+
+def first_plan(recipe: Recipe, partitions: Sequence[Partition]) -> Plan:
+    """The plan of the first that has recordings. Raises NoRecordingsError if none has."""
+    for partition in partitions:
+        with suppress(NoRecordingsError):
+            return planned(recipe, partition)
+    raise NoRecordingsError(f"no recording found in any partition of {', '.join(recipe.inputs)}")
 
 
 def chosen(recipe: Recipe, only: Sequence[str]) -> list[Partition]:
@@ -68,8 +75,9 @@ def build_partitions(
     """
     dataset = Store(f"{recipe.output}/{recipe.name}")
     partitions = chosen(recipe, only)
-    _latest(dataset)  # refused now, and not after hours
-    versions: dict[str, str] = {}
+    before = parts_of_latest(dataset)
+    replaced = set() if only else set(before)
+    parts: dict[str, PartitionVersion] = {}
     seconds: dict[str, float] = {}
     for number, partition in enumerate(partitions, 1):
         on_progress(f"partition {partition.name}, {number} of {len(partitions)}")
@@ -78,85 +86,97 @@ def build_partitions(
         except NoRecordingsError:
             on_progress(f"partition {partition.name} has no recordings")
             continue
+        settings = settings_of(plan)
+        stay = before.keys() - replaced - {each.name for each in partitions}
+        _refuse_other_settings(settings, [before[name] for name in stay])
         built = build(plan, retry, recorder)
-        versions[partition.name] = built.manifest.version
+        del plan  # before the next one is made
+        parts[partition.name] = part_of(partition.name, built.manifest, settings)
         for name, spent in built.seconds.items():
             seconds[name] = round(seconds.get(name, 0.0) + spent, 3)
-    if not versions:
+    if not parts:
         raise NoRecordingsError(f"no recording found in any partition of {', '.join(recipe.inputs)}")
     while True:  # until no other build publishes at the same time
-        earlier = _latest(dataset)
-        others = {part.partition: part.version for part in earlier.parts} if only and earlier else {}
-        manifest = head_of(recipe, dataset, others | versions)
+        latest = parts_of_latest(dataset)
+        others = {name: part for name, part in latest.items() if name not in replaced}
+        manifest = head_of(recipe, dataset, others | parts)
         new = dataset.put_new(layout.manifest(manifest.version), stored_manifest(manifest))
         with suppress(TagMovedError):
-            tag(dataset, LATEST, manifest.version, earlier.version if earlier else NONE)
+            tag(dataset, LATEST, manifest.version, version_of(latest) if latest else NONE)
             return Built(manifest, "published" if new else "nothing new", seconds)
 
 
-def _latest(dataset: Store) -> Manifest | None:
-    """The head of the latest version of all partitions. Raises SetupError if it was built without any."""
+def parts_of_latest(dataset: Store) -> dict[str, PartitionVersion]:
+    """Partition -> its part of the latest version. Raises SetupError if that was built without partitions."""
     version = tags_of(dataset).get(LATEST) if not dataset.is_local or dataset.directory.is_dir() else None
     if version is None:
-        return None
-    head = Manifest.model_validate_json(dataset.get(layout.manifest(version)))
+        return {}
+    head = head_at(dataset, version).manifest
     if not head.parts:
         raise SetupError(
             f"{dataset.uri} has versions without partitions: give the recipe another `name`, or remove "
             "`partitions`"
         )
-    return head
+    return {part.partition: part for part in head.parts}
 
 
-def head_of(recipe: Recipe, dataset: Store, versions: Mapping[str, str]) -> Manifest:
+def part_of(partition: str, manifest: Manifest, settings: str) -> PartitionVersion:
+    return PartitionVersion(
+        partition=partition,
+        version=manifest.version,
+        settings=settings,
+        shards=len(manifest.shards),
+        bytes=manifest.bytes,
+    )
+
+
+def settings_of(plan: Plan) -> str:
+    """Hash of everything but the inputs that determines the outputs of a plan. That of a stored version
+    says less: equal outputs of other settings are the same version."""
+    return digest([plan.pack, {stage.name: stage.fingerprint for stage in plan.stages}])
+
+
+def _refuse_other_settings(settings: str, others: Iterable[PartitionVersion]) -> None:
+    if other := next((part for part in others if part.settings != settings), None):
+        raise SetupError(
+            f"the partition {other.partition} was built with different settings, of another recipe or "
+            "release: build without --partition, so that all have those of the recipe"
+        )
+
+
+def head_of(recipe: Recipe, dataset: Store, parts: Mapping[str, PartitionVersion]) -> Manifest:
     """The head of the versions of partitions, which are kept from now on as long as it is.
 
     Raises SetupError if they were built with different settings.
     """
-    parts: list[PartitionVersion] = []
     total: Manifest | None = None
-    for name in sorted(versions):
-        manifest = Manifest.model_validate_json(_of(dataset, name).get(layout.manifest(versions[name])))
-        settings = _settings(manifest)
-        if parts and settings != parts[0].settings:
-            raise SetupError(
-                f"the partitions {parts[0].partition} and {name} were built with different settings: build "
-                "without --partition, so that all have the recipe's"
-            )
-        parts.append(
-            PartitionVersion(
-                partition=name,
-                version=manifest.version,
-                settings=settings,
-                shards=len(manifest.shards),
-                bytes=manifest.bytes,
-            )
-        )
-        total = manifest if total is None else _added(total, manifest)
+    ordered = [parts[name] for name in sorted(parts)]
+    _refuse_other_settings(ordered[-1].settings, ordered)
+    for part in ordered:
+        own = version_at(_of(dataset, part.partition), part.version).manifest
+        total = own if total is None else _added(total, own)
     assert total is not None
-    listed = [(part.partition, part.version) for part in parts]
-    version = hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:16]
-    for part in parts:
-        use = {"kind": PART_OF, "dataset": dataset.uri, "version": version}
-        record_use(_of(dataset, part.partition), part.version, f"{version}.json", json.dumps(use).encode())
-    own = {
+    version = version_of(parts)
+    for part in ordered:
+        use = json.dumps({"kind": PART_OF, "version": version}).encode()
+        record_use(_of(dataset, part.partition), part.version, f"{version}.json", use)
+    own_values = {
         "dataset": recipe.name,
         "version": version,
-        "plan": digest(listed),
+        "plan": digest([version, ordered[0].settings]),
         "code_version": code_version(),
         "recipe": recipe.content(),
     }
-    return total.model_copy(update={**own, "ledgers": [], "shards": [], "files": [], "parts": parts})
+    return total.model_copy(update={**own_values, "ledgers": [], "shards": [], "files": [], "parts": ordered})
+
+
+def version_of(parts: Mapping[str, PartitionVersion]) -> str:
+    """The id of the version of all: a hash of those of its parts."""
+    return version_id_of_parts(parts.values())
 
 
 def _of(dataset: Store, partition: str) -> Store:
     return Store(dataset.join(layout.partition(partition)))
-
-
-def _settings(manifest: Manifest) -> str:
-    """Hash of everything but the inputs that determined the outputs of a version."""
-    recipe = {key: value for key, value in manifest.recipe.items() if key != "name"}
-    return digest([recipe, manifest.stages, manifest.vocabulary])
 
 
 def _added(a: Manifest, b: Manifest) -> Manifest:
@@ -183,6 +203,7 @@ def _added(a: Manifest, b: Manifest) -> Manifest:
         update={
             **sums,
             **counts,
+            "songs": {name: round(seconds, 3) for name, seconds in sums["songs"].items()},
             "dialects": dialects,
             "mixture": _mixture(a, b),
             "rater_agreement": None,

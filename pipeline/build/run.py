@@ -64,6 +64,12 @@ def _build(plan: Plan, retry: bool, recorder: BuildRecorder) -> Built:
     from pipeline.report.pages import pages
 
     plan.dataset.check_writable()
+    if parts := plan.dataset.folders(layout.PARTITIONS):
+        raise SetupError(
+            f"{plan.dataset.uri} has {len(parts)} partitions: give the recipe another `name`, or its "
+            "`partitions` back"
+        )
+    recorder.start()
     started = datetime.now(UTC)
     clock: Clock = defaultdict(float)
     with _timed(clock, "total"), leased(plan.dataset):

@@ -105,11 +105,11 @@ def _tell(line: str) -> None:
 def _preview_partitions(recipe: "Recipe", only: tuple[str, ...], as_json: bool) -> None:
     """Show the recipe's partitions, and the preview of the first."""
     from pipeline.build.dry_run import preview
-    from pipeline.build.partitions import chosen, planned
+    from pipeline.build.partitions import chosen, first_plan
 
     partitions = chosen(recipe, only)
     names = [partition.name for partition in partitions]
-    first = preview(planned(recipe, partitions[0]))
+    first = preview(first_plan(recipe, partitions))
     if as_json:
         print_json({"partitions": names, "first": first.facts})
         return
@@ -165,7 +165,7 @@ def summary(built: "Built", dataset: str) -> str:
         f"  samples     {', '.join(f'{family} {n}' for family, n in manifest.samples.items()) or 'none'}"
         f" ({', '.join(f'{split} {n}' for split, n in manifest.splits.items())})",
         f"  tokens      {', '.join(f'{kind} {n:,}' for kind, n in manifest.tokens.items())}",
-        f"  shards      {manifest.shard_count}, {manifest.bytes / 1e6:.1f} MB",
+        f"  shards      {manifest.shard_count}, {_bytes_of_shards(manifest) / 1e6:.1f} MB",
         f"  set aside   {_reasons(manifest) or 'nothing'}",
     ]
     if built.table:
@@ -175,6 +175,11 @@ def summary(built: "Built", dataset: str) -> str:
     else:
         lines.append(f"  report      {folder}/report.html")
     return "\n".join(lines)
+
+
+def _bytes_of_shards(manifest: Manifest) -> int:
+    """Of parts, with their tables and pages."""
+    return manifest.bytes if manifest.parts else sum(shard.bytes for shard in manifest.shards)
 
 
 def _reasons(manifest: Manifest) -> str:

@@ -37,7 +37,7 @@ from pipeline.versions.verify import faults
 from schemas.manifest import PartitionVersion
 
 SHOWN = 8
-"""Inputs and partitions of a version."""
+"""Most inputs and partitions of a version that are shown."""
 
 
 @click.group()
@@ -247,7 +247,7 @@ def verify(reference: Reference, as_json: bool) -> None:
     ) as progress:
         task = progress.add_task("")
         found = list(faults(version, lambda path: progress.update(task, description=f"reading {path}")))
-    files = len(version.manifest.shards) + len(version.manifest.files)
+    files = sum(len(part.manifest.shards) + len(part.manifest.files) for part in version.parts)
     if as_json:
         print_json(
             {

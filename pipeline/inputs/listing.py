@@ -59,9 +59,10 @@ class Listing:
     roots: tuple[InputRoot, ...]
 
 
-def list_inputs(uris: Sequence[str]) -> Listing:
+def list_inputs(uris: Sequence[str], folder: str = "") -> Listing:
     """Every recording under files, directories, globs or prefixes, or named by manifests.
 
+    With a `folder`, each input is that folder of an input, and ids begin with it, as those of the input do.
     An input that exists is taken as it is, even if its name looks like a glob. Raises SetupError if an input
     doesn't exist, and NoRecordingsError if no recording was found.
     """
@@ -69,7 +70,9 @@ def list_inputs(uris: Sequence[str]) -> Listing:
     roots: list[InputRoot] = []
     for uri in uris:
         recordings, ignored, strays = _of_input(uri)
-        found.append((normalize_uri(uri), recordings))
+        if folder:
+            recordings = [replace(recording, id=f"{folder}/{recording.id}") for recording in recordings]
+        found.append((normalize_uri(uri).removesuffix(f"/{folder}"), recordings))
         roots.append(
             InputRoot(
                 normalize_uri(uri),
@@ -222,7 +225,7 @@ def _recordings(
                 found.append(replace(item, etag=LEADS_OUT))
         elif kind in BESIDE:
             beside.append(item)
-        elif kind in NOT_AUDIO or (not store.is_local and _is_folder_marker(item)):
+        elif kind in NOT_AUDIO or (not store.is_local and is_folder_marker(item)):
             ignored += 1
         elif not store.is_local and not can_request(item.path):
             found.append(replace(item, etag=BAD_KEY))
@@ -248,7 +251,7 @@ def _recordings(
     return recordings, ignored, tuple(strays)
 
 
-def _is_folder_marker(item: StoredObject) -> bool:
+def is_folder_marker(item: StoredObject) -> bool:
     """Whether a key is an empty object by which web consoles create a folder."""
     return item.bytes == 0 and not extension(item.path)
 

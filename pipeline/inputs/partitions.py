@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.inputs.beside import NOT_AUDIO, extension, hidden
+from pipeline.inputs.listing import is_folder_marker
 from pipeline.storage.store import Store
 from schemas.errors import SetupError
 
@@ -65,9 +66,10 @@ def _below(root: Store, uri: str, levels: int) -> Iterator[tuple[str, str]]:
 
 
 def _refuse_recordings(root: Store, uri: str, folder: str) -> None:
-    for path in root.files(folder):
-        if extension(path) not in NOT_AUDIO and not hidden(path):
+    for item in root.files(folder):
+        is_marker = not root.is_local and is_folder_marker(item)
+        if extension(item.path) not in NOT_AUDIO and not hidden(item.path) and not is_marker:
             raise SetupError(
-                f"{root.join(path)} is in no partition: with `partitions`, every recording is in a folder "
-                f"below the input {uri}; move it into one"
+                f"{root.join(item.path)} is in no partition: with `partitions`, every recording is in a "
+                f"folder below the input {uri}; move it into one"
             )

@@ -26,7 +26,7 @@ def _uris(recipe: AnswersRecipe) -> Iterator[tuple[str, str]]:
     """Keys and values that name files; the default of `out` does, too."""
     yield "answers.out", str(recipe.options.get("out", "evaluation"))
     for key in _PLACES:
-        value = recipe.options.get(key, ())
+        value = recipe.options.get(key) or ()
         for place in [value] if isinstance(value, str) else value:
             if not (is_server(place) or place == "builtin" or (key == "emotions" and is_reference(place))):
                 yield f"answers.{key}", place

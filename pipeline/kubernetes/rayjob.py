@@ -31,7 +31,8 @@ _RECIPE_BYTES = 900_000
 
 
 def job_name(name: str, kind: str = "aqaa-data") -> str:
-    """The name of the job in Kubernetes: one per dataset or training, so that no two write to it at once."""
+    """The name of the job in Kubernetes: one per dataset, partition or training, so that no two write to it
+    at once."""
     cleaned = re.sub(r"[^a-z0-9]+", "-", name).strip("-")
     if cleaned != name or len(cleaned) > _NAME_LETTERS:
         cleaned = f"{cleaned[:_NAME_LETTERS]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
@@ -137,7 +138,7 @@ def job_resources(
     # The contents of lists are in the recipe by now.
     values = recipe.model_dump(mode="json", exclude_defaults=True)
     only = [word for name in partitions for word in ("--partition", name)]
-    return rendered.filled(job_name("-".join((recipe.name, *partitions))), values, image, [*options, *only])
+    return rendered.filled(job_name("/".join((recipe.name, *partitions))), values, image, [*options, *only])
 
 
 def _check_gpus(recipe: Recipe, rendered: OverlayJob) -> None:

@@ -31,13 +31,17 @@ class BuildRecorder:
             for name, (seconds, cpu, audio) in self._sums.items()
         }
 
+    def start(self) -> None:
+        """Count the work of a build, or of a partition of one, from zero; GPU hours go on."""
+        self._sums, self._workers = {}, {}
+        self.gpus.start()
+
     @contextmanager
     def following(self, progress: Any) -> Iterator[None]:
         """Record what is reported to the progress actor while the context is open."""
         import ray
 
         self.cpus = ray.cluster_resources().get("CPU", 1.0)
-        self.gpus.start()
 
         def collect() -> None:
             self._add(ray.get(progress.collect.remote(), timeout=5))

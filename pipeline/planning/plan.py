@@ -5,7 +5,7 @@ outputs.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -144,10 +144,11 @@ def make_plan(recipe: Recipe, synthesis: Synthesis | None = None, folder: str = 
     that of a partition, which the inputs are.
     """
     dataset = Store(f"{recipe.output}/{recipe.name}")
-    listed, pair_only = _listing(recipe, synthesis)
-    if folder:
-        named = (replace(recording, id=f"{folder}/{recording.id}") for recording in listed.recordings)
-        listed = Listing(tuple(named), listed.roots)
+    if recipe.partitions:
+        raise SetupError(
+            f"the recipe {recipe.name} has `partitions`, and only a build plans each of them: leave them out"
+        )
+    listed, pair_only = _listing(recipe, synthesis, folder)
     listing = without_forgotten(listed, dataset)
     estimate = HoursEstimate.of(listing.recordings)
     units = tuple(cut(listing.recordings, recipe.units))
@@ -173,10 +174,10 @@ def make_plan(recipe: Recipe, synthesis: Synthesis | None = None, folder: str = 
     )
 
 
-def _listing(recipe: Recipe, synthesis: Synthesis | None) -> tuple[Listing, frozenset[str]]:
+def _listing(recipe: Recipe, synthesis: Synthesis | None, folder: str) -> tuple[Listing, frozenset[str]]:
     """All recordings, and the ids of those that only candidates name."""
     other_sources = synthesis or recipe.preferences.candidates
-    listed = list_inputs(recipe.inputs) if recipe.inputs or not other_sources else Listing((), ())
+    listed = list_inputs(recipe.inputs, folder) if recipe.inputs or not other_sources else Listing((), ())
     recordings, roots = listed.recordings, listed.roots
     spoken = synthesis.recordings if synthesis else ()
     if synthesis:

@@ -229,11 +229,11 @@ class Store:
         listed = self._listed(prefix)
         return sorted(path.rstrip("/").rpartition("/")[2] for path in listed["common_prefixes"])
 
-    def files(self, prefix: str = "") -> Sequence[str]:
-        """Paths of the objects directly under a prefix, without those in its folders."""
+    def files(self, prefix: str = "") -> Sequence[StoredObject]:
+        """The objects directly under a prefix, without those in its folders."""
         if self.is_local and not (self.directory / prefix).is_dir():
             return []
-        return sorted(meta["path"] for meta in self._listed(prefix)["objects"])
+        return [self._object(meta) for meta in self._listed(prefix)["objects"]]
 
     def _listed(self, prefix: str) -> Any:
         return self._retry(prefix, lambda: obstore.list_with_delimiter(self._obstore, prefix or None))

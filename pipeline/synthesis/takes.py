@@ -9,7 +9,7 @@ from pipeline.models import Model, resolve
 from pipeline.synthesis.plain_speech import PlainSpeech
 from schemas.errors import DataError
 from schemas.style import emotion_of, measure_of
-from stages.compose.labels import is_heard
+from stages.compose.labels import Labels, is_heard, voicing_of
 from stages.compose.plain_comparison import compare_with_plain
 from stages.quality.ears import TurnEars
 from stages.stage import SAMPLE_RATE
@@ -46,6 +46,7 @@ class TakeJudge:
         self._ears = TurnEars(ears, {name: model.path for name, model in models.items()}, "cpu")
         self._plain_speech = plain_speech
         self._limits = recipe.compose.labels.limits
+        self._voiced_max = recipe.compose.labels.whisper_voiced_max
         self._checks = recipe.synthesize.checks
 
     def best(
@@ -82,7 +83,11 @@ class TakeJudge:
         compared = compare_with_plain(plain, self._plain_speech.measures(take), self._limits)
         heard = self._ears(resample(take, SAMPLE_RATE))
         emotions = {label.ear: emotion_of(label.label or "several") for label in heard}
-        return {**emotions, **{name: found.label for name, found in compared.items()}}
+        whispered = {} if self._voiced_max is None else self._voicing(take, self._voiced_max)
+        return {**emotions, **whispered, **{name: found.label for name, found in compared.items()}}
+
+    def _voicing(self, take: SynthesizedAudio, voiced_max: float) -> Labels:
+        return voicing_of(*self._plain_speech.voicing(take), voiced_max)
 
     def _language(self, take: SynthesizedAudio) -> str:
         probabilities = self._recogniser.language_probabilities(resample(take, SAMPLE_RATE)[:_WINDOW], 1)

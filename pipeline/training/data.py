@@ -35,7 +35,7 @@ DOCUMENTS = "documents.arrow"
 VALIDATION_DOCUMENTS = "validation.arrow"
 """Index of the documents that its loss is measured on, if it is."""
 _INDEXED_AT_ONCE = 1024 * 1024
-"""Bytes that are read of a shard at once when it is indexed: nearly all of it is, but for its audio."""
+"""Bytes that are read of a shard at once when it is indexed: all of it but its audio is read."""
 READERS = 32
 """Documents that a process reads from storage at the same time."""
 

@@ -35,6 +35,8 @@ def _copy(version: Version, copies: Path, shard: str) -> None:
             with version.store.open(version.path(shard)) as content, partial_copy.open("wb") as out:
                 shutil.copyfileobj(content, out, _CHUNK_BYTES)
             partial_copy.rename(target)
+    except FileNotFoundError as error:
+        raise SetupError(f"{version.uri} has no {shard}: run `aqaa-data versions verify`") from error
     except OSError as error:
         raise SetupError(
             f"copy_shards_to: can't copy {version.store.join(version.path(shard))} to {target}: "

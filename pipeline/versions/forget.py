@@ -19,10 +19,18 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.inputs.listing import Listing
+from pipeline.inputs.listing import Listing, NoRecordingsError
 from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
-from pipeline.versions.gc import plan_files, use_paths, version_files, version_of_plan
+from pipeline.versions.gc import (
+    heads_of,
+    is_partition,
+    plan_files,
+    use_paths,
+    version_files,
+    version_of_plan,
+    whole_of,
+)
 from pipeline.versions.leases import leased
 from pipeline.versions.reader import LATEST, Version, batches, tags_of, version_at, version_ids
 from schemas.errors import SetupError
@@ -79,13 +87,13 @@ def forgotten(dataset: Store) -> frozenset[str]:
 
 
 def without_forgotten(listing: Listing, dataset: Store) -> Listing:
-    """A listing without the forgotten recordings. Raises SetupError if nothing is left."""
+    """A listing without the forgotten recordings. Raises NoRecordingsError if nothing is left."""
     keys = forgotten(dataset)
     if not keys:
         return listing
     left = tuple(r for r in listing.recordings if recording_key(r.id) not in keys)
     if not left:
-        raise SetupError(f"all recordings of the inputs have been forgotten in {dataset.uri}")
+        raise NoRecordingsError(f"all recordings of the inputs have been forgotten in {dataset.uri}")
     return replace(listing, recordings=left)
 
 
@@ -104,13 +112,15 @@ def purge(dataset: Store, recordings: Sequence[str]) -> list[str]:
     """
     with leased(dataset, "removal"):
         containing = versions_containing(dataset, recordings)
+        whole, heads = _heads(dataset, containing)
         for version in containing:
-            if LATEST in version.tags:
+            # Of a partition, whether the version of all has it counts.
+            if LATEST in version.tags and not is_partition(dataset):
                 raise SetupError(
                     f"the latest version {version.version} contains them: build a version without them first"
                 )
-            if version.tags:
-                tag = version.tags[0]
+            if others := [tag for tag in version.tags if tag != LATEST]:
+                tag = others[0]
                 raise SetupError(
                     f"the tag {tag} refers to version {version.version}, which contains them: move it first, "
                     f"for example with `aqaa-data versions tag {dataset.uri}@latest {tag}`"
@@ -131,8 +141,27 @@ def purge(dataset: Store, recordings: Sequence[str]) -> list[str]:
         # The spools first: without the annotations nobody knows their names.
         _delete_spools(files)
         deleted += annotations
+        for id in heads:
+            whole.delete(version_files(id, list(whole.list(layout.version(id)))).paths)
         dataset.delete(deleted)
     return deleted
+
+
+def _heads(dataset: Store, containing: Sequence[ContainingVersion]) -> tuple[Store, list[str]]:
+    """The dataset of a partition, and its versions that have one of these: they go with them.
+
+    Raises SetupError if one of them has a tag.
+    """
+    whole = whole_of(dataset)
+    heads = sorted({head for version in containing for head in heads_of(dataset, version.version)})
+    tags = tags_of(whole) if heads else {}
+    for tag, id in tags.items():
+        if id in heads:
+            remedy = "build it without them first" if tag == LATEST else "move the tag first"
+            raise SetupError(
+                f"the version {id} of {whole.uri}, which is tagged {tag}, contains them: {remedy}"
+            )
+    return whole, heads
 
 
 def _synthesized(dataset: Store, recordings: Sequence[str]) -> list[str]:

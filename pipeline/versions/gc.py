@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store, StoredObject
 from pipeline.versions.leases import leased
-from pipeline.versions.reader import Version, tags_of, version_at
+from pipeline.versions.reader import Version, head_at, tags_of
 
 DAYS = 30.0
 
@@ -52,13 +52,28 @@ def use_paths(dataset: Store, version: str) -> list[str]:
 
 def needed(dataset: Store) -> set[str]:
     """Ids of the versions with a tag or a use that lasts, as that by a version of all partitions may not."""
-    used = (id for id in dataset.folders(layout.LINEAGE) if any(map(_lasts, uses(dataset, id))))
+    used = (id for id in dataset.folders(layout.LINEAGE) if _is_used(dataset, id))
     return {*tags_of(dataset).values(), *used}
 
 
-def _lasts(use: dict[str, Any]) -> bool:
-    whole = use if use.get("kind") == PART_OF else None
-    return whole is None or Store(whole["dataset"]).exists(layout.manifest(whole["version"]))
+def _is_used(dataset: Store, id: str) -> bool:
+    others = any(use.get("kind") != PART_OF for use in uses(dataset, id))
+    return others or bool(heads_of(dataset, id))
+
+
+def is_partition(dataset: Store) -> bool:
+    return dataset.uri.split("/")[-2] == layout.PARTITIONS
+
+
+def whole_of(partition: Store) -> Store:
+    """The dataset that a partition belongs to."""
+    return Store(partition.uri.rsplit("/", 2)[0])
+
+
+def heads_of(partition: Store, id: str) -> list[str]:
+    """The versions of all partitions that have this version of one, and still exist."""
+    heads = [use["version"] for use in uses(partition, id) if use.get("kind") == PART_OF]
+    return [head for head in heads if whole_of(partition).exists(layout.manifest(head))]
 
 
 def garbage(dataset: Store, days: float = DAYS) -> Iterator[Garbage]:
@@ -104,7 +119,7 @@ def version_files(id: str, files: list[StoredObject]) -> Garbage:
 
 
 def _published(dataset: Store, id: str) -> Version | None:
-    return version_at(dataset, id) if dataset.exists(layout.manifest(id)) else None
+    return head_at(dataset, id) if dataset.exists(layout.manifest(id)) else None
 
 
 def plan_files(dataset: Store) -> list[StoredObject]:

@@ -39,13 +39,14 @@ class RecordingFinder:
 
 def _listed(version: Version) -> Iterator[list[Recording]]:
     """The recordings of each annotation file that is still there."""
-    folder = layout.annotations(version.manifest.stages[STAGES[0]])
-    for path in version.manifest.ledgers:
-        if not path.startswith(folder):
-            continue
-        try:
-            content = BytesIO(version.store.get(path))
-        except FileNotFoundError:
-            continue
-        rows = pq.read_table(content, columns=["id", "uri", "bytes", "etag"]).to_pylist()
-        yield [Recording(row["id"], row["uri"], row["bytes"], row["etag"], "{}") for row in rows]
+    for part in version.parts:
+        folder = layout.annotations(part.manifest.stages[STAGES[0]])
+        for path in part.manifest.ledgers:
+            if not path.startswith(folder):
+                continue
+            try:
+                content = BytesIO(part.store.get(path))
+            except FileNotFoundError:
+                continue
+            rows = pq.read_table(content, columns=["id", "uri", "bytes", "etag"]).to_pylist()
+            yield [Recording(row["id"], row["uri"], row["bytes"], row["etag"], "{}") for row in rows]

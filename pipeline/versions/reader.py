@@ -78,7 +78,14 @@ class Version:
         if not self.manifest.parts:
             yield self
         for part in self.manifest.parts:
-            yield version_at(Store(self.store.join(layout.partition(part.partition))), part.version)
+            own = Store(self.store.join(layout.partition(part.partition)))
+            try:
+                yield version_at(own, part.version)
+            except FileNotFoundError:
+                raise SetupError(
+                    f"{self.uri} needs version {part.version} of its partition {part.partition}, which has "
+                    "been deleted: build again"
+                ) from None
 
     def refuse_partitions(self, what: str) -> None:
         """Raises SetupError with what is done by partitions if the version has some."""

@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 
 from pipeline.storage import dataset_layout as layout
 from pipeline.versions.reader import Table, Version, batches, folder_of
-from schemas.manifest import Manifest, Shard, version_id
+from schemas.manifest import Manifest, Shard, version_id, version_id_of_parts
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,12 @@ def faults(version: Version, on_file: Callable[[str], None] = lambda path: None)
         for part, own in zip(version.manifest.parts, version.parts, strict=True):
             for fault in faults(own, on_file):
                 yield Fault(f"{folder_of(part)}/{fault.path}", fault.what)
+        if version_id_of_parts(version.manifest.parts) != version.id:
+            yield Fault(layout.MANIFEST, "lists other parts than those that the version id was computed from")
+        recordings = sum(own.manifest.recordings.in_ for own in version.parts)
+        if recordings != version.manifest.recordings.in_:
+            counted = version.manifest.recordings.in_
+            yield Fault(layout.MANIFEST, f"says {counted} recordings, its parts have {recordings}")
         return
     manifest = version.manifest
     listed = {file.path: file for file in (*manifest.shards, *manifest.files)}

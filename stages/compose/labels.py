@@ -107,10 +107,17 @@ def voicing(turn: AnnotatedTurn, config: LabelsConfig) -> Labels:
     measured = turn.assessment
     if config.whisper_voiced_max is None or measured is None:
         return {}
-    if measured.voiced_share is None or not measured.speech_share:
+    if measured.voiced_share is None:
         return {}
-    whispered = measured.voiced_share <= config.whisper_voiced_max * measured.speech_share
-    return {"voicing": WHISPERED if whispered else "normal"}
+    return voicing_of(measured.voiced_share, measured.speech_share, config.whisper_voiced_max)
+
+
+def voicing_of(voiced_share: float, speech_share: float, voiced_max: float) -> Labels:
+    """Whether it is whispered or normal, by the shares of frames with a pitch, and of speech; empty without
+    speech."""
+    if not speech_share:
+        return {}
+    return {"voicing": WHISPERED if voiced_share <= voiced_max * speech_share else "normal"}
 
 
 def label(turns: Sequence[AnnotatedTurn], config: LabelsConfig) -> dict[int, Labels]:

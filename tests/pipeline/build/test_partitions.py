@@ -1,5 +1,6 @@
 """A build in partitions has the samples of one at once, and builds a new partition alone."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,10 +13,11 @@ from pipeline.export.run import export
 from pipeline.planning.plan import make_plan
 from pipeline.storage.store import Store
 from pipeline.training.data import indexed, shards_of
-from pipeline.versions.forget import tombstone
-from pipeline.versions.gc import garbage, needed
+from pipeline.versions.forget import purge, tombstone
+from pipeline.versions.gc import garbage, heads_of, needed
 from pipeline.versions.reader import Reference, open_version, published, version_at
 from pipeline.versions.samples import samples
+from pipeline.versions.tags import tag
 from pipeline.versions.verify import faults
 from schemas.errors import SetupError
 from stages.train.documents import Documents
@@ -149,11 +151,35 @@ def test_builds_of_different_partitions_at_the_same_time_lose_none(tmp_path):
 def test_parts_of_other_settings_are_refused(tmp_path):
     build_partitions(partitioned(tmp_path, *JULY, *AUGUST))
     other = partitioned(tmp_path, *JULY, *AUGUST, compose={"families": ["asr"]})
-    with pytest.raises(
-        SetupError, match="2026-07 and 2026-08 were built with different settings: build without"
-    ):
+    with pytest.raises(SetupError, match=r"2026-07 was built with different settings, .*: build without"):
         build_partitions(other, ["2026-08"])
     assert build_partitions(other).status == "published"
+
+
+def test_settings_that_change_no_output_of_a_partition_are_those_of_the_new_build(tmp_path):
+    recipe = partitioned(tmp_path, *JULY, *AUGUST)
+    first = build_partitions(recipe).manifest
+    other = partitioned(tmp_path, *JULY, *AUGUST, select={"words_min": 1})
+    second = build_partitions(other)
+    assert second.manifest.version == first.version
+    (tmp_path / "in" / "2026" / "09").mkdir()
+    names = (*JULY, *AUGUST, "2026/09/d.wav")
+    third = build_partitions(partitioned(tmp_path, *names, select={"words_min": 1}))
+    assert [part.partition for part in third.manifest.parts] == ["2026-07", "2026-08", "2026-09"]
+
+
+def test_a_build_of_all_keeps_what_was_added_while_it_ran(tmp_path):
+    recipe = partitioned(tmp_path, *JULY)
+
+    def add(line):
+        if line == "partition 2026-07, 1 of 1":
+            build_partitions(partitioned(tmp_path, *JULY, *AUGUST), ["2026-08"])
+
+    parts = build_partitions(recipe, on_progress=add).manifest.parts
+    assert [part.partition for part in parts] == ["2026-07", "2026-08"]
+    (tmp_path / "in" / "2026" / "08" / "c.wav").unlink()
+    parts = build_partitions(recipe).manifest.parts
+    assert [part.partition for part in parts] == ["2026-07"]  # that of an empty folder goes
 
 
 def test_parts_are_kept_as_long_as_a_version_of_all_is(tmp_path):
@@ -169,11 +195,42 @@ def test_parts_are_kept_as_long_as_a_version_of_all_is(tmp_path):
     assert len(needed(july)) == 1
 
 
-def test_a_forgotten_recording_is_left_out_by_its_partition(tmp_path):
+def test_a_partition_whose_recordings_are_all_forgotten_is_left_out_and_deleted(tmp_path):
     recipe = partitioned(tmp_path, *JULY, *AUGUST)
-    tombstone(Store(f"{recipe.output}/given/partitions/2026-07"), [JULY[0]])
+    first = build_partitions(recipe).manifest
+    august = Store(f"{recipe.output}/given/partitions/2026-08")
+    tombstone(august, AUGUST)
+    with pytest.raises(
+        SetupError, match=f"{first.version} of .*/given, which is tagged latest, contains them"
+    ):
+        purge(august, AUGUST)
+    assert build_partitions(recipe).manifest.recordings.in_ == 2
+    assert purge(august, AUGUST)
+    assert [version.id for version, _ in published(Reference(recipe.output, recipe.name))] == [
+        opened(recipe).id
+    ]
+
+
+def test_a_version_that_a_tagged_one_consists_of_is_not_deleted(tmp_path):
+    recipe = partitioned(tmp_path, *JULY, *AUGUST)
+    whole, first = Store(f"{recipe.output}/given"), build_partitions(recipe).manifest
+    tag(whole, "good", first.version)
+    july = Store(whole.join("partitions/2026-07"))
+    tombstone(july, JULY[:1])
     partitioned(tmp_path, *JULY, *AUGUST)  # the unit without it is another one
     assert build_partitions(recipe).manifest.recordings.in_ == 2
+    with pytest.raises(SetupError, match="which is tagged good, contains them: move the tag first"):
+        purge(july, JULY[:1])
+    assert list(faults(version_at(whole, first.version))) == []
+
+
+def test_a_dataset_keeps_its_parts_when_it_is_moved(tmp_path):
+    recipe = partitioned(tmp_path, *JULY)
+    head = build_partitions(recipe).manifest
+    shutil.move(tmp_path / "out", tmp_path / "elsewhere")
+    assert heads_of(Store(str(tmp_path / "elsewhere/given/partitions/2026-07")), head.parts[0].version) == [
+        head.version
+    ]
 
 
 @pytest.mark.parametrize(
@@ -205,6 +262,18 @@ def test_what_is_in_no_folder_of_the_inputs_is_refused(tmp_path):
         chosen(recipe.model_copy(update={"limit_hours": 1.0}), ())
 
 
+def test_inputs_that_share_a_name_have_the_ids_of_a_build_at_once(tmp_path):
+    for place in ("calls", "archive"):
+        (tmp_path / place / "2026-07").mkdir(parents=True)
+        (tmp_path / place / "2026-07" / "a.wav").write_bytes(place.encode())
+    recipe = load(recipe_of(tmp_path, {}, inputs=["calls", "archive"], partitions={"folders": 1}))
+    (partition,) = chosen(recipe, ())
+    at_once = make_plan(recipe.model_copy(update={"partitions": None}))
+    ids = [recording.id for recording in planned(recipe, partition).listing.recordings]
+    assert ids == [recording.id for recording in at_once.listing.recordings]
+    assert ids == ["archive/2026-07/a.wav", "calls/2026-07/a.wav"]
+
+
 def test_an_empty_folder_is_told_and_left_out(tmp_path):
     recipe = partitioned(tmp_path, *JULY)
     (tmp_path / "in" / "2026" / "09").mkdir()
@@ -215,9 +284,19 @@ def test_an_empty_folder_is_told_and_left_out(tmp_path):
 
 
 def test_a_dataset_without_partitions_does_not_become_one_with(tmp_path):
-    recipe = partitioned(tmp_path, *JULY)
+    recipe = load(recipe_of(tmp_path, said(*JULY), partitions={"folders": 2}))
     at_once = make_plan(recipe.model_copy(update={"partitions": None}))
     commit(at_once, said(*JULY))
     build(at_once)
     with pytest.raises(SetupError, match="versions without partitions: give the recipe another `name`"):
         build_partitions(recipe)
+
+
+def test_nor_does_one_with_partitions_become_one_without(tmp_path):
+    recipe = partitioned(tmp_path, *JULY)
+    build_partitions(recipe)
+    with pytest.raises(SetupError, match="has `partitions`, and only a build plans each of them"):
+        make_plan(recipe)
+    at_once = make_plan(recipe.model_copy(update={"partitions": None}))
+    with pytest.raises(SetupError, match="has 1 partitions: give the recipe another `name`"):
+        build(at_once)

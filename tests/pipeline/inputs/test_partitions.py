@@ -1,5 +1,8 @@
 """Partitions are the folders below the inputs, on disk and in buckets."""
 
+import os
+
+import boto3
 import pytest
 
 from pipeline.inputs.partitions import Partition, partitions_of
@@ -14,6 +17,10 @@ def test_folders_of_several_inputs_are_joined_by_their_path(kind, request, tmp_p
     uri = f"file://{tmp_path}/in" if kind == "file" else request.getfixturevalue("bucket")
     for key in (*KEYS, "calls/LICENCE.md", "calls/.hidden/e.wav"):
         Store(uri).put(key, b"x")
+    if kind == "s3":  # as web consoles create folders
+        s3 = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+        for folder in ("calls/", "calls/2026/"):
+            s3.put_object(Bucket=uri.removeprefix("s3://"), Key=folder)
     calls, meetings = f"{uri}/calls", f"{uri}/meetings"
     assert partitions_of([calls, meetings], 2) == [
         Partition("2026-07", "2026/07", (f"{calls}/2026/07",)),

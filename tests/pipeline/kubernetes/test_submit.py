@@ -48,7 +48,7 @@ def test_a_job_of_a_partition_has_its_name(submit):
     done = submit("--dry-run", "--set", "partitions.folders=1", "--partition", "2026-07")
     assert done.code == 0, done.stderr
     (job,) = (r for r in yaml.safe_load_all(done.stdout) if r["kind"] == "RayJob")
-    assert job["metadata"]["name"] == "aqaa-data-calls-2026-07"
+    assert re.fullmatch("aqaa-data-calls-2026-07-[0-9a-f]{6}", job["metadata"]["name"])
     assert job["spec"]["entrypoint"] == "aqaa-data build /recipe/recipe.yaml --partition 2026-07"
 
 

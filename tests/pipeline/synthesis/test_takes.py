@@ -2,6 +2,7 @@
 
 import pytest
 import soundfile
+import torch
 
 from pipeline.config.recipe import Recipe
 from pipeline.synthesis.plain_speech import PlainSpeech
@@ -47,3 +48,23 @@ def test_a_take_whose_style_is_heard_is_kept_and_of_several_one_that_passes(
     found = best(takes, likenesses)
     assert found.utterance is takes[kept]
     assert found.confirmed == confirmed
+
+
+def whispered():
+    """The recording without its pitch: random phases in every 8 ms, under its envelope."""
+    samples = torch.from_numpy(said(1.0).samples)
+    window = torch.hann_window(256)
+    spectrum = torch.stft(samples, 256, 64, window=window, return_complex=True)
+    phases = torch.rand(spectrum.shape, generator=torch.Generator().manual_seed(0)) * 2 * torch.pi
+    noise = torch.istft(torch.polar(spectrum.abs(), phases), 256, 64, window=window, length=len(samples))
+    return SynthesizedAudio(noise.numpy(), SAMPLE_RATE)
+
+
+def test_a_whispered_take_is_kept_where_one_is_asked_for():
+    plain_speech = PlainSpeech()
+    labels = {"labels": {"whisper_voiced_max": 0.49}}
+    judge = TakeJudge(Recipe(name="spoken", output="out", compose=labels), plain_speech)
+    takes, plain = [said(1.0), whispered()], plain_speech.measures(said(1.0))
+    found = judge.best(takes, (0.9, 0.3), TEXT, "whispered", plain)
+    assert found.utterance is takes[1]
+    assert found.confirmed == 1
