@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from schemas.sample import Sample
 from stages.shard import ShardConfig, shuffle_key, write_shards
 from stages.train.config import TrainConfig
-from stages.train.documents import Documents, index_shard
+from stages.train.documents import Documents, Range, index_shard
 from stages.train.loop import TrainingData
 from stages.train.plan import memory_of
 from stages.train.run import Start, run
@@ -46,9 +47,9 @@ def random_data(folder: Path, length: int) -> TrainingData:
     with shard.open("rb") as file:
         index = index_shard(file, 0)
 
-    def read(number: int, start: int, size: int) -> bytes:
+    def read(ranges: Sequence[Range]) -> list[bytes]:
         with shard.open("rb") as file:
-            return os.pread(file.fileno(), size, start)
+            return [os.pread(file.fileno(), size, start) for _, start, size in ranges]
 
     return TrainingData(Documents(pa.table(index), read), IDS, {})
 
