@@ -53,7 +53,6 @@ def submit(
     from pipeline.commands.evaluate_answers import option_names
     from pipeline.evaluation.answers import recipe as answers_recipe
     from pipeline.kubernetes.client import Cluster
-    from pipeline.kubernetes.evaluation_job import evaluation_resources
     from pipeline.kubernetes.overlays import as_yaml
     from pipeline.kubernetes.rayjob import check_images, job_resources
     from pipeline.training import cluster_job
@@ -68,6 +67,9 @@ def submit(
     if partitions and (is_evaluation or is_training or not api.load_recipe(recipe, *settings).partitions):
         raise click.UsageError("--partition names one of a build's recipe with `partitions`")
     if is_evaluation:
+        # Imported here because it imports torch, which takes seconds.
+        from pipeline.kubernetes.evaluation_job import evaluation_resources
+
         evaluation = answers_recipe.load(recipe, option_names(), settings)
         *others, job = evaluation_resources(evaluation, overlay, image)
     elif is_training:
