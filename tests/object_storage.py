@@ -22,6 +22,16 @@ KEY, SECRET = "test-key-id", "test-secret-that-nobody-may-read"
 READER, READER_SECRET = "reader-key-id", "reader-secret-that-nobody-may-read"
 
 
+def access(endpoint: str) -> dict[str, str]:
+    """Environment variables with which stores have all permissions of a server, and ask no cloud for any."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
 @dataclass(frozen=True)
 class Server:
     """SeaweedFS; `KEY` has all permissions, `READER` can only read."""

@@ -14,7 +14,7 @@ from pipeline.config.recipe import Recipe, digest
 from pipeline.inputs.listing import NoRecordingsError
 from pipeline.inputs.partitions import Partition, partitions_of
 from pipeline.monitoring.recorder import BuildRecorder
-from pipeline.planning.plan import Plan, make_plan
+from pipeline.planning.plan import Plan, make_plan, plan_stages
 from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from pipeline.versions.gc import PART_OF, record_use
@@ -102,7 +102,8 @@ def build_partitions(
         manifest = head_of(recipe, dataset, others | parts)
         new = dataset.put_new(layout.manifest(manifest.version), stored_manifest(manifest))
         with suppress(TagMovedError):
-            tag(dataset, LATEST, manifest.version, version_of(latest) if latest else NONE)
+            expected = version_id_of_parts(latest.values()) if latest else NONE
+            tag(dataset, LATEST, manifest.version, expected)
             return Built(manifest, "published" if new else "nothing new", seconds)
 
 
@@ -156,7 +157,7 @@ def head_of(recipe: Recipe, dataset: Store, parts: Mapping[str, PartitionVersion
         own = version_at(_of(dataset, part.partition), part.version).manifest
         total = own if total is None else _added(total, own)
     assert total is not None
-    version = version_of(parts)
+    version = version_id_of_parts(ordered)
     for part in ordered:
         use = json.dumps({"kind": PART_OF, "version": version}).encode()
         record_use(_of(dataset, part.partition), part.version, f"{version}.json", use)
@@ -166,13 +167,10 @@ def head_of(recipe: Recipe, dataset: Store, parts: Mapping[str, PartitionVersion
         "plan": digest([version, ordered[0].settings]),
         "code_version": code_version(),
         "recipe": recipe.content(),
+        # A part whose outputs didn't change may have been stored by earlier ones.
+        "stages": {stage.name: stage.fingerprint for stage in plan_stages(recipe)},
     }
     return total.model_copy(update={**own_values, "ledgers": [], "shards": [], "files": [], "parts": ordered})
-
-
-def version_of(parts: Mapping[str, PartitionVersion]) -> str:
-    """The id of the version of all: a hash of those of its parts."""
-    return version_id_of_parts(parts.values())
 
 
 def _of(dataset: Store, partition: str) -> Store:

@@ -79,13 +79,9 @@ def publish(plan: Plan, packed: list[PackedGroup], pages: Pages) -> tuple[Manife
         folder = layout.version(version)
         new = not dataset.exists(layout.manifest(version))
         if new:
+            sources = [f"{group}/{name}" for group, name in names]
             with ThreadPoolExecutor(COPIES) as pool:
-                copies = [
-                    pool.submit(dataset.copy_new, f"{group}/{name}", f"{folder}/{target}")
-                    for (group, name), target in names.items()
-                ]
-                for copy in copies:
-                    copy.result()
+                list(pool.map(dataset.copy_new, sources, [f"{folder}/{name}" for name in names.values()]))
             datasets = {name: ds.dataset(tables[f"{name}.parquet"]) for name in TABLES}
             contents: dict[str, Path | bytes] = {**tables, **pages(manifest, datasets)}
             for name, content in contents.items():

@@ -7,6 +7,8 @@ import click
 from pipeline.commands.arguments import json_option, print_json, settings_option
 from pipeline.commands.extras import require_extra
 
+NO_PARTITIONS = "--partition names one of a build's recipe with `partitions`"
+
 
 @click.command(epilog="Example: aqaa-data submit recipe.yaml --overlay h100 --image my.registry/aqaa-data:1")
 @click.argument("recipe", type=click.Path(dir_okay=False))
@@ -64,8 +66,8 @@ def submit(
         raise click.UsageError(
             "--max-gpu-hours is for builds: trainings and evaluations end with their steps and rows"
         )
-    if partitions and (is_evaluation or is_training or not api.load_recipe(recipe, *settings).partitions):
-        raise click.UsageError("--partition names one of a build's recipe with `partitions`")
+    if partitions and (is_evaluation or is_training):
+        raise click.UsageError(NO_PARTITIONS)
     if is_evaluation:
         # Imported here because it imports torch, which takes seconds.
         from pipeline.kubernetes.evaluation_job import evaluation_resources
@@ -75,8 +77,11 @@ def submit(
     elif is_training:
         *others, job = cluster_job.training_resources(cluster_job.load(recipe, settings), overlay, image)
     else:
+        loaded = api.load_recipe(recipe, *settings)
+        if partitions and not loaded.partitions:
+            raise click.UsageError(NO_PARTITIONS)
         options = () if max_gpu_hours is None else ("--max-gpu-hours", f"{max_gpu_hours:g}")
-        *others, job = job_resources(api.load_recipe(recipe, *settings), overlay, image, options, partitions)
+        *others, job = job_resources(loaded, overlay, image, options, partitions)
     name = job["metadata"]["name"]
     if dry_run:
         if as_json:

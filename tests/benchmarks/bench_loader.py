@@ -1,6 +1,6 @@
 """The loader of trainings alone: tokens a second from a local S3 server, in one process on this machine.
 
-    python tests/benchmarks/bench_loader.py DATASET FOLDER [--times 200] [--tokens 4000000]
+    python -m tests.benchmarks.bench_loader DATASET FOLDER [--times 200] [--tokens 4000000]
 
 DATASET is a reference to a version, such as datasets/demo@latest. A larger one is made of it in FOLDER, with
 the samples' records and ids under many new keys, by the writer of shards, and is put into the server. Three
@@ -47,7 +47,7 @@ from stages.train.documents import Document, Documents, Range, Read
 from stages.train.packed import PackedDocuments
 from stages.train.packing import Packing, pack, sequences_of
 from stages.train.read_ahead import read_ahead
-from tests.object_storage import KEY, SECRET, seaweedfs
+from tests.object_storage import access, seaweedfs
 
 LENGTH, BATCH = 8192, 8
 """Tokens of a sequence, and sequences of a step."""
@@ -65,12 +65,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True)
     with seaweedfs(arguments.folder) as server:
-        os.environ |= {
-            "AWS_ENDPOINT_URL": server.endpoint,
-            "AWS_ACCESS_KEY_ID": KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
+        os.environ |= access(server.endpoint)
         source = open_version(arguments.dataset)
         store = Store(f"{server.bucket('datasets')}/large")
         large = enlarged(source, store, arguments.folder / "shards", arguments.times)

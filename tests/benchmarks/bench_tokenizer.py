@@ -1,6 +1,6 @@
 """The full-size Step-Audio tokenizer: batched against one utterance at a time, in one run.
 
-    python tests/benchmarks/bench_tokenizer.py RECORDING.. [--minutes 1] [--precision bfloat16]
+    python -m tests.benchmarks.bench_tokenizer RECORDING.. [--minutes 1] [--precision bfloat16]
 
 Weights are random (the computation doesn't depend on them); speech is split into utterances of 2 to 16 s.
 "One at a time" is the reference in float32: the linguistic branch chunk by chunk, as in the tests, the

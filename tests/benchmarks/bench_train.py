@@ -1,7 +1,7 @@
 """Training speed of a preset on one device: fused attention and loss against plain ones, in one run.
 
-    python tests/benchmarks/bench_train.py DATASET                                   # step1-3b on a GPU
-    python tests/benchmarks/bench_train.py DATASET --preset tiny --device cpu        # smoke test
+    python -m tests.benchmarks.bench_train DATASET                                   # step1-3b on a GPU
+    python -m tests.benchmarks.bench_train DATASET --preset tiny --device cpu        # smoke test
 
 DATASET is a dataset reference, such as datasets/demo@latest; its documents are packed as in training. First
 the timed code paths are compared with dense attention and plain cross entropy on the CPU in float32: losses

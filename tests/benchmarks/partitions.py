@@ -1,6 +1,6 @@
 """Time and memory of the driver for a dataset in partitions of very many recordings, without real audio.
 
-    python tests/benchmarks/partitions.py FOLDER --partitions 100 --recordings 100000
+    python -m tests.benchmarks.partitions FOLDER --partitions 100 --recordings 100000
 
 An S3 server in another process lists so many partitions of so many recordings, each with a sidecar. Each is
 planned, with the rows of annotate, and gets a manifest with the ledger files that a build would list. Then
@@ -20,6 +20,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.object_storage import access
 
 PAGE = 1000
 """Keys that S3 lists at once."""
@@ -79,7 +81,7 @@ def names_of(partitions: int) -> Iterator[str]:
 
 def simulate(folder: Path, recordings: int) -> dict[str, Any]:
     from pipeline.annotate.run import pending
-    from pipeline.build.partitions import chosen, head_of, planned
+    from pipeline.build.partitions import chosen, head_of, part_of, planned, settings_of
     from pipeline.build.publish import manifest_of, stored_manifest
     from pipeline.config.recipe import load
     from pipeline.storage import dataset_layout as layout
@@ -89,7 +91,7 @@ def simulate(folder: Path, recordings: int) -> dict[str, Any]:
     dataset = Store(f"{recipe.output}/{recipe.name}")
     started, plans, peaks, rows = time.monotonic(), [], [], 0
     partitions = chosen(recipe, ())
-    versions = {}
+    parts = {}
     for partition in partitions:
         before = time.monotonic()
         plan = planned(recipe, partition)
@@ -106,16 +108,16 @@ def simulate(folder: Path, recordings: int) -> dict[str, Any]:
             }
         )
         plan.dataset.put_new(layout.manifest(version), stored_manifest(manifest))
-        versions[partition.name] = version
+        parts[partition.name] = part_of(partition.name, manifest, settings_of(plan))
         peaks.append(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 3))
         del plan, manifest
     planning = time.monotonic() - started
     before = time.monotonic()
-    head = head_of(recipe, dataset, dict(list(versions.items())[:-1]))
+    head = head_of(recipe, dataset, dict(list(parts.items())[:-1]))
     whole = time.monotonic() - before
     dataset.put_new(layout.manifest(head.version), stored_manifest(head))
     before = time.monotonic()
-    head_of(recipe, dataset, versions)
+    head_of(recipe, dataset, parts)
     again = time.monotonic() - before
     total = recordings * len(partitions)
     return {
@@ -141,12 +143,7 @@ def main() -> None:
     receiver, sender = Pipe()
     server = Process(target=serve, args=(arguments.partitions, arguments.recordings, sender), daemon=True)
     server.start()
-    os.environ |= {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{receiver.recv()}",
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
+    os.environ |= access(f"http://127.0.0.1:{receiver.recv()}")
     arguments.folder.mkdir(parents=True)
     (arguments.folder / "recipe.yaml").write_text(
         "name: many\ninputs: [s3://many/in]\noutput: out\npartitions: {folders: 1}\n"

@@ -1,6 +1,6 @@
 """Requests a second of the server by number of clients.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=. python tests/benchmarks/serve_requests.py [--clients 1 8] [--batch 1 8]
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.serve_requests [--clients 1 8] [--batch 1 8]
 
 Server and clients are threads of one process. The model is a `tiny` one with random weights, which always
 reach the limit of tokens, and the vocoder is that of the tests, so what is measured is the server and the

@@ -1,6 +1,6 @@
 """Puts a trained talk model into the package, in half precision, for `aqaa-data serve --demo`.
 
-    PYTHONPATH=. python tests/benchmarks/ship_talk.py runs/talk/merge/model
+    python -m tests.benchmarks.ship_talk runs/talk/merge/model
 
 Writes config.json, model.safetensors and vocabulary.json to stages/train/talk, and prints the sha256 that
 `PACKAGED` in pipeline/models.py is to have. Write its README.md by hand: what it was trained on, and how well

@@ -1,6 +1,6 @@
 """Time and memory of planning, ledger, pack and publish for very many recordings, without real audio.
 
-    python tests/benchmarks/simulate.py RECORDING.wav FOLDER --recordings 1000000 [--groups 4] [--publish]
+    python -m tests.benchmarks.simulate RECORDING.wav FOLDER --recordings 1000000 [--groups 4] [--publish]
 
 An S3 server in its own process lists that number of recordings, each with a sidecar, and answers every read
 with RECORDING.wav. The ledger gets one file per unit and stage; those of a few groups contain annotations,
@@ -24,6 +24,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.object_storage import access
 
 PAGE = 1000
 
@@ -252,12 +254,7 @@ def main() -> None:
         target=serve, args=(arguments.recordings, arguments.recording.read_bytes(), sender), daemon=True
     )
     server.start()
-    os.environ |= {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{receiver.recv()}",
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
+    os.environ |= access(f"http://127.0.0.1:{receiver.recv()}")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     (arguments.folder / "recipe.yaml").write_text("name: many\ninputs: [s3://many/in]\noutput: out\n")
     facts = simulate(

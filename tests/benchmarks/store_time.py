@@ -1,6 +1,6 @@
 """The same build on local files and on a local S3 server, alternating: how much slower is the store?
 
-    python tests/benchmarks/store_time.py RECIPE RECORDINGS FOLDER [--times 2] [--set transcribe.model=..]
+    python -m tests.benchmarks.store_time RECIPE RECORDINGS FOLDER [--times 2] [--set transcribe.model=..]
 
 Prints for each build the seconds of annotate (without start-up and loading), pack and publish and the CPU
 seconds of its stages, and the ratio of the sums.
@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from pipeline.storage.store import Store
-from tests.object_storage import KEY, SECRET, seaweedfs
+from tests.object_storage import access, seaweedfs
 
 
 def build(recipe: Path, inputs: str, output: str, settings: list[str]) -> dict[str, float]:
@@ -42,12 +42,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True)
     with seaweedfs(arguments.folder) as server:
-        os.environ |= {
-            "AWS_ENDPOINT_URL": server.endpoint,
-            "AWS_ACCESS_KEY_ID": KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
+        os.environ |= access(server.endpoint)
         bucket = server.bucket("builds")
         for path in arguments.recordings.rglob("*.*"):
             Store(f"{bucket}/in").put_new(str(path.relative_to(arguments.recordings)), path)

@@ -1,8 +1,7 @@
 """How many held-out questions of `aqaa-data init --talk` a model answers aloud, as they are heard.
 
-    export PYTHONPATH=.
-    python tests/benchmarks/talk_answers.py CHECKPOINT --folder DIR --voices af_heart espeak-ng:en-us
-    python tests/benchmarks/talk_answers.py CHECKPOINT --folder DIR --voices file:/x/af_sky.bin --limit 200
+    python -m tests.benchmarks.talk_answers CHECKPOINT --folder DIR --voices af_heart espeak-ng:en-us
+    python -m tests.benchmarks.talk_answers CHECKPOINT --folder DIR --voices file:/x/af_sky.bin --limit 200
 
 Every voice asks the same questions. A question is answered as `aqaa-data answer` does, after the earlier
 turns of its dialogue as text. The packaged recogniser hears the answer, and the question's rule decides.

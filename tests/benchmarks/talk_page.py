@@ -1,7 +1,6 @@
 """The sounds of docs/hear.md: questions that a talk model was never taught, and what it answers.
 
-    export PYTHONPATH=.
-    python tests/benchmarks/talk_page.py CHECKPOINT --folder DIR --voices af_heart espeak-ng:en-us
+    python -m tests.benchmarks.talk_page CHECKPOINT --folder DIR --voices af_heart espeak-ng:en-us
 
 Asks the first held-out question of each of some families, in one voice after another, and answers each once
 with the seed 0: nothing is chosen by how it sounds. Writes docs/sounds/*.mp3, at most 300 KB together, and

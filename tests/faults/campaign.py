@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.faults.builds import STAGES, TIMEOUT, BuildResult, Running, command, contents, running
 from tests.faults.recipes import Few, build_undisturbed
-from tests.object_storage import KEY, SECRET, Fault, Proxy, Server, faulty, seaweedfs
+from tests.object_storage import Fault, Proxy, Server, access, faulty, seaweedfs
 
 KINDS = {
     "driver": ("", signal.SIGKILL),
@@ -167,7 +167,7 @@ def _refused(case: Case, few: Few, folder: Path, server: Server) -> Result:
     with faulty(server) as proxy:
         chosen = STORE[case.fault] or forbidden_after(proxy, 60 if case.phase == "all" else 30)
         proxy.fault = lambda method, path: chosen(draw.random())
-        environment = aws(proxy.endpoint)
+        environment = access(proxy.endpoint)
         with running(few.recipe, *arguments, environment=environment) as build:
             first = build.wait()
         proxy.fault = lambda method, path: None
@@ -183,15 +183,6 @@ def upload(folder: Path, server: Server, bucket: str) -> None:
 def forbidden_after(proxy: Proxy, requests: int) -> Callable[[float], Fault | None]:
     """Credentials that expire after a number of requests."""
     return lambda draw: Fault(status=403) if len(proxy.seen) > requests else None
-
-
-def aws(endpoint: str) -> dict[str, str]:
-    return {
-        "AWS_ACCESS_KEY_ID": KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
 
 
 def _afterwards(

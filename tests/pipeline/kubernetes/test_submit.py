@@ -44,6 +44,12 @@ def submit(command, recipe):
     return run
 
 
+def test_a_partition_needs_a_recipe_with_partitions(submit):
+    done = submit("--dry-run", "--partition", "2026-07")
+    assert done.code == 2
+    assert "--partition names one of a build's recipe with `partitions`" in done.stderr
+
+
 def test_a_job_of_a_partition_has_its_name(submit):
     done = submit("--dry-run", "--set", "partitions.folders=1", "--partition", "2026-07")
     assert done.code == 0, done.stderr
