@@ -36,20 +36,14 @@ class SpeechModels:
 
     def speaker(self, speed: float) -> Backend:
         """What speaks with all of the voices; not for a server. Raises SetupError: no piper, no such file."""
-        flites = [name for name in self.voices if is_flites(name)]
-        others = [name for name in self.voices if name not in flites]
-        kokoros = [name for name in others if self.engine and is_kokoros(name)]
-        pipers = [name for name in others if name not in kokoros]
-        backends: dict[str, Backend] = {}
-        if flites:
-            backends |= dict.fromkeys(flites, Flite(flites, speed))
-        if kokoros:
-            assert self.engine is not None
-            paths = {name: self.voices[name].path for name in kokoros}
-            backends |= dict.fromkeys(kokoros, Kokoro(self.engine.path, paths, speed))
+        pipers = {name: model.path for name, model in self.voices.items()}
+        flites = {name: pipers.pop(name) for name in self.voices if is_flites(name)}
+        backends: dict[str, Backend] = dict.fromkeys(flites, Flite(flites, speed)) if flites else {}
+        kokoros = {name: pipers.pop(name) for name in self.voices if self.engine and is_kokoros(name)}
+        if self.engine and kokoros:
+            backends |= dict.fromkeys(kokoros, Kokoro(self.engine.path, kokoros, speed))
         if pipers:
-            paths = {name: self.voices[name].path for name in pipers}
-            backends |= dict.fromkeys(pipers, Piper(paths, speed))
+            backends |= dict.fromkeys(pipers, Piper(pipers, speed))
         return ByVoice(backends)
 
 

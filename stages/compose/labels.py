@@ -105,9 +105,7 @@ class LabelsConfig(Config):
 def voicing(turn: AnnotatedTurn, config: LabelsConfig) -> Labels:
     """Whether a turn is whispered or normal; empty if that isn't asked or measured."""
     measured = turn.assessment
-    if config.whisper_voiced_max is None or measured is None:
-        return {}
-    if measured.voiced_share is None:
+    if config.whisper_voiced_max is None or measured is None or measured.voiced_share is None:
         return {}
     return voicing_of(measured.voiced_share, measured.speech_share, config.whisper_voiced_max)
 

@@ -1,7 +1,7 @@
-"""How well the voices of kokoro, and that of piper, are understood and told apart.
+"""How well the voices of kokoro, and those of piper and flite, are understood and told apart.
 
     python tests/benchmarks/kokoro_voices.py tests/benchmarks/sentences.txt tests/benchmarks/sentences_zh.txt
-    python tests/benchmarks/kokoro_voices.py SENTENCES SENTENCES_ZH --voices file:/x/af_sky.bin af_heart
+    python tests/benchmarks/kokoro_voices.py SENTENCES SENTENCES_ZH --voices file:/x/af_sky.bin flite:slt
 
 Every voice speaks twenty sentences of its language. The packaged recogniser transcribes them, and CAM++
 compares the voices. Prints a row of a table for each voice:
@@ -28,8 +28,8 @@ from stages.diarize.clustering import unit
 from stages.diarize.embedding import SpeakerEmbedding
 from stages.stage import SAMPLE_RATE
 from stages.synthesize.audio import SynthesizedAudio, resample
-from stages.synthesize.kokoro import Kokoro, language_of
-from stages.synthesize.speech import Backend, Piper, SpeechConfig
+from stages.synthesize.kokoro import language_of
+from stages.synthesize.speech import Backend, SpeechConfig
 from stages.transcribe import TranscribeConfig
 from stages.transcribe.whisper import WhisperRecogniser
 from stages.word_errors import errors
@@ -57,35 +57,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("english", type=Path, help="sentences, one a line")
     parser.add_argument("chinese", type=Path, help="sentences, one a line")
-    parser.add_argument("--voices", nargs="+", help="names or file:/PATH (default: all, and piper's)")
+    parser.add_argument("--voices", nargs="+", help="names or file:/PATH (default: kokoro's and piper's)")
     arguments = parser.parse_args()
     bundled = sorted(file.stem for file in resolve(VOICES).path.glob("*.bin"))
     voices = arguments.voices or [*bundled, PIPER]
-    backends = backends_of(voices)
+    speaker = speech_models(
+        SpeechConfig(engine="kokoro", human_voices=voices, assistant_voices=voices)
+    ).speaker(1.0)
     sentences = {"en": chosen(arguments.english), "zh": chosen(arguments.chinese)}
     recogniser, embedding = default_recogniser(), SpeakerEmbedding(resolve("package:campplus-zh-en").path)
     heard = []
     for voice in voices:
-        language = "zh" if voice != PIPER and language_of(voice) == "z" else "en"
-        heard.append(listen(voice, language, backends[voice], sentences[language], recogniser, embedding))
+        language = "zh" if language_of(voice) == "z" else "en"
+        heard.append(listen(voice, language, speaker, sentences[language], recogniser, embedding))
         # So that a run that is stopped has told something.
         print(row(heard[-1], heard[:-1]), flush=True)
     print("\n| voice | error rate | itself | others | CPU s/s |\n| --- | --- | --- | --- | --- |")
     for own in heard:
         print(row(own, [other for other in heard if other is not own]))
-
-
-def backends_of(voices: Sequence[str]) -> dict[str, Backend]:
-    """What speaks with each voice."""
-    backends: dict[str, Backend] = {}
-    if named := [voice for voice in voices if voice != PIPER]:
-        models = speech_models(SpeechConfig(engine="kokoro", human_voices=named, assistant_voices=named))
-        assert models.engine is not None
-        kokoro = Kokoro(models.engine.path, {name: model.path for name, model in models.voices.items()})
-        backends |= dict.fromkeys(named, kokoro)
-    if PIPER in voices:
-        backends[PIPER] = Piper({PIPER: resolve(PIPER).path})
-    return backends
 
 
 def default_recogniser() -> WhisperRecogniser:
