@@ -47,7 +47,7 @@ demo: venv  ## Build a dataset version from the bundled recordings (two to five 
 	$(BIN)/aqaa-data build pipeline/recipes/demo.yaml
 
 test: venv  ## Run the tests, in two processes; the slowest are listed
-	$(BIN)/pytest -m 'not slow and not gpu' -n 2 --dist loadgroup --durations 30
+	$(BIN)/pytest -m 'not slow and not gpu' -n 2 --durations 30
 
 test-slow: venv  ## Run the tests that take minutes each
 	$(BIN)/pytest -m 'slow and not gpu'

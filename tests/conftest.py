@@ -13,10 +13,11 @@ from uuid import uuid4
 import pytest
 from filelock import FileLock
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from schemas.vocabulary import Vocabulary
 from tests.object_storage import KEY, SECRET, Proxy, Server, faulty, seaweedfs
-from tests.paths import DEMO, ROOT
+from tests.paths import DEMO
 from tests.schemas.sentence_pieces import step1_like, write_model
 
 settings.register_profile("shared machine", deadline=None)
@@ -72,11 +73,16 @@ SMALL = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes, each folder is tested by one of them: its tests share expensive fixtures."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(str(item.path.parent.relative_to(ROOT))))
+class LoadFolderScheduling(LoadScopeScheduling):
+    """Each folder is tested by one process: its tests share expensive fixtures."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0].rpartition("/")[0]
+
+
+@pytest.hookimpl(optionalhook=True)  # there is none without xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFolderScheduling:
+    return LoadFolderScheduling(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,10 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from schemas.errors import SetupError
 from schemas.vocabulary import Ids
+from stages.train.npy import elements_ahead
 
 INDEX = pa.schema(
     [
@@ -72,22 +71,12 @@ def index_shard(file: BinaryIO, number: int) -> pa.Table:
             elif name in SAMPLE or name in PAIR:
                 parts = SAMPLE if name in SAMPLE else PAIR
                 part = list(parts).index(name)
-                row[f"n_{part}"] = _elements(content, member.name, parts[name])
+                row[f"n_{part}"] = elements_ahead(content, member.name, parts[name])
                 row[f"at_{part}"] = member.offset_data + content.tell()
     for row in rows.values():
         counts = [cast(int, row[f"n_{part}"]) for part in range(3)]
         row["length"] = 2 * counts[0] + counts[1] + counts[2] if counts[2] else counts[0]
     return pa.Table.from_pylist(list(rows.values()), schema=INDEX)
-
-
-def _elements(file: BinaryIO, name: str, dtype: np.dtype[Any]) -> int:
-    """Length of a one-dimensional .npy; leaves the file at its first element."""
-    if npy.read_magic(file) != (1, 0):
-        raise SetupError(f"{name} is not a .npy file of version 1.0")
-    shape, _, actual = npy.read_array_header_1_0(file)
-    if len(shape) != 1 or actual != dtype:
-        raise SetupError(f"{name} holds {actual} of shape {shape}, not {dtype} of one dimension")
-    return int(shape[0])
 
 
 class Documents:

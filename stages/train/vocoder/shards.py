@@ -14,6 +14,7 @@ import pyarrow as pa
 from schemas.errors import SetupError
 from schemas.layout import audio_tokens
 from stages.stage import SAMPLE_RATE
+from stages.train.npy import elements_ahead
 from stages.train.vocoder.shape import BLOCK, RATE
 from stages.train.vocoder.utterances import VocoderUtterance
 
@@ -37,6 +38,8 @@ INDEX = pa.schema(
     ]
 )
 """Columns of the index of a version's speech."""
+
+_IDS = np.dtype(np.int32)
 
 Read = Callable[[int, int, int], bytes]
 """(number of a shard, first byte, number of bytes) -> the bytes: passed in by the pipeline."""
@@ -113,7 +116,9 @@ class ShardUtterances:
         import soxr
 
         row = self._rows[number]
-        ids = np.load(io.BytesIO(self._read(row["shard"], row["at_tokens"], row["n_tokens"])))
+        stored = io.BytesIO(self._read(row["shard"], row["at_tokens"], row["n_tokens"]))
+        count = elements_ahead(stored, f"{row['key']}.tokens.npy", _IDS)
+        ids = np.frombuffer(stored.read(), _IDS, count)
         spans = zip(row["spans"][::2], row["spans"][1::2], strict=True)
         tokens = audio_tokens(ids, spans, self._first_id)
         audio = io.BytesIO(self._read(row["shard"], row["at_flac"], row["n_flac"]))

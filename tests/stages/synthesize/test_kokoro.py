@@ -78,6 +78,7 @@ def test_speed_is_that_of_all_styles(voices, kokoro, plain):
     assert len(twice.speak([TEXT], "af_heart")[0].samples) < 0.7 * len(plain.samples)
 
 
+@pytest.mark.slow
 def test_a_long_text_is_spoken_to_its_end(kokoro):
     sentence = "The next train to Edinburgh leaves at six, and it stops at every station on the coast. "
     quick = StyleConfig(speed=2)

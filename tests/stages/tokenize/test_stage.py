@@ -159,7 +159,7 @@ def test_a_code_is_the_nearest_centroid(codebooks: Codebooks):
 # --- streams
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.lists(st.integers(0, WINDOW + 60_000), max_size=6), st.floats(0.1, 4))
 def test_a_stream_gives_the_codes_of_the_whole_utterance(tokenizer: Tokenizer, cuts: list[int], gain: float):
     samples = np.tile(speech(), 8)[: WINDOW + 60_000]

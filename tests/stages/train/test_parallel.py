@@ -104,6 +104,7 @@ def test_two_by_two_processes_have_the_losses_of_one(alone, shared):
     assert_close(shared, alone)
 
 
+@pytest.mark.slow
 def test_the_same_holds_for_dpo(dpo):
     dpo.train()
     shared = changed(dpo, "dpo-shared", tensor_parallel=2)
@@ -112,6 +113,7 @@ def test_the_same_holds_for_dpo(dpo):
     assert losses(shared)[0]["dpo"]["margin"] == pytest.approx(0, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_holds_for_adapters_and_for_the_validation_loss(sft):
     settings = {"lora": LoRAConfig(rank=2), "validation": ValidationLossConfig(every=2, batches=None)}
     adapted = replace(changed(sft, "lora", **settings), held_out=sft.shards[:1])
@@ -128,6 +130,7 @@ def test_the_same_holds_for_adapters_and_for_the_validation_loss(sft):
                 assert here["validation"][group] == pytest.approx(there["validation"][group], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_same_holds_for_rows_of_added_tokens(sft):
     lora = LoRAConfig(rank=2, added_tokens=True)
     alone = changed(sft, "rows", lora=lora, steps=3)
@@ -146,6 +149,7 @@ def test_a_killed_process_is_restarted_with_the_same_losses_bit_for_bit(shared):
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_with_the_same_sequences_on_fewer_processes(alone, shared):
     job = changed(shared, "fewer", killed_at=2)
     with pytest.raises(ChildFailedError):

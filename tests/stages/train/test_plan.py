@@ -114,6 +114,7 @@ def measured(*arguments):
     return json.loads(done.stdout.splitlines()[0])
 
 
+@pytest.mark.slow
 def test_the_tiny_model_takes_the_planned_memory():
     result = measured("tiny", "--sequence-length", "512")
     assert result["planned"] == pytest.approx(result["measured"], rel=0.2)
