@@ -171,9 +171,7 @@ class Store:
         self._check_written()
         if self.is_local:
             self.directory.mkdir(parents=True, exist_ok=True)
-        self._retry(
-            path, lambda: obstore.put(self._obstore, path, data, mode="overwrite", chunk_size=_PART)
-        )
+        self._retry(path, lambda: obstore.put(self._obstore, path, data, mode="overwrite", chunk_size=_PART))
 
     @contextmanager
     def create(self, path: str) -> Iterator[IO[bytes]]:

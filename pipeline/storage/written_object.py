@@ -18,6 +18,7 @@ class WrittenObject(io.RawIOBase):
         return self._size
 
     def write(self, data: Any) -> int:
-        written: int = self._writer.write(memoryview(data).cast("B"))
+        # A copy: the writer keeps what it is given, and the caller may use its memory for something else.
+        written: int = self._writer.write(bytes(data))
         self._size += written
         return written

@@ -185,9 +185,7 @@ def _run(
     return result_of(stage.name, folder, seconds=seconds)
 
 
-def _open_answers(
-    recipe: TrainingRecipe, stages: Sequence[PlannedTraining], folder: TrainingFolder
-) -> None:
+def _open_answers(recipe: TrainingRecipe, stages: Sequence[PlannedTraining], folder: TrainingFolder) -> None:
     """Open once what the answers in training need, so that what is missing is told before anything is
     trained."""
     for stage in stages if is_first() else ():

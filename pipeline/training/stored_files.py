@@ -1,15 +1,14 @@
 """The files of a stage in a bucket, and the temporary folder in which a process has them."""
 
-import shutil
 import threading
 from pathlib import Path
 
+from pipeline.storage.copies import fetch
 from pipeline.storage.store import Store
 
 _APART = ("model", "checkpoints", "tensorboard", "ray")
 """Of the folders of a stage: those that no process gets with the others."""
 _NOT_PUSHED = ("model", "checkpoints", "ray")
-_CHUNK_BYTES = 8 * 1024 * 1024
 
 
 class StoredFiles:
@@ -57,13 +56,6 @@ class StoredFiles:
                 if self._pushed.get(file) != state:
                     self.objects.put(str(name), file)
                     self._pushed[file] = state
-
-
-def fetch(store: Store, path: str, target: Path) -> None:
-    """Download an object."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with store.open(path, _CHUNK_BYTES) as content, target.open("wb") as out:
-        shutil.copyfileobj(content, out, _CHUNK_BYTES)
 
 
 def _state(file: Path) -> tuple[int, int]:

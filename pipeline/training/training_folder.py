@@ -1,30 +1,27 @@
 """Where a training is kept: one folder per stage in its output, a directory that all nodes see or a bucket.
 
-Of a stage in a bucket each process has a temporary folder of its own in `scratch`, on the disk of its node. It
-begins with the files that the bucket has of the stage (`pull`), and the first process puts back what changes
-(`push`). Checkpoints are written to the bucket and read from it without such a copy; a finished model is copied
-once to each node that needs it.
+Of a stage in a bucket each process has a temporary folder of its own in `scratch`, on the disk of its node.
+It begins with the files that the bucket has of the stage, and the first process puts back what changes.
+Checkpoints are written to the bucket and read from it without such a copy; a finished model is copied once to
+each node that needs it.
 """
 
-import fcntl
-import hashlib
-import json
 import os
 import shutil
 import tempfile
 import time
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.models import is_reference, located
+from pipeline.storage.copies import Copies
 from pipeline.storage.store import Store
 from pipeline.storage.uri import normalize_uri
 from pipeline.training.launch import is_first
 from pipeline.training.recipe import TrainingRecipe
-from pipeline.training.stored_files import StoredFiles, fetch
+from pipeline.training.stored_files import StoredFiles
 from schemas.errors import SetupError
 
 MODEL = "model"
@@ -33,7 +30,6 @@ INDEX = "index"
 """Folder of the indices of versions' shards."""
 CONFIG = "config.json"
 """The file of a model that is uploaded last: a model without it is not complete."""
-_CONCURRENT = 8
 _POLL_SECONDS = 2.0
 
 
@@ -44,6 +40,7 @@ class TrainingFolder:
         self._recipe = recipe
         self.store = Store(f"{recipe.output}/{recipe.name}")
         self.scratch = Path(recipe.scratch or _default_scratch()).expanduser()
+        self.copies = Copies(self.scratch)
         self._stages: dict[str, StoredFiles] = {}
         self._temporary: Path | None = None
 
@@ -53,7 +50,7 @@ class TrainingFolder:
     @property
     def index(self) -> Path:
         """The folder of the indices of versions, which all processes of a node use."""
-        return (self.store.directory if self.store.is_local else self.copy_of(self.store.uri)) / INDEX
+        return (self.store.directory if self.store.is_local else self.copies.path(self.store.uri)) / INDEX
 
     def stage(self, name: str) -> Path:
         """The folder of a stage on this machine."""
@@ -89,7 +86,7 @@ class TrainingFolder:
         others may be here before."""
         while not is_first() and not self.store.exists(f"{prefix}/{CONFIG}"):
             time.sleep(_POLL_SECONDS)
-        return self.copied(self.store.join(prefix))
+        return self.copies.get(self.store.join(prefix))
 
     def model_uri(self, name: str) -> str:
         """Where a user finds the model of a stage."""
@@ -116,12 +113,7 @@ class TrainingFolder:
         """Upload a model. Returns its folder among this node's copies, which it becomes."""
         for file in sorted(folder.iterdir(), key=lambda file: file.name == CONFIG):  # config.json last
             self.store.put(f"{prefix}/{file.name}", file)
-        uri = self.store.join(prefix)
-        with self._locked(uri):
-            shutil.rmtree(self.copy_of(uri), ignore_errors=True)
-            folder.rename(self.copy_of(uri))
-            self._listing(uri).write_text(_listed(Store(uri)))
-        return self.copy_of(uri)
+        return self.copies.keep(self.store.join(prefix), folder)
 
     def checkpoint(self, uri: str) -> Path:
         """A checkpoint outside this training, a path, URI or model reference, as a folder on this machine.
@@ -129,51 +121,10 @@ class TrainingFolder:
         if is_reference(uri):
             return located(uri)
         store = Store(normalize_uri(uri))
-        folder = store.directory if store.is_local else self.copied(store.uri)
+        folder = store.directory if store.is_local else self.copies.get(store.uri)
         if not (folder / CONFIG).is_file():
             raise SetupError(f"{uri} is not a checkpoint: it has no {CONFIG}")
         return folder
-
-    def copied(self, uri: str) -> Path:
-        """The copy that this node has of what is in a bucket. Of the processes that ask for it, one downloads
-        it, again if it is another by now."""
-        folder = self.copy_of(uri)
-        with self._locked(uri):
-            listing, listed = self._listing(uri), _listed(Store(uri))
-            if not folder.exists() or not listing.exists() or listing.read_text() != listed:
-                partial = folder.with_name(f".{folder.name}.partial")
-                for old in (partial, folder):
-                    shutil.rmtree(old, ignore_errors=True)
-                self._download(Store(uri), partial)
-                partial.rename(folder)
-                listing.write_text(listed)
-        return folder
-
-    def _download(self, store: Store, folder: Path) -> None:
-        folder.mkdir()
-        try:
-            with ThreadPoolExecutor(_CONCURRENT) as pool:
-                list(pool.map(lambda item: fetch(store, item.path, folder / item.path), store.list()))
-        except OSError as error:
-            raise SetupError(
-                f"can't copy {store.uri} to {folder}: {error.strerror or error}: make room there, or set "
-                "`scratch` to another disk"
-            ) from error
-
-    def copy_of(self, uri: str) -> Path:
-        return self.scratch / f"{uri.rpartition('/')[2]}-{hashlib.sha256(uri.encode()).hexdigest()[:12]}"
-
-    def _listing(self, uri: str) -> Path:
-        folder = self.copy_of(uri)
-        return folder.with_name(f".{folder.name}.json")
-
-    @contextmanager
-    def _locked(self, uri: str) -> Iterator[None]:
-        folder = self.copy_of(uri)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with folder.with_name(f".{folder.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def check_writable(self) -> None:
         """Raise SetupError if nothing can be written."""
@@ -182,11 +133,6 @@ class TrainingFolder:
             (self.store.directory if self.store.is_local else self.scratch).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SetupError(f"can't write to {self.store.uri}: {error.strerror or error}") from error
-
-
-def _listed(store: Store) -> str:
-    """What is in a bucket, in a form that differs once anything there is replaced."""
-    return json.dumps([[item.path, item.bytes, item.etag] for item in store.list()])
 
 
 @contextmanager

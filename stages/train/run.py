@@ -21,6 +21,7 @@ from stages.train.loop import Trainer, TrainingData
 from stages.train.model import Backbone, Step1
 from stages.train.parallel import World, joined, parallelize
 from stages.train.progress import ProgressCallback
+from stages.train.remote import Remote
 from stages.train.shape import PRESETS
 from stages.train.validation import Validation, Validator
 
