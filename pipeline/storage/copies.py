@@ -29,10 +29,12 @@ class Copies:
         return self.folder / f"{uri.rpartition('/')[2]}-{hashlib.sha256(uri.encode()).hexdigest()[:12]}"
 
     def get(self, uri: str) -> Path:
-        """The copy of everything below a URI. Raises SetupError if it can't be made."""
+        """The copy of everything below a URI. Raises SetupError if it can't be made, or nothing is there."""
         copy, store = self.path(uri), Store(uri)
         with self._changing(copy) as record:
             listed = _listed(store)
+            if listed == "[]":
+                raise SetupError(f"there is nothing at {uri}")
             if not copy.exists() or not record.exists() or record.read_text() != listed:
                 partial = copy.with_name(f".{copy.name}.partial")
                 for old in (partial, copy):
@@ -61,10 +63,17 @@ class Copies:
 
 
 def fetch(store: Store, path: str, target: Path) -> None:
-    """Download an object."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with store.open(path, _CHUNK_BYTES) as content, target.open("wb") as out:
-        shutil.copyfileobj(content, out, _CHUNK_BYTES)
+    """Download an object. Raises SetupError for a disk that can't take it."""
+    with store.open(path, _CHUNK_BYTES) as content:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as out:
+                shutil.copyfileobj(content, out, _CHUNK_BYTES)
+        except OSError as error:
+            raise SetupError(
+                f"can't copy {store.join(path)} to {target}: {error.strerror or error}: make room there, or "
+                "have copies on another disk (`scratch` of a recipe, AQAA_DATA_CACHE)"
+            ) from error
 
 
 def _listed(store: Store) -> str:
@@ -74,11 +83,5 @@ def _listed(store: Store) -> str:
 
 def _download(store: Store, folder: Path) -> None:
     folder.mkdir()
-    try:
-        with ThreadPoolExecutor(_CONCURRENT) as pool:
-            list(pool.map(lambda item: fetch(store, item.path, folder / item.path), store.list()))
-    except OSError as error:
-        raise SetupError(
-            f"can't copy {store.uri} to {folder}: {error.strerror or error}: make room there, or have copies "
-            "on another disk (`scratch` of a recipe, AQAA_DATA_CACHE)"
-        ) from error
+    with ThreadPoolExecutor(_CONCURRENT) as pool:
+        list(pool.map(lambda item: fetch(store, item.path, folder / item.path), store.list()))
