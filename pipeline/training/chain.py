@@ -268,17 +268,12 @@ def _refuse_other_settings(recipe: TrainingRecipe, stage: PlannedTraining, folde
 
 
 def _merge(recipe: TrainingRecipe, folder: TrainingFolder, display: TrainingDisplay) -> StageResult:
-    from stages.train.merge import RECORD, WeightedCheckpoint, merge
+    from stages.train.merge import WeightedCheckpoint, merge
 
     assert recipe.merge is not None
     weights = recipe.merge.weights
     if folder.is_done(MERGE):
-        record = json.loads(folder.store.get(f"{MERGE}/{MODEL}/{RECORD}"))
-        names = [
-            _origin(recipe, name, folder) or str(_checkpoint(recipe, name, folder).resolve())
-            for name in weights
-        ]
-        _refuse_other_inputs(record, dict(zip(names, weights.values(), strict=True)), folder)
+        _refuse_other_inputs(recipe, weights, folder)
         return result_of(MERGE, folder, skipped=True)
     inputs = [
         WeightedCheckpoint(_checkpoint(recipe, name, folder), weight, _origin(recipe, name, folder))
@@ -294,9 +289,21 @@ def _merge(recipe: TrainingRecipe, folder: TrainingFolder, display: TrainingDisp
     return result_of(MERGE, folder, seconds=time.monotonic() - started)
 
 
-def _refuse_other_inputs(record: dict[str, Any], weights: dict[str, float], folder: TrainingFolder) -> None:
+def _refuse_other_inputs(
+    recipe: TrainingRecipe, weights: Mapping[str, float], folder: TrainingFolder
+) -> None:
+    """Raise SetupError if a finished merge is not what the recipe describes."""
+    from stages.train.merge import RECORD
+
+    record = json.loads(folder.store.get(f"{MERGE}/{MODEL}/{RECORD}"))
     merged = [(each["directory"], each["weight"]) for each in record["inputs"]]
-    if merged != list(weights.items()):
+    if folder.store.is_local or any("://" in name for name, _ in merged):
+        names = [
+            _origin(recipe, name, folder) or _checkpoint(recipe, name, folder).resolve() for name in weights
+        ]
+    else:
+        names = [name for name, _ in merged]  # an earlier release recorded the folders of its copies
+    if merged != [(str(name), weight) for name, weight in zip(names, weights.values(), strict=False)]:
         raise SetupError(
             f"{folder.model_uri(MERGE)} is a merge of other checkpoints "
             f"({', '.join(f'{w:g} {path}' for path, w in merged)}): remove it to merge again"
