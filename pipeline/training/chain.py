@@ -242,14 +242,14 @@ def _identity(recipe: TrainingRecipe, stage: PlannedTraining, folder: TrainingFo
         "quality": sorted(map(list, stage.config.quality.items())),
         "mixture": sorted(map(list, stage.config.mixture.items())),
         "parent": parent or {"preset": recipe.backbone.preset, "seed": recipe.backbone.seed},
-        "parent_run": _record_digest(folder.stage(parent)) if parent in recipe.stages else None,
+        "parent_run": _record_digest(folder.store, parent) if parent in recipe.stages else None,
         "code_version": existing.get("code_version", code_version()),
     }
 
 
-def _record_digest(folder: Path) -> str:
+def _record_digest(training: Store, stage: str) -> str:
     """A hash of a stage's record as it was written, which changes with everything before it in the chain."""
-    return digest(json.loads((folder / RUN).read_text()))
+    return digest(json.loads(training.get(f"{stage}/{RUN}")))
 
 
 def _refuse_other_settings(recipe: TrainingRecipe, stage: PlannedTraining, folder: TrainingFolder) -> None:
