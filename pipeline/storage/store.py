@@ -178,6 +178,8 @@ class Store:
         """An object to write to, replacing an existing one: it is there once the context is closed, and not
         at all after an error. A part of it at a time is in memory."""
         self._check_written()
+        if self.is_local:
+            self.directory.mkdir(parents=True, exist_ok=True)
         with (
             explain_errors(self.join(path)),
             obstore.open_writer(self._obstore, path, buffer_size=_PART, max_concurrency=4) as writer,
