@@ -52,6 +52,21 @@ DEMO = "package:talk"
 """The checkpoint of `--demo`; it names its tokenizers, and the bundled vocoder speaks for it."""
 
 
+class CheckpointType(click.ParamType):
+    """A model by its folder, its reference, or its URI in a bucket, of which a copy is made."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if not str(value).startswith(("s3://", "gs://")):
+            return Path(value)
+        from pipeline.models import CACHE
+        from pipeline.storage.copies import Copies
+        from pipeline.storage.uri import normalize_uri
+
+        return Copies(CACHE / "checkpoints").get(normalize_uri(str(value)))
+
+
 def checkpoint_options(command: Command) -> Command:
     """`--checkpoint` and `--demo`, of which `checkpoint_of` takes the one that was given."""
     command = click.option(
@@ -61,8 +76,9 @@ def checkpoint_options(command: Command) -> Command:
     )(command)
     return click.option(
         "--checkpoint",
-        type=click.Path(path_type=Path),
-        help="Folder of a trained model, hub:ORG/NAME, or the short name of a public one (step-audio-chat).",
+        type=CheckpointType(),
+        help="Folder or s3:// URI of a trained model, hub:ORG/NAME, or the short name of a public one "
+        "(step-audio-chat).",
     )(command)
 
 

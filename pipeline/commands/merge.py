@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from pipeline.commands.arguments import json_option, print_json
+from pipeline.commands.arguments import CheckpointType, json_option, print_json
 
 
 class WeightedCheckpointType(click.ParamType):
@@ -16,9 +16,10 @@ class WeightedCheckpointType(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         folder, _, weight = str(value).rpartition("=")
         try:
-            return Path(folder), float(weight)
+            share = float(weight)
         except ValueError:
             self.fail(f"{value!r} is not a checkpoint with its weight, such as runs/sft1=5", param, ctx)
+        return CheckpointType().convert(folder, param, ctx), share
 
 
 @click.command(epilog="Example: aqaa-data merge runs/sft1=5 runs/sft2=5 runs/dpo=1 --out runs/merged")
@@ -32,8 +33,8 @@ class WeightedCheckpointType(click.ParamType):
 def merge(checkpoints: tuple[tuple[Path, float], ...], out: Path, as_json: bool) -> None:
     """Write the weighted mean of checkpoints of one shape, vocabulary and precision.
 
-    Checkpoints are folders with safetensors weights. They are added up in float32, in the given order, one
-    piece of a tensor at a time. merge.json records the hashes of all inputs.
+    Checkpoints are folders with safetensors weights, or s3:// URIs of such. They are added up in float32, in
+    the given order, one piece of a tensor at a time. merge.json records the hashes of all inputs.
     """
     from stages.train.merge import WeightedCheckpoint
     from stages.train.merge import merge as write

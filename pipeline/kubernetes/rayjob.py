@@ -81,6 +81,22 @@ class OverlayJob:
         """Where the pods' volumes are mounted."""
         return [m["mountPath"] for c in containers([self.job]) for m in c.get("volumeMounts", ())]
 
+    def unmount(self, path: str) -> None:
+        """Remove a volume from all pods, and its claim."""
+        specs = [template["spec"] for template in pod_templates([self.job])]
+        for spec in specs:
+            for container in spec["containers"]:
+                for mount in [m for m in container.get("volumeMounts", ()) if m["mountPath"] == path]:
+                    container["volumeMounts"].remove(mount)
+                    spec["volumes"] = [v for v in spec["volumes"] if v["name"] != mount["name"]]
+        volumes = [volume for spec in specs for volume in spec.get("volumes", ())]
+        claimed = [volume.get("persistentVolumeClaim", {}).get("claimName") for volume in volumes]
+        self.resources[:] = [
+            resource
+            for resource in self.resources
+            if resource["kind"] != "PersistentVolumeClaim" or resource["metadata"]["name"] in claimed
+        ]
+
     def check_paths(self, uris: Iterable[tuple[str, str]]) -> None:
         """`uris` are keys of the recipe with their values. Raises SetupError for a path that only exists on
         this machine."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 from urllib.parse import quote
 
 import obstore
@@ -31,6 +31,7 @@ from pipeline.storage.hub import SCHEME as HUB
 from pipeline.storage.hub import Hub, HubFile
 from pipeline.storage.range_file import RangeFile
 from pipeline.storage.uri import file_name, local_path, normalize_uri, uri_parts
+from pipeline.storage.written_object import WrittenObject
 from schemas.errors import SetupError
 
 _CHUNK = 8 * 1024 * 1024
@@ -165,12 +166,25 @@ class Store:
         self._retry(path, upload)
         return True
 
-    def put(self, path: str, data: bytes) -> None:
+    def put(self, path: str, data: bytes | Path) -> None:
         """Write an object, replacing an existing one."""
         self._check_written()
         if self.is_local:
             self.directory.mkdir(parents=True, exist_ok=True)
-        self._retry(path, lambda: obstore.put(self._obstore, path, data, mode="overwrite"))
+        self._retry(path, lambda: obstore.put(self._obstore, path, data, mode="overwrite", chunk_size=_PART))
+
+    @contextmanager
+    def create(self, path: str) -> Iterator[IO[bytes]]:
+        """An object to write to, replacing an existing one: it is there once the context is closed, and not
+        at all after an error. A part of it at a time is in memory."""
+        self._check_written()
+        if self.is_local:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        with (
+            explain_errors(self.join(path)),
+            obstore.open_writer(self._obstore, path, buffer_size=_PART, max_concurrency=4) as writer,
+        ):
+            yield cast(IO[bytes], WrittenObject(writer))
 
     def delete(self, paths: Sequence[str]) -> None:
         """Delete objects; a missing one is ignored. Raises SetupError, after the others were deleted."""

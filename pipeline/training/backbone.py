@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from pipeline.training.launch import is_first
 from pipeline.training.recipe import TrainingRecipe
-from pipeline.training.training_folder import TrainingFolder, built_once
+from pipeline.training.training_folder import CONFIG, TrainingFolder, built_once
 
 EXTENDED = "backbone"
 """Folder of a foreign language model with the audio vocabulary added."""
@@ -21,9 +22,12 @@ def backbone_of(recipe: TrainingRecipe, folder: TrainingFolder) -> Path | None:
     checkpoint = folder.checkpoint(recipe.backbone.checkpoint)
     if is_step1(checkpoint) or read_vocabulary(checkpoint) is not None:
         return checkpoint
-    extended = folder.stage(EXTENDED)
+    is_local = folder.store.is_local
+    if not is_local and (not is_first() or folder.store.exists(f"{EXTENDED}/{CONFIG}")):
+        return folder.awaited(EXTENDED)
+    extended = folder.stage(EXTENDED) if is_local else folder.own / EXTENDED
     if not extended.exists():
-        with built_once(extended, complete_with="config.json") as partial:
+        with built_once(extended, complete_with=CONFIG) as partial:
             extend(checkpoint, partial)
             check_backbone(partial)  # here too, as a refused model must leave no folder for the next one
-    return extended
+    return extended if is_local else folder.publish_model(extended, EXTENDED)

@@ -6,12 +6,15 @@ and every stage can also run alone.
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.background import BackgroundLoop
 from pipeline.config.recipe import digest
+from pipeline.storage.store import Store
 from pipeline.training.backbone import backbone_of
 from pipeline.training.checks import check
 from pipeline.training.data import (
@@ -29,7 +32,7 @@ from pipeline.training.planned_training import PlannedTraining
 from pipeline.training.recipe import TrainingRecipe
 from pipeline.training.results import StageResult, result_of
 from pipeline.training.tokenizer_files import add_tokenizer
-from pipeline.training.training_folder import INDEX, RUN, TrainingFolder
+from pipeline.training.training_folder import MODEL, RUN, TrainingFolder
 from pipeline.versions.provenance import code_version, ids_of
 from pipeline.versions.reader import Reference, open_version
 from schemas.errors import SetupError
@@ -37,27 +40,70 @@ from stages.train.config import TrainConfig
 from stages.train.progress import ProgressCallback
 
 if TYPE_CHECKING:
-    from stages.train.merge import WeightedCheckpoint
+    from pipeline.training.answers import AnswersInTraining
     from stages.train.run import Start
-    from stages.train.validation import Validation
 
 MERGE = "merge"
+PUSH_SECONDS = 30.0
+"""Between uploads of what a stage writes while it trains; before each checkpoint there is another."""
 
 
 @dataclass(frozen=True)
 class StageJob:
     """One stage, as it is passed to every process."""
 
-    config: TrainConfig
-    data: VersionData
-    start: "Start"
-    folder: Path
-    validation: "Validation | None" = None
+    recipe: TrainingRecipe
+    name: str
+    training: TrainingFolder
+    dataset: str
+    """URI of the version's dataset."""
+    version: str
+    ids: Mapping[str, Any]
+    """What a checkpoint records about the version's ids."""
+    identity: Mapping[str, Any]
+
+    @property
+    def config(self) -> TrainConfig:
+        return self.recipe.stages[self.name].trained
+
+    @property
+    def folder(self) -> Path:
+        return self.training.stage(self.name)
+
+    @property
+    def place(self) -> Store:
+        return Store(self.training.store.join(self.name))
 
     def __call__(self, on_progress: ProgressCallback = lambda metrics: None) -> None:
         from stages.train.run import run
+        from stages.train.validation import Validation
 
-        run(self.config, self.data, self.start, self.folder, on_progress, self.validation)
+        remote = self.training.remote(self.name)
+        recipe, folder, evaluate = self.recipe, self.folder, self.recipe.evaluate
+        copies = Path(recipe.copy_shards_to).expanduser() if recipe.copy_shards_to else None
+        held_out = folder / VALIDATION_DOCUMENTS if self.config.validation else None
+        data = VersionData(self.dataset, self.version, folder / DOCUMENTS, self.identity, held_out, copies)
+        start = _start(recipe, self.name, self.training)
+        answers = _answers(recipe, self.name, self.ids, folder)
+        validation = Validation(evaluate.every, answers) if evaluate and answers else None
+        on_progress = with_page(on_progress, recipe.name, folder)
+        pushing = BackgroundLoop(remote.push, PUSH_SECONDS) if remote and is_first() else nullcontext()
+        with pushing:
+            run(self.config, data, start, folder, on_progress, validation, remote)
+        if remote and is_first():
+            self.finish()
+
+    def refresh(self) -> None:
+        from stages.train.folder import METRICS, PACKING
+
+        if remote := self.training.remote(self.name):
+            remote.pull_changed(METRICS, PACKING)
+
+    def finish(self) -> None:
+        """Add to a trained stage what is not of the training itself, where its folder is."""
+        write_page(self.recipe.name, self.folder)
+        add_tokenizer(self.folder / MODEL)
+        self.training.publish(self.name)
 
 
 def train(recipe: TrainingRecipe, only: Sequence[str] = ()) -> list[StageResult]:
@@ -72,7 +118,7 @@ def train(recipe: TrainingRecipe, only: Sequence[str] = ()) -> list[StageResult]
     _refuse_gaps(recipe, names, done)
     planned = [_plan(recipe, name, folder) for name in names if name != MERGE]
     check(recipe, planned, folder, done)
-    validations = {each.name: _validation(recipe, each, folder) for each in planned if each.name not in done}
+    _open_answers(recipe, [stage for stage in planned if stage.name not in done], folder)
     display = TrainingDisplay()
     results = []
     for stage in planned:
@@ -80,7 +126,7 @@ def train(recipe: TrainingRecipe, only: Sequence[str] = ()) -> list[StageResult]
             _refuse_other_settings(recipe, stage, folder)
             results.append(result_of(stage.name, folder, skipped=True))
         else:
-            results.append(_run(recipe, stage, validations[stage.name], folder, display))
+            results.append(_run(recipe, stage, folder, display))
     if MERGE in names and is_first():
         results.append(_merge(recipe, folder, display))
     return results
@@ -111,76 +157,76 @@ def _refuse_gaps(recipe: TrainingRecipe, names: list[str], done: set[str]) -> No
 def _plan(recipe: TrainingRecipe, name: str, folder: TrainingFolder) -> PlannedTraining:
     config = recipe.stages[name]
     version = open_version(Reference.parse(str(config.dataset)))
-    documents = choose(version, config, folder.local / INDEX, folder.stage(name))
+    documents = choose(version, config, folder.index, folder.stage(name))
     if config.validation and not folder.is_done(name):
-        choose_validation(version, name, config, folder.local / INDEX, folder.stage(name))
+        choose_validation(version, name, config, folder.index, folder.stage(name))
     return PlannedTraining(name, config, version, recipe.start_of(name), documents)
 
 
 def _run(
-    recipe: TrainingRecipe,
-    stage: PlannedTraining,
-    validation: "Validation | None",
-    folder: TrainingFolder,
-    display: TrainingDisplay,
+    recipe: TrainingRecipe, stage: PlannedTraining, folder: TrainingFolder, display: TrainingDisplay
 ) -> StageResult:
-    from stages.train.run import Start
-
     stage_folder = folder.stage(stage.name)
     identity = _identity(recipe, stage, folder)
-    validation_documents = stage_folder / VALIDATION_DOCUMENTS if stage.config.validation else None
-    data = VersionData(
-        stage.version.store.uri,
-        stage.version.id,
-        stage_folder / DOCUMENTS,
-        identity,
-        validation_documents,
-        Path(recipe.copy_shards_to).expanduser() if recipe.copy_shards_to else None,
-    )
-    checkpoint = _checkpoint(recipe, stage.parent, folder)
-    start = (
-        Start(checkpoint=checkpoint) if checkpoint else Start(recipe.backbone.preset, recipe.backbone.seed)
-    )
     run_uri = folder.store.join(stage.name)
     note_use(stage.version, recipe.name, stage.name, run_uri, identity["code_version"])
     if is_first():
         note_origin(stage.version, stage_folder)
-    job = StageJob(stage.config.trained, data, start, stage_folder, validation)
+        folder.push(stage.name)
+    version = stage.version
+    ids = ids_of(version.manifest)
+    job = StageJob(recipe, stage.name, folder, version.store.uri, version.id, ids, identity)
     started = time.monotonic()
     with display.stage(stage.name, job.config, stage_folder) as on_progress:
-        launch(job, recipe.workers, with_page(on_progress, recipe.name, stage_folder))
+        launch(job, recipe.workers, on_progress)
     seconds = time.monotonic() - started
-    if is_first():
-        write_page(recipe.name, stage_folder)
-        add_tokenizer(folder.model(stage.name))
-        folder.publish(stage.name)
+    if is_first() and folder.store.is_local:
+        job.finish()
     return result_of(stage.name, folder, seconds=seconds)
 
 
-def _validation(
-    recipe: TrainingRecipe, stage: PlannedTraining, folder: TrainingFolder
-) -> "Validation | None":
-    """The answers in training that the recipe asks of a stage. They are opened here once, so that what is
-    missing is told before anything is trained."""
+def _open_answers(recipe: TrainingRecipe, stages: Sequence[PlannedTraining], folder: TrainingFolder) -> None:
+    """Open once what the answers in training need, so that what is missing is told before anything is
+    trained."""
+    for stage in stages if is_first() else ():
+        if answers := _answers(recipe, stage.name, ids_of(stage.version.manifest), folder.stage(stage.name)):
+            answers()
+
+
+def _answers(
+    recipe: TrainingRecipe, name: str, ids: Mapping[str, Any], folder: Path
+) -> "AnswersInTraining | None":
+    """The answers in training that the recipe asks of a stage."""
     from pipeline.training.answers import ANSWERING, AnswersInTraining
     from stages.train.folder import ANSWERS
-    from stages.train.validation import Validation
 
-    if recipe.evaluate is None or stage.name not in ANSWERING:
+    if recipe.evaluate is None or name not in ANSWERING:
         return None
-    answers = AnswersInTraining(
-        recipe.evaluate, folder.stage(stage.name) / ANSWERS, ids_of(stage.version.manifest)
-    )
-    if is_first():
-        answers()
-    return Validation(recipe.evaluate.every, answers)
+    return AnswersInTraining(recipe.evaluate, folder / ANSWERS, ids)
 
 
-def _checkpoint(recipe: TrainingRecipe, parent: str | None, folder: TrainingFolder) -> Path | None:
-    """The weights that a stage starts from; None for random ones."""
-    if parent is None:
-        return backbone_of(recipe, folder)
-    return folder.model(parent) if parent in recipe.stages else folder.checkpoint(parent)
+def _start(recipe: TrainingRecipe, name: str, folder: TrainingFolder) -> "Start":
+    """The weights that a stage starts from, on this machine."""
+    from stages.train.run import Start
+
+    parent = recipe.start_of(name)
+    checkpoint = _checkpoint(recipe, parent, folder) if parent else backbone_of(recipe, folder)
+    if checkpoint is None:
+        return Start(recipe.backbone.preset, recipe.backbone.seed)
+    return Start(checkpoint=checkpoint, origin=_origin(recipe, parent, folder))
+
+
+def _checkpoint(recipe: TrainingRecipe, name: str, folder: TrainingFolder) -> Path:
+    """The folder of a stage's model, or of a checkpoint outside the chain."""
+    return folder.model(name) if name in recipe.stages else folder.checkpoint(name)
+
+
+def _origin(recipe: TrainingRecipe, name: str | None, folder: TrainingFolder) -> str | None:
+    """What records call the checkpoint of that name, None for the backbone. Where the output is a bucket, its
+    folder is a copy that another machine has elsewhere; the folder of any other is its name."""
+    if folder.store.is_local:
+        return None
+    return folder.model_uri(name) if name in recipe.stages else name or recipe.backbone.checkpoint
 
 
 def _identity(recipe: TrainingRecipe, stage: PlannedTraining, folder: TrainingFolder) -> dict[str, Any]:
@@ -196,14 +242,14 @@ def _identity(recipe: TrainingRecipe, stage: PlannedTraining, folder: TrainingFo
         "quality": sorted(map(list, stage.config.quality.items())),
         "mixture": sorted(map(list, stage.config.mixture.items())),
         "parent": parent or {"preset": recipe.backbone.preset, "seed": recipe.backbone.seed},
-        "parent_run": _record_digest(folder.stage(parent)) if parent in recipe.stages else None,
+        "parent_run": _record_digest(folder.store, parent) if parent in recipe.stages else None,
         "code_version": existing.get("code_version", code_version()),
     }
 
 
-def _record_digest(folder: Path) -> str:
+def _record_digest(training: Store, stage: str) -> str:
     """A hash of a stage's record as it was written, which changes with everything before it in the chain."""
-    return digest(json.loads((folder / RUN).read_text()))
+    return digest(json.loads(training.get(f"{stage}/{RUN}")))
 
 
 def _refuse_other_settings(recipe: TrainingRecipe, stage: PlannedTraining, folder: TrainingFolder) -> None:
@@ -222,20 +268,20 @@ def _refuse_other_settings(recipe: TrainingRecipe, stage: PlannedTraining, folde
 
 
 def _merge(recipe: TrainingRecipe, folder: TrainingFolder, display: TrainingDisplay) -> StageResult:
-    from stages.train.merge import RECORD, WeightedCheckpoint, merge
+    from stages.train.merge import WeightedCheckpoint, merge
 
     assert recipe.merge is not None
     weights = recipe.merge.weights
+    if folder.is_done(MERGE):
+        _refuse_other_inputs(recipe, weights, folder)
+        return result_of(MERGE, folder, skipped=True)
     inputs = [
-        WeightedCheckpoint(folder.model(name) if name in recipe.stages else folder.checkpoint(name), weight)
+        WeightedCheckpoint(_checkpoint(recipe, name, folder), weight, _origin(recipe, name, folder))
         for name, weight in weights.items()
     ]
-    model = folder.model(MERGE)
-    if model.exists():
-        _refuse_other_inputs(json.loads((model / RECORD).read_text()), inputs, model)
-        return result_of(MERGE, folder, skipped=True)
     display.print(f"{MERGE}: the mean of {', '.join(f'{weights[name]:g} {name}' for name in weights)}")
     started = time.monotonic()
+    model = folder.stage(MERGE) / MODEL
     record = merge(inputs, model)
     add_tokenizer(model)
     (folder.stage(MERGE) / RUN).write_text(json.dumps(record, indent=2) + "\n")
@@ -243,10 +289,22 @@ def _merge(recipe: TrainingRecipe, folder: TrainingFolder, display: TrainingDisp
     return result_of(MERGE, folder, seconds=time.monotonic() - started)
 
 
-def _refuse_other_inputs(record: dict[str, Any], inputs: "Sequence[WeightedCheckpoint]", model: Path) -> None:
-    merged = [(Path(each["directory"]), each["weight"]) for each in record["inputs"]]
-    if merged != [(each.directory.resolve(), each.weight) for each in inputs]:
+def _refuse_other_inputs(
+    recipe: TrainingRecipe, weights: Mapping[str, float], folder: TrainingFolder
+) -> None:
+    """Raise SetupError if a finished merge is not what the recipe describes."""
+    from stages.train.merge import RECORD
+
+    record = json.loads(folder.store.get(f"{MERGE}/{MODEL}/{RECORD}"))
+    merged = [(each["directory"], each["weight"]) for each in record["inputs"]]
+    if folder.store.is_local or any("://" in name for name, _ in merged):
+        names = [
+            _origin(recipe, name, folder) or _checkpoint(recipe, name, folder).resolve() for name in weights
+        ]
+    else:
+        names = [name for name, _ in merged]  # an earlier release recorded the folders of its copies
+    if merged != [(str(name), weight) for name, weight in zip(names, weights.values(), strict=False)]:
         raise SetupError(
-            f"{model} is a merge of other checkpoints ({', '.join(f'{w:g} {path}' for path, w in merged)}): "
-            "remove it to merge again"
+            f"{folder.model_uri(MERGE)} is a merge of other checkpoints "
+            f"({', '.join(f'{w:g} {path}' for path, w in merged)}): remove it to merge again"
         )

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.config.yaml_config import read_yaml
 from pipeline.kubernetes.overlays import Resource
-from pipeline.kubernetes.rayjob import GPU, OverlayJob, job_name, of_node
+from pipeline.kubernetes.rayjob import GPU, SCRATCH, OverlayJob, job_name, of_node
 from pipeline.models import is_reference
+from pipeline.storage.uri import local_path, normalize_uri
 from pipeline.training import recipe as language_model
 from pipeline.training import vocoder
 from pipeline.training.recipe import TrainingRecipe, WorkersConfig
@@ -15,7 +16,8 @@ from pipeline.versions.reader import Reference
 from schemas.errors import SetupError
 
 RUNS = "/runs"
-"""Where an overlay for trainings mounts the volume that all nodes share."""
+"""Where an overlay for trainings mounts the volume that all nodes share. A training that names no folder on
+it does without."""
 
 
 def is_training(path: str) -> bool:
@@ -39,13 +41,33 @@ def training_resources(
     recipe with paths that the cluster can't read.
     """
     rendered = OverlayJob.rendered(overlay, "train")
-    if isinstance(recipe, TrainingRecipe) and recipe.scratch is None and RUNS in rendered.mounts:
-        recipe = recipe.model_copy(update={"scratch": RUNS})
-    rendered.check_paths(_uris(recipe))
+    if isinstance(recipe, TrainingRecipe):
+        recipe = recipe.model_copy(update={"scratch": _scratch(recipe, rendered)})
+    places = list(_uris(recipe))
+    rendered.check_paths(places)
+    on_nodes = (recipe.scratch, recipe.copy_shards_to) if isinstance(recipe, TrainingRecipe) else ()
+    if not any(_is_below(place, RUNS) for place in (*(place for _, place in places), *on_nodes) if place):
+        rendered.unmount(RUNS)
     _set_nodes(rendered, recipe.workers)
     # Whole: a stage's default isn't what `train` shares. A section that is null would be one with defaults.
     values = {name: value for name, value in recipe.model_dump(mode="json").items() if value is not None}
     return rendered.filled(job_name(recipe.name, "aqaa-data-train"), values, image)
+
+
+def _scratch(recipe: TrainingRecipe, rendered: OverlayJob) -> str | None:
+    """Where each node has its copies. Raises SetupError for a place that no volume is mounted at."""
+    if recipe.scratch is None:
+        return SCRATCH if SCRATCH in rendered.mounts else None
+    if not any(_is_below(recipe.scratch, mount) for mount in rendered.mounts):
+        raise SetupError(
+            f"scratch: {rendered.folder} mounts no volume at {recipe.scratch}: use {SCRATCH}, or leave it out"
+        )
+    return recipe.scratch
+
+
+def _is_below(place: str, folder: str) -> bool:
+    uri = normalize_uri(place)
+    return uri.startswith("file://") and local_path(uri).is_relative_to(folder)
 
 
 def _set_nodes(rendered: OverlayJob, workers: WorkersConfig) -> None:
@@ -78,8 +100,6 @@ def _uris(recipe: TrainingRecipe | VocoderRecipe) -> Iterator[tuple[str, str]]:
         if recipe.vocoder.sentences:
             yield "vocoder.sentences", recipe.vocoder.sentences
         return
-    if recipe.scratch is not None:
-        yield "scratch", recipe.scratch
     for name, stage in recipe.stages.items():
         yield f"{name}.dataset", Reference.parse(str(stage.dataset)).root
         if stage.start:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.cluster.ray import running
+from pipeline.storage.store import Store
 from pipeline.training.metrics_follower import following
 from pipeline.training.recipe import WorkersConfig
 from schemas.errors import SetupError
@@ -22,7 +23,15 @@ class TrainingJob(Protocol):
     """A run, as it is passed to every process: it pickles."""
 
     @property
-    def folder(self) -> Path: ...
+    def folder(self) -> Path:
+        """Of the run, on this machine."""
+
+    @property
+    def place(self) -> Store:
+        """Where all processes find what is in that folder."""
+
+    def refresh(self) -> None:
+        """Bring the metrics in the folder up to date, if it isn't the one that the first process writes."""
 
     def __call__(self, on_progress: ProgressCallback = ...) -> None:
         """Take part in the run; `on_progress` is called in the first process."""
@@ -64,14 +73,14 @@ def _on_ray(job: TrainingJob, workers: WorkersConfig, on_progress: ProgressCallb
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    error_file, ray_folder = job.folder / _ERROR_FILE, job.folder / _RAY_FOLDER
-    error_file.unlink(missing_ok=True)
+    ray_folder = job.folder / _RAY_FOLDER
+    job.place.delete([_ERROR_FILE])
     shutil.rmtree(ray_folder, ignore_errors=True)  # the state of a run is in the run's folder, not in Ray's
-    with running(), following(job.folder / "metrics.jsonl", on_progress):
+    with running(), following(job.folder / "metrics.jsonl", on_progress, job.refresh):
         _check_capacity(workers)
         trainer = TorchTrainer(
             _worker,
-            train_loop_config={"job": job, "error_file": error_file},
+            train_loop_config={"job": job},
             scaling_config=ScalingConfig(
                 num_workers=workers.count,
                 use_gpu=workers.gpu,
@@ -86,11 +95,11 @@ def _on_ray(job: TrainingJob, workers: WorkersConfig, on_progress: ProgressCallb
         try:
             trainer.fit()
         except Exception as error:
-            if not error_file.exists():
+            if not job.place.exists(_ERROR_FILE):
                 raise SetupError(_workers_failed(error, workers)) from error
     shutil.rmtree(ray_folder, ignore_errors=True)
-    if error_file.exists():
-        raise SetupError(error_file.read_text())
+    if job.place.exists(_ERROR_FILE):
+        raise SetupError(job.place.get(_ERROR_FILE).decode())
 
 
 def _workers_failed(error: Exception, workers: WorkersConfig) -> str:
@@ -108,11 +117,12 @@ def _workers_failed(error: Exception, workers: WorkersConfig) -> str:
 def _worker(arguments: dict[str, Any]) -> None:
     """What a worker runs. A SetupError, which a restart would not fix, is written down and ends all
     workers."""
-    if arguments["error_file"].exists():
+    job: TrainingJob = arguments["job"]
+    if job.place.exists(_ERROR_FILE):
         return
     try:
-        arguments["job"]()
+        job()
     except SetupError as error:
         # A file without text would not be shown.
-        arguments["error_file"].write_text(str(error) or f"{type(error).__name__}, no message")
+        job.place.put(_ERROR_FILE, (str(error) or f"{type(error).__name__}, no message").encode())
         raise

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -57,11 +57,15 @@ class MetricsFollower:
 
 
 @contextmanager
-def following(path: Path, on_progress: ProgressCallback) -> Iterator[None]:
-    """Report each step that another process appends to a metrics.jsonl while the context is open."""
+def following(
+    path: Path, on_progress: ProgressCallback, refresh: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """Report each step that another process appends to a metrics.jsonl while the context is open. `refresh`
+    is called before each look at the file."""
     follower = MetricsFollower(path)
 
     def follow() -> None:
+        refresh()
         for metrics in follower.new_metrics():
             on_progress(metrics)
 

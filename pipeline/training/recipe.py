@@ -185,7 +185,8 @@ class TrainingRecipe(Config):
     output: str = Field("runs", description="where trainings are stored: a directory, s3:// or gs://")
     scratch: str | None = Field(
         None,
-        description="directory for runs with a remote output (default: user's cache); shared by all workers",
+        description="directory on each node's own disk for what it needs of a remote output or checkpoint "
+        "(default: user's cache)",
     )
     copy_shards_to: str | None = Field(
         None,

@@ -98,6 +98,13 @@ class VocoderJob:
     index: Path
     """Where the speech is in the shards, or a folder of spoken sentences."""
 
+    @property
+    def place(self) -> Store:
+        return Store(str(self.folder))
+
+    def refresh(self) -> None:
+        pass
+
     def __call__(self, on_progress: ProgressCallback = lambda metrics: None) -> None:
         from stages.quality import QualityConfig
         from stages.quality.pitch import PitchTracker

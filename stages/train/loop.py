@@ -40,6 +40,8 @@ from stages.train.parallel import World
 from stages.train.progress import ProgressCallback
 from stages.train.read_ahead import read_ahead
 from stages.train.reference import ReferenceLogProbs, compute
+from stages.train.remote import Remote
+from stages.train.snapshot import FolderSnapshots, RemoteSnapshots
 from stages.train.validation import Validator
 from stages.train.validation_loss import held_out
 
@@ -62,18 +64,26 @@ class Trainer:
     processes can't share a step evenly."""
 
     def __init__(
-        self, config: TrainConfig, data: TrainingData, model: Backbone, folder: Path, world: World
+        self,
+        config: TrainConfig,
+        data: TrainingData,
+        model: Backbone,
+        folder: Path,
+        world: World,
+        remote: Remote | None = None,
     ) -> None:
         self.config = config
         self.data = data
         self.model = model
         self.folder = folder
         self.world = world
+        self.remote = remote
+        self.snapshots = RemoteSnapshots(remote) if remote else FolderSnapshots(folder)
         self.device = world.device
         self._refuse_uneven_shares()
         self.entries = self._entries(equal_texts=not config.preference.mask_audio)
         world.first(self._pack)
-        self.packing = Packing.load(folder / PACKING)
+        self.packing = Packing.load(self._on_all_nodes(folder / PACKING))
         pad = data.vocabulary["specials"]["pad"]
         self.packed = PackedDocuments(data.documents, self.entries, self.packing, config.sequence_length, pad)
         self.held_out = held_out(data.validation, config, data.vocabulary) if config.validation else None
@@ -91,11 +101,11 @@ class Trainer:
         """Take all remaining steps. `load` loads the initial weights into the model and returns their name; a
         run that resumes doesn't call it unless it needs them (LoRA), or their log-probabilities (DPO). What
         the validator measures is in the metrics of its steps, under `answers`."""
-        first = snapshot.last_step(self.folder, self.world)
+        first = snapshot.last_step(self.snapshots, self.world)
         if first == 0 or self.config.objective == "dpo" or self.config.lora:
             self._prepare_reference(load())
         if first:
-            snapshot.read(self.folder, first, self.model, self.optimizer)
+            snapshot.read(self.snapshots, first, self.model, self.optimizer)
         with ExitStack() as stack:
             if self.world.is_first:
                 board = self.folder / BOARD
@@ -110,7 +120,7 @@ class Trainer:
                 if self.world.is_first:
                     file.write(metrics)
                 if (step + 1) % self.config.checkpoint_every == 0 or step + 1 == self.steps:
-                    snapshot.write(self.folder, step + 1, self.model, self.optimizer, self.world)
+                    snapshot.write(self.snapshots, step + 1, self.model, self.optimizer, self.world)
                 if self.world.is_first:
                     on_progress(metrics)
 
@@ -290,7 +300,15 @@ class Trainer:
             read = packed.batches(self.world.shares(numbers), self.config.micro_batch)
             batches = (batch.to(self.device) for batch in read)
             compute(file, batches, lambda batch: self._sides(batch, self._losses(batch)), self.world)
-        return ReferenceLogProbs(file)
+        return ReferenceLogProbs(self._on_all_nodes(file))
+
+    def _on_all_nodes(self, file: Path) -> Path:
+        """A file of the run's folder that the first process has written."""
+        if self.remote:
+            self.world.first(self.remote.push)
+            if not self.world.is_first:
+                self.remote.pull(file.name)
+        return file
 
     def _documents(self, step: int) -> NDArray:
         """Numbers of the documents of a step, over all processes."""

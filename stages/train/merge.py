@@ -34,6 +34,12 @@ class WeightedCheckpoint:
 
     directory: Path
     weight: float
+    origin: str | None = None
+    """What the merge's record calls it, if its folder is a copy."""
+
+    @property
+    def name(self) -> str:
+        return self.origin or str(self.directory.resolve())
 
 
 def merge(checkpoints: Sequence[WeightedCheckpoint], directory: Path) -> dict[str, Any]:
@@ -68,7 +74,7 @@ def merge(checkpoints: Sequence[WeightedCheckpoint], directory: Path) -> dict[st
     record = {
         "inputs": [
             {
-                "directory": str(checkpoint.directory.resolve()),
+                "directory": checkpoint.name,
                 "weight": checkpoint.weight,
                 "sha256": {file.name: sha256_of(file) for file in _recorded(weights)},
             }

@@ -1,7 +1,8 @@
 """Entry point of every process of a training run: alone, under torchrun, or in a worker of Ray Train.
 
 The environment variables RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT identify the process;
-without them it is the only one. All processes must see the run's folder.
+without them it is the only one. All processes must see the run's folder, or share what is in it through a
+store (`Remote`).
 """
 
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from stages.train.loop import Trainer, TrainingData
 from stages.train.model import Backbone, Step1
 from stages.train.parallel import World, joined, parallelize
 from stages.train.progress import ProgressCallback
+from stages.train.remote import Remote
 from stages.train.shape import PRESETS
 from stages.train.validation import Validation, Validator
 
@@ -32,6 +34,8 @@ class Start:
     preset: str | None = None
     seed: int = 0
     checkpoint: Path | None = None
+    origin: str | None = None
+    """What a run's record calls the checkpoint, if its folder is a copy."""
 
     def __post_init__(self) -> None:
         if (self.preset is None) == (self.checkpoint is None):
@@ -41,7 +45,7 @@ class Start:
 
     def describe(self) -> dict[str, Any]:
         if self.checkpoint is not None:
-            return {"checkpoint": str(self.checkpoint.resolve())}
+            return {"checkpoint": self.origin or str(self.checkpoint.resolve())}
         return {"preset": self.preset, "seed": self.seed}
 
     def blank(self, vocabulary: int) -> Backbone:
@@ -105,12 +109,14 @@ def run(
     folder: Path,
     on_progress: ProgressCallback = lambda metrics: None,
     validation: Validation | None = None,
+    remote: Remote | None = None,
 ) -> Path:
     """Train, and return the folder of the finished model, which is in the run's folder.
 
     A finished run is left unchanged, and a stopped one resumes from its last checkpoint, on any number of
     processes that divides its batch. `on_progress` is called with each step's metrics in the first process;
-    `validation` adds to them, and changes nothing of what is trained.
+    `validation` adds to them, and changes nothing of what is trained. With `remote` each process has a folder
+    of its own, with what the store had of it before, and checkpoints are in the store alone.
     Raises SetupError, in all processes, if the folder holds another run, if model, data and processes don't
     fit together, or if the loss is not finite.
     """
@@ -118,6 +124,8 @@ def run(
         data = open_data()
         record = {"config": recorded(config, _COMPUTATION), "start": start.describe()}
         world.first(lambda: claim(folder, {**record, **data.identity}))
+        if remote:
+            world.first(remote.push)  # before anything is made for these settings
         finished = folder / MODEL
         if not world.first(finished.exists):
             size = data.vocabulary["size"]
@@ -127,7 +135,7 @@ def run(
             parallelize(model, world, config)
             model.to_empty(device=world.device)
             validator = Validator(validation, model, lambda: start.blank(size), world) if validation else None
-            trainer = Trainer(config, data, model, folder, world)
+            trainer = Trainer(config, data, model, folder, world, remote)
             trainer.finish(lambda: _load(start, model, config, folder, world), on_progress, validator)
             partial = folder / f".{MODEL}.partial"
             world.first(lambda: emptied(partial))

@@ -47,6 +47,11 @@ def open_model(
 
 def check_place(place: str) -> None:
     """Raises SetupError for a place that can't be a model, before anything is loaded."""
+    if place.startswith(("s3://", "gs://")):
+        raise SetupError(
+            f"{place} is in a bucket, and an evaluation is noted in the card of its model: copy it to a "
+            "folder and name that"
+        )
     if not is_server(place) and not (Path(place) / "config.json").is_file():
         raise SetupError(
             f"{place} is not a model: it has no config.json. Name the folder of a checkpoint, "

@@ -5,6 +5,7 @@ import pickle
 import traceback
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -354,6 +355,29 @@ class GoogleDeletes:
             if path not in self.stored:
                 raise FileNotFoundError(path)
             self.stored.remove(path)
+
+
+def test_an_object_is_there_once_it_is_written_completely(store):
+    memory = bytearray(b"one")
+    with store.create("a/b") as file:
+        file.write(memory)
+        memory[:] = b"two"  # the caller uses its memory again
+        file.write(memory)
+        assert file.tell() == 6
+        assert not store.exists("a/b")
+    assert store.get("a/b") == b"onetwo"
+    with suppress(KeyError), store.create("a/c") as file:
+        file.write(b"one")
+        raise KeyError
+    assert not store.exists("a/c")
+
+
+def test_a_file_replaces_an_object(store, tmp_path):
+    file = tmp_path / "file"
+    for content in (b"one", b"two"):
+        file.write_bytes(content)
+        store.put("a/b", file)
+        assert store.get("a/b") == content
 
 
 @pytest.fixture

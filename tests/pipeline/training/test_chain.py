@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from pipeline.versions.gc import garbage, uses
 from pipeline.versions.reader import Reference, open_version
 from stages.train.metrics import read_metrics
 from tests.benchmarks.audio_drift import at_margin, text_margin
+from tests.object_storage import READER, READER_SECRET
 from tests.pipeline.training.chains import RECIPE, dataset, write_recipe
 from tests.stages.train.old_records import use_old_names
 
@@ -170,7 +172,24 @@ class TestForeignBackbone:
         assert (config["architectures"], config["vocab_size"]) == (["LlamaForCausalLM"], 5440)
 
 
+STEPS = {"steps": 4, "checkpoint_every": 2}
+ONLY_SFT1 = dict.fromkeys(("pretrain", "sft2", "dpo", "merge"), "absent")
+
+
+def losses(run):
+    """Metrics of the steps of a run in a bucket, without its speed."""
+    lines = map(json.loads, Store(run).get("metrics.jsonl").decode().splitlines())
+    return [{key: value for key, value in line.items() if key != "tokens_per_second"} for line in lines]
+
+
 class TestObjectStorage:
+    @pytest.fixture
+    def stored(self, bucket, untrained, tmp_path):
+        """Writes a recipe with its output in a bucket, and scratch that is empty at first."""
+        return lambda **changes: untrained(
+            output=f"{bucket}/runs", scratch=str(tmp_path / "scratch"), **changes
+        )
+
     def test_a_version_is_read_from_it_and_finished_stages_are_uploaded(self, bucket, command, tmp_path):
         dataset(tmp_path, output=bucket)
         scratch = tmp_path / "scratch"
@@ -180,18 +199,105 @@ class TestObjectStorage:
             output=f"{bucket}/runs",
             scratch=str(scratch),
             sft1={"steps": 1},
-            **dict.fromkeys(("pretrain", "sft2", "dpo", "merge"), "absent"),
+            **ONLY_SFT1,
         )
         done = command("train", recipe, "--json")
         assert done.code == 0, done.stderr
         (result,) = json.loads(done.stdout)["stages"]
         assert result["model"] == f"{bucket}/runs/chain/sft1/model"
         there = {item.path for item in Store(f"{bucket}/runs/chain/sft1").list()}
-        assert {"run.json", "metrics.jsonl", "model/config.json", "model/model.safetensors"} <= there
+        assert {"run.json", "metrics.jsonl", "report.html", "documents.arrow"} <= there
+        assert {"model/config.json", "model/model.safetensors", "model/tokenizer.json"} <= there
+        assert any(path.startswith("tensorboard/") for path in there)
         shutil.rmtree(scratch)  # as on another machine
         (again,) = json.loads(command("train", recipe, "--json").stdout)["stages"]
         assert again["skipped"]
         assert again["after"] == result["after"]
+
+    def test_a_killed_stage_goes_on_on_an_empty_disk_bit_for_bit(self, bucket, stored, command, tmp_path):
+        recipe = stored(sft1=STEPS, **ONLY_SFT1)
+        assert command("train", recipe, "--set", "name=whole").code == 0
+        checkpoints = Store(f"{bucket}/runs/chain/sft1/checkpoints")
+        until_killed(
+            ["train", recipe], lambda: any(item.path.endswith("/.metadata") for item in checkpoints.list())
+        )
+        shutil.rmtree(tmp_path / "scratch")
+        done = command("train", recipe)
+        assert done.code == 0, done.stderr
+        assert "sft1 1/4" not in done.stderr, "it began after a checkpoint"
+        runs = f"{bucket}/runs"
+        assert losses(f"{runs}/chain/sft1") == losses(f"{runs}/whole/sft1")
+        weights = [Store(f"{runs}/{name}/sft1/model").get("model.safetensors") for name in ("chain", "whole")]
+        assert weights[0] == weights[1]
+        assert not list((tmp_path / "scratch").glob(".chain-*")), "nothing but copies is left"
+
+    def test_stages_and_merges_start_from_what_is_there(self, bucket, stored, command, tmp_path):
+        short = {"steps": 1}
+        recipe = stored(pretrain="absent", sft1=short, sft2=short, dpo=RECIPE["dpo"] | short)
+        assert command("train", recipe, "--stage", "sft1").code == 0
+        shutil.rmtree(tmp_path / "scratch")
+        done = command("train", recipe, "--json")
+        assert done.code == 0, done.stderr
+        runs = f"{bucket}/runs/chain"
+        assert [stage["skipped"] for stage in json.loads(done.stdout)["stages"]] == [
+            True,
+            False,
+            False,
+            False,
+        ]
+        record = json.loads(Store(f"{runs}/dpo").get("run.json"))
+        assert record["start"] == {"checkpoint": f"{runs}/sft1/model"}
+        record = json.loads(Store(f"{runs}/merge").get("run.json"))
+        models = [f"{runs}/{name}/model" for name in ("sft1", "sft2", "dpo")]
+        assert [each["directory"] for each in record["inputs"]] == models
+        shutil.rmtree(tmp_path / "scratch")
+        again = command("train", recipe, "--json")
+        assert [stage["skipped"] for stage in json.loads(again.stdout)["stages"]] == [True] * 4
+        weighted = [f"{model}={weight}" for model, weight in zip(models, (5, 5, 1), strict=True)]
+        assert command("merge", *weighted, "--out", tmp_path / "merged").code == 0
+        merged = (tmp_path / "merged" / "model.safetensors").read_bytes()
+        assert Store(f"{runs}/merge/model").get("model.safetensors") == merged
+        other = command("train", recipe, "--set", "merge.weights={sft1: 1, sft2: 1}")
+        assert f"{runs}/merge/model is a merge of other checkpoints" in other.stderr
+        answered = command("evaluate", "answers", "--model", f"{runs}/merge/model", "--out", tmp_path / "e")
+        assert "is in a bucket, and an evaluation is noted in the card" in answered.stderr
+
+    def test_an_extended_backbone_is_kept_there(self, bucket, stored, given, command, tmp_path):
+        known = str(given.parents[1] / "language-model")
+        recipe = stored(backbone={"checkpoint": known}, sft1={"steps": 1}, **ONLY_SFT1)
+        assert command("train", recipe).code == 0
+        there = Store(f"{bucket}/runs/chain")
+        assert there.exists("backbone/config.json")
+        assert json.loads(there.get("sft1/run.json"))["start"] == {"checkpoint": known}
+
+    def test_a_bucket_that_cant_be_used_is_told_before_anything_is_trained(
+        self, bucket, stored, command, monkeypatch
+    ):
+        recipe = stored(**ONLY_SFT1)
+        missing = command("train", recipe, "--output", "s3://no-such-bucket/runs")
+        assert missing.code == 1
+        assert "can't use s3://no-such-bucket/runs/chain" in missing.stderr
+        assert "there is no bucket no-such-bucket" in missing.stderr
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER_SECRET)
+        refused = command("train", recipe)
+        assert refused.code == 1
+        assert f"can't use {bucket}/runs/chain" in refused.stderr
+        assert "access to the bucket" in refused.stderr
+        assert READER_SECRET not in refused.stderr
+
+
+def until_killed(arguments, seen):
+    """Run the command until something is seen, and kill it then."""
+    command = Path(sys.executable).with_name("aqaa-data")
+    running = subprocess.Popen([command, *arguments], stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 300
+    while not seen() and time.monotonic() < until and running.poll() is None:
+        time.sleep(0.02)
+    assert running.poll() is None, running.stderr.read()
+    running.kill()
+    running.wait()
+    running.stderr.close()
 
 
 class TestLineage:
@@ -243,6 +349,41 @@ class TestWorkers:
         done = subprocess.run([*start, *settings], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert [stage["stage"] for stage in json.loads(done.stdout)["stages"]] == ["sft1", "sft2", "merge"]
+
+    def test_processes_of_torchrun_that_share_a_bucket_alone(self, bucket, untrained, given, tmp_path):
+        known = str(given.parents[1] / "language-model")
+        recipe = untrained(
+            output=f"{bucket}/runs",
+            backbone={"checkpoint": known},
+            pretrain="absent",
+            dpo="absent",
+            sft1={"steps": 2},
+            sft2={"steps": 2},
+            merge={"weights": {"sft1": 1, "sft2": 1}},
+        )
+        torchrun, command = (Path(sys.executable).with_name(name) for name in ("torchrun", "aqaa-data"))
+        start = [torchrun, "--standalone", "--nproc-per-node", "2", "--no-python", "sh", "-c"]
+        each = f"{command} train {recipe} --json --set scratch={tmp_path}/node-$RANK"
+        done = subprocess.run([*start, each], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert [stage["stage"] for stage in json.loads(done.stdout)["stages"]] == ["sft1", "sft2", "merge"]
+        assert len(list(tmp_path.glob("node-1/model-*"))) == 1, (
+            "the model of sft1, of which it has its own copy"
+        )
+
+    def test_workers_of_ray_train_that_share_a_bucket_alone(self, bucket, untrained, command, tmp_path):
+        recipe = untrained(
+            output=f"{bucket}/runs", scratch=str(tmp_path / "scratch"), sft1={"steps": 4}, **ONLY_SFT1
+        )
+        one = json.loads(command("train", recipe, "--json").stdout)["stages"][0]
+        settings = ("--set", "workers.count=2", "--set", "workers.cpus=0.5", "--set", "name=two")
+        done = command("train", recipe, "--json", *settings)
+        assert done.code == 0, done.stderr
+        (two,) = json.loads(done.stdout)["stages"]
+        assert two["after"]["loss"] == pytest.approx(one["after"]["loss"], abs=1e-4)
+        assert "sft1 4/4 | loss" in done.stderr
+        there = {item.path for item in Store(f"{bucket}/runs/two/sft1").list()}
+        assert {"model/model.safetensors", "model/tokenizer.json", "report.html"} <= there
 
     def test_two_workers_of_ray_train_have_the_losses_of_one_process(self, untrained, command):
         recipe = untrained(pretrain="absent", sft1={"steps": 4})

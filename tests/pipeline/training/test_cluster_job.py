@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from pipeline.kubernetes.overlays import as_yaml
 from pipeline.training import recipe as language_model
 from pipeline.training.cluster_job import load, training_resources
 from schemas.errors import SetupError
@@ -47,7 +48,18 @@ def test_the_command_submits_what_trains(command, recipe):
     assert job["spec"]["backoffLimit"] == 5, "a training resumes from its last checkpoint"
     assert groups(job) == {"h100-8": (2, 2, 2)}
     assert "aqaa-data-train-omni-recipe" in found
-    assert "aqaa-data-runs" in found
+    assert "mountPath: /runs" not in done.stdout, "nodes share a bucket, and no volume"
+    assert "aqaa-data-runs" not in found
+    assert "aqaa-data-models" in found
+
+
+@pytest.mark.parametrize("named", ["output: /runs/omni", "scratch: /runs", "copy_shards_to: /runs/shards"])
+def test_a_training_that_names_a_folder_of_the_shared_volume_has_it(recipe, named):
+    key = f"{named.partition(':')[0]}: "
+    text = "\n".join(line for line in RECIPE.splitlines() if not line.startswith(key))
+    resources = training_resources(load(str(recipe(f"{text}\n{named}\n"))), "h100-train")
+    assert "aqaa-data-runs" in [resource["metadata"]["name"] for resource in resources]
+    assert as_yaml(resources).count("mountPath: /runs") == 2
 
 
 def test_the_recipe_trains_the_same_on_the_cluster(recipe, tmp_path):
@@ -55,7 +67,7 @@ def test_the_recipe_trains_the_same_on_the_cluster(recipe, tmp_path):
     config = next(r for r in training_resources(local, "h100-train") if "data" in r)
     (tmp_path / "there.yaml").write_text(config["data"]["recipe.yaml"])
     there = language_model.load(str(tmp_path / "there.yaml"))
-    assert there == local.model_copy(update={"scratch": "/runs"})
+    assert there == local.model_copy(update={"scratch": "/scratch"})
     assert there.stages["sft1"].learning_rate == 2e-5
 
 
@@ -89,7 +101,7 @@ def test_there_are_as_many_nodes_as_the_workers_fill(recipe, workers, nodes):
         ("s3://b/runs", "runs", "h100-train", "output: file://.* is on this machine"),
         ("s3://b/sets/", "sets/", "h100-train", "dataset: .*sets is on this machine"),
         ("dpo:", "dpo: {start: a/checkpoint}", "h100-train", "dpo.start: .* is on this machine"),
-        ("dpo:", "dpo:\nscratch: /scratch", "h100-train", "scratch: /scratch is on this machine"),
+        ("dpo:", "dpo:\nscratch: /data", "h100-train", "mounts no volume at /data: use /scratch"),
         ("dpo:", "merge: {weights: {sft1: 1, old/model: 1}}", "h100-train", "merge.weights: .*old/model"),
     ],
 )

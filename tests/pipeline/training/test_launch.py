@@ -1,10 +1,24 @@
 """Where a training runs, and errors of Ray Train's workers as one message for the user."""
 
+from dataclasses import dataclass
+
 import pytest
 
+from pipeline.storage.store import Store
 from pipeline.training.launch import _ERROR_FILE, _worker, _workers_failed, launch
 from pipeline.training.recipe import WorkersConfig
 from schemas.errors import SetupError
+
+
+@dataclass
+class Failing:
+    """A training that ends with an error."""
+
+    place: Store
+    error: SetupError
+
+    def __call__(self):
+        raise self.error
 
 
 @pytest.mark.parametrize(
@@ -27,14 +41,11 @@ def test_the_type_of_the_error_and_what_to_do_are_named(error, reason):
     [(SetupError("lower micro_batch"), "lower micro_batch"), (SetupError(), "SetupError, no message")],
 )
 def test_a_workers_setup_error_is_written_down(tmp_path, error, written):
-    def job():
-        raise error
-
-    file = tmp_path / _ERROR_FILE
+    job = Failing(Store(str(tmp_path)), error)
     with pytest.raises(SetupError):
-        _worker({"job": job, "error_file": file})
-    assert file.read_text() == written
-    _worker({"job": job, "error_file": file})  # a restarted worker ends at once
+        _worker({"job": job})
+    assert (tmp_path / _ERROR_FILE).read_text() == written
+    _worker({"job": job})  # a restarted worker ends at once
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
-"""Stages and checkpoints of object storage, downloaded by several processes at once."""
+"""Stages of a bucket: each process has a folder of its own, and a node one copy of a model."""
 
-import multiprocessing
+import gc
+import pickle
 from pathlib import Path
 
 import pytest
@@ -10,89 +11,83 @@ from pipeline.training import training_folder
 from pipeline.training.recipe import BackboneConfig, TrainingRecipe
 from pipeline.training.training_folder import TrainingFolder, built_once
 
+STAGE = ("checkpoints/00000002/.metadata", "documents.arrow", "metrics.jsonl", "run.json")
 
-def recipe_of(output, scratch):
+
+@pytest.fixture
+def recipe(bucket, tmp_path) -> TrainingRecipe:
+    """Of a training with a stage that was stopped."""
+    output = f"{bucket}/runs"
+    for path in STAGE:
+        Store(f"{output}/chain/sft1").put(path, b"{}")
     return TrainingRecipe(
         name="chain",
         dataset="calls",
         output=output,
-        scratch=str(scratch),
+        scratch=str(tmp_path / "scratch"),
         backbone=BackboneConfig(preset="tiny"),
     )
-
-
-def download(output, scratch, barrier, answers):
-    """Ask for a stage and a checkpoint at the same moment as the other process."""
-    list_files = Store.list
-
-    def list_together(store, prefix=""):
-        barrier.wait(60)  # both have seen that the folder is missing
-        return list_files(store, prefix)
-
-    Store.list = list_together
-    folder = TrainingFolder(recipe_of(output, scratch))
-    try:
-        done = folder.is_done("sft1")
-        checkpoint = folder.checkpoint(f"{output}/chain/sft1/model")
-        answers.put((done, sorted(file.name for file in checkpoint.iterdir())))
-    except BaseException as error:
-        answers.put(repr(error))
-
-
-@pytest.fixture
-def published(bucket):
-    """An output with a finished stage."""
-    output = f"{bucket}/runs"
-    store = Store(f"{output}/chain")
-    for path in ("model/config.json", "model/model.safetensors", "metrics.jsonl", "run.json"):
-        store.put(f"sft1/{path}", b"{}")
-    return output
 
 
 def files_in(folder: Path):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-STAGE = ["metrics.jsonl", "model/config.json", "model/model.safetensors", "run.json"]
+def there(recipe):
+    return sorted(item.path for item in Store(f"{recipe.output}/chain/sft1").list())
 
 
-def test_two_processes_download_one_stage(published, tmp_path):
-    context = multiprocessing.get_context("spawn")
-    barrier, answers = context.Barrier(2), context.Queue()
-    arguments = (published, tmp_path, barrier, answers)
-    processes = [context.Process(target=download, args=arguments) for _ in range(2)]
-    for process in processes:
-        process.start()
-    results = [answers.get(timeout=120) for _ in processes]
-    for process in processes:
-        process.join()
-    assert results == [(True, ["config.json", "model.safetensors"])] * 2
-    (run,) = tmp_path.glob("chain-*")
-    assert files_in(run / "sft1") == STAGE
-    assert [path.name for path in run.iterdir()] == ["sft1"]
-    assert not list(tmp_path.glob(".*")), "no partial copies are left"
+def test_each_process_begins_with_the_files_of_the_bucket(recipe, tmp_path):
+    folder = TrainingFolder(recipe)
+    of_another = pickle.loads(pickle.dumps(folder))
+    stages = [each.stage("sft1") for each in (folder, of_another)]
+    assert stages[0] != stages[1]
+    for stage in stages:
+        assert files_in(stage) == ["documents.arrow", "metrics.jsonl", "run.json"]
+    del folder, of_another
+    gc.collect()
+    assert not list((tmp_path / "scratch").iterdir()), "the folders go with the processes"
 
 
-def test_a_download_that_fails_leaves_nothing(published, tmp_path, monkeypatch):
-    folder = TrainingFolder(recipe_of(published, tmp_path))
+def test_what_changes_is_put_back_but_for_what_is_hidden_and_the_model(recipe, proxy):
+    folder = TrainingFolder(recipe)
+    stage = folder.stage("sft1")
+    (stage / "metrics.jsonl").write_text("{}\n{}\n")
+    for path in ("answers/run.json", "model/config.json", ".model.partial/config.json", ".some.partial"):
+        (stage / path).parent.mkdir(exist_ok=True)
+        (stage / path).write_text("new")
+    proxy.seen.clear()
+    folder.push("sft1")
+    folder.push("sft1")
+    put = sorted(path.partition("/sft1/")[2] for method, path in proxy.seen if method == "PUT")
+    assert put == ["answers/run.json", "metrics.jsonl"]
+    assert there(recipe) == sorted([*STAGE, "answers/run.json"])
 
-    def fail(store, path):
-        raise OSError("connection lost")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Store, "open", fail)
-        with pytest.raises(OSError, match="connection lost"):
-            folder.is_done("sft1")
-    assert not list(folder.local.iterdir())
+def test_a_stage_is_done_once_its_model_is_complete(recipe):
+    folder = TrainingFolder(recipe)
+    model = folder.stage("sft1") / "model"
+    model.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (model / name).write_text("{}")
+    Store(f"{recipe.output}/chain/sft1").put("model/model.safetensors", b"of a stopped upload")
+    assert not folder.is_done("sft1")
+    folder.publish("sft1")
     assert folder.is_done("sft1")
+    assert folder.model_uri("sft1") == f"{recipe.output}/chain/sft1/model"
+    assert files_in(folder.model("sft1")) == ["config.json", "model.safetensors"]
+    assert not model.exists(), "it is the copy of this node by now"
 
 
-def test_a_finished_stage_replaces_one_that_was_stopped_here(published, tmp_path):
-    folder = TrainingFolder(recipe_of(published, tmp_path))
-    (folder.stage("sft1") / "checkpoints").mkdir(parents=True)
-    assert folder.is_done("sft1")
-    assert files_in(folder.stage("sft1")) == STAGE
-    assert [path.name for path in folder.local.iterdir()] == ["sft1"]
+def test_metrics_of_another_process_are_followed(recipe):
+    files = TrainingFolder(recipe).remote("sft1")
+    metrics = files.folder / "metrics.jsonl"
+    files.objects.put("metrics.jsonl", b"1\n2\n")
+    files.pull_changed("metrics.jsonl", "packing.npz")
+    assert metrics.read_text() == "1\n2\n"
+    metrics.write_text("not replaced")
+    files.pull_changed("metrics.jsonl")
+    assert metrics.read_text() == "not replaced"
 
 
 def test_the_first_of_two_builders_wins(tmp_path):
