@@ -8,16 +8,18 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.build.plan_records import record_published
+from pipeline.pack.kept import BLOCK
 from pipeline.pack.packed_group import PackedGroup
 from pipeline.pack.run import SPLITS, vocabulary_of
 from pipeline.planning.plan import Plan
@@ -52,8 +54,13 @@ ROW_GROUP = 50_000
 """Rows of a table in memory at a time, approximately."""
 
 
-def publish(plan: Plan, packed: list[PackedGroup], pages: Pages) -> tuple[Manifest, bool]:
-    """Write the version that these groups make up. Returns its manifest and whether it is new."""
+def publish(
+    plan: Plan, packed: list[PackedGroup], pages: Pages, kept: Mapping[str, pa.Table] = MappingProxyType({})
+) -> tuple[Manifest, bool]:
+    """Write the version that these groups make up, with tables of what a partition keeps.
+
+    Returns its manifest and whether it is new.
+    """
     dataset = plan.dataset
     names = shard_names(packed)
     shards = [
@@ -72,7 +79,7 @@ def publish(plan: Plan, packed: list[PackedGroup], pages: Pages) -> tuple[Manife
     with tempfile.TemporaryDirectory(prefix="aqaa-data-publish-") as scratch:
         tables = {
             f"{name}.parquet": _joined(dataset, packed, name, names, Path(scratch)) for name in sorted(TABLES)
-        }
+        } | {layout.kept(name): _written(table, name, Path(scratch)) for name, table in kept.items()}
         files = [_file(name, path) for name, path in tables.items()]
         version = version_id(shards, files)
         manifest = manifest_of(plan, packed, version, shards, files)
@@ -132,6 +139,13 @@ def _joined(
                 pending = schema.empty_table()
         if pending.num_rows:
             writer.write_table(pending, row_group_size=pending.num_rows)
+    return path
+
+
+def _written(kept: pa.Table, name: str, folder: Path) -> Path:
+    """A table of what a partition keeps as a file, which is read block by block."""
+    path = folder / f"kept-{name}.parquet"
+    pq.write_table(kept, path, compression="zstd", row_group_size=BLOCK, use_dictionary=["recording"])
     return path
 
 

@@ -1,0 +1,134 @@
+"""What a partition keeps, in tables of its version, for the partitions after it: they set aside duplicates of
+it, and its hours count towards their caps.
+
+Each reads those of all before it, one block of one partition at a time.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.planning.plan import Plan
+from pipeline.storage import dataset_layout as layout
+from pipeline.storage.store import Store
+from pipeline.versions.gc import whole_of
+from schemas.errors import SetupError
+from stages.mixture import MixtureTurn
+from stages.select import PERMUTATIONS, Item, Sketches, SketchIndex, sketches
+
+BLOCK = 250_000
+"""Rows that are read at once, 40 MB."""
+
+Kept = dict[str, pa.Table]
+"""What a partition keeps: `recording` and `turn`, to be compared with those of others, and `hours`."""
+
+HOURS = "hours"
+
+NAMED_SPEAKER = "speaker "
+"""Begins the names of speakers that may occur in several partitions; others are of one recording."""
+
+_SKETCHES = pa.schema(
+    [
+        ("recording", pa.string()),
+        ("key", pa.string()),
+        ("content", pa.uint64()),
+        ("signature", pa.binary(PERMUTATIONS)),
+    ]
+)
+_HOURS = pa.schema([("cap", pa.string()), ("value", pa.string()), ("seconds", pa.float64())])
+
+
+def sketch_table(kept: Iterable[tuple[str, Item]]) -> pa.Table:
+    """Recordings and kept items of them, sorted, with what others are compared with."""
+    ordered = sorted(kept, key=lambda pair: (pair[0], pair[1].name))
+    items = [item for _, item in ordered]
+    drawn = sketches(items)
+    signatures: list[bytes | None] = [None] * len(items)
+    for n, signature in zip(drawn.signed.tolist(), drawn.signatures, strict=True):
+        signatures[n] = signature.tobytes()
+    columns = [
+        pa.array([recording for recording, _ in ordered], pa.string()),
+        pa.array([item.name for item in items], pa.string()),
+        pa.array(drawn.contents),
+        pa.array(signatures, pa.binary(PERMUTATIONS)),
+    ]
+    return pa.table(columns, schema=_SKETCHES)
+
+
+def hours_table(kept: Iterable[MixtureTurn], caps: Iterable[str]) -> pa.Table:
+    """The seconds of kept turns by what caps limit."""
+    seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for turn in kept:
+        for cap in caps:
+            value = getattr(turn, cap)
+            if value is not None and (cap != "speaker" or value.startswith(NAMED_SPEAKER)):
+                seconds[cap, value].append(turn.seconds)
+    # The exact sum: the table doesn't depend on the order of the turns.
+    rows = [(*name, math.fsum(parts)) for name, parts in sorted(seconds.items())]
+    return pa.table([list(column) for column in zip(*rows, strict=True)] or [[], [], []], schema=_HOURS)
+
+
+class EarlierPartitions:
+    """What the partitions before one keep, in the order of their names."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Of a plan without such partitions, nothing."""
+        whole = whole_of(plan.dataset)
+        self._versions = [
+            (Store(whole.join(layout.partition(part.partition))), part.version) for part in plan.earlier or ()
+        ]
+
+    def duplicates(self, items: Sequence[Item], table: str, similarity: float) -> dict[str, str]:
+        """Name of each item that is a duplicate of one that is kept before -> what to call that one."""
+        index = SketchIndex(items, similarity) if items and self._versions else None
+        found: dict[str, str] = {}
+        for file in self._each(table) if index else ():
+            for number in range(file.num_row_groups):
+                assert index is not None
+                block = file.read_row_group(number, ["content", "signature"])
+                names = None
+                for own, other in index.duplicates(_sketches_in(block)):
+                    names = names or file.read_row_group(number, ["recording", "key"])
+                    recording, key = (names[name][other].as_py() for name in ("recording", "key"))
+                    found.setdefault(items[own].name, key if key == recording else f"{key} of {recording}")
+        return found
+
+    def seconds(self, turns: Collection[MixtureTurn], caps: Iterable[str]) -> dict[str, dict[str, float]]:
+        """Cap -> its values in some turns -> seconds that are kept of them before."""
+        wanted = {cap: {getattr(turn, cap) for turn in turns} for cap in caps}
+        used: dict[str, dict[str, float]] = {cap: defaultdict(float) for cap in wanted}
+        for file in self._each(HOURS) if wanted else ():
+            for row in file.read().to_pylist():
+                if row["value"] in wanted[row["cap"]]:
+                    used[row["cap"]][row["value"]] += row["seconds"]
+        return used
+
+    def _each(self, table: str) -> Iterator[pq.ParquetFile]:
+        for store, version in self._versions:
+            with _opened(store, version, table) as file:
+                yield file
+
+
+@contextmanager
+def _opened(store: Store, version: str, table: str) -> Iterator[pq.ParquetFile]:
+    try:
+        opened = store.open(layout.version(version, layout.kept(table)))
+    except FileNotFoundError:
+        raise SetupError(
+            f"{store.join(layout.version(version))} has been deleted, and what it keeps counts for the "
+            "partitions after it: build without --partition"
+        ) from None
+    with opened as file, pq.ParquetFile(file) as table_file:
+        yield table_file
+
+
+def _sketches_in(block: pa.Table) -> Sketches:
+    signatures = block["signature"].combine_chunks()
+    signed = np.flatnonzero(signatures.is_valid().to_numpy(zero_copy_only=False))
+    values = np.frombuffer(b"".join(signatures.drop_null().to_pylist()), np.uint8).reshape(-1, PERMUTATIONS)
+    return Sketches(block["content"].to_numpy(), signed, values)

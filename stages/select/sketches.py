@@ -1,0 +1,93 @@
+"""Duplicates of items that were decided on before, and of which only sketches are left.
+
+Sketches are compared as `duplicates` compares signatures, block by block: all are never in memory at once.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.hashing import hash_integer
+from stages.select.duplicates import BAND_ROWS, MAX_NEIGHBOURS, PERMUTATIONS, Item
+
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sketches:
+    """What is compared of some items."""
+
+    contents: NDArray[np.uint64]
+    """64 bits of a hash of each content [items]."""
+    signed: Positions
+    """Positions of the items that have a signature, ascending [signed]."""
+    signatures: NDArray[np.uint8]
+    """The lowest byte of each value of their signatures [signed, 128]. Of values that differ, one in 256
+    agrees, so that similarities are estimated higher by up to 0.002."""
+
+    @property
+    def bands(self) -> NDArray[np.uint32]:
+        """The bands of each signature as numbers: two are compared if one is equal [signed, 32]."""
+        return np.ascontiguousarray(self.signatures).view(np.dtype(f"u{BAND_ROWS}"))
+
+
+def sketches(items: Sequence[Item]) -> Sketches:
+    signed = [n for n, item in enumerate(items) if item.signature is not None]
+    signatures = np.empty((len(signed), PERMUTATIONS), np.uint8)
+    for row, n in enumerate(signed):
+        signatures[row] = items[n].signature  # its lowest byte
+    contents = np.array([hash_integer(item.content) for item in items], np.uint64)
+    return Sketches(contents, np.array(signed, np.int64), signatures)
+
+
+class SketchIndex:
+    """Some items, to be looked up in many blocks of others. It takes 400 bytes for each."""
+
+    def __init__(self, items: Sequence[Item], similarity: float) -> None:
+        self._own = sketches(items)
+        self._similarity = similarity
+        self._contents = _Sorted.of(self._own.contents)
+        self._bands = [_Sorted.of(band) for band in self._own.bands.T]
+
+    def duplicates(self, others: Sketches) -> Iterator[tuple[int, int]]:
+        """(item, the first of the others with equal or similar content), as positions, for each duplicate."""
+        none = len(others.contents)
+        first = np.full(len(self._own.contents), none)
+        for own, other in self._contents.equal(others.contents):
+            np.minimum.at(first, own, other)
+        bands = others.bands
+        for band, numbers in zip(self._bands, bands.T, strict=True):
+            for own, other in band.equal(numbers):
+                alike = (self._own.signatures[own] == others.signatures[other]).mean(axis=1)
+                close = alike >= self._similarity
+                np.minimum.at(first, self._own.signed[own[close]], others.signed[other[close]])
+        found = np.flatnonzero(first < none)
+        return zip(found.tolist(), first[found].tolist(), strict=True)
+
+
+@dataclass(frozen=True)
+class _Sorted:
+    """Numbers in ascending order, and their positions."""
+
+    values: NDArray[np.uint64] | NDArray[np.uint32]
+    positions: NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, values: NDArray[np.uint64] | NDArray[np.uint32]) -> "_Sorted":
+        order = np.argsort(values, kind="stable").astype(np.uint32)
+        return cls(values[order], order)
+
+    def equal(
+        self, others: NDArray[np.uint64] | NDArray[np.uint32]
+    ) -> Iterator[tuple[NDArray[np.uint32], NDArray[np.uint32]]]:
+        """Positions of equal numbers, here and among others; of each of the others with the first 32 here."""
+        ordered = _Sorted.of(others)  # neighbours are looked up in neighbouring memory
+        start = np.searchsorted(self.values, ordered.values, "left")
+        end = np.searchsorted(self.values, ordered.values, "right")
+        for back in range(MAX_NEIGHBOURS):
+            more = np.flatnonzero(start + back < end)
+            if not len(more):
+                return
+            yield self.positions[start[more] + back], ordered.positions[more]
