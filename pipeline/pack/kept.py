@@ -6,8 +6,7 @@ Each reads those of all before it, one block of one partition at a time.
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -74,10 +73,9 @@ def hours_table(kept: Iterable[MixtureTurn], caps: Iterable[str]) -> pa.Table:
 
 
 class EarlierPartitions:
-    """What the partitions before one keep, in the order of their names."""
+    """What the partitions before one keep, in the order of their names; nothing for other datasets."""
 
     def __init__(self, plan: Plan) -> None:
-        """Of a plan without such partitions, nothing."""
         whole = whole_of(plan.dataset)
         self._versions = [
             (Store(whole.join(layout.partition(part.partition))), part.version) for part in plan.earlier or ()
@@ -85,50 +83,44 @@ class EarlierPartitions:
 
     def duplicates(self, items: Sequence[Item], table: str, similarity: float) -> dict[str, str]:
         """Name of each item that is a duplicate of one that is kept before -> what to call that one."""
-        index = SketchIndex(items, similarity) if items and self._versions else None
         found: dict[str, str] = {}
-        for file in self._each(table) if index else ():
+        if not items or not self._versions:
+            return found
+        index = SketchIndex(items, similarity)
+        for file in self._each(table):
             for number in range(file.num_row_groups):
-                assert index is not None
-                block = file.read_row_group(number, ["content", "signature"])
-                names = None
-                for own, other in index.duplicates(_sketches_in(block)):
+                block = _sketches_in(file.read_row_group(number, ["content", "signature"]))
+                names: pa.Table | None = None
+                for own, other in index.duplicates(block):
                     names = names or file.read_row_group(number, ["recording", "key"])
                     recording, key = (names[name][other].as_py() for name in ("recording", "key"))
                     found.setdefault(items[own].name, key if key == recording else f"{key} of {recording}")
         return found
 
-    def seconds(self, turns: Collection[MixtureTurn], caps: Iterable[str]) -> dict[str, dict[str, float]]:
-        """Cap -> its values in some turns -> seconds that are kept of them before."""
-        wanted = {cap: {getattr(turn, cap) for turn in turns} for cap in caps}
-        used: dict[str, dict[str, float]] = {cap: defaultdict(float) for cap in wanted}
-        for file in self._each(HOURS) if wanted else ():
+    def seconds(self, turns: Sequence[MixtureTurn], caps: Iterable[str]) -> dict[str, dict[str, float]]:
+        """Cap -> its values in some turns -> the seconds of them that are kept before."""
+        used = {cap: dict.fromkeys((getattr(turn, cap) for turn in turns), 0.0) for cap in caps}
+        for file in self._each(HOURS) if used else ():
             for row in file.read().to_pylist():
-                if row["value"] in wanted[row["cap"]]:
+                if row["value"] in used[row["cap"]]:
                     used[row["cap"]][row["value"]] += row["seconds"]
         return used
 
     def _each(self, table: str) -> Iterator[pq.ParquetFile]:
         for store, version in self._versions:
-            with _opened(store, version, table) as file:
+            try:
+                opened = store.open(layout.version(version, layout.kept(table)))
+            except FileNotFoundError:
+                raise SetupError(
+                    f"{store.join(layout.version(version))} has been deleted, and the partitions after it "
+                    "depend on what it keeps: build without --partition"
+                ) from None
+            with opened, pq.ParquetFile(opened) as file:
                 yield file
-
-
-@contextmanager
-def _opened(store: Store, version: str, table: str) -> Iterator[pq.ParquetFile]:
-    try:
-        opened = store.open(layout.version(version, layout.kept(table)))
-    except FileNotFoundError:
-        raise SetupError(
-            f"{store.join(layout.version(version))} has been deleted, and what it keeps counts for the "
-            "partitions after it: build without --partition"
-        ) from None
-    with opened as file, pq.ParquetFile(file) as table_file:
-        yield table_file
 
 
 def _sketches_in(block: pa.Table) -> Sketches:
     signatures = block["signature"].combine_chunks()
     signed = np.flatnonzero(signatures.is_valid().to_numpy(zero_copy_only=False))
-    values = np.frombuffer(b"".join(signatures.drop_null().to_pylist()), np.uint8).reshape(-1, PERMUTATIONS)
-    return Sketches(block["content"].to_numpy(), signed, values)
+    values = np.frombuffer(b"".join(signatures.drop_null().to_pylist()), np.uint8)
+    return Sketches(block["content"].to_numpy(), signed, values.reshape(-1, PERMUTATIONS))
