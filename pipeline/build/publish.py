@@ -19,7 +19,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.build.plan_records import record_published
-from pipeline.pack.kept import BLOCK
+from pipeline.pack.kept import written
 from pipeline.pack.packed_group import PackedGroup
 from pipeline.pack.run import SPLITS, vocabulary_of
 from pipeline.planning.plan import Plan
@@ -79,7 +79,9 @@ def publish(
     with tempfile.TemporaryDirectory(prefix="aqaa-data-publish-") as scratch:
         tables = {
             f"{name}.parquet": _joined(dataset, packed, name, names, Path(scratch)) for name in sorted(TABLES)
-        } | {layout.kept(name): _written(table, name, Path(scratch)) for name, table in kept.items()}
+        }
+        for name, table in kept.items():
+            tables[layout.kept(name)] = written(table, Path(scratch) / f"kept-{name}.parquet")
         files = [_file(name, path) for name, path in tables.items()]
         version = version_id(shards, files)
         manifest = manifest_of(plan, packed, version, shards, files)
@@ -139,13 +141,6 @@ def _joined(
                 pending = schema.empty_table()
         if pending.num_rows:
             writer.write_table(pending, row_group_size=pending.num_rows)
-    return path
-
-
-def _written(kept: pa.Table, name: str, folder: Path) -> Path:
-    """A table of what a partition keeps as a file, which is read block by block."""
-    path = folder / f"kept-{name}.parquet"
-    pq.write_table(kept, path, compression="zstd", row_group_size=BLOCK, use_dictionary=["recording"])
     return path
 
 

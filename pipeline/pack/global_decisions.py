@@ -24,7 +24,7 @@ from pipeline.pack.corrections import corrected_turns
 from pipeline.pack.group_packer import GroupPacker
 from pipeline.pack.groups import Decisions, Group, each_group, shared_ray
 from pipeline.pack.identities import SpeakerRow, identities_of, speaker_key, speaker_rows
-from pipeline.pack.kept import HOURS, EarlierPartitions, Kept, hours_table, sketch_table
+from pipeline.pack.kept import HOURS, NAMED_SPEAKER, EarlierPartitions, Kept, hours_table, sketch_table
 from pipeline.pack.selection import refused_text, refused_turns
 from pipeline.planning.plan import Plan
 from pipeline.storage import dataset_layout as layout
@@ -214,7 +214,7 @@ def _rows_of_recording(
         who = named if isinstance(named, str) and named else None
         if identity := decisions.identities.get(key):
             who = identity.name
-        speaker = f"speaker {who}" if who else key
+        speaker = f"{NAMED_SPEAKER}{who}" if who else key
         text = turn.transcript.text if turn.transcript else ""
         language = turn.transcript.language if turn.transcript else ""
         start, seconds = turn.turn.start, turn.turn.seconds

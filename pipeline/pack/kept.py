@@ -7,6 +7,7 @@ Each reads those of all before it, one block of one partition at a time.
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,7 @@ from schemas.errors import SetupError
 from stages.mixture import MixtureTurn
 from stages.select import PERMUTATIONS, Item, Sketches, SketchIndex, sketches
 
-BLOCK = 250_000
+_BLOCK = 250_000
 """Rows that are read at once, 40 MB."""
 
 Kept = dict[str, pa.Table]
@@ -72,13 +73,19 @@ def hours_table(kept: Iterable[MixtureTurn], caps: Iterable[str]) -> pa.Table:
     return pa.table([list(column) for column in zip(*rows, strict=True)] or [[], [], []], schema=_HOURS)
 
 
+def written(table: pa.Table, path: Path) -> Path:
+    """One of these tables as a file, which is read in blocks."""
+    pq.write_table(table, path, compression="zstd", row_group_size=_BLOCK, use_dictionary=["recording"])
+    return path
+
+
 class EarlierPartitions:
     """What the partitions before one keep, in the order of their names; nothing for other datasets."""
 
     def __init__(self, plan: Plan) -> None:
-        whole = whole_of(plan.dataset)
         self._versions = [
-            (Store(whole.join(layout.partition(part.partition))), part.version) for part in plan.earlier or ()
+            (Store(whole_of(plan.dataset).join(layout.partition(part.partition))), part.version)
+            for part in plan.earlier or ()
         ]
 
     def duplicates(self, items: Sequence[Item], table: str, similarity: float) -> dict[str, str]:
