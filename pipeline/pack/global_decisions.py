@@ -22,7 +22,7 @@ from pipeline.config.recipe import Recipe, digest
 from pipeline.inputs.texts import TextRow, read_prompts, read_texts
 from pipeline.pack.corrections import corrected_turns
 from pipeline.pack.group_packer import GroupPacker
-from pipeline.pack.groups import Decisions, Group, each_group, shared_ray
+from pipeline.pack.groups import Decisions, Group, each_group, needs_ray, shared_ray
 from pipeline.pack.identities import SpeakerRow, identities_of, speaker_key, speaker_rows
 from pipeline.pack.kept import HOURS, NAMED_SPEAKER, EarlierPartitions, Kept, hours_table, sketch_table
 from pipeline.pack.selection import refused_text, refused_turns
@@ -123,7 +123,7 @@ def _refuse_duplicates_and_excess(groups: list[Group], plan: Plan) -> tuple[list
 
     tables = _surveys(groups, "turns", SurveyRow, dataset, survey)
     surveyed = _surveyed(pa.concat_tables(tables))
-    refused = _refused(surveyed, recipe, EarlierPartitions(plan))
+    refused = _refused(surveyed, recipe, EarlierPartitions(plan, needs_ray(groups)))
     kept = _kept(surveyed, refused, recipe) if plan.earlier is not None else {}
     return [
         replace(

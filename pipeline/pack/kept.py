@@ -1,18 +1,20 @@
 """What a partition keeps, in tables of its version, for the partitions after it: they set aside duplicates of
 it, and its hours count towards their caps.
 
-Each reads those of all before it, one block of one partition at a time.
+Each reads those of all before it in blocks, and never holds more of them than one block at a time.
 """
 
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.pack.groups import in_tasks
 from pipeline.planning.plan import Plan
 from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
@@ -31,6 +33,9 @@ HOURS = "hours"
 
 NAMED_SPEAKER = "speaker "
 """Begins the names of speakers that may occur in several partitions; others are of one recording."""
+
+KeptVersion = tuple[Store, str]
+"""A partition, and the id of its version."""
 
 _SKETCHES = pa.schema(
     [
@@ -82,7 +87,9 @@ def written(table: pa.Table, path: Path) -> Path:
 class EarlierPartitions:
     """What the partitions before one keep, in the order of their names; nothing for other datasets."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, parallel: bool) -> None:
+        """`parallel` compares with each of them in a task of the Ray that is running."""
+        self._parallel = parallel
         self._versions = [
             (Store(whole_of(plan.dataset).join(layout.partition(part.partition))), part.version)
             for part in plan.earlier or ()
@@ -90,40 +97,57 @@ class EarlierPartitions:
 
     def duplicates(self, items: Sequence[Item], table: str, similarity: float) -> dict[str, str]:
         """Name of each item that is a duplicate of one that is kept before -> what to call that one."""
-        found: dict[str, str] = {}
         if not items or not self._versions:
-            return found
+            return {}
         index = SketchIndex(items, similarity)
-        for file in self._each(table):
-            for number in range(file.num_row_groups):
-                block = _sketches_in(file.read_row_group(number, ["content", "signature"]))
-                names: pa.Table | None = None
-                for own, other in index.duplicates(block):
-                    names = names or file.read_row_group(number, ["recording", "key"])
-                    recording, key = (names[name][other].as_py() for name in ("recording", "key"))
-                    found.setdefault(items[own].name, key if key == recording else f"{key} of {recording}")
-        return found
+
+        def work(version: KeptVersion) -> dict[int, str]:
+            return _duplicates_in(version, table, index)
+
+        each = in_tasks(self._versions, work) if self._parallel else map(work, self._versions)
+        first: dict[int, str] = {}
+        for found in each:
+            for own, other in found.items():
+                first.setdefault(own, other)
+        return {items[own].name: other for own, other in first.items()}
 
     def seconds(self, turns: Sequence[MixtureTurn], caps: Iterable[str]) -> dict[str, dict[str, float]]:
         """Cap -> its values in some turns -> the seconds of them that are kept before."""
         used = {cap: dict.fromkeys((getattr(turn, cap) for turn in turns), 0.0) for cap in caps}
-        for file in self._each(HOURS) if used else ():
-            for row in file.read().to_pylist():
-                if row["value"] in used[row["cap"]]:
-                    used[row["cap"]][row["value"]] += row["seconds"]
+        for version in self._versions if used else ():
+            with _opened(version, HOURS) as file:
+                for row in file.read().to_pylist():
+                    if row["value"] in used[row["cap"]]:
+                        used[row["cap"]][row["value"]] += row["seconds"]
         return used
 
-    def _each(self, table: str) -> Iterator[pq.ParquetFile]:
-        for store, version in self._versions:
-            try:
-                opened = store.open(layout.version(version, layout.kept(table)))
-            except FileNotFoundError:
-                raise SetupError(
-                    f"{store.join(layout.version(version))} has been deleted, and the partitions after it "
-                    "depend on what it keeps: build without --partition"
-                ) from None
-            with opened, pq.ParquetFile(opened) as file:
-                yield file
+
+def _duplicates_in(version: KeptVersion, table: str, index: SketchIndex) -> dict[int, str]:
+    """Position of each item of an index that is a duplicate of one in a version -> what to call the first."""
+    first: dict[int, str] = {}
+    with _opened(version, table) as file:
+        for number in range(file.num_row_groups):
+            block = _sketches_in(file.read_row_group(number, ["content", "signature"]))
+            pairs = [pair for pair in index.duplicates(block) if pair[0] not in first]
+            names = file.read_row_group(number, ["recording", "key"]) if pairs else None
+            for own, other in pairs:
+                recording, key = (names[name][other].as_py() for name in ("recording", "key"))
+                first[own] = key if key == recording else f"{key} of {recording}"
+    return first
+
+
+@contextmanager
+def _opened(version: KeptVersion, table: str) -> Iterator[pq.ParquetFile]:
+    store, id = version
+    try:
+        opened = store.open(layout.version(id, layout.kept(table)))
+    except FileNotFoundError:
+        raise SetupError(
+            f"{store.join(layout.version(id))} has been deleted, and the partitions after it depend on what "
+            "it keeps: build without --partition"
+        ) from None
+    with opened, pq.ParquetFile(opened) as file:
+        yield file
 
 
 def _sketches_in(block: pa.Table) -> Sketches:

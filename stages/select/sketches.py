@@ -34,12 +34,12 @@ class Sketches:
 
 
 def sketches(items: Sequence[Item]) -> Sketches:
-    signed = [n for n, item in enumerate(items) if item.signature is not None]
+    signed = [(n, item.signature) for n, item in enumerate(items) if item.signature is not None]
     signatures = np.empty((len(signed), PERMUTATIONS), np.uint8)
-    for row, n in enumerate(signed):
-        signatures[row] = items[n].signature  # its lowest byte
+    for row, (_, signature) in enumerate(signed):
+        signatures[row] = signature.astype(np.uint8)  # the lowest byte of each
     contents = np.array([hash_integer(item.content) for item in items], np.uint64)
-    return Sketches(contents, np.array(signed, np.int64), signatures)
+    return Sketches(contents, np.array([n for n, _ in signed], np.int64), signatures)
 
 
 class SketchIndex:

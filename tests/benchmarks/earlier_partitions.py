@@ -12,11 +12,13 @@ import json
 import resource
 import time
 from dataclasses import replace
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.cluster.ray import running
 from pipeline.config.recipe import load
 from pipeline.pack.kept import EarlierPartitions, hours_table, sketch_table, written
 from pipeline.planning.plan import make_plan
@@ -52,7 +54,7 @@ def gigabytes() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 3)
 
 
-def measure(folder: Path, earlier: int, turns: int) -> dict[str, Any]:
+def measure(folder: Path, earlier: int, turns: int, parallel: bool) -> dict[str, Any]:
     (folder / "in" / "z").mkdir(parents=True)
     (folder / "in" / "z" / "a.wav").write_bytes(b"")
     (folder / "recipe.yaml").write_text("name: z\ninputs: [in]\noutput: out/many/partitions\n")
@@ -76,14 +78,15 @@ def measure(folder: Path, earlier: int, turns: int) -> dict[str, Any]:
     parts = (
         PartitionVersion(partition=name, version=VERSION, settings="", shards=0, bytes=0) for name in names
     )
-    known = EarlierPartitions(replace(plan, earlier=tuple(parts)))
+    known = EarlierPartitions(replace(plan, earlier=tuple(parts)), parallel)
     own = items_of("z", turns, draw)
     own[: len(before)] = [
         replace(item, signature=other.signature) for item, other in zip(own, before, strict=False)
     ]
     held = gigabytes()
-    started = time.monotonic()
-    found = known.duplicates(own, "turn", 0.8)
+    with running() if parallel else nullcontext():
+        started = time.monotonic()
+        found = known.duplicates(own, "turn", 0.8)
     comparing = time.monotonic() - started
     assert found.keys() == {item.name for item in own[: len(before)]}
     started = time.monotonic()
@@ -110,8 +113,13 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--earlier", type=int, default=4, help="partitions before the one that is compared")
     parser.add_argument("--turns", type=int, default=250_000, help="of each partition")
+    parser.add_argument("--parallel", action="store_true", help="compare with each in a task of Ray")
     arguments = parser.parse_args()
-    print(json.dumps(measure(arguments.folder, arguments.earlier, arguments.turns), indent=1))
+    print(
+        json.dumps(
+            measure(arguments.folder, arguments.earlier, arguments.turns, arguments.parallel), indent=1
+        )
+    )
 
 
 if __name__ == "__main__":

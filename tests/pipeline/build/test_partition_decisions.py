@@ -9,6 +9,7 @@ import pytest
 from pipeline.build.partitions import build_partitions, chosen, planned
 from pipeline.build.run import build
 from pipeline.config.recipe import load
+from pipeline.pack.groups import cut, needs_ray
 from pipeline.pack.run import decided_groups
 from pipeline.planning.plan import make_plan
 from pipeline.storage.store import Store
@@ -90,6 +91,19 @@ class TestDuplicates:
         assert [told[place][1].rpartition(" of ")[2] for place in ((B, 1), (C, 0), (C, 1))] == [A, A, B]
         assert version.manifest.set_aside == {"select/duplicate_text": 3}
         assert list(faults(version)) == []
+
+    def test_a_partition_of_many_units_is_compared_in_tasks(self, tmp_path):
+        texts = [words(random.Random(n)) for n in range(25)]
+        turns = {name: recording(name, text) for name, text in zip((A, B), texts[3:5], strict=True)}
+        turns |= {f"c/{n}.wav": recording(f"c/{n}.wav", text) for n, text in enumerate(texts)}
+        recipe = partitioned(tmp_path, turns, units={"recordings": 1}, **DUPLICATES)
+        assert needs_ray(cut(planned(recipe, chosen(recipe, ["c"])[0])))
+        build_partitions(recipe)
+        told = {place: message for place, (_, message) in reasons(opened(recipe)).items() if place[1] == 0}
+        assert {name: message.rpartition(" of ")[2] for (name, _), message in told.items()} == {
+            "c/3.wav": A,
+            "c/4.wav": B,
+        }
 
     def test_a_copy_of_a_recording_is_set_aside_whole(self, tmp_path):
         texts = {name: [words(random.Random(f"{name}{n}")) for n in range(2)] for name in (A, B, C)}
