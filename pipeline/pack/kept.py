@@ -129,7 +129,9 @@ def _duplicates_in(version: KeptVersion, table: str, index: SketchIndex) -> dict
         for number in range(file.num_row_groups):
             block = _sketches_in(file.read_row_group(number, ["content", "signature"]))
             pairs = [pair for pair in index.duplicates(block) if pair[0] not in first]
-            names = file.read_row_group(number, ["recording", "key"]) if pairs else None
+            if not pairs:
+                continue
+            names = file.read_row_group(number, ["recording", "key"])
             for own, other in pairs:
                 recording, key = (names[name][other].as_py() for name in ("recording", "key"))
                 first[own] = key if key == recording else f"{key} of {recording}"

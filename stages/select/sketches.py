@@ -48,18 +48,18 @@ class SketchIndex:
     def __init__(self, items: Sequence[Item], similarity: float) -> None:
         self._own = sketches(items)
         self._similarity = similarity
-        self._contents = _Sorted.of(self._own.contents)
-        self._bands = [_Sorted.of(band) for band in self._own.bands.T]
+        self._contents = _ordered(self._own.contents)
+        self._bands = [_ordered(band) for band in self._own.bands.T]
 
     def duplicates(self, others: Sketches) -> Iterator[tuple[int, int]]:
         """(item, the first of the others with equal or similar content), as positions, for each duplicate."""
         none = len(others.contents)
         first = np.full(len(self._own.contents), none)
-        for own, other in self._contents.equal(others.contents):
-            np.minimum.at(first, own, other)
-        bands = others.bands
-        for band, numbers in zip(self._bands, bands.T, strict=True):
-            for own, other in band.equal(numbers):
+        for own, other in _equal(self._contents, _ordered(others.contents)):
+            same = self._own.contents[own] == others.contents[other]
+            np.minimum.at(first, own[same], other[same])
+        for band, numbers in zip(self._bands, others.bands.T, strict=True):
+            for own, other in _equal(band, _ordered(numbers)):
                 alike = (self._own.signatures[own] == others.signatures[other]).mean(axis=1)
                 close = alike >= self._similarity
                 np.minimum.at(first, self._own.signed[own[close]], others.signed[other[close]])
@@ -67,27 +67,25 @@ class SketchIndex:
         return zip(found.tolist(), first[found].tolist(), strict=True)
 
 
-@dataclass(frozen=True)
-class _Sorted:
-    """Numbers in ascending order, and their positions."""
+_HALF = np.uint64(32)
+_LOW = np.uint64(2**32 - 1)
 
-    values: NDArray[np.uint64] | NDArray[np.uint32]
-    positions: NDArray[np.uint32]
 
-    @classmethod
-    def of(cls, values: NDArray[np.uint64] | NDArray[np.uint32]) -> "_Sorted":
-        order = np.argsort(values, kind="stable").astype(np.uint32)
-        return cls(values[order], order)
+def _ordered(numbers: NDArray[np.uint32] | NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The lower halves of numbers in ascending order, each before its position: faster than sorting positions."""
+    positions = np.arange(len(numbers), dtype=np.uint64)
+    return np.sort(numbers.astype(np.uint64) << _HALF | positions)
 
-    def equal(
-        self, others: NDArray[np.uint64] | NDArray[np.uint32]
-    ) -> Iterator[tuple[NDArray[np.uint32], NDArray[np.uint32]]]:
-        """Positions of equal numbers, here and among others; of each of the others with the first 32 here."""
-        ordered = _Sorted.of(others)  # neighbours are looked up in neighbouring memory
-        start = np.searchsorted(self.values, ordered.values, "left")
-        end = np.searchsorted(self.values, ordered.values, "right")
-        for back in range(MAX_NEIGHBOURS):
-            more = np.flatnonzero(start + back < end)
-            if not len(more):
-                return
-            yield self.positions[start[more] + back], ordered.positions[more]
+
+def _equal(own: NDArray[np.uint64], others: NDArray[np.uint64]) -> Iterator[tuple[Positions, Positions]]:
+    """(position here, position among others) of equal numbers; of each of the others with the first 32 here."""
+    at = np.searchsorted(own, others & ~_LOW)
+    for _ in range(MAX_NEIGHBOURS):
+        inside = at < len(own)
+        at, others = at[inside], others[inside]
+        same = (own[at] ^ others) <= _LOW
+        at, others = at[same], others[same]
+        if not len(at):
+            return
+        yield (own[at] & _LOW).astype(np.int64), (others & _LOW).astype(np.int64)
+        at = at + 1

@@ -1,4 +1,4 @@
-"""Time, memory and bytes of duplicates and caps over all partitions, without real audio.
+"""CPU seconds, memory and bytes of duplicates and caps over all partitions, without real audio.
 
     python -m tests.benchmarks.earlier_partitions FOLDER --earlier 4 --turns 250000
 
@@ -11,8 +11,8 @@ import argparse
 import json
 import resource
 import time
-from dataclasses import replace
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def measure(folder: Path, earlier: int, turns: int, parallel: bool) -> dict[str,
     for name in names:
         items = items_of(name, turns, draw)
         before += items[:: 10 * earlier]
-        started = time.monotonic()
+        started = time.process_time()
         tables = {
             "turn": sketch_table((place_of(name, n), item) for n, item in enumerate(items)),
             "hours": hours_table(turns_of(name, items), ["speaker", "language"]),
@@ -74,7 +74,7 @@ def measure(folder: Path, earlier: int, turns: int, parallel: bool) -> dict[str,
         place.mkdir(parents=True)
         for table, rows in tables.items():
             size += written(rows, place / f"{table}.parquet").stat().st_size
-        writing += time.monotonic() - started
+        writing += time.process_time() - started
     parts = (
         PartitionVersion(partition=name, version=VERSION, settings="", shards=0, bytes=0) for name in names
     )
@@ -85,22 +85,23 @@ def measure(folder: Path, earlier: int, turns: int, parallel: bool) -> dict[str,
     ]
     held = gigabytes()
     with running() if parallel else nullcontext():
-        started = time.monotonic()
+        began, started = time.monotonic(), time.process_time()
         found = known.duplicates(own, "turn", 0.8)
-    comparing = time.monotonic() - started
+        waited, comparing = time.monotonic() - began, time.process_time() - started
     assert found.keys() == {item.name for item in own[: len(before)]}
-    started = time.monotonic()
+    started = time.process_time()
     used = known.seconds(turns_of("z", own), ["speaker", "language"])
-    adding = time.monotonic() - started
+    adding = time.process_time() - started
     assert used["language"] == {"en": 4.5 * turns * earlier}
     millions = earlier * turns / 1e6
     return {
         "turns_kept_before": earlier * turns,
         "turns": turns,
         "megabytes_per_million": round(size / 1e6 / millions, 1),
-        "seconds_to_write_a_million": round(writing / millions, 2),
-        "seconds_to_compare_with_a_million": round(comparing / millions, 2),
-        "seconds_to_add_hours": round(adding, 2),
+        "cpu_seconds_to_write_a_million": round(writing / millions, 2),
+        "cpu_seconds_to_compare_with_a_million": round(comparing / millions, 2),
+        "seconds_to_compare_with_a_million": round(waited / millions, 2),
+        "cpu_seconds_to_add_hours": round(adding, 2),
         "duplicates": len(found),
         "gigabytes_before_and_after": [held, gigabytes()],
     }
