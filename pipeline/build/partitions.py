@@ -31,7 +31,6 @@ from schemas.manifest import DialectCounts, Manifest, PartitionVersion, Share, v
 
 Progress = Callable[[str], None]
 
-
 Parts = Mapping[str, PartitionVersion]
 """Partition -> its part of a version of all."""
 

@@ -72,13 +72,13 @@ _LOW = np.uint64(2**32 - 1)
 
 
 def _ordered(numbers: NDArray[np.uint32] | NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The lower halves of numbers in ascending order, each before its position: faster than sorting positions."""
+    """The lower halves of numbers, ascending, each before its position: faster than sorting positions."""
     positions = np.arange(len(numbers), dtype=np.uint64)
     return np.sort(numbers.astype(np.uint64) << _HALF | positions)
 
 
 def _equal(own: NDArray[np.uint64], others: NDArray[np.uint64]) -> Iterator[tuple[Positions, Positions]]:
-    """(position here, position among others) of equal numbers; of each of the others with the first 32 here."""
+    """Positions of equal numbers, here and among others: of each of the others with the first 32 here."""
     at = np.searchsorted(own, others & ~_LOW)
     for _ in range(MAX_NEIGHBOURS):
         inside = at < len(own)
