@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -96,6 +97,10 @@ class PartitionVersion(_Model):
     shards: int
     bytes: int
     """Of its shards and files."""
+    kept: str = Field("", exclude_if=operator.not_)
+    """Hash of what it keeps, if the partitions after it depend on that."""
+    after: str = Field("", exclude_if=operator.not_)
+    """Hash of what the partitions before it kept when it was decided; empty if it doesn't depend on them."""
 
 
 def version_id_of_parts(parts: Iterable[PartitionVersion]) -> str:

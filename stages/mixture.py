@@ -7,6 +7,7 @@ others.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,14 +61,21 @@ class MixtureTurn:
     dialect: str | None = None
 
 
-def exceeding_caps(turns: Sequence[MixtureTurn], config: MixtureConfig) -> dict[str, str]:
-    """Turn key -> the cap that the turn exceeds, such as `speaker`, for turns to be dropped."""
+def exceeding_caps(
+    turns: Sequence[MixtureTurn],
+    config: MixtureConfig,
+    used: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+) -> dict[str, str]:
+    """Turn key -> the cap that the turn exceeds, such as `speaker`, for turns to be dropped.
+
+    `used` has the seconds that are kept already, by cap and value.
+    """
     ordered = sorted(
         turns, key=lambda turn: (_hash(f"{turn.recording} {turn.start // CAP_WINDOW_SECONDS}"), turn.key)
     )
     exceeding: dict[str, str] = {}
     for name, hours in config.hours_max.items():
-        seconds: dict[str, float] = {}
+        seconds = dict(used.get(name, {}))
         for turn in ordered:
             value = getattr(turn, name)
             if turn.key in exceeding or value is None:

@@ -8,16 +8,18 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.build.plan_records import record_published
+from pipeline.pack.kept import written
 from pipeline.pack.packed_group import PackedGroup
 from pipeline.pack.run import SPLITS, vocabulary_of
 from pipeline.planning.plan import Plan
@@ -52,8 +54,13 @@ ROW_GROUP = 50_000
 """Rows of a table in memory at a time, approximately."""
 
 
-def publish(plan: Plan, packed: list[PackedGroup], pages: Pages) -> tuple[Manifest, bool]:
-    """Write the version that these groups make up. Returns its manifest and whether it is new."""
+def publish(
+    plan: Plan, packed: list[PackedGroup], pages: Pages, kept: Mapping[str, pa.Table] = MappingProxyType({})
+) -> tuple[Manifest, bool]:
+    """Write the version that these groups make up, with tables of what a partition keeps.
+
+    Returns its manifest and whether it is new.
+    """
     dataset = plan.dataset
     names = shard_names(packed)
     shards = [
@@ -73,6 +80,8 @@ def publish(plan: Plan, packed: list[PackedGroup], pages: Pages) -> tuple[Manife
         tables = {
             f"{name}.parquet": _joined(dataset, packed, name, names, Path(scratch)) for name in sorted(TABLES)
         }
+        for name, table in kept.items():
+            tables[layout.kept(name)] = written(table, Path(scratch) / f"kept-{name}.parquet")
         files = [_file(name, path) for name, path in tables.items()]
         version = version_id(shards, files)
         manifest = manifest_of(plan, packed, version, shards, files)

@@ -21,7 +21,7 @@ from pipeline.monitoring.recorder import BuildRecorder
 from pipeline.monitoring.stage_times import Timetable, timetable
 from pipeline.pack.groups import Group, each_group
 from pipeline.pack.packed_group import PackedGroup
-from pipeline.pack.run import groups_of, pack_group, pack_pairs
+from pipeline.pack.run import decided_groups, pack_group, pack_pairs
 from pipeline.planning.plan import Plan
 from pipeline.storage import dataset_layout as layout
 from pipeline.versions.leases import leased
@@ -77,15 +77,26 @@ def _build(plan: Plan, retry: bool, recorder: BuildRecorder) -> Built:
         if rows:
             _annotate(plan, rows, clock, recorder)
         with _timed(clock, "pack"):
-            packed = _pack(plan, groups_of(plan))
+            groups, kept = decided_groups(plan)
+            packed = _pack(plan, groups)
             if (pairs := pack_pairs(plan)) is not None:
                 packed.append(pairs)
         with _timed(clock, "publish"):
-            manifest, new = publish(plan, packed, pages(plan))
+            manifest, new = publish(plan, packed, pages(plan), kept)
     seconds = {name: round(value, 3) for name, value in clock.items()}
     table = timetable(recorder.work, clock, recorder.cpus)
     _record(plan, manifest.version, started, seconds, table)
     return Built(manifest, "published" if new else "unchanged", seconds, table)
+
+
+def annotate_alone(plan: Plan, retry: bool = False, recorder: BuildRecorder | None = None) -> None:
+    """The first part of a build, for a plan that can't be packed yet. Raises SetupError as `build` does."""
+    recorder = recorder or BuildRecorder()
+    plan.dataset.check_writable()
+    recorder.start()
+    with leased(plan.dataset):
+        if rows := pending(plan, retry):
+            _annotate(plan, rows, defaultdict(float), recorder)
 
 
 def _annotate(plan: Plan, rows: list[UnitRow], clock: Clock, recorder: BuildRecorder) -> None:

@@ -271,6 +271,12 @@ class Recipe(Config):
         return self
 
     @property
+    def decides_over_all(self) -> bool:
+        """Whether duplicates or caps set something aside: that depends on all other recordings."""
+        duplicates = self.select.duplicates
+        return duplicates.recordings or duplicates.texts or bool(self.mixture.hours_max)
+
+    @property
     def measures_plain_speech(self) -> bool:
         """Whether what is synthesised in a style is also spoken plainly, to be compared with."""
         return self.synthesize.measures_plain or self.select.styles == "confirmed"

@@ -1,11 +1,14 @@
 """Decisions that need a view of the whole dataset, made before packing: duplicates, caps and the mixture.
 
+In a partition, duplicates and caps take account of what those before it keep. Its own duplicates are found
+first, and what is left of them is compared with the others.
+
 Duplicates and caps are decided first, over the turns and rows that each group would keep; the mixture
 second, over the samples that would be made of the rest. Each group is surveyed for both, and its survey is
 stored, so an unchanged group is surveyed once. A recipe without these settings needs no survey.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from io import BytesIO
 from typing import Any
@@ -19,9 +22,11 @@ from pipeline.config.recipe import Recipe, digest
 from pipeline.inputs.texts import TextRow, read_prompts, read_texts
 from pipeline.pack.corrections import corrected_turns
 from pipeline.pack.group_packer import GroupPacker
-from pipeline.pack.groups import Decisions, Group, each_group, shared_ray
+from pipeline.pack.groups import Decisions, Group, each_group, needs_ray, shared_ray
 from pipeline.pack.identities import SpeakerRow, identities_of, speaker_key, speaker_rows
+from pipeline.pack.kept import HOURS, NAMED_SPEAKER, EarlierPartitions, Kept, hours_table, sketch_table
 from pipeline.pack.selection import refused_text, refused_turns
+from pipeline.planning.plan import Plan
 from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from schemas.arrow import table_of
@@ -63,27 +68,28 @@ class SurveySample:
     tokens: int
 
 
+Surveyed = list[tuple[dict[str, Any], Signature | None]]
+"""The fields of each `SurveyRow`, and its signature."""
+
 VocabularyOf = Callable[[Recipe], Vocabulary]
 
 
-def decide(
-    groups: list[Group], recipe: Recipe, dataset: Store, vocabulary_of: VocabularyOf
-) -> list[Decisions]:
-    """The decisions for each group, in the order of the groups."""
-    config, mixture = recipe.select.duplicates, recipe.mixture
-    refuses = config.recordings or config.texts or mixture.hours_max
-    decided = [Decisions() for _ in groups]
-    if not refuses and not mixture.weights and not recipe.identify.is_used:
-        return decided
+def decide(groups: list[Group], plan: Plan, vocabulary_of: VocabularyOf) -> tuple[list[Decisions], Kept]:
+    """The decisions for each group, in the order of the groups, and what a partition keeps."""
+    recipe, dataset = plan.recipe, plan.dataset
+    decided: list[Decisions] = [Decisions() for _ in groups]
+    kept: Kept = {}
+    if not (recipe.decides_over_all or recipe.mixture.weights or recipe.identify.is_used):
+        return decided, kept
     with shared_ray(groups):
         if recipe.identify.is_used:
             decided = _identify(groups, recipe, dataset)
             groups = _with_decisions(groups, decided)
-        if refuses:
-            decided = _refuse_duplicates_and_excess(groups, recipe, dataset)
-        if mixture.weights:
+        if recipe.decides_over_all:
+            decided, kept = _refuse_duplicates_and_excess(groups, plan)
+        if recipe.mixture.weights:
             decided = _leave_out_of_mixture(groups, decided, recipe, dataset, vocabulary_of)
-    return decided
+    return decided, kept
 
 
 def _identify(groups: list[Group], recipe: Recipe, dataset: Store) -> list[Decisions]:
@@ -108,20 +114,23 @@ def _with_decisions(groups: list[Group], decided: list[Decisions]) -> list[Group
     ]
 
 
-def _refuse_duplicates_and_excess(groups: list[Group], recipe: Recipe, dataset: Store) -> list[Decisions]:
+def _refuse_duplicates_and_excess(groups: list[Group], plan: Plan) -> tuple[list[Decisions], Kept]:
     """Decide on duplicates and on turns that exceed a cap."""
+    recipe, dataset = plan.recipe, plan.dataset
 
     def survey(group: Group) -> Iterator[SurveyRow]:
         return _survey_rows(group, recipe, dataset)
 
     tables = _surveys(groups, "turns", SurveyRow, dataset, survey)
-    refused = _refused(pa.concat_tables(tables), recipe)
+    surveyed = _surveyed(pa.concat_tables(tables))
+    refused = _refused(surveyed, recipe, EarlierPartitions(plan, needs_ray(groups)))
+    kept = _kept(surveyed, refused, recipe) if plan.earlier is not None else {}
     return [
         replace(
             group.decisions, refused={key: refused[key] for key in table["key"].to_pylist() if key in refused}
         )
         for group, table in zip(groups, tables, strict=True)
-    ]
+    ], kept
 
 
 def _leave_out_of_mixture(
@@ -205,7 +214,7 @@ def _rows_of_recording(
         who = named if isinstance(named, str) and named else None
         if identity := decisions.identities.get(key):
             who = identity.name
-        speaker = f"speaker {who}" if who else key
+        speaker = f"{NAMED_SPEAKER}{who}" if who else key
         text = turn.transcript.text if turn.transcript else ""
         language = turn.transcript.language if turn.transcript else ""
         start, seconds = turn.turn.start, turn.turn.seconds
@@ -221,35 +230,63 @@ def _with_item(row: SurveyRow, item: Item | None) -> SurveyRow:
     return replace(row, content=item.content, signature=signature)
 
 
-def _refused(surveyed: pa.Table, recipe: Recipe) -> dict[str, Problem]:
+def _refused(surveyed: Surveyed, recipe: Recipe, earlier: EarlierPartitions) -> dict[str, Problem]:
     """Key -> why it is set aside: a duplicate, or over a cap."""
-    rows = surveyed.drop_columns(["signature"]).to_pylist()
-    signatures = _signatures(surveyed["signature"])
+    similarity, hours = recipe.select.duplicates.similarity, recipe.mixture.hours_max
     refused: dict[str, Problem] = {}
     for kind, code, message in (
         ("recording", "duplicate_recording", "the same recording as {}"),
         ("turn", "duplicate_text", "nearly the same words as {}"),
         ("row", "duplicate_text", "nearly the same words as {}"),
     ):
-        items = [
-            Item(row["key"], row["content"], signature)
-            for row, signature in zip(rows, signatures, strict=True)
-            if row["kind"] == kind and row["content"] is not None and row["recording"] not in refused
-        ]
-        survivors = duplicates(items, recipe.select.duplicates.similarity)
+        items = [item for _, item in _items(surveyed, kind, refused)]
+        survivors = duplicates(items, similarity)
+        left = [item for item in items if item.name not in survivors]
+        before = earlier.duplicates(left, kind, similarity)
+        survivors = {key: before.get(survivor, survivor) for key, survivor in survivors.items()} | before
         refused |= {key: Problem(code, message.format(survivor)) for key, survivor in survivors.items()}
-    spoken = [
-        MixtureTurn(**{name: row[name] for name in _SPOKEN})
-        for row in rows
-        if row["kind"] == "turn" and row["key"] not in refused and row["recording"] not in refused
-    ]
-    hours = recipe.mixture.hours_max
-    for key, cap in exceeding_caps(spoken, recipe.mixture).items():
+    spoken = _spoken(surveyed, refused)
+    for key, cap in exceeding_caps(spoken, recipe.mixture, earlier.seconds(spoken, hours)).items():
         refused[key] = Problem(f"over_{cap}_cap", f"there are {hours[cap]:g} hours of its {cap} without it")
     return refused
 
 
+def _kept(surveyed: Surveyed, refused: Mapping[str, Problem], recipe: Recipe) -> Kept:
+    """What is left when some is refused, for the partitions after this one."""
+    config, hours = recipe.select.duplicates, recipe.mixture.hours_max
+    compared = (kind for kind, used in (("recording", config.recordings), ("turn", config.texts)) if used)
+    kept = {kind: sketch_table(_items(surveyed, kind, refused)) for kind in compared}
+    return kept | ({HOURS: hours_table(_spoken(surveyed, refused), hours)} if hours else {})
+
+
+def _items(surveyed: Surveyed, kind: str, refused: Mapping[str, Problem]) -> list[tuple[str, Item]]:
+    """(recording, item) of what is compared of one kind, and not refused."""
+    return [
+        (row["recording"], Item(row["key"], row["content"], signature))
+        for row, signature in surveyed
+        if row["kind"] == kind and row["content"] is not None and _is_left(row, refused)
+    ]
+
+
+def _spoken(surveyed: Surveyed, refused: Mapping[str, Problem]) -> list[MixtureTurn]:
+    """The turns that are not refused."""
+    return [
+        MixtureTurn(**{name: row[name] for name in _SPOKEN})
+        for row, _ in surveyed
+        if row["kind"] == "turn" and _is_left(row, refused)
+    ]
+
+
+def _is_left(row: dict[str, Any], refused: Mapping[str, Problem]) -> bool:
+    return row["key"] not in refused and row["recording"] not in refused
+
+
 _SPOKEN = [field.name for field in fields(MixtureTurn)]
+
+
+def _surveyed(table: pa.Table) -> Surveyed:
+    rows, signatures = table.drop_columns(["signature"]).to_pylist(), _signatures(table["signature"])
+    return list(zip(rows, signatures, strict=True))
 
 
 def _signatures(column: pa.ChunkedArray) -> list[Signature | None]:

@@ -23,6 +23,7 @@ UNITS_PER_GROUP = 16
 
 _ID_BITS = 64
 
+Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
@@ -133,21 +134,27 @@ def each_group(groups: Iterable[Group], work: Callable[[Group], Result]) -> list
     Raises SetupError as `work` raised it.
     """
     todo = list(groups)
-    if not _needs_ray(todo):
+    if not needs_ray(todo):
         return [work(group) for group in todo]
+    with shared_ray(todo):
+        return in_tasks(todo, work)
+
+
+def in_tasks(todo: Sequence[Part], work: Callable[[Part], Result]) -> list[Result]:
+    """The results of `work` for each part of a task, in order, as parallel tasks of the Ray that is running.
+
+    Raises SetupError as `work` raised it.
+    """
     import ray
 
-    with shared_ray(todo):
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.print_on_execution_start = False
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-        # Each task is sent its own group, not all of them.
-        rows = [{"index": index, "group": pickle.dumps(group)} for index, group in enumerate(todo)]
-        tasks: Any = ray.data.from_items(rows)
-        done = tasks.map(
-            lambda row: {"index": row["index"], "result": _result_of(work, row["group"])}
-        ).take_all()
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    # Each task is sent its own part, not all of them.
+    rows = [{"index": index, "part": pickle.dumps(part)} for index, part in enumerate(todo)]
+    tasks: Any = ray.data.from_items(rows)
+    done = tasks.map(lambda row: {"index": row["index"], "result": _result_of(work, row["part"])}).take_all()
     results = [pickle.loads(row["result"]) for row in sorted(done, key=lambda row: row["index"])]
     for result in results:
         if isinstance(result, SetupError):
@@ -155,10 +162,10 @@ def each_group(groups: Iterable[Group], work: Callable[[Group], Result]) -> list
     return results
 
 
-def _result_of(work: Callable[[Group], Result], group: bytes) -> bytes:
+def _result_of(work: Callable[[Part], Result], part: bytes) -> bytes:
     """The pickled result of a task, or its SetupError: Ray would wrap a raised one in a type of its own."""
     try:
-        return pickle.dumps(work(pickle.loads(group)))
+        return pickle.dumps(work(pickle.loads(part)))
     except SetupError as error:
         return pickle.dumps(error)
 
@@ -166,7 +173,7 @@ def _result_of(work: Callable[[Group], Result], group: bytes) -> bytes:
 @contextmanager
 def shared_ray(groups: Sequence[Group]) -> Iterator[None]:
     """One Ray for everything that is done with these groups inside the context; none if they are few."""
-    if not _needs_ray(groups):
+    if not needs_ray(groups):
         yield
         return
     import ray
@@ -177,5 +184,6 @@ def shared_ray(groups: Sequence[Group]) -> Iterator[None]:
         yield
 
 
-def _needs_ray(groups: Sequence[Group]) -> bool:
+def needs_ray(groups: Sequence[Group]) -> bool:
+    """Whether they are many."""
     return sum(max(1, len(group.files)) for group in groups) > UNITS_PER_GROUP

@@ -22,6 +22,7 @@ from pipeline.models import resolve
 from pipeline.pack.global_decisions import decide, prompts_of
 from pipeline.pack.group_packer import SPLITS, GroupPacker
 from pipeline.pack.groups import Decisions, Group, cut
+from pipeline.pack.kept import Kept
 from pipeline.pack.packed_group import PackedGroup, PackedShard
 from pipeline.pack.preferences import annotated_codes, recordings_in, sampled_pairs, sampled_recordings
 from pipeline.planning.plan import Plan
@@ -45,8 +46,13 @@ FlacOf = Callable[[Sample], bytes | None]
 
 def groups_of(plan: Plan) -> list[Group]:
     """The groups of a plan whose units are all committed, each with its dataset-wide decisions."""
+    return decided_groups(plan)[0]
+
+
+def decided_groups(plan: Plan) -> tuple[list[Group], Kept]:
+    """The same, and of a partition what it keeps."""
     groups = cut(plan)
-    decided = decide(groups, plan.recipe, plan.dataset, vocabulary_of)
+    decided, kept = decide(groups, plan, vocabulary_of)
     return [
         replace(
             group,
@@ -54,7 +60,7 @@ def groups_of(plan: Plan) -> list[Group]:
             fingerprint=digest({"group": group.fingerprint, "decisions": decisions.content()}),
         )
         for group, decisions in zip(groups, decided, strict=True)
-    ]
+    ], kept
 
 
 def pack_group(group: Group, recipe: Recipe, dataset: Store, decode_fingerprint: str) -> PackedGroup:

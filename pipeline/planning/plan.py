@@ -5,6 +5,7 @@ outputs.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,6 +25,7 @@ from pipeline.storage.store import Store, split
 from pipeline.synthesis.run import Synthesis
 from pipeline.versions.forget import without_forgotten
 from schemas.errors import SetupError
+from schemas.manifest import PartitionVersion
 from schemas.recording import SCHEMA_VERSION
 from stages import compose, identify, interleave, mixture, pair_turns, select, shard
 from stages import preferences as preferences
@@ -74,6 +76,9 @@ class Plan:
     """Name and etag of each file of candidates and ratings."""
     pair_only: frozenset[str] = frozenset()
     """Recordings that only candidates name; they are used for pairs only."""
+    earlier: tuple[PartitionVersion, ...] | None = None
+    """The partitions before this one, by name, if its duplicates and caps depend on what they keep; None if
+    it doesn't, or the plan is of no partition."""
 
     @cached_property
     def dataset(self) -> Store:
@@ -102,6 +107,11 @@ class Plan:
         }
 
     @cached_property
+    def after(self) -> str:
+        """Hash of what the partitions before this one keep; empty if that doesn't matter."""
+        return "" if self.earlier is None else kept_by(self.earlier)
+
+    @cached_property
     def id(self) -> str:
         """Hash of inputs, recipe, stage versions and models: everything that determines the outputs."""
         preferences = self.recipe.preferences
@@ -122,6 +132,8 @@ class Plan:
                 "texts": [[file.id, file.bytes, file.etag] for file in self.texts],
                 "stages": [stage.fingerprint for stage in self.stages],
                 "pack": self.pack,
+                # Not in `pack`: a group is packed again only if a decision on it changes.
+                **({"after": self.after} if self.after else {}),
             }
         )
 
@@ -135,6 +147,11 @@ class Plan:
             }
             for stage in self.stages
         }
+
+
+def kept_by(partitions: Sequence[PartitionVersion]) -> str:
+    """Hash of what partitions keep."""
+    return digest([part.kept for part in partitions])
 
 
 def make_plan(recipe: Recipe, synthesis: Synthesis | None = None, folder: str = "") -> Plan:

@@ -29,6 +29,7 @@ from datetime import datetime
 ANNOTATIONS = "annotations"
 DEATHS = "deaths"
 FORGOTTEN = "forgotten"
+KEPT = "kept"
 LEASES = "leases"
 LINEAGE = "lineage"
 PACKS = "packs"
@@ -144,6 +145,15 @@ def is_version_id(name: str) -> bool:
 
 def manifest(version_id: str) -> str:
     return version(version_id, MANIFEST)
+
+
+def kept(table: str) -> str:
+    """A table of what a partition keeps, relative to its version."""
+    return f"{KEPT}/{table}.parquet"
+
+
+def is_kept(path: str) -> bool:
+    return path.startswith(f"{KEPT}/")
 
 
 def shard(prefix: str, index: int) -> str:

@@ -81,7 +81,7 @@ def names_of(partitions: int) -> Iterator[str]:
 
 def simulate(folder: Path, recordings: int) -> dict[str, Any]:
     from pipeline.annotate.run import pending
-    from pipeline.build.partitions import chosen, head_of, part_of, planned, settings_of
+    from pipeline.build.partitions import chosen, head_of, part_of, planned
     from pipeline.build.publish import manifest_of, stored_manifest
     from pipeline.config.recipe import load
     from pipeline.storage import dataset_layout as layout
@@ -108,7 +108,7 @@ def simulate(folder: Path, recordings: int) -> dict[str, Any]:
             }
         )
         plan.dataset.put_new(layout.manifest(version), stored_manifest(manifest))
-        parts[partition.name] = part_of(partition.name, manifest, settings_of(plan))
+        parts[partition.name] = part_of(partition.name, manifest, plan)
         peaks.append(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 3))
         del plan, manifest
     planning = time.monotonic() - started

@@ -110,6 +110,14 @@ class TestCaps:
             windows.setdefault(n * 10 // 300, set()).add(f"en-0-{n}" in dropped)
         assert all(len(outcomes) == 1 for outcomes in windows.values())
 
+    def test_what_is_used_already_counts(self):
+        config = MixtureConfig(speaker_hours_max=0.5, language_hours_max=1)
+        used = {"speaker": {"A": 1600.0, "B": 1800.0}, "language": {"en": 3600.0}}
+        assert len(exceeding_caps(turns(30, language="zh"), config, used)) == 10
+        assert set(exceeding_caps(turns(3, speaker="B"), config, used).values()) == {"speaker"}
+        assert set(exceeding_caps(turns(3, speaker="C"), config, used).values()) == {"language"}
+        assert used["speaker"]["A"] == 1600.0
+
     @given(st.randoms())
     def test_the_order_of_turns_does_not_matter(self, random):
         config = MixtureConfig(speaker_hours_max=0.2)
