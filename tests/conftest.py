@@ -80,7 +80,6 @@ class LoadFolderScheduling(LoadScopeScheduling):
         return nodeid.partition("::")[0].rpartition("/")[0]
 
 
-@pytest.hookimpl(optionalhook=True)  # there is none without xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFolderScheduling:
     return LoadFolderScheduling(config, log)
 

@@ -112,10 +112,13 @@ def build_partitions(
         settings = settings_of(plan)
         stay = before.keys() - replaced - {each.name for each in partitions}
         _refuse_other_settings(settings, [before[name] for name in stay])
-        if missing := _missing(recipe, partition, everyone, known):
+        if _missing(recipe, partition, everyone, known):
             annotate_alone(plan, retry, recorder)
-            waiting[partition.name] = missing
-            continue
+            known = {**parts_of_latest(dataset), **parts}  # others may have been built in the meantime
+            if missing := _missing(recipe, partition, everyone, known):
+                waiting[partition.name] = missing
+                continue
+            plan = planned(recipe, partition, known)
         built = build(plan, retry, recorder)
         parts[partition.name] = part_of(partition.name, built.manifest, plan)
         del plan  # before the next one is made
@@ -207,9 +210,9 @@ def _refuse_other_settings(settings: str, others: Iterable[PartitionVersion]) ->
         )
 
 
-def _refuse_outdated(ordered: Sequence[PartitionVersion]) -> None:
+def _refuse_outdated(recipe: Recipe, ordered: Sequence[PartitionVersion]) -> None:
     for number, part in enumerate(ordered):
-        if part.after and part.after != kept_by(ordered[:number]):
+        if recipe.decides_over_all and part.after != kept_by(ordered[:number]):
             raise SetupError(
                 f"what the partitions before {part.partition} keep has changed since it was packed, and its "
                 "duplicates and caps depend on it: build without --partition, which packs it again"
@@ -224,7 +227,7 @@ def head_of(recipe: Recipe, dataset: Store, parts: Parts) -> Manifest:
     total: Manifest | None = None
     ordered = [parts[name] for name in sorted(parts)]
     _refuse_other_settings(ordered[-1].settings, ordered)
-    _refuse_outdated(ordered)
+    _refuse_outdated(recipe, ordered)
     for part in ordered:
         own = version_at(_of(dataset, part.partition), part.version).manifest
         total = own if total is None else _added(total, own)

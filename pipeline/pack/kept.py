@@ -20,6 +20,7 @@ from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from pipeline.versions.gc import whole_of
 from schemas.errors import SetupError
+from schemas.turn import recording_key
 from stages.mixture import MixtureTurn
 from stages.select import PERMUTATIONS, Item, Sketches, SketchIndex, sketches
 
@@ -34,8 +35,8 @@ HOURS = "hours"
 NAMED_SPEAKER = "speaker "
 """Begins the names of speakers that may occur in several partitions; others are of one recording."""
 
-KeptVersion = tuple[Store, str]
-"""A partition, and the id of its version."""
+KeptVersion = tuple[str, Store, str]
+"""The name of a partition, where it is, and the id of its version."""
 
 _SKETCHES = pa.schema(
     [
@@ -91,7 +92,11 @@ class EarlierPartitions:
         """`parallel` compares with each of them in a task of the Ray that is running."""
         self._parallel = parallel
         self._versions = [
-            (Store(whole_of(plan.dataset).join(layout.partition(part.partition))), part.version)
+            (
+                part.partition,
+                Store(whole_of(plan.dataset).join(layout.partition(part.partition))),
+                part.version,
+            )
             for part in plan.earlier or ()
         ]
 
@@ -134,13 +139,15 @@ def _duplicates_in(version: KeptVersion, table: str, index: SketchIndex) -> dict
             names = file.read_row_group(number, ["recording", "key"])
             for own, other in pairs:
                 recording, key = (names[name][other].as_py() for name in ("recording", "key"))
-                first[own] = key if key == recording else f"{key} of {recording}"
+                # Not its id: what is forgotten there would still be named here.
+                named = recording_key(recording) if key == recording else key
+                first[own] = f"{named} in the partition {version[0]}"
     return first
 
 
 @contextmanager
 def _opened(version: KeptVersion, table: str) -> Iterator[pq.ParquetFile]:
-    store, id = version
+    _, store, id = version
     try:
         opened = store.open(layout.version(id, layout.kept(table)))
     except FileNotFoundError:

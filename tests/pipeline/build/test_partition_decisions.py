@@ -18,6 +18,7 @@ from pipeline.versions.reader import Reference, open_version, version_at
 from pipeline.versions.verify import faults
 from schemas.errors import SetupError
 from schemas.hashing import hash_integer
+from schemas.turn import recording_key
 from stages.mixture import CAP_WINDOW_SECONDS
 from stages.select import text_item
 from tests.pipeline.annotations import commit, recipe_of
@@ -69,14 +70,17 @@ def reasons(version):
     }
 
 
+def named(recording, turn=0):
+    """What a turn of a recording is called in the partitions after its own."""
+    return f"{recording_key(recording)}-{turn:05d} in the partition {recording[0]}"
+
+
 def ids(built):
     return {part.partition: part.version for part in built.manifest.parts}
 
 
 class TestDuplicates:
-    def test_what_is_said_in_an_earlier_partition_is_set_aside_with_the_recording_that_says_it(
-        self, tmp_path
-    ):
+    def test_what_is_said_in_an_earlier_partition_is_set_aside_with_the_turn_that_says_it(self, tmp_path):
         one, two, three = (words(random.Random(n)) for n in range(3))
         edited = one.rpartition(" ")[0] + " other"
         turns = {A: recording(A, one), B: recording(B, two, edited), C: recording(C, edited, two, three)}
@@ -87,8 +91,8 @@ class TestDuplicates:
         told = reasons(version)
         assert told.keys() == {(B, 1), (C, 0), (C, 1)}
         assert {code for code, _ in told.values()} == {"duplicate_text"}
-        assert told[B, 1][1].startswith("nearly the same words as ")
-        assert [told[place][1].rpartition(" of ")[2] for place in ((B, 1), (C, 0), (C, 1))] == [A, A, B]
+        expected = [f"nearly the same words as {named(name)}" for name in (A, A, B)]
+        assert [told[place][1] for place in ((B, 1), (C, 0), (C, 1))] == expected
         assert version.manifest.set_aside == {"select/duplicate_text": 3}
         assert list(faults(version)) == []
 
@@ -100,9 +104,9 @@ class TestDuplicates:
         assert needs_ray(cut(planned(recipe, chosen(recipe, ["c"])[0])))
         build_partitions(recipe)
         told = {place: message for place, (_, message) in reasons(opened(recipe)).items() if place[1] == 0}
-        assert {name: message.rpartition(" of ")[2] for (name, _), message in told.items()} == {
-            "c/3.wav": A,
-            "c/4.wav": B,
+        assert {name: message.rpartition(" as ")[2] for (name, _), message in told.items()} == {
+            "c/3.wav": named(A),
+            "c/4.wav": named(B),
         }
 
     def test_a_copy_of_a_recording_is_set_aside_whole(self, tmp_path):
@@ -114,7 +118,10 @@ class TestDuplicates:
         build_partitions(recipe)
         version = opened(recipe)
         assert {name for name, _ in kept(version)} == {A, B}
-        assert reasons(version)[C, None] == ("duplicate_recording", f"the same recording as {B}")
+        assert reasons(version)[C, None] == (
+            "duplicate_recording",
+            f"the same recording as {recording_key(B)} in the partition b",
+        )
 
     def test_of_duplicates_in_one_partition_all_yield_and_name_the_earlier(self, tmp_path):
         text = words(random.Random(0))
@@ -123,7 +130,7 @@ class TestDuplicates:
         build_partitions(recipe)
         told = reasons(opened(recipe))
         assert len(told) == 3 + 3  # of turns and of recordings without any other turn
-        assert all(A in message for (_, turn), (_, message) in told.items() if turn is not None)
+        assert all(named(A) in message for (_, turn), (_, message) in told.items() if turn is not None)
 
 
 def test_the_hours_of_a_speaker_are_used_up_by_the_earlier_partitions(tmp_path):
@@ -261,7 +268,7 @@ class TestBuilds:
         second = build_partitions(changed)
         assert ids(second)["b"] == ids(first)["b"]  # the same is set aside
         assert ids(second)["c"] != ids(first)["c"]
-        assert reasons(opened(recipe))[C, 0][1].endswith(f" of {A}")
+        assert reasons(opened(recipe))[C, 0][1].endswith(named(A, 1))
 
     def test_a_build_that_was_stopped_between_two_resumes(self, tmp_path):
         expected = ids(build_partitions(of_three(tmp_path / "other")[0]))
