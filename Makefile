@@ -46,8 +46,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: venv  ## Build a dataset version from the bundled recordings (two to five minutes on two cores)
 	$(BIN)/aqaa-data build pipeline/recipes/demo.yaml
 
-test: venv  ## Run the tests, in two processes; the slowest are listed
-	$(BIN)/pytest -m 'not slow and not gpu' -n 2 --durations 30
+test: venv  ## Run the tests, in two processes of a thread each; the slowest are listed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not slow and not gpu' -n 2 --durations 30
 
 test-slow: venv  ## Run the tests that take minutes each
 	$(BIN)/pytest -m 'slow and not gpu'

@@ -180,7 +180,7 @@ def naively_kept(turns, speaker_seconds):
     return kept
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_what_is_kept_is_the_rule_partition_by_partition(tmp_path, seed):
     draw = random.Random(seed)
     said = [words(draw) for _ in range(12)]
