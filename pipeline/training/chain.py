@@ -309,8 +309,8 @@ def _refuse_other_inputs(
 
 
 def _is_recorded(recorded: str, recipe: TrainingRecipe, name: str, folder: TrainingFolder) -> bool:
-    """Whether the record of a merge means the checkpoint of that name. Where the output is a bucket, an earlier
-    release recorded the folder of a copy, in its `scratch`, not what is copied."""
+    """Whether the record of a merge means the checkpoint of that name. Where the output is a bucket, an
+    earlier release recorded the folder of a copy, in its `scratch`, not what is copied."""
     origin = _origin(recipe, name, folder)
     if recorded == origin:
         return True
