@@ -213,6 +213,8 @@ class TestObjectStorage:
         shutil.rmtree(scratch)  # as on another machine
         (again,) = json.loads(command("train", recipe, "--json").stdout)["stages"]
         assert again["skipped"]
+        other = command("train", recipe, "--set", "sft1.learning_rate=1e-3")
+        assert f"{bucket}/runs/chain/sft1 was trained with another learning_rate" in other.stderr
         assert again["after"] == result["after"]
 
     def test_a_killed_stage_goes_on_on_an_empty_disk_bit_for_bit(self, bucket, stored, command, tmp_path):
@@ -256,6 +258,8 @@ class TestObjectStorage:
         assert [stage["skipped"] for stage in json.loads(again.stdout)["stages"]] == [True] * 4
         weighted = [f"{model}={weight}" for model, weight in zip(models, (5, 5, 1), strict=True)]
         assert command("merge", *weighted, "--out", tmp_path / "merged").code == 0
+        by_hand = json.loads((tmp_path / "merged" / "merge.json").read_text())
+        assert [each["directory"] for each in by_hand["inputs"]] == models
         merged = (tmp_path / "merged" / "model.safetensors").read_bytes()
         assert Store(f"{runs}/merge/model").get("model.safetensors") == merged
         other = command("train", recipe, "--set", "merge.weights={sft1: 1, sft2: 1}")
