@@ -262,8 +262,8 @@ def _refuse_other_settings(recipe: TrainingRecipe, stage: PlannedTraining, folde
     for name, value in json.loads(json.dumps(wanted)).items():
         if name in trained and trained[name] != value:
             raise SetupError(
-                f"{folder.stage_uri(stage.name)} was trained with another {name}: {trained[name]}, and now it "
-                f"is {value}. Choose another output or recipe name, or remove it to train it again"
+                f"{folder.stage_uri(stage.name)} was trained with another {name}: {trained[name]}, and now "
+                f"it is {value}. Choose another output or recipe name, or remove it to train it again"
             )
 
 

@@ -61,8 +61,8 @@ def claim_base(folder: Path, base: str, place: str | None = None) -> None:
         written(file, lambda path: path.write_text(f"{base}\n"))
     elif file.read_text().strip() != base:
         raise SetupError(
-            f"{place or folder}: the weights that it starts from have changed since, and its adapters are made "
-            "for the earlier ones. Restore those, or choose another folder"
+            f"{place or folder}: the weights that it starts from have changed since, and its adapters are "
+            "made for the earlier ones. Restore those, or choose another folder"
         )
 
 
