@@ -63,17 +63,30 @@ class Copies:
 
 
 def fetch(store: Store, path: str, target: Path) -> None:
-    """Download an object. Raises SetupError for a disk that can't take it."""
+    """Download an object. Raises SetupError for a disk that can't take it, FileNotFoundError for an object
+    that is not there, even if only since the download began."""
     with store.open(path, _CHUNK_BYTES) as content:
-        try:
+        with _full_disk_told(store.join(path), target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("wb") as out:
-                shutil.copyfileobj(content, out, _CHUNK_BYTES)
-        except OSError as error:
-            raise SetupError(
-                f"can't copy {store.join(path)} to {target}: {error.strerror or error}: make room there, or "
-                "have copies on another disk (`scratch` of a recipe, AQAA_DATA_CACHE)"
-            ) from error
+            out = target.open("wb")
+        try:
+            while chunk := content.read(_CHUNK_BYTES):
+                with _full_disk_told(store.join(path), target):
+                    out.write(chunk)
+        finally:
+            with _full_disk_told(store.join(path), target):
+                out.close()
+
+
+@contextmanager
+def _full_disk_told(source: str, target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SetupError(
+            f"can't copy {source} to {target}: {error.strerror or error}: make room there, or "
+            "have copies on another disk (`scratch` of a recipe, AQAA_DATA_CACHE)"
+        ) from error
 
 
 def _listed(store: Store) -> str:

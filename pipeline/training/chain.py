@@ -262,8 +262,8 @@ def _refuse_other_settings(recipe: TrainingRecipe, stage: PlannedTraining, folde
     for name, value in json.loads(json.dumps(wanted)).items():
         if name in trained and trained[name] != value:
             raise SetupError(
-                f"{folder.stage(stage.name)} was trained with another {name}: {trained[name]}, and now it is "
-                f"{value}. Choose another output or recipe name, or remove the folder to train it again"
+                f"{folder.stage_uri(stage.name)} was trained with another {name}: {trained[name]}, and now "
+                f"it is {value}. Choose another output or recipe name, or remove it to train it again"
             )
 
 
@@ -297,14 +297,25 @@ def _refuse_other_inputs(
 
     record = json.loads(folder.store.get(f"{MERGE}/{MODEL}/{RECORD}"))
     merged = [(each["directory"], each["weight"]) for each in record["inputs"]]
-    if folder.store.is_local or any("://" in name for name, _ in merged):
-        names = [
-            _origin(recipe, name, folder) or _checkpoint(recipe, name, folder).resolve() for name in weights
-        ]
-    else:
-        names = [name for name, _ in merged]  # an earlier release recorded the folders of its copies
-    if merged != [(str(name), weight) for name, weight in zip(names, weights.values(), strict=False)]:
+    same = len(merged) == len(weights) and all(
+        there == weight and _is_recorded(as_recorded, recipe, name, folder)
+        for (as_recorded, there), (name, weight) in zip(merged, weights.items(), strict=True)
+    )
+    if not same:
         raise SetupError(
             f"{folder.model_uri(MERGE)} is a merge of other checkpoints "
             f"({', '.join(f'{w:g} {path}' for path, w in merged)}): remove it to merge again"
         )
+
+
+def _is_recorded(recorded: str, recipe: TrainingRecipe, name: str, folder: TrainingFolder) -> bool:
+    """Whether the record of a merge means the checkpoint of that name. Where the output is a bucket, an
+    earlier release recorded the folder of a copy, in its `scratch`, not what is copied."""
+    origin = _origin(recipe, name, folder)
+    if recorded == origin:
+        return True
+    if origin is None or not (name in recipe.stages or name.startswith(("s3://", "gs://"))):
+        return recorded == str(_checkpoint(recipe, name, folder).resolve())
+    copies = folder.copies
+    copy = copies.path(folder.store.uri) / name / MODEL if name in recipe.stages else copies.path(name)
+    return recorded.endswith(f"/{copy.relative_to(folder.scratch)}")

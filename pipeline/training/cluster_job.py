@@ -57,6 +57,9 @@ def training_resources(
 def _scratch(recipe: TrainingRecipe, rendered: OverlayJob) -> str | None:
     """Where each node has its copies. Raises SetupError for a place that no volume is mounted at."""
     if recipe.scratch is None:
+        # Where an earlier release had copies: runs that were started from one are recorded with its folder.
+        if RUNS in rendered.mounts and _is_below(recipe.output, RUNS):
+            return RUNS
         return SCRATCH if SCRATCH in rendered.mounts else None
     if not any(_is_below(recipe.scratch, mount) for mount in rendered.mounts):
         raise SetupError(

@@ -21,6 +21,10 @@ class StoredFiles:
         self._pushed: dict[Path, tuple[int, int]] = {}
         self._pushing = threading.Lock()
 
+    @property
+    def uri(self) -> str:
+        return self.objects.uri
+
     def pull_all(self) -> None:
         """Get what is in the bucket but for checkpoints, the model, and the files of TensorBoard, to which a
         run adds new ones."""

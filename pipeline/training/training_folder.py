@@ -90,7 +90,11 @@ class TrainingFolder:
 
     def model_uri(self, name: str) -> str:
         """Where a user finds the model of a stage."""
-        return str(self.stage(name) / MODEL) if self.store.is_local else self.store.join(f"{name}/{MODEL}")
+        return f"{self.stage_uri(name)}/{MODEL}"
+
+    def stage_uri(self, name: str) -> str:
+        """Where a user finds a stage."""
+        return str(self.stage(name)) if self.store.is_local else self.store.join(name)
 
     def is_done(self, name: str) -> bool:
         """Whether a stage is finished."""

@@ -35,8 +35,9 @@ def recorded(config: Config, exclude: Collection[str] = ()) -> dict[str, Any]:
     return settings | ({"precision": "bfloat16"} if settings["precision"] == "auto" else {})
 
 
-def claim(folder: Path, identity: dict[str, Any]) -> None:
-    """Record which run a folder belongs to. Raises SetupError if it belongs to another."""
+def claim(folder: Path, identity: dict[str, Any], place: str | None = None) -> None:
+    """Record which run a folder belongs to. Raises SetupError if it belongs to another, which names
+    `place` if the folder is a temporary one of what is there."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / RUN
     if not file.exists():
@@ -47,20 +48,21 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
         held = next(of_section, key)
         if existing.get(held) != value:
             raise SetupError(
-                f"{folder} holds another run: its {held} is {existing.get(held)}, not {value}. "
+                f"{place or folder} holds another run: its {held} is {existing.get(held)}, not {value}. "
                 "Choose another folder for this one"
             )
 
 
-def claim_base(folder: Path, base: str) -> None:
-    """Record the weights that adapters are trained for. Raises SetupError if they were others."""
+def claim_base(folder: Path, base: str, place: str | None = None) -> None:
+    """Record the weights that adapters are trained for. Raises SetupError if they were others, as `claim`
+    does."""
     file = folder / BASE
     if not file.exists():
         written(file, lambda path: path.write_text(f"{base}\n"))
     elif file.read_text().strip() != base:
         raise SetupError(
-            f"{folder}: the weights that it starts from have changed since, and its adapters are made for "
-            "the earlier ones. Restore those, or choose another folder"
+            f"{place or folder}: the weights that it starts from have changed since, and its adapters are "
+            "made for the earlier ones. Restore those, or choose another folder"
         )
 
 

@@ -33,6 +33,10 @@ class Remote(Protocol):
     @property
     def objects(self) -> Objects: ...
 
+    @property
+    def uri(self) -> str:
+        """Where a user finds them."""
+
     def push(self) -> None:
         """Put the files of the folder that have changed into the store, in the first process."""
 

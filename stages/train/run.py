@@ -83,10 +83,12 @@ def _adapt(model: Backbone, config: LoRAConfig, start: Start, data: TrainingData
     checkpoint.freeze_as_stored(model, start.checkpoint)
 
 
-def _load(start: Start, model: Backbone, config: TrainConfig, folder: Path, world: World) -> str:
+def _load(
+    start: Start, model: Backbone, config: TrainConfig, folder: Path, world: World, place: str | None
+) -> str:
     name = start.load(model, world)
     if config.lora:
-        world.first(lambda: claim_base(folder, name))
+        world.first(lambda: claim_base(folder, name, place))
         lora.initialise(model, config.seed)
     return name
 
@@ -123,7 +125,8 @@ def run(
     with joined(config.tensor_parallel) as world:
         data = open_data()
         record = {"config": recorded(config, _COMPUTATION), "start": start.describe()}
-        world.first(lambda: claim(folder, {**record, **data.identity}))
+        place = remote.uri if remote else None
+        world.first(lambda: claim(folder, {**record, **data.identity}, place))
         if remote:
             world.first(remote.push)  # before anything is made for these settings
         finished = folder / MODEL
@@ -136,7 +139,7 @@ def run(
             model.to_empty(device=world.device)
             validator = Validator(validation, model, lambda: start.blank(size), world) if validation else None
             trainer = Trainer(config, data, model, folder, world, remote)
-            trainer.finish(lambda: _load(start, model, config, folder, world), on_progress, validator)
+            trainer.finish(lambda: _load(start, model, config, folder, world, place), on_progress, validator)
             partial = folder / f".{MODEL}.partial"
             world.first(lambda: emptied(partial))
             checkpoint.save(model, partial, dict(data.vocabulary), writes=world.is_first)

@@ -89,14 +89,11 @@ class RemoteSnapshots:
         return ObjectWriter(self._objects, self._of(step))
 
     def publish(self, step: int) -> None:
-        of_others = [
-            item.path
-            for item in self._objects.list(CHECKPOINTS)
-            if not item.path.startswith(f"{self._of(step)}/")
-        ]
+        # Another process may be at a later one. The numbers sort as text.
+        older = [item.path for item in self._objects.list(CHECKPOINTS) if item.path < self._of(step)]
         # One that has lost other files must not count.
-        self._objects.delete([path for path in of_others if path.endswith(METADATA)])
-        self._objects.delete([path for path in of_others if not path.endswith(METADATA)])
+        self._objects.delete([path for path in older if path.endswith(METADATA)])
+        self._objects.delete([path for path in older if not path.endswith(METADATA)])
 
     def reader(self, step: int) -> StorageReader:
         return ObjectReader(self._objects, self._of(step))

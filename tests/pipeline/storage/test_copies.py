@@ -66,3 +66,17 @@ def test_what_is_not_there_and_a_full_disk_are_told(model, tmp_path):
         Copies(tmp_path).get(model.replace("model", "other"))
     with pytest.raises(SetupError, match=r"can't copy s3://.*/config.json to /dev/full: No space left"):
         fetch(Store(model), "config.json", Path("/dev/full"))
+
+
+class Vanishing(Store):
+    """An object is deleted once it is open, before anything of it is read."""
+
+    def open(self, path, at_once=0):
+        opened = super().open(path, at_once)
+        self.delete([path])
+        return opened
+
+
+def test_an_object_that_vanishes_is_not_told_as_a_full_disk(model, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        fetch(Vanishing(model), "config.json", tmp_path / "config.json")

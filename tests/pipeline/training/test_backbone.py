@@ -9,13 +9,19 @@ from schemas.errors import SetupError
 from tests.stages.train.foreign_models import REFUSED, tokenizer_of, write_model
 
 
-def backbone(tmp_path, kind):
+def backbone(tmp_path, kind, name=None, output=None):
     """What a recipe of always the same name starts from."""
-    source = tmp_path / kind
+    source = tmp_path / (name or kind)
     source.mkdir()
     write_model(kind, source, tokenizer_of(source))
     start = BackboneConfig(checkpoint=str(source))
-    recipe = TrainingRecipe(name="chain", dataset="calls", output=str(tmp_path / "runs"), backbone=start)
+    recipe = TrainingRecipe(
+        name="chain",
+        dataset="calls",
+        output=output or str(tmp_path / "runs"),
+        scratch=str(tmp_path / "scratch"),
+        backbone=start,
+    )
     return backbone_of(recipe, TrainingFolder(recipe))
 
 
@@ -24,3 +30,11 @@ def test_after_a_refused_model_the_recipe_can_name_another(tmp_path):
         backbone(tmp_path, REFUSED[0])
     extended = backbone(tmp_path, "llama")
     assert '"llama"' in (extended / "config.json").read_text()
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_another_model_than_the_one_that_was_extended_is_refused(tmp_path, bucket, remote):
+    output = f"{bucket}/runs" if remote else None
+    backbone(tmp_path, "llama", output=output)
+    with pytest.raises(SetupError, match=r"runs/chain/backbone extends .*/llama, and now .* is .*/other"):
+        backbone(tmp_path, "llama", "other", output)

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.config.recipe import digest
+from pipeline.storage.copies import Copies
 from pipeline.storage.store import Store
 from pipeline.versions.gc import garbage, uses
 from pipeline.versions.reader import Reference, open_version
@@ -212,6 +213,8 @@ class TestObjectStorage:
         shutil.rmtree(scratch)  # as on another machine
         (again,) = json.loads(command("train", recipe, "--json").stdout)["stages"]
         assert again["skipped"]
+        other = command("train", recipe, "--set", "sft1.learning_rate=1e-3")
+        assert f"{bucket}/runs/chain/sft1 was trained with another learning_rate" in other.stderr
         assert again["after"] == result["after"]
 
     def test_a_killed_stage_goes_on_on_an_empty_disk_bit_for_bit(self, bucket, stored, command, tmp_path):
@@ -255,10 +258,22 @@ class TestObjectStorage:
         assert [stage["skipped"] for stage in json.loads(again.stdout)["stages"]] == [True] * 4
         weighted = [f"{model}={weight}" for model, weight in zip(models, (5, 5, 1), strict=True)]
         assert command("merge", *weighted, "--out", tmp_path / "merged").code == 0
+        by_hand = json.loads((tmp_path / "merged" / "merge.json").read_text())
+        assert [each["directory"] for each in by_hand["inputs"]] == models
         merged = (tmp_path / "merged" / "model.safetensors").read_bytes()
         assert Store(f"{runs}/merge/model").get("model.safetensors") == merged
         other = command("train", recipe, "--set", "merge.weights={sft1: 1, sft2: 1}")
         assert f"{runs}/merge/model is a merge of other checkpoints" in other.stderr
+        copies = Path("/scratch") / Copies(tmp_path).path(runs).name  # what an earlier release recorded
+        for each, name in zip(record["inputs"], ("sft1", "sft2", "dpo"), strict=True):
+            each["directory"] = str(copies / name / "model")
+        Store(f"{runs}/merge/model").put("merge.json", json.dumps(record).encode())
+        assert command("train", recipe).code == 0
+        for weights in ("{sft1: 5, sft2: 5, dpo: 1, pretrain: 1}", "{sft2: 5, sft1: 5, dpo: 1}"):
+            other = command(
+                "train", recipe, "--set", f"merge.weights={weights.replace('pretrain', models[0])}"
+            )
+            assert f"{runs}/merge/model is a merge of other checkpoints" in other.stderr
         answered = command("evaluate", "answers", "--model", f"{runs}/merge/model", "--out", tmp_path / "e")
         assert "is in a bucket, and an evaluation is noted in the card" in answered.stderr
 

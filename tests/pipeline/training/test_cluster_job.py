@@ -71,6 +71,12 @@ def test_the_recipe_trains_the_same_on_the_cluster(recipe, tmp_path):
     assert there.stages["sft1"].learning_rate == 2e-5
 
 
+def test_copies_stay_on_the_shared_volume_with_an_output_there(recipe):
+    local = load(str(recipe(RECIPE.replace("output: s3://b/runs", "output: /runs/omni"))))
+    config = next(r for r in training_resources(local, "h100-train") if "data" in r)
+    assert yaml.safe_load(config["data"]["recipe.yaml"])["scratch"] == "/runs"
+
+
 def test_a_vocoder_is_trained_where_all_nodes_read_and_write(recipe):
     *_, job = training_resources(load(str(recipe(VOCODER))), "h100-train")
     assert job["metadata"]["name"] == "aqaa-data-train-voice"

@@ -14,6 +14,7 @@ from pipeline.storage.store import Store
 from pipeline.training.stored_files import StoredFiles
 from schemas.errors import SetupError
 from stages.train.run import run
+from stages.train.snapshot import RemoteSnapshots
 from tests.object_storage import SECRET, Fault, access, first
 from tests.stages.train.launched import Job, launch
 from tests.stages.train.test_parallel import DPO, SFT, start  # noqa: F401
@@ -115,12 +116,25 @@ def test_a_checkpoint_counts_once_its_metadata_is_there(job):
     assert job.checkpoints == ["00000006"]
 
 
+def test_a_checkpoint_replaces_only_those_before_it(bucket, tmp_path):
+    store = Store(f"{bucket}/run")
+    for step in ("00000002", "00000004", "00000006"):
+        for name in (".metadata", "__0_0.distcp"):
+            store.put(f"checkpoints/{step}/{name}", b"x")
+    store.put("checkpoints/00000008/__0_0.distcp", b"of another process, on its way")
+    snapshots = RemoteSnapshots(StoredFiles(store, tmp_path))
+    snapshots.publish(4)
+    assert snapshots.steps() == [4, 6]
+    left = {item.path.split("/")[1] for item in store.list("checkpoints")}
+    assert left == {"00000004", "00000006", "00000008"}
+
+
 def test_another_run_in_the_bucket_is_refused(job):
     job.train()
-    with pytest.raises(
-        SetupError, match=r"holds another run: its config\.learning_rate is 0\.003, not 0\.01"
-    ):
+    with pytest.raises(SetupError) as refused:
         replace(job, config=job.config.model_copy(update={"learning_rate": 0.01})).train()
+    told = f"{job.bucket} holds another run: its config.learning_rate is 0.003, not 0.01"
+    assert told in str(refused.value)
 
 
 @pytest.fixture
