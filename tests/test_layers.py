@@ -14,6 +14,7 @@ PACKAGES = ("schemas", "stages", "pipeline")
 SHARED = (
     "stage",
     "gpu",
+    "blas",
     "audio_classifier",
     "voice_activity",
     "precision",

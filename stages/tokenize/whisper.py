@@ -16,6 +16,7 @@ import numpy as np
 from schemas.arrow import Code
 from schemas.errors import SetupError
 from schemas.recording import Codes
+from stages.blas import use_one_thread
 from stages.gpu import DeviceName, ctranslate2_finds_gpu, device_of
 from stages.stage import Samples
 from stages.tokenize.acoustics import PITCH, acoustics
@@ -67,6 +68,7 @@ class WhisperEncoder:
             raise SetupError(f"{directory} can't be loaded as a Whisper model: {error}") from error
         # On a CPU, a batch is no faster than one row after another.
         self._rows = GPU_ROWS if gpu else 1
+        use_one_thread()
         self._mel = FeatureExtractor(feature_size=self._model.n_mels)
         self.bands = self._model.n_mels
         [silence] = self.frames([np.zeros(LINGUISTIC_STATES * STATE, np.float32)])

@@ -9,6 +9,7 @@ import numpy as np
 
 from schemas.errors import SetupError
 from schemas.recording import Word
+from stages.blas import use_one_thread
 from stages.gpu import require_cublas
 from stages.stage import SAMPLE_RATE, Samples
 from stages.transcribe.alignment import spread
@@ -39,6 +40,7 @@ class WhisperRecogniser:
     def __init__(self, path: Path, device: str, compute_type: str, beam: int, threads: int) -> None:
         from faster_whisper import WhisperModel
 
+        use_one_thread()
         if device == "cuda":
             require_cublas("transcribe")
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import SetupError
+from stages.blas import use_one_thread
 from stages.stage import SAMPLE_RATE, Samples
 from stages.tokenize.tokenizer import peak_normalised
 from stages.tokenize.windows import padded_length
@@ -34,6 +35,7 @@ class WhisperText:
             self._tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
         except Exception as error:  # tokenizers raises nothing more precise
             raise SetupError(f"{directory} can't be loaded as a Whisper model: {error}") from error
+        use_one_thread()
         self._mel = FeatureExtractor(feature_size=self._model.n_mels)
 
     def tokens(self, samples: Samples) -> tuple[tuple[int, ...], int]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from threadpoolctl import threadpool_limits
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from pipeline.inputs.spooled_audio import SpooledAudio
@@ -107,6 +108,14 @@ def test_transcripts_do_not_depend_on_other_recordings_or_threads(transcribe, tm
     recordings = [talk(tmp_path, SHOP, GUT), talk(tmp_path, GUT), talk(tmp_path, SHOP)]
     together = transcribe(*recordings, threads=2)
     assert together == [transcribe(recording)[0] for recording in recordings]
+
+
+def test_transcripts_do_not_depend_on_the_cores_of_the_machine(transcribe, tmp_path):
+    columns = []
+    for cores in (1, 2):
+        with threadpool_limits(cores, "blas"):
+            columns.append(transcribe(talk(tmp_path, SHOP, GUT)))
+    assert columns[0] == columns[1]
 
 
 def test_turns_set_aside_are_not_transcribed_and_do_not_affect_others(transcribe, tmp_path):
