@@ -283,7 +283,9 @@ class Recipe(Config):
 
     def content(self) -> dict[str, Any]:
         """What determines the outputs: everything but paths, resources and devices."""
+        # Options that aren't used are left out, so that they don't change the plans of older recipes.
         unused = {"evaluation_prompts"} if self.select.marks else {"evaluation_prompts", "marks"}
+        speakers = {name for name in ("asr_speakers", "tts_speakers") if getattr(self.compose, name) is None}
         return self.model_dump(
             mode="json",
             exclude={
@@ -291,13 +293,14 @@ class Recipe(Config):
                 **dict.fromkeys(("resources", "units"), True),
                 **{name: {"device"} for name in ("diarize", "quality", "tokenize")},
                 "select": unused,
+                "compose": speakers,
+                "transcribe": {"synthesized"} if self.transcribe.synthesized == "check" else set(),
                 "synthesize": {"conversations": True, "spoken_instructions": {"phrasings"}},
                 "preferences": {"candidates", "ratings"},
                 "identify": {"voices"} if self.identify.is_used else True,
             },
         ) | {
             "units": self.units.model_dump(mode="json"),
-            # Options that aren't used are left out, so that they don't change the plans of older recipes.
             "vocabulary": self.vocabulary.model_dump(mode="json", exclude_defaults=True)
             | {"tokenizer": self.vocabulary.tokenizer, "preset": self.vocabulary.preset},
         }

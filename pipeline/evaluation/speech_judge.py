@@ -12,7 +12,7 @@ from stages.diarize.config import DiarizeConfig
 from stages.diarize.embedding import SpeakerEmbedding
 from stages.evaluate.likeness import f0_correlation, mel_distance, voicing_agreement
 from stages.gpu import ctranslate2_finds_gpu
-from stages.quality import QualityConfig
+from stages.quality.config import DNSMOS, FCPE
 from stages.quality.dnsmos import Dnsmos
 from stages.quality.pitch import PitchTracker
 from stages.stage import Samples
@@ -59,13 +59,7 @@ class SpeechJudge:
 
     def __init__(self) -> None:
         transcribe = TranscribeConfig().placed(ctranslate2_finds_gpu())
-        quality_config, diarize = QualityConfig(), DiarizeConfig()
-        references = (
-            transcribe.model,
-            quality_config.quality,
-            quality_config.pitch,
-            diarize.embedding,
-        )
+        references = (transcribe.model, DNSMOS, FCPE, DiarizeConfig().embedding)
         self.models: tuple[Model, ...] = tuple(map(resolve, references))
         recogniser, quality, pitch, embedding = (model.path for model in self.models)
         self.recogniser = WhisperRecogniser(

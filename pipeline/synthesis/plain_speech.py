@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.models import resolve
-from stages.quality.config import QualityConfig
+from stages.quality.config import FCPE, QualityConfig
 from stages.quality.pitch import PitchTracker
 from stages.quality.stage import loudness
 from stages.quality.voice import voiced_share
@@ -17,9 +17,8 @@ class PlainSpeech:
     def __init__(self) -> None:
         from silero_vad.sequence_vad import SileroVADSequence
 
-        models = QualityConfig()
-        self._vad = SileroVADSequence(str(resolve(models.vad).path))
-        self._pitch = PitchTracker(resolve(models.pitch).path)
+        self._vad = SileroVADSequence(str(resolve(QualityConfig().vad).path))
+        self._pitch = PitchTracker(resolve(FCPE).path)
 
     def voicing(self, utterance: SynthesizedAudio) -> tuple[float, float]:
         """Shares of it that have a pitch, and that are speech."""

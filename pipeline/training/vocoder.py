@@ -106,7 +106,7 @@ class VocoderJob:
         pass
 
     def __call__(self, on_progress: ProgressCallback = lambda metrics: None) -> None:
-        from stages.quality import QualityConfig
+        from stages.quality.config import FCPE
         from stages.quality.pitch import PitchTracker
         from stages.train.vocoder.train import train_vocoder
 
@@ -120,7 +120,7 @@ class VocoderJob:
         spoken = held_out if len(held_out) else speech
         path = resolve(voice.voice).path if voice else None
         factors = factors_of(self.index) if voice else ()
-        measure = None if voice else PitchTracker(resolve(QualityConfig().pitch).path).hz
+        measure = None if voice else PitchTracker(resolve(FCPE).path).hz
         train_vocoder(
             self.config, speech, spoken, identity, self.folder, on_progress, codes, path, factors, measure
         )

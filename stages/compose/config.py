@@ -33,6 +33,17 @@ class ComposeConfig(Config):
         ("continuation", "asr", "tts", "aqtaa"),
         description="sample families to build from the kept turns and texts",
     )
+    asr_speakers: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="speakers whose turns become `asr` samples, by their names in the recordings, such as "
+        "[human] of synthesized conversations (null: all)",
+    )
+    tts_speakers: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="speakers whose turns become `tts` samples, such as [assistant] (null: all)",
+    )
     continuation_seconds_min: float = Field(
         5.0, ge=0, description="minimum length of a turn for a `continuation` sample, in seconds"
     )

@@ -12,7 +12,7 @@ from schemas.hashing import hash_fraction
 from schemas.sample import Message, Text
 from stages.compose.clauses import clauses
 from stages.compose.config import ComposeConfig
-from stages.compose.source import SampleSource
+from stages.compose.source import SampleSource, SourceSpan
 from stages.compose.wording import dialect_in_words, style_in_words, words_of
 
 Messages = tuple[Message, ...]
@@ -38,6 +38,7 @@ def interleaved(key: str, source: SampleSource, config: ComposeConfig) -> Messag
 
 def asr(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
     (span,) = source.answer
+    _refuse_others(span, config.asr_speakers)
     phrasing = source.choose(config.asr_instructions, key)
     instruction = (Text(phrasing),) if phrasing else ()
     return (Message("human", (*instruction, span.speech)), Message("assistant", (span.text,)))
@@ -45,6 +46,7 @@ def asr(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
 
 def tts(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
     (span,) = source.answer
+    _refuse_others(span, config.tts_speakers)
     phrasing = _styled_instruction(key, source, config) or source.choose(config.tts_instructions, key)
     instruction = (Text(phrasing),) if phrasing else ()
     return (Message("human", (*instruction, span.text)), Message("assistant", (span.speech,)))
@@ -53,6 +55,13 @@ def tts(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
 def replay(key: str, source: SampleSource, config: ComposeConfig) -> Messages:
     (span,) = source.answer
     return (Message(None, (span.text,)),)
+
+
+def _refuse_others(span: SourceSpan, speakers: tuple[str, ...] | None) -> None:
+    """Raises DataError `other_speaker` for a turn of a speaker that isn't wanted."""
+    speaker = span.turn.turn.speaker if span.turn else None
+    if speakers is not None and speaker not in speakers:
+        raise DataError("other_speaker", f"its speaker is {speaker}, not {' or '.join(speakers)}")
 
 
 def _styled_instruction(key: str, source: SampleSource, config: ComposeConfig) -> str | None:

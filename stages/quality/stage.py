@@ -45,7 +45,7 @@ class QualityStage(Stage[QualityConfig]):
     version = 5
 
     def _load_models(self) -> None:
-        """Load voice activity detection, DNSMOS and the pitch tracker."""
+        """Load voice activity detection, and DNSMOS and the pitch tracker if they are wanted."""
         import torch
 
         from stages.quality.dnsmos import Dnsmos
@@ -54,8 +54,9 @@ class QualityStage(Stage[QualityConfig]):
 
         torch.set_num_threads(1)
         self._vad = VoiceActivity(self._models[self._config.vad])
-        self._dnsmos = Dnsmos(self._models[self._config.quality], self._config.device)
-        self._pitch = PitchTracker(self._models[self._config.pitch], self._config.device)
+        dnsmos, pitch = self._config.quality, self._config.pitch
+        self._dnsmos = Dnsmos(self._models[dnsmos], self._config.device) if dnsmos else None
+        self._pitch = PitchTracker(self._models[pitch], self._config.device) if pitch else None
         self._ears = TurnEars(self._config.ears, self._models, self._config.device)
 
     def __call__(self, unit: Unit) -> Unit:
@@ -85,24 +86,36 @@ class QualityStage(Stage[QualityConfig]):
         transcript, and whether it is of a song."""
         segments = self._vad.speech(samples, sings)
         speech = sum(end - begin for begin, end in segments)
-        scores = self._dnsmos.score(samples)
-        hz = self._pitch.hz(samples)
-        pitch = pitch_of(hz)
-        song = song_measures(samples, hz) if sings else SongMeasures()
-        return QualityMeasures(
-            dnsmos_overall=scores.overall,
-            dnsmos_signal=scores.signal,
-            dnsmos_background=scores.background,
+        scores = self._dnsmos.score(samples) if self._dnsmos else None
+        measures = QualityMeasures(
+            dnsmos_overall=scores.overall if scores else None,
+            dnsmos_signal=scores.signal if scores else None,
+            dnsmos_background=scores.background if scores else None,
             clipped_share=float(np.mean(np.abs(samples) >= CLIPPED)),
             speech_share=speech / (len(samples) / SAMPLE_RATE),
             words_per_second=words_per_second(transcript, speech),
-            pitch_median_hz=pitch.median_hz if pitch else None,
-            pitch_range_semitones=pitch.range_semitones if pitch else None,
+            pitch_median_hz=None,
+            pitch_range_semitones=None,
             loudness_lufs=loudness(samples),
             words_outside_speech=words_outside(
                 transcript,
                 [(start + begin, start + end) for begin, end in segments],
             ),
+        )
+        return (
+            self._with_pitch(measures, samples, self._pitch.hz(samples), sings) if self._pitch else measures
+        )
+
+    def _with_pitch(
+        self, measures: QualityMeasures, samples: Samples, hz: Samples, sings: bool
+    ) -> QualityMeasures:
+        """The measures with those of the pitch `hz` [frames of 10 ms]."""
+        pitch = pitch_of(hz)
+        song = song_measures(samples, hz) if sings else SongMeasures()
+        return replace(
+            measures,
+            pitch_median_hz=pitch.median_hz if pitch else None,
+            pitch_range_semitones=pitch.range_semitones if pitch else None,
             voiced_share=voiced_share(hz),
             sustained_share=sustained_share(hz),
             alpha_ratio_db=alpha_ratio(samples, hz),

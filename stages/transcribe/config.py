@@ -120,6 +120,11 @@ class TranscribeConfig(RecogniserConfig):
         description="use: take the text of the file that states the turns, and words of a CTM, if any; "
         "check: take it, and hear these turns too, for `select.known_text_error_max`",
     )
+    synthesized: Literal["check", "trust"] = Field(
+        "check",
+        description="text of speech that this build synthesized: check: hear what was spoken, and compare it "
+        "by `synthesize.checks`; trust: take what was written, without a model",
+    )
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -138,4 +143,7 @@ class TranscribeConfig(RecogniserConfig):
         return super().placed(on_gpu).model_copy(update={"second": second})
 
     def content(self) -> dict[str, Any]:
-        return super().content() | {"second": self.second and self.second.content()}
+        content = super().content() | {"second": self.second and self.second.content()}
+        if self.synthesized == "check":  # as before there was a choice: fingerprints stay
+            del content["synthesized"]
+        return content

@@ -100,7 +100,7 @@ class TranscribeStage(Stage[TranscribeConfig]):
         transcripts: list[Transcript | None] = [None] * len(turns)
         for index, (text, words, source) in existing.items():
             transcripts[index] = self._transcript(turns[index], text, words, source, *spoken[index], None)
-        check = self._config.existing == "check"
+        check = self._config.existing == "check" and not recording.synthesized
         heard = excerpts(turns, [index for index in live if check or index not in existing])
         problems = [*given.lines]
         languages_spoken = {index: language for index, (language, _) in spoken.items()}
@@ -167,8 +167,12 @@ class TranscribeStage(Stage[TranscribeConfig]):
         self, recording: Recording, live: Sequence[int], annotation: CompanionAnnotation | None
     ) -> dict[int, tuple[str, tuple[Word, ...], str]]:
         """(text, words, source) of the turns with existing text, by index."""
-        # Synthesized speech is recognised in any case, to check that it says what was written.
-        if self._config.existing == "ignore" or recording.synthesized:
+        use = (
+            self._config.synthesized == "trust"
+            if recording.synthesized
+            else self._config.existing != "ignore"
+        )
+        if not use:
             return {}
         turns = recording.turns
         source = recording.diarize.result.source if recording.diarize and recording.diarize.result else ""

@@ -153,6 +153,21 @@ def test_texts_and_evaluation_prompts_are_paths_too(written, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("used", "unused"),
+    [
+        ("transcribe: {synthesized: trust}", "transcribe: {synthesized: check}"),
+        ("compose: {asr_speakers: [human]}", "compose: {asr_speakers: null}"),
+        ("compose: {tts_speakers: [assistant]}", "compose: {tts_speakers: null}"),
+    ],
+)
+def test_options_that_are_not_used_do_not_change_the_plan(written, used, unused):
+    plain = load(written("name: a\n")).content()
+    assert not {"synthesized", "asr_speakers", "tts_speakers"} & {*plain["transcribe"], *plain["compose"]}
+    assert load(written(f"name: a\n{unused}\n")).content() == plain
+    assert load(written(f"name: a\n{used}\n")).content() != plain
+
+
+@pytest.mark.parametrize(
     ("preferences", "message"),
     [
         ("{candidates: [c.jsonl]}", "need `ratings` or a `judge`"),

@@ -64,6 +64,15 @@ def test_tts_maps_text_to_its_speech():
     assert assistant.content[0].codes == whole_groups(TURN.codes)
 
 
+@pytest.mark.parametrize("family", ["asr", "tts"])
+def test_only_the_turns_of_named_speakers_are_written_down_or_spoken(family):
+    config = ComposeConfig(**{f"{family}_speakers": ["A"]})
+    assert compose(family, of_turns([TURN]), config) == compose(family, of_turns([TURN]), CONFIG)
+    with pytest.raises(DataError, match="its speaker is B, not A") as caught:
+        compose(family, of_turns([QUESTION]), config)
+    assert caught.value.code == "other_speaker"
+
+
 def test_aqtaa_answers_a_spoken_question_in_text_and_speech():
     human, assistant = compose("aqtaa", of_turns([TURN], QUESTION), CONFIG).messages
     assert (human.role, human.content[0].text, human.content[0].turn) == (

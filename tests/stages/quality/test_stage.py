@@ -92,8 +92,8 @@ def recording_of(name, samples, turns=None):
     )
 
 
-def stage_for(clips, threads=1):
-    config = QualityConfig()
+def stage_for(clips, threads=1, **settings):
+    config = QualityConfig(**settings)
     models = {reference: resolve(reference).path for reference in config.models}
     stage = QualityStage(config, InMemoryAudio(**clips), models, threads)
     stage.setup()
@@ -117,6 +117,22 @@ def test_pitch_agrees_with_pyin(clips, measured, name):
 
     hz, _, _ = librosa.pyin(clips[name], fmin=60, fmax=400, sr=SAMPLE_RATE)
     assert measured[name].pitch_median_hz == pytest.approx(np.nanmedian(hz), rel=0.05)
+
+
+def test_what_has_no_model_is_not_measured_and_the_rest_stays(clips, measured):
+    """DNSMOS and pitch take nearly all of the stage's time."""
+    unit = Unit("u", (recording_of("low", clips["low"]),))
+    [recording] = stage_for(clips, quality=None, pitch=None)(unit).recordings
+    without = dict.fromkeys(
+        ("dnsmos_overall", "dnsmos_signal", "dnsmos_background", "pitch_median_hz", "pitch_range_semitones")
+        + ("voiced_share", "sustained_share", "alpha_ratio_db")
+    )
+    assert recording.quality.turns[0] == replace(measured["low"], **without)
+
+
+def test_a_melody_needs_a_pitch_model():
+    with pytest.raises(ValueError, match="package:fcpe"):
+        QualityConfig(pitch=None, melody=True)
 
 
 def test_loudness_changes_by_the_gain(measured):

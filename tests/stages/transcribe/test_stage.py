@@ -141,6 +141,25 @@ def test_existing_text_replaces_the_models_unless_ignored(transcribe, tmp_path):
     assert word_error_rate(TEXTS[SHOP], ignored.turns[0].text) <= 0.15
 
 
+def test_what_was_synthesized_is_heard_unless_it_is_trusted(transcribe, tmp_path):
+    """Whatever is done with the texts of recordings."""
+    spoken = replace(
+        with_turns(talk(tmp_path, SHOP, source="synthesis"), text="as it was written"),
+        sidecar='{"synthesis": {"spoken": []}}',
+    )
+    heard, trusted = (
+        transcribe(spoken, config=FAST.model_copy(update={"existing": existing, "synthesized": synthesized}))
+        for existing, synthesized in (("use", "check"), ("check", "trust"))
+    )
+    assert word_error_rate(TEXTS[SHOP], heard[0].turns[0].text) <= 0.15
+    assert (trusted[0].turns[0].text, trusted[0].turns[0].heard_text) == ("as it was written", None)
+
+
+def test_trust_alone_changes_what_determines_the_texts():
+    assert "synthesized" not in FAST.content()
+    assert FAST.model_copy(update={"synthesized": "trust"}).content()["synthesized"] == "trust"
+
+
 def test_marks_in_existing_text_are_no_words(transcribe, tmp_path):
     recording = talk(tmp_path, SHOP, GUT, source="stm")
     first, second = (
