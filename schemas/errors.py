@@ -18,3 +18,7 @@ class DataError(Exception):
 
 class SetupError(Exception):
     """The build can't continue. The message says what is wrong, where, and what to do."""
+
+
+class StoreUnreachableError(SetupError):
+    """A store doesn't answer. The same may work once it does."""

@@ -13,7 +13,7 @@ from obstore.store import GCSStore, S3Store
 from pipeline.storage.hub import SCHEME as HUB
 from pipeline.storage.hub import Hub
 from pipeline.storage.uri import uri_parts, without_secrets
-from schemas.errors import SetupError
+from schemas.errors import SetupError, StoreUnreachableError
 
 _REQUEST = {"timeout": "5m", "connect_timeout": "10s"}
 """A whole shard is uploaded in one request; a request that takes longer is retried."""
@@ -118,13 +118,21 @@ def explain_errors(uri: str) -> Iterator[None]:
                 else f"can't use {uri}: permission denied"
             ) from error
         reason = without_secrets(text.split("\n", 1)[0])[:300]
-        raise SetupError(f"can't use {uri}: {reason}{named}") from error
+        kind = StoreUnreachableError if _no_answer(error) else SetupError
+        raise kind(f"can't use {uri}: {reason}{named}") from error
 
 
 def _refused(error: Exception) -> bool:
     kinds = (PermissionDeniedError, UnauthenticatedError, PermissionError)
     return isinstance(error, kinds) or any(
         mark in str(error) for mark in ("403 Forbidden", "401 Unauthorized", "<Code>ExpiredToken")
+    )
+
+
+def _no_answer(error: Exception) -> bool:
+    """Whether there is no connection, or none that serves requests."""
+    return isinstance(error, GenericError) and bool(
+        re.search(r"HTTP error|status(?: code:)? 50\d", str(error))
     )
 
 

@@ -5,6 +5,7 @@ All of them call the same job, which finds the state of the run in its folder.
 
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,11 +13,13 @@ from pipeline.cluster.ray import running
 from pipeline.storage.store import Store
 from pipeline.training.metrics_follower import following
 from pipeline.training.recipe import WorkersConfig
-from schemas.errors import SetupError
+from schemas.errors import SetupError, StoreUnreachableError
 from stages.train.progress import ProgressCallback
 
 _ERROR_FILE = "trouble.txt"
 _RAY_FOLDER = "ray"
+_STORE_WAIT = 60.0
+"""Seconds that a worker waits for a store before it is restarted, up to `workers.retries` times."""
 
 
 class TrainingJob(Protocol):
@@ -116,12 +119,15 @@ def _workers_failed(error: Exception, workers: WorkersConfig) -> str:
 
 def _worker(arguments: dict[str, Any]) -> None:
     """What a worker runs. A SetupError, which a restart would not fix, is written down and ends all
-    workers."""
+    workers; a store that doesn't answer is waited for, and tried again by the restarted workers."""
     job: TrainingJob = arguments["job"]
-    if job.place.exists(_ERROR_FILE):
-        return
     try:
+        if job.place.exists(_ERROR_FILE):
+            return
         job()
+    except StoreUnreachableError:
+        time.sleep(_STORE_WAIT)
+        raise
     except SetupError as error:
         # A file without text would not be shown.
         job.place.put(_ERROR_FILE, (str(error) or f"{type(error).__name__}, no message").encode())

@@ -86,10 +86,11 @@ class World:
             try:
                 outcome[0] = action()
             except SetupError as error:
-                outcome[1] = str(error)
+                outcome[1] = (type(error), str(error))
         dist.broadcast_object_list(outcome, src=0)
         if outcome[1] is not None:
-            raise SetupError(outcome[1])
+            kind, message = outcome[1]
+            raise kind(message)
         return cast(T, outcome[0])
 
 

@@ -147,4 +147,4 @@ def _told(what: str) -> Iterator[None]:
         causes = [cause for cause, _ in error.failures.values() if isinstance(cause, SetupError)]
         if not causes:
             raise
-        raise SetupError(f"{what}: {causes[0]}") from error
+        raise type(causes[0])(f"{what}: {causes[0]}") from error

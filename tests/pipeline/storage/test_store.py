@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.storage.connections import _RETRY
 from pipeline.storage.store import Store, split
 from pipeline.storage.uri import normalize_uri
-from schemas.errors import SetupError
+from schemas.errors import SetupError, StoreUnreachableError
 from tests.object_storage import KEY, READER, READER_SECRET, SECRET, Fault, first
 
 NAMES = ["naïve %20#name?x=1 – 语音 (1).wav", "a%2Fb.wav", "deep/er/x.wav", "plus+and&.json"]
@@ -256,6 +257,21 @@ def test_a_missing_bucket_and_a_missing_server_are_reported(s3, monkeypatch, buc
     for use in (lambda: missing.get("a"), lambda: missing.put_new("a", b""), lambda: list(missing.list())):
         with pytest.raises(SetupError, match="no bucket no-such-bucket"):
             use()
+
+
+@pytest.mark.parametrize(
+    ("fault", "answers"),
+    [(Fault(status=503), False), (Fault(reset="before"), False), (Fault(status=403), True)],
+)
+def test_a_store_that_does_not_answer_is_told_from_one_that_refuses(
+    behind, proxy, monkeypatch, fault, answers
+):
+    monkeypatch.setitem(_RETRY, "max_retries", 1)
+    monkeypatch.setattr("pipeline.storage.store._WAITS", (0.01,))
+    proxy.fault = lambda method, path: fault
+    with pytest.raises(SetupError) as caught:
+        behind.get("x")
+    assert isinstance(caught.value, StoreUnreachableError) is not answers
 
 
 @pytest.mark.slow

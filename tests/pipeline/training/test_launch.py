@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import pytest
 
 from pipeline.storage.store import Store
-from pipeline.training.launch import _ERROR_FILE, _worker, _workers_failed, launch
+from pipeline.training.launch import _ERROR_FILE, _STORE_WAIT, _worker, _workers_failed, launch
 from pipeline.training.recipe import WorkersConfig
-from schemas.errors import SetupError
+from schemas.errors import SetupError, StoreUnreachableError
 
 
 @dataclass
@@ -46,6 +46,16 @@ def test_a_workers_setup_error_is_written_down(tmp_path, error, written):
         _worker({"job": job})
     assert (tmp_path / _ERROR_FILE).read_text() == written
     _worker({"job": job})  # a restarted worker ends at once
+
+
+def test_a_worker_waits_for_a_store_that_does_not_answer_and_is_then_restarted(tmp_path, monkeypatch):
+    waits = []
+    monkeypatch.setattr("pipeline.training.launch.time.sleep", waits.append)
+    job = Failing(Store(str(tmp_path)), StoreUnreachableError("can't use s3://b: HTTP error"))
+    with pytest.raises(StoreUnreachableError):
+        _worker({"job": job})
+    assert waits == [_STORE_WAIT]
+    assert not (tmp_path / _ERROR_FILE).exists()
 
 
 @pytest.mark.parametrize(

@@ -123,10 +123,15 @@ def test_what_has_no_model_is_not_measured_and_the_rest_stays(clips, measured):
     """DNSMOS and pitch take nearly all of the stage's time."""
     unit = Unit("u", (recording_of("low", clips["low"]),))
     [recording] = stage_for(clips, quality=None, pitch=None)(unit).recordings
-    without = dict.fromkeys(
-        ("dnsmos_overall", "dnsmos_signal", "dnsmos_background", "pitch_median_hz", "pitch_range_semitones")
-        + ("voiced_share", "sustained_share", "alpha_ratio_db")
+    scores = ("dnsmos_overall", "dnsmos_signal", "dnsmos_background")
+    of_pitch = (
+        "pitch_median_hz",
+        "pitch_range_semitones",
+        "voiced_share",
+        "sustained_share",
+        "alpha_ratio_db",
     )
+    without = dict.fromkeys((*scores, *of_pitch))
     assert recording.quality.turns[0] == replace(measured["low"], **without)
 
 
