@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,11 @@ from stages.train.documents import Documents
 from stages.train.dpo import Sides, anchor_tokens, compare, side_sums
 from stages.train.flops import peak, step_flops
 from stages.train.folder import ANSWERS, BOARD, LEFT_OUT, METRICS, PACKING, VALIDATION, written
+from stages.train.heard_letters import FAMILY, Alphabet, HeardLetters
 from stages.train.heard_noise import with_noise
 from stages.train.loss import weighted_mean
 from stages.train.metrics import Means, MetricsFile
-from stages.train.model import Backbone
+from stages.train.model import Backbone, Step1
 from stages.train.optimizer import adamw, clip_gradients, learning_rate, set_rate
 from stages.train.packed import PackedDocuments
 from stages.train.packing import Packing, pack, sequences_of
@@ -57,6 +58,8 @@ class TrainingData:
     """Recorded by the run and compared when it resumes: dataset, version, code version, parent checkpoint."""
     validation: Documents | None = None
     """Documents of the version that nothing is trained on."""
+    text_bytes: Callable[[], Mapping[int, bytes]] | None = None
+    """Reads the bytes of every text id, which `heard_letters` needs."""
 
 
 class Trainer:
@@ -91,6 +94,7 @@ class Trainer:
             config.epochs * self.packing.sequences / config.global_batch_size
         )
         self.families = sorted(pc.unique(data.documents.index["family"].take(self.entries)).to_pylist())
+        self.alphabet = self._alphabet()
         self.reference: ReferenceLogProbs | None = None
         self.held_out_reference: ReferenceLogProbs | None = None
         self.optimizer = adamw(model, config)
@@ -142,6 +146,19 @@ class Trainer:
         pairs = self.config.objective == "dpo"
         return self.data.documents.chosen(pairs, self.config.families, equal_texts)
 
+    def _alphabet(self) -> Alphabet | None:
+        """The letters that the run learns to hear, if it does."""
+        if not self.config.heard_letters or self.config.objective == "dpo" or FAMILY not in self.families:
+            return None
+        layers = self.config.heard_letters.layers or 0
+        if not isinstance(self.model, Step1) or layers > len(self.model.layers):
+            raise SetupError(
+                f"`heard_letters` needs a Step-1 model of at least {layers} layers, and the backbone is "
+                f"{type(self.model).__name__} with {len(self.model.layers)}: remove it"
+            )
+        assert self.data.text_bytes is not None
+        return Alphabet(self.data.text_bytes(), self.data.vocabulary)
+
     def _pack(self) -> None:
         """Pack the documents, once, and record the keys of those that are left out."""
         file = self.folder / PACKING
@@ -180,6 +197,22 @@ class Trainer:
     def _losses(self, batch: Batch) -> Tensor:
         """loss_N of a batch's targets."""
         return self.model.losses(batch.tokens_BL, batch.documents_BL, batch.at_N, batch.targets_N)
+
+    def _losses_with_letters(
+        self, batch: Batch, heard: HeardLetters, alphabet: Alphabet
+    ) -> tuple[Tensor, Tensor]:
+        """loss_N of a batch's targets, and loss_S of the letters that are heard in it."""
+        assert self.config.heard_letters is not None
+        assert isinstance(self.model, Step1)
+        return self.model.losses_with_letters(
+            batch.tokens_BL,
+            batch.documents_BL,
+            batch.at_N,
+            batch.targets_N,
+            replace(heard, at_P=heard.at_P.to(self.device)),
+            alphabet.ids_K.to(self.device),
+            self.config.heard_letters.layers or len(self.model.layers) // 2,
+        )
 
     def _step(self, step: int, batches: list[Batch]) -> dict[str, Any]:
         started = time.monotonic()
@@ -243,10 +276,21 @@ class Trainer:
         weight = self.world.sum(torch.stack([weight_N.double().sum() for weight_N in weights_of]).sum())
         total = weight.where(weight > 0, 1)
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
-        for batch, weight_N in zip(batches, weights_of, strict=True):
-            losses_N = self._losses(batch)
-            part = weighted_mean(losses_N, weight_N, total)
-            _backward(part)
+        alphabet, config = self.alphabet, self.config.heard_letters
+        heard = [alphabet.heard(batch.to("cpu")) for batch in batches] if alphabet else []
+        stretches = self.world.sum(
+            torch.tensor(float(sum(len(each.sizes) for each in heard)), device=self.device)
+        )
+        for n, (batch, weight_N) in enumerate(zip(batches, weights_of, strict=True)):
+            if alphabet and config:
+                losses_N, letters_S = self._losses_with_letters(batch, heard[n], alphabet)
+                part = weighted_mean(losses_N, weight_N, total)
+                _backward(part + config.weight * letters_S.sum() / stretches.clamp(min=1))
+                means.add_letters(letters_S.detach())
+            else:
+                losses_N = self._losses(batch)
+                part = weighted_mean(losses_N, weight_N, total)
+                _backward(part)
             loss += part.detach()
             means.add_tokens(losses_N.detach(), self._modality(batch), batch)
         return loss, weight

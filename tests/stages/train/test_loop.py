@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from functools import reduce
 
 import pyarrow.parquet as pq
@@ -9,12 +10,14 @@ from torch.nn import functional as F
 
 from schemas.errors import SetupError
 from stages.train.checkpoint import load, read_vocabulary, save
-from stages.train.config import DPOConfig, ModalityWeights
+from stages.train.config import DPOConfig, HeardLettersConfig, ModalityWeights
 from stages.train.loop import TrainingData
 from stages.train.packing import pack
 from stages.train.run import Start, run
 from tests.stages.train.narrow import DPO, SFT, losses, model
 from tests.stages.train.old_records import use_old_names
+
+LETTERED = SFT.model_copy(update={"heard_letters": HeardLettersConfig()})
 
 
 def train(config, data, start, folder, on_progress=lambda metrics: None):
@@ -106,6 +109,41 @@ def test_heard_noise_is_the_same_after_a_stop(data, tmp_path):
     train(noisy, data, model(), tmp_path / "stopped")
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
     assert losses(tmp_path / "whole") != losses(tmp_path / "clean")
+
+
+class TestHeardLetters:
+    @pytest.fixture
+    def lettered(self, data):
+        return replace(data, text_bytes=lambda: {3 + n: bytes([ord("a") + n]) for n in range(26)})
+
+    def test_they_are_learned_and_change_nothing_but_what_is_trained(self, lettered, tmp_path):
+        train(SFT, lettered, model(), tmp_path / "without")
+        train(LETTERED, lettered, model(), tmp_path / "with")
+        without, lines = (losses(tmp_path / name) for name in ("without", "with"))
+        assert lines[0]["loss"] == pytest.approx(without[0]["loss"], abs=1e-6)
+        assert lines[1]["loss"] != without[1]["loss"]
+        assert lines[-1]["heard"]["letters"] < lines[0]["heard"]["letters"]
+        assert not any("heard" in line for line in without)
+
+    def test_they_are_the_same_after_a_stop_and_in_other_micro_batches(self, lettered, tmp_path):
+        train(LETTERED, lettered, model(), tmp_path / "whole")
+        with pytest.raises(KeyboardInterrupt):
+            train(LETTERED, lettered, model(), tmp_path / "stopped", on_progress=stop_after(2))
+        train(LETTERED, lettered, model(), tmp_path / "stopped")
+        assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
+        train(LETTERED.model_copy(update={"micro_batch": 4}), lettered, model(), tmp_path / "four")
+        for two, four in zip(losses(tmp_path / "whole"), losses(tmp_path / "four"), strict=True):
+            assert two["heard"]["letters"] == pytest.approx(four["heard"]["letters"], abs=1e-4)
+            assert two["loss"] == pytest.approx(four["loss"], abs=1e-5)
+
+    def test_without_asr_samples_there_are_none(self, lettered, tmp_path):
+        train(LETTERED.model_copy(update={"families": ("tts",)}), lettered, model(), tmp_path / "run")
+        assert not any("heard" in line for line in losses(tmp_path / "run"))
+
+    def test_more_layers_than_there_are_are_refused(self, lettered, tmp_path):
+        deep = SFT.model_copy(update={"heard_letters": HeardLettersConfig(layers=3)})
+        with pytest.raises(SetupError, match=r"at least 3 layers, and the backbone is .*Step1 with 2"):
+            train(deep, lettered, model(), tmp_path / "run")
 
 
 def test_a_run_recorded_under_old_names_of_settings_is_resumed(data, tmp_path):
