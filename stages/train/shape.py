@@ -53,7 +53,7 @@ class Shape:
 
 PRESETS = {
     "tiny": Shape(hidden=64, ffn=176, heads=4, groups=2, layers=2, context=2048),
-    "talk": Shape(hidden=256, ffn=704, heads=8, groups=4, layers=8, vocabulary=6663, context=4096),
+    "talk": Shape(hidden=256, ffn=704, heads=8, groups=4, layers=6, vocabulary=6663, context=4096),
     "small": Shape(hidden=768, ffn=2048, heads=12, groups=4, layers=16),
     "step1-3b": Shape(hidden=3072, ffn=8192, heads=48, groups=4, layers=32),
     "step1-130b": Shape(hidden=12288, ffn=31232, heads=96, groups=8, layers=88),
