@@ -270,6 +270,25 @@ class Recipe(Config):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _bounds_are_of_what_is_measured(self) -> Self:
+        """The bounds that a recipe names: those of the defaults pass where nothing is measured."""
+        select, labels, checks = self.select, self.compose.labels, self.synthesize.checks
+        unmeasured: list[tuple[Config | None, str, str]] = []
+        if self.quality.quality is None:
+            unmeasured.append((select, "select.dnsmos_overall_min", "quality.quality: null"))
+            unmeasured.append((select.singing, "select.singing.dnsmos_overall_min", "quality.quality: null"))
+        if self.quality.pitch is None:
+            unmeasured.append((labels, "compose.labels.whisper_voiced_max", "quality.pitch: null"))
+            unmeasured.append((select, "select.styles", "quality.pitch: null"))
+        if self.transcribe.synthesized == "trust":
+            unmeasured.append((checks, "synthesize.checks.error_rate_max", "transcribe.synthesized: trust"))
+        for section, key, setting in unmeasured:
+            name = key.rpartition(".")[2]
+            if section and name in section.model_fields_set and getattr(section, name) is not None:
+                raise ValueError(f"`{key}` needs what isn't measured with `{setting}`: remove one of them")
+        return self
+
     @property
     def decides_over_all(self) -> bool:
         """Whether duplicates or caps set something aside: that depends on all other recordings."""

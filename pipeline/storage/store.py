@@ -201,7 +201,7 @@ class Store:
                     break
         if errors:
             more = f" (and {len(errors) - 1:,} more objects)" if len(errors) > 1 else ""
-            raise SetupError(f"can't delete: {errors[0]}{more}") from errors[0]
+            raise type(errors[0])(f"can't delete: {errors[0]}{more}") from errors[0]
 
     def _delete_each(self, paths: Sequence[str]) -> list[SetupError]:
         """Delete objects independently; the errors of those that couldn't be deleted."""

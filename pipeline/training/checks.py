@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cluster.ray import this_machine
+from pipeline.models import resolve
 from pipeline.training.backbone import backbone_of
 from pipeline.training.display import TrainingDisplay
 from pipeline.training.planned_training import PlannedTraining
@@ -56,9 +57,11 @@ def check(
         _refuse_long(stage, shape, has_table.get(stage.name, True), what)
         roots[stage.name] = start or roots.get(stage.parent or "")
         config, root = stage.config.trained, roots[stage.name]
+        is_foreign = root is not None and not is_step1(root)
+        if config.learns_letters:
+            _refuse_letters(stage, shape, is_foreign, what)
         if config.lora:
             _refuse_other_targets(root, shape, config.lora, vocabulary, what)
-            is_foreign = root is not None and not is_step1(root)
             config = config.model_copy(update={"lora": config.lora.decided(is_foreign)})
         _refuse_too_large(recipe, config, shape, start, what)
 
@@ -153,6 +156,22 @@ def _refuse_other_targets(
         adapt(model, config, vocabulary)
     except SetupError as error:
         raise SetupError(f"{what}: {error}") from None
+
+
+def _refuse_letters(stage: PlannedTraining, shape: Shape, is_foreign: bool, what: str) -> None:
+    """Raise SetupError if the model can't learn the letters that are heard."""
+    letters = stage.config.trained.heard_letters
+    assert letters is not None
+    if is_foreign:
+        raise SetupError(f"{what}: `heard_letters` needs a Step-1 model: remove it")
+    if (letters.layers or 0) > shape.layers:
+        raise SetupError(
+            f"{what}: `heard_letters.layers` is {letters.layers}, and the model has {shape.layers}: lower it"
+        )
+    try:
+        resolve(stage.version.manifest.recipe["vocabulary"]["tokenizer"])
+    except SetupError as error:
+        raise SetupError(f"{what}: `heard_letters` needs the version's text tokenizer: {error}") from None
 
 
 def _refuse_uneven(recipe: TrainingRecipe, stage: PlannedTraining, what: str) -> None:

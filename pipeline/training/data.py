@@ -213,6 +213,11 @@ def _poor_turns(version: Version, quality: Mapping[str, float]) -> set[str]:
     for name, bound in quality.items():
         measure, _, end = name.rpartition("_")
         value = ds.field(MEASURES[measure], measure)
+        with version.table("turns") as turns:
+            if not turns.count_rows(filter=value.is_valid()):
+                raise SetupError(
+                    f"`quality.{name}`: no turn of {version.uri} has a {measure}: remove the bound"
+                )
         poor = poor | (value < bound if end == "min" else value > bound)
     with version.table("turns") as turns:
         return {key for batch in batches(turns, ["key"], poor) for key in batch["key"].to_pylist()}

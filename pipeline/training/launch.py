@@ -6,6 +6,7 @@ All of them call the same job, which finds the state of the run in its folder.
 import os
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -98,11 +99,18 @@ def _on_ray(job: TrainingJob, workers: WorkersConfig, on_progress: ProgressCallb
         try:
             trainer.fit()
         except Exception as error:
-            if not job.place.exists(_ERROR_FILE):
+            if not _is_told(job):
                 raise SetupError(_workers_failed(error, workers)) from error
     shutil.rmtree(ray_folder, ignore_errors=True)
     if job.place.exists(_ERROR_FILE):
         raise SetupError(job.place.get(_ERROR_FILE).decode())
+
+
+def _is_told(job: TrainingJob) -> bool:
+    """Whether a worker has written down an error; not if the store doesn't answer."""
+    with suppress(StoreUnreachableError):
+        return job.place.exists(_ERROR_FILE)
+    return False
 
 
 def _workers_failed(error: Exception, workers: WorkersConfig) -> str:

@@ -150,6 +150,12 @@ class TrainConfig(Config):
         500, gt=0, description="steps between checkpoints; the last step always writes one"
     )
 
+    @property
+    def learns_letters(self) -> bool:
+        """Whether letters are learned where a version has `asr` samples."""
+        has_asr = self.families is None or "asr" in self.families
+        return self.heard_letters is not None and self.objective == "sft" and has_asr
+
     @model_validator(mode="after")
     def _whole_rows(self) -> "TrainConfig":
         if self.lora and self.lora.added_tokens and self.tensor_parallel > 1:

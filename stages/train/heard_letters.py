@@ -6,10 +6,10 @@ recognisers do (Kim et al., 2017), after a middle layer (Lee and Watanabe, 2021)
 letters predict them, and that of padding predicts none, so the model has no weights more.
 
 S stretches of speech have P positions together; K are the letters that there are, the last of them is none.
+On CUDA the gradient of CTC is summed in no fixed order, so runs there are equal to rounding only.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,21 +19,9 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from schemas.vocabulary import Modality
-from stages.train.batch import Batch, modality_of
+from stages.train.batch import Batch, HeardLetters, modality_of
 
 FAMILY = "asr"
-
-
-@dataclass(frozen=True)
-class HeardLetters:
-    """The stretches of speech of a batch whose words are known."""
-
-    at_P: Tensor
-    """Positions of one stretch after the other, as indices into the flattened batch."""
-    sizes: tuple[int, ...]
-    """Positions of each stretch."""
-    letters: tuple[tuple[int, ...], ...]
-    """Of each stretch, as numbers of the alphabet."""
 
 
 class Alphabet:

@@ -29,7 +29,7 @@ from stages.train.documents import Documents
 from stages.train.dpo import Sides, anchor_tokens, compare, side_sums
 from stages.train.flops import peak, step_flops
 from stages.train.folder import ANSWERS, BOARD, LEFT_OUT, METRICS, PACKING, VALIDATION, written
-from stages.train.heard_letters import FAMILY, Alphabet, HeardLetters
+from stages.train.heard_letters import FAMILY, Alphabet
 from stages.train.heard_noise import with_noise
 from stages.train.loss import weighted_mean
 from stages.train.metrics import Means, MetricsFile
@@ -148,14 +148,8 @@ class Trainer:
 
     def _alphabet(self) -> Alphabet | None:
         """The letters that the run learns to hear, if it does."""
-        if not self.config.heard_letters or self.config.objective == "dpo" or FAMILY not in self.families:
+        if not self.config.learns_letters or FAMILY not in self.families:
             return None
-        layers = self.config.heard_letters.layers or 0
-        if not isinstance(self.model, Step1) or layers > len(self.model.layers):
-            raise SetupError(
-                f"`heard_letters` needs a Step-1 model of at least {layers} layers, and the backbone is "
-                f"{type(self.model).__name__} with {len(self.model.layers)}: remove it"
-            )
         assert self.data.text_bytes is not None
         return Alphabet(self.data.text_bytes(), self.data.vocabulary)
 
@@ -184,7 +178,7 @@ class Trainer:
 
     def _micro_batches(self, step: int) -> list[Batch]:
         numbers, size = self.world.shares(self._sequences(step)), self.config.micro_batch
-        batches = list(self.packed.batches(numbers, size))
+        batches = self._read(self.packed, numbers)
         share = self.config.heard_noise
         if not share or self.config.objective == "dpo":
             return batches
@@ -194,23 +188,30 @@ class Trainer:
             for n, batch in enumerate(batches)
         ]
 
+    def _read(self, packed: PackedDocuments, numbers: Sequence[int | None]) -> list[Batch]:
+        """Micro-batches of the numbered sequences, with the letters that are heard in them."""
+        batches = packed.batches(numbers, self.config.micro_batch)
+        if self.alphabet is None:
+            return list(batches)
+        return [replace(batch, heard=self.alphabet.heard(batch)) for batch in batches]
+
     def _losses(self, batch: Batch) -> Tensor:
         """loss_N of a batch's targets."""
         return self.model.losses(batch.tokens_BL, batch.documents_BL, batch.at_N, batch.targets_N)
 
-    def _losses_with_letters(
-        self, batch: Batch, heard: HeardLetters, alphabet: Alphabet
-    ) -> tuple[Tensor, Tensor]:
+    def _losses_with_letters(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """loss_N of a batch's targets, and loss_S of the letters that are heard in it."""
         assert self.config.heard_letters is not None
+        assert self.alphabet is not None
+        assert batch.heard is not None
         assert isinstance(self.model, Step1)
         return self.model.losses_with_letters(
             batch.tokens_BL,
             batch.documents_BL,
             batch.at_N,
             batch.targets_N,
-            replace(heard, at_P=heard.at_P.to(self.device)),
-            alphabet.ids_K.to(self.device),
+            batch.heard,
+            self.alphabet.ids_K.to(self.device),
             self.config.heard_letters.layers or len(self.model.layers) // 2,
         )
 
@@ -245,7 +246,7 @@ class Trainer:
         means = Means(self.held_out.families, self.device)
         total = weights = 0.0
         for numbers in self._held_out_numbers():
-            batches = self.held_out.packed.batches(self.world.shares(numbers), self.config.micro_batch)
+            batches = self._read(self.held_out.packed, self.world.shares(numbers))
             moved = [batch.to(self.device) for batch in batches]
             loss, weight = self._loss(moved, means, self.held_out_reference)
             total, weights = total + loss * weight, weights + weight
@@ -276,16 +277,13 @@ class Trainer:
         weight = self.world.sum(torch.stack([weight_N.double().sum() for weight_N in weights_of]).sum())
         total = weight.where(weight > 0, 1)
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
-        alphabet, config = self.alphabet, self.config.heard_letters
-        heard = [alphabet.heard(batch.to("cpu")) for batch in batches] if alphabet else []
-        stretches = self.world.sum(
-            torch.tensor(float(sum(len(each.sizes) for each in heard)), device=self.device)
-        )
-        for n, (batch, weight_N) in enumerate(zip(batches, weights_of, strict=True)):
-            if alphabet and config:
-                losses_N, letters_S = self._losses_with_letters(batch, heard[n], alphabet)
+        letters = self.config.heard_letters if self.alphabet else None
+        stretches = self._stretches(batches) if letters else loss
+        for batch, weight_N in zip(batches, weights_of, strict=True):
+            if letters:
+                losses_N, letters_S = self._losses_with_letters(batch)
                 part = weighted_mean(losses_N, weight_N, total)
-                _backward(part + config.weight * letters_S.sum() / stretches.clamp(min=1))
+                _backward(part + letters.weight * letters_S.sum() / stretches)
                 means.add_letters(letters_S.detach())
             else:
                 losses_N = self._losses(batch)
@@ -294,6 +292,11 @@ class Trainer:
             loss += part.detach()
             means.add_tokens(losses_N.detach(), self._modality(batch), batch)
         return loss, weight
+
+    def _stretches(self, batches: list[Batch]) -> Tensor:
+        """How many stretches of speech the batches of all processes have; 1 if there are none."""
+        own = sum(len(batch.heard.sizes) for batch in batches if batch.heard)
+        return self.world.sum(torch.tensor(float(own), device=self.device)).clamp(min=1)
 
     def _dpo(self, batches: list[Batch], means: Means, reference: ReferenceLogProbs) -> tuple[Tensor, Tensor]:
         """This process's part of the loss, after its backward pass, and the number of all pairs."""

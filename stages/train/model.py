@@ -18,8 +18,9 @@ from torch.nn import functional as F
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from stages.train.added_rows import weight_of
+from stages.train.batch import HeardLetters
 from stages.train.document_attention import document_attention
-from stages.train.heard_letters import HeardLetters, letter_losses
+from stages.train.heard_letters import letter_losses
 from stages.train.loss import token_losses
 from stages.train.shape import NORM_EPS, Shape, generation_config, public_config
 from stages.train.sharded import own, region
@@ -236,11 +237,10 @@ class Step1(Backbone):
         layers: int,
     ) -> tuple[Tensor, Tensor]:
         """`losses`, and loss_S of the letters that are heard after so many layers."""
-        states = list(self.model.states(tokens_BL, documents_BL))
-        x_ND, x_PD = (
-            x_BLD.flatten(0, 1).index_select(0, at)
-            for x_BLD, at in ((self.model.norm(states[-1]), at_N), (states[layers], heard.at_P))
-        )
+        for depth, x_BLD in enumerate(self.model.states(tokens_BL, documents_BL)):
+            if depth == layers:
+                x_PD = x_BLD.flatten(0, 1).index_select(0, heard.at_P)
+        x_ND = self.model.norm(x_BLD).flatten(0, 1).index_select(0, at_N)
         head_VD = weight_of(self.lm_head)
         return token_losses(x_ND, head_VD, targets_N), letter_losses(x_PD, head_VD[alphabet_K], heard)
 

@@ -121,8 +121,13 @@ def last_step(snapshots: Snapshots, world: World) -> int:
 def read(snapshots: Snapshots, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Load the weights and moments of a checkpoint."""
     state = _state(model, optimizer)
-    with _told(f"the checkpoint after {step} steps was not read"):
-        load(state, storage_reader=snapshots.reader(step))
+    what = f"the checkpoint after {step} steps"
+    with _told(f"{what} was not read"):
+        reader = snapshots.reader(step)
+        stored = {name.removeprefix("model.") for name in reader.read_metadata().state_dict_metadata}
+        if more := sorted(name for name in stored - {*state["model"]} if not name.startswith("optimizer.")):
+            raise SetupError(f"{what} is of a larger model, which has {more[0]}: train in another folder")
+        load(state, storage_reader=reader)
     set_state_dict(
         model,
         optimizer,

@@ -122,8 +122,8 @@ class TranscribeConfig(RecogniserConfig):
     )
     synthesized: Literal["check", "trust"] = Field(
         "check",
-        description="text of speech that this build synthesized: check: hear what was spoken, and compare it "
-        "by `synthesize.checks`; trust: take what was written, without a model",
+        description="text of synthesized speech (recordings whose sidecar has `synthesis`): check: hear what "
+        "was spoken, and compare it by `synthesize.checks`; trust: take what was written",
     )
 
     @property

@@ -1,5 +1,6 @@
 """Recipes: what is accepted, and how mistakes are reported."""
 
+import json
 import subprocess
 import sys
 
@@ -153,18 +154,37 @@ def test_texts_and_evaluation_prompts_are_paths_too(written, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("used", "unused"),
+    ("section", "key", "used", "unused"),
     [
-        ("transcribe: {synthesized: trust}", "transcribe: {synthesized: check}"),
-        ("compose: {asr_speakers: [human]}", "compose: {asr_speakers: null}"),
-        ("compose: {tts_speakers: [assistant]}", "compose: {tts_speakers: null}"),
+        ("transcribe", "synthesized", "trust", "check"),
+        ("compose", "asr_speakers", ["human"], None),
+        ("compose", "tts_speakers", ["assistant"], None),
     ],
 )
-def test_options_that_are_not_used_do_not_change_the_plan(written, used, unused):
-    plain = load(written("name: a\n")).content()
-    assert not {"synthesized", "asr_speakers", "tts_speakers"} & {*plain["transcribe"], *plain["compose"]}
-    assert load(written(f"name: a\n{unused}\n")).content() == plain
-    assert load(written(f"name: a\n{used}\n")).content() != plain
+def test_options_that_are_not_used_do_not_change_the_plan(written, section, key, used, unused):
+    plain, as_default, changed = (
+        load(written(f"name: a\n{section}: {json.dumps(settings)}\n")).content()
+        for settings in ({}, {key: unused}, {key: used})
+    )
+    assert key not in plain[section]
+    assert as_default == plain
+    assert changed == plain | {section: plain[section] | {key: used}}
+
+
+@pytest.mark.parametrize(
+    ("bound", "setting"),
+    [
+        ("select: {dnsmos_overall_min: 2}", "quality: {quality: null}"),
+        ("select: {singing: {dnsmos_overall_min: 2}}", "quality: {quality: null}"),
+        ("compose: {labels: {whisper_voiced_max: 0.2}}", "quality: {pitch: null}"),
+        ("synthesize: {checks: {error_rate_max: 0.3}}", "transcribe: {synthesized: trust}"),
+    ],
+)
+def test_a_bound_on_what_is_not_measured_is_refused(written, bound, setting):
+    assert load(written(f"name: a\n{bound}\n"))
+    assert load(written(f"name: a\n{setting}\n"))
+    with pytest.raises(SetupError, match="needs what isn't measured with"):
+        load(written(f"name: a\n{bound}\n{setting}\n"))
 
 
 @pytest.mark.parametrize(

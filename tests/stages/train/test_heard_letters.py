@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from stages.train.batch import batch_of
+from stages.train.batch import HeardLetters, batch_of
 from stages.train.documents import Document
-from stages.train.heard_letters import Alphabet, HeardLetters, letter_losses
+from stages.train.heard_letters import Alphabet, letter_losses
 
 PAD, EOT = 98, 99
 VOCABULARY = {

@@ -12,6 +12,7 @@ from schemas.errors import SetupError
 from stages.train.checkpoint import load, read_vocabulary, save
 from stages.train.config import DPOConfig, HeardLettersConfig, ModalityWeights
 from stages.train.loop import TrainingData
+from stages.train.model import Step1
 from stages.train.packing import pack
 from stages.train.run import Start, run
 from tests.stages.train.narrow import DPO, SFT, losses, model
@@ -140,10 +141,14 @@ class TestHeardLetters:
         train(LETTERED.model_copy(update={"families": ("tts",)}), lettered, model(), tmp_path / "run")
         assert not any("heard" in line for line in losses(tmp_path / "run"))
 
-    def test_more_layers_than_there_are_are_refused(self, lettered, tmp_path):
-        deep = SFT.model_copy(update={"heard_letters": HeardLettersConfig(layers=3)})
-        with pytest.raises(SetupError, match=r"at least 3 layers, and the backbone is .*Step1 with 2"):
-            train(deep, lettered, model(), tmp_path / "run")
+
+def test_a_checkpoint_of_a_larger_model_is_refused(data, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(SFT, data, model(), tmp_path / "run", on_progress=stop_after(2))
+    smaller = Step1(replace(model().shape, layers=1))
+    smaller.initialise(0)
+    with pytest.raises(SetupError, match=r"is of a larger model, which has model\.layers\.1\."):
+        train(SFT, data, smaller, tmp_path / "run")
 
 
 def test_a_run_recorded_under_old_names_of_settings_is_resumed(data, tmp_path):
