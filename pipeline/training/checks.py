@@ -59,7 +59,7 @@ def check(
         config, root = stage.config.trained, roots[stage.name]
         is_foreign = root is not None and not is_step1(root)
         if config.learns_letters:
-            _refuse_letters(stage, shape, is_foreign, what)
+            _refuse_letters(stage, is_foreign, what)
         if config.lora:
             _refuse_other_targets(root, shape, config.lora, vocabulary, what)
             config = config.model_copy(update={"lora": config.lora.decided(is_foreign)})
@@ -158,16 +158,10 @@ def _refuse_other_targets(
         raise SetupError(f"{what}: {error}") from None
 
 
-def _refuse_letters(stage: PlannedTraining, shape: Shape, is_foreign: bool, what: str) -> None:
+def _refuse_letters(stage: PlannedTraining, is_foreign: bool, what: str) -> None:
     """Raise SetupError if the model can't learn the letters that are heard."""
-    letters = stage.config.trained.heard_letters
-    assert letters is not None
     if is_foreign:
         raise SetupError(f"{what}: `heard_letters` needs a Step-1 model: remove it")
-    if (letters.layers or 0) > shape.layers:
-        raise SetupError(
-            f"{what}: `heard_letters.layers` is {letters.layers}, and the model has {shape.layers}: lower it"
-        )
     try:
         resolve(stage.version.manifest.recipe["vocabulary"]["tokenizer"])
     except SetupError as error:

@@ -74,16 +74,6 @@ class ValidationLossConfig(Config):
     )
 
 
-class HeardLettersConfig(Config):
-    """A second loss, for models that have to learn hearing: the letters of an `asr` sample's text, in their
-    order, at the codes of its speech (CTC; Graves et al., 2006)."""
-
-    weight: float = Field(1, gt=0, description="weight of the mean over samples of its loss per letter")
-    layers: int | None = Field(
-        None, gt=0, description="after how many layers letters are predicted (null: half of them)"
-    )
-
-
 class TrainConfig(Config):
     objective: Literal["sft", "dpo"] = Field("sft", description="`dpo` trains on preference pairs")
     families: tuple[str, ...] | None = Field(None, description="only samples of these families (null: all)")
@@ -124,11 +114,12 @@ class TrainConfig(Config):
         description="share of the codes of questions that are replaced by random ones, anew in each epoch: "
         "against learning few hours of speech by heart (not in dpo)",
     )
-    heard_letters: HeardLettersConfig | None = Field(
+    heard_letters: float | None = Field(
         None,
-        description="also learn where in the speech of `asr` samples the letters of their text are, which "
-        "teaches a Step-1 model with random weights to hear from fewer samples; `{}` has the defaults (null: "
-        "don't; not in dpo)",
+        gt=0,
+        description="weight of a second loss, of the letters of an `asr` sample's text at the codes of its "
+        "speech (CTC), which teaches a Step-1 model with random weights to hear from fewer samples (null: "
+        "none; not in dpo)",
     )
     max_grad_norm: float = Field(1, gt=0, description="gradients with a larger norm are clipped to it")
     modality_weights: ModalityWeights = Field(

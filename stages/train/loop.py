@@ -201,7 +201,6 @@ class Trainer:
 
     def _losses_with_letters(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """loss_N of a batch's targets, and loss_S of the letters that are heard in it."""
-        assert self.config.heard_letters is not None
         assert self.alphabet is not None
         assert batch.heard is not None
         assert isinstance(self.model, Step1)
@@ -212,7 +211,6 @@ class Trainer:
             batch.targets_N,
             batch.heard,
             self.alphabet.ids_K.to(self.device),
-            self.config.heard_letters.layers or len(self.model.layers) // 2,
         )
 
     def _step(self, step: int, batches: list[Batch]) -> dict[str, Any]:
@@ -277,13 +275,13 @@ class Trainer:
         weight = self.world.sum(torch.stack([weight_N.double().sum() for weight_N in weights_of]).sum())
         total = weight.where(weight > 0, 1)
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
-        letters = self.config.heard_letters if self.alphabet else None
-        stretches = self._stretches(batches) if letters else loss
+        letters_weight = self.config.heard_letters if self.alphabet else None
+        stretches = self._stretches(batches) if letters_weight else loss
         for batch, weight_N in zip(batches, weights_of, strict=True):
-            if letters:
+            if letters_weight:
                 losses_N, letters_S = self._losses_with_letters(batch)
                 part = weighted_mean(losses_N, weight_N, total)
-                _backward(part + letters.weight * letters_S.sum() / stretches)
+                _backward(part + letters_weight * letters_S.sum() / stretches)
                 means.add_letters(letters_S.detach())
             else:
                 losses_N = self._losses(batch)

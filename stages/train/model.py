@@ -234,11 +234,10 @@ class Step1(Backbone):
         targets_N: Tensor,
         heard: HeardLetters,
         alphabet_K: Tensor,
-        layers: int,
     ) -> tuple[Tensor, Tensor]:
-        """`losses`, and loss_S of the letters that are heard after so many layers."""
+        """`losses`, and loss_S of the letters that are heard after half of the layers."""
         for depth, x_BLD in enumerate(self.model.states(tokens_BL, documents_BL)):
-            if depth == layers:
+            if depth == len(self.layers) // 2:
                 x_PD = x_BLD.flatten(0, 1).index_select(0, heard.at_P)
         x_ND = self.model.norm(x_BLD).flatten(0, 1).index_select(0, at_N)
         head_VD = weight_of(self.lm_head)

@@ -119,7 +119,8 @@ def last_step(snapshots: Snapshots, world: World) -> int:
 
 
 def read(snapshots: Snapshots, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Load the weights and moments of a checkpoint."""
+    """Load the weights and moments of a checkpoint. Raises SetupError if it is of a model with more weights,
+    or if a store refuses it."""
     state = _state(model, optimizer)
     what = f"the checkpoint after {step} steps"
     with _told(f"{what} was not read"):

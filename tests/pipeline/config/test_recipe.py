@@ -177,6 +177,7 @@ def test_options_that_are_not_used_do_not_change_the_plan(written, section, key,
         ("select: {dnsmos_overall_min: 2}", "quality: {quality: null}"),
         ("select: {singing: {dnsmos_overall_min: 2}}", "quality: {quality: null}"),
         ("compose: {labels: {whisper_voiced_max: 0.2}}", "quality: {pitch: null}"),
+        ("select: {styles: confirmed}", "quality: {pitch: null}"),
         ("synthesize: {checks: {error_rate_max: 0.3}}", "transcribe: {synthesized: trust}"),
     ],
 )

@@ -269,9 +269,10 @@ def test_a_store_that_does_not_answer_is_told_from_one_that_refuses(
     monkeypatch.setitem(_RETRY, "max_retries", 1)
     monkeypatch.setattr("pipeline.storage.store._WAITS", (0.01,))
     proxy.fault = lambda method, path: fault
-    with pytest.raises(SetupError) as caught:
-        behind.get("x")
-    assert isinstance(caught.value, StoreUnreachableError) is not answers
+    for use in (lambda: behind.get("x"), lambda: behind.delete(["x"])):
+        with pytest.raises(SetupError) as caught:
+            use()
+        assert isinstance(caught.value, StoreUnreachableError) is not answers
 
 
 @pytest.mark.slow

@@ -9,8 +9,6 @@ import pytest
 from pipeline.training.checks import _refuse_letters, _refuse_other_layout
 from schemas.errors import SetupError
 from schemas.vocabulary import LayoutOptions, Vocabulary
-from stages.train.config import HeardLettersConfig, TrainConfig
-from stages.train.shape import Shape
 
 CHAT = LayoutOptions(chat_bos=True, audio_markers=False, prefix_newline=True, default_system="Be kind.")
 
@@ -44,23 +42,15 @@ def test_another_tokenizer_is_named(step1_tokenizer, vocabulary):
 
 
 @pytest.mark.parametrize(
-    ("layers", "is_foreign", "tokenizer", "message"),
+    ("is_foreign", "tokenizer", "message"),
     [
-        (None, False, "package:talk-tokenizer", None),
-        (2, False, "package:talk-tokenizer", None),
-        (3, False, "package:talk-tokenizer", "layers` is 3, and the model has 2"),
-        (None, True, "package:talk-tokenizer", "needs a Step-1 model"),
-        (None, False, "file:/nowhere/tokenizer.json", "needs the version's text tokenizer: .*nowhere"),
+        (False, "package:talk-tokenizer", None),
+        (True, "package:talk-tokenizer", "needs a Step-1 model"),
+        (False, "file:/nowhere/tokenizer.json", "needs the version's text tokenizer: .*nowhere"),
     ],
 )
-def test_a_model_that_cannot_learn_letters_is_told_before_it_is_trained(
-    layers, is_foreign, tokenizer, message
-):
-    shape = Shape(hidden=32, ffn=64, heads=4, groups=2, layers=2, vocabulary=70, context=128)
-    letters = HeardLettersConfig(layers=layers)
-    stage = SimpleNamespace(
-        config=SimpleNamespace(trained=TrainConfig(heard_letters=letters)),
-        version=SimpleNamespace(manifest=SimpleNamespace(recipe={"vocabulary": {"tokenizer": tokenizer}})),
-    )
+def test_a_model_that_cannot_learn_letters_is_refused(is_foreign, tokenizer, message):
+    manifest = SimpleNamespace(recipe={"vocabulary": {"tokenizer": tokenizer}})
+    stage = SimpleNamespace(version=SimpleNamespace(manifest=manifest))
     with pytest.raises(SetupError, match=f"sft1: .*{message}") if message else nullcontext():
-        _refuse_letters(stage, shape, is_foreign, "sft1")
+        _refuse_letters(stage, is_foreign, "sft1")

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from schemas.errors import SetupError
 from stages.train.checkpoint import load, read_vocabulary, save
-from stages.train.config import DPOConfig, HeardLettersConfig, ModalityWeights
+from stages.train.config import DPOConfig, ModalityWeights
 from stages.train.loop import TrainingData
 from stages.train.model import Step1
 from stages.train.packing import pack
@@ -18,7 +18,7 @@ from stages.train.run import Start, run
 from tests.stages.train.narrow import DPO, SFT, losses, model
 from tests.stages.train.old_records import use_old_names
 
-LETTERED = SFT.model_copy(update={"heard_letters": HeardLettersConfig()})
+LETTERED = SFT.model_copy(update={"heard_letters": 1.0})
 
 
 def train(config, data, start, folder, on_progress=lambda metrics: None):
