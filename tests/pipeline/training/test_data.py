@@ -1,13 +1,15 @@
 """Reading documents by range from object storage, and from copies of the shards on disk."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.storage.store import Store
-from pipeline.training.data import DOCUMENTS, VersionData, indexed, shards_of, write_table
+from pipeline.training.data import DOCUMENTS, VersionData, _poor_turns, indexed, shards_of, write_table
 from pipeline.training.shard_copies import copied
 from pipeline.versions.reader import Version, version_at, version_ids
 from schemas.errors import SetupError
@@ -48,6 +50,23 @@ def test_documents_are_the_same_from_a_disk_a_bucket_and_copies(bucket, tmp_path
     assert contents(all_of(copies)) == contents(on_disk)
     remote.delete([item.path for item in remote.list("versions") if item.path.endswith(".tar")])
     assert contents(all_of(copies)) == contents(on_disk), "what is copied isn't copied again"
+
+
+def test_a_bound_on_what_no_turn_was_measured_for_is_refused(tmp_path):
+    """Built with `quality.quality: null`: every turn would pass."""
+    shutil.copytree(DATASET, tmp_path / "unmeasured")
+    version = version_in(Store(str(tmp_path / "unmeasured")))
+    bound = {"dnsmos_overall_min": 2.0}
+    assert isinstance(_poor_turns(version, bound), set)
+    file = tmp_path / "unmeasured" / version.path("turns.parquet")
+    rows = pq.read_table(file)
+    unmeasured = [
+        row["assessment"] and row["assessment"] | {"dnsmos_overall": None} for row in rows.to_pylist()
+    ]
+    at = rows.schema.get_field_index("assessment")
+    pq.write_table(rows.set_column(at, rows.schema.field(at), [unmeasured]), file)
+    with pytest.raises(SetupError, match=r"`quality.dnsmos_overall_min`: no turn .* has a dnsmos_overall"):
+        _poor_turns(version, bound)
 
 
 def test_processes_of_a_node_share_one_copy(tmp_path):
