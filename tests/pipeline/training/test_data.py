@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -60,11 +61,10 @@ def test_a_bound_on_what_no_turn_was_measured_for_is_refused(tmp_path):
     assert isinstance(_poor_turns(version, bound), set)
     file = tmp_path / "unmeasured" / version.path("turns.parquet")
     rows = pq.read_table(file)
-    unmeasured = [
-        row["assessment"] and row["assessment"] | {"dnsmos_overall": None} for row in rows.to_pylist()
-    ]
-    at = rows.schema.get_field_index("assessment")
-    pq.write_table(rows.set_column(at, rows.schema.field(at), [unmeasured]), file)
+    field = rows.schema.field("assessment")
+    unmeasured = [each and each | {"dnsmos_overall": None} for each in rows["assessment"].to_pylist()]
+    column = pa.array(unmeasured, field.type)
+    pq.write_table(rows.set_column(rows.schema.get_field_index(field.name), field, column), file)
     with pytest.raises(SetupError, match=r"`quality.dnsmos_overall_min`: no turn .* has a dnsmos_overall"):
         _poor_turns(version, bound)
 
