@@ -304,16 +304,21 @@ class Recipe(Config):
         """What determines the outputs: everything but paths, resources and devices."""
         # Options that aren't used are left out, so that they don't change the plans of older recipes.
         unused = {"evaluation_prompts"} if self.select.marks else {"evaluation_prompts", "marks"}
+        trusts = {
+            name: {"synthesized"} if getattr(self, name).synthesized == "check" else set()
+            for name in ("diarize", "transcribe")
+        }
         speakers = {name for name in ("asr_speakers", "tts_speakers") if getattr(self.compose, name) is None}
         return self.model_dump(
             mode="json",
             exclude={
                 **dict.fromkeys(("inputs", "texts", "output", "scratch", "limit_hours", "partitions"), True),
                 **dict.fromkeys(("resources", "units"), True),
-                **{name: {"device"} for name in ("diarize", "quality", "tokenize")},
+                **{name: {"device"} for name in ("quality", "tokenize")},
+                "diarize": {"device"} | trusts["diarize"],
                 "select": unused,
                 "compose": speakers,
-                "transcribe": {"synthesized"} if self.transcribe.synthesized == "check" else set(),
+                "transcribe": trusts["transcribe"],
                 "synthesize": {"conversations": True, "spoken_instructions": {"phrasings"}},
                 "preferences": {"candidates", "ratings"},
                 "identify": {"voices"} if self.identify.is_used else True,

@@ -1,6 +1,6 @@
 """Settings of the diarize stage."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,11 @@ class DiarizeConfig(DeviceConfig):
         "ignore",
         description="use: take turns from an STM, JSONL, TextGrid, ELAN, RTTM, CTM, VTT, SRT or LRC file "
         "next to the recording, if any",
+    )
+    synthesized: Literal["check", "trust"] = Field(
+        "check",
+        description="turns of synthesized speech (recordings whose sidecar has `synthesis`): check: measure "
+        "whether each has one voice; trust: each was spoken by one",
     )
     segmentation: str = Field(
         "package:pyannote-segmentation-3.0", description="pyannote segmentation model (powerset)"
@@ -58,3 +63,9 @@ class DiarizeConfig(DeviceConfig):
         if self.pipeline:
             return (self.pipeline, self.vad, self.embedding)
         return (self.segmentation, self.embedding, self.vad)
+
+    def content(self) -> dict[str, Any]:
+        content = super().content()
+        if self.synthesized == "check":  # as before there was a choice: fingerprints stay
+            del content["synthesized"]
+        return content

@@ -215,7 +215,8 @@ class DiarizeStage(Stage[DiarizeConfig]):
                 Problem("bad_line", f"{name}, line {aside.line}: {aside.reason}", line=aside.line)
                 for aside in annotation.aside
             ]
-            pieces = self._pieces(recording, given.heard)
+            trusted = recording.synthesized and self._config.synthesized == "trust"
+            pieces = {} if trusted else self._pieces(recording, given.heard)
             voices = voices_of(given.heard, pieces)
             turns = measured(given.turns, pieces, voices)
             result = Diarization(companion.kind, given.segments, _speakers(given.segments, voices), turns)

@@ -156,6 +156,7 @@ def test_texts_and_evaluation_prompts_are_paths_too(written, tmp_path):
 @pytest.mark.parametrize(
     ("section", "key", "used", "unused"),
     [
+        ("diarize", "synthesized", "trust", "check"),
         ("transcribe", "synthesized", "trust", "check"),
         ("compose", "asr_speakers", ["human"], None),
         ("compose", "tts_speakers", ["assistant"], None),

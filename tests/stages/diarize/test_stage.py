@@ -244,6 +244,27 @@ def test_existing_text_is_kept_with_its_turn(audio_source, decoded, tmp_path):
     ]
 
 
+def test_voices_of_synthesized_turns_are_compared_unless_they_are_trusted(audio_source, decoded):
+    (recording,) = decoded(TALKS / "ami_trn06.flac").recordings
+    turns = (Companion("rttm", str(REFERENCE / "ami_trn06.rttm"), "1"),)
+    spoken = Unit("u", (replace(recording, companions=turns, sidecar='{"synthesis": {"spoken": []}}'),))
+    checked, trusted = (
+        stage_of(audio_source, synthesized=synthesized)(spoken).recordings[0].diarize
+        for synthesized in ("check", "trust")
+    )
+    assert any(turn.voice_similarity is not None for turn in checked.result.turns)
+    assert all(turn.voice_similarity is None for turn in trusted.result.turns)
+    assert [(turn.start, turn.end, turn.speaker) for turn in trusted.result.turns] == [
+        (turn.start, turn.end, turn.speaker) for turn in checked.result.turns
+    ]
+    assert codes(trusted) == codes(checked)
+
+
+def test_trust_alone_changes_what_determines_the_voices():
+    assert "synthesized" not in DiarizeConfig().content()
+    assert DiarizeConfig(synthesized="trust").content()["synthesized"] == "trust"
+
+
 def test_a_companion_file_of_another_recording_is_refused(audio_source, decoded, tmp_path):
     rttm = tmp_path / "wrong.rttm"
     rttm.write_text("SPEAKER wrong 1 500 3 <NA> <NA> A <NA> <NA>\n")
