@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cluster.ray import this_machine
-from pipeline.models import resolve
 from pipeline.training.backbone import backbone_of
 from pipeline.training.display import TrainingDisplay
 from pipeline.training.planned_training import PlannedTraining
@@ -57,11 +56,9 @@ def check(
         _refuse_long(stage, shape, has_table.get(stage.name, True), what)
         roots[stage.name] = start or roots.get(stage.parent or "")
         config, root = stage.config.trained, roots[stage.name]
-        is_foreign = root is not None and not is_step1(root)
-        if config.learns_letters:
-            _refuse_letters(stage, is_foreign, what)
         if config.lora:
             _refuse_other_targets(root, shape, config.lora, vocabulary, what)
+            is_foreign = root is not None and not is_step1(root)
             config = config.model_copy(update={"lora": config.lora.decided(is_foreign)})
         _refuse_too_large(recipe, config, shape, start, what)
 
@@ -156,16 +153,6 @@ def _refuse_other_targets(
         adapt(model, config, vocabulary)
     except SetupError as error:
         raise SetupError(f"{what}: {error}") from None
-
-
-def _refuse_letters(stage: PlannedTraining, is_foreign: bool, what: str) -> None:
-    """Raise SetupError if the model can't learn the letters that are heard."""
-    if is_foreign:
-        raise SetupError(f"{what}: `heard_letters` needs a Step-1 model: remove it")
-    try:
-        resolve(stage.version.manifest.recipe["vocabulary"]["tokenizer"])
-    except SetupError as error:
-        raise SetupError(f"{what}: `heard_letters` needs the version's text tokenizer: {error}") from None
 
 
 def _refuse_uneven(recipe: TrainingRecipe, stage: PlannedTraining, what: str) -> None:

@@ -15,16 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from pipeline.models import resolve
 from pipeline.storage import dataset_layout as layout
 from pipeline.storage.store import Store
 from pipeline.training.recipe import MEASURES, StageConfig
 from pipeline.training.shard_copies import copied
 from pipeline.training.training_folder import RUN
-from pipeline.versions.provenance import MADE_BY, ids_of
+from pipeline.versions.provenance import ids_of
 from pipeline.versions.reader import Version, batches, version_at
 from schemas.errors import SetupError
-from schemas.vocabulary import Vocabulary
 from stages.mixture import fit_mixture
 
 if TYPE_CHECKING:
@@ -59,7 +57,6 @@ class VersionData:
     def __call__(self) -> "TrainingData":
         from stages.train.documents import Documents
         from stages.train.loop import TrainingData
-        from stages.train.spelling import text_bytes
 
         version = version_at(Store(self.dataset), self.version)
 
@@ -73,13 +70,7 @@ class VersionData:
 
         documents = opened(self.documents, SPLIT)
         held_out = opened(self.validation, VALIDATION_SPLIT) if self.validation else None
-        ids = ids_of(version.manifest)
-
-        def bytes_of() -> Mapping[int, bytes]:
-            tokenizer = resolve(ids[MADE_BY]["vocabulary"]["tokenizer"]).path
-            return text_bytes(Vocabulary.described(ids, tokenizer))
-
-        return TrainingData(documents, ids, self.identity, held_out, bytes_of)
+        return TrainingData(documents, ids_of(version.manifest), self.identity, held_out)
 
 
 def _reading(store: Store, shards: Sequence[str]) -> "Read":

@@ -15,18 +15,6 @@ PADDING = -1
 
 
 @dataclass(frozen=True)
-class HeardLetters:
-    """S stretches of speech of a batch whose words are known, with P positions together."""
-
-    at_P: Tensor
-    """Positions of one stretch after the other, as indices into the flattened batch."""
-    sizes: tuple[int, ...]
-    """Positions of each stretch."""
-    letters: tuple[tuple[int, ...], ...]
-    """Of each stretch, as numbers of the alphabet."""
-
-
-@dataclass(frozen=True)
 class Batch:
     """B sequences of L positions, of which N are followed by a target: a token of the same document that
     contributes to the loss."""
@@ -41,8 +29,6 @@ class Batch:
     document_N: Tensor
     """The document of each target. Sides of pairs alternate: 2 p is the chosen side of pair p."""
     documents: tuple[Document, ...]
-    heard: HeardLetters | None = None
-    """Only where letters are learned."""
 
     @property
     def pair_keys(self) -> list[str]:
@@ -52,10 +38,8 @@ class Batch:
         moved = {
             field.name: getattr(self, field.name).to(device, non_blocking=True)
             for field in fields(self)
-            if field.name not in ("documents", "heard")
+            if field.name != "documents"
         }
-        if self.heard:
-            moved["heard"] = replace(self.heard, at_P=self.heard.at_P.to(device, non_blocking=True))
         return replace(self, **moved)
 
 

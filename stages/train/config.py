@@ -114,13 +114,6 @@ class TrainConfig(Config):
         description="share of the codes of questions that are replaced by random ones, anew in each epoch: "
         "against learning few hours of speech by heart (not in dpo)",
     )
-    heard_letters: float | None = Field(
-        None,
-        gt=0,
-        description="weight of a second loss, of the letters of an `asr` sample's text at the codes of its "
-        "speech (CTC), which teaches a Step-1 model with random weights to hear from fewer samples (null: "
-        "none; not in dpo)",
-    )
     max_grad_norm: float = Field(1, gt=0, description="gradients with a larger norm are clipped to it")
     modality_weights: ModalityWeights = Field(
         ModalityWeights(), description="loss weights of text, linguistic and semantic targets"
@@ -141,27 +134,12 @@ class TrainConfig(Config):
         500, gt=0, description="steps between checkpoints; the last step always writes one"
     )
 
-    @property
-    def learns_letters(self) -> bool:
-        """Whether letters are learned where a version has `asr` samples."""
-        has_asr = self.families is None or "asr" in self.families
-        return self.heard_letters is not None and self.objective == "sft" and has_asr
-
     @model_validator(mode="after")
     def _whole_rows(self) -> "TrainConfig":
         if self.lora and self.lora.added_tokens and self.tensor_parallel > 1:
             raise ValueError(
                 "lora.added_tokens can't be trained with tensor_parallel, which splits embeddings and head: "
                 "set one of them to false or 1"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _whole_head(self) -> "TrainConfig":
-        if self.heard_letters and self.tensor_parallel > 1:
-            raise ValueError(
-                "heard_letters can't be trained with tensor_parallel, which splits the head: set one of them "
-                "to null or 1"
             )
         return self
 

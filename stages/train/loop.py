@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,10 @@ from stages.train.documents import Documents
 from stages.train.dpo import Sides, anchor_tokens, compare, side_sums
 from stages.train.flops import peak, step_flops
 from stages.train.folder import ANSWERS, BOARD, LEFT_OUT, METRICS, PACKING, VALIDATION, written
-from stages.train.heard_letters import FAMILY, Alphabet
 from stages.train.heard_noise import with_noise
 from stages.train.loss import weighted_mean
 from stages.train.metrics import Means, MetricsFile
-from stages.train.model import Backbone, Step1
+from stages.train.model import Backbone
 from stages.train.optimizer import adamw, clip_gradients, learning_rate, set_rate
 from stages.train.packed import PackedDocuments
 from stages.train.packing import Packing, pack, sequences_of
@@ -58,8 +57,6 @@ class TrainingData:
     """Recorded by the run and compared when it resumes: dataset, version, code version, parent checkpoint."""
     validation: Documents | None = None
     """Documents of the version that nothing is trained on."""
-    text_bytes: Callable[[], Mapping[int, bytes]] | None = None
-    """Reads the bytes of every text id, which `heard_letters` needs."""
 
 
 class Trainer:
@@ -94,7 +91,6 @@ class Trainer:
             config.epochs * self.packing.sequences / config.global_batch_size
         )
         self.families = sorted(pc.unique(data.documents.index["family"].take(self.entries)).to_pylist())
-        self.alphabet = self._alphabet()
         self.reference: ReferenceLogProbs | None = None
         self.held_out_reference: ReferenceLogProbs | None = None
         self.optimizer = adamw(model, config)
@@ -146,13 +142,6 @@ class Trainer:
         pairs = self.config.objective == "dpo"
         return self.data.documents.chosen(pairs, self.config.families, equal_texts)
 
-    def _alphabet(self) -> Alphabet | None:
-        """The letters that the run learns to hear, if it does."""
-        if not self.config.learns_letters or FAMILY not in self.families:
-            return None
-        assert self.data.text_bytes is not None
-        return Alphabet(self.data.text_bytes(), self.data.vocabulary)
-
     def _pack(self) -> None:
         """Pack the documents, once, and record the keys of those that are left out."""
         file = self.folder / PACKING
@@ -178,7 +167,7 @@ class Trainer:
 
     def _micro_batches(self, step: int) -> list[Batch]:
         numbers, size = self.world.shares(self._sequences(step)), self.config.micro_batch
-        batches = self._read(self.packed, numbers)
+        batches = list(self.packed.batches(numbers, size))
         share = self.config.heard_noise
         if not share or self.config.objective == "dpo":
             return batches
@@ -188,30 +177,9 @@ class Trainer:
             for n, batch in enumerate(batches)
         ]
 
-    def _read(self, packed: PackedDocuments, numbers: Sequence[int | None]) -> list[Batch]:
-        """Micro-batches of the numbered sequences, with the letters that are heard in them."""
-        batches = packed.batches(numbers, self.config.micro_batch)
-        if self.alphabet is None:
-            return list(batches)
-        return [replace(batch, heard=self.alphabet.heard(batch)) for batch in batches]
-
     def _losses(self, batch: Batch) -> Tensor:
         """loss_N of a batch's targets."""
         return self.model.losses(batch.tokens_BL, batch.documents_BL, batch.at_N, batch.targets_N)
-
-    def _losses_with_letters(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """loss_N of a batch's targets, and loss_S of the letters that are heard in it."""
-        assert self.alphabet is not None
-        assert batch.heard is not None
-        assert isinstance(self.model, Step1)
-        return self.model.losses_with_letters(
-            batch.tokens_BL,
-            batch.documents_BL,
-            batch.at_N,
-            batch.targets_N,
-            batch.heard,
-            self.alphabet.ids_K.to(self.device),
-        )
 
     def _step(self, step: int, batches: list[Batch]) -> dict[str, Any]:
         started = time.monotonic()
@@ -244,7 +212,7 @@ class Trainer:
         means = Means(self.held_out.families, self.device)
         total = weights = 0.0
         for numbers in self._held_out_numbers():
-            batches = self._read(self.held_out.packed, self.world.shares(numbers))
+            batches = self.held_out.packed.batches(self.world.shares(numbers), self.config.micro_batch)
             moved = [batch.to(self.device) for batch in batches]
             loss, weight = self._loss(moved, means, self.held_out_reference)
             total, weights = total + loss * weight, weights + weight
@@ -275,26 +243,13 @@ class Trainer:
         weight = self.world.sum(torch.stack([weight_N.double().sum() for weight_N in weights_of]).sum())
         total = weight.where(weight > 0, 1)
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
-        letters_weight = self.config.heard_letters if self.alphabet else None
-        stretches = self._stretches(batches) if letters_weight else loss
         for batch, weight_N in zip(batches, weights_of, strict=True):
-            if letters_weight:
-                losses_N, letters_S = self._losses_with_letters(batch)
-                part = weighted_mean(losses_N, weight_N, total)
-                _backward(part + letters_weight * letters_S.sum() / stretches)
-                means.add_letters(letters_S.detach())
-            else:
-                losses_N = self._losses(batch)
-                part = weighted_mean(losses_N, weight_N, total)
-                _backward(part)
+            losses_N = self._losses(batch)
+            part = weighted_mean(losses_N, weight_N, total)
+            _backward(part)
             loss += part.detach()
             means.add_tokens(losses_N.detach(), self._modality(batch), batch)
         return loss, weight
-
-    def _stretches(self, batches: list[Batch]) -> Tensor:
-        """How many stretches of speech the batches of all processes have; 1 if there are none."""
-        own = sum(len(batch.heard.sizes) for batch in batches if batch.heard)
-        return self.world.sum(torch.tensor(float(own), device=self.device)).clamp(min=1)
 
     def _dpo(self, batches: list[Batch], means: Means, reference: ReferenceLogProbs) -> tuple[Tensor, Tensor]:
         """This process's part of the loss, after its backward pass, and the number of all pairs."""

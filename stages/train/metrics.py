@@ -15,7 +15,6 @@ from stages.train.dpo import Compared
 from stages.train.folder import flat, written
 
 MODALITIES = [("modalities", modality.name.lower()) for modality in Modality]
-LETTERS = [("heard", "letters")]
 PAIRS = [
     ("dpo", name)
     for name in (
@@ -30,34 +29,26 @@ PAIRS = [
 
 
 class Means:
-    """Unweighted mean losses of a step's targets, per modality and per family, those of the letters that are
-    heard, and DPO's measures of pairs.
+    """Unweighted mean losses of a step's targets, per modality and per family, and DPO's measures of pairs.
 
     The sums stay on the device until they are read, so that they can be added up over processes.
     """
 
     def __init__(self, families: Sequence[str], device: torch.device) -> None:
         self._families = {family: n for n, family in enumerate(families)}
-        of_families = [("families", family) for family in families]
-        self._names = [*MODALITIES, *of_families, *LETTERS, *PAIRS]
-        self._split = len(MODALITIES), len(families), len(LETTERS), len(PAIRS)
+        self._names = [*MODALITIES, *(("families", family) for family in families), *PAIRS]
+        self._split = len(MODALITIES), len(families), len(PAIRS)
         self.sums_2K = torch.zeros(2, len(self._names), dtype=torch.float64, device=device)
         """Sum and count of each measure."""
 
     def add_tokens(self, losses_N: Tensor, modality_N: Tensor, batch: Batch) -> None:
-        modalities_2K, families_2K, *_ = self.sums_2K.split(self._split, dim=1)
+        modalities_2K, families_2K, _ = self.sums_2K.split(self._split, dim=1)
         family_D = torch.tensor([self._families[document.family] for document in batch.documents])
         family_N = family_D.to(losses_N.device)[batch.document_N]
         for sums_2K, kind_N in ((modalities_2K, modality_N), (families_2K, family_N)):
             is_of_KN = kind_N == torch.arange(sums_2K.shape[1], device=kind_N.device)[:, None]
             sums_2K[0] += losses_N.double().where(is_of_KN, 0).sum(-1)
             sums_2K[1] += is_of_KN.sum(-1)
-
-    def add_letters(self, losses_S: Tensor) -> None:
-        """Losses per letter of stretches of speech."""
-        letters_2K = self.sums_2K.split(self._split, dim=1)[2]
-        letters_2K[0] += losses_S.double().sum()
-        letters_2K[1] += len(losses_S)
 
     def add_pairs(self, compared: Compared) -> None:
         margin_P = compared.margin_P
@@ -70,7 +61,7 @@ class Means:
             ],
             dim=-1,
         )
-        pairs_2K = self.sums_2K.split(self._split, dim=1)[3]
+        pairs_2K = self.sums_2K.split(self._split, dim=1)[2]
         pairs_2K[0] += values_PK.double().sum(0)
         pairs_2K[1] += len(margin_P)
 

@@ -7,7 +7,7 @@ attend to each other. Modules have the names of the public checkpoint, so that i
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -18,9 +18,7 @@ from torch.nn import functional as F
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from stages.train.added_rows import weight_of
-from stages.train.batch import HeardLetters
 from stages.train.document_attention import document_attention
-from stages.train.heard_letters import letter_losses
 from stages.train.loss import token_losses
 from stages.train.shape import NORM_EPS, Shape, generation_config, public_config
 from stages.train.sharded import own, region
@@ -163,18 +161,11 @@ class Decoder(nn.Module):
 
     def forward(self, tokens_BL: Tensor, documents_BL: Tensor) -> Tensor:
         """The head's inputs, normalised: x_BLD."""
-        for x_BLD in self.states(tokens_BL, documents_BL):  # noqa: B007 - the last one
-            pass
-        return cast(Tensor, self.norm(x_BLD))
-
-    def states(self, tokens_BL: Tensor, documents_BL: Tensor) -> Iterator[Tensor]:
-        """x_BLD: the embeddings, and the output of each layer."""
         attend = attention_for(documents_BL, self.slopes_H)
         x_BLD = self.embed_tokens(tokens_BL)
-        yield x_BLD
         for layer in self.layers:
             x_BLD = layer(x_BLD, attend)
-            yield x_BLD
+        return cast(Tensor, self.norm(x_BLD))
 
 
 class Backbone(nn.Module):
@@ -225,23 +216,6 @@ class Step1(Backbone):
     def losses(self, tokens_BL: Tensor, documents_BL: Tensor, at_N: Tensor, targets_N: Tensor) -> Tensor:
         x_BLD = self.model(tokens_BL, documents_BL)
         return token_losses(x_BLD.flatten(0, 1).index_select(0, at_N), weight_of(self.lm_head), targets_N)
-
-    def losses_with_letters(
-        self,
-        tokens_BL: Tensor,
-        documents_BL: Tensor,
-        at_N: Tensor,
-        targets_N: Tensor,
-        heard: HeardLetters,
-        alphabet_K: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """`losses`, and loss_S of the letters that are heard after half of the layers."""
-        for depth, x_BLD in enumerate(self.model.states(tokens_BL, documents_BL)):
-            if depth == len(self.layers) // 2:
-                x_PD = x_BLD.flatten(0, 1).index_select(0, heard.at_P)
-        x_ND = self.model.norm(x_BLD).flatten(0, 1).index_select(0, at_N)
-        head_VD = weight_of(self.lm_head)
-        return token_losses(x_ND, head_VD, targets_N), letter_losses(x_PD, head_VD[alphabet_K], heard)
 
     @property
     def layers(self) -> nn.ModuleList:  # type: ignore[override]

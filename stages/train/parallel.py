@@ -163,8 +163,6 @@ def parallelize(model: Backbone, world: World, config: TrainConfig) -> None:
         fully_shard(layer, mesh=world.data, mp_policy=policy)
     fully_shard(model, mesh=world.data, mp_policy=policy)
     register_fsdp_forward_method(model, "losses")
-    if isinstance(model, Step1):
-        register_fsdp_forward_method(model, "losses_with_letters")
     for module in model.modules():
         if isinstance(module, FSDPModule):
             # Losses are divided by the targets of all processes, so gradients are sums, not means.

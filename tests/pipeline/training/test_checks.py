@@ -1,12 +1,10 @@
 """A version for a released model is laid out as that model was trained."""
 
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from pipeline.training.checks import _refuse_letters, _refuse_other_layout
+from pipeline.training.checks import _refuse_other_layout
 from schemas.errors import SetupError
 from schemas.vocabulary import LayoutOptions, Vocabulary
 
@@ -39,18 +37,3 @@ def test_what_differs_is_named(step1_tokenizer, options, differing):
 def test_another_tokenizer_is_named(step1_tokenizer, vocabulary):
     with pytest.raises(SetupError, match=r"\(tokenizer_sha256, specials, linguistic, .*audio_markers: false"):
         refuse(step1_tokenizer, vocabulary)
-
-
-@pytest.mark.parametrize(
-    ("is_foreign", "tokenizer", "message"),
-    [
-        (False, "package:talk-tokenizer", None),
-        (True, "package:talk-tokenizer", "needs a Step-1 model"),
-        (False, "file:/nowhere/tokenizer.json", "needs the version's text tokenizer: .*nowhere"),
-    ],
-)
-def test_a_model_that_cannot_learn_letters_is_refused(is_foreign, tokenizer, message):
-    manifest = SimpleNamespace(recipe={"vocabulary": {"tokenizer": tokenizer}})
-    stage = SimpleNamespace(version=SimpleNamespace(manifest=manifest))
-    with pytest.raises(SetupError, match=f"sft1: .*{message}") if message else nullcontext():
-        _refuse_letters(stage, is_foreign, "sft1")

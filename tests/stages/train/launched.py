@@ -41,17 +41,13 @@ class Job:
 
     def _open(self) -> TrainingData:
         held_out = documents_in(self.held_out) if self.held_out else None
-        return TrainingData(documents_in(self.shards), self.ids, {"version": "1"}, held_out, _text_bytes)
+        return TrainingData(documents_in(self.shards), self.ids, {"version": "1"}, held_out)
 
     def _die(self, metrics: dict[str, Any]) -> None:
         died = self.folder / "died"
         if metrics["step"] == self.killed_at and not died.exists():
             died.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _text_bytes() -> dict[int, bytes]:
-    return {3 + n: bytes([ord("a") + n]) for n in range(26)}
 
 
 def launch(processes: int, job: Callable[..., Any], *arguments: Any, restarts: int = 0) -> list[Any]:

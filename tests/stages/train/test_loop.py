@@ -18,8 +18,6 @@ from stages.train.run import Start, run
 from tests.stages.train.narrow import DPO, SFT, losses, model
 from tests.stages.train.old_records import use_old_names
 
-LETTERED = SFT.model_copy(update={"heard_letters": 1.0})
-
 
 def train(config, data, start, folder, on_progress=lambda metrics: None):
     """A run that starts from a model's weights."""
@@ -110,36 +108,6 @@ def test_heard_noise_is_the_same_after_a_stop(data, tmp_path):
     train(noisy, data, model(), tmp_path / "stopped")
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
     assert losses(tmp_path / "whole") != losses(tmp_path / "clean")
-
-
-class TestHeardLetters:
-    @pytest.fixture
-    def lettered(self, data):
-        return replace(data, text_bytes=lambda: {3 + n: bytes([ord("a") + n]) for n in range(26)})
-
-    def test_they_are_learned_and_change_nothing_but_what_is_trained(self, lettered, tmp_path):
-        train(SFT, lettered, model(), tmp_path / "without")
-        train(LETTERED, lettered, model(), tmp_path / "with")
-        without, lines = (losses(tmp_path / name) for name in ("without", "with"))
-        assert lines[0]["loss"] == pytest.approx(without[0]["loss"], abs=1e-6)
-        assert lines[1]["loss"] != without[1]["loss"]
-        assert lines[-1]["heard"]["letters"] < lines[0]["heard"]["letters"]
-        assert not any("heard" in line for line in without)
-
-    def test_they_are_the_same_after_a_stop_and_in_other_micro_batches(self, lettered, tmp_path):
-        train(LETTERED, lettered, model(), tmp_path / "whole")
-        with pytest.raises(KeyboardInterrupt):
-            train(LETTERED, lettered, model(), tmp_path / "stopped", on_progress=stop_after(2))
-        train(LETTERED, lettered, model(), tmp_path / "stopped")
-        assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
-        train(LETTERED.model_copy(update={"micro_batch": 4}), lettered, model(), tmp_path / "four")
-        for two, four in zip(losses(tmp_path / "whole"), losses(tmp_path / "four"), strict=True):
-            assert two["heard"]["letters"] == pytest.approx(four["heard"]["letters"], abs=1e-4)
-            assert two["loss"] == pytest.approx(four["loss"], abs=1e-5)
-
-    def test_without_asr_samples_there_are_none(self, lettered, tmp_path):
-        train(LETTERED.model_copy(update={"families": ("tts",)}), lettered, model(), tmp_path / "run")
-        assert not any("heard" in line for line in losses(tmp_path / "run"))
 
 
 def test_a_checkpoint_of_a_larger_model_is_refused(data, tmp_path):

@@ -8,12 +8,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from schemas.errors import SetupError
 from stages.train.checkpoint import load, save
-from stages.train.config import (
-    DPOConfig,
-    LoRAConfig,
-    TrainConfig,
-    ValidationLossConfig,
-)
+from stages.train.config import DPOConfig, LoRAConfig, TrainConfig, ValidationLossConfig
 from stages.train.metrics import read_metrics
 from stages.train.model import Step1
 from stages.train.run import Start
@@ -133,20 +128,6 @@ def test_the_same_holds_for_adapters_and_for_the_validation_loss(sft):
             assert here["validation"]["loss"] == pytest.approx(there["validation"]["loss"], abs=1e-5)
             for group in ("modalities", "families"):
                 assert here["validation"][group] == pytest.approx(there["validation"][group], abs=1e-4)
-
-
-@pytest.mark.slow
-def test_the_same_holds_for_letters_that_are_heard(sft):
-    settings = {"heard_letters": 1.0, "validation": ValidationLossConfig(every=2)}
-    lettered = replace(changed(sft, "letters", **settings), held_out=sft.shards[:1])
-    lettered.train()
-    shared = changed(lettered, "letters-shared", activation_checkpointing=True)
-    launch(2, shared.train)
-    assert_close(shared, lettered)
-    for here, there in zip(losses(shared), losses(lettered), strict=True):
-        assert here.get("heard") == pytest.approx(there.get("heard"), abs=1e-4)
-        if "validation" in there:
-            assert here["validation"]["heard"] == pytest.approx(there["validation"]["heard"], abs=1e-4)
 
 
 @pytest.mark.slow
