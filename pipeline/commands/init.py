@@ -13,8 +13,11 @@ from schemas.errors import SetupError
 from stages.synthesize.talk import TalkDialogue, judging_dialogues, training_dialogues
 
 DIALOGUES = 20_000
+SPOKEN = 4_000
+"""Dialogues that are spoken with their answers. Of the others, the questions alone are spoken."""
 HELD_OUT = 1_000
 PROMPTS = 1_000
+QUESTIONS = "talk-questions.yaml"
 
 
 @click.command(epilog="Example: aqaa-data init my-data && aqaa-data build my-data/recipe.yaml")
@@ -24,8 +27,9 @@ PROMPTS = 1_000
 @click.option(
     "--talk",
     is_flag=True,
-    help=f"Instead: {DIALOGUES:,} short dialogues to be spoken, {HELD_OUT:,} held-out questions, {PROMPTS:,} "
-    "prompts for `align`, and the recipes that build them and train a small model to answer.",
+    help=f"Instead: {DIALOGUES:,} short dialogues to be spoken (of most the questions alone), {HELD_OUT:,} "
+    f"held-out questions, {PROMPTS:,} prompts for `align`, and the recipes that build them and train a small "
+    "model to answer.",
 )
 def init(directory: Path, talk: bool) -> None:
     """Create a commented recipe.yaml and a folder with example recordings in DIR."""
@@ -41,7 +45,8 @@ def init(directory: Path, talk: bool) -> None:
                 _write_example(directory, bundled)
     except OSError as error:
         raise SetupError(f"can't write to {directory}: {error.strerror}") from error
-    click.echo(f"next: aqaa-data build {recipe}")
+    questions = f"aqaa-data build {directory / QUESTIONS} && " if talk else ""
+    click.echo(f"next: {questions}aqaa-data build {recipe}")
 
 
 def _write_example(directory: Path, bundled: Path) -> None:
@@ -56,16 +61,23 @@ def _write_example(directory: Path, bundled: Path) -> None:
 
 def _write_talk(directory: Path, bundled: Path) -> None:
     _write_rows(directory / "conversations.jsonl", training_dialogues(DIALOGUES))
+    _write_rows(directory / "spoken.jsonl", training_dialogues(SPOKEN))
+    _write_rows(directory / "questions.jsonl", islice(training_dialogues(DIALOGUES), SPOKEN, None))
     _write_rows(directory / "held-out.jsonl", judging_dialogues(HELD_OUT))
     alone = (dialogue for dialogue in training_dialogues(DIALOGUES) if len(dialogue.exchanges) == 1)
     _write_rows(directory / "prompts.jsonl", islice(alone, PROMPTS))
     shutil.copy(bundled / "train" / "talk.yaml", directory / "train.yaml")
+    shutil.copy(bundled / QUESTIONS, directory / QUESTIONS)
     shutil.copy(bundled / "talk.yaml", directory / "recipe.yaml")
-    click.echo(
-        f"wrote recipe.yaml, train.yaml, conversations.jsonl ({DIALOGUES:,} dialogues), held-out.jsonl "
-        f"({HELD_OUT:,} questions that training never has) and prompts.jsonl ({PROMPTS:,} that it has, for "
-        f"`align`) to {directory}"
-    )
+    for name, what in (
+        (f"{QUESTIONS}, recipe.yaml and train.yaml", ""),
+        ("conversations.jsonl", f": {DIALOGUES:,} dialogues"),
+        ("spoken.jsonl", f": the first {SPOKEN:,}, to be spoken"),
+        ("questions.jsonl", ": the others, whose questions alone are to be spoken"),
+        ("held-out.jsonl", f": {HELD_OUT:,} questions that training never has"),
+        ("prompts.jsonl", f": {PROMPTS:,} that it has, for `align`"),
+    ):
+        click.echo(f"wrote {name} to {directory}{what}")
 
 
 def _write_rows(file: Path, dialogues: Iterable[TalkDialogue]) -> None:

@@ -26,16 +26,30 @@ def talk(tmp_path_factory):
     folder = tmp_path_factory.mktemp("talk") / "new"
     done = CliRunner().invoke(root, ["init", "--talk", str(folder)])
     assert done.exit_code == 0, done.output
-    assert f"next: aqaa-data build {folder}/recipe.yaml" in done.output
+    builds = (f"aqaa-data build {folder}/{name}" for name in ("talk-questions.yaml", "recipe.yaml"))
+    assert done.output.endswith(f"next: {' && '.join(builds)}\n")
     return folder
 
 
 def test_the_recipe_reads_the_dialogues_and_has_their_styles(talk):
     recipe = load(talk / "recipe.yaml")
     chats = [parse(row.value, row.where) for row in read_rows(recipe.synthesize.conversations)]
-    assert len(chats) == 20_000
+    assert len(chats) == 4_000
     assert {chat.answer_styles for chat in chats} == {(), *((name,) for name in recipe.synthesize.styles)}
     assert not set(recipe.synthesize.speech.human_voices) & set(recipe.synthesize.speech.assistant_voices)
+
+
+def test_questions_are_spoken_beside_the_dialogues_and_read_with_them(talk):
+    recipe, questions = load(talk / "recipe.yaml"), load(talk / "talk-questions.yaml")
+    assert [f"file://{path}" for path in recipe.inputs] == [f"{questions.output}/talk-questions/synthesis"]
+    written, spoken, asked = (
+        [row.value for row in read_rows(files)]
+        for files in (recipe.texts, recipe.synthesize.conversations, questions.synthesize.conversations)
+    )
+    assert (written, len(asked)) == (spoken + asked, 16_000)
+    assert questions.synthesize.speak == ("human",)
+    same = {"diarize", "transcribe", "quality", "select", "pair_turns", "vocabulary"}
+    assert questions.content() | {key: recipe.content()[key] for key in same} == questions.content()
 
 
 def test_held_out_questions_are_apart_and_their_own_answers_are_right(talk):
