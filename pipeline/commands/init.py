@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Iterable
 from importlib.resources import as_file, files
-from itertools import islice
 from pathlib import Path
 
 import click
@@ -60,12 +59,13 @@ def _write_example(directory: Path, bundled: Path) -> None:
 
 
 def _write_talk(directory: Path, bundled: Path) -> None:
-    _write_rows(directory / "conversations.jsonl", training_dialogues(DIALOGUES))
-    _write_rows(directory / "spoken.jsonl", training_dialogues(SPOKEN))
-    _write_rows(directory / "questions.jsonl", islice(training_dialogues(DIALOGUES), SPOKEN, None))
+    dialogues = list(training_dialogues(DIALOGUES))
+    _write_rows(directory / "conversations.jsonl", dialogues)
+    _write_rows(directory / "spoken.jsonl", dialogues[:SPOKEN])
+    _write_rows(directory / "questions.jsonl", dialogues[SPOKEN:])
     _write_rows(directory / "held-out.jsonl", judging_dialogues(HELD_OUT))
-    alone = (dialogue for dialogue in training_dialogues(DIALOGUES) if len(dialogue.exchanges) == 1)
-    _write_rows(directory / "prompts.jsonl", islice(alone, PROMPTS))
+    alone = [dialogue for dialogue in dialogues if len(dialogue.exchanges) == 1]
+    _write_rows(directory / "prompts.jsonl", alone[:PROMPTS])
     shutil.copy(bundled / "train" / "talk.yaml", directory / "train.yaml")
     shutil.copy(bundled / QUESTIONS, directory / QUESTIONS)
     shutil.copy(bundled / "talk.yaml", directory / "recipe.yaml")
