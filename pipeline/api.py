@@ -131,8 +131,12 @@ def plan(
     from pipeline.planning.plan import make_plan
     from pipeline.synthesis.run import synthesize
 
-    synthesis = synthesize(recipe, on_progress or _ignore, make=not dry_run)
-    return make_plan(recipe, synthesis)
+    told = on_progress or _ignore
+    planned = make_plan(recipe, synthesize(recipe, told if dry_run else _ignore, make=False))
+    if dry_run or planned.synthesis is None:
+        return planned
+    # What is wrong was told by now, before hours of speaking.
+    return make_plan(recipe, synthesize(recipe, told))
 
 
 def build(plan: "Plan", *, retry: bool = False, recorder: "BuildRecorder | None" = None) -> "Built":

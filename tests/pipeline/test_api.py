@@ -55,6 +55,17 @@ def test_overrides_replace_what_the_recipe_says(recipe, tmp_path):
         aqaa_data.load_recipe(recipe, select={"word_min": 3})
 
 
+def test_missing_inputs_are_told_before_anything_is_spoken(tmp_path):
+    (tmp_path / "chats.jsonl").write_text(
+        '{"messages": [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]}\n'
+    )
+    file = tmp_path / "recipe.yaml"
+    file.write_text("{name: a, inputs: [none], output: out, synthesize: {conversations: [chats.jsonl]}}")
+    with pytest.raises(aqaa_data.SetupError, match="none: there is no such file"):
+        aqaa_data.plan(aqaa_data.load_recipe(file))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_plan_lists_units_and_models_and_writes_nothing(recipe, tmp_path):
     planned = aqaa_data.plan(aqaa_data.load_recipe(recipe))
     assert [len(unit.recordings) for unit in planned.units] == [1]
