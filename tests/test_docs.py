@@ -16,9 +16,11 @@ import aqaa_data
 from pipeline.ablation.recipe import load as load_ablation
 from pipeline.alignment.recipe import load as load_align
 from pipeline.cli import root
-from pipeline.commands.evaluate_answers import option_names
+from pipeline.commands.arguments import recipe_names
+from pipeline.commands.evaluate import evaluate
 from pipeline.config.recipe import load as load_data
-from pipeline.evaluation.answers.recipe import load as load_answers
+from pipeline.evaluation.recipe import COMMANDS
+from pipeline.evaluation.recipe import load as load_evaluation
 from pipeline.models import resolve
 from pipeline.training.recipe import load as load_training
 from pipeline.training.vocoder import load as load_vocoder
@@ -58,8 +60,9 @@ def test_every_recipe_is_accepted(tmp_path, capsys, text):
         load = load_ablation
     elif "checkpoint" in values:
         load = load_align
-    elif "answers" in values:
-        load = partial(load_answers, options=option_names())
+    elif of := values.keys() & {*COMMANDS}:
+        (command,) = of
+        load = partial(load_evaluation, command=command, options=recipe_names(evaluate.commands[command]))
     elif "vocoder" in values:
         load = load_vocoder
     elif values.keys() & TRAINING:

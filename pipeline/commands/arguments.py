@@ -48,6 +48,36 @@ def settings_option(example: str) -> Callable[[Command], Command]:
     )
 
 
+def recipe_names(command: click.Command) -> list[str]:
+    """The options and arguments of a command that a recipe can have, by their names in it."""
+    names = [str(parameter.name) for parameter in command.params]
+    return [name for name in names if name not in ("recipe", "as_json")]
+
+
+def _with_recipe(context: click.Context, _: click.Parameter, file: str | None) -> None:
+    """Take the options that aren't given from a recipe."""
+    if file is None:
+        return
+    from pipeline.evaluation.recipe import load
+
+    options = load(file, str(context.command.name), recipe_names(context.command)).options
+    several = {str(each.name) for each in context.command.params if each.multiple or each.nargs == -1}
+    context.default_map = {
+        name: [value] if name in several and isinstance(value, str) else value
+        for name, value in options.items()
+    }
+
+
+recipe_option = click.option(
+    "--recipe",
+    type=click.Path(dir_okay=False),
+    callback=_with_recipe,
+    is_eager=True,
+    expose_value=False,
+    help="Take options that aren't given from this file, as `submit` does.",
+)
+"""Of the commands of `evaluate`."""
+
 DEMO = "package:talk"
 """The checkpoint of `--demo`; it names its tokenizers, and the bundled vocoder speaks for it."""
 

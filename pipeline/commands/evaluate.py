@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.arguments import json_option, print_json, table_of, wide_console
+from pipeline.commands.arguments import json_option, print_json, recipe_option, table_of, wide_console
 from pipeline.commands.evaluate_answers import answers
 from pipeline.commands.progress import Progress
 
@@ -25,6 +25,7 @@ evaluate.add_command(answers)
 
 
 @evaluate.command(epilog="Example: aqaa-data evaluate tokens --report tokens.html recordings/*.wav")
+@recipe_option
 @click.argument("inputs", metavar="DATASET|FILE..", nargs=-1, required=True)
 @click.option(
     "--tokenizer",

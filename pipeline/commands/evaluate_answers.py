@@ -1,7 +1,7 @@
 """`aqaa-data evaluate answers`"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +10,7 @@ from pipeline.commands.arguments import (
     endpoint_options,
     json_option,
     print_json,
+    recipe_option,
     table_of,
     voice_option,
     wide_console,
@@ -22,34 +23,11 @@ if TYPE_CHECKING:
 RULES = "rules"
 
 
-def option_names() -> list[str]:
-    """The options that a recipe can have, by their names in it."""
-    every = [str(option.name) for option in answers.params]
-    return [name for name in every if name not in ("recipe", "as_json")]
-
-
-def _with_recipe(context: click.Context, _: click.Parameter, file: str | None) -> None:
-    """Take the options that aren't given from a recipe."""
-    if file is not None:
-        from pipeline.evaluation.answers.recipe import load
-
-        options: dict[str, Any] = load(file, option_names()).options
-        models = options.get("models", [])
-        context.default_map = options | {"models": [models] if isinstance(models, str) else models}
-
-
 @click.command(
     epilog="Example: aqaa-data evaluate answers --benchmark builtin --model runs/early --model runs/late "
     "--limit 5 --out evaluation"
 )
-@click.option(
-    "--recipe",
-    type=click.Path(dir_okay=False),
-    callback=_with_recipe,
-    is_eager=True,
-    expose_value=False,
-    help="Take options that aren't given from this file, as `submit` does.",
-)
+@recipe_option
 @click.option(
     "--benchmark",
     metavar="builtin|URI",

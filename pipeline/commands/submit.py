@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from pipeline.commands.arguments import json_option, print_json, settings_option
+from pipeline.commands.arguments import json_option, print_json, recipe_names, settings_option
 from pipeline.commands.extras import require_extra
 
 NO_PARTITIONS = "--partition names one of a build's recipe with `partitions`"
@@ -47,32 +47,33 @@ def submit(
 ) -> None:
     """Run a build, a training or an evaluation on Kubernetes as a Ray job, and follow it until it ends.
 
-    RECIPE is that of `build`, `train` or `evaluate answers`, and the overlay runs that command: h100 builds,
-    h100-train trains, h100-evaluate evaluates. Needs the KubeRay operator in the cluster and an image
-    (infra/README.md). Ctrl-C leaves the job running.
+    RECIPE is that of `build`, `train`, `evaluate answers` or `evaluate tokens`, and the overlay runs that
+    command: h100 builds, h100-train trains, h100-evaluate evaluates. Needs the KubeRay operator in the
+    cluster and an image (infra/README.md). Ctrl-C leaves the job running.
     """
     from pipeline import api
-    from pipeline.commands.evaluate_answers import option_names
-    from pipeline.evaluation.answers import recipe as answers_recipe
+    from pipeline.commands.evaluate import evaluate
+    from pipeline.evaluation import recipe as evaluation_recipe
     from pipeline.kubernetes.client import Cluster
     from pipeline.kubernetes.overlays import as_yaml
     from pipeline.kubernetes.rayjob import check_images, job_resources
     from pipeline.training import cluster_job
     from schemas.errors import SetupError
 
-    is_evaluation = answers_recipe.is_answers_recipe(recipe)
+    evaluated_by = evaluation_recipe.command_of(recipe)
     is_training = cluster_job.is_training(recipe)
-    if max_gpu_hours is not None and (is_evaluation or is_training):
+    if max_gpu_hours is not None and (evaluated_by or is_training):
         raise click.UsageError(
             "--max-gpu-hours is for builds: trainings and evaluations end with their steps and rows"
         )
-    if partitions and (is_evaluation or is_training):
+    if partitions and (evaluated_by or is_training):
         raise click.UsageError(NO_PARTITIONS)
-    if is_evaluation:
+    if evaluated_by:
         # Imported here because it imports torch, which takes seconds.
         from pipeline.kubernetes.evaluation_job import evaluation_resources
 
-        evaluation = answers_recipe.load(recipe, option_names(), settings)
+        names = recipe_names(evaluate.commands[evaluated_by])
+        evaluation = evaluation_recipe.load(recipe, evaluated_by, names, settings)
         *others, job = evaluation_resources(evaluation, overlay, image)
     elif is_training:
         *others, job = cluster_job.training_resources(cluster_job.load(recipe, settings), overlay, image)

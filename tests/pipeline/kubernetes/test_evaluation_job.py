@@ -1,4 +1,6 @@
-"""Submitting an evaluation of answers: the same options as on this machine, in one pod with a GPU."""
+"""Submitting an evaluation: the same options as on this machine, in one pod with a GPU."""
+
+import json
 
 import pytest
 import yaml
@@ -48,6 +50,42 @@ def test_an_evaluation_is_submitted_and_followed_to_its_end(submit, recipe, api)
     there = yaml.safe_load(objects["ConfigMap", "aqaa-data-evaluate-omni-recipe"]["data"]["recipe.yaml"])
     wanted = yaml.safe_load(RECIPE)
     assert there == wanted | {"answers": wanted["answers"] | {"limit": 2}}
+
+
+def test_tokens_are_evaluated_by_their_own_command(submit, recipe):
+    tokens = {"inputs": ["s3://b/datasets/calls@latest"], "report": "/runs/calls.html", "perplexity": True}
+    text = yaml.safe_dump({"name": "calls", "tokens": tokens})
+    done = submit(recipe(text), "--set", "tokens.steps=50", "--dry-run", "--json")
+    assert done.code == 0, done.stderr
+    *others, job = json.loads(done.stdout)["resources"]
+    assert job["metadata"]["name"] == "aqaa-data-evaluate-calls"
+    assert job["spec"]["entrypoint"] == "aqaa-data evaluate tokens --recipe /recipe/recipe.yaml"
+    (there,) = [yaml.safe_load(each["data"]["recipe.yaml"]) for each in others if each["kind"] == "ConfigMap"]
+    assert there == {"name": "calls", "tokens": tokens | {"steps": 50}}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "told"),
+    [
+        ({"inputs": ["datasets/calls@latest"]}, "tokens.inputs: datasets/calls@latest is on this machine"),
+        ({"inputs": "s3://b/x.wav", "report": "a.html"}, "tokens.report: a.html is on this machine"),
+        ({"inputs": "s3://b/x.wav", "tokenizer": "books"}, "tokens.tokenizer: books is on this machine"),
+        ({"input": ["s3://b/x.wav"]}, "unknown key `tokens.input`; did you mean `inputs`?"),
+    ],
+)
+def test_tokens_that_the_cluster_cannot_read_are_refused(submit, recipe, tokens, told):
+    done = submit(recipe(yaml.safe_dump({"name": "calls", "tokens": tokens})), "--dry-run")
+    assert done.code == 1
+    assert told in done.stderr
+
+
+def test_the_command_for_tokens_takes_its_inputs_from_the_recipe(command, recipe, tmp_path):
+    missing = str(tmp_path / "missing.wav")
+    text = yaml.safe_dump({"name": "calls", "tokens": {"inputs": missing, "limit": 3}})
+    assert missing in command("evaluate", "tokens", "--recipe", recipe(text)).stderr
+    given = command("evaluate", "tokens", "--recipe", recipe(text), str(tmp_path / "other.wav"))
+    assert "other.wav" in given.stderr, "inputs that are given come before the recipe's"
+    assert "missing.wav" not in given.stderr
 
 
 def test_an_evaluation_that_fails_is_told(submit, recipe, api):
