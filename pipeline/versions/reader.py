@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal, cast
+from typing import IO, TYPE_CHECKING, Literal, cast
 
 from pydantic import ValidationError
 
@@ -24,9 +24,12 @@ if TYPE_CHECKING:  # pyarrow.dataset imports pandas, which takes as long as all 
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
+    from pyarrow import fs
 
 Table = Literal["turns", "set_aside", "index"]
 LATEST = "latest"
+_TABLE_BYTES = 1 << 16
+"""Least that is read of a table in object storage at once."""
 DATASETS = "./datasets"
 """The folder of datasets that are given by name only."""
 
@@ -104,28 +107,62 @@ class Version:
     def local(self, file: str) -> Iterator[Path]:
         """A file of the version on local disk while the context is open."""
         with ExitStack() as stack:
-            try:
+            with self._told(file):
                 path = stack.enter_context(self.store.local(self.path(file)))
                 if not path.exists():
                     raise FileNotFoundError(path)
-            except FileNotFoundError as error:
-                raise SetupError(f"{self.uri} has no {file}: run `aqaa-data versions verify`") from error
             yield path
 
     @contextmanager
     def table(self, name: Table) -> "Iterator[ds.Dataset]":
-        """One of the version's tables; read it with `batches`."""
+        """One of the version's tables, of all its partitions; read it with `batches`. Of a table in object
+        storage only the columns that are asked for are downloaded."""
         import pyarrow.dataset as ds
 
         with ExitStack() as stack:
-            files = [stack.enter_context(part.local(f"{name}.parquet")) for part in self.parts]
             if name == "index" and self.manifest.parts:
                 folder = stack.enter_context(TemporaryDirectory(prefix="aqaa-data-index-"))
+                parts = zip(self.parts, self.manifest.parts, strict=True)
                 files = [
-                    _with_paths(file, f"{folder_of(part)}/", Path(folder) / part.version)
-                    for file, part in zip(files, self.manifest.parts, strict=True)
+                    _with_paths(
+                        stack.enter_context(version.local(f"{name}.parquet")),
+                        f"{folder_of(part)}/",
+                        Path(folder) / part.version,
+                    )
+                    for version, part in parts
                 ]
-            yield ds.dataset(files, format="parquet")
+                yield ds.dataset(files, format="parquet")
+                return
+            form = ds.ParquetFileFormat()
+            read = [stack.enter_context(part.read_in_place(f"{name}.parquet")) for part in self.parts]
+            fragments = [form.make_fragment(file, _filesystem_of(file)) for file in read]
+            yield ds.FileSystemDataset(fragments, fragments[0].physical_schema, form)
+
+    @contextmanager
+    def read_in_place(self, file: str) -> Iterator[str | IO[bytes]]:
+        """A file of the version for pyarrow, which only downloads what it reads."""
+        if self.store.is_local:
+            with self.local(file) as path:
+                yield str(path)
+            return
+        with self._told(file):
+            opened = self.store.open(self.path(file), _TABLE_BYTES)
+        with opened:
+            yield opened
+
+    @contextmanager
+    def _told(self, file: str) -> Iterator[None]:
+        """Raises SetupError for a file that is missing."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise SetupError(f"{self.uri} has no {file}: run `aqaa-data versions verify`") from error
+
+
+def _filesystem_of(file: str | IO[bytes]) -> "fs.LocalFileSystem | None":
+    from pyarrow import fs
+
+    return fs.LocalFileSystem() if isinstance(file, str) else None
 
 
 def dataset_of(reference: Reference) -> Store:

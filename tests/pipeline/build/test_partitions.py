@@ -93,6 +93,26 @@ def test_tables_name_the_shards_of_the_manifest(tmp_path):
     assert all(version.store.exists(version.path(shard)) for shard in shards_of(version, "train"))
 
 
+def test_tables_in_object_storage_are_those_of_all_partitions(tmp_path, bucket):
+    recipe = partitioned(tmp_path, *JULY, *AUGUST)
+    build_partitions(recipe)
+    copied = Store(f"{bucket}/{recipe.name}")
+    root = tmp_path / "out" / recipe.name
+    for file in (path for path in root.rglob("*") if path.is_file()):
+        copied.put_new(str(file.relative_to(root)), file)
+    there, here = open_version(Reference(bucket, recipe.name)), opened(recipe)
+    for name in ("turns", "set_aside", "index"):
+        with there.table(name) as remote, here.table(name) as local:
+            assert remote.to_table().equals(local.to_table())
+            assert remote.schema.equals(local.schema)
+            some = remote.schema.names[:2]
+            assert remote.to_table(columns=some).equals(local.to_table(columns=some))
+    missing = next(root.rglob("turns.parquet"))
+    copied.delete([str(missing.relative_to(root))])
+    with pytest.raises(SetupError, match=r"has no turns\.parquet"), there.table("turns"):
+        pass
+
+
 def test_it_is_trained_on_and_exported_like_any_other(tmp_path):
     recipe = partitioned(tmp_path, *JULY, *AUGUST)
     build_partitions(recipe)
