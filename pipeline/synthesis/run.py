@@ -86,7 +86,8 @@ def synthesize(recipe: Recipe, progress: Callable[[str], None], make: bool = Tru
         progress(f"{config.speech.engine} speaks{_note_on_voices(config.speech)}")
         recorder = ChatRecorder(recipe, dataset, folder, models, embedding.path, phrasings)
         with closing(recorder):
-            for chats, refused in _in_threads(recorder.record, chain([first], todo), _threads(config)):
+            every = chain([first], todo)
+            for chats, refused in _in_threads(recorder.record, every, _threads(config), progress):
                 created += chats - len(refused)
                 set_aside += [_set_aside_row(chat.row, error) for chat, error in refused]
                 progress(f"{created} conversations spoken, {len(set_aside)} set aside")
@@ -200,7 +201,10 @@ def _threads(config: SynthesizeConfig) -> int:
 
 
 def _in_threads(
-    record: Callable[[list[Chat]], Refused], chats: Iterator[Chat], threads: int
+    record: Callable[[list[Chat]], Refused],
+    chats: Iterator[Chat],
+    threads: int,
+    progress: Callable[[str], None],
 ) -> Iterator[tuple[int, Refused]]:
     """(number, refused) of each batch of conversations as it is done. Reads ahead only what threads take."""
     with ThreadPoolExecutor(threads) as pool:
@@ -214,6 +218,9 @@ def _in_threads(
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield running.pop(future), future.result()
+        except KeyboardInterrupt:
+            progress(f"stopping, when the {sum(running.values())} that are being spoken are done")
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -133,6 +133,19 @@ def test_existing_recordings_are_kept_and_bad_rows_are_reported_with_their_line(
     assert set(third.recordings) == set(second.recordings) - set(first.recordings)
 
 
+def test_an_interruption_says_what_it_waits_for_and_keeps_what_was_spoken(tmp_path, monkeypatch):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    recipe, told = recipe_of(tmp_path, talk("How far is it?", "Two miles.")), []
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.synthesis.run.wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(recipe, told.append)
+    assert told[-1] == "stopping, when the 1 that are being spoken are done"
+    assert (run(recipe).created, len(run(recipe).recordings)) == (0, 1)
+
+
 def test_answers_and_voices_from_servers(tmp_path):
     wav = DEMO / "monologues" / "LJ002-0020.wav"
 
