@@ -177,7 +177,7 @@ def _run(
     ids = ids_of(version.manifest)
     job = StageJob(recipe, stage.name, folder, version.store.uri, version.id, ids, identity)
     started = time.monotonic()
-    with display.stage(stage.name, job.config, stage_folder) as on_progress:
+    with folder.alone(stage.name), display.stage(stage.name, job.config, stage_folder) as on_progress:
         launch(job, recipe.workers, on_progress)
     seconds = time.monotonic() - started
     if is_first() and folder.store.is_local:

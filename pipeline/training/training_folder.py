@@ -6,13 +6,14 @@ Checkpoints are written to the bucket and read from it without such a copy; a fi
 each node that needs it.
 """
 
+import fcntl
 import os
 import shutil
 import tempfile
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from pipeline.models import is_reference, located
@@ -30,6 +31,7 @@ INDEX = "index"
 """Folder of the indices of versions' shards."""
 CONFIG = "config.json"
 """The file of a model that is uploaded last: a model without it is not complete."""
+_LOCK = ".lock"
 _POLL_SECONDS = 2.0
 
 
@@ -130,6 +132,11 @@ class TrainingFolder:
             raise SetupError(f"{uri} is not a checkpoint: it has no {CONFIG}")
         return folder
 
+    def alone(self, name: str) -> AbstractContextManager[None]:
+        """Keep other trainings of a stage out of its directory while the context is open. Those in a bucket
+        are jobs of a cluster, where a name keeps a second one out. Raises SetupError."""
+        return alone_in(self.stage(name)) if self.store.is_local else nullcontext()
+
     def check_writable(self) -> None:
         """Raise SetupError if nothing can be written."""
         try:
@@ -137,6 +144,27 @@ class TrainingFolder:
             (self.store.directory if self.store.is_local else self.scratch).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SetupError(f"can't write to {self.store.uri}: {error.strerror or error}") from error
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other trainings out of a directory while the context is open, but on file systems without locks.
+    Of the processes of a training, the first does. Raises SetupError if another one trains there."""
+    if not is_first():
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SetupError(
+                f"another process trains in {folder}: wait until it has ended, or give this training another "
+                "`name`"
+            ) from None
+        except OSError:  # the file system has no locks
+            pass
+        yield
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from pipeline.training.launch import launch
 from pipeline.training.lineage import note_use
 from pipeline.training.recipe import WorkersConfig
 from pipeline.training.spoken import factors_of, speech_folder, voice_of
-from pipeline.training.training_folder import INDEX
+from pipeline.training.training_folder import INDEX, alone_in
 from pipeline.versions.provenance import code_version, codes_of
 from pipeline.versions.reader import Reference, Version, open_version, version_at
 from schemas.errors import SetupError
@@ -174,7 +174,8 @@ def train(recipe: VocoderRecipe) -> VocoderResult:
     if skipped:
         job()  # checks that what is finished has these settings
     else:
-        launch(job, recipe.workers, print_progress)
+        with alone_in(folder):
+            launch(job, recipe.workers, print_progress)
     return VocoderResult(str(folder / MODEL), skipped, len(speech), round(time.monotonic() - started, 1))
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from pipeline.config.recipe import digest
 from pipeline.storage.copies import Copies
 from pipeline.storage.store import Store
+from pipeline.training.training_folder import alone_in
 from pipeline.versions.gc import garbage, uses
 from pipeline.versions.reader import Reference, open_version
 from stages.train.metrics import read_metrics
@@ -499,3 +500,9 @@ class TestBadSetUps:
         (tmp_path / "file").write_text("")
         stderr = self.refused(command, untrained(), "--output", tmp_path / "file" / "runs")
         assert str(tmp_path / "file") in stderr
+
+    def test_a_stage_that_another_process_trains(self, untrained, command, tmp_path):
+        recipe = untrained(**ONLY_SFT1, sft1={"steps": 2})
+        with alone_in(tmp_path / "runs" / "chain" / "sft1"):
+            assert "another process trains in" in self.refused(command, recipe)
+        assert command("train", recipe).code == 0, "nothing of it stays"
