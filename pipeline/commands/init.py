@@ -13,10 +13,12 @@ from stages.synthesize.talk import TalkDialogue, judging_dialogues, training_dia
 
 DIALOGUES = 20_000
 SPOKEN = 4_000
-"""Dialogues that are spoken with their answers. Of the others, the questions alone are spoken."""
+"""Dialogues that are spoken with their answers by all voices, and as many by voices that cost little. Of the
+others, the questions alone are spoken."""
 HELD_OUT = 1_000
 PROMPTS = 1_000
-QUESTIONS = "talk-questions.yaml"
+BEFORE = ("talk-questions.yaml", "talk-answers.yaml")
+"""Recipes whose speech the recipe of all reads."""
 
 
 @click.command(epilog="Example: aqaa-data init my-data && aqaa-data build my-data/recipe.yaml")
@@ -44,8 +46,8 @@ def init(directory: Path, talk: bool) -> None:
                 _write_example(directory, bundled)
     except OSError as error:
         raise SetupError(f"can't write to {directory}: {error.strerror}") from error
-    questions = f"aqaa-data build {directory / QUESTIONS} && " if talk else ""
-    click.echo(f"next: {questions}aqaa-data build {recipe}")
+    recipes = [directory / name for name in BEFORE] * talk + [recipe]
+    click.echo(f"next: {' && '.join(f'aqaa-data build {each}' for each in recipes)}")
 
 
 def _write_example(directory: Path, bundled: Path) -> None:
@@ -62,17 +64,20 @@ def _write_talk(directory: Path, bundled: Path) -> None:
     dialogues = list(training_dialogues(DIALOGUES))
     _write_rows(directory / "conversations.jsonl", dialogues)
     _write_rows(directory / "spoken.jsonl", dialogues[:SPOKEN])
-    _write_rows(directory / "questions.jsonl", dialogues[SPOKEN:])
+    _write_rows(directory / "questions.jsonl", dialogues[SPOKEN:-SPOKEN])
+    _write_rows(directory / "answers.jsonl", dialogues[-SPOKEN:])
     _write_rows(directory / "held-out.jsonl", judging_dialogues(HELD_OUT))
     alone = [dialogue for dialogue in dialogues if len(dialogue.exchanges) == 1]
     _write_rows(directory / "prompts.jsonl", alone[:PROMPTS])
     shutil.copy(bundled / "train" / "talk.yaml", directory / "train.yaml")
-    shutil.copy(bundled / QUESTIONS, directory / QUESTIONS)
+    for name in BEFORE:
+        shutil.copy(bundled / name, directory / name)
     shutil.copy(bundled / "talk.yaml", directory / "recipe.yaml")
     for name, what in (
-        (f"{QUESTIONS}, recipe.yaml and train.yaml", ""),
+        (f"{', '.join(BEFORE)}, recipe.yaml and train.yaml", ""),
         ("conversations.jsonl", f": {DIALOGUES:,} dialogues"),
         ("spoken.jsonl", f": the first {SPOKEN:,}, to be spoken"),
+        ("answers.jsonl", f": the last {SPOKEN:,}, to be spoken by voices that cost little"),
         ("questions.jsonl", ": the others, whose questions alone are to be spoken"),
         ("held-out.jsonl", f": {HELD_OUT:,} questions that training never has"),
         ("prompts.jsonl", f": {PROMPTS:,} that it has, for `align`"),

@@ -26,7 +26,8 @@ def talk(tmp_path_factory):
     folder = tmp_path_factory.mktemp("talk") / "new"
     done = CliRunner().invoke(root, ["init", "--talk", str(folder)])
     assert done.exit_code == 0, done.output
-    builds = (f"aqaa-data build {folder}/{name}" for name in ("talk-questions.yaml", "recipe.yaml"))
+    recipes = ("talk-questions.yaml", "talk-answers.yaml", "recipe.yaml")
+    builds = (f"aqaa-data build {folder}/{name}" for name in recipes)
     assert done.output.endswith(f"next: {' && '.join(builds)}\n")
     return folder
 
@@ -39,17 +40,23 @@ def test_the_recipe_reads_the_dialogues_and_has_their_styles(talk):
     assert not set(recipe.synthesize.speech.human_voices) & set(recipe.synthesize.speech.assistant_voices)
 
 
-def test_questions_are_spoken_beside_the_dialogues_and_read_with_them(talk):
-    recipe, questions = load(talk / "recipe.yaml"), load(talk / "talk-questions.yaml")
-    assert [f"file://{path}" for path in recipe.inputs] == [f"{questions.output}/talk-questions/synthesis"]
-    written, spoken, asked = (
-        [row.value for row in read_rows(files)]
-        for files in (recipe.texts, recipe.synthesize.conversations, questions.synthesize.conversations)
+def test_what_other_recipes_speak_is_read_with_it(talk):
+    recipe, questions, answers = (
+        load(talk / f"{name}.yaml") for name in ("recipe", "talk-questions", "talk-answers")
     )
-    assert (written, len(asked)) == (spoken + asked, 16_000)
+    spoken_by = [f"{each.output}/{each.name}/synthesis" for each in (questions, answers)]
+    assert [f"file://{path}" for path in recipe.inputs] == spoken_by
+    written, spoken, asked, answered = (
+        [row.value for row in read_rows(files)]
+        for files in (recipe.texts, *(each.synthesize.conversations for each in (recipe, questions, answers)))
+    )
+    assert written == spoken + asked + answered
+    assert (len(asked), len(answered)) == (12_000, 4_000)
     assert questions.synthesize.speak == ("human",)
+    assert answers.synthesize.styles == recipe.synthesize.styles
     same = {"diarize", "transcribe", "quality", "select", "pair_turns", "vocabulary"}
-    assert questions.content() | {key: recipe.content()[key] for key in same} == questions.content()
+    for each in (questions, answers):
+        assert each.content() | {key: recipe.content()[key] for key in same} == each.content()
 
 
 def test_held_out_questions_are_apart_and_their_own_answers_are_right(talk):
