@@ -13,7 +13,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from pipeline.models import is_reference, located
@@ -32,6 +32,8 @@ INDEX = "index"
 CONFIG = "config.json"
 """The file of a model that is uploaded last: a model without it is not complete."""
 _LOCK = ".lock"
+_NEW_SECONDS = 60.0
+"""After which a process has locked its temporary folder."""
 _POLL_SECONDS = 2.0
 
 
@@ -72,10 +74,15 @@ class TrainingFolder:
 
     @property
     def own(self) -> Path:
-        """The temporary folder of this process."""
+        """The temporary folder of this process; those of killed ones are removed."""
         if self._temporary is None:
             self.scratch.mkdir(parents=True, exist_ok=True)
-            self._temporary = Path(tempfile.mkdtemp(prefix=f".{self._recipe.name}-", dir=self.scratch))
+            prefix = f".{self._recipe.name}-"
+            _remove_abandoned(self.scratch, prefix)
+            self._temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=self.scratch))
+            self._lock = (self._temporary / _LOCK).open("a")  # held as long as this process lives
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
             weakref.finalize(self, shutil.rmtree, self._temporary, ignore_errors=True)
         return self._temporary
 
@@ -144,6 +151,16 @@ class TrainingFolder:
             (self.store.directory if self.store.is_local else self.scratch).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SetupError(f"can't write to {self.store.uri}: {error.strerror or error}") from error
+
+
+def _remove_abandoned(scratch: Path, prefix: str) -> None:
+    """Remove the temporary folders whose processes hold no lock on them any more."""
+    for folder in scratch.glob(f"{prefix}*"):
+        with suppress(OSError), (folder / _LOCK).open() as lock:
+            if time.time() - os.fstat(lock.fileno()).st_mtime < _NEW_SECONDS:
+                continue
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

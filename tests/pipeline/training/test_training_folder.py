@@ -1,7 +1,9 @@
 """Stages of a bucket: each process has a folder of its own, and a node one copy of a model."""
 
 import gc
+import os
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,22 @@ def test_each_process_begins_with_the_files_of_the_bucket(recipe, tmp_path):
     del folder, of_another
     gc.collect()
     assert not list((tmp_path / "scratch").iterdir()), "the folders go with the processes"
+
+
+def test_folders_of_killed_processes_are_removed(recipe, tmp_path):
+    def leave(name: str, seconds_ago: float) -> Path:
+        folder = tmp_path / "scratch" / f".chain-{name}"
+        (folder / "sft1").mkdir(parents=True)
+        (folder / ".lock").touch()
+        os.utime(folder / ".lock", (time.time() - seconds_ago,) * 2)
+        return folder
+
+    living = TrainingFolder(recipe)
+    os.utime(living.own / ".lock", (0, 0))
+    killed, beginning = leave("killed", 120), leave("beginning", 0)
+    another = TrainingFolder(recipe)
+    assert another.own.is_dir()
+    assert [folder.exists() for folder in (living.own, killed, beginning)] == [True, False, True]
 
 
 def test_what_changes_is_put_back_but_for_what_is_hidden_and_the_model(recipe, proxy):
