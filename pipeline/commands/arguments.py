@@ -65,6 +65,7 @@ def _with_recipe(context: click.Context, _: click.Parameter, file: str | None) -
     context.default_map = {
         name: [value] if name in several and isinstance(value, str) else value
         for name, value in options.items()
+        if value is not None
     }
 
 

@@ -8,16 +8,18 @@ from pipeline.evaluation.recipe import EvaluationRecipe
 from pipeline.kubernetes.overlays import Resource
 from pipeline.kubernetes.rayjob import OverlayJob, job_name
 from pipeline.models import is_reference
+from schemas.errors import SetupError
 
 _PLACES = {
     "answers": ("models", "benchmark", "vocoder", "voice", "endpoint_key_file", "emotions"),
     "tokens": ("inputs", "tokenizer", "vocoder", "report"),
 }
 """Options of each command that may name files."""
+_NAMES = {"benchmark": ("builtin",), "tokenizer": ("whisper", "step-audio")}
+"""Values that name no file."""
 _MODELS = ("emotions", "tokenizer")
-"""Those that may be references of models, or short names of them."""
-_NAMES = ("builtin", "whisper", "step-audio")
-"""What is no file."""
+"""Options that may be references of models."""
+_FILE = "file:"
 
 
 def evaluation_resources(recipe: EvaluationRecipe, overlay: str, image: str | None = None) -> list[Resource]:
@@ -28,8 +30,13 @@ def evaluation_resources(recipe: EvaluationRecipe, overlay: str, image: str | No
     rendered = OverlayJob.rendered(overlay, "evaluate")
     rendered.check_paths(_uris(recipe))
     spec = rendered.job["spec"]
-    program, group, _, *rest = shlex.split(spec["entrypoint"])
-    spec["entrypoint"] = shlex.join([program, group, recipe.command, *rest])
+    program, group, *given = shlex.split(spec["entrypoint"])
+    if given[:1] != [recipe.command] and given[1:2] + given[3:] != ["--recipe"]:
+        raise SetupError(
+            f"{rendered.folder}: its job runs `{spec['entrypoint']}`, whose options `evaluate "
+            f"{recipe.command}` may not have: name an overlay with `--recipe` alone"
+        )
+    spec["entrypoint"] = shlex.join([program, group, recipe.command, *given[1:]])
     return rendered.filled(job_name(recipe.name, "aqaa-data-evaluate"), recipe.as_yaml(), image)
 
 
@@ -40,6 +47,8 @@ def _uris(recipe: EvaluationRecipe) -> Iterator[tuple[str, str]]:
     for key in _PLACES[recipe.command]:
         value = recipe.options.get(key) or ()
         for place in [value] if isinstance(value, str) else value:
-            if place in _NAMES or is_server(place) or (key in _MODELS and is_reference(place)):
+            if place in _NAMES.get(key, ()) or is_server(place):
                 continue
-            yield f"{recipe.command}.{key}", place
+            if key in _MODELS and is_reference(place) and not place.startswith(_FILE):
+                continue
+            yield f"{recipe.command}.{key}", place.removeprefix(_FILE) if key in _MODELS else place

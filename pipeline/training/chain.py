@@ -7,7 +7,7 @@ and every stage can also run alone.
 import json
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,6 +116,16 @@ def train(recipe: TrainingRecipe, only: Sequence[str] = ()) -> list[StageResult]
     folder.check_writable()
     done = {name for name in recipe.chain if folder.is_done(name)}
     _refuse_gaps(recipe, names, done)
+    with ExitStack() as held:
+        for name in names:
+            if name not in done and name != MERGE:
+                held.enter_context(folder.alone(name))
+        return _train(recipe, names, done, folder)
+
+
+def _train(
+    recipe: TrainingRecipe, names: list[str], done: set[str], folder: TrainingFolder
+) -> list[StageResult]:
     planned = [_plan(recipe, name, folder) for name in names if name != MERGE]
     check(recipe, planned, folder, done)
     _open_answers(recipe, [stage for stage in planned if stage.name not in done], folder)
@@ -177,7 +187,7 @@ def _run(
     ids = ids_of(version.manifest)
     job = StageJob(recipe, stage.name, folder, version.store.uri, version.id, ids, identity)
     started = time.monotonic()
-    with folder.alone(stage.name), display.stage(stage.name, job.config, stage_folder) as on_progress:
+    with display.stage(stage.name, job.config, stage_folder) as on_progress:
         launch(job, recipe.workers, on_progress)
     seconds = time.monotonic() - started
     if is_first() and folder.store.is_local:

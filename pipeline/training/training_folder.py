@@ -9,6 +9,7 @@ each node that needs it.
 import fcntl
 import os
 import shutil
+import socket
 import tempfile
 import time
 import weakref
@@ -80,9 +81,11 @@ class TrainingFolder:
             prefix = f".{self._recipe.name}-"
             _remove_abandoned(self.scratch, prefix)
             self._temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=self.scratch))
-            self._lock = (self._temporary / _LOCK).open("a")  # held as long as this process lives
+            self._lock = (self._temporary / _LOCK).open("w")  # held as long as this process lives
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._lock.write(socket.gethostname())
+            self._lock.flush()
             weakref.finalize(self, shutil.rmtree, self._temporary, ignore_errors=True)
         return self._temporary
 
@@ -154,10 +157,12 @@ class TrainingFolder:
 
 
 def _remove_abandoned(scratch: Path, prefix: str) -> None:
-    """Remove the temporary folders whose processes hold no lock on them any more."""
+    """Remove this machine's temporary folders whose processes hold no lock on them any more. On a volume of
+    several machines, locks of another may not be seen."""
     for folder in scratch.glob(f"{prefix}*"):
-        with suppress(OSError), (folder / _LOCK).open() as lock:
-            if time.time() - os.fstat(lock.fileno()).st_mtime < _NEW_SECONDS:
+        with suppress(OSError), (folder / _LOCK).open("r+") as lock:  # NFS locks only what can be written
+            is_new = time.time() - os.fstat(lock.fileno()).st_mtime < _NEW_SECONDS
+            if is_new or lock.read() != socket.gethostname():
                 continue
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -147,12 +148,19 @@ class VocoderJob:
 def train(recipe: VocoderRecipe) -> VocoderResult:
     """Train, or resume a stopped training. Raises SetupError."""
     from stages.train.folder import MODEL
-    from stages.train.vocoder.utterances import refuse_empty
 
     version = open_version(Reference.parse(recipe.dataset))
     run = Store(f"{recipe.output}/{recipe.name}")
+    skipped = (run.directory / SECTION / MODEL).exists()
+    with nullcontext() if skipped else alone_in(run.directory / SECTION):
+        return _train(recipe, version, run, skipped)
+
+
+def _train(recipe: VocoderRecipe, version: Version, run: Store, skipped: bool) -> VocoderResult:
+    from stages.train.folder import MODEL
+    from stages.train.vocoder.utterances import refuse_empty
+
     folder = run.directory / SECTION
-    skipped = (folder / MODEL).exists()
     if recipe.vocoder.sentences:
         index = speech_folder(recipe.vocoder, recipe.vocoder.sentences, version, run.directory)
     else:
@@ -174,8 +182,7 @@ def train(recipe: VocoderRecipe) -> VocoderResult:
     if skipped:
         job()  # checks that what is finished has these settings
     else:
-        with alone_in(folder):
-            launch(job, recipe.workers, print_progress)
+        launch(job, recipe.workers, print_progress)
     return VocoderResult(str(folder / MODEL), skipped, len(speech), round(time.monotonic() - started, 1))
 
 

@@ -116,7 +116,7 @@ class Version:
     @contextmanager
     def table(self, name: Table) -> "Iterator[ds.Dataset]":
         """One of the version's tables, of all its partitions; read it with `batches`. Of a table in object
-        storage only the columns that are asked for are downloaded."""
+        storage only the columns that are asked for are downloaded, but of the index of partitions all."""
         import pyarrow.dataset as ds
 
         with ExitStack() as stack:

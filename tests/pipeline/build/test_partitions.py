@@ -93,7 +93,8 @@ def test_tables_name_the_shards_of_the_manifest(tmp_path):
     assert all(version.store.exists(version.path(shard)) for shard in shards_of(version, "train"))
 
 
-def test_tables_in_object_storage_are_those_of_all_partitions(tmp_path, bucket):
+def test_tables_in_object_storage_are_those_of_all_partitions_and_read_there(tmp_path, bucket, monkeypatch):
+    as_before = Store.local
     recipe = partitioned(tmp_path, *JULY, *AUGUST)
     build_partitions(recipe)
     copied = Store(f"{bucket}/{recipe.name}")
@@ -101,12 +102,21 @@ def test_tables_in_object_storage_are_those_of_all_partitions(tmp_path, bucket):
     for file in (path for path in root.rglob("*") if path.is_file()):
         copied.put_new(str(file.relative_to(root)), file)
     there, here = open_version(Reference(bucket, recipe.name)), opened(recipe)
+    copied_back = []
+
+    def noted(store, path, folder=None):
+        if not store.is_local:
+            copied_back.append(path.rpartition("/")[2])
+        return as_before(store, path, folder)
+
+    monkeypatch.setattr(Store, "local", noted)
     for name in ("turns", "set_aside", "index"):
         with there.table(name) as remote, here.table(name) as local:
             assert remote.to_table().equals(local.to_table())
             assert remote.schema.equals(local.schema)
             some = remote.schema.names[:2]
             assert remote.to_table(columns=some).equals(local.to_table(columns=some))
+    assert set(copied_back) == {"index.parquet"}, "whose paths are rewritten"
     copied.delete([str(file.relative_to(root)) for file in root.rglob("turns.parquet")])
     with pytest.raises(SetupError, match=r"has no turns\.parquet"), there.table("turns"):
         pass

@@ -1,9 +1,12 @@
 """Submitting an evaluation: the same options as on this machine, in one pod with a GPU."""
 
 import json
+import shutil
 
 import pytest
 import yaml
+
+from tests.paths import ROOT
 
 RECIPE = """
 name: omni
@@ -70,6 +73,11 @@ def test_tokens_are_evaluated_by_their_own_command(submit, recipe):
         ({"inputs": ["datasets/calls@latest"]}, "tokens.inputs: datasets/calls@latest is on this machine"),
         ({"inputs": "s3://b/x.wav", "report": "a.html"}, "tokens.report: a.html is on this machine"),
         ({"inputs": "s3://b/x.wav", "tokenizer": "books"}, "tokens.tokenizer: books is on this machine"),
+        (
+            {"inputs": "s3://b/x.wav", "tokenizer": "file:/home/me/books"},
+            "tokens.tokenizer: /home/me/books is on this machine",
+        ),
+        ({"inputs": "whisper"}, "tokens.inputs: whisper is on this machine"),
         ({"input": ["s3://b/x.wav"]}, "unknown key `tokens.input`; did you mean `inputs`?"),
     ],
 )
@@ -79,9 +87,21 @@ def test_tokens_that_the_cluster_cannot_read_are_refused(submit, recipe, tokens,
     assert told in done.stderr
 
 
+def test_options_of_an_overlay_are_not_given_to_another_command(command, recipe, tmp_path):
+    overlay = tmp_path / "infra" / "overlays" / "mine"
+    shutil.copytree(ROOT / "infra", tmp_path / "infra")
+    shutil.copytree(overlay.with_name("h100-evaluate"), overlay)
+    patch = overlay / "evaluation.yaml"
+    patch.write_text(patch.read_text().replace("/recipe/recipe.yaml", "/recipe/recipe.yaml --judge rules"))
+    text = yaml.safe_dump({"name": "calls", "tokens": {"inputs": ["s3://b/datasets/calls"]}})
+    assert command("submit", recipe(), "--overlay", overlay, "--dry-run").code == 0
+    refused = command("submit", recipe(text), "--overlay", overlay, "--dry-run")
+    assert "whose options `evaluate tokens` may not have" in refused.stderr
+
+
 def test_the_command_for_tokens_takes_its_inputs_from_the_recipe(command, recipe, tmp_path):
     missing = str(tmp_path / "missing.wav")
-    text = yaml.safe_dump({"name": "calls", "tokens": {"inputs": missing, "limit": 3}})
+    text = yaml.safe_dump({"name": "calls", "tokens": {"inputs": missing, "limit": None}})
     assert missing in command("evaluate", "tokens", "--recipe", recipe(text)).stderr
     given = command("evaluate", "tokens", "--recipe", recipe(text), str(tmp_path / "other.wav"))
     assert "other.wav" in given.stderr, "inputs that are given come before the recipe's"

@@ -3,7 +3,9 @@
 import io
 import json
 import shutil
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
@@ -134,7 +136,9 @@ def test_existing_recordings_are_kept_and_bad_rows_are_reported_with_their_line(
 
 
 def test_an_interruption_says_what_it_waits_for_and_keeps_what_was_spoken(tmp_path, monkeypatch):
-    def interrupted(*_: object, **__: object) -> None:
+    def interrupted(running: dict[Future[object], int], **_: object) -> None:
+        while not all(future.running() or future.done() for future in running):
+            time.sleep(0.01)
         raise KeyboardInterrupt
 
     recipe, told = recipe_of(tmp_path, talk("How far is it?", "Two miles.")), []

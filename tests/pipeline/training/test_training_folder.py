@@ -3,6 +3,7 @@
 import gc
 import os
 import pickle
+import socket
 import time
 from pathlib import Path
 
@@ -52,19 +53,20 @@ def test_each_process_begins_with_the_files_of_the_bucket(recipe, tmp_path):
 
 
 def test_folders_of_killed_processes_are_removed(recipe, tmp_path):
-    def leave(name: str, seconds_ago: float) -> Path:
+    def leave(name: str, seconds_ago: float, host: str = socket.gethostname()) -> Path:
         folder = tmp_path / "scratch" / f".chain-{name}"
         (folder / "sft1").mkdir(parents=True)
-        (folder / ".lock").touch()
+        (folder / ".lock").write_text(host)
         os.utime(folder / ".lock", (time.time() - seconds_ago,) * 2)
         return folder
 
     living = TrainingFolder(recipe)
     os.utime(living.own / ".lock", (0, 0))
-    killed, beginning = leave("killed", 120), leave("beginning", 0)
+    killed, beginning, elsewhere = leave("killed", 120), leave("beginning", 0), leave("other", 120, "node-7")
     another = TrainingFolder(recipe)
     assert another.own.is_dir()
-    assert [folder.exists() for folder in (living.own, killed, beginning)] == [True, False, True]
+    assert not killed.exists()
+    assert all(folder.exists() for folder in (living.own, beginning, elsewhere))
 
 
 def test_what_changes_is_put_back_but_for_what_is_hidden_and_the_model(recipe, proxy):
