@@ -281,10 +281,11 @@ class Trainer:
         """Compute the log-probabilities of pairs under the initial weights, which are named `start`, once."""
         if self.config.objective != "dpo":
             return
+        needed = sorted({number for step in range(self.steps) for number in self._sequences(step)})
         # All processes compute equally often, or those that gather weights would wait forever.
         per_round = self.world.data.size() * self.config.micro_batch
-        total = per_round * math.ceil(self.packing.sequences / per_round)
-        trained_on = [n % self.packing.sequences for n in range(total)]
+        total = per_round * math.ceil(len(needed) / per_round)
+        trained_on = [needed[n % len(needed)] for n in range(total)]
         self.reference = self._log_probabilities(start, self.packed, trained_on)
         if self.held_out:
             numbers = [number for batch in self._held_out_numbers() for number in batch]

@@ -202,14 +202,23 @@ def reference_keys(folder):
 
 def test_pairs_of_equal_texts_are_left_out_where_audio_is_masked(paired, tmp_path):
     vocabulary = paired.vocabulary["size"]
-    one = DPO.model_copy(update={"steps": 1, "global_batch_size": 1, "micro_batch": 1})
-    train(one, paired, model(vocabulary), tmp_path / "masked")
-    every = one.model_copy(update={"preference": DPOConfig(mask_audio=False)})
+    once = DPO.model_copy(update={"steps": None, "epochs": 1, "global_batch_size": 1, "micro_batch": 1})
+    train(once, paired, model(vocabulary), tmp_path / "masked")
+    every = once.model_copy(update={"preference": DPOConfig(mask_audio=False)})
     train(every, paired, model(vocabulary), tmp_path / "every")
     masked, unmasked = (reference_keys(tmp_path / name) for name in ("masked", "every"))
     assert unmasked - masked == {"pair-00"}
     left_out = [json.loads((tmp_path / name / "left_out.json").read_text()) for name in ("masked", "every")]
     assert [named["equal_texts"] for named in left_out] == [["pair-00"], []]
+
+
+def test_the_reference_is_computed_for_the_pairs_of_the_steps(paired, tmp_path):
+    once = DPO.model_copy(update={"steps": None, "epochs": 1, "global_batch_size": 1, "micro_batch": 1})
+    for name, config in (("once", once), ("short", once.model_copy(update={"steps": 1}))):
+        train(config, paired, model(paired.vocabulary["size"]), tmp_path / name)
+    once_keys, short_keys = (reference_keys(tmp_path / name) for name in ("once", "short"))
+    assert short_keys
+    assert short_keys < once_keys
 
 
 def test_documents_longer_than_a_sequence_are_named(data, tmp_path):
