@@ -46,7 +46,7 @@ def init(directory: Path, talk: bool) -> None:
                 _write_example(directory, bundled)
     except OSError as error:
         raise SetupError(f"can't write to {directory}: {error.strerror}") from error
-    recipes = [directory / name for name in BEFORE] * talk + [recipe]
+    recipes = [*(directory / name for name in BEFORE if talk), recipe]
     click.echo(f"next: {' && '.join(f'aqaa-data build {each}' for each in recipes)}")
 
 

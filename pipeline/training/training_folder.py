@@ -6,15 +6,13 @@ Checkpoints are written to the bucket and read from it without such a copy; a fi
 each node that needs it.
 """
 
-import fcntl
 import os
 import shutil
-import socket
 import tempfile
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from pipeline.models import is_reference, located
@@ -22,6 +20,7 @@ from pipeline.storage.copies import Copies
 from pipeline.storage.store import Store
 from pipeline.storage.uri import normalize_uri
 from pipeline.training.launch import is_first
+from pipeline.training.locks import alone_in, locked_folder
 from pipeline.training.recipe import TrainingRecipe
 from pipeline.training.stored_files import StoredFiles
 from schemas.errors import SetupError
@@ -32,9 +31,6 @@ INDEX = "index"
 """Folder of the indices of versions' shards."""
 CONFIG = "config.json"
 """The file of a model that is uploaded last: a model without it is not complete."""
-_LOCK = ".lock"
-_NEW_SECONDS = 60.0
-"""After which a process has locked its temporary folder."""
 _POLL_SECONDS = 2.0
 
 
@@ -78,14 +74,7 @@ class TrainingFolder:
         """The temporary folder of this process; those of killed ones are removed."""
         if self._temporary is None:
             self.scratch.mkdir(parents=True, exist_ok=True)
-            prefix = f".{self._recipe.name}-"
-            _remove_abandoned(self.scratch, prefix)
-            self._temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=self.scratch))
-            self._lock = (self._temporary / _LOCK).open("w")  # held as long as this process lives
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(self._lock, fcntl.LOCK_EX)
-            self._lock.write(socket.gethostname())
-            self._lock.flush()
+            self._temporary, self._lock = locked_folder(self.scratch, f".{self._recipe.name}-")
             weakref.finalize(self, shutil.rmtree, self._temporary, ignore_errors=True)
         return self._temporary
 
@@ -154,39 +143,6 @@ class TrainingFolder:
             (self.store.directory if self.store.is_local else self.scratch).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SetupError(f"can't write to {self.store.uri}: {error.strerror or error}") from error
-
-
-def _remove_abandoned(scratch: Path, prefix: str) -> None:
-    """Remove this machine's temporary folders whose processes hold no lock on them any more. On a volume of
-    several machines, locks of another may not be seen."""
-    for folder in scratch.glob(f"{prefix}*"):
-        with suppress(OSError), (folder / _LOCK).open("r+") as lock:  # NFS locks only what can be written
-            is_new = time.time() - os.fstat(lock.fileno()).st_mtime < _NEW_SECONDS
-            if is_new or lock.read() != socket.gethostname():
-                continue
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other trainings out of a directory while the context is open, but on file systems without locks.
-    Of the processes of a training, the first does. Raises SetupError if another one trains there."""
-    if not is_first():
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SetupError(
-                f"another process trains in {folder}: wait until it has ended, or give this training another "
-                "`name`"
-            ) from None
-        except OSError:  # the file system has no locks
-            pass
-        yield
 
 
 @contextmanager

@@ -20,9 +20,10 @@ from pipeline.training.data import write_table
 from pipeline.training.display import PlainLines
 from pipeline.training.launch import launch
 from pipeline.training.lineage import note_use
+from pipeline.training.locks import alone_in
 from pipeline.training.recipe import WorkersConfig
 from pipeline.training.spoken import factors_of, speech_folder, voice_of
-from pipeline.training.training_folder import INDEX, alone_in
+from pipeline.training.training_folder import INDEX
 from pipeline.versions.provenance import code_version, codes_of
 from pipeline.versions.reader import Reference, Version, open_version, version_at
 from schemas.errors import SetupError

@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # pyarrow.dataset imports pandas, which takes as long as all 
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
-    from pyarrow import fs
 
 Table = Literal["turns", "set_aside", "index"]
 LATEST = "latest"
@@ -119,36 +118,28 @@ class Version:
         storage only the columns that are asked for are downloaded, but of the index of partitions all."""
         import pyarrow.dataset as ds
 
+        file, is_rewritten = f"{name}.parquet", name == "index" and bool(self.manifest.parts)
         with ExitStack() as stack:
-            if name == "index" and self.manifest.parts:
-                folder = stack.enter_context(TemporaryDirectory(prefix="aqaa-data-index-"))
-                parts = zip(self.parts, self.manifest.parts, strict=True)
-                files = [
-                    _with_paths(
-                        stack.enter_context(version.local(f"{name}.parquet")),
-                        f"{folder_of(part)}/",
-                        Path(folder) / part.version,
-                    )
-                    for version, part in parts
-                ]
-                yield ds.dataset(files, format="parquet")
+            if not self.store.is_local and not is_rewritten:
+                form = ds.ParquetFileFormat()
+                opened = [stack.enter_context(part.opened(file)) for part in self.parts]
+                fragments = [form.make_fragment(each) for each in opened]
+                yield ds.FileSystemDataset(fragments, fragments[0].physical_schema, form)
                 return
-            form = ds.ParquetFileFormat()
-            read = [stack.enter_context(part.read_in_place(f"{name}.parquet")) for part in self.parts]
-            fragments = [form.make_fragment(file, _filesystem_of(file)) for file in read]
-            yield ds.FileSystemDataset(fragments, fragments[0].physical_schema, form)
+            files = [stack.enter_context(part.local(file)) for part in self.parts]
+            if is_rewritten:
+                folder = stack.enter_context(TemporaryDirectory(prefix="aqaa-data-index-"))
+                files = [
+                    _with_paths(path, f"{folder_of(part)}/", Path(folder) / part.version)
+                    for path, part in zip(files, self.manifest.parts, strict=True)
+                ]
+            yield ds.dataset(files, format="parquet")
 
-    @contextmanager
-    def read_in_place(self, file: str) -> Iterator[str | IO[bytes]]:
-        """A file of the version for pyarrow, which only downloads what it reads."""
-        if self.store.is_local:
-            with self.local(file) as path:
-                yield str(path)
-            return
+    def opened(self, file: str) -> IO[bytes]:
+        """A file of the version, of which only what is read is downloaded, at least 64 KiB at a time. Raises
+        SetupError if it is missing."""
         with self._told(file):
-            opened = self.store.open(self.path(file), _TABLE_BYTES)
-        with opened:
-            yield opened
+            return self.store.open(self.path(file), _TABLE_BYTES)
 
     @contextmanager
     def _told(self, file: str) -> Iterator[None]:
@@ -157,12 +148,6 @@ class Version:
             yield
         except FileNotFoundError as error:
             raise SetupError(f"{self.uri} has no {file}: run `aqaa-data versions verify`") from error
-
-
-def _filesystem_of(file: str | IO[bytes]) -> "fs.LocalFileSystem | None":
-    from pyarrow import fs
-
-    return fs.LocalFileSystem() if isinstance(file, str) else None
 
 
 def dataset_of(reference: Reference) -> Store:

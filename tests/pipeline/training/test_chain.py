@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from pipeline.config.recipe import digest
 from pipeline.storage.copies import Copies
 from pipeline.storage.store import Store
-from pipeline.training.training_folder import alone_in
+from pipeline.training.locks import alone_in
 from pipeline.versions.gc import garbage, uses
 from pipeline.versions.reader import Reference, open_version
 from stages.train.metrics import read_metrics
